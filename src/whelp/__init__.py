@@ -1,0 +1,83 @@
+"""whelp: raw text to a language model of your own.
+
+    import whelp
+
+    whelp.prepare("recipe.yaml", out="store")
+    whelp.train("recipe.yaml", store="store", out="run")
+    print(whelp.generate("run", "Once upon a time")[0].text)
+
+Every command of the terminal is one call here, with the same names. Rooms and commands share one word: `whelp.prepare`
+is the room (a package) and, called, the command.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from whelp.cli.demo import demo as demo
+    from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.generate import generate as generate
+    from whelp.cli.new import new as new
+    from whelp.cli.prepare import prepare as prepare
+    from whelp.cli.recipe import Recipe as Recipe
+    from whelp.cli.recipe import load_recipe as load_recipe
+    from whelp.cli.recipe import schema as schema
+    from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
+    from whelp.cli.train import train as train
+
+_ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
+_CALLS = {
+    "demo": "demo",
+    "new": "new",
+    "train_tokenizer": "tokenizer",
+    "load_recipe": "recipe",
+    "schema": "recipe",
+    "Recipe": "recipe",
+}
+__all__ = sorted([*_ROOMS, *_CALLS])
+
+
+class _Command(types.ModuleType):
+    """A room that can be called: `whelp.prepare(...)` runs the command of that name."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return _find_call(self.__name__.rpartition(".")[2])(*args, **options)
+
+    @property
+    def __wrapped__(self) -> Any:  # `help` and `inspect.signature` show the command
+        return _find_call(self.__name__.rpartition(".")[2])
+
+
+class _Package(types.ModuleType):
+    """Makes each room callable as it is imported; so the order of imports does not matter."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ROOMS and isinstance(value, types.ModuleType):
+            value.__class__ = _Command
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ROOMS:
+            import importlib
+
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _CALLS:
+            return _find_call(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *__all__]
+
+
+def _find_call(name: str) -> Any:
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.cli.{_CALLS.get(name, name)}"), name)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,173 @@
+"""A checkpoint is a Hugging Face model folder plus `trainer/`, what training needs to go on.
+
+    step-00001000/config.json, model.safetensors, generation_config.json, tokenizer.json, ...
+    step-00001000/trainer/state.json          counters
+    step-00001000/trainer/optimizer.safetensors
+    step-00001000/manifest.json               written last
+
+It is written under a temporary name, synced, then renamed. Nothing here is a pickle, and none is ever loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.manifest import Manifest, describe_files, find_damage, find_kind, read_manifest, write_manifest
+from whelp.base.errors import ArtifactError
+from whelp.base.files import atomic_folder, read_json, write_json
+from whelp.base.log import log
+
+if TYPE_CHECKING:
+    import torch
+
+LAST = "last"
+_WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = "model.safetensors", "config.json", "trainer/optimizer.safetensors", "trainer/state.json"
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What training needs, besides the weights, to go on as if it had never stopped."""
+
+    counters: dict[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+
+
+def step_name(step: int) -> str:
+    """12 -> 'step-00000012'"""
+    return f"step-{step:08d}"
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    save_tokenizer: Callable[[Path], None],
+    generation: Mapping[str, Any],
+    trainer: TrainerState | None,
+    counts: Mapping[str, Any],
+) -> None:
+    """Write a whole checkpoint at `folder`, or nothing.
+
+    Args:
+        config: Contents of the Hugging Face `config.json`.
+        weights: State dict under Hugging Face names.
+        save_tokenizer: Writes the tokenizer's files into the folder it is given.
+        generation: Contents of `generation_config.json`.
+        trainer: State to resume from; None for weights alone.
+        counts: Numbers worth knowing without opening the weights (step, loss, ...).
+    """
+    from safetensors.torch import save_file
+
+    with atomic_folder(folder) as temporary:
+        write_json(temporary / _CONFIG, dict(config))
+        write_json(temporary / "generation_config.json", dict(generation))
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary / _WEIGHTS, {"format": "pt"})
+        save_tokenizer(temporary)
+        if trainer is not None:
+            (temporary / "trainer").mkdir()
+            write_json(temporary / _STATE, trainer.counters)
+            save_file({name: tensor.contiguous() for name, tensor in trainer.tensors.items()}, temporary / _OPTIMIZER)
+        names = sorted(str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file())
+        write_manifest(temporary, Manifest(kind="checkpoint", counts=dict(counts), files=describe_files(temporary, names)))
+
+
+def point_last(checkpoint: Path) -> None:
+    """Make `last` beside `checkpoint` a link to it, in one step."""
+    link, temporary = checkpoint.parent / LAST, checkpoint.parent / f".{LAST}.tmp"
+    temporary.unlink(missing_ok=True)
+    os.symlink(checkpoint.name, temporary)
+    os.replace(temporary, link)
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Finished checkpoints below `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if find_kind(path) == "checkpoint") if folder.is_dir() else []
+
+
+def find_newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint whose every byte is what was written; damaged ones are named and passed over."""
+    for path in reversed(find_checkpoints(folder)):
+        try:
+            damaged = find_damage(path, read_manifest(path, "checkpoint"))
+        except ArtifactError as error:
+            damaged = [str(error)]
+        if not damaged:
+            return path
+        log.warning("%s is damaged (%s); going back to the checkpoint before it", path, ", ".join(damaged))
+    return None
+
+
+def keep_newest(folder: Path, num_kept: int) -> None:
+    """Delete all but the newest `num_kept` checkpoints; half-written ones too."""
+    for path in find_checkpoints(folder)[: -num_kept or None]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".step-*"):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)
+
+
+def read_trainer_state(checkpoint: Path) -> TrainerState:
+    """Read what training needs to go on.
+
+    Raises:
+        ArtifactError: When the checkpoint holds weights alone.
+    """
+    from safetensors.torch import load_file
+
+    if not (checkpoint / _STATE).is_file():
+        raise ArtifactError(checkpoint, "it holds no trainer/ folder", "a checkpoint of `whelp train`", "Choose another.")
+    return TrainerState(read_json(checkpoint / _STATE), load_file(checkpoint / _OPTIMIZER))
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that MODEL means: a run's last checkpoint, a checkpoint, or any Hugging Face folder.
+
+    Raises:
+        ArtifactError: When nothing there is a model; it says what is there instead.
+    """
+    if not path.exists():
+        raise ArtifactError(path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", "Check the spelling.")
+    if (path / _CONFIG).is_file():
+        return path
+    for checkpoints in (path / "checkpoints", path / "run" / "checkpoints", path):
+        if (checkpoints / LAST / _CONFIG).is_file():
+            return (checkpoints / LAST).resolve()
+        found = find_checkpoints(checkpoints)
+        if found:
+            return found[-1]
+    kind = find_kind(path)
+    if kind == "token_store":
+        raise ArtifactError(path, "is a token store", "a model", "Train one with `whelp train`.")
+    if (path / "plan.json").is_file():
+        raise ArtifactError(path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on.")
+    raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
+
+
+def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read `config.json` and the weights of a Hugging Face model folder (safetensors only, sharded or not).
+
+    Raises:
+        ArtifactError: When weights are missing or only a pickle is there.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = dict(read_json(folder / _CONFIG))
+    names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
+        raise ArtifactError(folder, found, _WEIGHTS, "Save it with `save_pretrained(folder)`, which writes safetensors.")
+    weights: dict[str, torch.Tensor] = {}
+    for name in names:
+        try:
+            weights.update(load_file(folder / name))
+        except SafetensorError as error:
+            raise ArtifactError(folder / name, f"is damaged ({error})", "safetensors", "Copy it again, or use another.") from None
+    return config, weights

@@ -1,0 +1,87 @@
+"""A run folder: one training run, readable while it goes on.
+
+RUN/recipe.yaml (as resolved), plan.json, metrics.jsonl, samples.jsonl, report.html, checkpoints/step-XXXXXXXX,
+checkpoints/last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whelp.base.errors import ArtifactError
+from whelp.base.files import read_json, write_atomic, write_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and records of one run."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def start(self, recipe_text: str, plan: dict[str, Any]) -> None:
+        """Make the folder and write what the run is going to do."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.recipe, recipe_text)
+        write_json(self.plan, plan)
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """The plan this run was started with; None when it was not started."""
+        if not self.plan.is_file():
+            return None
+        try:
+            return dict(read_json(self.plan))
+        except ValueError as error:
+            raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", "Choose another --out.") from None
+
+    def truncate_after(self, step: int) -> None:
+        """Forget records of steps after `step`: training goes on from there and writes them again."""
+        for path in (self.metrics, self.samples):
+            if path.is_file():
+                kept = [json.dumps(record, ensure_ascii=False) + "\n" for record in iter_records(path) if record["step"] <= step]
+                write_atomic(path, "".join(kept))
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Add one JSON line."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def iter_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON-lines file; a half-written last line is passed over."""
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue

@@ -1,0 +1,223 @@
+"""The token store: documents as token ids, an Arrow `DatasetDict` on disk.
+
+    STORE/manifest.json         written last
+    STORE/dataset_dict.json     {"splits": ["train", "test"]}
+    STORE/train/data-00000-of-00001.arrow, dataset_info.json, state.json
+    STORE/test/...
+    STORE/tokenizer/            the vocabulary that made the ids
+    STORE/ledger.json           where every document and token went
+
+`datasets.load_from_disk(STORE)` opens it. One row per document: `input_ids` (uint16 where the vocabulary fits, else
+uint32), `file_index` and `line` (where it came from; the names of the files are in `STORE/sources.json`). Reading is a
+memory map: a slice of tokens costs no copy of the rest.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from whelp.artifacts.manifest import Manifest, read_manifest
+from whelp.base.errors import ArtifactError
+from whelp.base.files import read_json, write_json
+
+DATA_FILE = "data-00000-of-00001.arrow"
+SOURCES_FILE = "sources.json"
+LEDGER_FILE = "ledger.json"
+TOKENIZER_FOLDER = "tokenizer"
+MAX_BATCH_TOKENS = 1 << 30  # Arrow's list offsets are 32-bit within one record batch
+
+
+def make_schema(vocab_size: int) -> pa.Schema:
+    """The columns of a split; ids are as narrow as the vocabulary allows."""
+    ids = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
+    return pa.schema([("input_ids", pa.list_(ids)), ("file_index", pa.int32()), ("line", pa.int64())])
+
+
+def make_batch(
+    schema: pa.Schema,
+    ids: npt.NDArray[Any],
+    offsets: npt.NDArray[np.int64],
+    file_index: pa.Array,
+    line: pa.Array,
+) -> pa.RecordBatch:
+    """One record batch from flat `ids` and document `offsets` (documents + 1), without touching single tokens."""
+    assert offsets[-1] - offsets[0] < MAX_BATCH_TOKENS, f"{offsets[-1]} tokens do not fit one record batch"
+    value_type = schema.field("input_ids").type.value_type
+    values = pa.array(ids.astype(value_type.to_pandas_dtype(), copy=False), type=value_type)
+    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+    return pa.record_batch([lists, file_index.cast(pa.int32()), line.cast(pa.int64())], schema=schema)
+
+
+def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Write one split; return how many documents and tokens went in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    num_documents = num_tokens = 0
+    path = folder / DATA_FILE
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            if batch.num_rows:
+                writer.write_batch(batch)
+                num_documents += batch.num_rows
+                num_tokens += _num_values(batch)
+    value_type = schema.field("input_ids").type.value_type
+    features = {
+        "input_ids": {"feature": {"dtype": str(value_type), "_type": "Value"}, "_type": "List"},
+        "file_index": {"dtype": "int32", "_type": "Value"},
+        "line": {"dtype": "int64", "_type": "Value"},
+    }
+    write_json(folder / "dataset_info.json", {"citation": "", "description": "", "features": features, "homepage": "", "license": ""})
+    state = {
+        "_data_files": [{"filename": DATA_FILE}],
+        "_fingerprint": f"{num_documents:08x}{num_tokens:08x}",
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": folder.name,
+    }
+    write_json(folder / "state.json", state)
+    return num_documents, num_tokens
+
+
+def write_splits(folder: Path, names: list[str]) -> None:
+    """Write the file that makes the splits one `DatasetDict`."""
+    write_json(folder / "dataset_dict.json", {"splits": names})
+
+
+def _num_values(batch: pa.RecordBatch) -> int:
+    offsets = batch.column(0).offsets
+    return int(offsets[-1].as_py() - offsets[0].as_py())
+
+
+@dataclass(frozen=True)
+class TokenSplit:
+    """One split: all documents laid end to end as one stream of tokens."""
+
+    name: str
+    table: pa.Table
+
+    @cached_property
+    def _chunks(self) -> list[npt.NDArray[Any]]:
+        """Token ids chunk by chunk, views of the memory map."""
+        return [_values_of(chunk) for chunk in self.table.column("input_ids").chunks]
+
+    @cached_property
+    def _chunk_starts(self) -> list[int]:
+        starts = [0]
+        for chunk in self._chunks:
+            starts.append(starts[-1] + len(chunk))
+        return starts
+
+    @property
+    def num_documents(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def num_tokens(self) -> int:
+        return self._chunk_starts[-1]
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16 or uint32."""
+        return np.dtype(self.table.schema.field("input_ids").type.value_type.to_pandas_dtype())
+
+    @cached_property
+    def document_ends(self) -> npt.NDArray[np.int64]:
+        """Stream position just after each document's last token; shape (documents,)."""
+        ends = np.empty(self.num_documents, dtype=np.int64)
+        row = position = 0
+        for chunk in self.table.column("input_ids").chunks:
+            offsets = chunk.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+            ends[row : row + len(chunk)] = offsets[1:] - offsets[0] + position
+            row, position = row + len(chunk), position + int(offsets[-1] - offsets[0])
+        return ends
+
+    def read_into(self, start: int, out: npt.NDArray[Any]) -> int:
+        """Copy tokens from stream position `start` into `out`; return how many there were."""
+        starts = self._chunk_starts
+        index = bisect.bisect_right(starts, start) - 1
+        filled = 0
+        while filled < len(out) and index < len(self._chunks):
+            chunk = self._chunks[index]
+            offset = start + filled - starts[index]
+            piece = chunk[offset : offset + len(out) - filled]
+            out[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            index += 1
+        return filled
+
+    def document(self, index: int) -> dict[str, Any]:
+        """One document: ids, and the index of its file and its line there."""
+        row = self.table.slice(index, 1)
+        ids = _values_of(row.column("input_ids").chunks[0])
+        return {"input_ids": ids, "file_index": row.column("file_index")[0].as_py(), "line": row.column("line")[0].as_py()}
+
+
+def _values_of(chunk: pa.ListArray) -> npt.NDArray[Any]:
+    if not len(chunk):
+        return np.empty(0, dtype=chunk.type.value_type.to_pandas_dtype())
+    first, last = chunk.offsets[0].as_py(), chunk.offsets[len(chunk)].as_py()
+    values: npt.NDArray[Any] = chunk.values.slice(first, last - first).to_numpy(zero_copy_only=True)
+    return values
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A finished store, opened without reading it."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.manifest.counts["vocab_size"])
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.folder / TOKENIZER_FOLDER
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """Names of the files documents came from; `file_index` points into this."""
+        return list(read_json(self.folder / SOURCES_FILE))
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        return dict(read_json(self.folder / LEDGER_FILE))
+
+    def split(self, name: str) -> TokenSplit:
+        """Open one split.
+
+        Raises:
+            ArtifactError: When the store has no such split.
+        """
+        names = self.manifest.counts["splits"]
+        if name not in names:
+            raise ArtifactError(self.folder, f"it has no split {name!r}", f"one of {', '.join(names)}", "Choose one of those.")
+        return TokenSplit(name, read_table(self.folder / name / DATA_FILE))
+
+
+def open_store(folder: Path) -> TokenStore:
+    """Open a finished token store (memory-mapped; costs no reading)."""
+    return TokenStore(folder, read_manifest(folder, "token_store"))
+
+
+def read_table(path: Path) -> pa.Table:
+    """Memory-map an Arrow stream file."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_stream(source).read_all()
+
+
+def iter_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of an Arrow stream file, memory-mapped."""
+    with pa.memory_map(str(path)) as source:
+        yield from pa.ipc.open_stream(source)

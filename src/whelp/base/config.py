@@ -1,0 +1,293 @@
+"""Strict configuration: YAML + `section.field=value` overrides -> frozen dataclasses.
+
+    load_config(Recipe, {"train": {"num_step": 5}}, where="a.yaml")
+    -> ConfigError: a.yaml: unknown key train.num_step. Did you mean train.num_steps?
+
+All problems of a recipe are reported at once. `3e-4` is a number (YAML alone calls it text). A field's meaning stands
+beside it, as `field(metadata={"help": ...})` through `option(...)`; the same text feeds `whelp schema`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+from whelp.base.errors import ConfigError, WhelpError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, at_least: float | None = None, at_most: float | None = None, is_path: bool = False) -> Any:
+    """A configuration field: its default, its meaning, its range."""
+    metadata = {"help": help, "at_least": at_least, "at_most": at_most, "is_path": is_path}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def section(kind: type, help: str) -> Any:
+    """A field that is a dataclass of its own."""
+    return dataclasses.field(default_factory=kind, metadata={"help": help})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping from a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, [f"not UTF-8 text (byte {error.start})"], "A recipe is a YAML text file.") from None
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise ConfigError(path, [f"not valid YAML{line}: {problem}"], "Check indentation and quotes there.") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(path, [f"is a {type(value).__name__}, not a mapping of sections"], "Start with `data:`.")
+    return value
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """['train.num_steps=5', 'data.tokenizer.learn=bpe'] -> {'train': {'num_steps': 5}, 'data': {...}}"""
+    tree: dict[str, Any] = {}
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.split(".")
+        if not equals or not all(parts) or len(parts) < 2:
+            problems.append(f"{override!r} is not of the form section.field=value")
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        node = tree
+        for part in parts[:-1]:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                problems.append(f"{override!r} sets a field inside another override's value")
+                break
+        else:
+            node[parts[-1]] = value
+    if problems:
+        raise ConfigError("overrides", problems, "Example: train.num_steps=500")
+    return tree
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Make relative paths of path fields relative to `folder` where something stands there; other words stay."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolve(item) for item in value]
+        if isinstance(value, str) and not Path(value).is_absolute():
+            candidate = folder / value
+            is_pattern = any(sign in value for sign in "*?[")
+            if "/" in value or is_pattern or candidate.exists():
+                return str(candidate)
+        return value
+
+    resolved = dict(values)
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        value = resolved.get(field.name)
+        if value is None:
+            continue
+        inner = hints[field.name]
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
+            resolved[field.name] = resolve_paths(typing.cast(type, inner), value, folder)
+        elif field.metadata.get("is_path"):
+            resolved[field.name] = resolve(value)
+    return resolved
+
+
+def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:
+    """Build a config dataclass; raise one ConfigError that lists every problem."""
+    problems: list[str] = []
+    result = _build(kind, values, "", problems)
+    if problems:
+        raise ConfigError(where, problems)
+    return typing.cast(T, result)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The plain values of a config dataclass, nested."""
+    return dataclasses.asdict(config)
+
+
+def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
+    if not isinstance(values, Mapping):
+        problems.append(f"{path or 'the recipe'} is {values!r}, but a mapping of fields is expected")
+        return None
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    built: dict[str, Any] = {}
+    num_before = len(problems)
+    for key, value in values.items():
+        dotted = f"{path}.{key}" if path else str(key)
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
+            prefix = f"{path}." if path else ""
+            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known: {', '.join(fields)}."
+            problems.append(f"unknown key {dotted}. {hint}")
+            continue
+        converted = _convert(hints[key], value, dotted, problems)
+        if converted is not _BAD:
+            _check_range(fields[key], converted, dotted, problems)
+            built[key] = converted
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    problems.extend(f"{path}.{name} is missing" if path else f"{name} is missing" for name in missing)
+    if len(problems) > num_before:
+        return None
+    try:
+        return kind(**built)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    except WhelpError as error:
+        problems.append(str(error))
+    return None
+
+
+_BAD = object()
+
+
+def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(get_args(hint), hint, value, dotted, problems)
+    if origin is Literal:
+        if value in get_args(hint) and not (isinstance(value, bool) != isinstance(get_args(hint)[0], bool)):
+            return value
+        choices = ", ".join(map(str, get_args(hint)))
+        near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
+        problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near[0]}?" if near else ""))
+        return _BAD
+    if dataclasses.is_dataclass(hint):
+        built = _build(hint, value, dotted, problems)
+        return _BAD if built is None else built
+    if origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return _wrong(dotted, value, "a list", problems)
+        inner = get_args(hint)[0]
+        items = [_convert(inner, item, f"{dotted}[{index}]", problems) for index, item in enumerate(value)]
+        return _BAD if any(item is _BAD for item in items) else origin(items)
+    if origin is dict:
+        return dict(value) if isinstance(value, Mapping) else _wrong(dotted, value, "a mapping", problems)
+    return _convert_scalar(hint, value, dotted, problems)
+
+
+def _convert_union(options: tuple[Any, ...], hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
+    if value is None and type(None) in options:
+        return None
+    if isinstance(value, Mapping):
+        for inner in options:
+            if dataclasses.is_dataclass(inner):
+                return _convert(inner, value, dotted, problems)
+    exact = [inner for inner in options if isinstance(inner, type) and type(value) is inner]
+    for inner in [*exact, *options]:
+        attempt: list[str] = []
+        converted = _convert(inner, value, dotted, attempt)
+        if not attempt:
+            return converted
+    return _wrong(dotted, value, _describe(hint), problems)
+
+
+def _convert_scalar(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
+    if hint is bool:
+        return value if isinstance(value, bool) else _wrong(dotted, value, "true or false", problems)
+    if hint in (int, float):
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                return _wrong(dotted, value, _describe(hint), problems)
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            return _wrong(dotted, value, _describe(hint), problems)
+        if hint is int:
+            return int(number) if float(number).is_integer() else _wrong(dotted, value, "a whole number", problems)
+        return float(number)
+    if hint is str:
+        return value if isinstance(value, str) else _wrong(dotted, value, "text", problems)
+    assert False, f"{dotted}: no rule to read a {hint}"
+
+
+def _check_range(field: dataclasses.Field[Any], value: Any, dotted: str, problems: list[str]) -> None:
+    low, high = field.metadata.get("at_least"), field.metadata.get("at_most")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    if low is not None and value < low:
+        problems.append(f"{dotted} is {value}, but expected at least {low}")
+    if high is not None and value > high:
+        problems.append(f"{dotted} is {value}, but expected at most {high}")
+
+
+def _wrong(dotted: str, value: Any, expected: str, problems: list[str]) -> Any:
+    problems.append(f"{dotted} is {value!r}, but expected {expected}")
+    return _BAD
+
+
+def _describe(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(inner) for inner in get_args(hint))
+    if origin is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
+    return names.get(hint) or ("a list" if origin in (list, tuple) else getattr(hint, "__name__", str(hint)))
+
+
+def make_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a config dataclass."""
+    hints = typing.get_type_hints(kind)
+    properties = {}
+    for field in dataclasses.fields(kind):
+        entry = _schema_of(hints[field.name])
+        if field.metadata.get("help"):
+            entry["description"] = field.metadata["help"]
+        if field.default is not dataclasses.MISSING:
+            entry["default"] = field.default
+        for key, name in (("at_least", "minimum"), ("at_most", "maximum")):
+            if field.metadata.get(key) is not None:
+                entry[name] = field.metadata[key]
+        properties[field.name] = entry
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema_of(inner) for inner in get_args(hint)]}
+    if origin is Literal:
+        return {"enum": list(get_args(hint))}
+    if dataclasses.is_dataclass(hint):
+        return make_schema(typing.cast(type, hint))
+    if origin in (list, tuple):
+        return {"type": "array", "items": _schema_of(get_args(hint)[0])}
+    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null", dict: "object"}
+    return {"type": names[origin or hint]} if (origin or hint) in names else {}

@@ -1,0 +1,110 @@
+"""Every error a user can mend, in one tree.
+
+    WhelpError                what the user can mend; no traceback, exit code 1
+    |-- ConfigError           a recipe or an override: unknown key, wrong type, values that do not fit together
+    |-- SourceError           a text source: missing, empty, unreadable, not text
+    |-- TokenizerError        a vocabulary: missing, broken, or it cannot encode this text
+    |-- ArtifactError         a folder on disk: not finished, not the right kind, damaged, or too new
+    |   `-- StaleError        made from inputs that have changed since
+    |-- PlanError             the inputs are fine, but nothing sensible can be made of them together
+    |-- TrainingError         training cannot go on: the loss is not a number, the device is out of memory
+    |-- MissingExtraError     an optional package is needed
+    `-- DiskError             the disk is full or not writable
+
+A broken promise of our own code is an `assert` with both values, never one of these.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+
+
+class WhelpError(Exception):
+    """Say where, what was found, what was expected, and what to do next.
+
+    >>> print(WhelpError("a.txt", "the file is empty", "text", "Put some text into it."))
+    a.txt: the file is empty, but expected text. Put some text into it.
+    """
+
+    def __init__(self, where: object, found: str, expected: str = "", next_step: str = "") -> None:
+        self.where = os.fspath(where) if isinstance(where, os.PathLike) else str(where)
+        self.found, self.expected, self.next_step = found, expected, next_step
+        super().__init__(self.where, found, expected, next_step)
+
+    def __str__(self) -> str:
+        expected = f", but expected {self.expected}" if self.expected else ""
+        return f"{self.where}: {self.found}{expected}." + (f" {self.next_step}" if self.next_step else "")
+
+
+class ConfigError(WhelpError):
+    """A recipe or an override cannot be used. All problems are reported at once."""
+
+    def __init__(self, where: object, problems: Sequence[str], next_step: str = "") -> None:
+        self.problems = list(problems)
+        if len(self.problems) == 1:
+            found = self.problems[0].rstrip(".")
+        else:
+            found = f"{len(self.problems)} problems\n" + "\n".join(f"  - {problem}" for problem in self.problems) + "\n"
+        super().__init__(where, found, "", next_step)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return super().__str__()
+        return f"{self.where}: {self.found}{self.next_step}".rstrip()
+
+
+class SourceError(WhelpError):
+    """A text source is missing, empty, unreadable or not text."""
+
+
+class TokenizerError(WhelpError):
+    """A vocabulary is missing, broken, or cannot encode this text."""
+
+
+class ArtifactError(WhelpError):
+    """A folder on disk is not finished, not of the right kind, damaged, or too new."""
+
+
+class StaleError(ArtifactError):
+    """A folder on disk was made from inputs that have changed since."""
+
+
+class PlanError(WhelpError):
+    """The inputs are fine, but nothing sensible can be made of them together."""
+
+
+class TrainingError(WhelpError):
+    """Training cannot go on."""
+
+
+class DiskError(WhelpError):
+    """The disk is full, or the place cannot be written."""
+
+
+class MissingExtraError(WhelpError):
+    """An optional package is needed.
+
+    >>> print(MissingExtraError("whelp serve", "starlette", "serve"))
+    whelp serve: the package starlette is not installed. Run `pip install "whelp[serve]"`.
+    """
+
+    def __init__(self, where: object, package: str, extra: str) -> None:
+        super().__init__(where, f"the package {package} is not installed", "", f'Run `pip install "whelp[{extra}]"`.')
+
+
+def explain_os_error(error: OSError) -> WhelpError | None:
+    """Turn an operating-system error a user can mend into one of ours; None for any other."""
+    where = error.filename or "the output folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(
+            where, "the disk is full", "free space", "Free some, or choose another --out; then run the same command again."
+        )
+    if error.errno == errno.EROFS or isinstance(error, PermissionError):
+        return DiskError(where, "no permission", "a place that can be read and written", "Change its permissions, or choose another.")
+    if isinstance(error, FileNotFoundError):
+        return WhelpError(where, "there is no such file or folder", "", "Check the spelling.")
+    if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):
+        return WhelpError(where, error.strerror.lower() if error.strerror else str(error), "", "Choose another path.")
+    return None

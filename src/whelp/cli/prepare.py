@@ -1,0 +1,213 @@
+"""`whelp prepare`: from a recipe's source to a token store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.manifest import read_manifest
+from whelp.artifacts.token_store import TokenStore, open_store
+from whelp.base.config import to_dict
+from whelp.base.errors import ArtifactError, StaleError, WhelpError
+from whelp.base.log import log
+from whelp.cli.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from whelp.corpus.source import Partition, Source
+    from whelp.prepare.encode import PrepareReport
+    from whelp.prepare.ledger import Ledger
+    from whelp.tokenizer.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareResult:
+    """What `whelp prepare` made. `is_reused` when the store was finished and up to date before."""
+
+    folder: str
+    ledger: dict[str, Any]
+    splits: dict[str, dict[str, int]]
+    vocab_size: int
+    is_reused: bool
+
+
+def prepare(recipe: str | Path | dict[str, Any] | Recipe, *, out: str | Path, overrides: Sequence[str] = ()) -> PrepareResult:
+    """Turn a recipe's source into a token store at `out`.
+
+    Killed at any moment, the same call goes on and writes the same bytes. A finished store whose inputs have not changed
+    is left as it is.
+
+    Raises:
+        SourceError: When there is no text.
+        ArtifactError: When something else stands at `out`.
+    """
+    for _ in iter_prepare(load_recipe(recipe, overrides), Path(out)):
+        pass
+    return describe_store(open_store(Path(out)), is_reused=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOpened:
+    """The files are known."""
+
+    name: str
+    num_files: int
+    num_bytes: int
+    skipped: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyReady:
+    """The vocabulary is learned or loaded."""
+
+    kind: str
+    size: int
+    is_learned: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreReady:
+    """The store is finished."""
+
+    result: PrepareResult
+
+
+PrepareEvent = "SourceOpened | VocabularyReady | PrepareReport | StoreReady"
+
+
+def iter_prepare(
+    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None
+) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
+    """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own."""
+    from whelp.corpus import count_skipped, open_source
+    from whelp.prepare.encode import prepare as encode_documents
+
+    source = open_source(recipe.data)
+    skipped = count_skipped(source.skipped)
+    yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
+    changes = find_changes(out, recipe, source, vocabulary)
+    if changes == []:
+        store = open_store(out)
+        yield StoreReady(result=describe_store(store, is_reused=True))
+        return
+    if changes:
+        log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
+    if vocabulary is None:
+        vocabulary, is_learned = make_vocabulary(recipe, source)
+        yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
+    notes: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+
+    def partitions() -> Iterator[Partition]:
+        for partition in source.iter_partitions():
+            notes.update(partition.notes)
+            files.update(f"skipped: {file.kind}" for file in partition.skipped)
+            yield partition
+
+    def count_files(ledger: Ledger) -> None:
+        ledger.files.update(files)
+        ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
+        ledger.files["read"] = len(source.files) - files.total()
+        ledger.notes.update(notes)
+
+    yield from encode_documents(
+        partitions(),
+        vocabulary,
+        recipe.data,
+        out,
+        source={**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
+        sources=lambda: [file.label for file in source.files],
+        count_files=count_files,
+        seed=recipe.train.seed,
+    )
+    yield StoreReady(result=describe_store(open_store(out), is_reused=False))
+
+
+def make_vocabulary(recipe: Recipe, source: Source) -> tuple[Vocabulary, bool]:
+    """Load the recipe's vocabulary, or learn it from the source; true when it was learned."""
+    from whelp.corpus import iter_texts
+    from whelp.tokenizer import learn, load_tokenizer
+
+    asked = recipe.data.tokenizer
+    if isinstance(asked, str):
+        return load_tokenizer(asked), False
+    return learn(iter_texts(source, asked.max_bytes), asked), True
+
+
+def describe_store(store: TokenStore, *, is_reused: bool) -> PrepareResult:
+    """What is in a store, as the result of preparing it."""
+    counts = store.manifest.counts
+    return PrepareResult(
+        folder=str(store.folder),
+        ledger=store.ledger,
+        splits=counts["splits"],
+        vocab_size=counts["vocab_size"],
+        is_reused=is_reused,
+    )
+
+
+def find_changes(out: Path, recipe: Recipe, source: Source, vocabulary: Vocabulary | None = None) -> list[str] | None:
+    """What differs between a finished store and what the recipe would make now, in words; None without a store."""
+    try:
+        manifest = read_manifest(out, "token_store")
+    except ArtifactError:
+        return None
+    before = manifest.inputs["source"]
+    changes = source.changed_since(before)
+    changes += [
+        f"data.{name}: {before['options'].get(name)!r} -> {value!r}"
+        for name, value in source.options().items()
+        if before["options"].get(name) != value
+    ]
+    now = {name: value for name, value in to_dict(recipe.data).items() if name in manifest.config}
+    now["seed"] = recipe.train.seed
+    changes += [f"data.{name}: {manifest.config[name]!r} -> {value!r}" for name, value in now.items() if manifest.config[name] != value]
+    if vocabulary is not None:
+        if vocabulary.fingerprint != manifest.inputs["tokenizer"]:
+            changes.append("the tokenizer: another vocabulary")
+    else:
+        changes += _tokenizer_changes(recipe, manifest.inputs)
+    return changes
+
+
+def _asked_tokenizer(recipe: Recipe) -> Any:
+    return to_dict(recipe.data)["tokenizer"]
+
+
+def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
+    from whelp.tokenizer import load_tokenizer
+
+    asked, before = recipe.data.tokenizer, inputs["source"].get("tokenizer_asked")
+    if isinstance(asked, str):
+        if load_tokenizer(asked).fingerprint != inputs["tokenizer"]:
+            return [f"the tokenizer: {asked} is another vocabulary than the one the store was made with"]
+        return []
+    if isinstance(before, str):  # made with a vocabulary from elsewhere, as `whelp demo` does
+        return []
+    return [] if _asked_tokenizer(recipe) == before else [f"data.tokenizer: {before} -> {_asked_tokenizer(recipe)}"]
+
+
+def check_fresh(store: TokenStore, recipe: Recipe) -> None:
+    """Refuse a store that the recipe would no longer make. A source that is not here cannot be compared: that is said.
+
+    Raises:
+        StaleError: Saying what changed and which command to run.
+    """
+    from whelp.corpus import open_source
+
+    try:
+        source = open_source(recipe.data)
+    except WhelpError as error:
+        log.info("the store's text is not compared with its source: %s", error)
+        return
+    changes = find_changes(store.folder, recipe, source)
+    if changes:
+        more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+        raise StaleError(
+            store.folder,
+            f"it was made from other inputs ({'; '.join(changes[:5])}{more})",
+            "",
+            f"Run `whelp prepare` again with --out {store.folder}, or give the recipe it was made with.",
+        )

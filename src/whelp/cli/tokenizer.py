@@ -1,0 +1,80 @@
+"""`whelp tokenizer train`: learn a vocabulary from a source."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
+from whelp.base.errors import ArtifactError
+from whelp.base.files import atomic_folder
+from whelp.corpus.config import SourceConfig
+from whelp.tokenizer.config import LearnConfig
+
+if TYPE_CHECKING:
+    from whelp.corpus.source import Source
+    from whelp.tokenizer.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerResult:
+    """What `whelp tokenizer train` made."""
+
+    folder: str
+    kind: str
+    vocab_size: int
+    fingerprint: str
+    num_bytes: int
+
+
+def train_tokenizer(
+    source: str | list[str] | SourceConfig, *, out: str | Path, learn: LearnConfig | None = None
+) -> TokenizerResult:
+    """Learn a vocabulary from text and write it as a folder that `AutoTokenizer.from_pretrained` opens.
+
+    Args:
+        source: `stdlib`, a file, a folder, a glob, or a list of those.
+        learn: What to learn; by default a byte-level BPE of 4,096 ids.
+
+    Raises:
+        SourceError: When there is no text.
+        ArtifactError: When something else stands at `out`.
+    """
+    from whelp.corpus import iter_texts, open_source
+    from whelp.tokenizer import learn as learn_vocabulary
+
+    config = learn or LearnConfig()
+    opened = open_source(source if isinstance(source, SourceConfig) else SourceConfig(source=source))
+    folder = Path(out)
+    check_place(folder)
+    vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
+    return save_tokenizer(vocabulary, folder, config, opened)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse to replace anything but a tokenizer."""
+    if folder.exists() and find_kind(folder) != "tokenizer" and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(folder, "something else stands there", "an empty place or a tokenizer", "Choose another --out.")
+
+
+def save_tokenizer(vocabulary: Vocabulary, folder: Path, config: LearnConfig, source: Source) -> TokenizerResult:
+    """Write a learned vocabulary and its manifest."""
+    with atomic_folder(folder) as temporary:
+        vocabulary.save(temporary)
+        names = sorted(path.name for path in temporary.iterdir())
+        manifest = Manifest(
+            kind="tokenizer",
+            config=asdict(config),
+            counts={"vocab_size": vocabulary.size, "kind": vocabulary.kind},
+            inputs={"source": source.describe()},
+            files=describe_files(temporary, names),
+        )
+        write_manifest(temporary, manifest)
+    return TokenizerResult(
+        folder=str(folder),
+        kind=vocabulary.kind,
+        vocab_size=vocabulary.size,
+        fingerprint=vocabulary.fingerprint,
+        num_bytes=source.num_bytes,
+    )

@@ -1,0 +1,415 @@
+"""`whelp train`: from a token store to a run folder of checkpoints, records and samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.checkpoint import (
+    TrainerState,
+    find_newest_whole,
+    keep_newest,
+    point_last,
+    read_model_folder,
+    read_trainer_state,
+    save_checkpoint,
+    step_name,
+)
+from whelp.artifacts.run_folder import RunFolder, append_record
+from whelp.artifacts.token_store import TokenStore, open_store
+from whelp.base.config import to_dict
+from whelp.base.errors import ArtifactError, PlanError
+from whelp.base.files import read_json
+from whelp.base.log import log
+from whelp.cli.prepare import check_fresh
+from whelp.cli.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from whelp.evaluate.loss import LossResult
+    from whelp.model import LanguageModel, ModelSpec
+    from whelp.prepare.rows import PackedRows
+    from whelp.tokenizer.vocabulary import Vocabulary
+    from whelp.train import Progress, StepReport, TrainPlan
+    from whelp.train.optimizer import Optimizer
+
+_MAY_CHANGE = {"log_every_steps", "keep_checkpoints"}  # options that do not change what is computed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run came to. Losses are of the test split; None when nothing is held out."""
+
+    folder: str
+    step: int
+    checkpoint: str | None
+    nats_per_token: float | None
+    perplexity: float | None
+    bits_per_byte: float | None
+    elapsed_seconds: float
+    is_finished: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What is going to happen; `resumed_step` is where a run goes on from."""
+
+    plan: TrainPlan
+    ledger: dict[str, Any]
+    spec: ModelSpec
+    resumed_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """The test loss at a step."""
+
+    step: int
+    result: LossResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """A prompt and its continuation at a step."""
+
+    step: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A checkpoint was written."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The run is over, or was asked to stop."""
+
+    result: TrainResult
+
+
+def train(
+    recipe: str | Path | dict[str, Any] | Recipe, *, store: str | Path, out: str | Path, overrides: Sequence[str] = ()
+) -> TrainResult:
+    """Train a model on a token store; write a run folder at `out`. The same call again goes on where it stopped.
+
+    Raises:
+        StaleError: When the store was made from other inputs than the recipe names now.
+        PlanError: When the store does not fill a row, or memory is too small.
+        TrainingError: When the loss is no longer a finite number.
+    """
+    result = None
+    for event in iter_train(load_recipe(recipe, overrides), Path(store), Path(out)):
+        if isinstance(event, Finished):
+            result = event.result
+    assert result is not None, "a run always ends with a result"
+    return result
+
+
+class Session:
+    """Everything a run needs, opened and checked; nothing is written yet."""
+
+    def __init__(self, recipe: Recipe, store: TokenStore) -> None:
+        from whelp.model import make_spec
+        from whelp.prepare.pack import make_pack_ledger, pack_rows
+        from whelp.tokenizer import load_tokenizer
+        from whelp.train.device import choose_device, choose_precision, keep_freed_memory
+
+        self.recipe, self.store = recipe, store
+        self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
+        pad_id = next((i for i in (self.vocabulary.pad_id, self.vocabulary.eos_id) if i is not None), 0)
+        self.rows: PackedRows = pack_rows(store.split("train"), recipe.pack, pad_id=pad_id)
+        self.test_rows: PackedRows | None = None
+        if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
+            self.test_rows = pack_rows(store.split("test"), recipe.pack, pad_id=pad_id, must_fill_a_row=False)
+        self.ledger = make_pack_ledger(self.rows)
+        self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
+        self.device = choose_device(recipe.train.device)
+        self.precision = choose_precision(recipe.train.precision, self.device)
+        keep_freed_memory()
+
+    def build(self) -> LanguageModel:
+        """The model with its first weights, on its device."""
+        from whelp.model import build_model
+
+        return build_model(self.spec, self.recipe.train.seed).to(self.device)
+
+    def make_plan(self, *, must_time: bool) -> TrainPlan:
+        """Plan the run; a CPU run, and one that must know its time, is probed first."""
+        import torch
+
+        from whelp.model.build import count_parameters
+        from whelp.train.device import count_cores
+        from whelp.train.plan import Facts, make_plan
+        from whelp.train.probe import probe_speed
+
+        config = self.recipe.train
+        facts = Facts(
+            num_parameters=count_parameters(self.spec),
+            num_layers=self.spec.n_layer,
+            width=self.spec.n_embd,
+            ffn_width=self.spec.ffn_width,
+            vocab_size=self.spec.vocab_size,
+            context_tokens=self.spec.context_tokens,
+            num_rows=len(self.rows),
+            num_train_tokens=self.rows.split.num_tokens,
+            num_test_rows=len(self.test_rows) if self.test_rows is not None else 0,
+            device=str(self.device),
+            precision="bf16" if self.precision == torch.bfloat16 else "fp32",
+            is_gpu=self.device.type == "cuda",
+            free_bytes=_free_bytes(self.device),
+            threads=config.threads or count_cores(),
+        )
+        plan = make_plan(config, facts)
+        if must_time or config.minutes is not None or (self.device.type == "cpu" and config.threads is None):
+            probe = probe_speed(self.build, self.rows, plan, config)
+            plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
+        return plan
+
+
+def _free_bytes(device: Any) -> int:
+    """Memory there is room in; 0 when the system does not say."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
+def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
+    """Make the plan of a run, timed by a short probe, and write nothing."""
+    opened = open_store(store)
+    check_fresh(opened, recipe)
+    session = Session(recipe, opened)
+    return session.make_plan(must_time=True), session
+
+
+TrainEvent = "Planned | StepReport | Evaluated | Sampled | Saved | Finished"
+
+
+def iter_train(
+    recipe: Recipe, store_folder: Path, out: Path
+) -> Iterator[Planned | StepReport | Evaluated | Sampled | Saved | Finished]:
+    """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, the result."""
+    import torch
+
+    from whelp.train import Progress, TrainPlan, build_optimizer
+    from whelp.train.fit import fit
+
+    store = open_store(store_folder)
+    check_fresh(store, recipe)
+    run = RunFolder(out)
+    started = run.read_plan()
+    if started is None:
+        _check_place(out)
+    else:
+        _check_same(started, recipe, store, out)
+    session = Session(recipe, store)
+    plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
+    if started is None:
+        identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
+        run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
+    if session.device.type == "cpu":
+        torch.set_num_threads(plan.threads)
+    model = session.build()
+    checkpoint = find_newest_whole(run.checkpoints)
+    trainer = None
+    if checkpoint is not None:
+        model.load_hugging_face(read_model_folder(checkpoint)[1])
+        trainer = read_trainer_state(checkpoint)
+    optimizer = build_optimizer(model, recipe.train)
+    progress = Progress()
+    if trainer is not None:
+        optimizer.load_state(trainer.tensors)
+        progress = Progress(**trainer.counters)
+    run.truncate_after(progress.step if checkpoint is not None else -1)
+    yield Planned(plan=plan, ledger=session.ledger, spec=session.spec, resumed_step=progress.step)
+    wiring = _Wiring(session, run, plan, model, optimizer, progress)
+    if checkpoint is None:
+        yield from wiring.look()
+    elif _is_done(plan, progress):
+        yield Finished(result=wiring.result(is_finished=True))
+        return
+    with _StopRequests() as requests:
+        for report in fit(model, optimizer, session.rows, plan, recipe.train, progress):
+            if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
+                wiring.record(report)
+            yield report
+            is_ending = report.is_last or requests.is_asked
+            if report.step % plan.evaluate_every_steps == 0 or report.is_last:
+                yield from wiring.look()
+            if report.step % plan.save_every_steps == 0 or is_ending:
+                yield wiring.save()
+            if requests.is_asked and not report.is_last:
+                log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
+                yield Finished(result=wiring.result(is_finished=False))
+                raise KeyboardInterrupt
+    yield Finished(result=wiring.result(is_finished=True))
+
+
+def _is_done(plan: TrainPlan, progress: Progress) -> bool:
+    if plan.budget_seconds is not None:
+        return progress.elapsed_seconds >= plan.budget_seconds
+    return progress.step >= plan.num_steps
+
+
+class _Wiring:
+    """What is done between steps: records, evaluation, samples, checkpoints."""
+
+    def __init__(
+        self, session: Session, run: RunFolder, plan: TrainPlan, model: LanguageModel, optimizer: Optimizer, progress: Progress
+    ) -> None:
+        self.session, self.run, self.plan = session, run, plan
+        self.model, self.optimizer, self.progress = model, optimizer, progress
+        self.last_loss: LossResult | None = None
+        self.last_saved: Path | None = None
+
+    def record(self, report: StepReport) -> None:
+        """One line of metrics.jsonl."""
+        values = {
+            "step": report.step,
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "gradient_norm": report.gradient_norm,
+            "tokens": self.progress.tokens_trained,
+            "tokens_per_second": report.num_tokens / report.seconds,
+            "elapsed_seconds": self.progress.elapsed_seconds,
+        }
+        append_record(self.run.metrics, values)
+
+    def look(self) -> Iterator[Evaluated | Sampled]:
+        """Evaluate on the test split, and continue the prompts."""
+        from whelp.evaluate import evaluate_loss
+        from whelp.generate import GenerateConfig, complete
+
+        session, config, step = self.session, self.session.recipe.train, self.progress.step
+        if session.test_rows is not None:
+            self.last_loss = evaluate_loss(
+                self.model,
+                session.test_rows,
+                token_bytes=session.vocabulary.token_bytes,
+                num_rows=self.plan.evaluate_rows,
+                batch_rows=self.plan.micro_batch_rows,
+                device=session.device,
+                precision=session.precision,
+            )
+            values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+            append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
+            yield Evaluated(step=step, result=self.last_loss)
+        settings = GenerateConfig(max_tokens=config.sample_tokens, temperature=0.6, top_p=0.95, seed=config.seed)
+        for prompt in config.sample_prompts:
+            text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
+            append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
+            yield Sampled(step=step, prompt=prompt, text=text)
+        self.model.train()
+
+    def save(self) -> Saved:
+        """Write a checkpoint, point `last` at it, delete the oldest."""
+        vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
+        config, weights = self.model.to_hugging_face()
+        special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
+        counts = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
+        if self.last_loss is not None:
+            counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+        save_checkpoint(
+            path,
+            config={**config, **special},
+            weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
+            save_tokenizer=vocabulary.save,
+            generation={name: value for name, value in special.items() if value is not None},
+            trainer=TrainerState(dataclasses.asdict(self.progress), self.optimizer.state()),
+            counts=counts,
+        )
+        point_last(path)
+        keep_newest(self.run.checkpoints, self.session.recipe.train.keep_checkpoints)
+        self.last_saved = path
+        return Saved(step=self.progress.step, path=path)
+
+    def result(self, *, is_finished: bool) -> TrainResult:
+        """What the run came to; for a run that was finished before, from its last checkpoint."""
+        path = self.last_saved or find_newest_whole(self.run.checkpoints)
+        counts = read_json(path / "manifest.json")["counts"] if path else {}
+        return TrainResult(
+            folder=str(self.run.folder),
+            step=self.progress.step,
+            checkpoint=str(path) if path else None,
+            nats_per_token=counts.get("test_nats_per_token"),
+            perplexity=counts.get("test_perplexity"),
+            bits_per_byte=counts.get("test_bits_per_byte"),
+            elapsed_seconds=self.progress.elapsed_seconds,
+            is_finished=is_finished,
+        )
+
+
+class _StopRequests:
+    """Turn the first SIGINT or SIGTERM into a request to stop after this step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopRequests:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+
+
+def _check_place(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArtifactError(out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed.")
+
+
+def _check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: Path) -> None:
+    """Refuse to go on with other settings, or on other data, than the run was started with."""
+    changes = []
+    if started["store"] != store.manifest.fingerprint:
+        changes.append("the token store is another one")
+    now = to_dict(recipe)
+    for part in ("pack", "model", "train"):
+        before = started["recipe"][part]
+        changes += [
+            f"{part}.{name}: {before.get(name)!r} -> {value!r}"
+            for name, value in now[part].items()
+            if before.get(name) != value and name not in _MAY_CHANGE
+        ]
+    if changes:
+        raise PlanError(
+            out,
+            f"this run was started with other settings ({'; '.join(changes[:6])})",
+            "",
+            f"Choose another --out for a new run, or go on with the old settings: {out / 'recipe.yaml'}.",
+        )
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import torch
+
+    import whelp
+
+    return {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,146 @@
+"""Find the files of a folder or a glob, in an order that does not depend on the machine."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from whelp.base.errors import SourceError
+
+_FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file that is not read: `kind` is a word to count by, `reason` says more."""
+
+    path: str
+    reason: str
+    kind: str
+
+
+def walk_folder(
+    folder: Path, include_suffixes: list[str] | None, folder_kinds: Mapping[str, str] | None = None
+) -> tuple[list[Path], list[SkippedFile]]:
+    """List the files below `folder`, links followed; what is hidden or of version control is skipped.
+
+    `folder_kinds` names more folders to skip, each with the kind to count it by. A skipped folder is not gone into.
+
+    Raises:
+        SourceError: When `folder` itself cannot be listed.
+    """
+    kinds = {**_FOLDERS_NOT_OF_TEXT, **(folder_kinds or {})}
+    files: list[Path] = []
+    skipped: list[SkippedFile] = []
+    seen: set[tuple[int, int]] = set()  # a link may lead back up
+
+    def note_error(error: OSError) -> None:
+        if error.filename is not None and Path(error.filename) == folder:
+            raise SourceError(
+                folder, f"cannot be listed ({_say(error)})", "a folder that can be read", "Change its permissions."
+            ) from None
+        skipped.append(SkippedFile(str(error.filename), f"cannot be listed ({_say(error)})", "unreadable"))
+
+    for root, folder_names, file_names in os.walk(folder, onerror=note_error, followlinks=True):
+        here = Path(root)
+        identity = os.stat(root)
+        if (identity.st_dev, identity.st_ino) in seen:
+            folder_names.clear()
+            continue
+        seen.add((identity.st_dev, identity.st_ino))
+        for name in [name for name in folder_names if name.startswith(".") or name in kinds]:
+            folder_names.remove(name)
+            kind = kinds.get(name, "hidden")
+            skipped.append(SkippedFile(str(here / name), f"a folder that is not gone into ({kind})", kind))
+        folder_names.sort()
+        for name in sorted(file_names):
+            path = here / name
+            if name.startswith("."):
+                skipped.append(SkippedFile(str(path), "a hidden file", "hidden"))
+            elif include_suffixes and not name.lower().endswith(tuple(suffix.lower() for suffix in include_suffixes)):
+                skipped.append(SkippedFile(str(path), "not one of include_suffixes", "other suffix"))
+            else:
+                files.append(path)
+    return files, skipped
+
+
+def expand(item: str, include_suffixes: list[str] | None) -> tuple[Path, list[Path], list[SkippedFile], bool]:
+    """Turn a path or a glob into (root, files, skipped, whether the item names one file).
+
+    Raises:
+        SourceError: When nothing is there.
+    """
+    path = Path(item).expanduser().absolute()
+    try:
+        os.lstat(path)
+    except PermissionError:
+        raise SourceError(
+            item, "cannot be reached (permission denied)", "a place that can be read", "Change its permissions."
+        ) from None
+    except OSError:
+        pass
+    if os.path.isdir(path):
+        return path, *walk_folder(path, include_suffixes), False
+    if os.path.lexists(path):
+        return path.parent, [path], [], True
+    if not glob.has_magic(item):
+        raise _missing(item, path)
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    if not matches:
+        raise SourceError(item, "the glob matches nothing", "files", f"Look at what is in {_fixed_part(path)}.")
+    files, skipped = [], []
+    for match in matches:
+        if match.is_dir():
+            if "**" not in item:  # `**` has already gone into it
+                below, skipped_below = walk_folder(match, include_suffixes)
+                files += below
+                skipped += skipped_below
+        else:
+            files.append(match)
+    return _fixed_part(path), files, skipped, False
+
+
+def look_at(path: Path) -> os.stat_result | SkippedFile:
+    """Return the size and times of a regular file, or why it is none."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return SkippedFile(str(path), f"cannot be read ({_say(error)})", "unreadable")
+    if not stat.S_ISREG(status.st_mode):
+        return SkippedFile(str(path), "not a regular file (a pipe, a socket or a device)", "not a file")
+    return status
+
+
+def _fixed_part(pattern: Path) -> Path:
+    folder = Path(pattern.anchor)
+    for part in pattern.parts[1:-1]:
+        if glob.has_magic(part):
+            break
+        folder /= part
+    return folder
+
+
+def _missing(item: str, path: Path) -> SourceError:
+    """Find the first part of the path that is missing, and the nearest name beside it."""
+    first = path
+    while not os.path.exists(first.parent):
+        first = first.parent
+    try:
+        names = os.listdir(first.parent)
+    except OSError:
+        names = []
+    if first.parent == path.parent == Path.cwd():
+        names.append("stdlib")
+    near = difflib.get_close_matches(first.name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else "Check the spelling."
+    found = "there is no such file or folder" + ("" if first == path else f" ({first.parent} has no {first.name})")
+    return SourceError(item, found, "stdlib, a text file, a folder or a glob", hint)
+
+
+def _say(error: OSError) -> str:
+    return (error.strerror or error.__class__.__name__).lower()

@@ -1,0 +1,92 @@
+"""Which text to read, and what one document of it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from whelp.base.config import option
+from whelp.base.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Say where the text is and how it is cut into documents.
+
+    Raises:
+        ConfigError: When fields do not fit together, a pattern is broken, or an encoding is unknown.
+    """
+
+    source: str | list[str] = option(
+        "stdlib", "the word stdlib (the Python standard library here), a text file, a folder, a glob, or a list", is_path=True
+    )
+    document: Literal["auto", "file", "line", "blank_line", "regex"] = option(
+        "auto",
+        "what one document is: a file, a line, a run of lines between blank lines, or what stands between matches of "
+        "document_regex. auto: blank_line when the source is one file, else file",
+    )
+    document_regex: str | None = option(
+        None,
+        "the pattern that separates documents when document is regex (RE2 syntax); the matched text belongs to none. "
+        "In a file larger than a partition, a match and what it depends on must fit in 64 KiB",
+    )
+    encoding: str = option(
+        "auto",
+        "auto: what a byte order mark says, else UTF-8, else Windows-1252 where the bytes look like it (counted); "
+        "or a name that Python knows, such as latin-1, used strictly",
+    )
+    on_bad_files: Literal["auto", "stop", "skip"] = option(
+        "auto",
+        "what to do with a file that is not text: stop, or skip and count it. auto: stop for a file named by you, "
+        "skip for one found in a folder or by a glob",
+    )
+    strip_carriage_returns: bool = option(True, "turn CR LF line ends into LF (files are counted)")
+    include_suffixes: list[str] | None = option(
+        None, "in folders, read only files that end like this, such as [.txt, .md]; nothing: every file that is text"
+    )
+
+    def __post_init__(self) -> None:
+        problems = []
+        items = self.source if isinstance(self.source, list) else [self.source]
+        if not items:
+            problems.append("source is an empty list, but expected at least one file, folder or glob")
+        if any(not item.strip() for item in items):
+            problems.append("source has an empty name in it, but expected a file, a folder, a glob or stdlib")
+        if any("\0" in item for item in items):
+            problems.append("source has a NUL character in a name")
+        if self.document == "regex" and self.document_regex is None:
+            problems.append("document is regex, but document_regex is missing")
+        elif self.document_regex is not None and self.document != "regex":
+            problems.append(f"document_regex is given, but document is {self.document}; set document to regex")
+        elif self.document_regex is not None:
+            problems.extend(_check_pattern(self.document_regex))
+        if self.encoding != "auto":
+            problems.extend(_check_encoding(self.encoding))
+        for suffix in self.include_suffixes or []:
+            if not suffix.startswith(".") or len(suffix) < 2:
+                problems.append(f"include_suffixes has {suffix!r}, but expected an ending such as .txt")
+        if self.include_suffixes == []:
+            problems.append("include_suffixes is an empty list, which leaves no file; leave it out to read every file")
+        if problems:
+            raise ConfigError("source", problems)
+
+
+def _check_pattern(pattern: str) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        matches_nothing = pc.match_substring_regex(pa.array([""]), f"({pattern})")[0].as_py()
+    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+        return [f"document_regex {pattern!r} is not a pattern that RE2 knows: {error}"]
+    if matches_nothing:
+        return [f"document_regex {pattern!r} matches the empty text, so it would cut between any two characters"]
+    return []
+
+
+def _check_encoding(name: str) -> list[str]:
+    try:
+        "".encode(name)  # also refuses codecs that are not for text, such as base64
+    except (LookupError, ValueError):
+        return [f"encoding {name!r} is not a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"]
+    return []

@@ -1,0 +1,203 @@
+"""Cut a stream of UTF-8 blocks into documents, without a Python object per document.
+
+A splitter finds where documents start and end in a buffer; what it cannot decide yet stays in the buffer, which grows
+only when a document is larger than a block. `iter_documents` turns the positions into Arrow text and line numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Positions = npt.NDArray[np.int64]
+
+_NEWLINE = 10
+_NO_POSITIONS: Positions = np.zeros(0, np.int64)
+_IS_INK = np.ones(256, np.bool_)
+_IS_INK[list(b" \t\n\v\f\r")] = False
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents of one file: `texts` (large_string), where each starts: `lines` from 1, `offsets` in UTF-8 bytes.
+
+    `is_empty` marks those of no text but white space.
+    """
+
+    texts: pa.LargeStringArray
+    lines: Positions
+    offsets: Positions
+    is_empty: npt.NDArray[np.bool_]
+
+
+class Splitter(Protocol):
+    """Finds documents. One splitter serves one file, for it may remember where it is."""
+
+    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+        """Return starts and ends of the finished documents, and how many bytes are not needed again."""
+        ...
+
+
+class FileSplitter:
+    """The whole file is one document."""
+
+    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+        if not is_last:
+            return _NO_POSITIONS, _NO_POSITIONS, 0
+        return np.zeros(1, np.int64), np.full(1, len(buffer), np.int64), len(buffer)
+
+
+class LineSplitter:
+    """Each line is a document; the line end is not part of it."""
+
+    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+        starts, ends, num_whole = _find_lines(buffer, is_last)
+        return starts, ends, num_whole
+
+
+class BlankLineSplitter:
+    """Each run of lines that are not blank is a document. A line of ASCII white space only is blank."""
+
+    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+        starts, ends, num_whole = _find_lines(buffer, is_last)
+        if not len(starts):
+            return starts, ends, num_whole
+        has_ink = np.logical_or.reduceat(_IS_INK[np.frombuffer(buffer, np.uint8, num_whole)], starts)
+        goes_on = np.zeros(len(starts) + 1, np.bool_)
+        goes_on[1:] = has_ink
+        document_starts = starts[has_ink & ~goes_on[:-1]]
+        goes_on[:-1] = has_ink
+        goes_on[-1] = False
+        document_ends = ends[has_ink & ~goes_on[1:]]
+        if is_last or not has_ink[-1]:
+            return document_starts, document_ends, num_whole
+        return document_starts[:-1], document_ends[:-1], int(document_starts[-1])
+
+
+class RegexSplitter:
+    """What stands between two matches of `pattern` is a document.
+
+    A match is final when `horizon_bytes` of text follow it, so a match, and whatever it looks at, must fit in there.
+    """
+
+    def __init__(self, pattern: str, horizon_bytes: int = 1 << 16) -> None:
+        self._pattern, self._horizon_bytes = pattern, horizon_bytes
+        self._context: tuple[int, int] | None = None  # start and end of the last final match, which is seen again
+
+    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+        match_starts, match_ends = _find_matches(buffer, self._pattern)
+        final = len(match_starts)
+        if not is_last:
+            final = int(np.searchsorted(match_ends, len(buffer) - self._horizon_bytes, side="right"))
+        starts = np.concatenate([np.zeros(1, np.int64), match_ends[:final]])
+        ends = np.concatenate([match_starts[:final], np.full(1, len(buffer), np.int64)])
+        if self._context is not None:
+            seen = (int(match_starts[0]), int(match_ends[0])) if len(match_starts) else None
+            if seen != self._context:
+                raise PatternTooLong(self._horizon_bytes)
+            starts, ends = starts[1:], ends[1:]
+        if is_last:
+            return starts, ends, len(buffer)
+        if final == 0:
+            return _NO_POSITIONS, _NO_POSITIONS, 0
+        # Keep the last final match and one character before it: what stands left of a position decides ^ and \b there.
+        match_start, match_end = int(match_starts[final - 1]), int(match_ends[final - 1])
+        keep = match_start
+        while keep > (0 if final == 1 else int(match_ends[final - 2])):
+            keep -= 1
+            if buffer[keep] & 0xC0 != 0x80:
+                break
+        self._context = (match_start - keep, match_end - keep)
+        return starts[:-1], ends[:-1], keep
+
+
+class PatternTooLong(Exception):
+    """A match changed when more text came: it depends on more text than `horizon_bytes`."""
+
+    def __init__(self, horizon_bytes: int) -> None:
+        super().__init__(horizon_bytes)
+        self.horizon_bytes = horizon_bytes
+
+
+def make_splitter(document: str, pattern: str | None) -> Splitter:
+    """Choose the splitter for a way to cut documents: file, line, blank_line or regex."""
+    if document == "regex":
+        assert pattern is not None, "document is regex, but there is no pattern"
+        return RegexSplitter(pattern)
+    splitters: dict[str, type[Splitter]] = {"file": FileSplitter, "line": LineSplitter, "blank_line": BlankLineSplitter}
+    return splitters[document]()
+
+
+def iter_documents(blocks: Iterable[bytes], splitter: Splitter) -> Iterator[Documents]:
+    """Cut UTF-8 blocks of whole characters into documents, as soon as each is finished.
+
+    >>> blocks = [b"a\\nb\\nc"]
+    >>> [(found.texts.to_pylist(), found.lines.tolist()) for found in iter_documents(blocks, LineSplitter())]
+    [(['a', 'b'], [1, 2]), (['c'], [3])]
+    """
+    buffer, line, offset = b"", 1, 0
+    pending: list[bytes] = []
+    num_pending = 0
+    ended = False
+    remaining = iter(blocks)
+    while not ended:
+        block = next(remaining, None)
+        ended = block is None
+        if block is not None:
+            pending.append(block)
+            num_pending += len(block)
+            if num_pending < len(buffer):  # a long document: look again when the buffer has doubled, not at each block
+                continue
+        buffer = b"".join([part for part in (buffer, *pending) if part])  # no copy where there is one part
+        pending, num_pending = [], 0
+        starts, ends, num_done = splitter.split(buffer, ended)
+        if len(starts):
+            yield _make_documents(buffer, starts, ends, line, offset)
+        line += buffer.count(b"\n", 0, num_done)
+        offset += num_done
+        buffer = buffer[num_done:]
+
+
+def _make_documents(buffer: bytes, starts: Positions, ends: Positions, line: int, offset: int) -> Documents:
+    # Gaps and documents in turn are one text column over the buffer as it is; every second value is a document.
+    bounds = np.empty(2 * len(starts) + 2, np.int64)
+    bounds[0], bounds[-1] = 0, len(buffer)
+    bounds[1:-1:2], bounds[2:-1:2] = starts, ends
+    texts = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(buffer))
+    texts = texts.take(pa.array(np.arange(1, len(bounds) - 1, 2)))
+    if len(starts) == 1:
+        lines = np.array([line + buffer.count(b"\n", 0, int(starts[0]))], np.int64)
+    else:
+        lines = line + np.searchsorted(_find_newlines(buffer), starts).astype(np.int64)
+    is_empty: Any = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
+    return Documents(texts, lines, starts + offset, is_empty.to_numpy(zero_copy_only=False))
+
+
+def _find_newlines(buffer: bytes) -> Positions:
+    return np.flatnonzero(np.frombuffer(buffer, np.uint8) == _NEWLINE).astype(np.int64, copy=False)
+
+
+def _find_lines(buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+    """Return starts and ends (without the newline) of whole lines, and how many bytes they take."""
+    newlines = _find_newlines(buffer)
+    num_whole = int(newlines[-1]) + 1 if len(newlines) else 0
+    starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
+    if is_last and num_whole < len(buffer):
+        return starts, np.append(newlines, len(buffer)), len(buffer)
+    return starts[:-1], newlines, num_whole
+
+
+def _find_matches(buffer: bytes, pattern: str) -> tuple[Positions, Positions]:
+    """Return starts and ends of the matches. Wraps each match in NULs, which no text holds, and looks for those."""
+    bounds = np.array([0, len(buffer)], np.int64)
+    text = pa.LargeStringArray.from_buffers(1, pa.py_buffer(bounds), pa.py_buffer(buffer))
+    marked = pc.replace_substring_regex(text, pattern=f"({pattern})", replacement="\0\\1\0")
+    nuls = np.flatnonzero(np.frombuffer(marked[0].as_buffer(), np.uint8) == 0).astype(np.int64, copy=False)
+    positions = nuls - np.arange(len(nuls))
+    return positions[0::2], positions[1::2]

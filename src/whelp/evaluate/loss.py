@@ -1,0 +1,101 @@
+"""Loss over rows: every row counts, every target once, weighted by tokens and not by batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+IGNORED = -100
+
+
+class Rows(Protocol):
+    """Rows in their stored order."""
+
+    def __len__(self) -> int: ...
+
+    def read_in_order(self, first: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+
+
+class LossModel(Protocol):
+    """What is evaluated: `loss(ids, targets)` sums nats."""
+
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossResult:
+    """Summed loss and what it was summed over."""
+
+    nats: float
+    num_tokens: int
+    num_bytes: int
+    num_rows: int
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean cross-entropy, natural logarithm."""
+        return self.nats / self.num_tokens
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per token)."""
+        return math.exp(min(self.nats_per_token, 700.0))
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Bits to write one byte of text: the same scale for every vocabulary. None when no bytes are known."""
+        return self.nats / math.log(2) / self.num_bytes if self.num_bytes else None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """For a JSON record."""
+        return {
+            "nats_per_token": self.nats_per_token,
+            "perplexity": self.perplexity,
+            "bits_per_byte": self.bits_per_byte,
+            "num_tokens": self.num_tokens,
+            "num_bytes": self.num_bytes,
+            "num_rows": self.num_rows,
+        }
+
+
+@torch.no_grad()
+def evaluate_loss(
+    model: LossModel,
+    rows: Rows,
+    *,
+    token_bytes: npt.NDArray[np.int32],
+    num_rows: int | None = None,
+    batch_rows: int = 16,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype = torch.float32,
+) -> LossResult:
+    """Sum the loss over the first `num_rows` rows (all of them by default).
+
+    Args:
+        token_bytes: (V,) bytes of text that each id stands for; special ids are 0.
+        precision: Arithmetic of the matrix products; the loss itself is float32.
+    """
+    assert len(rows) > 0, "no rows to evaluate"
+    total = len(rows) if num_rows is None else min(num_rows, len(rows))
+    was_training = isinstance(model, nn.Module) and model.training
+    if isinstance(model, nn.Module):
+        model.eval()
+    nats, num_tokens, num_bytes = 0.0, 0, 0
+    device_type = torch.device(device).type
+    for first in range(0, total, batch_rows):
+        ids, targets = rows.read_in_order(first, min(batch_rows, total - first))
+        with torch.autocast(device_type, precision, enabled=precision != torch.float32):
+            loss = model.loss(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
+        nats += float(loss)
+        real = targets[targets != IGNORED]
+        num_tokens += real.size
+        num_bytes += int(token_bytes[real].sum())
+    if isinstance(model, nn.Module):
+        model.train(was_training)
+    return LossResult(nats=nats, num_tokens=num_tokens, num_bytes=num_bytes, num_rows=total)

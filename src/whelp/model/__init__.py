@@ -1,0 +1,39 @@
+"""Token ids in, logits out: pure `nn.Module`s. No files, no logging, no config parsing.
+
+    spec = make_spec(ModelConfig(family="qwen3", n_layer=2, n_head=2, n_embd=64), num_ids=300, context_tokens=128)
+    model = build_model(spec, seed=0)
+    logits = model(ids)                    # (B, T) -> (B, T, V)
+    nats = model.loss(ids, targets)        # summed over targets >= 0
+
+A family is one file: `gpt2.py`, `qwen3.py`. `check.py` proves of any of them that no token sees its future.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whelp.model.build import build_model as build_model
+    from whelp.model.build import model_from_hugging_face as model_from_hugging_face
+    from whelp.model.cache import Cache as Cache
+    from whelp.model.config import ModelConfig as ModelConfig
+    from whelp.model.config import ModelSpec as ModelSpec
+    from whelp.model.config import make_spec as make_spec
+    from whelp.model.language_model import LanguageModel as LanguageModel
+
+_HOMES = {
+    "build_model": "build",
+    "model_from_hugging_face": "build",
+    "Cache": "cache",
+    "ModelConfig": "config",
+    "ModelSpec": "config",
+    "make_spec": "config",
+    "LanguageModel": "language_model",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

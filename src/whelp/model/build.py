@@ -1,0 +1,51 @@
+"""From a spec, or from a Hugging Face folder's contents, to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from whelp.base.errors import ArtifactError
+from whelp.base.seeds import make_seed
+from whelp.model.config import ModelSpec
+from whelp.model.gpt2 import GPT2
+from whelp.model.language_model import LanguageModel
+from whelp.model.qwen3 import Qwen3
+
+FAMILIES: dict[str, type[GPT2] | type[Qwen3]] = {"gpt2": GPT2, "qwen3": Qwen3}
+
+
+def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
+    """Allocate a model and draw its first weights; the same seed gives the same weights, to the bit."""
+    model = FAMILIES[spec.family](spec)
+    model.init_weights(torch.Generator().manual_seed(make_seed(seed, "init")))
+    return model
+
+
+def count_parameters(spec: ModelSpec) -> int:
+    """How many numbers a model of this spec has, without allocating it."""
+    with torch.device("meta"):
+        return FAMILIES[spec.family](spec).num_parameters()
+
+
+def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], where: object) -> LanguageModel:
+    """Build the model that a `config.json` describes and fill in its weights.
+
+    Raises:
+        ArtifactError: When the architecture is not one of ours, or weights are missing or of another shape.
+    """
+    family = FAMILIES.get(str(config.get("model_type")))
+    if family is None:
+        raise ArtifactError(
+            where, f"its architecture is {config.get('model_type')!r}", f"one of {', '.join(FAMILIES)}", "Use a model of those."
+        )
+    if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu_new", "gelu_pytorch_tanh"):
+        raise ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new, as GPT-2 has", "")
+    model = family(family.spec_from_hugging_face(config))
+    try:
+        model.load_hugging_face(weights)
+    except (KeyError, RuntimeError) as error:
+        raise ArtifactError(where, f"its weights do not fit its config.json ({error})", "", "Copy the folder again.") from None
+    return model

@@ -1,0 +1,84 @@
+"""Proofs, by trying, that a model is a causal language model. For any family, also yours.
+
+    for failure in check_model(model): print(failure)      # nothing is printed by a sound model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from whelp.model.cache import Cache
+from whelp.model.language_model import LanguageModel
+
+
+@torch.no_grad()
+def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, tolerance: float = 1e-4) -> list[str]:
+    """Try what must hold of every causal language model; return what does not, in words.
+
+    - changing token t leaves the logits before t as they were (no look into the future);
+    - changing an early token changes later logits (the past is used at all);
+    - the rows of a batch do not see each other;
+    - reading with a cache, token by token or in pieces, gives the logits of reading at once.
+    """
+    was_training = model.training
+    model.eval()
+    generator = torch.Generator().manual_seed(seed)
+    num_tokens = min(num_tokens, model.spec.context_tokens)
+    ids = torch.randint(0, model.spec.vocab_size, (3, num_tokens), generator=generator)
+    other = (ids + 1 + torch.randint(0, model.spec.vocab_size - 1, ids.shape, generator=generator)) % model.spec.vocab_size
+    ids, other = ids.to(model.head_weight.device), other.to(model.head_weight.device)
+    logits = model(ids)
+    failures = []
+    for check in (_check_future, _check_past, _check_rows, _check_cache):
+        failure = check(model, ids, other, logits, tolerance)
+        if failure:
+            failures.append(failure)
+    model.train(was_training)
+    return failures
+
+
+def _difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max()) if a.numel() else 0.0
+
+
+_Check = Callable[[LanguageModel, torch.Tensor, torch.Tensor, torch.Tensor, float], str | None]
+
+
+def _check_future(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
+    for position in (1, ids.shape[1] // 2, ids.shape[1] - 1):
+        changed = torch.cat((ids[:, :position], other[:, position : position + 1], ids[:, position + 1 :]), dim=1)
+        leak = _difference(model(changed)[:, :position], logits[:, :position])
+        if leak > tolerance:
+            return f"it sees the future: changing token {position} changes earlier logits by {leak:.2g}"
+    return None
+
+
+def _check_past(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+    changed = torch.cat((other[:, :1], ids[:, 1:]), dim=1)
+    effect = _difference(model(changed)[:, 1:], logits[:, 1:])
+    if effect <= tolerance:
+        return f"it ignores the past: changing token 0 changes later logits by {effect:.2g} only"
+    return None
+
+
+def _check_rows(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+    changed = torch.cat((ids[:1], other[1:]))
+    leak = _difference(model(changed)[0], logits[0])
+    if leak > tolerance:
+        return f"rows of a batch see each other: changing other rows changes row 0 by {leak:.2g}"
+    return None
+
+
+def _check_cache(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+    num_tokens = ids.shape[1]
+    for sizes in ([1] * num_tokens, [num_tokens // 2, num_tokens - num_tokens // 2]):
+        cache = Cache(model.spec, ids.shape[0], num_tokens, ids.device, model.head_weight.dtype)
+        pieces = [model(piece, cache) for piece in ids.split(sizes, dim=1)]
+        drift = _difference(torch.cat(pieces, dim=1), logits)
+        if drift > tolerance:
+            return f"reading with a cache differs from reading at once by {drift:.2g} (pieces of {sizes[0]})"
+    return None

@@ -1,0 +1,100 @@
+"""What a model is: as asked for in a recipe, and as resolved with every number known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from whelp.base.config import option
+from whelp.base.errors import ConfigError
+
+VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd vocabulary costs up to 5x in the head on a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The `model` section of a recipe."""
+
+    family: Literal["gpt2", "qwen3"] = option("qwen3", "architecture: gpt2 (exactly GPT-2) or qwen3 (RMSNorm, RoPE, QK norm, SwiGLU)")
+    n_layer: int = option(6, "number of blocks", at_least=1)
+    n_head: int = option(6, "number of attention heads", at_least=1)
+    n_embd: int = option(384, "width", at_least=1)
+    n_kv_head: int | None = option(None, "qwen3: number of key/value heads, shared by groups of heads; default n_head", at_least=1)
+    head_width: int | None = option(None, "qwen3: width of one head; default n_embd / n_head", at_least=2)
+    ffn_width: int | None = option(None, "hidden width of the feed-forward; default 4 x n_embd (gpt2), 8/3 x n_embd (qwen3)", at_least=1)
+    vocab_size: int | None = option(None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2)
+    dropout: float = option(0.0, "dropout probability while training (gpt2 only)", at_least=0.0, at_most=0.9)
+    rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
+    tie_embeddings: bool = option(True, "the output head shares the embedding's weights")
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.head_width is None and self.n_embd % self.n_head:
+            problems.append(f"model.n_embd ({self.n_embd}) must be divisible by model.n_head ({self.n_head})")
+        if self.n_kv_head is not None and self.n_head % self.n_kv_head:
+            problems.append(f"model.n_head ({self.n_head}) must be divisible by model.n_kv_head ({self.n_kv_head})")
+        if self.family == "qwen3":
+            width = self.head_width or self.n_embd // self.n_head
+            if width % 2:
+                problems.append(f"the head width ({width}) must be even for rotary positions")
+            if self.dropout:
+                problems.append(f"model.dropout is {self.dropout}, but qwen3 has none. Set it to 0, or use family gpt2")
+        else:
+            for name in ("n_kv_head", "head_width"):
+                if getattr(self, name) is not None:
+                    problems.append(f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3")
+        if problems:
+            raise ConfigError("model", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model with every number known."""
+
+    family: str
+    n_layer: int
+    n_head: int
+    n_kv_head: int
+    head_width: int
+    n_embd: int
+    ffn_width: int
+    vocab_size: int
+    context_tokens: int
+    dropout: float = 0.0
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-6
+    tie_embeddings: bool = True
+
+
+def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
+    """Resolve a model for a vocabulary of `num_ids` ids and rows of `context_tokens`.
+
+    Raises:
+        ConfigError: When the asked vocabulary is smaller than the tokenizer's.
+    """
+    vocab_size = config.vocab_size or -(-num_ids // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    if vocab_size < num_ids:
+        raise ConfigError(
+            "model.vocab_size",
+            [f"is {vocab_size:,}, but the tokenizer has {num_ids:,} ids"],
+            f"Leave it out, or set it to {num_ids} or more.",
+        )
+    if config.family == "gpt2":
+        ffn_width = config.ffn_width or 4 * config.n_embd
+    else:
+        ffn_width = config.ffn_width or -(-config.n_embd * 8 // 3 // 32) * 32
+    return ModelSpec(
+        family=config.family,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_kv_head=config.n_kv_head or config.n_head,
+        head_width=config.head_width or config.n_embd // config.n_head,
+        n_embd=config.n_embd,
+        ffn_width=ffn_width,
+        vocab_size=vocab_size,
+        context_tokens=context_tokens,
+        dropout=config.dropout,
+        rope_base=config.rope_base,
+        norm_eps=1e-5 if config.family == "gpt2" else 1e-6,
+        tie_embeddings=config.tie_embeddings,
+    )

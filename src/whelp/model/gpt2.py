@@ -1,0 +1,169 @@
+"""GPT-2, exactly: learned positions, LayerNorm before each half of a block, tanh-GELU, biases, a shared head.
+
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; initialisation as published there: normal
+with deviation 0.02, projections back into the residual stream divided by sqrt(2 x layers).
+Shapes: B rows, T tokens, D width, H heads, K head width, F feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from whelp.model.attention import causal_attention
+from whelp.model.cache import Cache
+from whelp.model.config import ModelSpec
+from whelp.model.language_model import LanguageModel, init_normal
+
+# Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
+_BLOCK_NAMES = {
+    "norm_1": "ln_1",
+    "query_key_value": "attn.c_attn",
+    "project": "attn.c_proj",
+    "norm_2": "ln_2",
+    "expand": "mlp.c_fc",
+    "contract": "mlp.c_proj",
+}
+_TRANSPOSED = ("query_key_value", "project", "expand", "contract")
+
+
+class _Block(nn.Module):
+    def __init__(self, spec: ModelSpec, layer: int) -> None:
+        super().__init__()
+        self.layer, self.num_heads, self.head_width, self.dropout = layer, spec.n_head, spec.head_width, spec.dropout
+        self.norm_1 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
+        self.query_key_value = nn.Linear(spec.n_embd, 3 * spec.n_embd)
+        self.project = nn.Linear(spec.n_embd, spec.n_embd)
+        self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
+        self.expand = nn.Linear(spec.n_embd, spec.ffn_width)
+        self.contract = nn.Linear(spec.ffn_width, spec.n_embd)
+
+    def forward(self, x: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+        num_rows, num_tokens, width = x.shape
+        dropout = self.dropout if self.training else 0.0
+        heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, K)
+        mixed = causal_attention(queries, keys, values, layer=self.layer, cache=cache, dropout=dropout)
+        mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
+        x = x + self._drop(self.project(mixed))
+        hidden = F.gelu(self.expand(self.norm_2(x)), approximate="tanh")  # (B, T, F)
+        return x + self._drop(self.contract(hidden))
+
+    def _drop(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class GPT2(LanguageModel):
+    """GPT-2; `spec.context_tokens` is the number of learned positions."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.embed = nn.Embedding(spec.vocab_size, spec.n_embd)
+        self.positions = nn.Embedding(spec.context_tokens, spec.n_embd)
+        self.blocks = nn.ModuleList(_Block(spec, layer) for layer in range(spec.n_layer))
+        self.norm = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
+        self.head = None if spec.tie_embeddings else nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw new weights (see the top of this file)."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                init_normal(module, 0.02, generator)
+        for block in self.blocks:
+            for projection in (block.project, block.contract):
+                init_normal(projection, 0.02 / math.sqrt(2 * self.spec.n_layer), generator)
+
+    @property
+    def head_weight(self) -> torch.Tensor:
+        return self.embed.weight if self.head is None else self.head.weight
+
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        """(B, T) -> (B, T, D); positions go on from what the cache holds."""
+        start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
+        assert start + num_tokens <= self.spec.context_tokens, f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
+        x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
+        if self.spec.dropout:
+            x = F.dropout(x, self.spec.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, cache)
+        if cache is not None:
+            cache.advance(num_tokens)
+        normed: torch.Tensor = self.norm(x)
+        return normed
+
+    def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Queries, keys and values are matrices of their own."""
+        return list(tensor.chunk(3)) if name.endswith("query_key_value.weight") else [tensor]
+
+    def _names(self) -> dict[str, str]:
+        names = {"embed.weight": "transformer.wte.weight", "positions.weight": "transformer.wpe.weight"}
+        for layer in range(self.spec.n_layer):
+            for ours, theirs in _BLOCK_NAMES.items():
+                for kind in ("weight", "bias"):
+                    names[f"blocks.{layer}.{ours}.{kind}"] = f"transformer.h.{layer}.{theirs}.{kind}"
+        names |= {f"norm.{kind}": f"transformer.ln_f.{kind}" for kind in ("weight", "bias")}
+        if self.head is not None:
+            names["head.weight"] = "lm_head.weight"
+        return names
+
+    def to_hugging_face(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """For `transformers.GPT2LMHeadModel`."""
+        spec = self.spec
+        config = {
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            "activation_function": "gelu_new",
+            "n_layer": spec.n_layer,
+            "n_head": spec.n_head,
+            "n_embd": spec.n_embd,
+            "n_inner": spec.ffn_width,
+            "n_positions": spec.context_tokens,
+            "n_ctx": spec.context_tokens,
+            "vocab_size": spec.vocab_size,
+            "layer_norm_epsilon": spec.norm_eps,
+            "attn_pdrop": spec.dropout,
+            "embd_pdrop": spec.dropout,
+            "resid_pdrop": spec.dropout,
+            "initializer_range": 0.02,
+            "tie_word_embeddings": spec.tie_embeddings,
+            "torch_dtype": "float32",
+        }
+        state, names = self.state_dict(), self._names()
+        return config, {names[name]: _flip(name, tensor).contiguous() for name, tensor in state.items()}
+
+    def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """From `transformers.GPT2LMHeadModel` (with or without the `transformer.` prefix)."""
+        prefixed = {
+            name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor for name, tensor in weights.items()
+        }
+        self.load_state_dict({ours: _flip(ours, prefixed[theirs]) for ours, theirs in self._names().items()})
+
+    @staticmethod
+    def spec_from_hugging_face(config: Mapping[str, Any]) -> ModelSpec:
+        """The spec that a GPT-2 `config.json` describes."""
+        width = config.get("n_embd", 768)
+        heads = config.get("n_head", 12)
+        return ModelSpec(
+            family="gpt2",
+            n_layer=config.get("n_layer", 12),
+            n_head=heads,
+            n_kv_head=heads,
+            head_width=width // heads,
+            n_embd=width,
+            ffn_width=config.get("n_inner") or 4 * width,
+            vocab_size=config.get("vocab_size", 50257),
+            context_tokens=config.get("n_positions", 1024),
+            dropout=config.get("resid_pdrop", 0.1),
+            norm_eps=config.get("layer_norm_epsilon", 1e-5),
+            tie_embeddings=config.get("tie_word_embeddings", True),
+        )
+
+
+def _flip(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Transpose the matrices that Conv1D stores as (in, out)."""
+    return tensor.t() if tensor.ndim == 2 and name.split(".")[-2] in _TRANSPOSED else tensor

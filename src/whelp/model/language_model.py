@@ -1,0 +1,95 @@
+"""What every family is: ids in, logits out, a loss, and a way to and from Hugging Face's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from whelp.model.cache import Cache
+from whelp.model.config import ModelSpec
+
+IGNORED = -100  # a target that is not trained: padding, a masked piece
+
+
+class LanguageModel(nn.Module):
+    """Base of all families.
+
+    Shapes: B rows, T tokens in a row, D width, V vocabulary. A family implements `hidden`, `head_weight`, and the pair
+    `to_hugging_face` / `from_hugging_face`.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        """The normalised last hidden states: (B, T) -> (B, T, D)."""
+        raise AssertionError(f"{type(self).__name__} has no hidden()")
+
+    @property
+    def head_weight(self) -> torch.Tensor:
+        """The output head, (V, D)."""
+        raise AssertionError(f"{type(self).__name__} has no head_weight")
+
+    def forward(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
+        return F.linear(self.hidden(ids, cache), self.head_weight)
+
+    @property
+    def uses_randomness(self) -> bool:
+        """Whether training draws random numbers (dropout)."""
+        return self.spec.dropout > 0
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens the model is trained to see at once."""
+        return self.spec.context_tokens
+
+    def make_cache(self, num_rows: int, capacity: int) -> Cache:
+        """Room for `capacity` tokens of `num_rows` sequences, on this model's device."""
+        weight = self.head_weight
+        return Cache(self.spec, num_rows, capacity, weight.device, weight.dtype)
+
+    def last_logits(self, ids: torch.Tensor, cache: Cache) -> torch.Tensor:
+        """Logits after the last of the new tokens: (B, T) -> (B, V)."""
+        return F.linear(self.hidden(ids, cache)[:, -1], self.head_weight)
+
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy in nats, summed over targets that are not `IGNORED`; a float32 scalar.
+
+        Args:
+            ids: (B, T) token ids.
+            targets: (B, T) the ids to predict, already shifted; `IGNORED` where nothing is trained.
+        """
+        logits = F.linear(self.hidden(ids).flatten(0, 1), self.head_weight)  # (B * T, V)
+        return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+    def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""
+        return [tensor]
+
+    def num_parameters(self) -> int:
+        """All trained numbers; a shared head counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def to_hugging_face(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Contents of `config.json`, and the weights under Hugging Face's names."""
+        raise AssertionError(f"{type(self).__name__} has no to_hugging_face()")
+
+    def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Copy weights under Hugging Face's names into this model."""
+        raise AssertionError(f"{type(self).__name__} has no load_hugging_face()")
+
+
+def init_normal(module: nn.Module, std: float, generator: torch.Generator) -> None:
+    """Draw a module's weight from a normal distribution; its bias becomes zero."""
+    weight, bias = module.weight, getattr(module, "bias", None)
+    assert isinstance(weight, torch.Tensor), f"{module} has no weight"
+    with torch.no_grad():
+        weight.normal_(0.0, std, generator=generator)
+        if bias is not None:
+            bias.zero_()

@@ -1,0 +1,28 @@
+"""Rows and a vocabulary in, the token store out; and the packing plan that turns a store into training rows.
+
+    for report in prepare(partitions, vocabulary, config, out): ...      # encode.py: documents -> store
+    rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
+    ids, targets = rows.read(first=0, count=8, seed=0)                   # rows.py: (8, 256) each
+
+Nothing is lost silently: `ledger.py` accounts for every document and every token.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whelp.prepare.config import PackConfig as PackConfig
+    from whelp.prepare.config import PrepareConfig as PrepareConfig
+    from whelp.prepare.encode import prepare as prepare
+    from whelp.prepare.pack import pack_rows as pack_rows
+    from whelp.prepare.rows import PackedRows as PackedRows
+
+_HOMES = {"PackConfig": "config", "PrepareConfig": "config", "prepare": "encode", "pack_rows": "pack", "PackedRows": "rows"}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,45 @@
+"""Where every document and every token went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """Counts of one `prepare`; `check` proves that they add up.
+
+    `documents` and `tokens` map a fate to a count: `train`, `test`, or `dropped: REASON`.
+    """
+
+    documents_in: int = 0
+    tokens_in: int = 0
+    documents: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    documents_divided: int = 0  # in both splits: the tail of each is held out
+    text_bytes: int = 0
+    files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
+    notes: Counter[str] = field(default_factory=Counter)  # how unusual files were read, and what was left out before
+
+    def check(self) -> None:
+        """Assert that every document and token has exactly one fate."""
+        fates = self.documents.total() - self.documents_divided
+        assert self.documents_in == fates, f"{self.documents_in} documents came in, {fates} have a fate"
+        assert self.tokens_in == self.tokens.total(), f"{self.tokens_in} tokens came in, {self.tokens.total()} have a fate"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `ledger.json`."""
+        self.check()
+        return {
+            "documents_in": self.documents_in,
+            "tokens_in": self.tokens_in,
+            "text_bytes": self.text_bytes,
+            "documents": dict(self.documents),
+            "documents_divided": self.documents_divided,
+            "tokens": dict(self.tokens),
+            "token_shares": {fate: count / max(self.tokens_in, 1) for fate, count in self.tokens.items()},
+            "files": dict(self.files),
+            "notes": dict(self.notes),
+        }

@@ -1,0 +1,51 @@
+"""Row order is arithmetic: which row comes k-th is a pure function of (rows, seed, epoch, k).
+
+A permutation of 0 .. n-1 without a table: a Feistel network over the next even power of two, walked until it lands
+inside (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). It costs no memory for any number of rows and is
+the same in every version of every library, so a resumed run reads the rows that the first one would have read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.base.seeds import make_seed
+
+_ROUNDS = 4
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def shuffle_indices(positions: npt.NDArray[np.int64], num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """Where each position goes in a permutation of `num_rows`; distinct positions give distinct rows.
+
+    >>> sorted(shuffle_indices(np.arange(5), 5, seed=0).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    assert num_rows > 0, f"no rows to shuffle: {num_rows}"
+    half_bits = np.uint64(max(1, (max(num_rows - 1, 1).bit_length() + 1) // 2))
+    half_mask = np.uint64((1 << int(half_bits)) - 1)
+    keys = [np.uint64(make_seed(seed, "round", index)) for index in range(_ROUNDS)]
+    values = positions.astype(np.uint64)
+    outside = np.ones(len(values), dtype=bool)
+    while outside.any():
+        left, right = values[outside] >> half_bits, values[outside] & half_mask
+        for key in keys:
+            mixed = (right + key) * _MIX
+            mixed ^= mixed >> np.uint64(29)
+            mixed *= _MIX
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & half_mask)
+        values[outside] = left << half_bits | right
+        outside = values >= num_rows
+    return values.astype(np.int64)
+
+
+def row_indices(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """Rows number `first` .. `first + count - 1` of an endless training order; each epoch is its own permutation."""
+    counters = np.arange(first, first + count, dtype=np.int64)
+    epochs, positions = np.divmod(counters, num_rows)
+    rows = np.empty(count, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        rows[chosen] = shuffle_indices(positions[chosen], num_rows, make_seed(seed, "epoch", int(epoch)))
+    return rows

@@ -1,0 +1,75 @@
+"""Arrow string arrays: one type, no nulls, views of their buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from whelp.base.errors import TokenizerError
+
+Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
+
+
+def as_strings(texts: Texts) -> Texts:
+    """Give one contiguous large_string array; the text is copied only where it comes in several chunks.
+
+    Raises: TokenizerError: When a row is null or the rows are not text.
+    """
+    kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if texts.null_count:
+        row = pc.index(pc.is_null(texts), True).as_py()
+        raise TokenizerError("texts", f"row {row} is null", "text in every row", "Drop such rows, or make them empty text.")
+    if not is_text:
+        raise TokenizerError("texts", f"the column is of type {texts.type}", "strings", "Choose a text column, or cast it.")
+    strings = texts.cast(pa.large_string())
+    return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
+
+
+def view_buffers(strings: Texts) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """View the UTF-8 bytes and the offsets into them (documents + 1) of a large_string array, without a copy."""
+    if not len(strings):
+        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    _, offset_buffer, data_buffer = strings.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    return data, offsets
+
+
+def iter_strings(texts: Iterable[Texts], max_bytes: int | None) -> Iterator[Texts]:
+    """Yield large_string arrays until `max_bytes` of text; the last document is cut at a character."""
+    left = max_bytes
+    for batch in [texts] if isinstance(texts, (pa.Array, pa.ChunkedArray)) else texts:
+        strings = as_strings(batch)
+        if left is not None and len(strings):
+            data, offsets = view_buffers(strings)
+            if offsets[-1] - offsets[0] > left:
+                num_whole = int(np.searchsorted(offsets[1:] - offsets[0], left, side="right"))
+                start, end = int(offsets[num_whole]), int(offsets[0]) + left
+                head = data[start:end].tobytes().decode(errors="ignore")
+                yield pa.concat_arrays([strings.slice(0, num_whole), pa.array([head], pa.large_string())])
+                return
+            left -= int(offsets[-1] - offsets[0])
+        yield strings
+
+
+def join_bytes(strings: Texts, separator: bytes) -> Texts:
+    """One Arrow buffer: every document followed by `separator`."""
+    ends = pa.array([0, len(strings)], pa.int32())
+    one_list = pa.ListArray.from_arrays(ends, strings.cast(pa.large_binary()))
+    return pc.binary_join(one_list, pa.scalar(separator, pa.large_binary()))[0].as_buffer()
+
+
+def code_points(strings: Texts) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Unicode code points of all documents, flat, and where each document starts (documents + 1)."""
+    data, byte_offsets = view_buffers(strings)
+    text = data[byte_offsets[0] : byte_offsets[-1]].tobytes().decode()
+    offsets = np.zeros(len(strings) + 1, np.int64)
+    if len(strings):
+        np.cumsum(pc.utf8_length(strings).to_numpy(zero_copy_only=False), out=offsets[1:])
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32), offsets

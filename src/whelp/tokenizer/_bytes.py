@@ -1,0 +1,26 @@
+"""The 256 printable characters by which byte-level vocabularies spell bytes (GPT-2's `bytes_to_unicode`)."""
+
+from __future__ import annotations
+
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+
+CHARACTER_OF_BYTE: dict[int, str] = {
+    **{byte: chr(byte) for byte in _PRINTABLE},
+    **{byte: chr(256 + index) for index, byte in enumerate(_OTHERS)},
+}
+BYTE_OF_CHARACTER: dict[str, int] = {character: byte for byte, character in CHARACTER_OF_BYTE.items()}
+_TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTER_OF_BYTE.items()}
+
+
+def spell_bytes(raw: bytes) -> str:
+    """b" the" -> 'Ġthe'"""
+    return raw.decode("latin-1").translate(_TO_CHARACTERS)
+
+
+def read_spelling(token: str) -> bytes:
+    """'Ġthe' -> b" the"; a token with any other character stands for its own UTF-8 bytes, as in `tokenizers`."""
+    try:
+        return bytes([BYTE_OF_CHARACTER[character] for character in token])
+    except KeyError:
+        return token.encode()

@@ -1,0 +1,30 @@
+"""One id per character. Small vocabularies, long sequences; no way to write a character it has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from whelp.base.errors import TokenizerError
+from whelp.tokenizer._arrow import Texts, code_points, iter_strings
+from whelp.tokenizer._build import build_words
+from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.vocabulary import CHARACTER_PATTERN, Vocabulary
+
+
+def learn_chars(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
+    """Give every character (Unicode code point) of the text an id, in code point order; then the control tokens.
+
+    With `unknown: error` a character it has never seen cannot be encoded; with `unknown: token` it becomes `<unk>` and is
+    lost. A letter and its combining accent are two characters.
+
+    Raises: TokenizerError: When there is no text at all.
+    """
+    is_seen = np.zeros(0x110000, bool)
+    for strings in iter_strings(texts, config.max_bytes):
+        is_seen[code_points(strings)[0]] = True
+    characters = [chr(point) for point in np.flatnonzero(is_seen)]
+    if not characters:
+        raise TokenizerError("learning a vocabulary", "there is no text", "some", "Check the source and its filters.")
+    return build_words(characters, CHARACTER_PATTERN, config.unknown, "a learned vocabulary of characters")

@@ -1,0 +1,266 @@
+"""The one interface by which every other room sees a vocabulary."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from whelp.base.errors import TokenizerError
+from whelp.base.files import write_atomic, write_json
+from whelp.base.hashing import hash_json
+from whelp.base.log import log
+from whelp.tokenizer._arrow import Texts, as_strings
+from whelp.tokenizer._bytes import read_spelling
+from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine, open_engine
+from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
+
+CHARACTER_PATTERN = r"[\s\S]"
+WORD_PATTERN = r"\w+|[^\w\s]|\s"
+
+Kind = Literal["bpe", "chars", "words", "other"]
+Ids = npt.NDArray[Any] | Sequence[int]
+
+_NO_LIMIT = int(1e30)  # what transformers writes for "no longest input"
+
+
+class Vocabulary:
+    """A vocabulary: encode, decode, save. Holds the text of a tokenizer.json; nothing heavy is built before its first use.
+
+    Attributes:
+        kind: `bpe` (byte-level), `chars`, `words`, or `other` (whatever else `tokenizers` can read).
+        size: largest id + 1. A vocabulary may have holes.
+        eos_id, pad_id, unk_id, bos_id: ids of the control tokens, or None. `pad_id` is never `eos_id`: where a file
+            names one token for both, there is no pad.
+        special_ids: ids that plain text never becomes, and that `decode` leaves out.
+        fingerprint: 32 hexadecimal digits; the same for the same tokenizer.json values and control tokens.
+
+    `decode(encode(x)) == x` for every text with `bpe`, unless the file asks for a normalizer (GPT-NeoX: NFC) or a prefix
+    space; for `chars` and `words` where every character or word is known.
+    """
+
+    def __init__(
+        self,
+        tokenizer_json: str,
+        *,
+        eos_token: str | None = None,
+        pad_token: str | None = None,
+        unk_token: str | None = None,
+        bos_token: str | None = None,
+        chat_template: str | None = None,
+        name: str = "tokenizer.json",
+    ) -> None:
+        self.name = name
+        self._json = tokenizer_json
+        self._specification: dict[str, Any] = json.loads(tokenizer_json)
+        self._chat_template = chat_template
+        self._ids, self._added = _read_ids(self._specification, name)
+        self.size: int = max(self._ids.values()) + 1
+        self.kind: Kind = _read_kind(self._specification)
+
+        pad_token = None if pad_token == eos_token else pad_token
+        unk_token = None if unk_token == eos_token else unk_token
+        self._control = {"eos_token": eos_token, "pad_token": pad_token, "unk_token": unk_token, "bos_token": bos_token}
+        for role, token in self._control.items():
+            if token is not None and token not in self._ids:
+                log.warning("%s: its %s is %r, which is not in the vocabulary; going on without.", name, role, token)
+                self._control[role] = None
+        self.eos_id, self.pad_id, self.unk_id, self.bos_id = (
+            None if token is None else self._ids[token] for token in self._control.values()
+        )
+        control_ids = {token_id for token_id in (self.eos_id, self.pad_id, self.unk_id, self.bos_id) if token_id is not None}
+        marked_ids = {entry["id"] for entry in self._added if entry.get("special")}
+        self.special_ids: frozenset[int] = frozenset(control_ids | marked_ids)
+        self.fingerprint: str = hash_json({"tokenizer": self._specification, **self._control})
+        self._engines: dict[bool, Engine] = {}
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary {self.name}: {self.kind}, {self.size:,} ids>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._json, {**self._control, "chat_template": self._chat_template, "name": self.name})
+
+    @property
+    def id_type(self) -> type[np.uint16] | type[np.uint32]:
+        """The dtype of ids: 16 bits where they fit."""
+        return np.uint16 if self.size <= 1 << 16 else np.uint32
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
+        return self._ids.get(token)
+
+    def encode_batch(self, texts: Texts, *, allow_special: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """Encode an Arrow array of strings into flat ids (`id_type`) and offsets (documents + 1).
+
+        Document i is `ids[offsets[i]:offsets[i + 1]]`. No control token is added. `<|endoftext|>` in the text stays text;
+        with `allow_special` it becomes the control token, as in `tokenizers` - only for text that you wrote yourself.
+
+        Raises: TokenizerError: When a row is null, or a character or word is unknown and there is no `<unk>`.
+        """
+        ids, offsets = self._engine(allow_special).encode_batch(as_strings(texts))
+        return ids.astype(self.id_type, copy=False), offsets
+
+    def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[Any]:
+        """Encode one text into ids. Many texts: `encode_batch` is far faster."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            found = f"character {error.start} is half a surrogate pair (U+{ord(text[error.start]):04X})"
+            raise TokenizerError("text", found, "Unicode text", 'Read it with errors="replace".') from None
+        return self._engine(allow_special).encode(text).astype(self.id_type, copy=False)
+
+    def decode(self, ids: Ids, *, skip_special: bool = True) -> str:
+        """Decode ids into text; bytes that are no UTF-8 become U+FFFD."""
+        if self.kind == "other":
+            return str(self._reference(True).decode(self._check_ids(ids), skip_special_tokens=skip_special))
+        return self.decode_bytes(ids, skip_special=skip_special).decode(errors="replace")
+
+    def decode_bytes(self, ids: Ids, *, skip_special: bool = True) -> bytes:
+        """Decode ids into the exact bytes they stand for (of `other` kinds: the UTF-8 of their text)."""
+        if self.kind == "other":
+            return self.decode(ids, skip_special=skip_special).encode()
+        table = self._text_bytes if skip_special else self._all_bytes
+        return b"".join([table[token_id] for token_id in self._check_ids(ids)])
+
+    def token_text(self, token_id: int) -> str:
+        r"""One id for display: its text; bytes that are no text of their own as `\xe2\x96`; control tokens by name."""
+        return self._all_bytes[self._check_ids([token_id])[0]].decode(errors="backslashreplace")
+
+    def stream(self, *, skip_special: bool = True) -> StreamDecoder:
+        """A decoder for ids that come one by one."""
+        if self.kind == "other":
+            return WindowStreamDecoder(lambda ids: self.decode(ids, skip_special=skip_special))
+        return ByteStreamDecoder(lambda token_id: self.decode_bytes([token_id], skip_special=skip_special))
+
+    @cached_property
+    def token_bytes(self) -> npt.NDArray[np.int32]:
+        """How many bytes of text each id stands for: int32, (size,); 0 for control tokens and holes.
+
+        Exact for `bpe`, `chars` and `words`: summed over `encode(x)` it is `len(x.encode())`. An estimate for `other`.
+        """
+        return np.fromiter(map(len, self._text_bytes), np.int32, self.size)
+
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        control = {role: token for role, token in self._control.items() if token is not None}
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": _NO_LIMIT,
+            "clean_up_tokenization_spaces": False,
+            **control,
+        }
+        if self._chat_template is not None:
+            config["chat_template"] = self._chat_template
+        write_json(folder / "tokenizer_config.json", config)
+        write_json(folder / "special_tokens_map.json", control)
+        write_atomic(folder / "tokenizer.json", self._json)
+
+    def _check_ids(self, ids: Ids) -> list[int]:
+        array = np.asarray(ids)
+        if not array.size:
+            return []
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= self.size:
+            wrong = low if low < 0 else high
+            raise TokenizerError(
+                self.name, f"there is no id {wrong}", f"0 to {self.size - 1}", "Take the vocabulary of this model."
+            )
+        return [int(token_id) for token_id in array.ravel().tolist()]
+
+    @cached_property
+    def _all_bytes(self) -> list[bytes]:
+        table = [b""] * self.size
+        added = {entry["id"] for entry in self._added}
+        for token, token_id in self._ids.items():
+            if self.kind == "bpe" and token_id not in self.special_ids:
+                table[token_id] = read_spelling(token)
+            elif self.kind == "other" and token_id not in added:
+                table[token_id] = _guess_bytes(token)
+            else:
+                table[token_id] = token.encode()
+        return table
+
+    @cached_property
+    def _text_bytes(self) -> list[bytes]:
+        return [b"" if token_id in self.special_ids else raw for token_id, raw in enumerate(self._all_bytes)]
+
+    def _engine(self, allow_special: bool) -> Engine:
+        if allow_special not in self._engines:
+            self._engines[allow_special] = self._open_engine(allow_special)
+        return self._engines[allow_special]
+
+    def _open_engine(self, allow_special: bool) -> Engine:
+        if self.kind == "chars" and not allow_special:
+            return CharacterEngine(self._ids, self.unk_id)
+        reference = self._reference(allow_special)
+        if self.kind in ("chars", "words"):
+            return WordEngine(reference, self._ids)
+        specification = self._encoding_specification()
+        literals = [entry["content"] for entry in specification["added_tokens"]]
+        if not allow_special:
+            specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
+        return open_engine(specification, reference, literals[:64], self.name)
+
+    def _encoding_specification(self) -> dict[str, Any]:
+        """The specification with every control token marked as such, and without what would bend a batch."""
+        specification = copy.copy(self._specification)
+        specification["truncation"] = specification["padding"] = None
+        specification["added_tokens"] = [{**entry, "special": entry["id"] in self.special_ids} for entry in self._added]
+        return specification
+
+    def _reference(self, allow_special: bool) -> Tokenizer:
+        """`tokenizers` itself, freshly built."""
+        try:
+            reference = Tokenizer.from_str(json.dumps(self._encoding_specification()))
+        except Exception as error:
+            raise TokenizerError(self.name, f"cannot be used ({error})", "a Hugging Face tokenizer.json") from None
+        reference.encode_special_tokens = not allow_special
+        return reference
+
+
+def _rebuild(tokenizer_json: str, keywords: dict[str, Any]) -> Vocabulary:
+    return Vocabulary(tokenizer_json, **keywords)
+
+
+def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """All tokens with their ids, and the entries of the added ones."""
+    model = specification.get("model") if isinstance(specification, dict) else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):  # Unigram: [piece, score]
+        vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+    if not isinstance(vocabulary, dict):
+        raise TokenizerError(name, "there is no model.vocab in it", "a Hugging Face tokenizer.json", "Choose another file.")
+    added: list[dict[str, Any]] = specification.get("added_tokens") or []
+    ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
+    if not ids:
+        raise TokenizerError(name, "the vocabulary has no token", "at least one", "Choose another file.")
+    return ids, added
+
+
+def _read_kind(specification: dict[str, Any]) -> Kind:
+    model, before, decoder = specification["model"], specification.get("pre_tokenizer"), specification.get("decoder")
+    if model.get("type") == "WordLevel" and before and before.get("type") == "Split" and before.get("behavior") == "Isolated":
+        pattern = before.get("pattern", {}).get("Regex")
+        if pattern == CHARACTER_PATTERN and not specification.get("normalizer"):
+            return "chars"
+        if pattern == WORD_PATTERN and not specification.get("normalizer"):
+            return "words"
+    decoders: Iterable[dict[str, Any]] = (decoder or {}).get("decoders") or [decoder or {}]
+    is_byte_level = [entry.get("type") for entry in decoders] == ["ByteLevel"]
+    return "bpe" if is_byte_level and model.get("type", "BPE") == "BPE" and not model.get("byte_fallback") else "other"
+
+
+def _guess_bytes(token: str) -> bytes:
+    """What a SentencePiece or WordPiece token stands for, as far as a token alone can tell."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.removeprefix("##").replace("▁", " ").encode()

@@ -1,0 +1,63 @@
+"""Where to compute, in which arithmetic, on how many threads."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from whelp.base.errors import PlanError
+
+
+def choose_device(asked: str) -> torch.device:
+    """'auto' is a GPU when there is one.
+
+    Raises:
+        PlanError: When the asked device is not there.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise PlanError("train.device", f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", "Use train.device=cpu.") from None
+    return device
+
+
+def choose_precision(asked: str, device: torch.device) -> torch.dtype:
+    """Arithmetic of the matrix products: bf16 where the device does it fast."""
+    if asked == "auto":
+        is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if is_fast else torch.float32
+    return torch.bfloat16 if asked == "bf16" else torch.float32
+
+
+def count_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for people."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({count_cores()} cores)" if device.type == "cpu" else device.type
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed blocks instead of returning them (Linux): no page faults in every step."""
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        try:
+            mallopt = ctypes.CDLL(None).mallopt
+        except (OSError, AttributeError):
+            return  # another C library
+        trim_threshold, mmap_threshold = -1, -3
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,224 @@
+"""AdamW and Muon over flat buffers.
+
+All parameters of a group are views of one long tensor, their gradients views of another. A step is then a handful of
+calls instead of a handful for each parameter: clipping is one norm, AdamW one fused kernel. On a small model on a CPU
+this is a quarter of the step's time.
+
+AdamW: Loshchilov & Hutter 2019. Muon: Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/): momentum, then
+the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sqrt(max(rows, columns)) as in Liu et al. 2025
+("Muon is scalable for LLM training"), so that one learning rate and one weight decay serve both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+_ALIGNMENT = 64  # floats: every parameter starts on its own cache line
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Jordan et al.
+
+
+class OptimizerSettings(Protocol):
+    """What the optimizer is told; `TrainConfig` has these."""
+
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def beta2(self) -> float: ...
+    @property
+    def epsilon(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+
+
+class HasMatrices(Protocol):
+    """A model that says which matrices a fused weight holds."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
+
+
+@dataclass
+class FlatGroup:
+    """Parameters laid end to end."""
+
+    names: list[str]
+    shapes: list[torch.Size]
+    starts: list[int]
+    data: torch.Tensor  # (N,)
+    grad: torch.Tensor  # (N,)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Each parameter's part of a flat tensor, in its shape."""
+        return {
+            name: flat[start : start + shape.numel()].view(shape)
+            for name, shape, start in zip(self.names, self.shapes, self.starts, strict=True)
+        }
+
+
+def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
+    """Move parameters into one buffer; afterwards they and their gradients are views of it."""
+    names, shapes, starts, total = [], [], [], 0
+    for name, parameter in parameters.items():
+        names.append(name)
+        shapes.append(parameter.shape)
+        starts.append(total)
+        total += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
+    first = next(iter(parameters.values()))
+    group = FlatGroup(names, shapes, starts, torch.zeros(total, device=first.device), torch.zeros(total, device=first.device))
+    grads = group.views(group.grad)
+    for name, view in group.views(group.data).items():
+        view.copy_(parameters[name].data)
+        parameters[name].data = view
+        parameters[name].grad = grads[name]
+    return group
+
+
+class Optimizer:
+    """One optimizer for the whole model: Muon for the matrices it is given, AdamW for all else."""
+
+    def __init__(
+        self,
+        matrices: FlatGroup | None,
+        decayed: FlatGroup | None,
+        plain: FlatGroup | None,
+        settings: OptimizerSettings,
+        split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
+    ) -> None:
+        self.settings = settings
+        self.matrices, self.decayed, self.plain = matrices, decayed, plain
+        self.groups = [group for group in (matrices, decayed, plain) if group is not None]
+        adam_groups = []
+        for group, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
+            if group is not None:
+                parameter = nn.Parameter(group.data)
+                parameter.grad = group.grad
+                adam_groups.append({"params": [parameter], "weight_decay": decay})
+        self.adam = torch.optim.AdamW(
+            adam_groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
+        )
+        self.muon = Muon(matrices, settings, split_matrix) if matrices is not None else None
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for group in self.groups:
+            group.grad.zero_()
+
+    def clip(self, largest_norm: float) -> torch.Tensor:
+        """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
+        norms = torch.stack([torch.linalg.vector_norm(group.grad) for group in self.groups])
+        norm = torch.linalg.vector_norm(norms)
+        if largest_norm > 0:
+            scale = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
+            for group in self.groups:
+                group.grad.mul_(scale)
+        return norm
+
+    def step(self, learning_rate: float) -> None:
+        """Update all parameters once."""
+        for adam_group in self.adam.param_groups:
+            adam_group["lr"] = learning_rate
+        self.adam.step()
+        if self.muon is not None:
+            self.muon.step(learning_rate)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All state by parameter name, so that it fits any layout: `adamw.mean.NAME`, `muon.momentum.NAME`, ..."""
+        tensors: dict[str, torch.Tensor] = {}
+        for group, adam_state in self._adam_states():
+            if adam_state:
+                tensors |= {f"adamw.mean.{name}": view for name, view in group.views(adam_state["exp_avg"]).items()}
+                tensors |= {f"adamw.square.{name}": view for name, view in group.views(adam_state["exp_avg_sq"]).items()}
+                tensors["adamw.step"] = adam_state["step"].reshape(1)
+        if self.muon is not None:
+            tensors |= {f"muon.momentum.{name}": view for name, view in self.muon.group.views(self.muon.momentum).items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up a state that `state` gave."""
+        for group, adam_state in self._adam_states():
+            if "adamw.step" in tensors:
+                adam_state["step"] = tensors["adamw.step"].reshape(()).clone().to(group.data.device)
+                for ours, theirs in (("mean", "exp_avg"), ("square", "exp_avg_sq")):
+                    adam_state[theirs] = torch.zeros_like(group.data)
+                    for name, view in group.views(adam_state[theirs]).items():
+                        view.copy_(tensors[f"adamw.{ours}.{name}"])
+        if self.muon is not None:
+            for name, view in self.muon.group.views(self.muon.momentum).items():
+                view.copy_(tensors[f"muon.momentum.{name}"])
+
+    def _adam_states(self) -> list[tuple[FlatGroup, dict[str, torch.Tensor]]]:
+        groups = [group for group in (self.decayed, self.plain) if group is not None]
+        parameters = [adam_group["params"][0] for adam_group in self.adam.param_groups]
+        return [(group, self.adam.state[parameter]) for group, parameter in zip(groups, parameters, strict=True)]
+
+
+class Muon:
+    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch."""
+
+    def __init__(
+        self, group: FlatGroup, settings: OptimizerSettings, split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]]
+    ) -> None:
+        self.group, self.settings = group, settings
+        self.momentum = torch.zeros_like(group.data)
+        self.update = torch.zeros_like(group.data)
+        self._by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
+        for name, view in group.views(self.update).items():
+            for matrix in split_matrix(name, view):
+                self._by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Update the matrices once."""
+        momentum = self.settings.momentum
+        self.momentum.lerp_(self.group.grad, 1 - momentum)
+        torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
+        for (num_rows, num_columns), matrices in self._by_shape.items():
+            scale = 0.2 * max(num_rows, num_columns) ** 0.5
+            for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices)), strict=True):
+                torch.mul(orthogonal, scale, out=matrix)
+        self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
+        self.group.data.add_(self.update, alpha=-learning_rate)
+
+
+def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
+    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2."""
+    a, b, c = _NEWTON_SCHULZ
+    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    is_tall = x.shape[-2] > x.shape[-1]
+    if is_tall:
+        x = x.mT
+    x = x / (torch.linalg.matrix_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(num_steps):
+        gram = x @ x.mT  # (N, R, R)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if is_tall else x).to(matrices.dtype)
+
+
+def build_optimizer(model: HasMatrices, settings: OptimizerSettings) -> Optimizer:
+    """Group a model's parameters and flatten them. The model must be on its device already.
+
+    Matrices of blocks go to Muon when asked for; other matrices to AdamW with weight decay; vectors to AdamW without.
+    """
+    matrices: dict[str, nn.Parameter] = {}
+    decayed: dict[str, nn.Parameter] = {}
+    plain: dict[str, nn.Parameter] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            plain[name] = parameter
+        elif settings.optimizer == "muon" and name.startswith("blocks."):
+            matrices[name] = parameter
+        else:
+            decayed[name] = parameter
+    groups = [flatten(group) if group else None for group in (matrices, decayed, plain)]
+    return Optimizer(groups[0], groups[1], groups[2], settings, model.split_matrix)

@@ -1,0 +1,164 @@
+"""The plan: every number of a run decided, and shown, before the first step. A pure function of what is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from whelp.base.errors import PlanError
+from whelp.train.config import TrainConfig
+
+TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
+MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
+_EVALUATIONS_IN_A_RUN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the plan is made from, besides the recipe.
+
+    `seconds_per_step` is from a short probe on `threads` threads, None before one.
+    """
+
+    num_parameters: int
+    num_layers: int
+    width: int
+    ffn_width: int
+    vocab_size: int
+    context_tokens: int
+    num_rows: int
+    num_train_tokens: int
+    num_test_rows: int
+    device: str
+    precision: str
+    is_gpu: bool
+    free_bytes: int
+    threads: int
+    seconds_per_step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """What is going to happen."""
+
+    num_steps: int  # with a time budget: an estimate
+    num_epochs: float
+    budget_seconds: float | None  # the run's length when it is given in minutes
+    context_tokens: int
+    batch_rows: int
+    batch_tokens: int
+    micro_batch_rows: int
+    accumulation: int
+    total_tokens: int
+    num_parameters: int
+    warmup_share: float
+    evaluate_every_steps: int
+    evaluate_rows: int
+    save_every_steps: int
+    device: str
+    precision: str
+    compile: bool
+    threads: int
+    estimated_seconds: float | None
+    estimated_bytes: int
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `plan.json`."""
+        return asdict(self)
+
+
+def estimate_row_bytes(facts: Facts) -> int:
+    """Approximate memory of one row's activations and logits while training, in bytes."""
+    number_bytes = 2 if facts.precision == "bf16" else 4
+    per_token = facts.num_layers * (14 * facts.width + 5 * facts.ffn_width) * number_bytes + 10 * facts.vocab_size
+    return facts.context_tokens * per_token
+
+
+def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
+    """Decide every number of a run.
+
+    Raises:
+        PlanError: When not even one row fits the memory.
+    """
+    length = facts.context_tokens
+    batch_rows = max(1, round(config.batch_tokens / length))
+    micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
+    row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
+    if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
+        raise PlanError(
+            "the plan",
+            f"weights, optimizer and one row need about {_gigabytes(fixed_bytes + row_bytes)}",
+            f"at most the {_gigabytes(facts.free_bytes)} that are free",
+            "Lower model.n_embd, model.n_layer or pack.context_tokens.",
+        )
+    steps_in_epoch = facts.num_rows / batch_rows
+    budget = config.minutes * 60 if config.minutes is not None else None
+    if config.num_steps is not None:
+        num_steps = config.num_steps
+    elif budget is not None:
+        num_steps = max(1, int(budget / facts.seconds_per_step)) if facts.seconds_per_step else 1
+    else:
+        num_steps = max(1, math.ceil((config.num_epochs or 1.0) * steps_in_epoch))
+    estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
+    evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
+    total_tokens = num_steps * batch_rows * length
+    is_compiled = config.compile == "yes" or (config.compile == "auto" and facts.is_gpu and num_steps >= 300)
+    return TrainPlan(
+        num_steps=num_steps,
+        num_epochs=num_steps / steps_in_epoch,
+        budget_seconds=budget,
+        context_tokens=length,
+        batch_rows=batch_rows,
+        batch_tokens=batch_rows * length,
+        micro_batch_rows=micro_rows,
+        accumulation=accumulation,
+        total_tokens=total_tokens,
+        num_parameters=facts.num_parameters,
+        warmup_share=config.warmup_share if config.warmup_steps is None else min(config.warmup_steps / num_steps, 1.0),
+        evaluate_every_steps=evaluate_every,
+        evaluate_rows=min(config.evaluate_rows or facts.num_test_rows, facts.num_test_rows),
+        save_every_steps=config.save_every_steps or evaluate_every,
+        device=facts.device,
+        precision=facts.precision,
+        compile=is_compiled,
+        threads=facts.threads,
+        estimated_seconds=estimated,
+        estimated_bytes=fixed_bytes + micro_rows * row_bytes,
+        warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens),
+    )
+
+
+def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[int, int]:
+    """Rows at a time, and how many times: even pieces that fit a third of the free memory."""
+    if config.micro_batch_rows is not None:
+        micro_rows = min(config.micro_batch_rows, batch_rows)
+    else:
+        room = facts.free_bytes // 3 if facts.free_bytes else 1 << 30
+        micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
+    accumulation = math.ceil(batch_rows / micro_rows)
+    return math.ceil(batch_rows / accumulation), accumulation
+
+
+def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: int) -> list[str]:
+    """What a careful friend would say before the run starts."""
+    doubts = []
+    wanted = TOKENS_PER_PARAMETER * facts.num_parameters
+    epochs = num_steps * batch_rows / facts.num_rows
+    if total_tokens < wanted:
+        doubts.append(
+            f"{total_tokens:,} tokens will be seen, fewer than {TOKENS_PER_PARAMETER} x {facts.num_parameters:,} parameters = {wanted:,}: "
+            "a smaller model, or a longer run, makes better use of the time"
+        )
+    if epochs > MANY_EPOCHS:
+        doubts.append(f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart")
+    if batch_rows > facts.num_rows:
+        doubts.append(f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens")
+    if not facts.num_test_rows:
+        doubts.append("nothing is held out: there will be no test loss (data.test_split)")
+    return doubts
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"

@@ -1,0 +1,68 @@
+"""A short probe: how long a step takes on this machine, and on how many threads.
+
+Two threads on a machine whose cores are busy can be eleven times slower than one (they wait for each other in every
+operation), so a CPU run is timed on one thread and on all before it starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from whelp.train.config import TrainConfig
+from whelp.train.device import count_cores
+from whelp.train.fit import Progress, Rows, TrainableModel, fit
+from whelp.train.optimizer import build_optimizer
+from whelp.train.plan import TrainPlan
+
+_CLEARLY_SLOWER = 1.15  # all threads are kept unless they take this many times as long as one
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """Median seconds of a step, and the threads it was measured on."""
+
+    seconds_per_step: float
+    threads: int
+
+
+def probe_speed(
+    build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan, config: TrainConfig, *, num_steps: int = 4
+) -> ProbeResult:
+    """Train a throw-away copy for a few steps and take the time.
+
+    Args:
+        build: Makes a model like the one to be trained, on its device.
+    """
+    device = torch.device(plan.device)
+    cores = count_cores()
+    if device.type != "cpu":
+        return ProbeResult(seconds_per_step=_time_steps(build, rows, plan, config, num_steps), threads=cores)
+    choices = [config.threads] if config.threads else sorted({1, cores}, reverse=True)
+    before = torch.get_num_threads()
+    results = {}
+    for threads in choices:
+        torch.set_num_threads(threads)
+        results[threads] = _time_steps(build, rows, plan, config, num_steps)
+    torch.set_num_threads(before)
+    most = choices[0]
+    best = most if len(results) == 1 or results[most] <= _CLEARLY_SLOWER * results[1] else 1
+    return ProbeResult(seconds_per_step=results[best], threads=best)
+
+
+def _time_steps(build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan, config: TrainConfig, num_steps: int) -> float:
+    model = build()
+    optimizer = build_optimizer(model, config)
+    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False)
+    times, start = [], time.perf_counter()
+    for _ in fit(model, optimizer, rows, plan, config, Progress()):
+        if plan.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+    return statistics.median(times[1:])
+
