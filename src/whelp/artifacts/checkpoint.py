@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     import torch
 
 LAST = "last"
-_WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = "model.safetensors", "config.json", "trainer/optimizer.safetensors", "trainer/state.json"
+_WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
+    "model.safetensors",
+    "config.json",
+    "trainer/optimizer.safetensors",
+    "trainer/state.json",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 def find_newest_whole(folder: Path) -> Path | None:
     """The newest checkpoint whose every byte is what was written; damaged ones are named and passed over."""
-    for path in reversed(find_checkpoints(folder)):
+    for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             damaged = find_damage(path, read_manifest(path, "checkpoint"))
         except ArtifactError as error:
@@ -133,7 +138,9 @@ def find_model_folder(path: Path) -> Path:
         ArtifactError: When nothing there is a model; it says what is there instead.
     """
     if not path.exists():
-        raise ArtifactError(path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", "Check the spelling.")
+        raise ArtifactError(
+            path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", "Check the spelling."
+        )
     if (path / _CONFIG).is_file():
         return path
     for checkpoints in (path / "checkpoints", path / "run" / "checkpoints", path):
@@ -146,7 +153,9 @@ def find_model_folder(path: Path) -> Path:
     if kind == "token_store":
         raise ArtifactError(path, "is a token store", "a model", "Train one with `whelp train`.")
     if (path / "plan.json").is_file():
-        raise ArtifactError(path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on.")
+        raise ArtifactError(
+            path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on."
+        )
     raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
 
 
@@ -159,7 +168,12 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = dict(read_json(folder / _CONFIG))
+    try:
+        config = dict(read_json(folder / _CONFIG))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(
+            folder / _CONFIG, f"is damaged ({error})", "a JSON object", "Copy it again, or use another."
+        ) from None
     names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
     if not names:
         found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
@@ -169,5 +183,7 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
         try:
             weights.update(load_file(folder / name))
         except SafetensorError as error:
-            raise ArtifactError(folder / name, f"is damaged ({error})", "safetensors", "Copy it again, or use another.") from None
+            raise ArtifactError(
+                folder / name, f"is damaged ({error})", "safetensors", "Copy it again, or use another."
+            ) from None
     return config, weights

@@ -1,6 +1,6 @@
 """`manifest.json`: written last into every output folder.
 
-    {"kind": "token_store", "version": 1, "config": {...}, "counts": {...}, "inputs": {...}, "files": {"a.arrow": {...}}}
+{"kind": "token_store", "version": 1, "config": {...}, "counts": {...}, "inputs": {...}, "files": {"a.arrow": {...}}}
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
         raise ArtifactError(folder, f"it has no {NAME}, so it is not a finished {noun}", "", f"Run {maker} again: it goes on.")
     try:
         values = read_json(folder / NAME)
+        version = dict(values).get("version", VERSION)
+        if version > VERSION:  # asked first: a newer manifest may have fields that this one does not know
+            raise ArtifactError(
+                folder, f"was written by a newer whelp (format {version})", f"format {VERSION} or older", "Update whelp."
+            )
         manifest = Manifest(**values)
     except (ValueError, TypeError) as error:
         raise ArtifactError(folder / NAME, f"cannot be read ({error})", "a manifest", f"Run {maker} again.") from None
-    if manifest.version > VERSION:
-        raise ArtifactError(
-            folder, f"was written by a newer whelp (format {manifest.version})", f"format {VERSION} or older", "Update whelp."
-        )
     if manifest.kind != kind:
         found = manifest.kind.replace("_", " ")
         raise ArtifactError(folder, f"is a {found}", f"a {noun}", f"Give the folder that {maker} wrote.")

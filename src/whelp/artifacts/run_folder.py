@@ -59,13 +59,17 @@ class RunFolder:
         try:
             return dict(read_json(self.plan))
         except ValueError as error:
-            raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", "Choose another --out.") from None
+            raise ArtifactError(
+                self.plan, f"cannot be read ({error})", "the plan of this run", "Choose another --out."
+            ) from None
 
     def truncate_after(self, step: int) -> None:
         """Forget records of steps after `step`: training goes on from there and writes them again."""
         for path in (self.metrics, self.samples):
             if path.is_file():
-                kept = [json.dumps(record, ensure_ascii=False) + "\n" for record in iter_records(path) if record["step"] <= step]
+                kept = [
+                    json.dumps(record, ensure_ascii=False) + "\n" for record in iter_records(path) if record["step"] <= step
+                ]
                 write_atomic(path, "".join(kept))
 
 

@@ -74,8 +74,10 @@ def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
         "file_index": {"dtype": "int32", "_type": "Value"},
         "line": {"dtype": "int64", "_type": "Value"},
     }
-    write_json(folder / "dataset_info.json", {"citation": "", "description": "", "features": features, "homepage": "", "license": ""})
-    state = {
+    write_json(
+        folder / "dataset_info.json", {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    )
+    state: dict[str, Any] = {
         "_data_files": [{"filename": DATA_FILE}],
         "_fingerprint": f"{num_documents:08x}{num_tokens:08x}",
         "_format_columns": None,
@@ -128,7 +130,8 @@ class TokenSplit:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """uint16 or uint32."""
-        return np.dtype(self.table.schema.field("input_ids").type.value_type.to_pandas_dtype())
+        dtype: np.dtype[Any] = np.dtype(self.table.schema.field("input_ids").type.value_type.to_pandas_dtype())
+        return dtype
 
     @cached_property
     def document_ends(self) -> npt.NDArray[np.int64]:

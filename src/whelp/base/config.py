@@ -24,7 +24,9 @@ from whelp.base.errors import ConfigError, WhelpError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, at_least: float | None = None, at_most: float | None = None, is_path: bool = False) -> Any:
+def option(
+    default: Any, help: str, *, at_least: float | None = None, at_most: float | None = None, is_path: bool = False
+) -> Any:
     """A configuration field: its default, its meaning, its range."""
     metadata = {"help": help, "at_least": at_least, "at_most": at_most, "is_path": is_path}
     if isinstance(default, (dict, list)):
@@ -50,6 +52,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise ConfigError(path, [f"not valid YAML{line}: {problem}"], "Check indentation and quotes there.") from None
+    except ValueError as error:  # what looks like a date, and is none: 2024-13-45
+        raise ConfigError(path, [f"holds a value that cannot be read ({error})"], "Put quotes around it.") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -69,7 +73,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             continue
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             value = text
         node = tree
         for part in parts[:-1]:
@@ -99,7 +103,7 @@ def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[s
     def resolve(value: Any) -> Any:
         if isinstance(value, list):
             return [resolve(item) for item in value]
-        if isinstance(value, str) and not Path(value).is_absolute():
+        if isinstance(value, str) and not Path(value).is_absolute() and not value.startswith("~"):
             candidate = folder / value
             is_pattern = any(sign in value for sign in "*?[")
             if "/" in value or is_pattern or candidate.exists():
@@ -178,14 +182,18 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
     origin = get_origin(hint)
     if hint is Any:
         return value
+    if hint is type(None):
+        return None if value is None else _wrong(dotted, value, "nothing", problems)
     if origin in (Union, types.UnionType):
         return _convert_union(get_args(hint), hint, value, dotted, problems)
     if origin is Literal:
-        if value in get_args(hint) and not (isinstance(value, bool) != isinstance(get_args(hint)[0], bool)):
+        if value in get_args(hint) and isinstance(value, bool) == isinstance(get_args(hint)[0], bool):
             return value
         choices = ", ".join(map(str, get_args(hint)))
         near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
-        problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near[0]}?" if near else ""))
+        problems.append(
+            f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near[0]}?" if near else "")
+        )
         return _BAD
     if dataclasses.is_dataclass(hint):
         built = _build(hint, value, dotted, problems)
@@ -241,9 +249,9 @@ def _check_range(field: dataclasses.Field[Any], value: Any, dotted: str, problem
     low, high = field.metadata.get("at_least"), field.metadata.get("at_most")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
-    if low is not None and value < low:
+    if low is not None and not value >= low:  # not a number is in no range
         problems.append(f"{dotted} is {value}, but expected at least {low}")
-    if high is not None and value > high:
+    if high is not None and not value <= high:
         problems.append(f"{dotted} is {value}, but expected at most {high}")
 
 
@@ -259,7 +267,9 @@ def _describe(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, get_args(hint)))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
-    return names.get(hint) or ("a list" if origin in (list, tuple) else getattr(hint, "__name__", str(hint)))
+    if origin in (list, tuple):
+        return "a list"
+    return names.get(hint) or str(getattr(hint, "__name__", hint))
 
 
 def make_schema(kind: type) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class WhelpError(Exception):
 
     def __str__(self) -> str:
         expected = f", but expected {self.expected}" if self.expected else ""
-        return f"{self.where}: {self.found}{expected}." + (f" {self.next_step}" if self.next_step else "")
+        stop = "" if not expected and self.found.endswith("?") else "."
+        return f"{self.where}: {self.found}{expected}{stop}" + (f" {self.next_step}" if self.next_step else "")
 
 
 class ConfigError(WhelpError):
@@ -102,7 +103,9 @@ def explain_os_error(error: OSError) -> WhelpError | None:
             where, "the disk is full", "free space", "Free some, or choose another --out; then run the same command again."
         )
     if error.errno == errno.EROFS or isinstance(error, PermissionError):
-        return DiskError(where, "no permission", "a place that can be read and written", "Change its permissions, or choose another.")
+        return DiskError(
+            where, "no permission", "a place that can be read and written", "Change its permissions, or choose another."
+        )
     if isinstance(error, FileNotFoundError):
         return WhelpError(where, "there is no such file or folder", "", "Check the spelling.")
     if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):

@@ -163,7 +163,9 @@ def find_changes(out: Path, recipe: Recipe, source: Source, vocabulary: Vocabula
     ]
     now = {name: value for name, value in to_dict(recipe.data).items() if name in manifest.config}
     now["seed"] = recipe.train.seed
-    changes += [f"data.{name}: {manifest.config[name]!r} -> {value!r}" for name, value in now.items() if manifest.config[name] != value]
+    changes += [
+        f"data.{name}: {manifest.config[name]!r} -> {value!r}" for name, value in now.items() if manifest.config[name] != value
+    ]
     if vocabulary is not None:
         if vocabulary.fingerprint != manifest.inputs["tokenizer"]:
             changes.append("the tokenizer: another vocabulary")

@@ -39,7 +39,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe with every value written out."""
-        return yaml.safe_dump(to_dict(self), sort_keys=False, allow_unicode=True)
+        return str(yaml.safe_dump(to_dict(self), sort_keys=False, allow_unicode=True))
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
@@ -81,7 +81,9 @@ def find_recipe(name: str | Path) -> Path:
     near = difflib.get_close_matches(str(name), [*shipped, *nearby], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        name, ["there is no such recipe file"], f"{hint}Shipped recipes: {', '.join(shipped)}. `whelp new NAME` writes a new one."
+        name,
+        ["there is no such recipe file"],
+        f"{hint}Shipped recipes: {', '.join(shipped)}. `whelp new NAME` writes a new one.",
     )
 
 

@@ -322,7 +322,7 @@ class _Wiring:
         vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
         config, weights = self.model.to_hugging_face()
         special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
-        counts = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
+        counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
         if self.last_loss is not None:
             counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
         save_checkpoint(
@@ -380,7 +380,9 @@ class _StopRequests:
 
 def _check_place(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtifactError(out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed.")
+        raise ArtifactError(
+            out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
+        )
 
 
 def _check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: Path) -> None:

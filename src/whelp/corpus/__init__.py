@@ -12,29 +12,29 @@ documents, `stdlib.py` picks the files of the Python standard library.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from whelp.corpus.config import SourceConfig
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
-    from whelp.corpus._files import SkippedFile
-    from whelp.corpus.source import Partition, Source, SourceFile, count_skipped, iter_texts, open_source
+    from whelp.corpus._files import SkippedFile as SkippedFile
+    from whelp.corpus.config import SourceConfig as SourceConfig
+    from whelp.corpus.source import Partition as Partition
+    from whelp.corpus.source import Source as Source
+    from whelp.corpus.source import SourceFile as SourceFile
+    from whelp.corpus.source import count_skipped as count_skipped
+    from whelp.corpus.source import iter_texts as iter_texts
+    from whelp.corpus.source import open_source as open_source
 
-__all__ = [
-    "Partition",
-    "SkippedFile",
-    "Source",
-    "SourceConfig",
-    "SourceFile",
-    "count_skipped",
-    "iter_texts",
-    "open_source",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # Late, because `source.py` needs pyarrow, which `whelp --help` should not wait for.
-    if name in __all__:
-        return getattr(importlib.import_module("whelp.corpus.source"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_HOMES = {
+    "SkippedFile": "_files",
+    "SourceConfig": "config",
+    "Partition": "source",
+    "Source": "source",
+    "SourceFile": "source",
+    "count_skipped": "source",
+    "iter_texts": "source",
+    "open_source": "source",
+}
+__all__ = sorted(_HOMES)
+__getattr__ = make_door(__name__, _HOMES)

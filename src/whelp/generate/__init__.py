@@ -1,11 +1,13 @@
 """A model and prompt ids in; a stream of token ids, or of text, out.
 
-    settings = GenerateConfig(max_tokens=50, temperature=0.8, top_p=0.95, seed=1)
-    for piece in stream_text(model, vocabulary, "def say_hello():", settings):
-        print(piece.text, end="")
+settings = GenerateConfig(max_tokens=50, temperature=0.8, top_p=0.95, seed=1)
+for piece in stream_text(model, vocabulary, "def say_hello():", settings):
+    print(piece.text, end="")
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.generate.config import GenerateConfig as GenerateConfig
@@ -26,11 +28,4 @@ _HOMES = {
     "stream_text": "text",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = make_door(__name__, _HOMES)

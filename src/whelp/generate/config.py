@@ -14,7 +14,9 @@ class GenerateConfig:
     max_tokens: int = option(128, "most tokens to add", at_least=1)
     temperature: float = option(0.8, "0: the likeliest token; 1: the model's own distribution; higher: wilder", at_least=0.0)
     top_k: int = option(0, "choose among the k likeliest tokens; 0: all", at_least=0)
-    top_p: float = option(1.0, "choose among the likeliest tokens that together have this probability", at_least=0.0, at_most=1.0)
+    top_p: float = option(
+        1.0, "choose among the likeliest tokens that together have this probability", at_least=0.0, at_most=1.0
+    )
     min_p: float = option(0.0, "leave out tokens less likely than this share of the likeliest", at_least=0.0, at_most=1.0)
     repetition_penalty: float = option(1.0, "above 1: tokens already there become less likely", at_least=0.01)
     stop: list[str] = option([], "end before any of these texts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ class CacheLike(Protocol):
 class GeneratingModel(Protocol):
     """A model that reads with a cache."""
 
-    def last_logits(self, ids: torch.Tensor, cache: object) -> torch.Tensor: ...
+    def last_logits(self, ids: torch.Tensor, cache: Any) -> torch.Tensor: ...
     def make_cache(self, num_rows: int, capacity: int) -> CacheLike: ...
     def eval(self) -> object: ...
     @property

@@ -51,7 +51,9 @@ def penalise_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float
     return torch.where(seen, weaker, logits)
 
 
-def choose(logits: torch.Tensor, settings: GenerateConfig, seen: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+def choose(
+    logits: torch.Tensor, settings: GenerateConfig, seen: torch.Tensor | None, generator: torch.Generator
+) -> torch.Tensor:
     """One id for each sequence: (N, V) -> (N,)."""
     logits = logits.float()
     if seen is not None:

@@ -8,7 +8,9 @@
 A family is one file: `gpt2.py`, `qwen3.py`. `check.py` proves of any of them that no token sees its future.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.model.build import build_model as build_model
@@ -29,11 +31,4 @@ _HOMES = {
     "LanguageModel": "language_model",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = make_door(__name__, _HOMES)

@@ -16,6 +16,12 @@ from whelp.model.qwen3 import Qwen3
 
 FAMILIES: dict[str, type[GPT2] | type[Qwen3]] = {"gpt2": GPT2, "qwen3": Qwen3}
 
+# settings of a `config.json` that change the arithmetic, and the only value our families compute
+_ONLY: dict[str, dict[str, object]] = {
+    "gpt2": {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
+    "qwen3": {"attention_bias": False, "hidden_act": "silu", "use_sliding_window": False},
+}
+
 
 def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
     """Allocate a model and draw its first weights; the same seed gives the same weights, to the bit."""
@@ -43,6 +49,13 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
         )
     if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu_new", "gelu_pytorch_tanh"):
         raise ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new, as GPT-2 has", "")
+    for name, only in _ONLY[str(config["model_type"])].items():
+        if config.get(name, only) != only:
+            raise ArtifactError(where, f"its {name} is {config[name]!r}", f"{only!r}", "Use a model without.")
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        raise ArtifactError(where, f"its rotary positions are scaled ({kind!r})", "plain ones", "Use a model without.")
     model = family(family.spec_from_hugging_face(config))
     try:
         model.load_hugging_face(weights)

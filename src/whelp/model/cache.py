@@ -14,7 +14,12 @@ class Cache:
     """
 
     def __init__(
-        self, spec: ModelSpec, num_rows: int, capacity: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        spec: ModelSpec,
+        num_rows: int,
+        capacity: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         shape = (spec.n_layer, num_rows, spec.n_kv_head, capacity, spec.head_width)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (L, B, H, C, K)

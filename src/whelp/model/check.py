@@ -1,6 +1,6 @@
 """Proofs, by trying, that a model is a causal language model. For any family, also yours.
 
-    for failure in check_model(model): print(failure)      # nothing is printed by a sound model
+for failure in check_model(model): print(failure)      # nothing is printed by a sound model
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _check_future(
     return None
 
 
-def _check_past(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+def _check_past(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
     changed = torch.cat((other[:, :1], ids[:, 1:]), dim=1)
     effect = _difference(model(changed)[:, 1:], logits[:, 1:])
     if effect <= tolerance:
@@ -65,7 +67,9 @@ def _check_past(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, lo
     return None
 
 
-def _check_rows(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+def _check_rows(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
     changed = torch.cat((ids[:1], other[1:]))
     leak = _difference(model(changed)[0], logits[0])
     if leak > tolerance:
@@ -73,7 +77,9 @@ def _check_rows(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, lo
     return None
 
 
-def _check_cache(model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float) -> str | None:
+def _check_cache(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
     num_tokens = ids.shape[1]
     for sizes in ([1] * num_tokens, [num_tokens // 2, num_tokens - num_tokens // 2]):
         cache = Cache(model.spec, ids.shape[0], num_tokens, ids.device, model.head_weight.dtype)

@@ -15,14 +15,22 @@ VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd voca
 class ModelConfig:
     """The `model` section of a recipe."""
 
-    family: Literal["gpt2", "qwen3"] = option("qwen3", "architecture: gpt2 (exactly GPT-2) or qwen3 (RMSNorm, RoPE, QK norm, SwiGLU)")
+    family: Literal["gpt2", "qwen3"] = option(
+        "qwen3", "architecture: gpt2 (exactly GPT-2) or qwen3 (RMSNorm, RoPE, QK norm, SwiGLU)"
+    )
     n_layer: int = option(6, "number of blocks", at_least=1)
     n_head: int = option(6, "number of attention heads", at_least=1)
     n_embd: int = option(384, "width", at_least=1)
-    n_kv_head: int | None = option(None, "qwen3: number of key/value heads, shared by groups of heads; default n_head", at_least=1)
+    n_kv_head: int | None = option(
+        None, "qwen3: number of key/value heads, shared by groups of heads; default n_head", at_least=1
+    )
     head_width: int | None = option(None, "qwen3: width of one head; default n_embd / n_head", at_least=2)
-    ffn_width: int | None = option(None, "hidden width of the feed-forward; default 4 x n_embd (gpt2), 8/3 x n_embd (qwen3)", at_least=1)
-    vocab_size: int | None = option(None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2)
+    ffn_width: int | None = option(
+        None, "hidden width of the feed-forward; default 4 x n_embd (gpt2), 8/3 x n_embd (qwen3)", at_least=1
+    )
+    vocab_size: int | None = option(
+        None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2
+    )
     dropout: float = option(0.0, "dropout probability while training (gpt2 only)", at_least=0.0, at_most=0.9)
     rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
     tie_embeddings: bool = option(True, "the output head shares the embedding's weights")

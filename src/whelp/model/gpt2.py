@@ -85,7 +85,9 @@ class GPT2(LanguageModel):
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds."""
         start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
-        assert start + num_tokens <= self.spec.context_tokens, f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
+        assert start + num_tokens <= self.spec.context_tokens, (
+            f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
+        )
         x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
         if self.spec.dropout:
             x = F.dropout(x, self.spec.dropout, self.training)
@@ -139,7 +141,8 @@ class GPT2(LanguageModel):
     def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
         """From `transformers.GPT2LMHeadModel` (with or without the `transformer.` prefix)."""
         prefixed = {
-            name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor for name, tensor in weights.items()
+            name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
+            for name, tensor in weights.items()
         }
         self.load_state_dict({ours: _flip(ours, prefixed[theirs]) for ours, theirs in self._names().items()})
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
+from whelp.model.cross_entropy import linear_cross_entropy
 
 IGNORED = -100  # a target that is not trained: padding, a masked piece
 
@@ -65,7 +66,10 @@ class LanguageModel(nn.Module):
             ids: (B, T) token ids.
             targets: (B, T) the ids to predict, already shifted; `IGNORED` where nothing is trained.
         """
-        logits = F.linear(self.hidden(ids).flatten(0, 1), self.head_weight)  # (B * T, V)
+        hidden = self.hidden(ids).flatten(0, 1)  # (B * T, D)
+        if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
+            return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
+        logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -85,9 +89,9 @@ class LanguageModel(nn.Module):
         raise AssertionError(f"{type(self).__name__} has no load_hugging_face()")
 
 
-def init_normal(module: nn.Module, std: float, generator: torch.Generator) -> None:
+def init_normal(module: object, std: float, generator: torch.Generator) -> None:
     """Draw a module's weight from a normal distribution; its bias becomes zero."""
-    weight, bias = module.weight, getattr(module, "bias", None)
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     assert isinstance(weight, torch.Tensor), f"{module} has no weight"
     with torch.no_grad():
         weight.normal_(0.0, std, generator=generator)

@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from whelp.model.attention import causal_attention
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, init_normal
-from whelp.model.rms_norm import RMSNorm
+from whelp.model.rms_norm import RMSNorm, rms_norm
+from whelp.model.rotary import Rotation, make_rotation, rotate
+from whelp.model.swiglu import swiglu
 
 
 class _Block(nn.Module):
@@ -39,24 +40,17 @@ class _Block(nn.Module):
         self.gate_up = nn.Linear(spec.n_embd, 2 * spec.ffn_width, bias=False)
         self.down = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
 
-    def forward(self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: Cache | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, rotation: Rotation, cache: Cache | None) -> torch.Tensor:
         num_rows, num_tokens, _ = x.shape
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, -1, self.head_width)  # (B, T, H + 2G, K)
-        queries, keys, values = heads.split((self.num_heads, self.num_kv_heads, self.num_kv_heads), dim=2)
-        queries = _rotate(self.query_norm(queries), rotation).transpose(1, 2)  # (B, H, T, K)
-        keys = _rotate(self.key_norm(keys), rotation).transpose(1, 2)  # (B, G, T, K)
+        both, values = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=2)
+        weights = (self.query_norm.weight.expand(self.num_heads, -1), self.key_norm.weight.expand(self.num_kv_heads, -1))
+        both = rotate(rms_norm(both, torch.cat(weights), self.query_norm.eps), rotation)  # (B, T, H + G, K)
+        queries, keys = both.transpose(1, 2).split((self.num_heads, self.num_kv_heads), dim=1)  # (B, H, T, K), (B, G, T, K)
         mixed = causal_attention(queries, keys, values.transpose(1, 2), layer=self.layer, cache=cache)
         x = x + self.project(mixed.transpose(1, 2).reshape(num_rows, num_tokens, -1))  # (B, T, D)
-        gate, up = self.gate_up(self.norm_2(x)).chunk(2, dim=-1)  # each (B, T, F)
-        contribution: torch.Tensor = self.down(F.silu(gate) * up)
+        contribution: torch.Tensor = self.down(swiglu(self.gate_up(self.norm_2(x))))
         return x + contribution
-
-
-def _rotate(x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Turn each pair (k, k + K/2) of a head's numbers by its position's angle: (B, T, H, K) -> the same."""
-    cosine, sine = rotation  # (T, 1, K/2)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1).to(x.dtype)
 
 
 class Qwen3(LanguageModel):
@@ -85,14 +79,12 @@ class Qwen3(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def _rotation(self, start: int, num_tokens: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotation(self, start: int, num_tokens: int, device: torch.device) -> Rotation:
         """Cosine and sine of positions start .. start + num_tokens - 1, each (T, 1, K/2), float32."""
         if self._angles is None or self._angles.shape[1] < start + num_tokens or self._angles.device != device:
-            half = torch.arange(0, self.spec.head_width, 2, dtype=torch.float32, device=device)
-            frequencies = 1.0 / self.spec.rope_base ** (half / self.spec.head_width)  # (K/2,)
             num_positions = max(self.spec.context_tokens, start + num_tokens)
-            angles = torch.outer(torch.arange(num_positions, dtype=torch.float32, device=device), frequencies)
-            self._angles = torch.stack((angles.cos(), angles.sin())).unsqueeze(2)  # (2, N, 1, K/2)
+            with torch.inference_mode(False):  # kept for later: training cannot use what generating made
+                self._angles = make_rotation(num_positions, self.spec.head_width, self.spec.rope_base, device)
         cosine, sine = self._angles[:, start : start + num_tokens]
         return cosine, sine
 
@@ -159,8 +151,12 @@ class Qwen3(LanguageModel):
         state = {"embed.weight": weights["model.embed_tokens.weight"], "norm.weight": weights["model.norm.weight"]}
         for layer in range(self.spec.n_layer):
             ours, theirs = f"blocks.{layer}", f"model.layers.{layer}"
-            state[f"{ours}.query_key_value.weight"] = torch.cat([weights[f"{theirs}.self_attn.{name}_proj.weight"] for name in "qkv"])
-            state[f"{ours}.gate_up.weight"] = torch.cat([weights[f"{theirs}.mlp.{name}_proj.weight"] for name in ("gate", "up")])
+            state[f"{ours}.query_key_value.weight"] = torch.cat(
+                [weights[f"{theirs}.self_attn.{name}_proj.weight"] for name in "qkv"]
+            )
+            state[f"{ours}.gate_up.weight"] = torch.cat(
+                [weights[f"{theirs}.mlp.{name}_proj.weight"] for name in ("gate", "up")]
+            )
             state |= {f"{ours}.{mine}": weights[f"{theirs}.{name}"] for mine, name in _BLOCK_NAMES.items()}
         if self.head is not None:
             state["head.weight"] = weights["lm_head.weight"]

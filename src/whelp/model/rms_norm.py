@@ -23,10 +23,15 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            normed: torch.Tensor = _CpuRMSNorm.apply(x, self.weight, self.eps)
-            return normed
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Normalise the last dimension of x (..., D) and scale by a weight (D,), or (H, D) for x of (..., H, D)."""
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        normed: torch.Tensor = _CpuRMSNorm.apply(x, weight, eps)
+        return normed
+    return (F.rms_norm(x, x.shape[-1:], None, eps) * weight).to(x.dtype)
 
 
 class _CpuRMSNorm(torch.autograd.Function):
@@ -36,14 +41,19 @@ class _CpuRMSNorm(torch.autograd.Function):
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(width).add_(eps).rsqrt_()  # (..., 1)
         unit = x * scale
         ctx.save_for_backward(unit, scale, weight)
-        return unit * weight
+        normed: torch.Tensor = unit * weight
+        return normed
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         (grad,) = grads
         unit, scale, weight = ctx.saved_tensors
         product = grad * unit
-        weight_grad = product.flatten(0, -2).sum(0)  # (D,)
-        # d/dx: (g w - unit * mean(g w unit)) * scale; the mean is a product with the weight, one pass
-        mean = torch.matmul(product, weight).unsqueeze(-1).div_(unit.shape[-1])  # (..., 1)
-        return (grad * weight).addcmul_(unit, mean, value=-1.0).mul_(scale), weight_grad, None
+        weight_grad = product.reshape(-1, *weight.shape).sum(0)
+        # d/dx = (g w - unit * mean(g w unit)) * scale
+        grad = grad * weight
+        if weight.ndim == 1:
+            mean = torch.mv(product.reshape(-1, product.shape[-1]), weight).view(scale.shape)
+        else:
+            mean = product.mul_(weight).sum(-1, keepdim=True)
+        return grad.addcmul_(unit, mean.div_(-unit.shape[-1])).mul_(scale), weight_grad, None

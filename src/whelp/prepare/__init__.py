@@ -7,7 +7,9 @@
 Nothing is lost silently: `ledger.py` accounts for every document and every token.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.prepare.config import PackConfig as PackConfig
@@ -18,11 +20,4 @@ if TYPE_CHECKING:
 
 _HOMES = {"PackConfig": "config", "PrepareConfig": "config", "prepare": "encode", "pack_rows": "pack", "PackedRows": "rows"}
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = make_door(__name__, _HOMES)

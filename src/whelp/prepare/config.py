@@ -30,7 +30,9 @@ class PrepareConfig:
                 "data", [f"data.max_token_size ({self.max_token_size}) is below data.min_token_size ({self.min_token_size})"]
             )
         if self.test_split > 1 and not float(self.test_split).is_integer():
-            raise ConfigError("data", [f"data.test_split is {self.test_split}: give a share below 1 or a whole number of documents"])
+            raise ConfigError(
+                "data", [f"data.test_split is {self.test_split}: give a share below 1 or a whole number of documents"]
+            )
         if self.test_split_by == "tail" and self.test_split >= 1:
             raise ConfigError("data", ["data.test_split_by: tail needs a data.test_split below 1, a share of each document"])
 

@@ -124,14 +124,16 @@ def prepare(
         is_reused = part.is_file()
         if not is_reused:
             _encode_partition(partition.batch, vocabulary, separator, config, schema, part)
-        counts = _count_part(part, ledger)
+        part_counts = _count_part(part, ledger)
         parts.append(part)
-        yield PrepareReport(partition=partition.index, is_reused=is_reused, **counts)
+        yield PrepareReport(partition=partition.index, is_reused=is_reused, **part_counts)
     count_files(ledger)
     num_documents = ledger.documents_in - ledger.documents.total()  # what is not dropped
     if num_documents == 0:
         dropped = ", ".join(f"{count:,} {fate}" for fate, count in ledger.documents.items()) or "no document at all"
-        raise PlanError(folder, f"nothing is left to train on ({dropped})", "at least one document", "Check data.source and its filters.")
+        raise PlanError(
+            folder, f"nothing is left to train on ({dropped})", "at least one document", "Check data.source and its filters."
+        )
     splits = _write_splits(folder, parts, schema, config, ledger, num_documents, seed)
     shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
     (folder / TOKENIZER_FOLDER).mkdir()
@@ -141,7 +143,7 @@ def prepare(
     write_splits(folder, list(splits))
     names = [f"{split}/{DATA_FILE}" for split in splits] + [SOURCES_FILE, LEDGER_FILE]
     sync_tree(folder)
-    counts = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
+    counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
     inputs = {"source": dict(source), "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
     write_manifest(
         folder,
@@ -174,7 +176,10 @@ def _separator_ids(vocabulary: VocabularyLike, config: PrepareConfig) -> npt.NDA
         return vocabulary.encode(text)
     if vocabulary.eos_id is None:
         raise PlanError(
-            "data.separator", "is eos, but the tokenizer has no end-of-text token", "", "Set data.separator to newline, none or a text."
+            "data.separator",
+            "is eos, but the tokenizer has no end-of-text token",
+            "",
+            "Set data.separator to newline, none or a text.",
         )
     return np.array([vocabulary.eos_id])
 
@@ -253,7 +258,8 @@ def _count_part(part: Path, ledger: Ledger) -> dict[str, int]:
 
 
 def _document_lengths(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    return np.diff(batch.column(0).offsets.to_numpy(zero_copy_only=False)).astype(np.int64)
+    lengths: npt.NDArray[np.int64] = np.diff(batch.column(0).offsets.to_numpy(zero_copy_only=False)).astype(np.int64)
+    return lengths
 
 
 def _write_splits(
@@ -265,8 +271,9 @@ def _write_splits(
     held_out = choose_held_out(lengths, config, seed) if len(names) == 2 else np.zeros(num_documents, dtype=np.int64)
     ledger.documents_divided = int(((held_out > 0) & (held_out < lengths)).sum())
     splits = {}
-    for name in names:
+    for name in ("train", "test"):  # also one of before that is not wanted any more
         shutil.rmtree(folder / name, ignore_errors=True)
+    for name in names:
         batches = _select(parts, schema, held_out, is_test=name == "test")
         documents, tokens = write_split(folder / name, schema, batches)
         ledger.documents[name], ledger.tokens[name] = documents, tokens
@@ -281,9 +288,11 @@ def choose_held_out(lengths: npt.NDArray[np.int64], config: PrepareConfig, seed:
         PlanError: When nothing would be left to train on.
     """
     num_documents, wanted = len(lengths), config.test_split
-    by_tail = config.test_split_by == "tail" or (config.test_split_by == "auto" and num_documents < FEW_DOCUMENTS and wanted < 1)
+    by_tail = config.test_split_by == "tail" or (
+        config.test_split_by == "auto" and num_documents < FEW_DOCUMENTS and wanted < 1
+    )
     if by_tail:
-        tails = np.minimum(np.round(lengths * wanted).astype(np.int64), lengths - 1)
+        tails = np.minimum(np.round(lengths * wanted).astype(np.int64), np.maximum(lengths - 1, 0))
         longest = int(np.argmax(lengths))
         tails[longest] = max(tails[longest], min(2, lengths[longest] - 1))  # a test split is never empty
         return tails
@@ -315,10 +324,10 @@ def _select(
             tails = held_out[first : first + len(lengths)]
             first += len(lengths)
             sizes = tails if is_test else lengths - tails
-            chosen = sizes > 0
+            chosen = (sizes > 0) | ((lengths == 0) & (not is_test))  # a document of no token has its fate, too: train
             if not chosen.any():
                 continue
-            if (sizes == lengths).all():
+            if chosen.all() and (sizes == lengths).all():
                 yield pa.record_batch(batch.columns, schema=schema)
                 continue
             lists = batch.column(0)
@@ -328,4 +337,6 @@ def _select(
             pieces = [values[start : start + size] for start, size in zip(starts[chosen], sizes[chosen], strict=True)]
             offsets = np.concatenate(([0], np.cumsum(sizes[chosen]))).astype(np.int64)
             mask = pa.array(chosen)
-            yield make_batch(schema, np.concatenate(pieces), offsets, batch.column(1).filter(mask), batch.column(2).filter(mask))
+            yield make_batch(
+                schema, np.concatenate(pieces), offsets, batch.column(1).filter(mask), batch.column(2).filter(mask)
+            )

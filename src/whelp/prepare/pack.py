@@ -47,6 +47,7 @@ def make_pack_ledger(rows: PackedRows) -> dict[str, float | int]:
         "first": 1,  # the stream's first token has nothing before it
         "dropped": num_tokens - 1 - trained,
         "trained_share": trained / num_tokens,
+        "first_share": 1 / num_tokens,
         "dropped_share": (num_tokens - 1 - trained) / num_tokens,
         "padding_share": (positions - trained) / positions,
     }

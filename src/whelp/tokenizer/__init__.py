@@ -16,23 +16,16 @@ Control tokens never come out of plain text: the ten letters and signs of `<|end
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
-    from whelp.tokenizer.config import LearnConfig
-    from whelp.tokenizer.learning import learn
-    from whelp.tokenizer.load import load_tokenizer
-    from whelp.tokenizer.vocabulary import Vocabulary
-
-__all__ = ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"]
+    from whelp.tokenizer.config import LearnConfig as LearnConfig
+    from whelp.tokenizer.learning import learn as learn
+    from whelp.tokenizer.load import load_tokenizer as load_tokenizer
+    from whelp.tokenizer.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {"LearnConfig": "config", "Vocabulary": "vocabulary", "learn": "learning", "load_tokenizer": "load"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__all__ = sorted(_HOMES)
+__getattr__ = make_door(__name__, _HOMES)

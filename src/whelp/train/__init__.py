@@ -9,7 +9,9 @@
 The loop only trains. Whoever drains it decides to print, evaluate, sample, save or stop.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.train.config import TrainConfig as TrainConfig
@@ -28,11 +30,4 @@ _HOMES = {
     "make_plan": "plan",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = make_door(__name__, _HOMES)

@@ -17,15 +17,23 @@ class TrainConfig:
     num_epochs: float | None = option(None, "passes over the training rows", at_least=0.0)
     minutes: float | None = option(None, "a budget of wall-clock time; the learning rate follows the clock", at_least=0.0)
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
-    micro_batch_rows: int | None = option(None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1)
-    optimizer: Literal["adamw", "muon"] = option("muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all")
+    micro_batch_rows: int | None = option(
+        None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1
+    )
+    optimizer: Literal["adamw", "muon"] = option(
+        "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
+    )
     learning_rate: float = option(1e-3, "peak learning rate", at_least=0.0)
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = option("cosine", "course of the learning rate")
     warmup_share: float = option(0.02, "share of the run that warms up", at_least=0.0, at_most=1.0)
     warmup_steps: int | None = option(None, "warm-up in steps, instead of warmup_share", at_least=0)
     decay_share: float = option(0.3, "warmup_stable_decay: share of the run that decays", at_least=0.0, at_most=1.0)
-    final_learning_rate_share: float = option(0.1, "learning rate at the end, as a share of the peak", at_least=0.0, at_most=1.0)
-    weight_decay: float = option(0.1, "decoupled weight decay of matrices; norms, biases and single vectors have none", at_least=0.0)
+    final_learning_rate_share: float = option(
+        0.1, "learning rate at the end, as a share of the peak", at_least=0.0, at_most=1.0
+    )
+    weight_decay: float = option(
+        0.1, "decoupled weight decay of matrices; norms, biases and single vectors have none", at_least=0.0
+    )
     beta1: float = option(0.9, "AdamW: decay of the mean", at_least=0.0, at_most=1.0)
     beta2: float = option(0.95, "AdamW: decay of the squared mean", at_least=0.0, at_most=1.0)
     epsilon: float = option(1e-8, "AdamW: added to the root of the squared mean", at_least=0.0)
@@ -34,7 +42,9 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
     compile: Literal["auto", "yes", "no"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
-    threads: int | None = option(None, "CPU threads; default: all cores, unless a short probe finds one thread faster", at_least=1)
+    threads: int | None = option(
+        None, "CPU threads; default: all cores, unless a short probe finds one thread faster", at_least=1
+    )
     log_every_steps: int = option(1, "one record in metrics.jsonl every so many steps", at_least=1)
     evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)

@@ -24,7 +24,9 @@ def choose_device(asked: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise PlanError("train.device", f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", "Use train.device=cpu.") from None
+        raise PlanError(
+            "train.device", f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", "Use train.device=cpu."
+        ) from None
     return device
 
 

@@ -117,7 +117,7 @@ class Optimizer:
     def clip(self, largest_norm: float) -> torch.Tensor:
         """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
         norms = torch.stack([torch.linalg.vector_norm(group.grad) for group in self.groups])
-        norm = torch.linalg.vector_norm(norms)
+        norm: torch.Tensor = torch.linalg.vector_norm(norms)
         if largest_norm > 0:
             scale = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
             for group in self.groups:

@@ -154,7 +154,9 @@ def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: in
     if epochs > MANY_EPOCHS:
         doubts.append(f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart")
     if batch_rows > facts.num_rows:
-        doubts.append(f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens")
+        doubts.append(
+            f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
+        )
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts

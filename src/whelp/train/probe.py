@@ -65,4 +65,3 @@ def _time_steps(build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
     return statistics.median(times[1:])
-

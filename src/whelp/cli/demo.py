@@ -1,0 +1,118 @@
+"""`whelp demo`: the whole path in one command, with no download and no account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.manifest import find_kind
+from whelp.artifacts.run_folder import iter_records
+from whelp.cli.prepare import find_changes, iter_prepare
+from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.tokenizer import check_place, save_tokenizer
+from whelp.cli.train import Finished, TrainResult, iter_train
+
+if TYPE_CHECKING:
+    from whelp.generate import Completion
+
+CODE_PROMPTS = ["def say_hello():", "class Person:\n    def __init__(self, name):", "import os\n\nfor name in"]
+TEXT_PROMPTS = ["The ", "It was ", "She said"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A prompt continued by the untrained and by the trained model."""
+
+    prompt: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demo made."""
+
+    folder: str
+    train: TrainResult
+    nats_per_token_before: float | None
+    examples: list[Example]
+
+
+def demo(*, out: str | Path = "whelp-demo", corpus: str | Path | None = None, minutes: float | None = None) -> DemoResult:
+    """Learn a vocabulary, prepare, train a small modern GPT, and compare it with its untrained self.
+
+    Args:
+        out: Gets `tokenizer/`, `store/` and `run/`.
+        corpus: Text of your own: a file or a folder; by default the Python standard library of this machine.
+        minutes: Training time; by default two.
+    """
+    result = None
+    for event in iter_demo(make_demo_recipe(corpus, minutes), Path(out)):
+        if isinstance(event, DemoResult):
+            result = event
+    assert result is not None, "the demo ends with a result"
+    return result
+
+
+def make_demo_recipe(corpus: str | Path | None, minutes: float | None) -> Recipe:
+    """The shipped recipe `demo`, for this corpus and time."""
+    train: dict[str, Any] = {"sample_prompts": (TEXT_PROMPTS if corpus else CODE_PROMPTS)[:1]}
+    if minutes is not None:
+        train["minutes"] = minutes
+    values: dict[str, Any] = {"train": train}
+    if corpus is not None:
+        values["data"] = {"source": str(corpus)}
+    return load_recipe(_lay_on("demo", values))
+
+
+def _lay_on(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    from whelp.base.config import merge, read_yaml
+    from whelp.cli.recipe import find_recipe
+
+    return merge(read_yaml(find_recipe(name)), values)
+
+
+def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
+    """The demo, yielding the events of every stage; the last one is a `DemoResult`. Run again, it goes on."""
+    from whelp.corpus import iter_texts, open_source
+    from whelp.model import build_model, make_spec
+    from whelp.tokenizer import LearnConfig, learn, load_tokenizer
+    from whelp.tokenizer.vocabulary import Vocabulary
+
+    source = open_source(recipe.data)
+    asked = recipe.data.tokenizer
+    assert isinstance(asked, LearnConfig), f"the demo learns its vocabulary, not {asked}"
+    folder = out / "tokenizer"
+    is_known = find_kind(folder) == "tokenizer" and find_changes(out / "store", recipe, source) in ([], None)
+    if is_known:
+        vocabulary: Vocabulary = load_tokenizer(folder)
+    else:
+        check_place(folder)
+        vocabulary = learn(iter_texts(source, asked.max_bytes), asked)
+        save_tokenizer(vocabulary, folder, asked, source)
+    yield from iter_prepare(recipe, out / "store", vocabulary=vocabulary)
+    finished = None
+    for event in iter_train(recipe, out / "store", out / "run"):
+        yield event
+        if isinstance(event, Finished):
+            finished = event.result
+    assert finished is not None, "a run always ends with a result"
+    from whelp.cli.generate import LoadedModel, load_model
+
+    trained = load_model(out / "run")
+    spec = make_spec(recipe.model, num_ids=vocabulary.size, context_tokens=recipe.pack.context_tokens)
+    untrained = LoadedModel(build_model(spec, recipe.train.seed).to(trained.device), vocabulary, out, trained.device)
+    examples = []
+    for prompt in TEXT_PROMPTS if recipe.data.source != "stdlib" else CODE_PROMPTS:
+        before, after = (_continue(model, prompt)[0].text for model in (untrained, trained))
+        examples.append(Example(prompt=prompt, before=before, after=after))
+    first = next((record for record in iter_records(out / "run" / "metrics.jsonl") if "test_nats_per_token" in record), {})
+    yield DemoResult(folder=str(out), train=finished, nats_per_token_before=first.get("test_nats_per_token"), examples=examples)
+
+
+def _continue(model: Any, prompt: str) -> list[Completion]:
+    from whelp.cli.generate import generate
+
+    return generate(model, prompt, max_tokens=90, temperature=0.6, top_p=0.95, seed=1)

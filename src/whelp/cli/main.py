@@ -1,0 +1,457 @@
+"""The commands of the terminal: their names, options and help. Each calls one function of the same name.
+
+Standard output is for results (with `--json`: one JSON object); what is for people goes to standard error.
+Exit codes: 0 done, 1 the user can mend it, 2 wrong usage, 130 interrupted (what was finished is kept).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whelp.base.errors import WhelpError, explain_os_error
+
+if TYPE_CHECKING:
+    from whelp.cli.recipe import Recipe
+
+app = typer.Typer(
+    name="whelp",
+    help="Raw text to a language model of your own.\n\nStart with [bold]whelp demo[/], then [bold]whelp new my-model[/].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tokenizer_app = typer.Typer(
+    help="Learn a vocabulary; turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
+)
+app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[section.field=value]...", help="Options that replace the recipe's.", show_default=False),
+]
+StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def main() -> None:
+    """Run a command; turn errors a user can mend into one message and exit code 1."""
+    _set_up_log()
+    try:
+        app()
+    except WhelpError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        explained = explain_os_error(error)
+        if explained is None:
+            raise
+        _fail(explained)
+
+
+def _fail(error: WhelpError) -> None:
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(1)
+
+
+def _set_up_log() -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            from rich.markup import escape
+
+            from whelp.cli.show import console
+
+            console.print(f"[yellow]note[/]  {escape(record.getMessage())}", soft_wrap=True)
+
+    log = logging.getLogger("whelp")
+    log.addHandler(Handler())
+    log.setLevel(logging.INFO)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        import whelp
+
+        typer.echo(f"whelp {whelp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None: ...
+
+
+@app.command(rich_help_panel="Start here")
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets tokenizer/, store/ and run/.")] = Path("whelp-demo"),
+    corpus: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Your own text: a file or a folder. Default: Python's standard library.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Training time. Default: 2.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole path in a few minutes: text, vocabulary, training, and a model that talks. No download, no account.
+
+    Run it again and it goes on where it stopped. Nothing outside DIR is touched.
+    """
+    from whelp.cli import show
+    from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
+
+    recipe = make_demo_recipe(corpus, minutes)
+    result = None
+    with show.training_view() as view:
+        for event in iter_demo(recipe, out):
+            if isinstance(event, DemoResult):
+                result = event
+            else:
+                _show_prepare_event(event)
+                view.show(event)
+    assert result is not None, "the demo ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_demo import show_demo
+
+    show_demo(result, out)
+
+
+@app.command(rich_help_panel="Start here")
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")], as_json: AsJson = False) -> None:
+    """Write a project folder: a commented recipe and a README of the commands."""
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.new import new as make_new
+
+    result = make_new(name)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(f"[bold]{escape(result.folder)}/[/] holds {', '.join(result.files)}")
+    show.say(f"Next: put text into {escape(result.folder)}/text, then read {escape(result.folder)}/README.md")
+
+
+@tokenizer_app.command("train")
+def tokenizer_train(
+    source: Annotated[
+        list[str], typer.Option("--source", metavar="S", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the vocabulary goes.")],
+    vocab_size: Annotated[int, typer.Option(metavar="N", help="Ids to have, control tokens included.")] = 4096,
+    learn: Annotated[str, typer.Option(help="bpe, chars or words.")] = "bpe",
+    pattern: Annotated[str, typer.Option(help="bpe: how text is cut before merging: gpt2 or gpt4.")] = "gpt2",
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Learn from about so many bytes, spread over the source.")
+    ] = None,
+    unknown: Annotated[str, typer.Option(help="chars, words: what was never seen is an error, or a token.")] = "error",
+    as_json: AsJson = False,
+) -> None:
+    """Learn a vocabulary from text.
+
+    Example: whelp tokenizer train --source books/ --vocab-size 8192 --out my-tokenizer
+    """
+    from rich.markup import escape
+
+    from whelp.base.config import load_config
+    from whelp.cli import show
+    from whelp.cli.tokenizer import train_tokenizer
+    from whelp.tokenizer.config import LearnConfig
+
+    values = {"learn": learn, "vocab_size": vocab_size, "pattern": pattern, "max_bytes": max_bytes, "unknown": unknown}
+    config = load_config(LearnConfig, values, "whelp tokenizer train")
+    result = train_tokenizer(source if len(source) > 1 else source[0], out=out, learn=config)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(
+        f"[bold]{escape(result.folder)}[/]: {result.kind}, {result.vocab_size:,} ids, from {show.megabytes(result.num_bytes)}"
+    )
+
+
+@tokenizer_app.command("encode")
+def tokenizer_encode(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a folder, a tokenizer.json, or a name.")],
+    file: Annotated[Path | None, typer.Option(metavar="F", help="Text to encode; default: standard input.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Text in (standard input or F), one JSON list of ids out."""
+    from whelp.base.errors import SourceError
+    from whelp.cli import show
+    from whelp.tokenizer import load_tokenizer
+
+    vocabulary = load_tokenizer(name)
+    data = file.read_bytes() if file is not None else sys.stdin.buffer.read()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            file or "standard input", f"not UTF-8 (byte {error.start})", "UTF-8 text", "Convert it first."
+        ) from None
+    show.print_json(vocabulary.encode(text).tolist())
+
+
+@tokenizer_app.command("decode")
+def tokenizer_decode(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a folder, a tokenizer.json, or a name.")],
+    as_json: AsJson = False,
+) -> None:
+    """A JSON list of ids in (standard input), exact bytes out."""
+    import json
+
+    from whelp.base.errors import SourceError
+    from whelp.cli import show
+    from whelp.tokenizer import load_tokenizer
+
+    vocabulary = load_tokenizer(name)
+    try:
+        ids = json.loads(sys.stdin.read())
+        assert isinstance(ids, list)
+        assert all(isinstance(token, int) for token in ids)
+    except (ValueError, AssertionError):
+        raise SourceError("standard input", "not a JSON list of ids", "for example [1, 2, 3]", "") from None
+    if as_json:
+        show.print_json({"text": vocabulary.decode(ids, skip_special=False)})
+        return
+    sys.stdout.buffer.write(vocabulary.decode_bytes(ids, skip_special=False))
+    sys.stdout.buffer.flush()
+
+
+@app.command(rich_help_panel="Steps")
+def prepare(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="STORE", help="Where the token store goes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn text into a token store: ids, splits, and a ledger of where everything went.
+
+    Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
+    """
+    from whelp.cli import show
+    from whelp.cli.prepare import StoreReady, iter_prepare
+
+    loaded = _load(recipe, overrides)
+    if dry_run:
+        _dry_run_prepare(loaded, as_json)
+        return
+    events = iter_prepare(loaded, _need(out, "--out"))
+    first = next(events)
+    _show_prepare_event(first)
+    result = None
+    for event in show.track(events, getattr(first, "num_bytes", 0), "prepare"):
+        _show_prepare_event(event)
+        if isinstance(event, StoreReady):
+            result = event.result
+    assert result is not None, "preparing ends with a store"
+    if as_json:
+        show.print_json(result)
+
+
+def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
+    from whelp.cli import show
+    from whelp.corpus import count_skipped, open_source
+
+    source = open_source(recipe.data)
+    values = {
+        "files": len(source.files),
+        "bytes": source.num_bytes,
+        "skipped": count_skipped(source.skipped),
+        "document": source.document,
+        "estimated_tokens": source.num_bytes // 4,
+    }
+    if as_json:
+        show.print_json(values)
+        return
+    show.say_file_counts(len(source.files), source.num_bytes, source.name, count_skipped(source.skipped))
+    show.say(f"           one document is: {source.document}; about {source.num_bytes // 4:,} tokens at 4 bytes each")
+
+
+def _show_prepare_event(event: object) -> None:
+    from whelp.cli import show
+    from whelp.cli.prepare import SourceOpened, StoreReady, VocabularyReady
+
+    if isinstance(event, SourceOpened):
+        show.say_file_counts(event.num_files, event.num_bytes, event.name, event.skipped)
+    elif isinstance(event, VocabularyReady):
+        show.say(f"[bold]vocabulary[/] {event.kind}, {event.size:,} ids, {'learned' if event.is_learned else 'loaded'}")
+    elif isinstance(event, StoreReady):
+        if event.result.is_reused:
+            show.say("           [dim]the store is finished and up to date[/]")
+        show.show_ledger(event.result.ledger, event.result.splits, event.result.vocab_size)
+
+
+@app.command(rich_help_panel="Steps")
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    store: StorePath = Path("store"),
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
+
+    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+    """
+    from whelp.cli import show
+    from whelp.cli.train import Finished, iter_train, plan_training
+
+    loaded = _load(recipe, overrides)
+    if dry_run:
+        plan, session = plan_training(loaded, store)
+        if as_json:
+            show.print_json({**plan.to_dict(), "ledger": session.ledger})
+        else:
+            show.show_plan(plan, session.ledger)
+        return
+    result = None
+    with show.training_view() as view:
+        for event in iter_train(loaded, store, _need(out, "--out")):
+            view.show(event)
+            if isinstance(event, Finished):
+                result = event.result
+    assert result is not None, "a run always ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show.say_result(result)
+
+
+@app.command(rich_help_panel="Use it")
+def generate(
+    model: ModelPath,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to continue; - reads standard input.")],
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
+    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Continue a prompt. Text streams to standard output as it comes.
+
+    Example: whelp generate run --prompt "def main():" --temperature 0.5 --n 3
+    """
+    from whelp.cli import show
+    from whelp.cli.generate import generate as complete
+    from whelp.cli.generate import load_model, stream
+
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    settings: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or [],
+        "seed": seed,
+        "n": n,
+    }
+    loaded = load_model(model, device)
+    if as_json:
+        completions = [vars(completion) for completion in complete(loaded, prompt, **settings)]
+        show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
+    elif n == 1:
+        sys.stdout.write(prompt)
+        for piece in stream(loaded, prompt, **settings):
+            sys.stdout.write(piece.text)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+    else:
+        for number, completion in enumerate(complete(loaded, prompt, **settings), 1):
+            sys.stdout.write(f"--- {number}\n{prompt}{completion.text}\n")
+
+
+@app.command(rich_help_panel="Use it")
+def evaluate(
+    model: ModelPath,
+    store: StorePath = Path("store"),
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    rows: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Loss, perplexity and bits per byte over all rows of a split."""
+    from whelp.cli import show
+    from whelp.cli.evaluate import evaluate as measure
+
+    result = measure(model, store=store, split=split, num_rows=rows, device=device)
+    if as_json:
+        show.print_json(result.to_dict())
+        return
+    bits = f"{result.bits_per_byte:.4f}" if result.bits_per_byte is not None else "unknown"
+    sys.stdout.write(
+        f"loss          {result.nats_per_token:.4f} nats/token\nperplexity    {result.perplexity:.2f}\n"
+        f"bits per byte {bits}\nover          {result.num_rows:,} rows, {result.num_tokens:,} tokens, {result.num_bytes:,} bytes\n"
+    )
+
+
+@app.command(rich_help_panel="Look inside")
+def inspect(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],
+    rows: Annotated[str, typer.Option(metavar="FIRST:STOP", help="Which rows.")] = "0:3",
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    context_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens in a row.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows as they are trained: text, ids, which tokens count, which file and line they are from."""
+    from whelp.cli import show
+    from whelp.cli.inspect import inspect as read_rows
+
+    found = read_rows(store, rows=rows, split=split, context_tokens=context_tokens)
+    if as_json:
+        show.print_json({"rows": [vars(row) for row in found]})
+        return
+    for row in found:
+        sys.stdout.write(f"=== row {row.row}: {len(row.ids):,} tokens, {sum(row.trained):,} trained\n")
+        for document in row.documents:
+            sys.stdout.write(f"    document {document['document']:,}: {document['file']}, line {document['line']}\n")
+        sys.stdout.write(f"{row.text}\nids: {row.ids[:16]} ...\n")
+
+
+@app.command(rich_help_panel="Look inside")
+def schema() -> None:
+    """Print the JSON schema of a recipe: every option, its meaning, default and range."""
+    import json
+
+    from whelp.cli.recipe import schema as make_schema
+
+    sys.stdout.write(json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n")
+
+
+def _load(recipe: str, overrides: list[str] | None) -> Recipe:
+    from whelp.cli.recipe import load_recipe
+
+    return load_recipe(recipe, overrides or [])
+
+
+def _need(value: Path | None, name: str) -> Path:
+    if value is None:
+        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
+    return value

@@ -1,0 +1,48 @@
+"""`whelp new`: a project folder with a commented recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from whelp.base.errors import ArtifactError
+from whelp.base.files import write_atomic
+from whelp.cli.recipe import find_recipe
+
+_RECIPE = "project"
+_README = """# {name}
+
+A language model of your own, in four commands. `recipe.yaml` says everything; put text into `text/` first
+(or set `data.source` to where it is).
+
+    whelp prepare recipe.yaml --out store          # text -> token ids, with a ledger of where everything went
+    whelp train recipe.yaml --store store --dry-run # the plan: parameters, tokens, steps, time, doubts
+    whelp train recipe.yaml --store store --out run # trains; killed or stopped, the same command goes on
+    whelp generate run --prompt "Once upon a time"
+
+Then: `whelp evaluate run --store store` (loss, perplexity, bits per byte), `whelp inspect store` (rows as trained).
+Any option can be overridden: `whelp train recipe.yaml train.learning_rate=1e-3 ...`. `whelp schema` lists them all.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewResult:
+    """The files of a new project."""
+
+    folder: str
+    files: list[str]
+
+
+def new(name: str | Path) -> NewResult:
+    """Write a project folder: a commented recipe, a README of the commands, and a place for text.
+
+    Raises:
+        ArtifactError: When something stands there already.
+    """
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtifactError(folder, "something stands there already", "a new name or an empty folder", "Choose another name.")
+    (folder / "text").mkdir(parents=True)
+    write_atomic(folder / "recipe.yaml", find_recipe(_RECIPE).read_text(encoding="utf-8"))
+    write_atomic(folder / "README.md", _README.format(name=folder.name))
+    return NewResult(folder=str(folder), files=["README.md", "recipe.yaml", "text/"])

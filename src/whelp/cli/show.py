@@ -1,0 +1,257 @@
+"""What people see: everything for them goes to standard error; standard output is for results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from whelp.cli.train import Planned, TrainResult
+    from whelp.train import TrainPlan
+
+console = Console(stderr=True, highlight=False)
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON object, the result, on standard output."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def say(text: str) -> None:
+    """One line for people; `text` may hold markup."""
+    console.print(text)
+
+
+def say_file_counts(num_files: int, num_bytes: int, name: str, skipped: dict[str, int]) -> None:
+    """How much text there is, and what was left out."""
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
+    tail = f" [dim](left out: {escape(left_out)})[/]" if left_out else ""
+    say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}{tail}")
+
+
+def megabytes(num_bytes: float) -> str:
+    """1234567 -> '1.2 MB'"""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes:.0f} bytes"
+
+
+def duration(seconds: float) -> str:
+    """75 -> '1 min 15 s'"""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def sparkline(values: list[float], width: int = 24) -> str:
+    """A curve of bars, lowest to highest.   [3, 2, 1] -> '█▅▁'"""
+    if len(values) > width:
+        step = len(values) / width
+        values = [values[int(index * step)] for index in range(width - 1)] + [values[-1]]
+    low, high = min(values), max(values)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
+
+
+def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
+    """The plan as a table, its doubts below."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows = [
+        ("parameters", f"{plan.num_parameters:,}"),
+        ("rows", f"{plan.context_tokens:,} tokens each, {plan.batch_rows:,} a step"),
+        ("batch", f"{plan.batch_tokens:,} tokens = {plan.accumulation} x {plan.micro_batch_rows} rows"),
+    ]
+    if ledger is not None:
+        shares = f"{ledger['trained_share']:.2%} trained, {ledger['dropped_share']:.2%} dropped, padding {ledger['padding_share']:.2%}"
+        rows.insert(1, ("tokens", f"{ledger['tokens']:,} in {ledger['rows']:,} rows ({shares})"))
+    about = "about " if plan.budget_seconds is not None else ""
+    rows.append(("steps", f"{about}{plan.num_steps:,} = {plan.total_tokens:,} tokens = {plan.num_epochs:.2f} epochs"))
+    rows.append(("memory", f"about {megabytes(plan.estimated_bytes)}"))
+    if plan.estimated_seconds is not None:
+        rows.append(("time", f"about {duration(plan.estimated_seconds)}"))
+    threads = f", {plan.threads} thread{'s' if plan.threads > 1 else ''}" if plan.device == "cpu" else ""
+    rows.append(("device", f"{plan.device}, {plan.precision}{threads}{', compiled' if plan.compile else ''}"))
+    for name, value in rows:
+        table.add_row(f"[bold]{name}[/]", value)
+    console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
+    for doubt in plan.warnings:
+        console.print(f"[yellow]note[/]  {escape(doubt)}")
+
+
+class TrainingView:
+    """A live line of a run: loss, speed, time left, and the newest sample below it."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.planned: Planned | None = None
+        self.test = ""
+        self._started = self._last_line = time.monotonic()
+        self._tokens, self._seconds = 0, 0.0
+        self._progress: Progress | None = None
+        self._task: Any = None
+
+    def show(self, event: object) -> None:
+        """Draw one event of `iter_train`."""
+        kind = type(event).__name__
+        handler = getattr(self, f"_on_{kind.lower()}", None)
+        if handler is not None:
+            handler(event)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _on_planned(self, event: Planned) -> None:
+        self.planned = event
+        if event.resumed_step:
+            say(f"[bold]going on[/]   from step {event.resumed_step:,}")
+        show_plan(event.plan, event.ledger)
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("[bold]train[/]      "),
+                BarColumn(24),
+                TextColumn("{task.fields[text]}"),
+                console=console,
+                refresh_per_second=4,
+            )
+            self._task = self._progress.add_task("train", total=1.0, text="starting")
+            self._progress.start()
+
+    def _on_stepreport(self, event: Any) -> None:
+        self._tokens, self._seconds = self._tokens + event.num_tokens, self._seconds + event.seconds
+        if event.loss is not None:
+            self.losses.append(event.loss)
+        if self._seconds > 5:  # a moving window
+            self._tokens, self._seconds = self._tokens // 2, self._seconds / 2
+        now = time.monotonic()
+        is_line_due = event.is_last or now - self._last_line > _LINE_SECONDS
+        if self._progress is None and not is_line_due:
+            return
+        text = self._describe(event, now)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=event.share_done, text=text)
+        else:
+            self._last_line = now
+            say(f"[bold]train[/]      {event.share_done:4.0%}  {text}")
+
+    def _describe(self, event: Any, now: float) -> str:
+        assert self.planned is not None, "a run starts with its plan"
+        plan = self.planned.plan
+        spent = now - self._started
+        done_before = self.planned.resumed_step / plan.num_steps if plan.budget_seconds is None else 0.0
+        share = max(event.share_done - done_before, 1e-9)
+        if plan.budget_seconds is not None:
+            left = plan.budget_seconds * (1 - event.share_done)
+        else:
+            left = spent / share * (1 - event.share_done)
+        recent = self.losses[-20:]
+        loss = f"loss {sum(recent) / len(recent):.3f}" if recent else ""
+        speed = f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
+        curve = sparkline(self.losses, 16) if len(self.losses) > 1 else ""
+        return f"step {event.step:,}  {loss} {curve}  {self.test}{speed}  {duration(left)} left"
+
+    def _on_evaluated(self, event: Any) -> None:
+        self.test = f"test {event.result.nats_per_token:.3f}  "
+        bits = event.result.bits_per_byte
+        if self._progress is None:
+            tail = f", {bits:.3f} bits/byte" if bits is not None else ""
+            say(f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}")
+
+    def _on_sampled(self, event: Any) -> None:
+        first_lines = (event.prompt + event.text).split("\n")[:6]
+        body = "\n           ".join(escape(line[:100]) for line in first_lines)
+        say(f"[dim]step {event.step:<5,}[/] [green]{body}[/]")
+
+    def _on_finished(self, event: Any) -> None:
+        self.close()
+
+
+@contextmanager
+def training_view() -> Iterator[TrainingView]:
+    """A view that is closed whatever happens."""
+    view = TrainingView()
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, `num_tokens`)."""
+    started = time.monotonic()
+    done = documents = tokens = 0
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(f"[bold]{title}[/]"),
+        BarColumn(24),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=max(total_bytes, 1), text="")
+        for event in events:
+            if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
+                done, documents, tokens = done + event.num_bytes, documents + event.num_documents, tokens + event.num_tokens
+                seconds = time.monotonic() - started
+                left = seconds / max(done, 1) * max(total_bytes - done, 0)
+                text = f"{documents:,} documents, {tokens:,} tokens, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+                progress.update(task, completed=done, text=text)
+            yield event
+
+
+def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab_size: int) -> None:
+    """Where the documents and tokens went."""
+    parts = [f"{name} {count['documents']:,} documents, {count['tokens']:,} tokens" for name, count in splits.items()]
+    dropped = {fate: count for fate, count in ledger["documents"].items() if fate.startswith("dropped") and count}
+    parts += [f"{fate} {count:,} documents" for fate, count in dropped.items()]
+    say(f"[bold]store[/]      {'; '.join(parts)}")
+    if ledger["text_bytes"]:
+        ratio = ledger["text_bytes"] / max(ledger["tokens_in"], 1)
+        say(f"           {megabytes(ledger['text_bytes'])} of text, {ratio:.2f} bytes a token, vocabulary {vocab_size:,}")
+    unusual = {**{f"files {fate}": count for fate, count in ledger["files"].items() if fate != "read"}, **ledger["notes"]}
+    for name, count in unusual.items():
+        say(f"           [yellow]{count:,}[/] {escape(name)}")
+
+
+def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, str, str]]) -> None:
+    """A table of (prompt, left, right) texts."""
+    table = Table(title=None, show_lines=True, expand=True)
+    table.add_column(title_left, ratio=1, overflow="fold")
+    table.add_column(title_right, ratio=1, overflow="fold")
+    for prompt, left, right in pairs:
+        table.add_row(f"[bold]{escape(prompt)}[/]{escape(left)}", f"[bold]{escape(prompt)}[/]{escape(right)}")
+    console.print(table)
+
+
+def say_result(result: TrainResult) -> None:
+    """What a run came to."""
+    if result.nats_per_token is not None and result.perplexity is not None:
+        bits = f", {result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte is not None else ""
+        say(f"[bold]test[/]       {result.nats_per_token:.3f} nats/token, perplexity {result.perplexity:.1f}{bits}")
+    verb = "finished" if result.is_finished else "stopped"
+    say(
+        f"[bold]{verb}[/]   step {result.step:,} after {duration(result.elapsed_seconds)}; run folder [bold]{escape(result.folder)}[/]"
+    )

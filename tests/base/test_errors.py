@@ -1,0 +1,94 @@
+"""The text of errors, and what the system's own errors become."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from whelp.base import errors
+from whelp.base.errors import (
+    ArtifactError,
+    ConfigError,
+    DiskError,
+    MissingExtraError,
+    StaleError,
+    WhelpError,
+    explain_os_error,
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (("a.txt", "it is empty"), "a.txt: it is empty."),
+        (("a.txt", "it is empty", "text"), "a.txt: it is empty, but expected text."),
+        (("a.txt", "it is empty", "", "Add some."), "a.txt: it is empty. Add some."),
+        (("a.txt", "it is empty", "text", "Add some."), "a.txt: it is empty, but expected text. Add some."),
+        ((Path("b") / "a.txt", "it is empty"), f"{Path('b') / 'a.txt'}: it is empty."),
+    ],
+)
+def test_text_of_an_error(parts: tuple[str, ...], text: str) -> None:
+    """Where, what was found, what was expected, what to do next; parts may be left out."""
+    assert str(WhelpError(*parts)) == text
+
+
+def test_one_problem_and_many() -> None:
+    """One problem is a sentence, more are a list; a full stop is never doubled."""
+    assert str(ConfigError("a.yaml", ["x is bad"])) == "a.yaml: x is bad."
+    assert str(ConfigError("a.yaml", ["x is bad."], "Mend it.")) == "a.yaml: x is bad. Mend it."
+    assert str(ConfigError("a.yaml", ["no x. Did you mean y?"])) == "a.yaml: no x. Did you mean y?"
+    assert str(ConfigError("a.yaml", ["x is bad", "y too"], "Mend both.")) == (
+        "a.yaml: 2 problems\n  - x is bad\n  - y too\nMend both."
+    )
+    assert str(ConfigError("a.yaml", ["x is bad", "y too"])) == "a.yaml: 2 problems\n  - x is bad\n  - y too"
+
+
+def test_missing_extra_names_the_command() -> None:
+    """A missing package comes with the line that installs it."""
+    assert 'pip install "whelp[hub]"' in str(MissingExtraError("a hub source", "datasets", "hub"))
+
+
+def test_one_tree() -> None:
+    """Every error class of the room is a WhelpError, with a docstring; a stale folder is a folder in trouble."""
+    classes = [value for name, value in vars(errors).items() if name.endswith("Error") and isinstance(value, type)]
+    assert len(classes) >= 10
+    assert all(issubclass(kind, WhelpError) and kind.__doc__ for kind in classes)
+    assert issubclass(StaleError, ArtifactError)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.ENOSPC, DiskError, "out: the disk is full, but expected free space. Free some"),
+        (errno.EDQUOT, DiskError, "out: the disk is full"),
+        (errno.EROFS, DiskError, "out: no permission, but expected a place that can be read and written"),
+        (errno.EACCES, DiskError, "out: no permission"),
+        (errno.EPERM, DiskError, "out: no permission"),
+        (errno.ENOENT, WhelpError, "out: there is no such file or folder. Check the spelling."),
+        (errno.ENOTDIR, WhelpError, "out: not a directory. Choose another path."),
+        (errno.EISDIR, WhelpError, "out: is a directory. Choose another path."),
+        (errno.EEXIST, WhelpError, "out: file exists. Choose another path."),
+    ],
+)
+def test_system_errors_explained(number: int, kind: type[WhelpError], words: str) -> None:
+    """An error of the system that a user can mend is said in our form, with the path."""
+    message = {errno.ENOTDIR: "Not a directory", errno.EISDIR: "Is a directory", errno.EEXIST: "File exists"}
+    explained = explain_os_error(OSError(number, message.get(number, "?"), "out"))
+    assert type(explained) is kind
+    assert str(explained).startswith(words)
+
+
+def test_system_errors_without_a_path_and_others() -> None:
+    """Without a path the output folder is meant; what a user cannot mend is not explained away."""
+    explained = explain_os_error(OSError(errno.ENOSPC, "No space left on device"))
+    assert str(explained).startswith("the output folder: the disk is full")
+    assert explain_os_error(OSError(errno.ECONNRESET, "Connection reset")) is None
+
+
+def test_a_real_missing_file(tmp_path: Path) -> None:
+    """What `open` raises is understood."""
+    with pytest.raises(OSError, match="missing") as caught:
+        (tmp_path / "missing").read_text()
+    assert str(explain_os_error(caught.value)).startswith(f"{tmp_path / 'missing'}: there is no such file")

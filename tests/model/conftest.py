@@ -1,0 +1,34 @@
+"""Small models, on one thread."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from whelp.model import LanguageModel, ModelConfig, build_model, make_spec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Models this small only lose by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., LanguageModel]:
+    """Build a tiny model; with `scrambled`, no weight is left at a special value (one, zero, very small)."""
+
+    def make(family: str, *, num_ids: int = 60, context_tokens: int = 24, scrambled: bool = True, **options) -> LanguageModel:
+        config = ModelConfig(family=family, **{"n_layer": 2, "n_head": 4, "n_embd": 32} | options)
+        model = build_model(make_spec(config, num_ids=num_ids, context_tokens=context_tokens), seed=1)
+        if scrambled:
+            generator = torch.Generator().manual_seed(2)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+        return model
+
+    return make

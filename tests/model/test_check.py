@@ -1,0 +1,135 @@
+"""The proofs of causality: sound models pass, and every kind of broken one is caught."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from whelp.model import Cache, ModelConfig, make_spec
+from whelp.model.check import check_model
+from whelp.model.gpt2 import GPT2
+from whelp.model.qwen3 import Qwen3
+
+VARIANTS = [
+    ("gpt2", {}),
+    ("gpt2", {"tie_embeddings": False, "dropout": 0.5}),
+    ("gpt2", {"n_head": 1, "n_layer": 1}),
+    ("qwen3", {}),
+    ("qwen3", {"n_kv_head": 2}),
+    ("qwen3", {"n_kv_head": 1, "head_width": 6, "tie_embeddings": False}),
+    ("qwen3", {"n_head": 3, "n_embd": 40, "head_width": 16, "ffn_width": 50}),
+]
+
+
+@pytest.mark.parametrize(("family", "options"), VARIANTS)
+def test_every_family_is_sound(make_model, family, options):
+    """No family sees the future or other rows; each uses the past; each reads with a cache as without."""
+    model = make_model(family, **options)
+    assert check_model(model) == []
+    assert model.training  # as it was before
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_first_weights_are_sound(make_model, family):
+    """Freshly drawn weights pass as well."""
+    assert check_model(make_model(family, scrambled=False), tolerance=1e-6) == []
+
+
+def _scrambled(kind: type, **options):
+    family = "gpt2" if issubclass(kind, GPT2) else "qwen3"
+    config = ModelConfig(family=family, **{"n_layer": 2, "n_head": 2, "n_embd": 16} | options)
+    model = kind(make_spec(config, num_ids=60, context_tokens=24))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.3, generator=generator)
+    return model
+
+
+def _starts(failures: list[str]) -> list[str]:
+    return [failure.split(":")[0].split(" by ")[0] for failure in failures]
+
+
+class _NextToken(GPT2):
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        x = super().hidden(ids, cache)
+        return x + 0.1 * x.roll(-1, dims=1)
+
+
+def test_a_look_at_the_next_token_is_caught():
+    """A hidden state that holds a little of its successor's is a look into the future."""
+    assert "it sees the future" in _starts(check_model(_scrambled(_NextToken)))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_attention_without_a_mask_is_caught(make_model, monkeypatch, family):
+    """Attention to all tokens is a look into the future."""
+
+    def attend_to_all(queries, keys, values, *, layer, cache, dropout=0.0):
+        return F.scaled_dot_product_attention(queries, keys, values)
+
+    monkeypatch.setattr(f"whelp.model.{family}.causal_attention", attend_to_all)
+    failures = check_model(make_model(family))
+    assert _starts(failures)[0] == "it sees the future"
+    assert "changing token 1 changes earlier logits by" in failures[0]
+
+
+class _MixedRows(Qwen3):
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        x = super().hidden(ids, cache)
+        return x + 0.1 * x.mean(dim=0, keepdim=True)
+
+
+def test_mixed_rows_are_caught():
+    """A mean over the batch lets rows see each other, and nothing else is wrong with it."""
+    assert _starts(check_model(_scrambled(_MixedRows))) == ["rows of a batch see each other"]
+
+
+class _Forgetful(GPT2):
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        return self.norm(self.embed(ids))
+
+
+def test_ignoring_the_past_is_caught():
+    """A model that knows the last token only is no language model."""
+    assert _starts(check_model(_scrambled(_Forgetful))) == ["it ignores the past"]
+
+
+class _UnusedCache(GPT2):
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        return super().hidden(ids, None)
+
+
+class _RestartedPositions(Qwen3):
+    def _rotation(self, start, num_tokens, device):
+        return super()._rotation(0, num_tokens, device)
+
+
+class _UncountedTokens(Qwen3):
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+        x = super().hidden(ids, cache)
+        if cache is not None and cache.num_tokens == cache.capacity:
+            cache.keys.zero_()
+        elif cache is not None and ids.shape[1] > 1:
+            cache.num_tokens -= 1
+        return x
+
+
+@pytest.mark.parametrize("kind", [_UnusedCache, _RestartedPositions, _UncountedTokens])
+def test_a_wrong_cache_is_caught(kind):
+    """A cache that is not used, positions that begin anew, tokens that are not counted: each reads differently."""
+    assert _starts(check_model(_scrambled(kind))) == ["reading with a cache differs from reading at once"]
+
+
+def test_a_wrong_mask_over_the_cache_is_caught(make_model, monkeypatch):
+    """New tokens that see each other's future only when read in pieces are caught by the pieces."""
+
+    def attend(queries, keys, values, *, layer, cache, dropout=0.0):
+        is_first = cache is None or cache.num_tokens == 0
+        if cache is not None:
+            keys, values = cache.append(layer, keys, values)
+        return F.scaled_dot_product_attention(queries, keys, values, is_causal=is_first and queries.shape[2] > 1)
+
+    monkeypatch.setattr("whelp.model.gpt2.causal_attention", attend)
+    failures = check_model(make_model("gpt2"))
+    assert _starts(failures) == ["reading with a cache differs from reading at once"]
+    assert "(pieces of 12)" in failures[0]

@@ -1,0 +1,124 @@
+"""A vocabulary and a source small enough to check by eye."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from whelp.artifacts.token_store import DATA_FILE, TokenSplit, make_batch, make_schema, read_table, write_split
+from whelp.base.hashing import hash_json
+from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare.encode import PrepareReport
+
+EOS = 256
+
+
+@dataclass
+class FakeVocabulary:
+    """A token is a UTF-8 byte; 256 ends a text. Remembers how many texts it encoded."""
+
+    eos_id: int | None = EOS
+    size: int = 257
+    fingerprint: str = "bytes"
+    num_texts: int = 0
+
+    def encode(self, text: str) -> npt.NDArray[Any]:
+        return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
+
+    def encode_batch(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        self.num_texts += len(texts)
+        pieces = [self.encode(text) for text in texts.to_pylist()]
+        offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        return np.concatenate([np.empty(0, np.uint16), *pieces]), offsets
+
+    def save(self, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text("{}")
+
+
+@dataclass(frozen=True)
+class FakePartition:
+    """Some documents, all of the file with the partition's number, one a line."""
+
+    index: int
+    texts: list[str]
+
+    @property
+    def batch(self) -> pa.RecordBatch:
+        count = len(self.texts)
+        columns = [
+            pa.array(self.texts, pa.large_string()),
+            pa.array([self.index] * count, pa.int32()),
+            pa.array(range(1, count + 1), pa.int64()),
+        ]
+        return pa.record_batch(columns, names=["text", "file_index", "line"])
+
+    @property
+    def fingerprint(self) -> str:
+        return hash_json(self.texts)
+
+
+def make_partitions(*texts: list[str]) -> list[FakePartition]:
+    """One partition for each list of documents."""
+    return [FakePartition(index, documents) for index, documents in enumerate(texts)]
+
+
+def random_partitions(num_partitions: int = 4, num_documents: int = 9, longest: int = 30) -> list[FakePartition]:
+    """Documents of random letters and lengths, the same each time."""
+    draw = random.Random(0)
+
+    def make_text() -> str:
+        return "".join(draw.choice("abcde é日\n") for _ in range(draw.randint(1, longest)))
+
+    return make_partitions(*([make_text() for _ in range(num_documents)] for _ in range(num_partitions)))
+
+
+def run(
+    folder: Path, partitions: list[FakePartition], vocabulary: FakeVocabulary | None = None, seed: int = 0, **options: Any
+) -> Iterator[PrepareReport]:
+    """Prepare with the fakes; a generator, as the real one."""
+    return prepare(
+        partitions,
+        vocabulary or FakeVocabulary(),
+        PrepareConfig(**options),
+        folder,
+        source={"name": "fake"},
+        sources=lambda: [f"file-{partition.index}.txt" for partition in partitions],
+        seed=seed,
+    )
+
+
+@dataclass
+class Split:
+    """A split read the slow way."""
+
+    documents: list[list[int]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)  # (file_index, line)
+
+
+def read_split(folder: Path, name: str) -> Split:
+    """Read a split row by row, as Python lists."""
+    rows = read_table(folder / name / DATA_FILE).to_pylist()
+    return Split([row["input_ids"] for row in rows], [(row["file_index"], row["line"]) for row in rows])
+
+
+def make_split(folder: Path, lengths: list[int], name: str = "train") -> TokenSplit:
+    """A split whose tokens count 1, 2, 3, ... through documents of these lengths, two to a batch."""
+    schema = make_schema(60_000)
+    ids = np.arange(1, sum(lengths) + 1)
+    starts = np.cumsum([0, *lengths])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for first in range(0, len(lengths), 2):
+            bounds = starts[first : first + 3]
+            rows = pa.array(range(len(bounds) - 1))
+            yield make_batch(schema, ids[bounds[0] : bounds[-1]], bounds - bounds[0], rows, rows)
+
+    write_split(folder / name, schema, batches())
+    return TokenSplit(name, read_table(folder / name / DATA_FILE))

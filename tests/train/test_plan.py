@@ -1,0 +1,169 @@
+"""The plan: every number of a run, before it starts."""
+
+import dataclasses
+import json
+
+import pytest
+
+from whelp.base.errors import ConfigError, PlanError
+from whelp.train import TrainConfig, make_plan
+from whelp.train.plan import Facts, TrainPlan, estimate_row_bytes
+
+FACTS = Facts(
+    num_parameters=1000,
+    num_layers=2,
+    width=16,
+    ffn_width=64,
+    vocab_size=64,
+    context_tokens=32,
+    num_rows=100,
+    num_train_tokens=3200,
+    num_test_rows=5,
+    device="cpu",
+    precision="fp32",
+    is_gpu=False,
+    free_bytes=0,
+    threads=1,
+)
+
+
+def _plan(facts: dict | None = None, **config) -> TrainPlan:
+    return make_plan(TrainConfig(**{"batch_tokens": 320} | config), dataclasses.replace(FACTS, **facts or {}))
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 5, 7, 12, 97])
+@pytest.mark.parametrize("micro_batch_rows", [1, 2, 3, 4, 8, 100])
+def test_the_pieces_cover_the_batch(batch_rows, micro_batch_rows):
+    """The micro-batches hold every row of the batch once, none is empty, and none is larger than asked."""
+    plan = _plan(batch_tokens=batch_rows * 32, micro_batch_rows=micro_batch_rows)
+    pieces = [range(batch_rows)[first : first + plan.micro_batch_rows] for first in range(0, batch_rows, plan.micro_batch_rows)]
+    assert [row for piece in pieces for row in piece] == list(range(plan.batch_rows))
+    assert len(pieces) == plan.accumulation
+    assert plan.micro_batch_rows <= micro_batch_rows
+
+
+def test_batches_are_whole_rows():
+    """A batch is rounded to whole rows, one at least."""
+    assert [_plan(batch_tokens=tokens).batch_rows for tokens in (1, 32, 47, 49, 320)] == [1, 1, 1, 2, 10]
+    assert _plan(batch_tokens=300).batch_tokens == 9 * 32
+
+
+def test_micro_batches_fit_a_third_of_the_memory():
+    """With little memory a batch is computed in even pieces; the estimate counts one piece."""
+    row_bytes = estimate_row_bytes(FACTS)
+    plan = _plan({"free_bytes": 3 * 4 * row_bytes})
+    assert (plan.batch_rows, plan.micro_batch_rows, plan.accumulation) == (10, 4, 3)
+    assert plan.estimated_bytes == 16 * 1000 + 4 * row_bytes
+    assert _plan({"free_bytes": 10**12}).accumulation == 1
+
+
+def test_too_little_memory():
+    """When not even one row fits, there is no plan, and the numbers say why."""
+    with pytest.raises(
+        PlanError,
+        match=r"weights, optimizer and one row need about 16\.0 GB, but expected at most the 2\.0 GB that are free\. Lower",
+    ):
+        _plan({"num_parameters": 10**9, "free_bytes": 2 * 10**9})
+
+
+@pytest.mark.parametrize(
+    ("config", "num_steps", "num_epochs"),
+    [
+        ({}, 10, 1.0),
+        ({"num_steps": 7}, 7, 0.7),
+        ({"num_epochs": 2.55}, 26, 2.6),
+        ({"num_epochs": 0.001}, 1, 0.1),
+        ({"batch_tokens": 96}, 34, 1.02),
+        ({"minutes": 2}, 240, 24.0),
+    ],
+)
+def test_the_length_of_a_run(config, num_steps, num_epochs):
+    """Steps as asked; epochs rounded up to whole steps; minutes divided by the time of a step; else one epoch."""
+    plan = _plan({"seconds_per_step": 0.5}, **config)
+    assert plan.num_steps == num_steps
+    assert plan.num_epochs == pytest.approx(num_epochs)
+    assert plan.total_tokens == num_steps * plan.batch_tokens
+    is_timed = "minutes" in config
+    assert plan.budget_seconds == (120 if is_timed else None)
+    assert plan.estimated_seconds == (120 if is_timed else num_steps * 0.5)
+
+
+def test_evaluation_and_checkpoints():
+    """Ten times a run unless asked otherwise; saving follows evaluating; no more rows than there are."""
+    plan = _plan(num_steps=95)
+    assert (plan.evaluate_every_steps, plan.save_every_steps, plan.evaluate_rows) == (10, 10, 5)
+    plan = _plan(num_steps=3, evaluate_every_steps=2, evaluate_rows=99)
+    assert (plan.evaluate_every_steps, plan.save_every_steps, plan.evaluate_rows) == (2, 2, 5)
+    assert _plan(num_steps=3).evaluate_every_steps == 1
+
+
+def test_warm_up_in_steps():
+    """Warm-up steps become a share of the run."""
+    assert _plan(num_steps=40, warmup_steps=10).warmup_share == 0.25
+    assert _plan(num_epochs=1, warmup_steps=99).warmup_share == 1.0
+    assert _plan(num_steps=40).warmup_share == TrainConfig().warmup_share
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_gpu", "num_steps", "is_compiled"),
+    [
+        ("auto", True, 300, True),
+        ("auto", True, 299, False),
+        ("auto", False, 9999, False),
+        ("yes", False, 1, True),
+        ("no", True, 999, False),
+    ],
+)
+def test_compiling(choice, is_gpu, num_steps, is_compiled):
+    """By itself only on a GPU, in a run that is long enough."""
+    assert _plan({"is_gpu": is_gpu}, compile=choice, num_steps=num_steps).compile == is_compiled
+
+
+QUIET = {"num_parameters": 10}
+
+
+@pytest.mark.parametrize(
+    ("facts", "config", "warning"),
+    [
+        ({"num_parameters": 161}, {}, "3,200 tokens will be seen, fewer than 20 x 161 parameters = 3,220"),
+        (QUIET, {"num_epochs": 9}, "every row will be seen 9 times: watch the test loss"),
+        (QUIET | {"num_rows": 9}, {}, r"one batch \(10 rows\) is more than all training rows \(9\): lower train\.batch_tokens"),
+        (QUIET | {"num_test_rows": 0}, {}, "nothing is held out"),
+    ],
+)
+def test_doubts(facts, config, warning):
+    """What a careful friend would say, one thing at a time."""
+    (only,) = _plan(facts, **config).warnings
+    with pytest.raises(AssertionError, match=warning):
+        raise AssertionError(only)
+
+
+def test_no_doubts():
+    """Right at the borders nothing is said."""
+    assert _plan({"num_parameters": 160}).warnings == []
+    assert _plan(QUIET, num_epochs=8).warnings == []
+    assert _plan(QUIET | {"num_rows": 10}).warnings == []
+
+
+def test_a_plan_is_json():
+    """A plan can be written, and read back to the same plan."""
+    plan = _plan({"num_test_rows": 0})
+    assert TrainPlan(**json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"num_steps": 5, "minutes": 1}, r"train\.num_steps and train\.minutes are both set\. Keep one of them"),
+        ({"num_steps": 5, "num_epochs": 1}, r"train\.num_steps and train\.num_epochs are both set"),
+        ({"num_steps": 5, "warmup_steps": 6}, r"train\.warmup_steps is 6, but train\.num_steps only 5"),
+        ({"minutes": 5, "warmup_steps": 6}, r"train\.warmup_steps needs a known number of steps"),
+        ({"schedule": "warmup_stable_decay", "warmup_share": 0.5, "decay_share": 0.6}, "add up to more than 1"),
+        ({"num_epochs": 0.0}, r"train\.num_epochs is 0, but expected more than 0"),
+        ({"minutes": 0.0}, r"train\.minutes is 0, but expected more than 0"),
+    ],
+)
+def test_settings_that_contradict(config, message):
+    """Contradictions are told, before any plan."""
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**config)
