@@ -104,7 +104,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
-    is_compiled = config.compile == "yes" or (config.compile == "auto" and facts.is_gpu and num_steps >= 300)
+    is_compiled = config.compile == "yes" or (config.compile == "auto" and facts.is_gpu and _is_long(estimated, num_steps))
     return TrainPlan(
         num_steps=num_steps,
         num_epochs=num_steps / steps_in_epoch,
@@ -128,6 +128,11 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
         warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens),
     )
+
+
+def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
+    """Whether a run is long enough to earn back the half minute that compiling takes."""
+    return estimated_seconds >= 300 if estimated_seconds is not None else num_steps >= 1000
 
 
 def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[int, int]:
