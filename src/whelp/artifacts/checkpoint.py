@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,19 +69,32 @@ def save_checkpoint(
         trainer: State to resume from; None for weights alone.
         counts: Numbers worth knowing without opening the weights (step, loss, ...).
     """
-    from safetensors.torch import save_file
-
     with atomic_folder(folder) as temporary:
         write_json(temporary / _CONFIG, dict(config))
         write_json(temporary / "generation_config.json", dict(generation))
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary / _WEIGHTS, {"format": "pt"})
+        _write_tensors(temporary / _WEIGHTS, weights, {"format": "pt"})
         save_tokenizer(temporary)
         if trainer is not None:
             (temporary / "trainer").mkdir()
             write_json(temporary / _STATE, trainer.counters)
-            save_file({name: tensor.contiguous() for name, tensor in trainer.tensors.items()}, temporary / _OPTIMIZER)
+            _write_tensors(temporary / _OPTIMIZER, trainer.tensors)
         names = sorted(str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file())
         write_manifest(temporary, Manifest(kind="checkpoint", counts=dict(counts), files=describe_files(temporary, names)))
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write safetensors; what the system refused is an `OSError` again, not the library's own."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def point_last(checkpoint: Path) -> None:

@@ -52,6 +52,13 @@ class RunFolder:
         write_atomic(self.recipe, recipe_text)
         write_json(self.plan, plan)
 
+    def is_half_started(self) -> bool:
+        """Whether a run was killed while its folder was made: what `start` writes before the plan, and nothing else."""
+        if not self.checkpoints.is_dir() or any(self.checkpoints.iterdir()):
+            return False
+        written = {self.checkpoints.name, self.recipe.name, f".{self.recipe.name}.tmp", f".{self.plan.name}.tmp"}
+        return {path.name for path in self.folder.iterdir()} <= written
+
     def read_plan(self) -> dict[str, Any] | None:
         """The plan this run was started with; None when it was not started."""
         if not self.plan.is_file():

@@ -15,6 +15,7 @@ memory map: a slice of tokens costs no copy of the rest.
 from __future__ import annotations
 
 import bisect
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,12 +58,25 @@ def make_batch(
     return pa.record_batch([lists, file_index.cast(pa.int32()), line.cast(pa.int64())], schema=schema)
 
 
+@contextlib.contextmanager
+def open_sink(path: Path) -> Iterator[pa.NativeFile]:
+    """Open a file for Arrow to write; when that fails (a full disk), nothing is left, and the error names the file."""
+    try:
+        with pa.OSFile(str(path), "wb") as sink:
+            yield sink
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
+        raise
+
+
 def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     """Write one split; return how many documents and tokens went in."""
     folder.mkdir(parents=True, exist_ok=True)
     num_documents = num_tokens = 0
     path = folder / DATA_FILE
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+    with open_sink(path) as sink, pa.ipc.new_stream(sink, schema) as writer:
         for batch in batches:
             if batch.num_rows:
                 writer.write_batch(batch)

@@ -51,9 +51,10 @@ def main() -> None:
         app()
     except WhelpError as error:
         _fail(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
-        sys.exit(130)
+    except SystemExit as ending:
+        if ending.code == 130:  # what typer makes of KeyboardInterrupt
+            sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -436,7 +437,9 @@ def inspect(
 
 
 @app.command(rich_help_panel="Look inside")
-def schema() -> None:
+def schema(
+    as_json: Annotated[bool, typer.Option("--json", help="Accepted as everywhere: a schema is always JSON.")] = False,
+) -> None:
     """Print the JSON schema of a recipe: every option, its meaning, default and range."""
     import json
 

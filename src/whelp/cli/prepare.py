@@ -82,6 +82,7 @@ def iter_prepare(
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own."""
     from whelp.corpus import count_skipped, open_source
+    from whelp.prepare.encode import clear_parts
     from whelp.prepare.encode import prepare as encode_documents
 
     source = open_source(recipe.data)
@@ -89,6 +90,7 @@ def iter_prepare(
     yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
     changes = find_changes(out, recipe, source, vocabulary)
     if changes == []:
+        clear_parts(out)
         store = open_store(out)
         yield StoreReady(result=describe_store(store, is_reused=True))
         return

@@ -21,6 +21,7 @@ def show_demo(result: DemoResult, out: Path) -> None:
     say_result(result.train)
     prompt = result.examples[0].prompt.splitlines()[0]
     folder = escape(str(out))
+    say(f"[bold]picture[/]    {folder}/run/report.html")
     say("\n[bold]Try next[/]")
     say(f'  whelp generate {folder}/run --prompt "{escape(prompt)}" --n 3')
     say(f"  whelp evaluate {folder}/run --store {folder}/store")

@@ -21,11 +21,11 @@ from whelp.artifacts.checkpoint import (
     save_checkpoint,
     step_name,
 )
-from whelp.artifacts.run_folder import RunFolder, append_record
+from whelp.artifacts.run_folder import RunFolder, append_record, iter_records
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, PlanError
-from whelp.base.files import read_json
+from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
@@ -215,7 +215,7 @@ def iter_train(
     run = RunFolder(out)
     started = run.read_plan()
     if started is None:
-        _check_place(out)
+        _check_place(run)
     else:
         _check_same(started, recipe, store, out)
     session = Session(recipe, store)
@@ -254,6 +254,7 @@ def iter_train(
                 yield from wiring.look()
             if report.step % plan.save_every_steps == 0 or is_ending:
                 yield wiring.save()
+                wiring.report()
             if requests.is_asked and not report.is_last:
                 log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
                 yield Finished(result=wiring.result(is_finished=False))
@@ -339,6 +340,13 @@ class _Wiring:
         self.last_saved = path
         return Saved(step=self.progress.step, path=path)
 
+    def report(self) -> None:
+        """Draw the run so far in report.html."""
+        from whelp.report import make_run_report
+
+        recipe, metrics, samples = self.session.recipe.to_yaml(), iter_records(self.run.metrics), iter_records(self.run.samples)
+        write_atomic(self.run.report, make_run_report(self.run.folder.name, recipe, self.plan.to_dict(), metrics, samples))
+
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
         path = self.last_saved or find_newest_whole(self.run.checkpoints)
@@ -378,8 +386,9 @@ class _StopRequests:
         self.is_asked = True
 
 
-def _check_place(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+def _check_place(run: RunFolder) -> None:
+    out = run.folder
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
         raise ArtifactError(
             out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
         )

@@ -47,8 +47,8 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
         raise ArtifactError(
             where, f"its architecture is {config.get('model_type')!r}", f"one of {', '.join(FAMILIES)}", "Use a model of those."
         )
-    if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu_new", "gelu_pytorch_tanh"):
-        raise ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new, as GPT-2 has", "")
+    if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
+        raise ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new or gelu", "")
     for name, only in _ONLY[str(config["model_type"])].items():
         if config.get(name, only) != only:
             raise ArtifactError(where, f"its {name} is {config[name]!r}", f"{only!r}", "Use a model without.")

@@ -32,6 +32,10 @@ class ModelConfig:
         None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2
     )
     dropout: float = option(0.0, "dropout probability while training (gpt2 only)", at_least=0.0, at_most=0.9)
+    activation: Literal["gelu_tanh", "gelu"] = option(
+        "gelu_tanh", "gpt2: tanh form, as GPT-2 has it, or the exact one (faster on a CPU)"
+    )
+    bias: bool = option(True, "gpt2: biases in linear layers and norms, as GPT-2 has them; without, they are saved as zeros")
     rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
     tie_embeddings: bool = option(True, "the output head shares the embedding's weights")
 
@@ -47,6 +51,8 @@ class ModelConfig:
                 problems.append(f"the head width ({width}) must be even for rotary positions")
             if self.dropout:
                 problems.append(f"model.dropout is {self.dropout}, but qwen3 has none. Set it to 0, or use family gpt2")
+            if self.activation != "gelu_tanh" or not self.bias:
+                problems.append("model.activation and model.bias are for gpt2 only. Remove them, or use family gpt2")
         else:
             for name in ("n_kv_head", "head_width"):
                 if getattr(self, name) is not None:
@@ -72,6 +78,8 @@ class ModelSpec:
     rope_base: float = 10_000.0
     norm_eps: float = 1e-6
     tie_embeddings: bool = True
+    activation: str = "gelu_tanh"
+    bias: bool = True
 
 
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
@@ -105,4 +113,6 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
         rope_base=config.rope_base,
         norm_eps=1e-5 if config.family == "gpt2" else 1e-6,
         tie_embeddings=config.tie_embeddings,
+        activation=config.activation,
+        bias=config.bias,
     )

@@ -18,6 +18,7 @@ from torch import nn
 from whelp.model.attention import causal_attention
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
+from whelp.model.gelu import gelu
 from whelp.model.language_model import LanguageModel, init_normal
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
@@ -36,12 +37,13 @@ class _Block(nn.Module):
     def __init__(self, spec: ModelSpec, layer: int) -> None:
         super().__init__()
         self.layer, self.num_heads, self.head_width, self.dropout = layer, spec.n_head, spec.head_width, spec.dropout
-        self.norm_1 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
-        self.query_key_value = nn.Linear(spec.n_embd, 3 * spec.n_embd)
-        self.project = nn.Linear(spec.n_embd, spec.n_embd)
-        self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
-        self.expand = nn.Linear(spec.n_embd, spec.ffn_width)
-        self.contract = nn.Linear(spec.ffn_width, spec.n_embd)
+        self.activate = gelu if spec.activation == "gelu_tanh" else F.gelu
+        self.norm_1 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
+        self.query_key_value = nn.Linear(spec.n_embd, 3 * spec.n_embd, bias=spec.bias)
+        self.project = nn.Linear(spec.n_embd, spec.n_embd, bias=spec.bias)
+        self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
+        self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
+        self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
 
     def forward(self, x: torch.Tensor, cache: Cache | None) -> torch.Tensor:
         num_rows, num_tokens, width = x.shape
@@ -51,7 +53,7 @@ class _Block(nn.Module):
         mixed = causal_attention(queries, keys, values, layer=self.layer, cache=cache, dropout=dropout)
         mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
         x = x + self._drop(self.project(mixed))
-        hidden = F.gelu(self.expand(self.norm_2(x)), approximate="tanh")  # (B, T, F)
+        hidden = self.activate(self.expand(self.norm_2(x)))  # (B, T, F)
         return x + self._drop(self.contract(hidden))
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
@@ -66,7 +68,7 @@ class GPT2(LanguageModel):
         self.embed = nn.Embedding(spec.vocab_size, spec.n_embd)
         self.positions = nn.Embedding(spec.context_tokens, spec.n_embd)
         self.blocks = nn.ModuleList(_Block(spec, layer) for layer in range(spec.n_layer))
-        self.norm = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps)
+        self.norm = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.head = None if spec.tie_embeddings else nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
 
     def init_weights(self, generator: torch.Generator) -> None:
@@ -119,7 +121,7 @@ class GPT2(LanguageModel):
         config = {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",
-            "activation_function": "gelu_new",
+            "activation_function": "gelu_new" if spec.activation == "gelu_tanh" else "gelu",
             "n_layer": spec.n_layer,
             "n_head": spec.n_head,
             "n_embd": spec.n_embd,
@@ -136,6 +138,8 @@ class GPT2(LanguageModel):
             "torch_dtype": "float32",
         }
         state, names = self.state_dict(), self._names()
+        if not spec.bias:
+            state |= {name: _zero_bias(name, state) for name in names if name.endswith(".bias")}
         return config, {names[name]: _flip(name, tensor).contiguous() for name, tensor in state.items()}
 
     def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
@@ -144,7 +148,8 @@ class GPT2(LanguageModel):
             name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
             for name, tensor in weights.items()
         }
-        self.load_state_dict({ours: _flip(ours, prefixed[theirs]) for ours, theirs in self._names().items()})
+        names = {ours: theirs for ours, theirs in self._names().items() if self.spec.bias or not ours.endswith(".bias")}
+        self.load_state_dict({ours: _flip(ours, prefixed[theirs]) for ours, theirs in names.items()})
 
     @staticmethod
     def spec_from_hugging_face(config: Mapping[str, Any]) -> ModelSpec:
@@ -164,7 +169,14 @@ class GPT2(LanguageModel):
             dropout=config.get("resid_pdrop", 0.1),
             norm_eps=config.get("layer_norm_epsilon", 1e-5),
             tie_embeddings=config.get("tie_word_embeddings", True),
+            activation="gelu" if config.get("activation_function") == "gelu" else "gelu_tanh",
         )
+
+
+def _zero_bias(name: str, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A bias of zeros beside a weight: the format has no place for "none"."""
+    weight = state[name.replace(".bias", ".weight")]
+    return weight.new_zeros(weight.shape[0])
 
 
 def _flip(name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -31,6 +31,7 @@ from whelp.artifacts.token_store import (
     iter_batches,
     make_batch,
     make_schema,
+    open_sink,
     write_split,
     write_splits,
 )
@@ -155,7 +156,12 @@ def prepare(
             files=describe_files(folder, names),
         ),
     )
-    shutil.rmtree(parts_folder)
+    clear_parts(folder)
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove the parts of a finished store; a run that was killed just before its end has left them."""
+    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
 
 
 def _check_place(folder: Path) -> None:
@@ -212,7 +218,7 @@ def _encode_partition(
     ids, offsets = _append_separator(ids, lengths, separator)
     schema = schema.with_metadata({_COUNTS: json.dumps(counts)})
     temporary = part.with_suffix(".tmp")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+    with open_sink(temporary) as sink, pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(make_batch(schema, ids, offsets, file_index, line))
     temporary.replace(part)
 

@@ -1,0 +1,77 @@
+"""Write docs/options.md from `whelp schema`: every section and option of a recipe, with its default and range.
+
+Run `python docs/make_options.py` after changing an option; `python docs/make_options.py --check` fails when the page is old.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import whelp
+
+PAGE = Path(__file__).with_name("options.md")
+HEAD = """# Options
+
+Written by `docs/make_options.py` from `whelp schema`; do not edit. How recipes work is told in [Recipes](recipes.md).
+"""
+
+
+def make_page(schema: dict[str, Any]) -> str:
+    """The whole page as Markdown."""
+    return HEAD + "".join(_make_table(name, entry) for name, entry in schema["properties"].items())
+
+
+def _make_table(path: str, entry: dict[str, Any]) -> str:
+    rows, below = [], []
+    for name, field in entry["properties"].items():
+        rows.append(f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |")
+        inner = next((kind for kind in field.get("anyOf", [field]) if "properties" in kind), None)
+        if inner is not None:
+            below.append(_make_table(f"{path}.{name}", inner))
+    about = _clean(entry.get("description", ""))
+    lead = f"\n{about[:1].upper()}{about[1:]}.\n" if about else ""
+    table = "\n".join(["| option | value | default | meaning |", "|---|---|---|---|", *rows])
+    return f"\n## `{path}`\n{lead}\n{table}\n" + "".join(below)
+
+
+def _describe_type(field: dict[str, Any]) -> str:
+    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "object": "a mapping"}
+    words = []
+    for kind in kinds:
+        if "enum" in kind:
+            words.append(", ".join(f"`{choice}`" for choice in kind["enum"]))
+        elif kind.get("type") == "array":
+            words.append("list")
+        else:
+            words.append(names[kind["type"]])
+    if {"whole number", "number"} <= set(words):
+        words.remove("whole number")
+    low, high = field.get("minimum"), field.get("maximum")
+    range_words = [f"from {low:g}"] if low is not None else []
+    range_words += [f"to {high:g}"] if high is not None else []
+    return " or ".join(words) + (f" {' '.join(range_words)}" if range_words else "")
+
+
+def _describe_default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return ""
+    default = field["default"]
+    if default is None:
+        return "not set"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _clean(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    page = make_page(whelp.schema())
+    if "--check" in sys.argv[1:]:
+        if PAGE.read_text(encoding="utf-8") != page:
+            sys.exit(f"{PAGE} is out of date: run `python docs/make_options.py`")
+    else:
+        PAGE.write_text(page, encoding="utf-8")

@@ -1,0 +1,46 @@
+"""What the tests of the terminal share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from .helpers import Project, Whelp, make_project, run_whelp
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small only lose by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def whelp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Whelp:
+    """Run commands, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return run_whelp
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project of one's own: corpus and recipe, nothing made yet."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a finished store and a finished run, shared: do not write into it."""
+    project = make_project(tmp_path_factory.mktemp("made") / "project")
+    for arguments in (
+        ("prepare", project.recipe, "--out", project.store),
+        ("train", project.recipe, "--store", project.store, "--out", project.run),
+    ):
+        outcome = run_whelp(*arguments)
+        assert outcome.code == 0, outcome.stderr
+    return project

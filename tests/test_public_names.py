@@ -1,0 +1,141 @@
+"""The names that users and scripts may rely on. A change here is a change for them: make it on purpose."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import whelp
+
+CALLS = [
+    "Recipe",
+    "demo",
+    "evaluate",
+    "generate",
+    "load_recipe",
+    "new",
+    "prepare",
+    "schema",
+    "train",
+    "train_tokenizer",
+]
+DOORS = {
+    "corpus": [
+        "Partition",
+        "SkippedFile",
+        "Source",
+        "SourceConfig",
+        "SourceFile",
+        "count_skipped",
+        "iter_texts",
+        "open_source",
+    ],
+    "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"],
+    "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "pack_rows", "prepare"],
+    "model": ["Cache", "LanguageModel", "ModelConfig", "ModelSpec", "build_model", "make_spec", "model_from_hugging_face"],
+    "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
+    "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
+    "evaluate": ["LossResult", "evaluate_loss"],
+}
+COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
+
+
+def test_names_of_the_package() -> None:
+    """`whelp.NAME` for every command of the terminal."""
+    assert sorted(whelp.__all__) == CALLS
+    assert set(CALLS) <= set(dir(whelp))
+    for name in CALLS:
+        assert callable(getattr(whelp, name)), name
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_names_of_a_door(room: str) -> None:
+    """Each room's `__init__` hands out these names and no other."""
+    door = importlib.import_module(f"whelp.{room}")
+    assert sorted(door.__all__) == DOORS[room]
+    for name in DOORS[room]:
+        assert getattr(door, name).__name__ == name
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_everything_at_a_door_says_what_it_does(room: str) -> None:
+    """A docstring of its own (a dataclass gets a generated one, which says nothing)."""
+    door = importlib.import_module(f"whelp.{room}")
+    assert door.__doc__
+    for name in DOORS[room]:
+        text = getattr(door, name).__doc__
+        assert text, f"whelp.{room}.{name} has no docstring"
+        assert not text.startswith(f"{name}("), f"whelp.{room}.{name} has no docstring of its own"
+
+
+def test_every_call_says_what_it_does() -> None:
+    """`help(whelp.train)` shows the command."""
+    for name in CALLS:
+        found = getattr(whelp, name)
+        text = inspect.unwrap(found).__doc__
+        assert text, f"whelp.{name} has no docstring"
+        assert not text.startswith(f"{name}(")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A door does not hand out what it does not have."""
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = whelp.nonsense
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = importlib.import_module("whelp.model").nonsense
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("prepare", ["recipe", "out", "overrides"]),
+        ("train", ["recipe", "store", "out", "overrides"]),
+        ("generate", ["model", "prompt", "device", "settings"]),
+        ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        ("demo", ["out", "corpus", "minutes"]),
+        ("new", ["name"]),
+        ("train_tokenizer", ["source", "out", "learn"]),
+        ("load_recipe", ["recipe", "overrides"]),
+        ("schema", []),
+    ],
+)
+def test_parameters_of_the_calls(name: str, parameters: list[str]) -> None:
+    """The arguments of each call are pinned as its name is; rooms show those of their command."""
+    assert list(inspect.signature(getattr(whelp, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize("room", COMMANDS)
+def test_a_room_is_a_package_and_a_call(room: str) -> None:
+    """`whelp.prepare(...)` is the command; `whelp.prepare.pack` is still the room."""
+    found = getattr(whelp, room)
+    assert inspect.ismodule(found)
+    assert found is importlib.import_module(f"whelp.{room}")
+    assert inspect.unwrap(found) is getattr(importlib.import_module(f"whelp.cli.{room}"), room)
+
+
+def test_files_of_a_callable_room() -> None:
+    """Files of a room are reached through it as of any package."""
+    from whelp.prepare import pack, pack_rows
+
+    assert whelp.prepare.pack is pack
+    assert whelp.prepare.pack_rows is pack_rows
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import whelp; whelp.prepare(1, 2, 3)",
+        "import whelp.prepare; whelp.prepare(1, 2, 3)",
+        "import whelp.prepare.pack, whelp; whelp.prepare(1, 2, 3)",
+        "from whelp import prepare; prepare(1, 2, 3)",
+        "from whelp.cli.prepare import iter_prepare; import whelp; whelp.prepare(1, 2, 3)",
+    ],
+)
+def test_a_room_can_be_called_whatever_was_imported_first(code: str) -> None:
+    """Each order of imports reaches the command, which here complains about its arguments."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "TypeError: prepare() takes" in done.stderr
