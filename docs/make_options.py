@@ -26,7 +26,9 @@ def make_page(schema: dict[str, Any]) -> str:
 def _make_table(path: str, entry: dict[str, Any]) -> str:
     rows, below = [], []
     for name, field in entry["properties"].items():
-        rows.append(f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |")
+        rows.append(
+            f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |"
+        )
         inner = next((kind for kind in field.get("anyOf", [field]) if "properties" in kind), None)
         if inner is not None:
             below.append(_make_table(f"{path}.{name}", inner))
@@ -57,7 +59,7 @@ def _describe_type(field: dict[str, Any]) -> str:
 
 def _describe_default(field: dict[str, Any]) -> str:
     if "default" not in field:
-        return ""
+        return "see below" if any("properties" in kind for kind in field.get("anyOf", [field])) else "empty"
     default = field["default"]
     if default is None:
         return "not set"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import iter_records
-from whelp.cli.prepare import find_changes, iter_prepare
+from whelp.cli.prepare import VocabularyReady, find_changes, iter_prepare
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import Finished, TrainResult, iter_train
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from whelp.generate import Completion
 
 CODE_PROMPTS = ["def say_hello():", "class Person:\n    def __init__(self, name):", "import os\n\nfor name in"]
-TEXT_PROMPTS = ["The ", "It was ", "She said"]
+TEXT_PROMPTS = ["The", "It was", "She said"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,7 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
         check_place(folder)
         vocabulary = learn(iter_texts(source, asked.max_bytes), asked)
         save_tokenizer(vocabulary, folder, asked, source)
+    yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=not is_known)
     yield from iter_prepare(recipe, out / "store", vocabulary=vocabulary)
     finished = None
     for event in iter_train(recipe, out / "store", out / "run"):
@@ -115,4 +116,4 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
 def _continue(model: Any, prompt: str) -> list[Completion]:
     from whelp.cli.generate import generate
 
-    return generate(model, prompt, max_tokens=90, temperature=0.6, top_p=0.95, seed=1)
+    return generate(model, prompt, max_tokens=90, temperature=0.7, top_p=0.9, repetition_penalty=1.15, seed=1)

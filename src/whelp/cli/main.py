@@ -222,10 +222,10 @@ def tokenizer_decode(
     vocabulary = load_tokenizer(name)
     try:
         ids = json.loads(sys.stdin.read())
-        assert isinstance(ids, list)
-        assert all(isinstance(token, int) for token in ids)
-    except (ValueError, AssertionError):
-        raise SourceError("standard input", "not a JSON list of ids", "for example [1, 2, 3]", "") from None
+    except ValueError:
+        ids = None
+    if not isinstance(ids, list) or not all(type(token) is int for token in ids):  # true is an int, too
+        raise SourceError("standard input", "not a JSON list of ids", "for example [1, 2, 3]", "")
     if as_json:
         show.print_json({"text": vocabulary.decode(ids, skip_special=False)})
         return
@@ -280,7 +280,8 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
     if as_json:
         show.print_json(values)
         return
-    show.say_file_counts(len(source.files), source.num_bytes, source.name, count_skipped(source.skipped))
+    show.say_file_counts(len(source.files), source.num_bytes, source.name)
+    show.say_left_out(count_skipped(source.skipped))
     show.say(f"           one document is: {source.document}; about {source.num_bytes // 4:,} tokens at 4 bytes each")
 
 
@@ -289,7 +290,7 @@ def _show_prepare_event(event: object) -> None:
     from whelp.cli.prepare import SourceOpened, StoreReady, VocabularyReady
 
     if isinstance(event, SourceOpened):
-        show.say_file_counts(event.num_files, event.num_bytes, event.name, event.skipped)
+        show.say_file_counts(event.num_files, event.num_bytes, event.name)
     elif isinstance(event, VocabularyReady):
         show.say(f"[bold]vocabulary[/] {event.kind}, {event.size:,} ids, {'learned' if event.is_learned else 'loaded'}")
     elif isinstance(event, StoreReady):
@@ -379,8 +380,9 @@ def generate(
         completions = [vars(completion) for completion in complete(loaded, prompt, **settings)]
         show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
     elif n == 1:
+        pieces = stream(loaded, prompt, **settings)  # first: wrong settings are an error before any output
         sys.stdout.write(prompt)
-        for piece in stream(loaded, prompt, **settings):
+        for piece in pieces:
             sys.stdout.write(piece.text)
             sys.stdout.flush()
         sys.stdout.write("\n")

@@ -38,8 +38,17 @@ class Recipe:
     train: TrainConfig = section(TrainConfig, "how it is trained")
 
     def to_yaml(self) -> str:
-        """The recipe with every value written out."""
-        return str(yaml.safe_dump(to_dict(self), sort_keys=False, allow_unicode=True))
+        """The recipe with every value written out; paths are absolute, so that it means the same in any folder."""
+        values = to_dict(self)
+        source, tokenizer = values["data"]["source"], values["data"]["tokenizer"]
+        values["data"]["source"] = [_absolute(item) for item in source] if isinstance(source, list) else _absolute(source)
+        if isinstance(tokenizer, str):
+            values["data"]["tokenizer"] = _absolute(tokenizer)
+        return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:

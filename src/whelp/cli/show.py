@@ -37,11 +37,15 @@ def say(text: str) -> None:
     console.print(text)
 
 
-def say_file_counts(num_files: int, num_bytes: int, name: str, skipped: dict[str, int]) -> None:
-    """How much text there is, and what was left out."""
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
-    tail = f" [dim](left out: {escape(left_out)})[/]" if left_out else ""
-    say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}{tail}")
+def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
+    """How much text there is."""
+    say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}")
+
+
+def say_left_out(skipped: dict[str, int]) -> None:
+    """Which files were left out, and why."""
+    if skipped:
+        say(f"           [dim]left out: {escape(', '.join(f'{reason} {count:,}' for reason, count in skipped.items()))}[/]")
 
 
 def megabytes(num_bytes: float) -> str:
@@ -180,7 +184,7 @@ class TrainingView:
             say(f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}")
 
     def _on_sampled(self, event: Any) -> None:
-        first_lines = (event.prompt + event.text).split("\n")[:6]
+        first_lines = (event.prompt + event.text).strip("\n").split("\n")[:6]
         body = "\n           ".join(escape(line[:100]) for line in first_lines)
         say(f"[dim]step {event.step:<5,}[/] [green]{body}[/]")
 
@@ -231,9 +235,9 @@ def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab
     if ledger["text_bytes"]:
         ratio = ledger["text_bytes"] / max(ledger["tokens_in"], 1)
         say(f"           {megabytes(ledger['text_bytes'])} of text, {ratio:.2f} bytes a token, vocabulary {vocab_size:,}")
-    unusual = {**{f"files {fate}": count for fate, count in ledger["files"].items() if fate != "read"}, **ledger["notes"]}
-    for name, count in unusual.items():
-        say(f"           [yellow]{count:,}[/] {escape(name)}")
+    say_left_out({fate.removeprefix("skipped: "): count for fate, count in ledger["files"].items() if fate != "read"})
+    for name, count in ledger["notes"].items():
+        say(f"           {escape(name)}: [yellow]{count:,}[/]")
 
 
 def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, str, str]]) -> None:

@@ -311,7 +311,9 @@ class _Wiring:
             values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
             append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss)
-        settings = GenerateConfig(max_tokens=config.sample_tokens, temperature=0.6, top_p=0.95, seed=config.seed)
+        settings = GenerateConfig(
+            max_tokens=config.sample_tokens, temperature=0.7, top_p=0.9, repetition_penalty=1.15, seed=config.seed
+        )
         for prompt in config.sample_prompts:
             text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -150,7 +150,7 @@ def prepare(
         folder,
         Manifest(
             kind="token_store",
-            config={**asdict(config), "seed": seed},
+            config={**{field.name: getattr(config, field.name) for field in fields(PrepareConfig)}, "seed": seed},
             counts=counts,
             inputs=inputs,
             files=describe_files(folder, names),

@@ -32,7 +32,9 @@ class LearnConfig:
     pattern: Literal["gpt2", "gpt4"] = option(
         "gpt2", "how text is cut before merging (bpe); gpt4 keeps digits in threes and learns some 5 times slower"
     )
-    max_bytes: int | None = option(None, "learn from the first so many bytes of text; nothing: from all", at_least=1)
+    max_bytes: int | None = option(
+        None, "learn from about so many bytes, documents spread over the whole source; nothing: from all", at_least=1
+    )
     unknown: Literal["error", "token"] = option("error", "what has never been seen is an error, or <unk> (chars, words)")
 
     def __post_init__(self) -> None:

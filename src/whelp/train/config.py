@@ -40,7 +40,7 @@ class TrainConfig:
     momentum: float = option(0.95, "muon: momentum", at_least=0.0, at_most=1.0)
     clip_gradient_norm: float = option(1.0, "largest norm of the whole gradient; 0: no clipping", at_least=0.0)
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
-    compile: Literal["auto", "yes", "no"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
+    compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
     threads: int | None = option(
         None, "CPU threads; default: all cores, unless a short probe finds one thread faster", at_least=1

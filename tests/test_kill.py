@@ -1,0 +1,332 @@
+"""Killed at any moment, the same command ends in the same bytes. The promise is tested as it is broken: by SIGKILL.
+
+Commands run in children of a fork server that has torch imported already, so that the moments fall into the work and not
+into the imports. WHELP_KILLS=20 tries more moments of each variant.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+NUM_KILLS = int(os.environ.get("WHELP_KILLS", "3"))
+SECONDS = 120  # no command here takes longer, on the slowest machine
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX: run the tests on Linux or macOS"
+)
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "gpt2, adamw, dropout": {
+        "model": {"family": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 32, "dropout": 0.2},
+        "train": {"optimizer": "adamw", "schedule": "cosine"},
+    },
+    "qwen3, muon": {
+        "model": {"family": "qwen3", "n_layer": 2, "n_head": 2, "n_embd": 32},
+        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay"},
+    },
+}
+SOURCES: dict[str, dict[str, Any]] = {
+    "files": {"document": "file", "test_split": 0.1},
+    "paragraphs": {"document": "blank_line", "test_split": 7, "min_token_size": 30, "separator": r"\n--\n"},
+    "tails": {"document": "file", "test_split": 0.2, "test_split_by": "tail", "tokenizer": {"learn": "chars"}},
+}
+
+
+def run_command(arguments: list[str], folder: str) -> None:
+    """In a child: run a command with its standard streams in files, and with partitions small enough to be many."""
+    from whelp.cli.main import main
+    from whelp.corpus.source import Source
+
+    Source.iter_partitions.__defaults__ = (4096, 1024)  # bytes of a partition, of a read
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        stream.flush()
+        os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
+    sys.argv = ["whelp", *arguments]
+    Path(folder, "started").touch()
+    main()
+
+
+@dataclass
+class Commands:
+    """Starts commands in children, and kills them."""
+
+    context: Any
+    folder: Path
+
+    def start(self, *arguments: object) -> BaseProcess:
+        """Start a command; return as it begins to work."""
+        begun = self.folder / "started"
+        begun.unlink(missing_ok=True)
+        process: BaseProcess = self.context.Process(target=run_command, args=([str(a) for a in arguments], str(self.folder)))
+        process.start()
+        wait_for(begun.exists, process)
+        return process
+
+    def run(self, *arguments: object) -> float:
+        """Run a command to its end; return the seconds that took."""
+        process = self.start(*arguments)
+        begun = time.perf_counter()
+        process.join(SECONDS)
+        assert process.exitcode == 0, self.stderr
+        return time.perf_counter() - begun
+
+    def kill_after(self, seconds: float, *arguments: object) -> int | None:
+        """Start a command and kill it so much later; return its exit code, 0 when it was faster."""
+        process = self.start(*arguments)
+        process.join(seconds)
+        process.kill()
+        process.join(SECONDS)
+        assert process.exitcode in (0, -signal.SIGKILL), self.stderr
+        return process.exitcode
+
+    @property
+    def stderr(self) -> str:
+        """What the last command said."""
+        return (self.folder / "stderr").read_text(encoding="utf-8")
+
+
+def wait_for(is_so: Callable[[], bool], process: BaseProcess) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert process.is_alive() or is_so(), f"it ended first, with exit code {process.exitcode}"
+        assert time.monotonic() < deadline, "it never came to be so"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Any:
+    """A process with everything imported, that forks for each command."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "whelp.cli.main", "whelp.cli.train", "whelp.cli.generate", "whelp.train.fit"])
+    return context
+
+
+@pytest.fixture
+def commands(fork_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Run commands in children."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    folder = tmp_path / "streams"
+    folder.mkdir()
+    return Commands(fork_server, folder)
+
+
+def write_project(folder: Path, **sections: dict[str, Any]) -> Path:
+    """Write a corpus of some partitions and a recipe; return the recipe."""
+    (folder / "text").mkdir()
+    generator = random.Random(1)
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "naïve", "cats", "of", "日本語"]
+    for number in range(40):
+        paragraphs = [" ".join(generator.choices(words, k=generator.randint(5, 60))) for _ in range(12)]
+        (folder / "text" / f"{number:02}.txt").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+    recipe: dict[str, dict[str, Any]] = {
+        "data": {"source": "text/", "tokenizer": {"learn": "bpe", "vocab_size": 320}, "test_split": 0.1},
+        "pack": {"context_tokens": 32},
+        "train": {
+            "num_steps": 24,
+            "batch_tokens": 256,
+            "learning_rate": 1e-2,
+            "save_every_steps": 3,
+            "evaluate_every_steps": 4,
+            "evaluate_rows": 4,
+            "keep_checkpoints": 2,
+            "sample_prompts": ["the quick"],
+            "sample_tokens": 4,
+            "threads": 1,
+            "device": "cpu",
+        },
+    }
+    for name, values in sections.items():
+        recipe[name] = recipe.get(name, {}) | values
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """All of a run that is computed; not what a clock says."""
+    last = run / "checkpoints" / "last"
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    timed = {"elapsed_seconds", "tokens_per_second"}
+    state = json.loads((last / "trainer" / "state.json").read_text())
+    return {
+        "weights": (last / "model.safetensors").read_bytes(),
+        "optimizer": (last / "trainer" / "optimizer.safetensors").read_bytes(),
+        "state": {name: value for name, value in state.items() if name not in timed},
+        "metrics": [{name: value for name, value in record.items() if name not in timed} for record in records],
+        "samples": (run / "samples.jsonl").read_text(),
+        "checkpoints": sorted(path.name for path in (run / "checkpoints").iterdir()),
+        "files": sorted(path.name for path in run.iterdir()),
+    }
+
+
+def assert_same_run(run: Path, expected: dict[str, Any]) -> None:
+    """Compare part by part: a difference of weights is not worth printing."""
+    found = read_run(run)
+    for name in ("files", "checkpoints", "metrics", "samples", "state"):
+        assert found[name] == expected[name], name
+    assert found["optimizer"] == expected["optimizer"], "the optimizer's state differs"
+    assert found["weights"] == expected["weights"], "the weights differ"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_prepare_killed_at_any_moment(commands: Commands, tmp_path: Path, source: str) -> None:
+    """The store of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left."""
+    recipe = write_project(tmp_path, data=SOURCES[source])
+    whole = tmp_path / "whole"
+    seconds = commands.run("prepare", recipe, "--out", whole)
+    expected = read_tree(whole)
+    assert "train/data-00000-of-00001.arrow" in expected
+    moments = random.Random(f"prepare {source}")
+    num_killed = 0
+    for number in range(NUM_KILLS):
+        store = tmp_path / f"store{number}"
+        for _ in range(2):
+            num_killed += commands.kill_after(seconds * moments.random(), "prepare", recipe, "--out", store) != 0
+        commands.run("prepare", recipe, "--out", store)
+        assert read_tree(store) == expected
+    assert num_killed, "no kill came before the end"
+
+
+@pytest.mark.parametrize("stage", ["parts", "train", "tokenizer", "ledger.json", "manifest.json"])
+def test_prepare_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+    """Killed just as each thing appears: between the files as well as within them."""
+    recipe = write_project(tmp_path, data=SOURCES["files"])
+    commands.run("prepare", recipe, "--out", tmp_path / "whole")
+    store = tmp_path / "store"
+    process = commands.start("prepare", recipe, "--out", store)
+    name = ".parts" if stage == "parts" else stage
+    wait_for((store / name).exists, process)
+    process.kill()
+    process.join(SECONDS)
+    commands.run("prepare", recipe, "--out", store)
+    assert read_tree(store) == read_tree(tmp_path / "whole")
+
+
+def test_prepare_goes_on_where_it_was(commands: Commands, tmp_path: Path) -> None:
+    """Parts that are finished are not made again; one whose text was edited in between is."""
+    recipe = write_project(tmp_path)
+    commands.run("prepare", recipe, "--out", tmp_path / "whole")
+    store = tmp_path / "store"
+    process = commands.start("prepare", recipe, "--out", store)
+    wait_for(lambda: len(list(store.glob(".parts/*.arrow"))) >= 3, process)
+    process.kill()
+    process.join(SECONDS)
+    if not (store / ".parts").exists():
+        pytest.fail("it was killed too late")
+    last = sorted((tmp_path / "text").iterdir())[-1]
+    last.write_text(last.read_text(encoding="utf-8") + "\n\nthe quick brown fox\n", encoding="utf-8")
+    commands.run("prepare", recipe, "--out", store)
+    commands.run("prepare", recipe, "--out", tmp_path / "whole")
+    assert read_tree(store) == read_tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_train_killed_at_any_moment(commands: Commands, tmp_path: Path, variant: str) -> None:
+    """Weights, optimizer state, losses and samples are those of a run that never stopped, bit for bit."""
+    recipe = write_project(tmp_path, **VARIANTS[variant])
+    store, whole = tmp_path / "store", tmp_path / "whole"
+    commands.run("prepare", recipe, "--out", store)
+    seconds = commands.run("train", recipe, "--store", store, "--out", whole)
+    expected = read_run(whole)
+    assert [record["step"] for record in expected["metrics"] if "loss" in record] == list(range(1, 25))
+    moments = random.Random(f"train {variant}")
+    num_killed = 0
+    for number in range(NUM_KILLS):
+        arguments = ["train", recipe, "--store", store, "--out", tmp_path / f"run{number}"]
+        for _ in range(2):
+            num_killed += commands.kill_after(seconds * moments.random(), *arguments) != 0
+        commands.run(*arguments)
+        assert_same_run(tmp_path / f"run{number}", expected)
+    assert num_killed, "no kill came before the end"
+
+
+@pytest.mark.parametrize("stage", ["recipe.yaml", "plan.json", "metrics.jsonl", ".step-*", "step-*", "last"])
+def test_train_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+    """Killed just as each thing appears: the folder half made, a checkpoint half written, a checkpoint not yet the last."""
+    recipe = write_project(tmp_path, **VARIANTS["qwen3, muon"], train={"num_steps": 6})
+    store, run = tmp_path / "store", tmp_path / "run"
+    commands.run("prepare", recipe, "--out", store)
+    arguments = ["train", recipe, "--store", store, "--out"]
+    commands.run(*arguments, tmp_path / "whole")
+    process = commands.start(*arguments, run)
+    place = run / "checkpoints" if stage in (".step-*", "step-*", "last") else run
+    wait_for(lambda: any(place.glob(stage)), process)
+    process.kill()
+    process.join(SECONDS)
+    commands.run(*arguments, run)
+    assert_same_run(run, read_run(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("left", [[], ["recipe.yaml"], [".recipe.yaml.tmp"], ["recipe.yaml", ".plan.json.tmp"]])
+def test_train_killed_before_the_plan_was_written(commands: Commands, tmp_path: Path, left: list[str]) -> None:
+    """A run folder that is only half made is not taken for somebody else's."""
+    recipe = write_project(tmp_path, **VARIANTS["qwen3, muon"], train={"num_steps": 1})
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in left:
+        (run / name).write_text("data:")
+    commands.run("prepare", recipe, "--out", tmp_path / "store")
+    commands.run("train", recipe, "--store", tmp_path / "store", "--out", run)
+    assert not list(run.glob(".*"))
+
+
+def test_a_damaged_checkpoint_is_passed_over(commands: Commands, tmp_path: Path) -> None:
+    """One flipped bit: the run says so, goes back to the checkpoint before, and ends the same."""
+    recipe = write_project(tmp_path, **VARIANTS["gpt2, adamw, dropout"])
+    store, run = tmp_path / "store", tmp_path / "run"
+    commands.run("prepare", recipe, "--out", store)
+    commands.run("train", recipe, "--store", store, "--out", run)
+    expected = read_run(run)
+    weights = run / "checkpoints" / "last" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    commands.run("train", recipe, "--store", store, "--out", run)
+    assert "step-00000024 is damaged (model.safetensors)" in " ".join(commands.stderr.split())
+    assert_same_run(run, expected)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_asked_to_stop(commands: Commands, tmp_path: Path, variant: str, number: signal.Signals) -> None:
+    """The step is finished and saved, the exit code is 130, and the same command goes on to the same end."""
+    recipe = write_project(tmp_path, **VARIANTS[variant])
+    store, run = tmp_path / "store", tmp_path / "run"
+    commands.run("prepare", recipe, "--out", store)
+    arguments = ["train", recipe, "train.save_every_steps=1000", "--store", store, "--out"]
+    commands.run(*arguments, tmp_path / "whole")
+    process = commands.start(*arguments, run)
+    wait_for(lambda: (run / "metrics.jsonl").exists() and '"step": 2' in (run / "metrics.jsonl").read_text(), process)
+    os.kill(process.pid or 0, number)
+    process.join(SECONDS)
+    assert process.exitcode == 130, commands.stderr
+    assert "Traceback" not in commands.stderr
+    said = " ".join(commands.stderr.split())
+    assert "is saved; the same command goes on from there" in said
+    step = json.loads((run / "checkpoints" / "last" / "trainer" / "state.json").read_text())["step"]
+    assert 2 <= step < 24
+    assert f"step {step} is saved" in said
+    commands.run(*arguments, run)
+    found, expected = read_run(run), read_run(tmp_path / "whole")
+    for name in ("weights", "optimizer", "state", "metrics", "samples"):
+        assert found[name] == expected[name], name
