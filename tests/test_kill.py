@@ -25,6 +25,18 @@ import yaml
 NUM_KILLS = int(os.environ.get("WHELP_KILLS", "3"))
 SECONDS = 120  # no command here takes longer, on the slowest machine
 
+IMPORTED = [  # all that a command takes long to import; what is not installed is passed over
+    "pytest",
+    "pandas",
+    "gigatoken",
+    "torch._dynamo",
+    "safetensors.torch",
+    *(f"rich.{name}" for name in ("console", "panel", "progress", "table")),
+    *(f"whelp.cli.{name}" for name in ("main", "prepare", "recipe", "show", "train")),
+    *(f"whelp.{name}" for name in ("corpus.source", "tokenizer.learning", "tokenizer.load", "prepare.encode", "prepare.pack")),
+    *(f"whelp.{name}" for name in ("model.build", "train.fit", "train.probe", "evaluate.loss", "generate.text")),
+]
+
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX: run the tests on Linux or macOS"
 )
@@ -112,7 +124,7 @@ def wait_for(is_so: Callable[[], bool], process: BaseProcess) -> None:
 def fork_server() -> Any:
     """A process with everything imported, that forks for each command."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "whelp.cli.main", "whelp.cli.train", "whelp.cli.generate", "whelp.train.fit"])
+    context.set_forkserver_preload(IMPORTED)
     return context
 
 
@@ -222,8 +234,8 @@ def test_prepare_killed_at_each_stage(commands: Commands, tmp_path: Path, stage:
     assert read_tree(store) == read_tree(tmp_path / "whole")
 
 
-def test_prepare_goes_on_where_it_was(commands: Commands, tmp_path: Path) -> None:
-    """Parts that are finished are not made again; one whose text was edited in between is."""
+def test_prepare_killed_and_a_text_edited(commands: Commands, tmp_path: Path) -> None:
+    """Parts of before are used only where their text is still the same: no trace of the old text is in the store."""
     recipe = write_project(tmp_path)
     commands.run("prepare", recipe, "--out", tmp_path / "whole")
     store = tmp_path / "store"
@@ -231,8 +243,6 @@ def test_prepare_goes_on_where_it_was(commands: Commands, tmp_path: Path) -> Non
     wait_for(lambda: len(list(store.glob(".parts/*.arrow"))) >= 3, process)
     process.kill()
     process.join(SECONDS)
-    if not (store / ".parts").exists():
-        pytest.fail("it was killed too late")
     last = sorted((tmp_path / "text").iterdir())[-1]
     last.write_text(last.read_text(encoding="utf-8") + "\n\nthe quick brown fox\n", encoding="utf-8")
     commands.run("prepare", recipe, "--out", store)
@@ -263,7 +273,7 @@ def test_train_killed_at_any_moment(commands: Commands, tmp_path: Path, variant:
 @pytest.mark.parametrize("stage", ["recipe.yaml", "plan.json", "metrics.jsonl", ".step-*", "step-*", "last"])
 def test_train_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
     """Killed just as each thing appears: the folder half made, a checkpoint half written, a checkpoint not yet the last."""
-    recipe = write_project(tmp_path, **VARIANTS["qwen3, muon"], train={"num_steps": 6})
+    recipe = write_project(tmp_path, model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 6})
     store, run = tmp_path / "store", tmp_path / "run"
     commands.run("prepare", recipe, "--out", store)
     arguments = ["train", recipe, "--store", store, "--out"]
@@ -280,7 +290,7 @@ def test_train_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: s
 @pytest.mark.parametrize("left", [[], ["recipe.yaml"], [".recipe.yaml.tmp"], ["recipe.yaml", ".plan.json.tmp"]])
 def test_train_killed_before_the_plan_was_written(commands: Commands, tmp_path: Path, left: list[str]) -> None:
     """A run folder that is only half made is not taken for somebody else's."""
-    recipe = write_project(tmp_path, **VARIANTS["qwen3, muon"], train={"num_steps": 1})
+    recipe = write_project(tmp_path, model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 1})
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     for name in left:

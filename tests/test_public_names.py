@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,7 @@ DOORS = {
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
     "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
     "evaluate": ["LossResult", "evaluate_loss"],
+    "report": ["make_run_report"],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
 
@@ -50,6 +52,13 @@ def test_names_of_the_package() -> None:
     assert set(CALLS) <= set(dir(whelp))
     for name in CALLS:
         assert callable(getattr(whelp, name)), name
+
+
+def test_every_door_is_pinned() -> None:
+    """A new room gets its line above."""
+    package = Path(whelp.__file__).parent
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert rooms - {"base", "artifacts", "cli"} == set(DOORS)
 
 
 @pytest.mark.parametrize("room", DOORS)

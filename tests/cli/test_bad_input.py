@@ -117,7 +117,7 @@ def test_a_bad_file_among_good_ones_is_counted(whelp: Whelp, project: Project) -
     outcome = whelp("prepare", project.recipe, "--out", project.store, "--json")
     files = outcome.json["ledger"]["files"]
     assert files == {"read": 24, "skipped: unreadable": 1, "skipped: empty": 1, "skipped: NUL bytes": 1}
-    assert "1 unreadable" in outcome.said
+    assert "unreadable" in outcome.said
 
 
 def test_a_bad_file_among_good_ones_stops_when_asked_to(whelp: Whelp, project: Project) -> None:

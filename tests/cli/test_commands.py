@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -387,6 +388,19 @@ def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
     assert shown.stdout == b""
     for word in ("before training", "after training", "untrained", "Try next"):
         assert word in shown.said
+
+
+def test_demo_learns_again_from_another_text(whelp: Whelp, project: Project, tmp_path: Path) -> None:
+    """A demo that was stopped before its store was whole does not give its vocabulary to another text."""
+    assert whelp("demo", "--corpus", project.corpus, "--minutes", 0.01, "--out", "demo").code == 0
+    vocabulary = (tmp_path / "demo" / "tokenizer" / "tokenizer.json").read_bytes()
+    (tmp_path / "demo" / "store" / "manifest.json").unlink()
+    (tmp_path / "demo" / "store" / ".parts").mkdir()
+    shutil.rmtree(tmp_path / "demo" / "run")
+    for path in project.corpus.iterdir():
+        path.write_text(f"Zebras of {path.stem} quiz vexed jocks. " * 9)
+    assert whelp("demo", "--corpus", project.corpus, "--minutes", 0.01, "--out", "demo").code == 0
+    assert (tmp_path / "demo" / "tokenizer" / "tokenizer.json").read_bytes() != vocabulary
 
 
 def test_nothing_is_written_outside_the_named_folders(whelp: Whelp, project: Project, tmp_path: Path) -> None:

@@ -107,11 +107,11 @@ def test_warm_up_in_steps():
 @pytest.mark.parametrize(
     ("choice", "is_gpu", "num_steps", "is_compiled"),
     [
-        ("auto", True, 300, True),
-        ("auto", True, 299, False),
+        ("auto", True, 1000, True),
+        ("auto", True, 999, False),
         ("auto", False, 9999, False),
-        ("yes", False, 1, True),
-        ("no", True, 999, False),
+        (True, False, 1, True),
+        (False, True, 999, False),
     ],
 )
 def test_compiling(choice, is_gpu, num_steps, is_compiled):

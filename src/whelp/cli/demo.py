@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.manifest import find_kind
+from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
-from whelp.cli.prepare import VocabularyReady, find_changes, iter_prepare
+from whelp.base.errors import ArtifactError
+from whelp.cli.prepare import VocabularyReady, iter_prepare
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import Finished, TrainResult, iter_train
 
 if TYPE_CHECKING:
+    from whelp.corpus.source import Source
     from whelp.generate import Completion
+    from whelp.tokenizer.config import LearnConfig
 
 CODE_PROMPTS = ["def say_hello():", "class Person:\n    def __init__(self, name):", "import os\n\nfor name in"]
 TEXT_PROMPTS = ["The", "It was", "She said"]
@@ -85,7 +88,7 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
     asked = recipe.data.tokenizer
     assert isinstance(asked, LearnConfig), f"the demo learns its vocabulary, not {asked}"
     folder = out / "tokenizer"
-    is_known = find_kind(folder) == "tokenizer" and find_changes(out / "store", recipe, source) in ([], None)
+    is_known = _is_learned_from(folder, source, asked)
     if is_known:
         vocabulary: Vocabulary = load_tokenizer(folder)
     else:
@@ -111,6 +114,15 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
         examples.append(Example(prompt=prompt, before=before, after=after))
     first = next((record for record in iter_records(out / "run" / "metrics.jsonl") if "test_nats_per_token" in record), {})
     yield DemoResult(folder=str(out), train=finished, nats_per_token_before=first.get("test_nats_per_token"), examples=examples)
+
+
+def _is_learned_from(folder: Path, source: Source, asked: LearnConfig) -> bool:
+    """Whether the vocabulary of `folder` is what would be learned again."""
+    try:
+        manifest = read_manifest(folder, "tokenizer")
+    except ArtifactError:
+        return False
+    return manifest.config == asdict(asked) and not source.changed_since(manifest.inputs["source"])
 
 
 def _continue(model: Any, prompt: str) -> list[Completion]:
