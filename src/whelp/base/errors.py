@@ -98,7 +98,7 @@ class MissingExtraError(WhelpError):
 def explain_os_error(error: OSError) -> WhelpError | None:
     """Turn an operating-system error a user can mend into one of ours; None for any other."""
     where = error.filename or "the output folder"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskError(
             where, "the disk is full", "free space", "Free some, or choose another --out; then run the same command again."
         )
