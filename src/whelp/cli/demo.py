@@ -95,8 +95,10 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
         check_place(folder)
         vocabulary = learn(iter_texts(source, asked.max_bytes), asked)
         save_tokenizer(vocabulary, folder, asked, source)
+    preparing = iter_prepare(recipe, out / "store", vocabulary=vocabulary)
+    yield next(preparing)
     yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=not is_known)
-    yield from iter_prepare(recipe, out / "store", vocabulary=vocabulary)
+    yield from preparing
     finished = None
     for event in iter_train(recipe, out / "store", out / "run"):
         yield event
