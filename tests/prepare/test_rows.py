@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.errors import PlanError
 from whelp.prepare import PackConfig, PackedRows, pack_rows
 from whelp.prepare.order import row_indices
 from whelp.prepare.pack import make_pack_ledger
-from whelp.prepare.rows import IGNORED
 
 from .fakes import make_split
 

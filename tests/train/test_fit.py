@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.model import LanguageModel
 from whelp.train import Progress, StepReport, TrainConfig, TrainPlan, build_optimizer, make_plan
-from whelp.train.fit import IGNORED, fit
+from whelp.train.fit import fit
 from whelp.train.plan import Facts
 from whelp.train.schedule import Schedule
 

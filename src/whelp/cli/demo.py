@@ -128,6 +128,6 @@ def _is_learned_from(folder: Path, source: Source, asked: LearnConfig) -> bool:
 
 
 def _continue(model: Any, prompt: str) -> list[Completion]:
-    from whelp.cli.generate import generate
+    from whelp.cli.generate import SAMPLE_STYLE, generate
 
-    return generate(model, prompt, max_tokens=90, temperature=0.7, top_p=0.9, repetition_penalty=1.15, seed=1)
+    return generate(model, prompt, max_tokens=90, seed=1, **SAMPLE_STYLE)

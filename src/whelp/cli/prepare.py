@@ -74,9 +74,6 @@ class StoreReady:
     result: PrepareResult
 
 
-PrepareEvent = "SourceOpened | VocabularyReady | PrepareReport | StoreReady"
-
-
 def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:

@@ -27,6 +27,7 @@ from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
+from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -198,9 +199,6 @@ def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     return session.make_plan(must_time=True), session
 
 
-TrainEvent = "Planned | StepReport | Evaluated | Sampled | Saved | Finished"
-
-
 def iter_train(
     recipe: Recipe, store_folder: Path, out: Path
 ) -> Iterator[Planned | StepReport | Evaluated | Sampled | Saved | Finished]:
@@ -311,9 +309,7 @@ class _Wiring:
             values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
             append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss)
-        settings = GenerateConfig(
-            max_tokens=config.sample_tokens, temperature=0.7, top_p=0.9, repetition_penalty=1.15, seed=config.seed
-        )
+        settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
         for prompt in config.sample_prompts:
             text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
@@ -405,9 +401,9 @@ def _check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out:
     for part in ("pack", "model", "train"):
         before = started["recipe"][part]
         changes += [
-            f"{part}.{name}: {before.get(name)!r} -> {value!r}"
+            f"{part}.{name}: {before[name]!r} -> {value!r}"
             for name, value in now[part].items()
-            if before.get(name) != value and name not in _MAY_CHANGE
+            if name in before and before[name] != value and name not in _MAY_CHANGE
         ]
     if changes:
         raise PlanError(

@@ -1,7 +1,9 @@
 """A model and rows in; loss, perplexity and bits per byte out.
 
-result = evaluate_loss(model, rows, token_bytes=vocabulary.token_bytes)
-result.nats_per_token, result.perplexity, result.bits_per_byte
+    result = evaluate_loss(model, rows, token_bytes=vocabulary.token_bytes)
+    result.nats_per_token, result.perplexity, result.bits_per_byte
+
+Start reading in `loss.py`.
 """
 
 from typing import TYPE_CHECKING

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-IGNORED = -100
+from whelp.artifacts.targets import IGNORED
 
 
 class Rows(Protocol):

@@ -1,8 +1,10 @@
 """A model and prompt ids in; a stream of token ids, or of text, out.
 
-settings = GenerateConfig(max_tokens=50, temperature=0.8, top_p=0.95, seed=1)
-for piece in stream_text(model, vocabulary, "def say_hello():", settings):
-    print(piece.text, end="")
+    settings = GenerateConfig(max_tokens=50, temperature=0.8, top_p=0.95, seed=1)
+    for piece in stream_text(model, vocabulary, "def say_hello():", settings):
+        print(piece.text, end="")
+
+`sampling.py` chooses the next token, `generate.py` is the loop over tokens, `text.py` the one over text.
 """
 
 from typing import TYPE_CHECKING

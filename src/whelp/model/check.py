@@ -1,6 +1,8 @@
 """Proofs, by trying, that a model is a causal language model. For any family, also yours.
 
-for failure in check_model(model): print(failure)      # nothing is printed by a sound model
+    for failure in check_model(model): print(failure)
+
+A sound model prints nothing.
 """
 
 from __future__ import annotations

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.artifacts.targets import IGNORED
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.cross_entropy import linear_cross_entropy
-
-IGNORED = -100  # a target that is not trained: padding, a masked piece
 
 
 class LanguageModel(nn.Module):

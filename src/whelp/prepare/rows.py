@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
 from whelp.prepare.order import row_indices
-
-IGNORED = -100  # the target of a pad
 
 
 @dataclass(frozen=True)

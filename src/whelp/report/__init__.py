@@ -1,6 +1,8 @@
 """A run folder in; one HTML file with pictures out, that opens offline.
 
-html = make_run_report(title, recipe, plan, metrics, samples)
+    html = make_run_report(title, recipe, plan, metrics, samples)
+
+Start reading in `run_report.py`.
 """
 
 from typing import TYPE_CHECKING

@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
 from whelp.train.schedule import Schedule
-
-IGNORED = -100
 
 
 class TrainableModel(Protocol):
