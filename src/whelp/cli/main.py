@@ -381,9 +381,10 @@ def generate(
         show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
     elif n == 1:
         pieces = stream(loaded, prompt, **settings)  # first: wrong settings are an error before any output
+        clean = show.printable if sys.stdout.isatty() else str
         sys.stdout.write(prompt)
         for piece in pieces:
-            sys.stdout.write(piece.text)
+            sys.stdout.write(clean(piece.text))
             sys.stdout.flush()
         sys.stdout.write("\n")
     else:

@@ -48,6 +48,11 @@ def say_left_out(skipped: dict[str, int]) -> None:
         say(f"           [dim]left out: {escape(', '.join(f'{reason} {count:,}' for reason, count in skipped.items()))}[/]")
 
 
+def printable(text: str) -> str:
+    """Text that a terminal can only show, not obey: control characters become a sign.   printable("a\\x1b[2J") -> 'a·[2J'"""
+    return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)
+
+
 def megabytes(num_bytes: float) -> str:
     """1234567 -> '1.2 MB'"""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -184,7 +189,7 @@ class TrainingView:
             say(f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}")
 
     def _on_sampled(self, event: Any) -> None:
-        first_lines = (event.prompt + event.text).strip("\n").split("\n")[:6]
+        first_lines = printable(event.prompt + event.text).strip("\n").split("\n")[:6]
         body = "\n           ".join(escape(line[:100]) for line in first_lines)
         say(f"[dim]step {event.step:<5,}[/] [green]{body}[/]")
 
@@ -246,7 +251,8 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
     table.add_column(title_left, ratio=1, overflow="fold")
     table.add_column(title_right, ratio=1, overflow="fold")
     for prompt, left, right in pairs:
-        table.add_row(f"[bold]{escape(prompt)}[/]{escape(left)}", f"[bold]{escape(prompt)}[/]{escape(right)}")
+        row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
+        table.add_row(*row)
     console.print(table)
 
 

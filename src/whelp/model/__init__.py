@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whelp.model.build import build_model as build_model
     from whelp.model.build import model_from_hugging_face as model_from_hugging_face
     from whelp.model.cache import Cache as Cache
+    from whelp.model.check import check_model as check_model
     from whelp.model.config import ModelConfig as ModelConfig
     from whelp.model.config import ModelSpec as ModelSpec
     from whelp.model.config import make_spec as make_spec
@@ -25,6 +26,7 @@ _HOMES = {
     "build_model": "build",
     "model_from_hugging_face": "build",
     "Cache": "cache",
+    "check_model": "check",
     "ModelConfig": "config",
     "ModelSpec": "config",
     "make_spec": "config",
