@@ -10,7 +10,6 @@ It is written under a temporary name, synced, then renamed. Nothing here is a pi
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -124,12 +123,11 @@ def find_newest_whole(folder: Path) -> Path | None:
 
 
 def keep_newest(folder: Path, num_kept: int) -> None:
-    """Delete all but the newest `num_kept` checkpoints; half-written ones too."""
+    """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted."""
     for path in find_checkpoints(folder)[: -num_kept or None]:
-        shutil.rmtree(path, ignore_errors=True)
+        os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
     for path in folder.glob(".step-*"):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def read_trainer_state(checkpoint: Path) -> TrainerState:

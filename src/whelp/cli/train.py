@@ -239,7 +239,9 @@ def iter_train(
     wiring = _Wiring(session, run, plan, model, optimizer, progress)
     if checkpoint is None:
         yield from wiring.look()
-    elif _is_done(plan, progress):
+    else:
+        wiring.tidy(checkpoint)
+    if checkpoint is not None and _is_done(plan, progress):
         yield Finished(result=wiring.result(is_finished=True))
         return
     with _StopRequests() as requests:
@@ -252,7 +254,6 @@ def iter_train(
                 yield from wiring.look()
             if report.step % plan.save_every_steps == 0 or is_ending:
                 yield wiring.save()
-                wiring.report()
             if requests.is_asked and not report.is_last:
                 log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
                 yield Finished(result=wiring.result(is_finished=False))
@@ -333,10 +334,15 @@ class _Wiring:
             trainer=TrainerState(dataclasses.asdict(self.progress), self.optimizer.state()),
             counts=counts,
         )
-        point_last(path)
-        keep_newest(self.run.checkpoints, self.session.recipe.train.keep_checkpoints)
-        self.last_saved = path
+        self.tidy(path)
         return Saved(step=self.progress.step, path=path)
+
+    def tidy(self, newest: Path) -> None:
+        """Point `last` at the newest checkpoint, delete the oldest, draw the report; a killed run may not have come to it."""
+        point_last(newest)
+        keep_newest(self.run.checkpoints, self.session.recipe.train.keep_checkpoints)
+        self.last_saved = newest
+        self.report()
 
     def report(self) -> None:
         """Draw the run so far in report.html."""
