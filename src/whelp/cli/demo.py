@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from whelp.generate import Completion
     from whelp.tokenizer.config import LearnConfig
 
-CODE_PROMPTS = ["def say_hello():", "class Person:\n    def __init__(self, name):", "import os\n\nfor name in os.listdir(path):\n"]
+CODE_PROMPTS = [
+    "def say_hello():",
+    "class Person:\n    def __init__(self, name):",
+    "import os\n\nfor name in os.listdir(path):\n",
+]
 TEXT_PROMPTS = ["The", "It was", "She said"]
 
 

@@ -348,8 +348,15 @@ class _Wiring:
         """Draw the run so far in report.html."""
         from whelp.report import make_run_report
 
-        recipe, metrics, samples = self.session.recipe.to_yaml(), iter_records(self.run.metrics), iter_records(self.run.samples)
-        write_atomic(self.run.report, make_run_report(self.run.folder.name, recipe, self.plan.to_dict(), metrics, samples))
+        folder = self.run.folder.resolve()
+        page = make_run_report(
+            f"{folder.parent.name}/{folder.name}",
+            self.session.recipe.to_yaml(),
+            self.plan.to_dict(),
+            iter_records(self.run.metrics),
+            iter_records(self.run.samples),
+        )
+        write_atomic(self.run.report, page)
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""

@@ -9,7 +9,7 @@ from typing import Any
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 56, 28
 _STYLE = """
 :root { color-scheme: light dark; --line: #2563eb; --other: #d97706; --grid: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
 svg { max-width: 100%; height: auto; } text { font-size: 11px; fill: currentColor; }
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
@@ -77,6 +77,10 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _chart(title: str, line: Points, dots: Points = ()) -> str:
     """A curve as SVG; nothing when there are no points."""
     points = [*line, *dots]
@@ -99,7 +103,7 @@ def _chart(title: str, line: Points, dots: Points = ()) -> str:
         value = low + up * index / 4
         _, y = place(left, value)
         labels += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>'
-        labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+        labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_label(value)}</text>'
     ends = f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{left:,.0f}</text>'
     ends += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">step {right:,.0f}</text>'
     return (
