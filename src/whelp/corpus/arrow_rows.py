@@ -14,6 +14,7 @@ from whelp.corpus.rows import BadRows, Open, Rows, choose_column, clean
 from whelp.corpus.text import BadFile
 
 _BATCH_ROWS = 1024
+_BUFFER_BYTES = 1 << 20
 _FILE_MAGIC = b"ARROW1"
 _OLD_FEATHER_MAGIC = b"FEA1"
 
@@ -26,12 +27,16 @@ def iter_parquet_rows(open_file: Open, asked: str | None, bad: BadRows) -> Itera
     """
     with open_file() as stream, open_seekable(stream) as seekable:
         try:
-            file = pq.ParquetFile(seekable)
+            file = pq.ParquetFile(seekable, pre_buffer=False, buffer_size=_BUFFER_BYTES)
             column = _choose_column(file.schema_arrow, asked)
-            batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=[column], use_threads=False)
-            yield from _iter_batches(batches, column, bad)
+            yield from _iter_batches(_iter_groups(file, column), column, bad)
         except (pa.ArrowException, OSError) as error:
             raise damaged("Parquet data", error) from None
+
+
+def _iter_groups(file: pq.ParquetFile, column: str) -> Iterator[pa.RecordBatch]:
+    for index in range(file.num_row_groups):  # one by one: Arrow holds on to what it has read of a run of groups
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[index], columns=[column], use_threads=False)
 
 
 def iter_arrow_rows(open_file: Open, asked: str | None, bad: BadRows) -> Iterator[Rows]:
