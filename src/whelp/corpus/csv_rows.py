@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -71,8 +73,7 @@ def iter_csv_rows(open_file: Open, delimiter: str, asked: str | None, bad: BadRo
     while True:
         num_seen = 0
         try:
-            with open_file() as stream:
-                checked = _Stream(stream)
+            with open_file() as stream, closing(_Stream(stream)) as checked:
                 for batch, is_last in _mark_last(_open(checked, delimiter, block_bytes, convert, ragged)):
                     ragged.tell()
                     if is_last and _is_left_open(batch.column(batch.num_columns - 1)[-1].as_py(), checked.end):
@@ -101,22 +102,29 @@ def _open(stream: Any, delimiter: str, block_bytes: int, convert: pc.ConvertOpti
 
 
 class _Stream:
-    """Passes a stream on; remembers its last bytes, and ends no block between CR and LF.
+    """Passes a stream on in blocks that end with a row, where one does; remembers the last bytes.
 
-    Arrow drops a LF at the start of a block when the one before ended with CR, also within quotes.
+    Arrow can cut a block anywhere, but loses its place, or a LF, when the cut is between CR and LF or near a quote. It
+    reads ahead in a thread of its own, which must be kept off the file before that is closed: hence the lock.
     """
 
     def __init__(self, stream: Any) -> None:
+        self._lock = threading.Lock()
         self._stream = stream
         self._held = b""
+        self._is_quoted = False
         self.end = b""
         self.closed = False
 
     def read(self, num_bytes: int) -> bytes:
-        data: bytes = self._held + self._stream.read(num_bytes - len(self._held))
-        self._held = b""
-        if data.endswith(b"\r") and len(data) > 1:
-            data, self._held = data[:-1], b"\r"
+        with self._lock:
+            return b"" if self.closed else self._read(num_bytes)
+
+    def _read(self, num_bytes: int) -> bytes:
+        data: bytes = self._held + self._stream.read(max(0, num_bytes - len(self._held)))
+        num_given = self._find_row_end(data) or len(data) - (data.endswith(b"\r") and len(data) > 1)
+        data, self._held = data[:num_given], data[num_given:]
+        self._is_quoted ^= data.count(b'"') % 2 == 1
         self.end = (self.end + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         return data
 
@@ -124,7 +132,16 @@ class _Stream:
         return True
 
     def close(self) -> None:
-        self.closed = True
+        with self._lock:
+            self.closed = True
+
+    def _find_row_end(self, data: bytes) -> int:
+        """Where the last whole row ends: after a newline with an even number of quotes before it. 0: nowhere."""
+        values = np.frombuffer(data, np.uint8)
+        newlines = np.flatnonzero(values == ord("\n"))
+        num_quotes = np.searchsorted(np.flatnonzero(values == ord('"')), newlines) + self._is_quoted
+        ends = newlines[num_quotes % 2 == 0]
+        return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
@@ -156,8 +173,8 @@ def _choose_column(open_file: Open, delimiter: str, asked: str | None) -> tuple[
     block_bytes = HEAD_BYTES
     while True:
         try:
-            with open_file() as stream:
-                schema = _open(stream, delimiter, block_bytes, pc.ConvertOptions(check_utf8=False), lambda row: "skip").schema
+            with open_file() as stream, closing(_Stream(stream)) as checked:
+                schema = _open(checked, delimiter, block_bytes, pc.ConvertOptions(check_utf8=False), lambda row: "skip").schema
             break
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
