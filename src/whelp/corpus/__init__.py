@@ -5,9 +5,10 @@
         partition.batch         # columns text, file_index, line: one row per document
         partition.skipped       # files that are not text, each with the reason
 
-A source is the word `stdlib`, a text file, a folder, a glob, or a list of those. The documents and the partitions depend
-on the bytes of the files and on the config alone. Start reading in `source.py`; `text.py` decodes, `split.py` cuts
-documents, `stdlib.py` picks the files of the Python standard library.
+A source is the word `stdlib`, a file of text or of rows, a folder, a glob, or a list of those. The documents and the
+partitions depend on the bytes of the files and on the config alone. Start reading in `source.py`; `text.py` decodes,
+`split.py` cuts documents, `rows.py` leads to the formats of rows, `packed.py` unpacks, `stdlib.py` picks the files of the
+Python standard library.
 """
 
 from __future__ import annotations

@@ -18,22 +18,31 @@ class SourceConfig:
     """
 
     source: str | list[str] = option(
-        "stdlib", "the word stdlib (the Python standard library here), a text file, a folder, a glob, or a list", is_path=True
+        "stdlib",
+        "the word stdlib (the Python standard library here), a file of text or of rows, a folder, a glob, or a list",
+        is_path=True,
     )
     document: Literal["auto", "file", "line", "blank_line", "regex"] = option(
         "auto",
         "what one document is: a file, a line, a run of lines between blank lines, or what stands between matches of "
-        "document_regex. auto: blank_line when the source is one file, else file",
+        "document_regex. auto: a row where a file holds rows (JSON, CSV, Parquet, Arrow); of text, blank_line when the "
+        "source is one file, else file. Given, it makes every file text",
     )
     document_regex: str | None = option(
         None,
         "the pattern that separates documents when document is regex (RE2 syntax); the matched text belongs to none. "
         "In a file larger than a partition, a match and what it depends on must fit in 64 KiB",
     )
+    custom_text_key: str | None = option(
+        None, "the column that holds the text, in files of rows; nothing: text, or the only column that holds text"
+    )
+    on_bad_rows: Literal["stop", "skip"] = option(
+        "stop", "what to do with a row without good text (null, missing, not text, broken): stop, or skip and count it"
+    )
     encoding: str = option(
         "auto",
         "auto: what a byte order mark says, else UTF-8, else Windows-1252 where the bytes look like it (counted); "
-        "or a name that Python knows, such as latin-1, used strictly",
+        "or a name that Python knows, such as latin-1, used strictly. Files of rows are UTF-8",
     )
     on_bad_files: Literal["auto", "stop", "skip"] = option(
         "auto",

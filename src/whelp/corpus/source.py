@@ -11,9 +11,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_bytes, hash_file, hash_json
 from whelp.corpus._files import SkippedFile, expand, look_at
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.packed import DAMAGED, split_name, unpack
+from whelp.corpus.rows import BadRows, Rows, find_format, iter_rows, make_documents, name_unit
 from whelp.corpus.split import Documents, PatternTooLong, iter_documents, make_splitter
 from whelp.corpus.stdlib import list_stdlib
 from whelp.corpus.text import BadFile, Inspection, changed_while_reading, inspect, iter_text
@@ -36,6 +39,7 @@ NOTE_WINDOWS_1252 = "files read as Windows-1252"
 NOTE_CARRIAGE_RETURNS = "files with CR LF turned into LF"
 NOTE_BYTE_ORDER_MARK = "files with a byte order mark"
 NOTE_EMPTY = "empty documents dropped"
+ROW = "row"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class SourceFile:
     num_bytes: int
     mtime_ns: int
     is_named: bool
+    format: str | None = None  # of rows; None for text
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class Partition:
 class Source:
     """A list of files, and how to read documents from them. Make one with `open_source`.
 
-    `skipped` are the files that were left out by name or size before any was read. `document` is never auto.
+    `skipped` are the files that were left out by name or size before any was read. `document` is never auto: it is `row`
+    where the files hold rows, and `row or file` where some do.
     """
 
     config: SourceConfig
@@ -99,7 +105,7 @@ class Source:
             if self._is_cut(group[0], partition_bytes):
                 builders = self._iter_cut(group[0], partition_bytes, block_bytes)
             else:
-                builders = iter([self._read_group(group)])
+                builders = self._iter_group(group, partition_bytes, block_bytes)
             for builder in builders:
                 partition = builder.build(index, self.files)
                 num_rows += partition.batch.num_rows
@@ -129,12 +135,15 @@ class Source:
 
     def options(self) -> dict[str, Any]:
         """Return the options that change documents."""
-        return {
+        options = {
             "document": self.document,
             "document_regex": self.config.document_regex,
             "encoding": self.config.encoding,
             "strip_carriage_returns": self.config.strip_carriage_returns,
         }
+        if self.document.startswith(ROW):  # else a store of plain text would go stale for options it does not read
+            options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
+        return options
 
     def changed_since(self, description: dict[str, Any]) -> list[str]:
         """Say in sentences what differs from an earlier `describe()`; an empty list when nothing does.
@@ -164,33 +173,83 @@ class Source:
         return self._fingerprints[index] if self._fingerprints else _fingerprint(self.files[index])
 
     def _is_cut(self, index: int, partition_bytes: int) -> bool:
-        return self.document != "file" and self.files[index].num_bytes > partition_bytes
+        file = self.files[index]
+        if file.format is not None or self._text_document == "file":
+            return False
+        return file.num_bytes > partition_bytes or split_name(file.path)[1] is not None
+
+    @property
+    def _text_document(self) -> str:
+        """What one document of a text file is."""
+        return "file" if self.document.startswith(ROW) else self.document
 
     def _plan_groups(self, partition_bytes: int) -> Iterator[list[int]]:
         group: list[int] = []
         num_bytes = 0
         for index, file in enumerate(self.files):
-            if group and num_bytes + file.num_bytes > partition_bytes:
+            # A file that is cut is alone; a packed one says nothing of how large it is.
+            is_alone = self._is_cut(index, partition_bytes)
+            if group and (is_alone or num_bytes + file.num_bytes > partition_bytes):
                 yield group
                 group, num_bytes = [], 0
             group.append(index)
             num_bytes += file.num_bytes
+            if is_alone:
+                yield group
+                group, num_bytes = [], 0
         if group:
             yield group
 
-    def _read_group(self, group: list[int]) -> _Builder:
+    def _iter_group(self, group: list[int], partition_bytes: int, block_bytes: int) -> Iterator[_Builder]:
+        """Read whole text files, and rows. A row goes to the partition that its first byte of text falls into."""
         builder = _Builder()
+        place = offset = 0  # in the text of the group's rows
         for index in group:
             file = self.files[index]
+            if file.format is None:
+                self._read_text_file(index, builder)
+                continue
+            bad = self._make_bad_rows(file)
+            num_given = 0
             try:
-                data = b"".join(_iter_blocks(file, file.num_bytes))
-                inspection = self._inspections.get(index) or _inspect_bytes(data, self.config.encoding)
-                builder.note_file(inspection, self.config)
-                for documents in self._split([data], inspection):
-                    builder.add(index, documents)
+                for rows in self._iter_rows(file, bad, block_bytes):
+                    documents = make_documents(rows, offset)
+                    for new_place, first, end in _iter_places(documents, partition_bytes):
+                        if new_place != place and builder.num_rows:
+                            yield builder
+                            builder = _Builder()
+                        place = new_place
+                        builder.add(index, documents, first, end)
+                    offset += int(pc.sum(pc.binary_length(rows.texts)).as_py() or 0)
+                    num_given += len(rows.texts)
+                    builder.notes.update(bad.counts)
+                    bad.counts.clear()
             except BadFile as error:
+                if num_given or bad.counts:
+                    raise self._stop(file, error, "a whole file") from error
                 builder.skipped.append(self._skip(file, error))
-        return builder
+            builder.notes.update(bad.counts)
+        yield builder
+
+    def _read_text_file(self, index: int, builder: _Builder) -> None:
+        file = self.files[index]
+        try:
+            data = b"".join(_iter_blocks(file, max(file.num_bytes, BLOCK_BYTES)))
+            inspection = self._inspections.get(index) or _inspect_bytes(data, self.config.encoding)
+            builder.note_file(inspection, self.config)
+            for documents in self._split([data], inspection):
+                builder.add(index, documents)
+        except BadFile as error:
+            builder.skipped.append(self._skip(file, error))
+
+    def _iter_rows(self, file: SourceFile, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
+        assert file.format is not None, file
+        return iter_rows(file.format, lambda: _open_checked(file), self.config.custom_text_key, bad, block_bytes)
+
+    def _make_bad_rows(self, file: SourceFile) -> BadRows:
+        assert file.format is not None, file
+        where = file.path if file.is_named else file.label
+        return BadRows(where, name_unit(file.format), stops=self.config.on_bad_rows == "stop")
 
     def _iter_cut(self, index: int, partition_bytes: int, block_bytes: int) -> Iterator[_Builder]:
         file = self.files[index]
@@ -205,16 +264,12 @@ class Source:
         builder.note_file(inspection, self.config)
         try:
             for documents in self._split(_iter_blocks(file, block_bytes), inspection):
-                places = documents.offsets // partition_bytes
-                first = 0
-                while first < len(places):
-                    if places[first] != place and builder.num_rows:
+                for new_place, first, end in _iter_places(documents, partition_bytes):
+                    if new_place != place and builder.num_rows:
                         yield builder
                         builder = _Builder()
-                    place = int(places[first])
-                    end = int(np.searchsorted(places, place, side="right"))
+                    place = new_place
                     builder.add(index, documents, first, end)
-                    first = end
         except BadFile as error:  # some of its documents are out already, so it cannot be skipped any more
             raise SourceError(file.label, error.reason, "a file that stays as it is", error.next_step) from error
         yield builder
@@ -222,7 +277,7 @@ class Source:
     def _split(self, blocks: Iterable[bytes], inspection: Inspection) -> Iterator[Documents]:
         text = iter_text(blocks, inspection, strip_carriage_returns=self.config.strip_carriage_returns)
         try:
-            yield from iter_documents(text, make_splitter(self.document, self.config.document_regex))
+            yield from iter_documents(text, make_splitter(self._text_document, self.config.document_regex))
         except PatternTooLong as error:
             raise SourceError(
                 "document_regex",
@@ -232,10 +287,16 @@ class Source:
             ) from None
 
     def _skip(self, file: SourceFile, error: BadFile) -> SkippedFile:
-        if self.config.on_bad_files == "stop" or (self.config.on_bad_files == "auto" and file.is_named):
+        # Half of a file that was found is a mishap, not a file of another kind: passing it over must be asked for.
+        is_strict = file.is_named or error.kind == DAMAGED
+        if self.config.on_bad_files == "stop" or (self.config.on_bad_files == "auto" and is_strict):
+            expected = "text" if file.format is None else "rows with text"
             hint = "" if file.is_named else " Or set on_bad_files to skip."
-            raise SourceError(file.path if file.is_named else file.label, error.reason, "text", error.next_step + hint)
+            raise self._stop(file, error, expected, hint) from None
         return SkippedFile(file.label, error.reason, error.kind)
+
+    def _stop(self, file: SourceFile, error: BadFile, expected: str, hint: str = "") -> SourceError:
+        return SourceError(file.path if file.is_named else file.label, error.reason, expected, error.next_step + hint)
 
 
 def open_source(config: SourceConfig) -> Source:
@@ -263,9 +324,12 @@ def open_source(config: SourceConfig) -> Source:
     files, left_out = _list_files(found, root, config)
     skipped = [replace(file, path=_make_label(Path(file.path), root)) for file in [*skipped, *left_out]]
     single_file = len(found) == 1 and found[0][1]
-    document = config.document
+    document: str = config.document
     if document == "auto":
+        num_of_rows = sum(file.format is not None for file in files)
         document = "blank_line" if single_file else "file"
+        if num_of_rows:
+            document = ROW if num_of_rows == len(files) else f"{ROW} or file"
     source = Source(config, _make_name(items), root, document, tuple(files), tuple(skipped))
     _look_for_text(source)
     return source
@@ -322,6 +386,17 @@ def count_skipped(skipped: Iterable[SkippedFile]) -> dict[str, int]:
     {'NUL bytes': 1}
     """
     return dict(Counter(file.kind for file in skipped).most_common())
+
+
+def _iter_places(documents: Documents, partition_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Cut documents into (which stretch of `partition_bytes` they start in, first, end)."""
+    places = documents.offsets // partition_bytes
+    first = 0
+    while first < len(places):
+        place = int(places[first])
+        end = int(np.searchsorted(places, place, side="right"))
+        yield place, first, end
+        first = end
 
 
 class _Builder:
@@ -395,7 +470,8 @@ def _list_files(found: list[tuple[Path, bool]], root: Path, config: SourceConfig
             skipped.append(SkippedFile(str(path), "listed already", "listed twice"))
             continue
         seen.add(real)
-        files.append(SourceFile(path, _make_label(path, root), status.st_size, status.st_mtime_ns, is_named))
+        format = find_format(path) if config.document == "auto" else None
+        files.append(SourceFile(path, _make_label(path, root), status.st_size, status.st_mtime_ns, is_named, format))
     return files, skipped
 
 
@@ -407,6 +483,12 @@ def _look_for_text(source: Source) -> None:
         if has_text and not file.is_named:
             continue
         try:
+            if file.format is not None:
+                if _has_rows_of_text(source, file):
+                    has_text = True
+                else:
+                    bad.append(SkippedFile(file.label, "no row has any text", "only white space"))
+                continue
             inspection = inspect_file(file, source.config.encoding)
         except BadFile as error:
             bad.append(source._skip(file, error))
@@ -431,6 +513,12 @@ def _look_for_text(source: Source) -> None:
         "at least one text file",
         f"The first: {example.path}: {example.reason}.",
     )
+
+
+def _has_rows_of_text(source: Source, file: SourceFile) -> bool:
+    """Read rows up to the first that has text."""
+    some_rows = source._iter_rows(file, source._make_bad_rows(file), BLOCK_BYTES)
+    return any(not make_documents(rows, 0).is_empty.all() for rows in some_rows)
 
 
 def _make_name(items: list[str]) -> str:
@@ -458,18 +546,28 @@ def _fingerprint(file: SourceFile) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _iter_blocks(file: SourceFile, block_bytes: int) -> Iterator[bytes]:
-    num_bytes = 0
+@contextmanager
+def _open_checked(file: SourceFile) -> Iterator[Any]:
+    """Open a file, unpacked where its name says so; it must be the one that was listed, and stay it."""
+    listed = (file.num_bytes, file.mtime_ns)
     try:
         with open(file.path, "rb", buffering=0) as handle:
-            status = os.fstat(handle.fileno())
-            if (status.st_size, status.st_mtime_ns) != (file.num_bytes, file.mtime_ns):
+            if _size_and_time(handle) != listed:
                 raise changed_while_reading()
-            while block := handle.read(block_bytes):
-                num_bytes += len(block)
-                yield block
+            yield unpack(handle, file.path)
+            if _size_and_time(handle) != listed:
+                raise changed_while_reading()
     except OSError as error:
         reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
         raise BadFile("unreadable", reason, "Change its permissions, or name another file.") from error
-    if num_bytes != file.num_bytes:
-        raise changed_while_reading()
+
+
+def _size_and_time(handle: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(handle.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _iter_blocks(file: SourceFile, block_bytes: int) -> Iterator[bytes]:
+    with _open_checked(file) as handle:
+        while block := handle.read(block_bytes):
+            yield block

@@ -1,0 +1,198 @@
+"""Rows of CSV and TSV, read by Arrow: a header, quotes as in RFC 4180, line ends within quotes allowed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from whelp.corpus.packed import DAMAGED, damaged
+from whelp.corpus.rows import HEAD_BYTES, BadRows, Open, Rows, choose_column, clean
+from whelp.corpus.text import BadFile
+
+_RAGGED = "wrong number of fields"
+_MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
+_GROWTH = 4
+_LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
+_TAIL_BYTES = 16
+
+
+class _Ragged:
+    """Remembers the rows with too few or too many fields, which Arrow passes over."""
+
+    def __init__(self, bad: BadRows) -> None:
+        self._bad = bad
+        self._found: dict[int, tuple[int, int]] = {}
+        self._num_told = 0
+        self._last: tuple[int, str] = (0, "")
+
+    def __call__(self, row: Any) -> str:
+        # The rows are counted from 1 with the header. An exception would be lost in Arrow, so `tell` raises it later.
+        self._found[row.number - 1] = (row.expected_columns, row.actual_columns)
+        self._last = (row.number - 1, row.text)
+        return "skip"
+
+    def tell(self) -> None:
+        for number in sorted(self._found)[self._num_told :]:
+            expected, actual = self._found[number]
+            self._bad.add(number, _RAGGED, f"{actual} fields", f"{expected}, as in the header")
+        self._num_told = len(self._found)
+
+    def check_end(self, num_good: int, end: bytes) -> None:
+        """Tell a quote left open from a row that is ragged for another reason, when it is the last of the file."""
+        number, text = self._last
+        if number == num_good + len(self._found) and _is_left_open(text.encode(), end):
+            raise _left_open(number)
+
+    def number_rows(self, first: int, num_rows: int) -> npt.NDArray[np.int64]:
+        """Row numbers of the good rows `first` (from 0) and on, the bad ones counted in."""
+        bad = np.sort(np.fromiter(self._found, np.int64, len(self._found)))
+        num_good_before = bad - np.arange(1, len(bad) + 1)
+        indices = np.arange(first, first + num_rows, dtype=np.int64)
+        return indices + 1 + np.searchsorted(num_good_before, indices, side="right")
+
+
+def iter_csv_rows(open_file: Open, delimiter: str, asked: str | None, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
+    """Read the text column, a block at a time. A row larger than a block makes the blocks larger.
+
+    Raises:
+        BadFile: When the file has no header, no text column, or cannot be cut into rows.
+    """
+    column, last_column = _choose_column(open_file, delimiter, asked)
+    ragged = _Ragged(bad)
+    block_bytes = max(block_bytes, _LEAST_BLOCK_BYTES)
+    columns = dict.fromkeys([column, last_column], pa.binary())  # the last one tells whether a quote was left open
+    convert = pc.ConvertOptions(include_columns=list(columns), column_types=columns)
+    num_read = 0
+    while True:
+        num_seen = 0
+        try:
+            with open_file() as stream, closing(_Stream(stream)) as checked:
+                for batch, is_last in _mark_last(_open(checked, delimiter, block_bytes, convert, ragged)):
+                    ragged.tell()
+                    if is_last and _is_left_open(batch.column(batch.num_columns - 1)[-1].as_py(), checked.end):
+                        raise _left_open(int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
+                    first = max(0, num_read - num_seen)  # after a new start: rows that are out already
+                    num_seen += batch.num_rows
+                    if first < batch.num_rows:
+                        values = batch.column(0).slice(first)
+                        numbers = ragged.number_rows(num_read, len(values))
+                        num_read += len(values)
+                        yield clean(values, numbers, column, bad)
+                ragged.check_end(num_seen, checked.end)
+            ragged.tell()
+            return
+        except pa.ArrowInvalid as error:
+            block_bytes = _grow(error, block_bytes)
+
+
+def _open(stream: Any, delimiter: str, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:
+    return pc.open_csv(
+        stream,
+        read_options=pc.ReadOptions(use_threads=False, block_size=block_bytes),
+        parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+        convert_options=convert,
+    )
+
+
+class _Stream:
+    """Passes a stream on in blocks that end with a row, where one does; remembers the last bytes.
+
+    Arrow can cut a block anywhere, but loses its place, or a LF, when the cut is between CR and LF or near a quote. It
+    reads ahead in a thread of its own, which must be kept off the file before that is closed: hence the lock.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._lock = threading.Lock()
+        self._stream = stream
+        self._held = b""
+        self._is_quoted = False
+        self.end = b""
+        self.closed = False
+
+    def read(self, num_bytes: int) -> bytes:
+        with self._lock:
+            return b"" if self.closed else self._read(num_bytes)
+
+    def _read(self, num_bytes: int) -> bytes:
+        data: bytes = self._held + self._stream.read(max(0, num_bytes - len(self._held)))
+        num_given = self._find_row_end(data) or len(data) - (data.endswith(b"\r") and len(data) > 1)
+        data, self._held = data[:num_given], data[num_given:]
+        self._is_quoted ^= data.count(b'"') % 2 == 1
+        self.end = (self.end + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed = True
+
+    def _find_row_end(self, data: bytes) -> int:
+        """Where the last whole row ends: after a newline with an even number of quotes before it. 0: nowhere."""
+        values = np.frombuffer(data, np.uint8)
+        newlines = np.flatnonzero(values == ord("\n"))
+        num_quotes = np.searchsorted(np.flatnonzero(values == ord('"')), newlines) + self._is_quoted
+        ends = newlines[num_quotes % 2 == 0]
+        return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Pass on what has rows, and say whether it is the last."""
+    held = None
+    for batch in batches:
+        if batch.num_rows:
+            if held is not None:
+                yield held, False
+            held = batch
+    if held is not None:
+        yield held, True
+
+
+def _is_left_open(field: bytes, end: bytes) -> bool:
+    """Tell whether the last field of the file, or its last row, has line ends, which need quotes, but no quote at its end.
+
+    Arrow takes an open quote to reach to the end of the file, and so would swallow all rows there.
+    """
+    return (b"\n" in field or b"\r" in field) and not end.rstrip(b"\r\n").endswith(b'"')
+
+
+def _left_open(number: int) -> BadFile:
+    return BadFile(DAMAGED, f"a quote that opens in row {number:,} is never closed", "Close it, or double it if it is text.")
+
+
+def _choose_column(open_file: Open, delimiter: str, asked: str | None) -> tuple[str, str]:
+    """The text column, and the last one."""
+    block_bytes = HEAD_BYTES
+    while True:
+        try:
+            with open_file() as stream, closing(_Stream(stream)) as checked:
+                schema = _open(checked, delimiter, block_bytes, pc.ConvertOptions(check_utf8=False), lambda row: "skip").schema
+            break
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                raise BadFile(
+                    "no rows", "no header and no rows", "Give it a first row with the names of the columns."
+                ) from None
+            block_bytes = _grow(error, block_bytes)
+        except UnicodeDecodeError:
+            raise BadFile("wrong encoding", "a header that is not UTF-8 text", "Write the file as UTF-8.") from None
+    column = choose_column(asked, {field.name: pa.types.is_string(field.type) for field in schema})
+    if schema.names.count(column) > 1:
+        raise BadFile("no text column", f"has {schema.names.count(column)} columns {column!r}", "Give each its own name.")
+    return column, schema.names[-1]
+
+
+def _grow(error: pa.ArrowInvalid, block_bytes: int) -> int:
+    """The next size of a block, when a row did not fit, or Arrow lost its place at the end of one."""
+    is_of_blocks = "block" in str(error) or "out of sync" in str(error)
+    if not is_of_blocks or block_bytes * _GROWTH > _MOST_BLOCK_BYTES:
+        raise damaged("CSV data", error) from None
+    return block_bytes * _GROWTH
