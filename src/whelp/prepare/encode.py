@@ -339,10 +339,10 @@ def _select(
             lists = batch.column(0)
             values = lists.values.to_numpy(zero_copy_only=True)
             ends = lists.offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
-            starts = ends - tails if is_test else ends - lengths
-            pieces = [values[start : start + size] for start, size in zip(starts[chosen], sizes[chosen], strict=True)]
+            # a token is held out when it lies in the tail of its document: position >= end - tail
+            is_held_out = np.arange(len(values)) >= np.repeat(ends - tails, lengths)
             offsets = np.concatenate(([0], np.cumsum(sizes[chosen]))).astype(np.int64)
             mask = pa.array(chosen)
             yield make_batch(
-                schema, np.concatenate(pieces), offsets, batch.column(1).filter(mask), batch.column(2).filter(mask)
+                schema, values[is_held_out == is_test], offsets, batch.column(1).filter(mask), batch.column(2).filter(mask)
             )
