@@ -339,10 +339,21 @@ def _select(
             lists = batch.column(0)
             values = lists.values.to_numpy(zero_copy_only=True)
             ends = lists.offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
-            # a token is held out when it lies in the tail of its document: position >= end - tail
-            is_held_out = np.arange(len(values)) >= np.repeat(ends - tails, lengths)
+            stops = (ends if is_test else ends - tails)[chosen]
             offsets = np.concatenate(([0], np.cumsum(sizes[chosen]))).astype(np.int64)
             mask = pa.array(chosen)
             yield make_batch(
-                schema, values[is_held_out == is_test], offsets, batch.column(1).filter(mask), batch.column(2).filter(mask)
+                schema,
+                _join_ranges(values, stops - sizes[chosen], stops),
+                offsets,
+                batch.column(1).filter(mask),
+                batch.column(2).filter(mask),
             )
+
+
+def _join_ranges(values: npt.NDArray[Any], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """values[start:stop] of all ranges, in order; neighbours that touch are copied as one."""
+    is_gap = starts[1:] != stops[:-1]
+    run_starts = starts[np.concatenate(([True], is_gap))]
+    run_stops = stops[np.concatenate((is_gap, [True]))]
+    return np.concatenate([values[start:stop] for start, stop in zip(run_starts, run_stops, strict=True)])
