@@ -193,3 +193,31 @@ def test_cut_off_store(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArtifactError, match=r"data-00000-of-00001\.arrow: has .* bytes, but expected .*damaged"):
         open_store(folder)
+
+
+def test_a_mask_travels_beside_the_ids(tmp_path: Path) -> None:
+    """One byte for each token, in the same chunks; `datasets` reads it as a list of numbers."""
+    datasets = pytest.importorskip("datasets", reason="needs datasets: pip install 'whelp[hub]'")
+    schema = make_schema(100, has_mask=True)
+    batches = []
+    for first in (0, 5):
+        ids = np.arange(first, first + 5)
+        mask = (ids % 2).astype(np.uint8)
+        batches.append(make_batch(schema, ids, np.array([0, 2, 5]), pa.array([0, 0]), pa.array([1, 2]), mask))
+    write_split(tmp_path / "train", schema, batches)
+    split = open_split(tmp_path / "train")
+    assert split.has_mask
+    out = np.full(12, 9, np.uint8)
+    assert split.read_mask_into(1, out) == 9
+    assert out.tolist() == [1, 0, 1, 0, 1, 0, 1, 0, 1, 9, 9, 9]
+    assert split.document(2)["loss_mask"].tolist() == [1, 0]
+    rows = datasets.Dataset.load_from_disk(str(tmp_path / "train"))
+    assert rows["loss_mask"][3] == [1, 0, 1]
+
+
+def test_without_a_mask_every_token_is_trained(split: TokenSplit) -> None:
+    """Reading the mask of a store without one gives ones, up to the end of the tokens."""
+    assert not split.has_mask
+    out = np.zeros(9, np.uint8)
+    assert split.read_mask_into(5, out) == 6
+    assert out.tolist() == [1] * 6 + [0] * 3

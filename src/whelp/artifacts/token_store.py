@@ -8,8 +8,9 @@
     STORE/ledger.json           where every document and token went
 
 `datasets.load_from_disk(STORE)` opens it. One row per document: `input_ids` (uint16 where the vocabulary fits, else
-uint32), `file_index` and `line` (where it came from; the names of the files are in `STORE/sources.json`). Reading is a
-memory map: a slice of tokens costs no copy of the rest.
+uint32), `loss_mask` where anything is masked (uint8, one for each token: 1 when the token is trained as a target),
+`file_index` and `line` (where it came from; the names of the files are in `STORE/sources.json`). Reading is a memory map:
+a slice of tokens costs no copy of the rest.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ DATA_FILE = "data-00000-of-00001.arrow"
 SOURCES_FILE = "sources.json"
 LEDGER_FILE = "ledger.json"
 TOKENIZER_FOLDER = "tokenizer"
+MASK_COLUMN = "loss_mask"
 MAX_BATCH_TOKENS = 1 << 30  # Arrow's list offsets are 32-bit within one record batch
 
 
-def make_schema(vocab_size: int) -> pa.Schema:
+def make_schema(vocab_size: int, *, has_mask: bool = False) -> pa.Schema:
     """The columns of a split; ids are as narrow as the vocabulary allows."""
     ids = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
-    return pa.schema([("input_ids", pa.list_(ids)), ("file_index", pa.int32()), ("line", pa.int64())])
+    mask = [(MASK_COLUMN, pa.list_(pa.uint8()))] if has_mask else []
+    return pa.schema([("input_ids", pa.list_(ids)), *mask, ("file_index", pa.int32()), ("line", pa.int64())])
 
 
 def make_batch(
@@ -49,13 +52,22 @@ def make_batch(
     offsets: npt.NDArray[np.int64],
     file_index: pa.Array,
     line: pa.Array,
+    mask: npt.NDArray[np.uint8] | None = None,
 ) -> pa.RecordBatch:
-    """One record batch from flat `ids` and document `offsets` (documents + 1), without touching single tokens."""
+    """One record batch from flat `ids` and document `offsets` (documents + 1), without touching single tokens.
+
+    `mask` is flat like `ids`; a schema without the column takes none, a schema with it needs one.
+    """
     assert offsets[-1] - offsets[0] < MAX_BATCH_TOKENS, f"{offsets[-1]} tokens do not fit one record batch"
     value_type = schema.field("input_ids").type.value_type
     values = pa.array(ids.astype(value_type.to_pandas_dtype(), copy=False), type=value_type)
-    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
-    return pa.record_batch([lists, file_index.cast(pa.int32()), line.cast(pa.int64())], schema=schema)
+    bounds = pa.array(offsets.astype(np.int32))
+    columns = [pa.ListArray.from_arrays(bounds, values)]
+    if MASK_COLUMN in schema.names:
+        assert mask is not None, "a schema with a mask needs one"
+        assert len(mask) == len(ids), (len(mask), len(ids))
+        columns.append(pa.ListArray.from_arrays(bounds, pa.array(mask, type=pa.uint8())))
+    return pa.record_batch([*columns, file_index.cast(pa.int32()), line.cast(pa.int64())], schema=schema)
 
 
 @contextlib.contextmanager
@@ -82,12 +94,7 @@ def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
                 writer.write_batch(batch)
                 num_documents += batch.num_rows
                 num_tokens += _num_values(batch)
-    value_type = schema.field("input_ids").type.value_type
-    features = {
-        "input_ids": {"feature": {"dtype": str(value_type), "_type": "Value"}, "_type": "List"},
-        "file_index": {"dtype": "int32", "_type": "Value"},
-        "line": {"dtype": "int64", "_type": "Value"},
-    }
+    features = {field.name: _describe_feature(field.type) for field in schema}
     write_json(
         folder / "dataset_info.json", {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
     )
@@ -102,6 +109,13 @@ def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
     }
     write_json(folder / "state.json", state)
     return num_documents, num_tokens
+
+
+def _describe_feature(type: pa.DataType) -> dict[str, Any]:
+    """A column as `datasets` writes it down."""
+    if pa.types.is_list(type):
+        return {"feature": _describe_feature(type.value_type), "_type": "List"}
+    return {"dtype": str(type), "_type": "Value"}
 
 
 def write_splits(folder: Path, names: list[str]) -> None:
@@ -125,6 +139,16 @@ class TokenSplit:
     def _chunks(self) -> list[npt.NDArray[Any]]:
         """Token ids chunk by chunk, views of the memory map."""
         return [_values_of(chunk) for chunk in self.table.column("input_ids").chunks]
+
+    @cached_property
+    def _mask_chunks(self) -> list[npt.NDArray[Any]]:
+        """The loss mask chunk by chunk; the chunks are as long as those of the ids."""
+        return [_values_of(chunk) for chunk in self.table.column(MASK_COLUMN).chunks]
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether some tokens may not be trained."""
+        return MASK_COLUMN in self.table.schema.names
 
     @cached_property
     def _chunk_starts(self) -> list[int]:
@@ -160,11 +184,22 @@ class TokenSplit:
 
     def read_into(self, start: int, out: npt.NDArray[Any]) -> int:
         """Copy tokens from stream position `start` into `out`; return how many there were."""
+        return self._copy(self._chunks, start, out)
+
+    def read_mask_into(self, start: int, out: npt.NDArray[np.uint8]) -> int:
+        """Copy the loss mask from stream position `start` into `out` (ones where the store has no mask)."""
+        if self.has_mask:
+            return self._copy(self._mask_chunks, start, out)
+        count = max(0, min(len(out), self.num_tokens - start))
+        out[:count] = 1
+        return count
+
+    def _copy(self, chunks: list[npt.NDArray[Any]], start: int, out: npt.NDArray[Any]) -> int:
         starts = self._chunk_starts
         index = bisect.bisect_right(starts, start) - 1
         filled = 0
-        while filled < len(out) and index < len(self._chunks):
-            chunk = self._chunks[index]
+        while filled < len(out) and index < len(chunks):
+            chunk = chunks[index]
             offset = start + filled - starts[index]
             piece = chunk[offset : offset + len(out) - filled]
             out[filled : filled + len(piece)] = piece
@@ -173,10 +208,12 @@ class TokenSplit:
         return filled
 
     def document(self, index: int) -> dict[str, Any]:
-        """One document: ids, and the index of its file and its line there."""
+        """One document: ids, the mask where there is one, and the index of its file and its line there."""
         row = self.table.slice(index, 1)
-        ids = _values_of(row.column("input_ids").chunks[0])
-        return {"input_ids": ids, "file_index": row.column("file_index")[0].as_py(), "line": row.column("line")[0].as_py()}
+        values = {
+            name: _values_of(row.column(name).chunks[0]) for name in ("input_ids", MASK_COLUMN) if name in row.column_names
+        }
+        return {**values, "file_index": row.column("file_index")[0].as_py(), "line": row.column("line")[0].as_py()}
 
 
 def _values_of(chunk: pa.ListArray) -> npt.NDArray[Any]:
