@@ -84,7 +84,7 @@ def test_wrong_kind(folder: Path) -> None:
 
 def test_newer(folder: Path) -> None:
     """A newer format asks for an update, also when it has fields that are not known here."""
-    message = rf"written by a newer whelp \(format 99\), but expected format {VERSION} or older\. Update whelp\.$"
+    message = rf"written by a newer whelp \(format 99\), but expected format {VERSION}\. Update whelp\.$"
     edit(folder, version=99)
     with pytest.raises(ArtifactError, match=message):
         read_manifest(folder, "token_store")
@@ -93,7 +93,15 @@ def test_newer(folder: Path) -> None:
         read_manifest(folder, "token_store")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"kind": "token_store", "wat": 1}', '{"version": 1}', "\x00"])
+def test_older(folder: Path) -> None:
+    """An older format is made again."""
+    edit(folder, version=1)
+    message = rf"written by an older whelp \(format 1\), but expected format {VERSION}\. Run `whelp prepare` again\.$"
+    with pytest.raises(ArtifactError, match=message):
+        read_manifest(folder, "token_store")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"kind": "token_store", "wat": 1}', '{"version": 2}', "\x00"])
 def test_manifest_that_cannot_be_read(folder: Path, content: str) -> None:
     """A broken manifest is named, and is of no kind or lacks what it must have."""
     (folder / NAME).write_text(content)

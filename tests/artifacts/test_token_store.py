@@ -12,15 +12,15 @@ import pytest
 
 from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
 from whelp.artifacts.token_store import (
-    DATA_FILE,
     LEDGER_FILE,
     SOURCES_FILE,
     TokenSplit,
     iter_batches,
     make_batch,
     make_schema,
+    name_data_file,
     open_store,
-    read_table,
+    read_split,
     write_split,
     write_splits,
 )
@@ -48,7 +48,7 @@ def write(folder: Path, batches: list[list[list[int]]], vocab_size: int = 100) -
 
 def open_split(folder: Path) -> TokenSplit:
     """Open a split by its folder."""
-    return TokenSplit(folder.name, read_table(folder / DATA_FILE))
+    return read_split(folder)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_empty_split(tmp_path: Path) -> None:
 def test_batches_come_back(tmp_path: Path) -> None:
     """Batches of rows come back one by one; empty ones are not written."""
     write(tmp_path / "train", BATCHES)
-    assert [batch.num_rows for batch in iter_batches(tmp_path / "train" / DATA_FILE)] == [2, 2, 3, 1]
+    assert [batch.num_rows for batch in iter_batches(tmp_path / "train" / name_data_file(0, 1))] == [2, 2, 3, 1]
 
 
 def test_writing_is_deterministic(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def write_store(folder: Path) -> Path:
     write_splits(folder, list(splits))
     write_json(folder / SOURCES_FILE, ["a.txt", "b.txt"])
     write_json(folder / LEDGER_FILE, {"documents_in": 9})
-    files = describe_files(folder, [f"{name}/{DATA_FILE}" for name in splits])
+    files = describe_files(folder, [f"{name}/{name_data_file(0, 1)}" for name in splits])
     write_manifest(folder, Manifest(kind="token_store", counts={"vocab_size": 100, "splits": splits}, files=files))
     return folder
 
@@ -189,7 +189,7 @@ def test_open_store(tmp_path: Path) -> None:
 def test_cut_off_store(tmp_path: Path) -> None:
     """A data file that lost its end is refused when the store is opened."""
     folder = write_store(tmp_path / "store")
-    path = folder / "train" / DATA_FILE
+    path = folder / "train" / name_data_file(0, 1)
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ArtifactError, match=r"data-00000-of-00001\.arrow: has .* bytes, but expected .*damaged"):
         open_store(folder)

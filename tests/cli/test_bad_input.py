@@ -310,8 +310,8 @@ def test_a_manifest_that_cannot_be_read(whelp: Whelp, project: Project) -> None:
     text = manifest.read_text()
     manifest.write_text(text[: len(text) // 2])
     said_once(train(whelp, project), "manifest.json: cannot be read", "`whelp prepare`")
-    manifest.write_text(text.replace('"version": 1', '"version": 2'))
-    said_once(train(whelp, project), "was written by a newer whelp (format 2)", "Update whelp")
+    manifest.write_text(text.replace('"version": 2', '"version": 3'))
+    said_once(train(whelp, project), "was written by a newer whelp (format 3)", "Update whelp")
 
 
 def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> None:
@@ -426,7 +426,8 @@ def test_a_full_disk_while_laying_out_the_splits(whelp: Whelp, project: Project,
     outcome = whelp("prepare", project.recipe, "--out", small_disk / "store")
     said_once(outcome, "the disk is full")
     left = [path for path in small_disk.rglob("*") if path.is_file()]
-    assert [path.parent.name for path in left] == [".parts"]
+    assert {path.parent.name for path in left} == {".parts"}
+    assert {path.suffix for path in left} == {".arrow", ".json"}
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
     assert whelp("prepare", project.recipe, "--out", small_disk / "store").code == 0
     assert not (small_disk / "store" / ".parts").exists()

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.artifacts.token_store import DATA_FILE, TokenSplit, make_batch, make_schema, read_table, write_split
+from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, write_split
+from whelp.artifacts.token_store import read_split as open_split
 from whelp.base.hashing import hash_json
 from whelp.prepare import PrepareConfig, prepare
 from whelp.prepare.encode import PrepareReport
+from whelp.prepare.engines import LocalEngine
 
 EOS = 256
 
@@ -80,7 +82,12 @@ def random_partitions(num_partitions: int = 4, num_documents: int = 9, longest: 
 
 
 def run(
-    folder: Path, partitions: list[FakePartition], vocabulary: FakeVocabulary | None = None, seed: int = 0, **options: Any
+    folder: Path,
+    partitions: list[FakePartition],
+    vocabulary: FakeVocabulary | None = None,
+    seed: int = 0,
+    engine: LocalEngine | None = None,
+    **options: Any,
 ) -> Iterator[PrepareReport]:
     """Prepare with the fakes; a generator, as the real one."""
     return prepare(
@@ -88,9 +95,10 @@ def run(
         vocabulary or FakeVocabulary(),
         PrepareConfig(**options),
         folder,
-        source={"name": "fake"},
+        describe_source=lambda: {"name": "fake"},
         sources=lambda: [f"file-{partition.index}.txt" for partition in partitions],
         seed=seed,
+        engine=engine,
     )
 
 
@@ -104,7 +112,7 @@ class Split:
 
 def read_split(folder: Path, name: str) -> Split:
     """Read a split row by row, as Python lists."""
-    rows = read_table(folder / name / DATA_FILE).to_pylist()
+    rows = open_split(folder / name).table.to_pylist()
     return Split([row["input_ids"] for row in rows], [(row["file_index"], row["line"]) for row in rows])
 
 
@@ -121,4 +129,4 @@ def make_split(folder: Path, lengths: list[int], name: str = "train") -> TokenSp
             yield make_batch(schema, ids[bounds[0] : bounds[-1]], bounds - bounds[0], rows, rows)
 
     write_split(folder / name, schema, batches())
-    return TokenSplit(name, read_table(folder / name / DATA_FILE))
+    return open_split(folder / name)

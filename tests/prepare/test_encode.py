@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.prepare import PrepareConfig, prepare
 from whelp.prepare.encode import PARTS_FOLDER
+from whelp.prepare.engines import LocalEngine
 
 from .fakes import (
     EOS,
@@ -80,7 +83,7 @@ def test_store_opens(tmp_path: Path) -> None:
     assert store.vocab_size == 257
     assert store.sources == [f"file-{index}.txt" for index in range(4)]
     assert (store.tokenizer_folder / "tokenizer.json").is_file()
-    assert store.manifest.inputs == {"source": {"name": "fake"}, "tokenizer": "bytes", "format": 1}
+    assert store.manifest.inputs == {"source": {"name": "fake"}, "tokenizer": "bytes", "format": 2}
     for name, counts in store.manifest.counts["splits"].items():
         split = store.split(name)
         assert counts == {"documents": split.num_documents, "tokens": split.num_tokens}
@@ -115,7 +118,9 @@ def test_real_vocabulary_and_partition(tmp_path: Path) -> None:
     batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, SCHEMA, strict=True)], schema=SCHEMA)
     empty = pa.record_batch([pa.array([], kind.type) for kind in SCHEMA], schema=SCHEMA)
     partitions = [Partition(0, empty, "x", [], {}), Partition(1, batch, "y", [], {}), Partition(2, empty, "z", [], {})]
-    reports = list(prepare(partitions, vocabulary, PrepareConfig(test_split=0), tmp_path, source={}, sources=lambda: ["a.txt"]))
+    reports = list(
+        prepare(partitions, vocabulary, PrepareConfig(test_split=0), tmp_path, describe_source=dict, sources=lambda: ["a.txt"])
+    )
     assert [report.num_documents for report in reports] == [0, 21, 0]
     documents = read_split(tmp_path, "train").documents
     assert [vocabulary.decode(document) for document in documents] == texts
@@ -271,6 +276,59 @@ def test_split_that_is_not_wanted_any_more(tmp_path: Path) -> None:
     assert list(open_store(tmp_path).manifest.counts["splits"]) == ["train"]
 
 
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("num_documents", [200, 333])
+def test_share_of_many_documents(tmp_path: Path, share: float, num_documents: int) -> None:
+    """Drawn while they come: the share is exact, evenly spread, and does not depend on where partitions end."""
+    texts = [f"document {number}" for number in range(num_documents)]
+    found = []
+    for size in (40, 70):
+        cuts = [texts[first : first + size] for first in range(0, num_documents, size)]
+        train, test = finish(tmp_path / str(size), make_partitions(*cuts), test_split=share)
+        found.append([bytes(document[:-1]).decode() for document in test.documents])
+        assert len(train.documents) + len(test.documents) == num_documents
+    assert found[0] == found[1]
+    assert abs(len(found[0]) - num_documents * share) < 1
+    numbers = [int(text.split()[1]) for text in found[0]]
+    assert numbers == sorted(set(numbers))
+    assert max(b - a for a, b in itertools.pairwise([0, *numbers, num_documents])) < 2 / share + 1
+
+
+def test_a_drawn_share_is_never_nothing(tmp_path: Path) -> None:
+    """A share that comes to no document still holds out one."""
+    texts = [f"document {number}" for number in range(60)]
+    train, test = finish(tmp_path, make_partitions(texts[:30], texts[30:]), test_split=0.001)
+    assert (len(train.documents), len(test.documents)) == (59, 1)
+
+
+# --- many workers ---
+
+
+@pytest.mark.parametrize("options", [{"test_split": 0.1}, {"test_split": 7}, {"test_split": 0}])
+def test_any_number_of_workers(tmp_path: Path, options: dict[str, Any]) -> None:
+    """One, two or seven workers write the same bytes."""
+    partitions = random_partitions(9, 25)
+    for workers in (1, 2, 7):
+        finish(tmp_path / str(workers), partitions, engine=LocalEngine(workers), **options)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "7")
+
+
+def test_an_error_of_a_worker_comes_through(tmp_path: Path) -> None:
+    """What cannot be encoded stops the work with its own message; what was finished before is kept."""
+
+    class Picky(FakeVocabulary):
+        def encode_batch(self, texts: pa.Array) -> Any:
+            if "bad" in texts.to_pylist():
+                raise ValueError("cannot write 'bad'")
+            return super().encode_batch(texts)
+
+    partitions = make_partitions(["a"], ["b"], ["bad"], ["c"])
+    with pytest.raises(ValueError, match="cannot write 'bad'"):
+        finish(tmp_path, partitions, vocabulary=Picky())
+    reused = [report.is_reused for report in run(tmp_path, make_partitions(["a"], ["b"], ["good"], ["c"]))]
+    assert reused[:3] == [True, True, False]
+
+
 # --- the place ---
 
 
@@ -314,9 +372,10 @@ def test_interrupted_then_run_again(tmp_path: Path, num_done: int) -> None:
     work.close()
     assert not (tmp_path / "cut" / NAME).exists()
     vocabulary = FakeVocabulary()
-    reports = list(run(tmp_path / "cut", partitions, vocabulary))
-    assert [report.is_reused for report in reports] == [index < num_done for index in range(4)]
-    assert vocabulary.num_texts == 9 * (4 - num_done)
+    reused = [report.is_reused for report in run(tmp_path / "cut", partitions, vocabulary)]
+    assert reused == sorted(reused, reverse=True)
+    assert sum(reused) >= num_done  # threads may have been ahead
+    assert vocabulary.num_texts == 9 * (4 - sum(reused))
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
@@ -344,10 +403,11 @@ def test_half_written_part_is_not_used(tmp_path: Path, monkeypatch: pytest.Monke
     """A process killed while it writes a part leaves a file of another name."""
     partitions = random_partitions()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(os, "replace", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             finish(tmp_path, partitions)
-    assert len(list((tmp_path / PARTS_FOLDER).iterdir())) == 1
+    assert list((tmp_path / PARTS_FOLDER).glob("*.arrow"))
+    assert not list((tmp_path / PARTS_FOLDER).glob("part-*.json"))
     assert not any(report.is_reused for report in run(tmp_path, partitions))
 
 

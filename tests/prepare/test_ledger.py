@@ -55,7 +55,9 @@ def test_files_and_notes_are_asked_for_at_the_end(tmp_path: Path) -> None:
         ledger.files["read"] = 2
         ledger.notes["files with a byte order mark"] = 1
 
-    work = prepare(partitions, FakeVocabulary(), PrepareConfig(), tmp_path, source={}, sources=list, count_files=count_files)
+    work = prepare(
+        partitions, FakeVocabulary(), PrepareConfig(), tmp_path, describe_source=dict, sources=list, count_files=count_files
+    )
     for _ in work:
         assert seen == []
     assert seen == [18]

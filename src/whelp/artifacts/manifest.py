@@ -1,6 +1,6 @@
 """`manifest.json`: written last into every output folder.
 
-{"kind": "token_store", "version": 1, "config": {...}, "counts": {...}, "inputs": {...}, "files": {"a.arrow": {...}}}
+{"kind": "token_store", "version": 2, "config": {...}, "counts": {...}, "inputs": {...}, "files": {"a.arrow": {...}}}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from whelp.base.files import read_json, write_json
 from whelp.base.hashing import hash_file, hash_json
 
 NAME = "manifest.json"
-VERSION = 1
+VERSION = 2
 _MADE_BY = {
     "token_store": "`whelp prepare`",
     "tokenizer": "`whelp tokenizer train`",
@@ -37,7 +37,7 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """One name for these contents."""
-        return hash_json({"kind": self.kind, "files": {name: entry["blake2b"] for name, entry in self.files.items()}})
+        return hash_json({"kind": self.kind, "files": {name: entry["checksum"] for name, entry in self.files.items()}})
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -45,16 +45,21 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / NAME, asdict(manifest))
 
 
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and checksum of a file."""
+    return {"bytes": path.stat().st_size, "checksum": hash_file(path)}
+
+
 def describe_files(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     """Size and checksum of files, for a manifest."""
-    return {name: {"bytes": (folder / name).stat().st_size, "blake2b": hash_file(folder / name)} for name in names}
+    return {name: describe_file(folder / name) for name in names}
 
 
 def read_manifest(folder: Path, kind: str) -> Manifest:
     """Read the manifest of a finished folder of the right kind.
 
     Raises:
-        ArtifactError: When there is no such folder, it is not finished, of another kind, newer than this version of
+        ArtifactError: When there is no such folder, it is not finished, of another kind, of another format than this version of
             whelp, or when a file is missing or has another size than was written.
     """
     maker = _MADE_BY.get(kind, "whelp")
@@ -66,10 +71,9 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     try:
         values = read_json(folder / NAME)
         version = dict(values).get("version", VERSION)
-        if version > VERSION:  # asked first: a newer manifest may have fields that this one does not know
-            raise ArtifactError(
-                folder, f"was written by a newer whelp (format {version})", f"format {VERSION} or older", "Update whelp."
-            )
+        if version != VERSION:  # asked first: another manifest may have other fields
+            age, next_step = ("a newer", "Update whelp.") if version > VERSION else ("an older", f"Run {maker} again.")
+            raise ArtifactError(folder, f"was written by {age} whelp (format {version})", f"format {VERSION}", next_step)
         manifest = Manifest(**values)
     except (ValueError, TypeError) as error:
         raise ArtifactError(folder / NAME, f"cannot be read ({error})", "a manifest", f"Run {maker} again.") from None
@@ -95,4 +99,4 @@ def find_kind(folder: Path) -> str | None:
 
 def find_damage(folder: Path, manifest: Manifest) -> list[str]:
     """Names of files whose contents are not what was written (reads every byte)."""
-    return [name for name, entry in manifest.files.items() if hash_file(folder / name) != entry["blake2b"]]
+    return [name for name, entry in manifest.files.items() if hash_file(folder / name) != entry["checksum"]]

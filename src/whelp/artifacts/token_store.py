@@ -2,7 +2,7 @@
 
     STORE/manifest.json         written last
     STORE/dataset_dict.json     {"splits": ["train", "test"]}
-    STORE/train/data-00000-of-00001.arrow, dataset_info.json, state.json
+    STORE/train/data-00000-of-00003.arrow, ..., dataset_info.json, state.json
     STORE/test/...
     STORE/tokenizer/            the vocabulary that made the ids
     STORE/ledger.json           where every document and token went
@@ -31,11 +31,11 @@ from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.base.errors import ArtifactError
 from whelp.base.files import read_json, write_json
 
-DATA_FILE = "data-00000-of-00001.arrow"
 SOURCES_FILE = "sources.json"
 LEDGER_FILE = "ledger.json"
 TOKENIZER_FOLDER = "tokenizer"
 MASK_COLUMN = "loss_mask"
+_STATE_FILE = "state.json"
 MAX_BATCH_TOKENS = 1 << 30  # Arrow's list offsets are 32-bit within one record batch
 
 
@@ -83,23 +83,32 @@ def open_sink(path: Path) -> Iterator[pa.NativeFile]:
         raise
 
 
-def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
-    """Write one split; return how many documents and tokens went in."""
-    folder.mkdir(parents=True, exist_ok=True)
+def name_data_file(index: int, count: int) -> str:
+    """The name of file `index` of a split's `count` files, as `datasets` names them."""
+    return f"data-{index:05d}-of-{count:05d}.arrow"
+
+
+def write_rows(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Write one Arrow stream file; return how many documents and tokens went in."""
     num_documents = num_tokens = 0
-    path = folder / DATA_FILE
     with open_sink(path) as sink, pa.ipc.new_stream(sink, schema) as writer:
         for batch in batches:
             if batch.num_rows:
                 writer.write_batch(batch)
                 num_documents += batch.num_rows
                 num_tokens += _num_values(batch)
+    return num_documents, num_tokens
+
+
+def finish_split(folder: Path, schema: pa.Schema, num_files: int, num_documents: int, num_tokens: int) -> list[str]:
+    """Write what makes the data files of a split a `Dataset`; return the names of those files."""
     features = {field.name: _describe_feature(field.type) for field in schema}
     write_json(
         folder / "dataset_info.json", {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
     )
+    names = [name_data_file(index, num_files) for index in range(num_files)]
     state: dict[str, Any] = {
-        "_data_files": [{"filename": DATA_FILE}],
+        "_data_files": [{"filename": name} for name in names],
         "_fingerprint": f"{num_documents:08x}{num_tokens:08x}",
         "_format_columns": None,
         "_format_kwargs": {},
@@ -107,7 +116,15 @@ def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
         "_output_all_columns": False,
         "_split": folder.name,
     }
-    write_json(folder / "state.json", state)
+    write_json(folder / _STATE_FILE, state)
+    return names
+
+
+def write_split(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Write one split as one file; return how many documents and tokens went in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    num_documents, num_tokens = write_rows(folder / name_data_file(0, 1), schema, batches)
+    finish_split(folder, schema, 1, num_documents, num_tokens)
     return num_documents, num_tokens
 
 
@@ -257,7 +274,13 @@ class TokenStore:
         names = self.manifest.counts["splits"]
         if name not in names:
             raise ArtifactError(self.folder, f"it has no split {name!r}", f"one of {', '.join(names)}", "Choose one of those.")
-        return TokenSplit(name, read_table(self.folder / name / DATA_FILE))
+        return read_split(self.folder / name)
+
+
+def read_split(folder: Path) -> TokenSplit:
+    """Memory-map the data files of one split."""
+    names = [entry["filename"] for entry in read_json(folder / _STATE_FILE)["_data_files"]]
+    return TokenSplit(folder.name, pa.concat_tables([read_table(folder / name) for name in names]))
 
 
 def open_store(folder: Path) -> TokenStore:

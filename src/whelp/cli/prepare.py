@@ -116,7 +116,7 @@ def iter_prepare(
         vocabulary,
         recipe.data,
         out,
-        source={**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
+        describe_source=lambda: {**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: [file.label for file in source.files],
         count_files=count_files,
         seed=recipe.train.seed,

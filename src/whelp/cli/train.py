@@ -27,6 +27,7 @@ from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
+from whelp.base.machine import count_cores
 from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
@@ -149,7 +150,6 @@ class Session:
         import torch
 
         from whelp.model.build import count_parameters
-        from whelp.train.device import count_cores
         from whelp.train.plan import Facts, make_plan
         from whelp.train.probe import probe_speed
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+
+class PartLike(Protocol):
+    """What became of one partition."""
+
+    @property
+    def documents_in(self) -> int: ...
+    @property
+    def text_bytes(self) -> int: ...
+    @property
+    def dropped(self) -> dict[str, tuple[int, int]]: ...
+    def count(self, what: str) -> int: ...
 
 
 @dataclass(kw_only=True)
@@ -22,6 +34,16 @@ class Ledger:
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
     notes: Counter[str] = field(default_factory=Counter)  # how unusual files were read, and what was left out before
+
+    def add_part(self, part: PartLike) -> None:
+        """Add the counts of a part; the documents it kept get their fate when the splits are written."""
+        self.documents_in += part.documents_in
+        self.text_bytes += part.text_bytes
+        self.tokens_in += part.count("tokens")
+        for reason, (documents, tokens) in part.dropped.items():
+            self.documents[f"dropped: {reason}"] += documents
+            self.tokens[f"dropped: {reason}"] += tokens
+            self.tokens_in += tokens
 
     def check(self) -> None:
         """Assert that every document and token has exactly one fate."""

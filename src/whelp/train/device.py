@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from whelp.base.errors import PlanError
+from whelp.base.machine import count_cores
 
 
 def choose_device(asked: str) -> torch.device:
@@ -36,11 +35,6 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
         is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if is_fast else torch.float32
     return torch.bfloat16 if asked == "bf16" else torch.float32
-
-
-def count_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_device(device: torch.device) -> str:

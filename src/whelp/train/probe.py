@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import torch
 
+from whelp.base.machine import count_cores
 from whelp.train.config import TrainConfig
-from whelp.train.device import count_cores
 from whelp.train.fit import Progress, Rows, TrainableModel, fit
 from whelp.train.optimizer import build_optimizer
 from whelp.train.plan import TrainPlan
