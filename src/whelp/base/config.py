@@ -117,8 +117,9 @@ def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[s
         if value is None:
             continue
         inner = hints[field.name]
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
-            resolved[field.name] = resolve_paths(typing.cast(type, inner), value, folder)
+        nested = next((kind for kind in (inner, *get_args(inner)) if dataclasses.is_dataclass(kind)), None)
+        if isinstance(value, Mapping) and nested is not None:
+            resolved[field.name] = resolve_paths(typing.cast(type, nested), value, folder)
         elif field.metadata.get("is_path"):
             resolved[field.name] = resolve(value)
     return resolved

@@ -41,11 +41,14 @@ def view_buffers(strings: Texts) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     return data, offsets
 
 
-def iter_strings(texts: Iterable[Texts], max_bytes: int | None) -> Iterator[Texts]:
-    """Yield large_string arrays until `max_bytes` of text; the last document is cut at a character."""
-    left = max_bytes
+def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: int | None = None) -> Iterator[Texts]:
+    """Yield large_string arrays until `max_bytes` of text (the last document is cut at a character) or `max_documents`."""
+    left, rows_left = max_bytes, max_documents
     for batch in [texts] if isinstance(texts, (pa.Array, pa.ChunkedArray)) else texts:
         strings = as_strings(batch)
+        if rows_left is not None:
+            strings = strings.slice(0, rows_left)
+            rows_left -= len(strings)
         if left is not None and len(strings):
             data, offsets = view_buffers(strings)
             if offsets[-1] - offsets[0] > left:
@@ -56,6 +59,8 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None) -> Iterator[Text
                 return
             left -= int(offsets[-1] - offsets[0])
         yield strings
+        if rows_left == 0:
+            return
 
 
 def join_bytes(strings: Texts, separator: bytes) -> Texts:

@@ -7,46 +7,60 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
+from whelp.base.errors import TokenizerError
 from whelp.tokenizer._bytes import CHARACTER_OF_BYTE
-from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
+from whelp.tokenizer._patterns import PATTERNS
+from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN, LearnConfig
 from whelp.tokenizer.vocabulary import Vocabulary
 
-# OpenAI's cl100k_base, as its Hugging Face conversions spell it (and as the fast encoder knows it).
-GPT4_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
+def make_cutter(config: LearnConfig) -> Any:
+    """The pre-tokenizer of a byte-level vocabulary.
 
-def make_cutter(pattern: str) -> Any:
-    """The pre-tokenizer of a byte-level BPE: `gpt2` or `gpt4`."""
-    if pattern == "gpt2":
+    Raises: TokenizerError: When the user's own pattern cannot be read.
+    """
+    if config.pattern == "gpt2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    pieces = pre_tokenizers.Split(Regex(GPT4_PATTERN), "isolated")
+    pattern = PATTERNS.get(config.pattern) or config.pattern_regex or ""
+    try:
+        pieces = pre_tokenizers.Split(Regex(pattern), "isolated")
+    except Exception as error:
+        raise TokenizerError(
+            "pattern_regex", f"cannot be read ({error})", "a regular expression", "Oniguruma's syntax, such as \\p{L}+|\\s+."
+        ) from None
     return pre_tokenizers.Sequence([pieces, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
-def build_bpe(merges: Sequence[tuple[str, str]], pattern: str) -> Vocabulary:
+def build_bpe(merges: Sequence[tuple[str, str]], config: LearnConfig) -> Vocabulary:
     """Ids 0..255 are the bytes themselves, then the merges in order, then the control tokens."""
     tokens = {CHARACTER_OF_BYTE[byte]: byte for byte in range(256)}
     for left, right in merges:
         tokens.setdefault(left + right, len(tokens))
     tokenizer = Tokenizer(models.BPE(tokens, list(merges)))
-    tokenizer.pre_tokenizer = make_cutter(pattern)
+    tokenizer.pre_tokenizer = make_cutter(config)
     tokenizer.decoder = decoders.ByteLevel()
-    return _finish(tokenizer, [END_TOKEN, PAD_TOKEN], "a learned byte-level BPE")
+    return finish(tokenizer, config, "a learned byte-level BPE")
 
 
-def build_words(tokens: Sequence[str], pattern: str, unknown: str, name: str) -> Vocabulary:
+def build_words(tokens: Sequence[str], pattern: str, config: LearnConfig, name: str) -> Vocabulary:
     """Ids in the order of `tokens`, then the control tokens. Without `<unk>`, what is unknown is an error elsewhere too."""
-    control = [END_TOKEN, PAD_TOKEN, *([UNKNOWN_TOKEN] if unknown == "token" else [])]
-    ids = {token: index for index, token in enumerate([*tokens, *control])}
+    ids = {token: index for index, token in enumerate(tokens)}
+    for token in config.control_tokens():
+        _check_free(token, ids)
+        ids[token] = len(ids)
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN_TOKEN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _finish(tokenizer, control, name)
+    return finish(tokenizer, config, name)
 
 
-def _finish(tokenizer: Any, control: Sequence[str], name: str) -> Vocabulary:
+def finish(tokenizer: Any, config: LearnConfig, name: str) -> Vocabulary:
+    """Add the control tokens, at the end unless the model has them, and make it a vocabulary."""
+    control = config.control_tokens()
+    if type(tokenizer.model) in (models.BPE, models.Unigram):
+        ids = tokenizer.get_vocab(with_added_tokens=False)
+        for token in control:
+            _check_free(token, ids)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
     return Vocabulary(
         tokenizer.to_str(pretty=True),
@@ -54,5 +68,21 @@ def _finish(tokenizer: Any, control: Sequence[str], name: str) -> Vocabulary:
         pad_token=PAD_TOKEN,
         unk_token=UNKNOWN_TOKEN if UNKNOWN_TOKEN in control else None,
         bos_token=END_TOKEN,  # as in GPT-2: what an empty prompt begins with
+        chat_template=config.chat_template(),
         name=name,
     )
+
+
+def no_text() -> TokenizerError:
+    """What every learner says of a corpus without text."""
+    return TokenizerError("learning a vocabulary", "there is no text", "some", "Check the source and its filters.")
+
+
+def _check_free(token: str, ids: dict[str, int]) -> None:
+    if token in ids:
+        raise TokenizerError(
+            "special_tokens",
+            f"{token!r} is a word of the text, too, and has become an ordinary token",
+            "a spelling that no text has",
+            f"Choose another, such as <|{token.strip('<|>')}|>.",
+        )

@@ -11,6 +11,8 @@ CHARACTER_OF_BYTE: dict[int, str] = {
 }
 BYTE_OF_CHARACTER: dict[str, int] = {character: byte for byte, character in CHARACTER_OF_BYTE.items()}
 _TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTER_OF_BYTE.items()}
+_NO_BYTE = 0xFFFF  # for the characters below 256 that spell no byte, the space among them
+_FROM_CHARACTERS = {**dict.fromkeys(range(256), _NO_BYTE), **{point: byte for byte, point in _TO_CHARACTERS.items()}}
 
 
 def spell_bytes(raw: bytes) -> str:
@@ -21,6 +23,6 @@ def spell_bytes(raw: bytes) -> str:
 def read_spelling(token: str) -> bytes:
     """'Ġthe' -> b" the"; a token with any other character stands for its own UTF-8 bytes, as in `tokenizers`."""
     try:
-        return bytes([BYTE_OF_CHARACTER[character] for character in token])
-    except KeyError:
+        return token.translate(_FROM_CHARACTERS).encode("latin-1")
+    except UnicodeEncodeError:
         return token.encode()

@@ -6,24 +6,29 @@ the two on a sample made to be nasty, and takes the slow one where they differ.
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from whelp.base.errors import TokenizerError
+from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, code_points, view_buffers
+from whelp.tokenizer._cache import keep, read_cached
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
 
 _NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
+
+_KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 
 _NASTY = (
     "",
@@ -62,7 +67,7 @@ class FastEngine:
         from gigatoken.gigatoken_rs import load_hf_json
 
         # The wrapper chooses threads, or none inside a worker process, where the thread pool would hang after a fork.
-        self._tokenizer = gigatoken.Tokenizer(load_hf_json(json.dumps(specification)))
+        self._tokenizer = gigatoken.Tokenizer(load_hf_json(_write(specification)))
 
     def encode_batch(self, strings: Texts) -> Encoded:
         import awkward
@@ -82,15 +87,19 @@ class FastEngine:
         return np.asarray(self._tokenizer.encode(text))
 
 
+def _write(specification: dict[str, Any]) -> str:
+    return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+
+
 class NormalizingEngine:
     """The fast engine behind the reference's own Unicode normalizer, of which ASCII documents have no need.
 
     gigatoken's NFC differs on rare sequences of combining marks; this one agrees by construction.
     """
 
-    def __init__(self, specification: dict[str, Any], normalizer: Any) -> None:
+    def __init__(self, specification: dict[str, Any]) -> None:
         self._fast = FastEngine({**specification, "normalizer": None})
-        self._normalizer = normalizer
+        self._normalizer = getattr(normalizers, specification["normalizer"]["type"])()
 
     def encode_batch(self, strings: Texts) -> Encoded:
         is_unicode = pc.invert(pc.string_is_ascii(strings))
@@ -176,17 +185,30 @@ class CharacterEngine:
         return self.encode_batch(pa.array([text], pa.large_string()))[0]
 
 
-def open_engine(specification: dict[str, Any], reference: Tokenizer, literals: Sequence[str], name: str) -> Engine:
-    """Open the fast engine if it agrees with the reference on the nasty sample and on `literals`, else the reference."""
-    slow = ReferenceEngine(reference)
+def open_engine(
+    specification: dict[str, Any], open_reference: Callable[[], Tokenizer], literals: Sequence[str], name: str
+) -> Engine:
+    """Open the fast engine if it agrees with the reference on the nasty sample and on `literals`, else the reference.
+
+    The comparison of a large vocabulary takes a second, most of it to build the reference; that it went well is kept.
+    """
+    if specification["model"].get("type", "BPE") != "BPE":  # gigatoken knows no other of these kinds
+        return ReferenceEngine(open_reference())
     sample = [*_NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
-    strings = pa.array(sample, pa.large_string())
+    is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
+    record = f"{_hash_comparison(specification, sample)}.agrees" if is_large else ""
+    is_known = is_large and read_cached(record) is not None
+    reference = None if is_known else open_reference()
     try:
         fast: Engine
-        if reference.encode_special_tokens and (specification.get("normalizer") or {}).get("type") in _NORMAL_FORMS:
-            fast = NormalizingEngine(specification, reference.normalizer)
+        is_normalized = (specification.get("normalizer") or {}).get("type") in _NORMAL_FORMS
+        if is_normalized and all(not entry["special"] for entry in specification["added_tokens"]):
+            fast = NormalizingEngine(specification)
         else:
             fast = FastEngine(specification)
+        if reference is None:
+            return fast
+        strings = pa.array(sample, pa.large_string())
         ids, offsets = fast.encode_batch(strings)
     except BaseException as error:  # a Rust panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
@@ -194,9 +216,12 @@ def open_engine(specification: dict[str, Any], reference: Tokenizer, literals: S
         log.warning(
             "%s: the fast encoder cannot read it (%s); encoding with the slow one.", name, str(error).strip() or type(error)
         )
-        return slow
+        return ReferenceEngine(reference or open_reference())
+    slow = ReferenceEngine(reference)
     expected_ids, expected_offsets = slow.encode_batch(strings)
     if np.array_equal(offsets, expected_offsets) and np.array_equal(ids, expected_ids):
+        if is_large:
+            keep(record, name)
         return fast
     differs = next(
         text
@@ -207,3 +232,8 @@ def open_engine(specification: dict[str, Any], reference: Tokenizer, literals: S
     )
     log.warning("%s: the fast encoder differs from the reference at %.40r; encoding with the slow one.", name, differs)
     return slow
+
+
+def _hash_comparison(specification: dict[str, Any], sample: Sequence[str]) -> str:
+    versions = [importlib.metadata.version(package) for package in ("gigatoken", "tokenizers")]
+    return hash_bytes(json.dumps([versions, sample]).encode(), _write(specification).encode())

@@ -13,18 +13,17 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from whelp.base.errors import TokenizerError
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes, view_buffers
-from whelp.tokenizer._build import build_bpe, make_cutter
+from whelp.tokenizer._build import build_bpe, make_cutter, no_text
 from whelp.tokenizer._bytes import spell_bytes
 from whelp.tokenizer.config import LearnConfig
 from whelp.tokenizer.vocabulary import Vocabulary
 
-_NUM_CONTROL = 2
 _SEPARATOR = b"\xff"  # a byte that UTF-8 never uses: no text can hold it by accident
 
 
@@ -36,12 +35,13 @@ def learn_bpe(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
 
     Raises: TokenizerError: When there is no text at all.
     """
-    num_merges = config.vocab_size - 256 - _NUM_CONTROL
-    strings = iter_strings(texts, config.max_bytes)
-    merges = (
-        _learn_fast(strings, num_merges) if config.pattern == "gpt2" else _learn_reference(strings, num_merges, config.pattern)
-    )
-    vocabulary = build_bpe(merges, config.pattern)
+    num_merges = config.vocab_size - 256 - len(config.control_tokens())
+    strings = iter_strings(texts, config.max_bytes, config.max_documents)
+    if config.pattern == "gpt2":
+        merges = _learn_fast(strings, num_merges, make_cutter(config))
+    else:
+        merges = _learn_reference(strings, num_merges, make_cutter(config))
+    vocabulary = build_bpe(merges, config)
     if vocabulary.size < config.vocab_size:
         log.warning(
             "The text is too small for a vocabulary of %d: there was nothing left to merge at %d. It has %d ids.",
@@ -52,7 +52,7 @@ def learn_bpe(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     return vocabulary
 
 
-def _learn_fast(strings: Iterator[Texts], num_merges: int) -> list[tuple[str, str]]:
+def _learn_fast(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[tuple[str, str]]:
     import gigatoken
 
     num_bytes = 0
@@ -65,14 +65,14 @@ def _learn_fast(strings: Iterator[Texts], num_merges: int) -> list[tuple[str, st
                 file.write(join_bytes(batch, _SEPARATOR))
                 file.write(_SEPARATOR)
         if not num_bytes:
-            raise _no_text()
+            raise no_text()
         source = gigatoken.TextFileSource([path], separator=_SEPARATOR)
         with _silence():
             _, merges = gigatoken.train_bpe(source, 256 + num_merges, [], separator=_SEPARATOR)
             is_exhausted = _is_exhausted(merges, path)
         if is_exhausted:
             documents = ([row.decode() for row in block.split(_SEPARATOR)] for block in _iter_blocks(path))
-            return _train_reference(documents, num_merges, "gpt2")
+            return _train_reference(documents, num_merges, cutter)
     return [(spell_bytes(left), spell_bytes(right)) for left, right in merges]
 
 
@@ -101,7 +101,7 @@ def _iter_blocks(path: Path, block_bytes: int = 1 << 20) -> Iterator[bytes]:
                 rest += block
 
 
-def _learn_reference(strings: Iterator[Texts], num_merges: int, pattern: str) -> list[tuple[str, str]]:
+def _learn_reference(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[tuple[str, str]]:
     num_characters = 0
 
     def iter_lists() -> Iterator[list[str]]:
@@ -111,24 +111,20 @@ def _learn_reference(strings: Iterator[Texts], num_merges: int, pattern: str) ->
             num_characters += sum(map(len, rows))
             yield rows
 
-    merges = _train_reference(iter_lists(), num_merges, pattern)
+    merges = _train_reference(iter_lists(), num_merges, cutter)
     if not num_characters:
-        raise _no_text()
+        raise no_text()
     return merges
 
 
-def _train_reference(batches: Iterator[list[str]], num_merges: int, pattern: str) -> list[tuple[str, str]]:
+def _train_reference(batches: Iterator[list[str]], num_merges: int, cutter: Any) -> list[tuple[str, str]]:
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = make_cutter(pattern)
+    tokenizer.pre_tokenizer = cutter
     trainer = trainers.BpeTrainer(
         vocab_size=256 + num_merges, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator(batches, trainer)
     return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
-
-
-def _no_text() -> TokenizerError:
-    return TokenizerError("learning a vocabulary", "there is no text", "some", "Check the source and its filters.")
 
 
 @contextlib.contextmanager

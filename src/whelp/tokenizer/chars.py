@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from whelp.base.errors import TokenizerError
 from whelp.tokenizer._arrow import Texts, code_points, iter_strings
-from whelp.tokenizer._build import build_words
+from whelp.tokenizer._build import build_words, no_text
+from whelp.tokenizer._patterns import CHARACTER_PATTERN
 from whelp.tokenizer.config import LearnConfig
-from whelp.tokenizer.vocabulary import CHARACTER_PATTERN, Vocabulary
+from whelp.tokenizer.vocabulary import Vocabulary
 
 
 def learn_chars(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
@@ -22,9 +22,9 @@ def learn_chars(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     Raises: TokenizerError: When there is no text at all.
     """
     is_seen = np.zeros(0x110000, bool)
-    for strings in iter_strings(texts, config.max_bytes):
+    for strings in iter_strings(texts, config.max_bytes, config.max_documents):
         is_seen[code_points(strings)[0]] = True
     characters = [chr(point) for point in np.flatnonzero(is_seen)]
     if not characters:
-        raise TokenizerError("learning a vocabulary", "there is no text", "some", "Check the source and its filters.")
-    return build_words(characters, CHARACTER_PATTERN, config.unknown, "a learned vocabulary of characters")
+        raise no_text()
+    return build_words(characters, CHARACTER_PATTERN, config, "a learned vocabulary of characters")

@@ -20,14 +20,17 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, as_strings
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine, open_engine
+from whelp.tokenizer._greedy import GreedyEngine
+from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN, find_gguf_name
+from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
 
-CHARACTER_PATTERN = r"[\s\S]"
-WORD_PATTERN = r"\w+|[^\w\s]|\s"
-
-Kind = Literal["bpe", "chars", "words", "other"]
+Kind = Literal["bpe", "unigram", "greedy", "wordpiece", "chars", "words", "other"]
 Ids = npt.NDArray[Any] | Sequence[int]
 
+_END_GUESSES = (END_TOKEN, "</s>", "<eos>")
+_PAD_GUESSES = (PAD_TOKEN, "<pad>", "[PAD]", "<|padding|>")
+_UNKNOWN_GUESSES = (UNKNOWN_TOKEN, "[UNK]")
 _NO_LIMIT = int(1e30)  # what transformers writes for "no longest input"
 
 
@@ -35,15 +38,17 @@ class Vocabulary:
     """A vocabulary: encode, decode, save. Holds the text of a tokenizer.json; nothing heavy is built before its first use.
 
     Attributes:
-        kind: `bpe` (byte-level), `chars`, `words`, or `other` (whatever else `tokenizers` can read).
+        kind: `bpe` (byte-level), `unigram`, `greedy` (RWKV World), `wordpiece`, `chars`, `words`, or `other` (whatever else
+            `tokenizers` can read).
+        is_byte_exact: whether each id stands for fixed bytes, so that a text's ids stand for the text's own bytes.
         size: largest id + 1. A vocabulary may have holes.
         eos_id, pad_id, unk_id, bos_id: ids of the control tokens, or None. `pad_id` is never `eos_id`: where a file
             names one token for both, there is no pad.
         special_ids: ids that plain text never becomes, and that `decode` leaves out.
-        fingerprint: 32 hexadecimal digits; the same for the same tokenizer.json values and control tokens.
+        chat_template: the Jinja template of a conversation, or None.
 
-    `decode(encode(x)) == x` for every text with `bpe`, unless the file asks for a normalizer (GPT-NeoX: NFC) or a prefix
-    space; for `chars` and `words` where every character or word is known.
+    `decode(encode(x)) == x` for every text with `bpe`, `greedy` and byte-level `unigram`, unless the file asks for a
+    normalizer (GPT-NeoX: NFC) or a prefix space; for `chars` and `words` where every character or word is known.
     """
 
     def __init__(
@@ -55,16 +60,29 @@ class Vocabulary:
         unk_token: str | None = None,
         bos_token: str | None = None,
         chat_template: str | None = None,
+        guess_control: bool = False,
         name: str = "tokenizer.json",
     ) -> None:
+        """Open the text of a tokenizer.json.
+
+        Args:
+            guess_control: Take the usual names for control tokens that are not given (`<|endoftext|>`, `</s>`, ...).
+        """
         self.name = name
         self._json = tokenizer_json
         self._specification: dict[str, Any] = json.loads(tokenizer_json)
-        self._chat_template = chat_template
+        self.chat_template = chat_template
         self._ids, self._added = _read_ids(self._specification, name)
         self.size: int = max(self._ids.values()) + 1
         self.kind: Kind = _read_kind(self._specification)
+        self._is_byte_level = _has_byte_decoder(self._specification)
+        self.is_byte_exact: bool = self._is_byte_level or self.kind in ("chars", "words")
 
+        if guess_control:
+            eos_token, pad_token, unk_token = (
+                token or next((guess for guess in guesses if guess in self._ids), None)
+                for token, guesses in ((eos_token, _END_GUESSES), (pad_token, _PAD_GUESSES), (unk_token, _UNKNOWN_GUESSES))
+            )
         pad_token = None if pad_token == eos_token else pad_token
         unk_token = None if unk_token == eos_token else unk_token
         self._control = {"eos_token": eos_token, "pad_token": pad_token, "unk_token": unk_token, "bos_token": bos_token}
@@ -78,19 +96,38 @@ class Vocabulary:
         control_ids = {token_id for token_id in (self.eos_id, self.pad_id, self.unk_id, self.bos_id) if token_id is not None}
         marked_ids = {entry["id"] for entry in self._added if entry.get("special")}
         self.special_ids: frozenset[int] = frozenset(control_ids | marked_ids)
-        self.fingerprint: str = hash_json({"tokenizer": self._specification, **self._control})
         self._engines: dict[bool, Engine] = {}
 
     def __repr__(self) -> str:
         return f"<Vocabulary {self.name}: {self.kind}, {self.size:,} ids>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._json, {**self._control, "chat_template": self._chat_template, "name": self.name})
+        return _rebuild, (self._json, {**self._control, "chat_template": self.chat_template, "name": self.name})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits; the same for the same tokenizer.json values and control tokens."""
+        return hash_json({"tokenizer": self._specification, **self._control})
+
+    @property
+    def gguf_name(self) -> str | None:
+        """What GGUF files call its way of cutting (`tokenizer.ggml.pre`), such as `gpt-2`; None where they have no name."""
+        if self.kind == "greedy":
+            return "rwkv"
+        return find_gguf_name(self._specification.get("pre_tokenizer")) if self.kind == "bpe" else None
 
     @property
     def id_type(self) -> type[np.uint16] | type[np.uint32]:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
+
+    def specification(self) -> dict[str, Any]:
+        """A copy of the values of its tokenizer.json."""
+        return copy.deepcopy(self._specification)
+
+    def control_tokens(self) -> dict[str, str | None]:
+        """The control tokens by role (`eos_token`, `pad_token`, `unk_token`, `bos_token`), as the file spells them."""
+        return dict(self._control)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
@@ -118,13 +155,13 @@ class Vocabulary:
 
     def decode(self, ids: Ids, *, skip_special: bool = True) -> str:
         """Decode ids into text; bytes that are no UTF-8 become U+FFFD."""
-        if self.kind == "other":
+        if not self.is_byte_exact:
             return str(self._reference(True).decode(self._check_ids(ids), skip_special_tokens=skip_special))
         return self.decode_bytes(ids, skip_special=skip_special).decode(errors="replace")
 
     def decode_bytes(self, ids: Ids, *, skip_special: bool = True) -> bytes:
-        """Decode ids into the exact bytes they stand for (of `other` kinds: the UTF-8 of their text)."""
-        if self.kind == "other":
+        """Decode ids into the exact bytes they stand for (of kinds that are not `is_byte_exact`: the UTF-8 of their text)."""
+        if not self.is_byte_exact:
             return self.decode(ids, skip_special=skip_special).encode()
         table = self._text_bytes if skip_special else self._all_bytes
         return b"".join([table[token_id] for token_id in self._check_ids(ids)])
@@ -135,7 +172,7 @@ class Vocabulary:
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder for ids that come one by one."""
-        if self.kind == "other":
+        if not self.is_byte_exact:
             return WindowStreamDecoder(lambda ids: self.decode(ids, skip_special=skip_special))
         return ByteStreamDecoder(lambda token_id: self.decode_bytes([token_id], skip_special=skip_special))
 
@@ -143,7 +180,7 @@ class Vocabulary:
     def token_bytes(self) -> npt.NDArray[np.int32]:
         """How many bytes of text each id stands for: int32, (size,); 0 for control tokens and holes.
 
-        Exact for `bpe`, `chars` and `words`: summed over `encode(x)` it is `len(x.encode())`. An estimate for `other`.
+        Exact where `is_byte_exact`: summed over `encode(x)` it is `len(x.encode())`. Else an estimate.
         """
         return np.fromiter(map(len, self._text_bytes), np.int32, self.size)
 
@@ -158,8 +195,8 @@ class Vocabulary:
             "clean_up_tokenization_spaces": False,
             **control,
         }
-        if self._chat_template is not None:
-            config["chat_template"] = self._chat_template
+        if self.chat_template is not None:
+            config["chat_template"] = self.chat_template
         write_json(folder / "tokenizer_config.json", config)
         write_json(folder / "special_tokens_map.json", control)
         write_atomic(folder / "tokenizer.json", self._json)
@@ -181,9 +218,9 @@ class Vocabulary:
         table = [b""] * self.size
         added = {entry["id"] for entry in self._added}
         for token, token_id in self._ids.items():
-            if self.kind == "bpe" and token_id not in self.special_ids:
+            if self._is_byte_level and token_id not in self.special_ids:
                 table[token_id] = read_spelling(token)
-            elif self.kind == "other" and token_id not in added:
+            elif not self.is_byte_exact and token_id not in added:
                 table[token_id] = _guess_bytes(token)
             else:
                 table[token_id] = token.encode()
@@ -201,14 +238,17 @@ class Vocabulary:
     def _open_engine(self, allow_special: bool) -> Engine:
         if self.kind == "chars" and not allow_special:
             return CharacterEngine(self._ids, self.unk_id)
-        reference = self._reference(allow_special)
+        if self.kind == "greedy":
+            added = {entry["content"]: entry["id"] for entry in self._added}
+            tokens = {read_spelling(token): token_id for token, token_id in self._ids.items() if token not in added}
+            return GreedyEngine(tokens, added if allow_special else {})
         if self.kind in ("chars", "words"):
-            return WordEngine(reference, self._ids)
+            return WordEngine(self._reference(allow_special), self._ids)
         specification = self._encoding_specification()
         literals = [entry["content"] for entry in specification["added_tokens"]]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
-        return open_engine(specification, reference, literals[:64], self.name)
+        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.name)
 
     def _encoding_specification(self) -> dict[str, Any]:
         """The specification with every control token marked as such, and without what would bend a batch."""
@@ -247,16 +287,27 @@ def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int],
 
 
 def _read_kind(specification: dict[str, Any]) -> Kind:
-    model, before, decoder = specification["model"], specification.get("pre_tokenizer"), specification.get("decoder")
-    if model.get("type") == "WordLevel" and before and before.get("type") == "Split" and before.get("behavior") == "Isolated":
+    model, before = specification["model"], specification.get("pre_tokenizer")
+    kind = model.get("type", "BPE")
+    if kind == "WordLevel" and before and before.get("type") == "Split" and before.get("behavior") == "Isolated":
         pattern = before.get("pattern", {}).get("Regex")
         if pattern == CHARACTER_PATTERN and not specification.get("normalizer"):
             return "chars"
         if pattern == WORD_PATTERN and not specification.get("normalizer"):
             return "words"
+    is_byte_level = _has_byte_decoder(specification)
+    if kind == "WordPiece":
+        return "greedy" if is_byte_level and not model.get("continuing_subword_prefix") else "wordpiece"
+    if kind == "Unigram":
+        return "unigram"
+    return "bpe" if kind == "BPE" and is_byte_level else "other"
+
+
+def _has_byte_decoder(specification: dict[str, Any]) -> bool:
+    """Whether tokens are spelled byte by byte, so that each stands for fixed bytes."""
+    decoder, model = specification.get("decoder"), specification["model"]
     decoders: Iterable[dict[str, Any]] = (decoder or {}).get("decoders") or [decoder or {}]
-    is_byte_level = [entry.get("type") for entry in decoders] == ["ByteLevel"]
-    return "bpe" if is_byte_level and model.get("type", "BPE") == "BPE" and not model.get("byte_fallback") else "other"
+    return [entry.get("type") for entry in decoders] == ["ByteLevel"] and not model.get("byte_fallback")
 
 
 def _guess_bytes(token: str) -> bytes:

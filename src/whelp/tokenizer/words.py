@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from whelp.base.errors import TokenizerError
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import build_words
+from whelp.tokenizer._build import build_words, no_text
+from whelp.tokenizer._patterns import WORD_PATTERN
 from whelp.tokenizer.config import LearnConfig
-from whelp.tokenizer.vocabulary import WORD_PATTERN, Vocabulary
+from whelp.tokenizer.vocabulary import Vocabulary
 
 
 def learn_words(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
@@ -27,11 +27,12 @@ def learn_words(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
     trainer = trainers.WordLevelTrainer(vocab_size=1 << 31, min_frequency=0, show_progress=False)
-    tokenizer.train_from_iterator((batch.to_pylist() for batch in iter_strings(texts, config.max_bytes)), trainer)
+    strings = iter_strings(texts, config.max_bytes, config.max_documents)
+    tokenizer.train_from_iterator((batch.to_pylist() for batch in strings), trainer)
     ranks: dict[str, int] = json.loads(tokenizer.to_str())["model"]["vocab"]
     if not ranks:
-        raise TokenizerError("learning a vocabulary", "there is no text", "some", "Check the source and its filters.")
-    num_words = config.vocab_size - (3 if config.unknown == "token" else 2)
+        raise no_text()
+    num_words = config.vocab_size - len(config.control_tokens())
     words = sorted(ranks, key=ranks.__getitem__)[:num_words]
     if len(words) < len(ranks) and config.unknown == "error":
         log.warning(
@@ -42,4 +43,4 @@ def learn_words(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
         )
     elif len(words) < num_words:
         log.warning("The text has only %d words: the vocabulary is smaller than %d.", len(words), config.vocab_size)
-    return build_words(words, WORD_PATTERN, config.unknown, "a learned vocabulary of words")
+    return build_words(words, WORD_PATTERN, config, "a learned vocabulary of words")

@@ -1,0 +1,39 @@
+"""Results that cost a second and never change: kept in the user's cache folder, and made again where there is none.
+
+`$WHELP_CACHE`, else `whelp/tokenizers` in `$XDG_CACHE_HOME` or `~/.cache`. The name of a file is the hash of all that its
+content depends on; so nothing in it can be out of date, and all of it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from whelp.base.files import write_atomic
+
+FOLDER_VARIABLE = "WHELP_CACHE"
+
+
+def read_cached(name: str) -> str | None:
+    """What was kept under this name, or None."""
+    try:
+        return (_folder() / name).read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
+        return None
+
+
+def keep(name: str, content: str) -> None:
+    """Keep `content` where it can be kept."""
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = _folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, content)
+
+
+def _folder() -> Path:
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "whelp" / "tokenizers"

@@ -1,0 +1,74 @@
+"""Byte-level Unigram: start from many pieces, drop the least useful ones, until `vocab_size` are left.
+
+Kudo 2018 (arXiv:1804.10959), over the byte spelling of GPT-2 instead of characters: so every text can be written, and
+`decode(encode(x)) == x`. Learned by `tokenizers`, whose result differs a little from run to run: sums in another order,
+and the pieces that no text holds in any order. Rounding and sorting make it the same again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from whelp.base.log import log
+from whelp.tokenizer._arrow import Texts, iter_strings
+from whelp.tokenizer._build import finish, make_cutter, no_text
+from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.vocabulary import Vocabulary
+
+_DIGITS = 4  # of scores, which are logarithms of probabilities
+_STEP = 1e-4  # by which the trainer ranks the bytes that it did not find
+
+
+def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
+    """Learn a byte-level Unigram from Arrow string arrays; no piece crosses two documents.
+
+    The trainer keeps every different word of the text in memory. Encodes with the slow engine.
+
+    Raises: TokenizerError: When there is no text at all.
+    """
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = make_cutter(config)
+    tokenizer.decoder = decoders.ByteLevel()
+    num_pieces = config.vocab_size - len(config.control_tokens())
+    trainer = trainers.UnigramTrainer(vocab_size=num_pieces, initial_alphabet=alphabet, show_progress=False)
+    num_characters = 0
+
+    def iter_lists() -> Iterable[list[str]]:
+        nonlocal num_characters
+        for batch in iter_strings(texts, config.max_bytes, config.max_documents):
+            rows = batch.to_pylist()
+            num_characters += sum(map(len, rows))
+            yield [row for row in rows if row]
+
+    try:
+        tokenizer.train_from_iterator(iter_lists(), trainer)
+    except Exception:
+        if num_characters:
+            raise
+    if not num_characters:
+        raise no_text()
+    pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    tokenizer.model = models.Unigram(_make_reproducible(pieces))
+    vocabulary = finish(tokenizer, config, "a learned byte-level Unigram")
+    if vocabulary.size < config.vocab_size:
+        log.warning("The text is too small for a vocabulary of %d: it has %d ids.", config.vocab_size, vocabulary.size)
+    return vocabulary
+
+
+def _make_reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Round scores, give the bytes that no text holds one low score, and sort."""
+    by_score = sorted(pieces, key=lambda pair: pair[1])
+    num_unseen = 0  # they stand at the bottom, one step below each other
+    while num_unseen + 1 < len(by_score) and len(by_score[num_unseen][0]) == 1:
+        gap = by_score[num_unseen + 1][1] - by_score[num_unseen][1]
+        if abs(gap - _STEP) > _STEP / 100:
+            break
+        num_unseen += 1
+    seen = [(piece, round(score, _DIGITS)) for piece, score in by_score[num_unseen:]]
+    lowest = min(score for _, score in seen)
+    unseen = [(piece, round(lowest - _STEP, _DIGITS)) for piece, _ in by_score[:num_unseen]]
+    return sorted([*seen, *unseen], key=lambda pair: (-pair[1], pair[0]))
