@@ -103,7 +103,7 @@ def prepare(
         description = background.submit(describe_source)
         options = {"format": _FORMAT, "vocabulary": vocabulary.fingerprint, **rules.to_dict()}
         jobs = _iter_jobs(partitions, config, seed, options, parts_folder)
-        for job, part in (engine or LocalEngine()).run(jobs, lambda batch, is_test: encode(batch, is_test=is_test)):
+        for job, part in (engine or LocalEngine()).run(jobs, encode):
             ledger.add_part(part)
             parts.append(part)
             yield PrepareReport(

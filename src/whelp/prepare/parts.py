@@ -1,7 +1,7 @@
 """One partition, encoded: the unit of work and of resuming.
 
-    part = encode_partition(batch, vocabulary, rules, is_test)      # pure: rows in, token ids out; runs anywhere
-    write_part(part, place)                                         # PLACE.train.arrow, PLACE.test.arrow, PLACE.json
+    part = encode_partition(batch, is_test, vocabulary=..., rules=...)      # pure: rows in, token ids out; runs anywhere
+    write_part(part, place)                                                 # PLACE.train.arrow, PLACE.test.arrow, PLACE.json
 
 A part is finished when its JSON file is there: that is written last, and says what is in the others.
 """
@@ -81,7 +81,7 @@ class Part:
 
 
 def encode_partition(
-    batch: pa.RecordBatch, vocabulary: VocabularyLike, rules: Rules, is_test: npt.NDArray[np.bool_] | None
+    batch: pa.RecordBatch, is_test: npt.NDArray[np.bool_] | None, *, vocabulary: VocabularyLike, rules: Rules
 ) -> EncodedPart:
     """Encode the documents of a partition, drop what the rules drop, put the separators in.
 

@@ -1,0 +1,98 @@
+"""On a cluster: the same bytes as on threads, also when a machine's worker is killed midway."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import whelp
+from whelp.base.errors import MissingExtraError
+from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare.engines import Engine, LocalEngine
+from whelp.prepare.ray_engine import RayEngine
+from whelp.tokenizer import LearnConfig, Vocabulary, learn
+
+from .fakes import FakePartition, random_partitions
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one core each, on this machine, and a connection to them."""
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'whelp[ray]'")
+    from ray.cluster_utils import Cluster
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    patch.setenv("PYTHONPATH", str(Path(whelp.__file__).parents[1]))  # the nodes import the same package as this process
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+    nodes.shutdown()
+    patch.undo()
+
+
+def write(folder: Path, partitions: list[FakePartition], engine: Engine, vocabulary: Vocabulary) -> Iterator[int]:
+    """Prepare on an engine; yield the numbers of finished partitions."""
+    reports = prepare(
+        partitions, vocabulary, PrepareConfig(test_split=0.1), folder, describe_source=dict, sources=list, engine=engine
+    )
+    yield from (report.partition for report in reports)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def find_encoders() -> list[int]:
+    """Process ids of the encoders."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"ray::_Encoder" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_worker_killed_midway(tmp_path: Path, cluster: Any) -> None:
+    """The killed encoder is started again with what it had to do; the store equals the one made on threads."""
+    partitions = random_partitions(12, 25)
+    texts = [pa.array([text for partition in partitions for text in partition.texts])]
+    vocabulary = learn(texts, LearnConfig(learn="bpe", vocab_size=300))
+    for _ in write(tmp_path / "local", partitions, LocalEngine(), vocabulary):
+        pass
+    done = []
+    for number in write(tmp_path / "ray", partitions, RayEngine(workers=2), vocabulary):
+        done.append(number)
+        if number == 2:
+            running = find_encoders()
+            assert running, "no encoder is running"
+            os.kill(running[0], signal.SIGKILL)
+    assert done == list(range(12))
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+
+
+def test_an_error_of_an_encoder_comes_through(tmp_path: Path, cluster: Any) -> None:
+    """What cannot be encoded says the same as on threads."""
+    vocabulary = learn([pa.array(["ab"])], LearnConfig(learn="chars"))
+    partitions = [FakePartition(0, ["ab"] * 30), FakePartition(1, ["abc"])]
+    with pytest.raises(Exception, match=r"'c' \(U\+0063\) is not among the \d+ characters of this vocabulary"):
+        list(write(tmp_path / "store", partitions, RayEngine(workers=1), vocabulary))
+
+
+def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to get it."""
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    vocabulary = learn([pa.array(["ab"])], LearnConfig(learn="chars"))
+    with pytest.raises(MissingExtraError, match=r'the package ray is not installed\. Run `pip install "whelp\[ray\]"`'):
+        list(write(tmp_path / "store", [FakePartition(0, ["ab"] * 30)], RayEngine(), vocabulary))
