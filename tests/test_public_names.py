@@ -111,7 +111,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("prepare", ["recipe", "out", "overrides"]),
+        ("prepare", ["recipe", "out", "overrides", "engine", "workers"]),
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),

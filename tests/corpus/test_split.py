@@ -106,6 +106,13 @@ def test_blank_lines(block_characters: int) -> None:
         assert run(text, BlankLineSplitter(), block_characters) == slow_blank_lines(text)
 
 
+@pytest.mark.parametrize("tail", ["", "\n", " ", " \n"])
+def test_many_lines_with_white_space_at_both_ends(tail: str) -> None:
+    """Some of them are blank, some are not."""
+    text = "".join(f" {draw} \n" for draw in random.Random(3).choices(["", " ", "\t", "a", "é b"], k=900)) + tail
+    assert run(text, BlankLineSplitter(), 10_000) == slow_blank_lines(text)
+
+
 @pytest.mark.parametrize("block_characters", BLOCKS)
 @pytest.mark.parametrize("pattern", [r"\n{2,}", r"---\n", r"(?m)^---$", r"\b(a|bc)\b", r"(\n)(\s*)", "é"])
 def test_regex(pattern: str, block_characters: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -233,11 +234,24 @@ def tokenizer_decode(
     sys.stdout.buffer.flush()
 
 
+class EngineName(Enum):
+    """Where partitions are encoded."""
+
+    local = "local"
+    ray = "ray"
+
+
 @app.command(rich_help_panel="Steps")
 def prepare(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="STORE", help="Where the token store goes.")] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Encode on threads here, or on a Ray cluster (the bytes are the same).")
+    ] = (EngineName.local),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads, or encoders on the cluster. Nothing: one for each core.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -246,13 +260,13 @@ def prepare(
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
     from whelp.cli import show
-    from whelp.cli.prepare import StoreReady, iter_prepare
+    from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
 
     loaded = _load(recipe, overrides)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out, "--out"))
+    events = iter_prepare(loaded, _need(out, "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     _show_prepare_event(first)
     result = None

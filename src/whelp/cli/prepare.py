@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
-from whelp.base.errors import ArtifactError, StaleError, WhelpError
+from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
 from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from whelp.corpus.source import Partition, Source
     from whelp.prepare.encode import PrepareReport
+    from whelp.prepare.engines import Engine
     from whelp.prepare.ledger import Ledger
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -33,17 +34,29 @@ class PrepareResult:
     is_reused: bool
 
 
-def prepare(recipe: str | Path | dict[str, Any] | Recipe, *, out: str | Path, overrides: Sequence[str] = ()) -> PrepareResult:
+def prepare(
+    recipe: str | Path | dict[str, Any] | Recipe,
+    *,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    engine: str = "local",
+    workers: int | None = None,
+) -> PrepareResult:
     """Turn a recipe's source into a token store at `out`.
 
     Killed at any moment, the same call goes on and writes the same bytes. A finished store whose inputs have not changed
     is left as it is.
 
+    Args:
+        engine: `local`, threads of this process, or `ray`, encoders on a Ray cluster. The bytes are the same.
+        workers: How many of them; None for one on each core.
+
     Raises:
         SourceError: When there is no text.
         ArtifactError: When something else stands at `out`.
+        MissingExtraError: When Ray is asked for, and not installed.
     """
-    for _ in iter_prepare(load_recipe(recipe, overrides), Path(out)):
+    for _ in iter_prepare(load_recipe(recipe, overrides), Path(out), engine=make_engine(engine, workers)):
         pass
     return describe_store(open_store(Path(out)), is_reused=False)
 
@@ -74,8 +87,23 @@ class StoreReady:
     result: PrepareResult
 
 
+def make_engine(name: str, workers: int | None) -> Engine:
+    """Where partitions are encoded.
+
+    Raises:
+        ConfigError: When there is no such engine.
+    """
+    from whelp.prepare.engines import LocalEngine
+    from whelp.prepare.ray_engine import RayEngine
+
+    engines: dict[str, type[LocalEngine] | type[RayEngine]] = {"local": LocalEngine, "ray": RayEngine}
+    if name not in engines:
+        raise ConfigError("engine", [f"{name!r} is no engine"], "Choose local or ray.")
+    return engines[name](workers=workers)
+
+
 def iter_prepare(
-    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None
+    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own."""
     from whelp.corpus import count_skipped, open_source
@@ -120,6 +148,7 @@ def iter_prepare(
         sources=lambda: [file.label for file in source.files],
         count_files=count_files,
         seed=recipe.train.seed,
+        engine=engine,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 Positions = npt.NDArray[np.int64]
 
 _NEWLINE = 10
+_MANY_LINES = 256  # looked at together; fewer one by one, which leaves the rest of the block alone
 _NO_POSITIONS: Positions = np.zeros(0, np.int64)
 _IS_INK = np.ones(256, np.bool_)
 _IS_INK[list(b" \t\n\v\f\r")] = False
@@ -36,10 +38,39 @@ class Documents:
     is_empty: npt.NDArray[np.bool_]
 
 
+class Buffer:
+    """Bytes that are looked through, and where their lines end; those are found once, when first asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def newlines(self) -> Positions:
+        return np.flatnonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE).astype(np.int64, copy=False)
+
+    def count_newlines(self, end: int) -> int:
+        """How many there are before `end`."""
+        if "newlines" in self.__dict__:
+            return int(np.searchsorted(self.newlines, end))
+        return self.data.count(b"\n", 0, end)
+
+    def find_lines(self, is_last: bool) -> tuple[Positions, Positions, int]:
+        """Return starts and ends (without the newline) of whole lines, and how many bytes they take."""
+        newlines = self.newlines
+        num_whole = int(newlines[-1]) + 1 if len(newlines) else 0
+        starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
+        if is_last and num_whole < len(self):
+            return starts, np.append(newlines, len(self)), len(self)
+        return starts[:-1], newlines, num_whole
+
+
 class Splitter(Protocol):
     """Finds documents. One splitter serves one file, for it may remember where it is."""
 
-    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+    def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
         """Return starts and ends of the finished documents, and how many bytes are not needed again."""
         ...
 
@@ -47,7 +78,7 @@ class Splitter(Protocol):
 class FileSplitter:
     """The whole file is one document."""
 
-    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
+    def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
         if not is_last:
             return _NO_POSITIONS, _NO_POSITIONS, 0
         return np.zeros(1, np.int64), np.full(1, len(buffer), np.int64), len(buffer)
@@ -56,19 +87,18 @@ class FileSplitter:
 class LineSplitter:
     """Each line is a document; the line end is not part of it."""
 
-    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
-        starts, ends, num_whole = _find_lines(buffer, is_last)
-        return starts, ends, num_whole
+    def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
+        return buffer.find_lines(is_last)
 
 
 class BlankLineSplitter:
     """Each run of lines that are not blank is a document. A line of ASCII white space only is blank."""
 
-    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
-        starts, ends, num_whole = _find_lines(buffer, is_last)
+    def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
+        starts, ends, num_whole = buffer.find_lines(is_last)
         if not len(starts):
             return starts, ends, num_whole
-        has_ink = np.logical_or.reduceat(_IS_INK[np.frombuffer(buffer, np.uint8, num_whole)], starts)
+        has_ink = _find_ink(np.frombuffer(buffer.data, np.uint8), starts, ends)
         goes_on = np.zeros(len(starts) + 1, np.bool_)
         goes_on[1:] = has_ink
         document_starts = starts[has_ink & ~goes_on[:-1]]
@@ -90,8 +120,8 @@ class RegexSplitter:
         self._pattern, self._horizon_bytes = pattern, horizon_bytes
         self._context: tuple[int, int] | None = None  # start and end of the last final match, which is seen again
 
-    def split(self, buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
-        match_starts, match_ends = _find_matches(buffer, self._pattern)
+    def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
+        match_starts, match_ends = _find_matches(buffer.data, self._pattern)
         final = len(match_starts)
         if not is_last:
             final = int(np.searchsorted(match_ends, len(buffer) - self._horizon_bytes, side="right"))
@@ -111,7 +141,7 @@ class RegexSplitter:
         keep = match_start
         while keep > (0 if final == 1 else int(match_ends[final - 2])):
             keep -= 1
-            if buffer[keep] & 0xC0 != 0x80:
+            if buffer.data[keep] & 0xC0 != 0x80:
                 break
         self._context = (match_start - keep, match_end - keep)
         return starts[:-1], ends[:-1], keep
@@ -141,7 +171,7 @@ def iter_documents(blocks: Iterable[bytes], splitter: Splitter) -> Iterator[Docu
     >>> [(found.texts.to_pylist(), found.lines.tolist()) for found in iter_documents(blocks, LineSplitter())]
     [(['a', 'b'], [1, 2]), (['c'], [3])]
     """
-    buffer, line, offset = b"", 1, 0
+    rest, line, offset = b"", 1, 0
     pending: list[bytes] = []
     num_pending = 0
     ended = False
@@ -152,45 +182,46 @@ def iter_documents(blocks: Iterable[bytes], splitter: Splitter) -> Iterator[Docu
         if block is not None:
             pending.append(block)
             num_pending += len(block)
-            if num_pending < len(buffer):  # a long document: look again when the buffer has doubled, not at each block
+            if num_pending < len(rest):  # a long document: look again when the buffer has doubled, not at each block
                 continue
-        buffer = b"".join([part for part in (buffer, *pending) if part])  # no copy where there is one part
+        buffer = Buffer(b"".join([part for part in (rest, *pending) if part]))  # no copy where there is one part
         pending, num_pending = [], 0
         starts, ends, num_done = splitter.split(buffer, ended)
         if len(starts):
             yield _make_documents(buffer, starts, ends, line, offset)
-        line += buffer.count(b"\n", 0, num_done)
+        line += buffer.count_newlines(num_done)
         offset += num_done
-        buffer = buffer[num_done:]
+        rest = buffer.data[num_done:]
 
 
-def _make_documents(buffer: bytes, starts: Positions, ends: Positions, line: int, offset: int) -> Documents:
+def _find_ink(data: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> npt.NDArray[np.bool_]:
+    """Which lines hold more than ASCII white space."""
+    is_filled = ends > starts
+    has_ink = is_filled & (_IS_INK[data[np.minimum(starts, len(data) - 1)]] | _IS_INK[data[np.maximum(ends - 1, 0)]])
+    doubtful = np.flatnonzero(is_filled & ~has_ink)  # white space at both ends: look at all of it
+    if len(doubtful) > _MANY_LINES:
+        bounds = np.stack((starts[doubtful], ends[doubtful]), axis=1).ravel()
+        is_ink = np.append(_IS_INK[data], False)  # one more, so that every bound is inside
+        has_ink[doubtful] = np.logical_or.reduceat(is_ink, bounds)[::2]
+    else:
+        for index in doubtful:
+            has_ink[index] = _IS_INK[data[starts[index] : ends[index]]].any()
+    return has_ink
+
+
+def _make_documents(buffer: Buffer, starts: Positions, ends: Positions, line: int, offset: int) -> Documents:
     # Gaps and documents in turn are one text column over the buffer as it is; every second value is a document.
     bounds = np.empty(2 * len(starts) + 2, np.int64)
     bounds[0], bounds[-1] = 0, len(buffer)
     bounds[1:-1:2], bounds[2:-1:2] = starts, ends
-    texts = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(buffer))
+    texts = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(buffer.data))
     texts = texts.take(pa.array(np.arange(1, len(bounds) - 1, 2)))
     if len(starts) == 1:
-        lines = np.array([line + buffer.count(b"\n", 0, int(starts[0]))], np.int64)
+        lines = np.array([line + buffer.count_newlines(int(starts[0]))], np.int64)
     else:
-        lines = line + np.searchsorted(_find_newlines(buffer), starts).astype(np.int64)
+        lines = line + np.searchsorted(buffer.newlines, starts).astype(np.int64)
     is_empty: Any = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
     return Documents(texts, lines, starts + offset, is_empty.to_numpy(zero_copy_only=False))
-
-
-def _find_newlines(buffer: bytes) -> Positions:
-    return np.flatnonzero(np.frombuffer(buffer, np.uint8) == _NEWLINE).astype(np.int64, copy=False)
-
-
-def _find_lines(buffer: bytes, is_last: bool) -> tuple[Positions, Positions, int]:
-    """Return starts and ends (without the newline) of whole lines, and how many bytes they take."""
-    newlines = _find_newlines(buffer)
-    num_whole = int(newlines[-1]) + 1 if len(newlines) else 0
-    starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
-    if is_last and num_whole < len(buffer):
-        return starts, np.append(newlines, len(buffer)), len(buffer)
-    return starts[:-1], newlines, num_whole
 
 
 def _find_matches(buffer: bytes, pattern: str) -> tuple[Positions, Positions]:
