@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 Positions = npt.NDArray[np.int64]
 
 _NEWLINE = 10
-_MANY_LINES = 256  # looked at together; fewer one by one, which leaves the rest of the block alone
+_BYTES_FOR_A_LINE = 1024  # in the time to look at one line by itself, so many bytes are looked at together
 _NO_POSITIONS: Positions = np.zeros(0, np.int64)
 _IS_INK = np.ones(256, np.bool_)
 _IS_INK[list(b" \t\n\v\f\r")] = False
@@ -199,7 +199,7 @@ def _find_ink(data: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -
     is_filled = ends > starts
     has_ink = is_filled & (_IS_INK[data[np.minimum(starts, len(data) - 1)]] | _IS_INK[data[np.maximum(ends - 1, 0)]])
     doubtful = np.flatnonzero(is_filled & ~has_ink)  # white space at both ends: look at all of it
-    if len(doubtful) > _MANY_LINES:
+    if len(doubtful) * _BYTES_FOR_A_LINE > len(data):
         bounds = np.stack((starts[doubtful], ends[doubtful]), axis=1).ravel()
         is_ink = np.append(_IS_INK[data], False)  # one more, so that every bound is inside
         has_ink[doubtful] = np.logical_or.reduceat(is_ink, bounds)[::2]
