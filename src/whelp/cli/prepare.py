@@ -16,7 +16,7 @@ from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from whelp.corpus.source import Partition, Source
+    from whelp.corpus import Partition, Source
     from whelp.prepare.encode import PrepareReport
     from whelp.prepare.ledger import Ledger
     from whelp.tokenizer.vocabulary import Vocabulary
