@@ -57,7 +57,8 @@ def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[Fou
     for split_name, split in choose_splits(item, splits, config.source_dataset_split):
         label = f"{name}[{split_name}]"
         if config.source_streaming:
-            key = {"name": name, "params": repr(sorted(params.items())), "split": split_name}
+            asked = {option: repr(value) for option, value in params.items() if option != "token"}
+            key = {"name": name, "params": asked, "split": split_name}
             limit = _limit(config) if split == "train" else None
             path = _keep_stream(item, splits[split_name], label, key, limit, candidates)
             found.append(FoundFile(path, is_named=True, label=label, format="jsonl", split=split, keep=path))
