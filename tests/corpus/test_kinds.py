@@ -73,6 +73,16 @@ def test_splits(tmp_path: Path) -> None:
     data_files = {"test": str(tmp_path / "b.jsonl.gz"), "train": [str(tmp_path / "a.json"), str(tmp_path / "a.jsonl")]}
     found = read("json", source_dataset_params={"data_files": data_files})
     assert found == {"train": ["a.json", "a.jsonl"], "test": ["packed"]}
+    source = open_source(SourceConfig(source="json", source_dataset_params={"data_files": data_files}))
+    assert [file.label for file in source.files] == ["a.json", "a.jsonl", "b.jsonl.gz"]
+    swapped = SourceConfig(
+        source="json", source_dataset_params={"data_files": {"train": data_files["test"], "test": data_files["train"]}}
+    )
+    assert open_source(swapped).changed_since(source.describe()) == [
+        "a.json: now in the split test",
+        "a.jsonl: now in the split test",
+        "b.jsonl.gz: now in the split train",
+    ]
     with pytest.raises(SourceError, match="has no split 'dev'; it has test, train"):
         read("json", source_dataset_params={"data_files": data_files}, source_dataset_split="dev")
 

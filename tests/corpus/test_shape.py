@@ -252,6 +252,11 @@ def test_columns_that_come_late(tmp_path: Path, name: str) -> None:
     rows = [{"note": '"prompt"'}] * 300 + [{"prompt": "late"}]
     write(tmp_path, {name: FORMATS[name](rows)})
     assert read_values(make(tmp_path / name, on_bad_rows="skip"), block_bytes=200) == [{"prompt": "late"}]
+    key_lines = [{"note": "n"}] * 300 + [{"clé": "late"}]
+    write(tmp_path, {name: FORMATS[name](key_lines)})
+    assert read_values(open_source(SourceConfig(source=str(tmp_path / name), on_bad_rows="skip", custom_text_key="clé"))) == [
+        {"text": "late"}
+    ]
     for key in (None, "text"):
         rows = [{"note": "n"}] * 300 + [{"text": "late"}]
         write(tmp_path, {name: FORMATS[name](rows)})

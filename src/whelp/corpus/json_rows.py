@@ -128,15 +128,13 @@ def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:
 
 def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str]:
     """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
-    quoted = {name: json.dumps(name).encode() for name in names} | {
-        name: json.dumps(name, ensure_ascii=False).encode() for name in names
-    }
+    quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
     with open_file() as stream:
         for block in _iter_whole_lines(stream, block_bytes):
-            if not any(word in block for word in quoted.values()):
+            if not any(word in block for word in quoted):
                 continue
             for line in block.split(b"\n"):
-                if any(word in line for word in quoted.values()):
+                if any(word in line for word in quoted):
                     row = _try_parse(line)
                     if isinstance(row, dict) and any(name in row for name in names):
                         return [name for name in names if name in row]

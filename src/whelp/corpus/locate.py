@@ -40,7 +40,9 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         return _locate_stdlib()
     is_asked_for = bool(config.source_data_dir or config.source_dataset_params.get("data_files"))
     if item in KINDS and (is_asked_for or not os.path.exists(item)):
-        return Place(find_kind_files(item, config))
+        found = find_kind_files(item, config)
+        folders = [file.path.parent for file in found if file.label is None]
+        return Place(found, root=Path(os.path.commonpath(folders)) if folders else None)
     if is_url(item):
         return Place(*find_remote(item, config, is_named=True))
     if is_hub_id(item):

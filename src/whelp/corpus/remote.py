@@ -118,7 +118,9 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
     try:
         remote = _Web() if urlsplit(url).scheme.lower() in _WEB else _Store(url, options)
         files, is_one = remote.list_files(url)
-    except (OSError, ValueError, ImportError) as error:
+    except MissingExtraError:
+        raise
+    except Exception as error:  # of any kind: each store has errors of its own
         kept = _find_kept(url)
         if kept is None:
             raise _cannot_fetch(shown, error) from error
@@ -168,12 +170,7 @@ def _fetch(remote: _Remote, file: _RemoteFile) -> Path:
             return path
     size = "" if file.num_bytes is None else f" ({file.num_bytes:,} bytes)"
     log.info("%s: fetching%s", shown, size)
-    try:
-        num_bytes = write_cached(path, _log_progress(remote.iter_blocks(file), shown, file.num_bytes))
-    except (OSError, ValueError) as error:
-        if getattr(error, "filename", None) is not None and not isinstance(error, urllib.error.URLError):
-            raise  # the disk, not the network
-        raise _cannot_fetch(shown, error) from error
+    num_bytes = write_cached(path, _log_progress(remote.iter_blocks(file), shown, file.num_bytes))
     if file.num_bytes not in (None, num_bytes):
         path.unlink()
         found = f"only {num_bytes:,} of {file.num_bytes:,} bytes came"
@@ -202,7 +199,13 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _log_progress(blocks: Iterator[bytes], shown: str, whole: int | None) -> Iterator[bytes]:
     num_bytes, last = 0, time.monotonic()
-    for block in blocks:
+    while True:
+        try:
+            block = next(blocks, b"")
+        except Exception as error:  # of any kind, but none of the disk that is written to
+            raise _cannot_fetch(shown, error) from error
+        if not block:
+            return
         yield block
         num_bytes += len(block)
         if time.monotonic() - last > _LOG_SECONDS:

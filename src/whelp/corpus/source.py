@@ -19,7 +19,7 @@ from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fi
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
 from whelp.corpus.shape import RowShape, TextShape
-from whelp.corpus.text import Inspection
+from whelp.corpus.text import BadFile, Inspection
 from whelp.corpus.window import make_nothing, make_window
 
 PARTITION_BYTES = 8 << 20
@@ -112,6 +112,7 @@ class Source:
             "root": printable(str(self.root)),
             "files": [
                 {"path": file.label, "bytes": file.num_bytes, "mtime_ns": file.mtime_ns, "fingerprint": fingerprint}
+                | ({"split": file.split} if file.split != "train" else {})
                 for file, fingerprint in rows
             ],
             "options": self.options(),
@@ -143,6 +144,8 @@ class Source:
             old = before.pop(file.label, None)
             if old is None:
                 changes.append((file.label, f"{file.label}: added"))
+            elif old.get("split", "train") != file.split:
+                changes.append((file.label, f"{file.label}: now in the split {file.split}"))
             elif file.table is None and old["bytes"] != file.num_bytes:
                 changes.append((file.label, f"{file.label}: edited ({old['bytes']:,} -> {file.num_bytes:,} bytes)"))
             elif file.table is not None:
@@ -166,7 +169,10 @@ class Source:
     def _make_fingerprint(self, file: SourceFile) -> str:
         if file.table is None:
             return fingerprint_file(file)
-        selection = select_typed(self.shape, self.config.custom_text_key, file.table.schema)
+        try:
+            selection = select_typed(self.shape, self.config.custom_text_key, file.table.schema)
+        except BadFile as error:  # it is passed over, so its rows do not matter
+            return f"unreadable: {error.reason}"
         return fingerprint_table(file.table, selection.schema.names)
 
     @property
