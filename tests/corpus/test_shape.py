@@ -323,3 +323,40 @@ def test_real_conversations() -> None:
     expected = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     for path in (lines, parquet):
         assert read_values(open_source(SourceConfig(source=str(path)), Questions()), block_bytes=10_000) == expected
+
+
+def test_both_parsers_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a line holds, Arrow's parser and Python's give the same rows and the same bad rows."""
+    random = np.random.default_rng(0)
+    texts = ["", "a", "é\n", '"', " ", "\\", "🐕", None, None]
+    others = [*texts, *texts, *texts, 1, 1.5, True, [], {}]
+
+    def pick(values: list[Any]) -> Any:
+        return values[int(random.integers(len(values)))]
+
+    def make_turns(values: list[Any]) -> Any:
+        turns = [
+            {name: pick(values) for name in ("content", "role", "extra")[: random.integers(4)]}
+            for _ in range(random.integers(4))
+        ]
+        return pick([turns, turns, turns, None])
+
+    rows = []
+    for number in range(600):
+        values = others if number % 40 == 0 else texts
+        row = {"prompt": pick(values), "turns": make_turns(values), "completion": pick(values), "n": pick(others)}
+        names = random.permutation(list(row))[: random.integers(1, 5)].tolist()
+        rows.append({name: row[name] for name in names})
+    write(tmp_path, {"a.jsonl": as_lines(rows)})
+
+    def read(block_bytes: int) -> Any:
+        source = make(tmp_path / "a.jsonl", on_bad_rows="skip")
+        partitions = list(source.iter_partitions(block_bytes=block_bytes))
+        bad = [bad for partition in partitions for bad in partition.bad_rows]
+        return [partition.fingerprint for partition in partitions], bad, read_values(source, block_bytes=block_bytes)
+
+    with_arrow = read(300)
+    monkeypatch.setattr("whelp.corpus.json_rows._read_with_arrow", lambda *arguments: None)
+    assert read(1 << 20) == with_arrow
+    assert len(with_arrow[1]) > 20
+    assert len(with_arrow[2]) > 300
