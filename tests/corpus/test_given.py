@@ -39,6 +39,7 @@ MAKERS: dict[str, Any] = {
     "table": lambda: pa.Table.from_pylist(ROWS),
     "chunks": lambda: pa.concat_tables([pa.Table.from_pylist(ROWS[:3]), pa.Table.from_pylist(ROWS[3:])]),
     "batch": lambda: pa.RecordBatch.from_pylist(ROWS),
+    "reader": lambda: pa.Table.from_pylist(ROWS).to_reader(),
     "dataset": lambda: datasets.Dataset.from_list(ROWS),
     "chosen rows": lambda: datasets.Dataset.from_list(list(reversed(ROWS))).select(range(len(ROWS) - 1, -1, -1)),
     "stream": lambda: datasets.Dataset.from_list(ROWS).to_iterable_dataset(),
@@ -91,6 +92,7 @@ def test_splits() -> None:
     assert read_splits(give(both)) == {"train": ["train"], "test": ["validation"]}
     with pytest.raises(SourceError, match="has no split 'train'; it has dev"):
         give({"dev": [{"text": "t"}]})
+    assert read_splits(give({"dev": [{"text": "t"}]}, source_dataset_split="dev")) == {"train": ["t"]}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,8 @@ def test_splits() -> None:
         (5, "rows: is a int, but expected a pandas frame"),
         ("text.txt", "rows: is a str, but expected a pandas frame"),
         ({}, "rows: is a dict"),
+        ({"text": ["a", "b"]}, "rows: is a dict, but expected .*Convert it, for example to a list of dictionaries"),
+        (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "rows: has 2 columns 'text'"),
     ],
     ids=str,
 )

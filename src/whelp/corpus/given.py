@@ -85,7 +85,7 @@ class Spool:
                 self.num_rows += 1
 
 
-def find_given(rows: Any, candidates: list[str]) -> tuple[list[FoundFile], str]:
+def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list[FoundFile], str]:
     """Rows from Python as files of a source, and what they are called.
 
     Raises:
@@ -94,8 +94,11 @@ def find_given(rows: Any, candidates: list[str]) -> tuple[list[FoundFile], str]:
     if isinstance(rows, Mapping):
         if not rows or not all(isinstance(name, str) for name in rows):
             raise _refuse(rows)
+        if all(isinstance(values, list) and values and not isinstance(values[0], Mapping) for values in rows.values()):
+            raise _refuse(rows)
         files = [
-            _find_one(rows[name], f"rows[{name}]", split, candidates) for name, split in choose_splits("rows", rows, "train")
+            _find_one(rows[name], f"rows[{name}]", split, candidates)
+            for name, split in choose_splits("rows", rows, asked_split)
         ]
         return files, f"rows ({', '.join(rows)})"
     name = f"rows of a {type(rows).__name__}"
@@ -115,6 +118,8 @@ def _find_one(rows: Any, label: str, split: str, candidates: list[str]) -> Found
     if home == "datasets" and hasattr(rows, "features") and hasattr(rows, "select"):
         _check_length(len(rows), label)
         return make_dataset_file(rows, label, split, candidates)
+    if hasattr(rows, "__arrow_c_stream__"):  # whatever gives Arrow: frames of other packages, readers
+        return _find_one(pa.RecordBatchReader.from_stream(rows).read_all(), label, split, candidates)
     if not isinstance(rows, Iterable) or isinstance(rows, (str, bytes, Mapping)):
         raise _refuse(rows)
     spool = Spool(rows)
@@ -144,17 +149,18 @@ def _refuse(rows: Any) -> SourceError:
 
 def _from_pandas(frame: Any, candidates: list[str]) -> pa.Table | None:
     """A frame as a table; None when a wanted column holds values of several kinds."""
-    columns: dict[str, pa.Array] = {}
-    for place, name in enumerate(map(str, frame.columns)):
+    columns = []
+    names = [str(name) for name in frame.columns]
+    for place, name in enumerate(names):
         series = frame.iloc[:, place]
         try:
             values = pa.array(series, from_pandas=True)
-            columns[name] = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+            columns.append(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values]))
         except (pa.ArrowException, TypeError, ValueError):
             if name in candidates:
                 return None
-            columns[name] = pa.chunked_array([pa.nulls(len(series))])
-    return pa.table(columns)
+            columns.append(pa.chunked_array([pa.nulls(len(series))]))
+    return pa.Table.from_arrays(columns, names=names)
 
 
 def _iter_frame(frame: Any) -> Iterator[dict[str, Any]]:

@@ -168,7 +168,9 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
     ends = np.append(newlines, len(block))
     if starts[-1] == len(block):
         starts, ends = starts[:-1], ends[:-1]
-    has_ink = np.logical_or.reduceat(_IS_INK[data], starts)
+    has_ink = _IS_INK[data[starts]]
+    if (~has_ink & (ends - starts > 1)).any():  # only lines that begin with a space need a look at every byte
+        has_ink = np.logical_or.reduceat(_IS_INK[data], starts)
     numbers = (first_line + np.flatnonzero(has_ink)).astype(np.int64, copy=False)
     starts, ends = starts[has_ink], ends[has_ink]
     first, end = reading.window.take(len(starts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,8 @@ class Partition:
     fingerprint: str
     skipped: list[SkippedFile]
     notes: dict[str, int]
-    split: str
-    bad_rows: list[BadRow]
+    split: str = "train"
+    bad_rows: list[BadRow] = field(default_factory=list)
 
 
 class Builder:

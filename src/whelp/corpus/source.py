@@ -200,7 +200,7 @@ def open_source(config: SourceConfig, shape: RowShape | None = None, *, rows: An
     if rows is not None:
         from whelp.corpus.given import find_given
 
-        found, name = find_given(rows, candidates)
+        found, name = find_given(rows, candidates, config.source_dataset_split)
         places = [Place(found)]
     else:
         items = config.source if isinstance(config.source, list) else [config.source]
