@@ -313,6 +313,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ("texts/a.jsonl.gz", True),
         ("texts/**/x", True),
         ("here/below", True),
+        ("here/missing", True),
         ("a.txt", False),
     ],
 )

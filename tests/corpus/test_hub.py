@@ -124,6 +124,8 @@ def test_what_was_tried(monkeypatch: pytest.MonkeyPatch, asked: list[Any], tmp_p
     with pytest.raises(SourceError, match=r"books/on\.txt: there is no such file or folder.*Did you mean one\.txt\?"):
         open_hub("books/on.txt")
     assert [row[1] for row in read_rows(open_hub("books/one.txt"))] == ["x"]
+    with pytest.raises(SourceError, match=r"nowhere/rows\.jsonl: there is no such file or folder \(.* has no nowhere\)"):
+        open_hub("nowhere/rows.jsonl")
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:

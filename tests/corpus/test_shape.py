@@ -312,6 +312,14 @@ def test_raw_text_is_cut(tmp_path: Path) -> None:
         assert (bad.number, bad.text) == (number, text)
 
 
+def test_many_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are told; beyond so many, without their text."""
+    monkeypatch.setattr("whelp.corpus.partition.MOST_RAW_ROWS", 3)
+    write(tmp_path, {"a.jsonl": '{"prompt": "p"}\n' + "{\n" * 5})
+    [partition] = make(tmp_path / "a.jsonl", on_bad_rows="skip").iter_partitions()
+    assert [(bad.number, bad.text) for bad in partition.bad_rows] == [(2, "{"), (3, "{"), (4, "{"), (5, None), (6, None)]
+
+
 def test_real_conversations() -> None:
     """Pairs as they are published, from JSON lines, gzip and Parquet."""
     lines, parquet = need("instruct/gsm8k_test.jsonl", "parquet/gsm8k_test.parquet")

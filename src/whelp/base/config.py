@@ -110,7 +110,7 @@ def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[s
     """Make relative paths of path fields relative to `folder`.
 
     A word is a path when something stands there, or when it looks like one: a glob, `./` or `../` at its start, `/` at its
-    end, or a folder before a name with a suffix. Other words stay: names, `org/name`, URLs.
+    end, a folder that is there, or any folder before a name with a suffix. Other words stay: names, `org/name`, URLs.
     """
     return map_paths(kind, values, lambda word: str(folder / word) if _is_path_below(word, folder) else word)
 
@@ -148,7 +148,8 @@ def _is_path_below(word: str, folder: Path) -> bool:
         return False
     if any(sign in word for sign in "*?[") or word.startswith(("./", "../")) or word.endswith("/"):
         return True
-    return "/" in word and Path(word).suffix[1:].isalpha()
+    first, slash, _ = word.partition("/")
+    return bool(slash) and (Path(word).suffix[1:].isalpha() or os.path.isdir(folder / first))
 
 
 def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:

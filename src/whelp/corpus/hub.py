@@ -24,14 +24,15 @@ _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def is_hub_id(item: str) -> bool:
-    """Whether a word is a dataset's id: it says so (`hf:`), or looks like one and is no path here, nor in a folder here.
+    """Whether a word is a dataset's id: it says so (`hf:`), or looks like one, and like no file, and no such folder is here.
 
-    >>> is_hub_id("hf:org/name"), is_hub_id("org-that-is-no-folder/name"), is_hub_id("a/b/c"), is_hub_id("/a/b")
-    (True, True, False, False)
+    >>> [is_hub_id(word) for word in ("hf:org/name", "no-such-folder/name-1.5", "a/b/c", "/a/b", "no-such-folder/rows.jsonl")]
+    [True, True, False, False, False]
     """
     if item.startswith(PREFIX):
         return True
-    return _ID.fullmatch(item) is not None and not os.path.lexists(item) and not os.path.isdir(item.partition("/")[0])
+    is_like_one = _ID.fullmatch(item) is not None and not Path(item).suffix[1:].isalpha()
+    return is_like_one and not os.path.lexists(item) and not os.path.isdir(item.partition("/")[0])
 
 
 def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[FoundFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from whelp.corpus._files import SkippedFile
 from whelp.corpus.columns import iter_leaves
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import SourceFile
-from whelp.corpus.rows import BadRow
+from whelp.corpus.rows import BadRow, BadRows
 from whelp.corpus.shape import TEXT, RowShape, TextShape
 from whelp.corpus.text import Inspection
 
@@ -23,6 +23,7 @@ NOTE_WINDOWS_1252 = "files read as Windows-1252"
 NOTE_CARRIAGE_RETURNS = "files with CR LF turned into LF"
 NOTE_BYTE_ORDER_MARK = "files with a byte order mark"
 NOTE_EMPTY = "empty documents dropped"
+MOST_RAW_ROWS = 10_000  # bad rows of a partition that are kept with their text
 TEXT_SCHEMA = pa.schema([(TEXT, pa.large_string())])
 
 
@@ -63,6 +64,15 @@ class Builder:
         self.notes[NOTE_WINDOWS_1252] += inspection.is_guessed
         self.notes[NOTE_CARRIAGE_RETURNS] += inspection.has_carriage_returns and config.strip_carriage_returns
         self.notes[NOTE_BYTE_ORDER_MARK] += inspection.num_mark_bytes > 0
+
+    def note_bad(self, bad: BadRows) -> None:
+        """Take over the rows that were skipped since the last time."""
+        self.notes.update(bad.counts)
+        for row in bad.rows:
+            is_many = len(self.bad_rows) >= MOST_RAW_ROWS  # else memory would not be flat where nearly every row is bad
+            self.bad_rows.append(replace(row, text=None) if is_many else row)
+        bad.counts.clear()
+        bad.rows.clear()
 
     def add(self, index: int, batch: pa.RecordBatch, lines: npt.NDArray[np.int64], is_empty: npt.NDArray[np.bool_]) -> None:
         """Add the documents of file number `index` that have any text; count the others."""

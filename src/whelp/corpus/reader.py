@@ -101,12 +101,12 @@ class Reader:
                         builder.add(index, rows.batch.slice(first, end - first), rows.numbers[first:end], is_empty[first:end])
                     offset = int(ends[-1]) if len(ends) else offset
                     num_given += len(ends)
-                    _note_bad(bad, builder)
+                    builder.note_bad(bad)
             except BadFile as error:
                 if num_given or bad.counts:
                     raise self._stop(file, error, "a whole file") from error
                 builder.skipped.append(self.skip(file, error))
-            _note_bad(bad, builder)
+            builder.note_bad(bad)
         yield builder
 
     def _read_text_file(self, index: int, builder: Builder, window: Window) -> None:
@@ -206,13 +206,6 @@ def inspect_file(file: SourceFile, encoding: str) -> Inspection:
 def _add_texts(builder: Builder, index: int, documents: Documents, first: int, end: int) -> None:
     batch = pa.RecordBatch.from_arrays([documents.texts[first:end]], schema=TEXT_SCHEMA)
     builder.add(index, batch, documents.lines[first:end], documents.is_empty[first:end])
-
-
-def _note_bad(bad: BadRows, builder: Builder) -> None:
-    builder.notes.update(bad.counts)
-    builder.bad_rows += bad.rows
-    bad.counts.clear()
-    bad.rows.clear()
 
 
 def _iter_places(offsets: npt.NDArray[np.int64], partition_bytes: int) -> Iterator[tuple[int, int, int]]:
