@@ -202,6 +202,26 @@ def test_bad_rows_of_json(tmp_path: Path, name: str, row: Any, message: str, rea
         assert "," in bad.text or json.loads(bad.text) == row
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
+def test_empty_rows_are_not_bad(tmp_path: Path, name: str) -> None:
+    """A row that is there but blank is dropped and counted, as of text, even where the shape has no use for it."""
+
+    @dataclass(frozen=True)
+    class NeedsInk(PairShape):
+        def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, Any]:
+            value = SimpleNamespace(reason="blank", found="is blank", expected="ink")
+            good = [any(row[name] not in (None, "", " ", []) for name in row) for row in rows.to_pylist()]
+            return {index: value for index, is_good in enumerate(good) if not is_good}
+
+    rows = [{"prompt": "p"}, {"prompt": ""}, {"prompt": " "}, {"prompt": None}]
+    write(tmp_path, {name: FORMATS[name](rows)})
+    with pytest.raises(SourceError, match=r"4: is blank, but expected ink"):
+        list(open_source(SourceConfig(source=str(tmp_path / name)), NeedsInk()).iter_partitions())
+    source = open_source(SourceConfig(source=str(tmp_path / name), on_bad_rows="skip"), NeedsInk())
+    assert read_values(source) == [{"prompt": "p"}]
+    assert read_notes(source) == {"rows skipped: blank": 1, "empty documents dropped": 2}
+
+
 def test_null_turns_of_parquet(tmp_path: Path) -> None:
     """A null among the turns is a bad row in files that cannot hold another kind."""
     turns = [[{"role": "a"}], [{"role": "a"}, None], None, [], [{"role": "b"}]]
@@ -223,7 +243,7 @@ def test_columns_of_another_type(tmp_path: Path) -> None:
         },
     )
     for name, message in {
-        "a.parquet": "its column prompt holds int64",
+        "a.parquet": "its column prompt holds int64, .* Leave it out of the options that name columns",
         "b.parquet": r"its column turns holds list<.*string>, not lists of objects with text",
         "c.csv": "its column turns holds string, not lists of objects",
         "d.parquet": "its column turns holds list<.*int64",

@@ -13,6 +13,7 @@ from whelp.corpus.shape import NOT_AN_OBJECT, NOT_UTF8, TEXT, BadValue, RowShape
 from whelp.corpus.text import BadFile
 
 _MOST_NAMES = 20
+_OTHER_COLUMN = "Leave it out of the options that name columns, or convert it."
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,12 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
         kind = schema.field(field.name).type
         if is_turns(field.type):
             if not _holds_turns(kind, field.type):
-                raise BadFile(
-                    "no list of objects",
-                    f"its column {field.name} holds {kind}, not lists of objects with text",
-                    "Leave it out of the options that name it, or convert it.",
-                )
+                reason = f"its column {field.name} holds {kind}, not lists of objects with text"
+                raise BadFile("no list of objects", reason, _OTHER_COLUMN)
         elif not holds_text(kind) and not pa.types.is_null(kind):
-            raise BadFile(
-                "no text column",
-                f"its column {field.name} holds {kind}",
-                "Set data.custom_text_key to a column of text, or convert this one.",
-            )
+            next_step = "Set data.custom_text_key to a column of text, or convert this one."
+            reason = f"its column {field.name} holds {kind}"
+            raise BadFile("no text column", reason, next_step if selection.is_text else _OTHER_COLUMN)
 
 
 def select_of_texts(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:

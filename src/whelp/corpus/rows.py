@@ -6,7 +6,7 @@ The formats are in `json_rows.py`, `csv_rows.py` and `arrow_rows.py`; each reads
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def make_rows(
         to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=selection.schema)
-    for more in (cast, selection.shape.find_bad(batch)):
+    for more in (cast, _leave_empty(batch, selection.shape.find_bad(batch))):
         wrong = {**more, **wrong}  # what was known first is the reason
     for index in sorted(wrong):
         bad.add(int(numbers[index]), wrong[index], say_row(index) if say_row is not None else None)
@@ -167,6 +167,19 @@ def make_rows(
         is_good[list(wrong)] = False
         batch, numbers = batch.filter(pa.array(is_good)), numbers[is_good]
     return Rows(pa.RecordBatch.from_arrays(batch.columns, schema=selection.delivered), numbers)
+
+
+def _leave_empty(batch: pa.RecordBatch, bad: Mapping[int, BadValueLike]) -> Mapping[int, BadValueLike]:
+    """Those bad rows that are not just empty: empty documents are dropped, and stop nothing. Null is not empty."""
+    if not bad:
+        return bad
+    indices = np.array(sorted(bad))
+    chosen = batch.take(pa.array(indices))
+    has_value = np.zeros(len(indices), np.bool_)
+    for column in chosen.columns:
+        has_value |= column.is_valid().to_numpy(zero_copy_only=False)
+    is_empty = has_value & measure(chosen)[1]
+    return {int(index): bad[int(index)] for index in indices[~is_empty]} if is_empty.any() else bad
 
 
 def make_no_rows(selection: Selection) -> Rows:
