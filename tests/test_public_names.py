@@ -27,11 +27,15 @@ CALLS = [
 ]
 DOORS = {
     "corpus": [
+        "BadRow",
+        "BadValue",
         "Partition",
+        "RowShape",
         "SkippedFile",
         "Source",
         "SourceConfig",
         "SourceFile",
+        "TextShape",
         "count_skipped",
         "iter_texts",
         "open_source",
@@ -111,7 +115,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("prepare", ["recipe", "out", "overrides", "engine", "workers"]),
+        ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers"]),
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),

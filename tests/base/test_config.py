@@ -38,7 +38,7 @@ class Data:
     source: str | list[str] = option("stdlib", "text", is_path=True)
     tokenizer: str | Learn = option("gpt2", "vocabulary", is_path=True)
     suffixes: list[str] = option([".txt"], "suffixes")
-    extra: dict[str, Any] = option({}, "anything")
+    extra: dict[str, Any] = option({}, "anything", path_keys=("files",))
     test_split: int | float = option(0.01, "held out", at_least=0)
 
 
@@ -296,6 +296,40 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert resolve(["book.txt", "stdlib"]) == [str(tmp_path / "book.txt"), "stdlib"]
     for same in ("stdlib", "/abs/book.txt", "~/book.txt", None, 5):
         assert resolve(same) == same
+
+
+@pytest.mark.parametrize(
+    ("word", "is_path"),
+    [
+        ("org/name", False),
+        ("org/name-v1.5", False),
+        ("hf:org/name.txt", False),
+        ("https://host/a.txt", False),
+        ("s3://bucket/*.jsonl", False),
+        ("texts/", True),
+        ("./texts", True),
+        ("../texts", True),
+        ("texts/a.jsonl", True),
+        ("texts/a.jsonl.gz", True),
+        ("texts/**/x", True),
+        ("here/below", True),
+        ("here/missing", True),
+        ("a.txt", False),
+    ],
+)
+def test_what_looks_like_a_path(tmp_path: Path, word: str, is_path: bool) -> None:
+    """Names, ids of datasets and URLs stay as they are; paths that are not there yet are still below the recipe."""
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    [found] = resolve_paths(Recipe, {"data": {"source": [word]}}, tmp_path)["data"]["source"]
+    assert found == (str(tmp_path / word) if is_path else word)
+
+
+def test_paths_within_a_mapping(tmp_path: Path) -> None:
+    """Only the keys that are paths are resolved, at any depth."""
+    extra = {"files": {"train": ["a/b.txt", "x"], "test": "./c"}, "name": "a/b.txt", "number": 3}
+    found = resolve_paths(Recipe, {"data": {"extra": extra}}, tmp_path)["data"]["extra"]
+    expected = {"train": [str(tmp_path / "a/b.txt"), "x"], "test": str(tmp_path / "c")}
+    assert found == {"files": expected, "name": "a/b.txt", "number": 3}
 
 
 def test_only_path_fields_are_resolved(tmp_path: Path) -> None:

@@ -191,6 +191,22 @@ def test_resolved_recipe_reads_back(tmp_path: Path) -> None:
     assert yaml.safe_load(recipe.to_yaml()) == to_dict(recipe)
 
 
+def test_resolved_paths_mean_the_same_anywhere(tmp_path: Path) -> None:
+    """What is there becomes absolute, wherever a path may stand; ids of datasets stay."""
+    write(tmp_path / "rows" / "a.jsonl", "{}")
+    values = {
+        "source": ["org/name", "rows/a.jsonl"],
+        "source_data_dir": "rows",
+        "source_dataset_params": {"data_files": {"train": "rows/a.jsonl"}},
+    }
+    recipe = load_recipe(write(tmp_path / "a.yaml", yaml.safe_dump({"data": values})))
+    data = yaml.safe_load(recipe.to_yaml())["data"]
+    folder = tmp_path.resolve() / "rows"
+    assert data["source"] == ["org/name", str(folder / "a.jsonl")]
+    assert data["source_data_dir"] == str(folder)
+    assert data["source_dataset_params"] == {"data_files": {"train": str(folder / "a.jsonl")}}
+
+
 def test_a_recipe_object_passes_through() -> None:
     """A loaded recipe may be given where a name may, with overrides too."""
     recipe = load_recipe("demo")

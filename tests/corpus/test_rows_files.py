@@ -233,7 +233,11 @@ def test_prepare(tmp_path: Path) -> None:
     data["on_bad_rows"] = "skip"
     result = whelp.prepare({"data": data}, out=tmp_path / "store")
     assert (result.splits["train"]["documents"], result.splits["test"]["documents"]) == (36, 4)
-    assert result.ledger["notes"] == {"rows skipped: broken JSON": 1, "rows skipped: a value that is not text": 1}
+    assert result.ledger["notes"] == {
+        "rows skipped: broken JSON": 1,
+        "rows skipped: a value that is not text": 1,
+        "skipped rows written to bad_rows.jsonl": 2,
+    }
     again = whelp.prepare({"data": data | {"custom_text_key": "body"}}, out=tmp_path / "store")
     assert again.splits == result.splits
 

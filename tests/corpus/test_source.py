@@ -235,7 +235,7 @@ def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             raise PermissionError(13, "Permission denied", str(path))
         return open(path, *arguments, **options)
 
-    monkeypatch.setattr("whelp.corpus.source.open", open_or_refuse, raising=False)
+    monkeypatch.setattr("whelp.corpus.open_file.open", open_or_refuse, raising=False)
     [partition] = make(tmp_path).iter_partitions()
     assert [(file.path, file.reason) for file in partition.skipped] == [("locked.txt", "cannot be read (permission denied)")]
     with pytest.raises(SourceError, match="permission denied"):

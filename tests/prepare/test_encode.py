@@ -109,14 +109,15 @@ def test_wide_ids(tmp_path: Path) -> None:
 
 def test_real_vocabulary_and_partition(tmp_path: Path) -> None:
     """The rooms fit together: a real partition, one without rows too, and a learned vocabulary."""
-    from whelp.corpus.source import SCHEMA, Partition
+    from whelp.corpus import Partition
     from whelp.tokenizer import LearnConfig, learn
 
+    schema = pa.schema([("text", pa.large_string()), ("file_index", pa.int32()), ("line", pa.int64())])
     texts = ["the cat", "sat on the mat", "日本"] * 7
     vocabulary = learn([pa.array(texts)], LearnConfig(learn="chars"))
     rows = [texts, [0] * len(texts), list(range(len(texts)))]
-    batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, SCHEMA, strict=True)], schema=SCHEMA)
-    empty = pa.record_batch([pa.array([], kind.type) for kind in SCHEMA], schema=SCHEMA)
+    batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, schema, strict=True)], schema=schema)
+    empty = pa.record_batch([pa.array([], kind.type) for kind in schema], schema=schema)
     partitions = [Partition(0, empty, "x", [], {}), Partition(1, batch, "y", [], {}), Partition(2, empty, "z", [], {})]
     reports = list(
         prepare(partitions, vocabulary, PrepareConfig(test_split=0), tmp_path, describe_source=dict, sources=lambda: ["a.txt"])

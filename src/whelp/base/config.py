@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -22,13 +24,20 @@ import yaml
 from whelp.base.errors import ConfigError, WhelpError
 
 T = TypeVar("T")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # of a URL; one letter alone is a drive
 
 
 def option(
-    default: Any, help: str, *, at_least: float | None = None, at_most: float | None = None, is_path: bool = False
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    is_path: bool = False,
+    path_keys: tuple[str, ...] = (),
 ) -> Any:
-    """A configuration field: its default, its meaning, its range."""
-    metadata = {"help": help, "at_least": at_least, "at_most": at_most, "is_path": is_path}
+    """A configuration field: its default, its meaning, its range; whether it is a path, or which keys in it are."""
+    metadata = {"help": help, "at_least": at_least, "at_most": at_most, "is_path": is_path, "path_keys": path_keys}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -98,31 +107,50 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make relative paths of path fields relative to `folder` where something stands there; other words stay."""
+    """Make relative paths of path fields relative to `folder`.
 
-    def resolve(value: Any) -> Any:
+    A word is a path when something stands there, or when it looks like one: a glob, `./` or `../` at its start, `/` at its
+    end, a folder that is there, or any folder before a name with a suffix. Other words stay: names, `org/name`, URLs.
+    """
+    return map_paths(kind, values, lambda word: str(folder / word) if _is_path_below(word, folder) else word)
+
+
+def map_paths(kind: type, values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Apply `change` to every word of the path fields in the values of a config dataclass."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: walk(inside) for key, inside in value.items()}
         if isinstance(value, list):
-            return [resolve(item) for item in value]
-        if isinstance(value, str) and not Path(value).is_absolute() and not value.startswith("~"):
-            candidate = folder / value
-            is_pattern = any(sign in value for sign in "*?[")
-            if "/" in value or is_pattern or candidate.exists():
-                return str(candidate)
-        return value
+            return [walk(item) for item in value]
+        return change(value) if isinstance(value, str) else value
 
-    resolved = dict(values)
+    changed = dict(values)
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        value = resolved.get(field.name)
-        if value is None:
-            continue
-        inner = hints[field.name]
+        value, inner = changed.get(field.name), hints[field.name]
         nested = next((kind for kind in (inner, *get_args(inner)) if dataclasses.is_dataclass(kind)), None)
         if isinstance(value, Mapping) and nested is not None:
-            resolved[field.name] = resolve_paths(typing.cast(type, nested), value, folder)
-        elif field.metadata.get("is_path"):
-            resolved[field.name] = resolve(value)
-    return resolved
+            changed[field.name] = map_paths(typing.cast(type, nested), value, change)
+        elif isinstance(value, Mapping):
+            keys = field.metadata.get("path_keys", ())
+            changed[field.name] = {key: walk(inside) if key in keys else inside for key, inside in value.items()}
+        elif field.metadata.get("is_path") and value is not None:
+            changed[field.name] = walk(value)
+    return changed
+
+
+def _is_path_below(word: str, folder: Path) -> bool:
+    if os.path.isabs(word) or word.startswith("~"):
+        return False
+    if os.path.exists(folder / word):
+        return True
+    if _SCHEME.match(word):
+        return False
+    if any(sign in word for sign in "*?[") or word.startswith(("./", "../")) or word.endswith("/"):
+        return True
+    first, slash, _ = word.partition("/")
+    return bool(slash) and (Path(word).suffix[1:].isalpha() or os.path.isdir(folder / first))
 
 
 def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,13 @@ from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from whelp.corpus.source import Partition, Source
+    from whelp.corpus import BadRow, Partition, Source
     from whelp.prepare.encode import PrepareReport
     from whelp.prepare.engines import Engine
     from whelp.prepare.ledger import Ledger
     from whelp.tokenizer.vocabulary import Vocabulary
+
+BAD_ROWS_FILE = "bad_rows.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ def prepare(
     *,
     out: str | Path,
     overrides: Sequence[str] = (),
+    rows: Any = None,
     engine: str = "local",
     workers: int | None = None,
 ) -> PrepareResult:
@@ -48,6 +53,8 @@ def prepare(
     is left as it is.
 
     Args:
+        rows: Rows from Python in place of `data.source`: a pandas frame, a pyarrow table, a `datasets.Dataset`, any iterable
+            of dictionaries, or a mapping of the splits `train` and `test` to those.
         engine: `local`, threads of this process, or `ray`, encoders on a Ray cluster. The bytes are the same.
         workers: How many of them; None for one on each core.
 
@@ -56,7 +63,7 @@ def prepare(
         ArtifactError: When something else stands at `out`.
         MissingExtraError: When Ray is asked for, and not installed.
     """
-    for _ in iter_prepare(load_recipe(recipe, overrides), Path(out), engine=make_engine(engine, workers)):
+    for _ in iter_prepare(load_recipe(recipe, overrides), Path(out), rows=rows, engine=make_engine(engine, workers)):
         pass
     return describe_store(open_store(Path(out)), is_reused=False)
 
@@ -103,14 +110,14 @@ def make_engine(name: str, workers: int | None) -> Engine:
 
 
 def iter_prepare(
-    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, engine: Engine | None = None
+    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
-    """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own."""
+    """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
     from whelp.corpus import count_skipped, open_source
-    from whelp.prepare.encode import clear_parts
+    from whelp.prepare.encode import PARTS_FOLDER, clear_parts
     from whelp.prepare.encode import prepare as encode_documents
 
-    source = open_source(recipe.data)
+    source = open_source(recipe.data, rows=rows)
     skipped = count_skipped(source.skipped)
     yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
     changes = find_changes(out, recipe, source, vocabulary)
@@ -126,11 +133,13 @@ def iter_prepare(
         yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
     notes: Counter[str] = Counter()
     files: Counter[str] = Counter()
+    quarantine = Quarantine(out / PARTS_FOLDER / BAD_ROWS_FILE)
 
     def partitions() -> Iterator[Partition]:
         for partition in source.iter_partitions():
             notes.update(partition.notes)
             files.update(f"skipped: {file.kind}" for file in partition.skipped)
+            quarantine.add(partition.bad_rows)
             yield partition
 
     def count_files(ledger: Ledger) -> None:
@@ -138,6 +147,9 @@ def iter_prepare(
         ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
         ledger.files["read"] = len(source.files) - files.total()
         ledger.notes.update(notes)
+        num_bad = quarantine.finish(out / BAD_ROWS_FILE)
+        if num_bad:
+            ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
 
     yield from encode_documents(
         partitions(),
@@ -151,6 +163,33 @@ def iter_prepare(
         engine=engine,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
+
+
+class Quarantine:
+    """Writes the rows that were skipped to a file, one JSON object a line, as the partitions pass."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_rows = 0
+
+    def add(self, rows: Sequence[BadRow]) -> None:
+        """Write some rows; the first of them begin the file anew."""
+        if not rows:
+            return
+        mode = "a" if self._num_rows else "w"
+        with open(
+            self._path, mode, encoding="utf-8", errors="backslashreplace"
+        ) as file:  # half a surrogate pair, as JSON says it
+            file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+        self._num_rows += len(rows)
+
+    def finish(self, place: Path) -> int:
+        """Put the file in place of one of before; without any row, there is none. Return the number of rows."""
+        if self._num_rows:
+            os.replace(self._path, place)
+        else:
+            place.unlink(missing_ok=True)
+        return self._num_rows
 
 
 def make_vocabulary(recipe: Recipe, source: Source) -> tuple[Vocabulary, bool]:
@@ -227,6 +266,9 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
     """
     from whelp.corpus import open_source
 
+    if read_manifest(store.folder, "token_store").inputs["source"].get("is_given"):
+        log.info("the store's text is not compared with its source: it was made of rows from Python")
+        return
     try:
         source = open_source(recipe.data)
     except WhelpError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,17 @@ from typing import Any
 
 import yaml
 
-from whelp.base.config import load_config, make_schema, merge, parse_overrides, read_yaml, resolve_paths, section, to_dict
+from whelp.base.config import (
+    load_config,
+    make_schema,
+    map_paths,
+    merge,
+    parse_overrides,
+    read_yaml,
+    resolve_paths,
+    section,
+    to_dict,
+)
 from whelp.base.errors import ConfigError
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig
@@ -39,16 +50,12 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe with every value written out; paths are absolute, so that it means the same in any folder."""
-        values = to_dict(self)
-        source, tokenizer = values["data"]["source"], values["data"]["tokenizer"]
-        values["data"]["source"] = [_absolute(item) for item in source] if isinstance(source, list) else _absolute(source)
-        if isinstance(tokenizer, str):
-            values["data"]["tokenizer"] = _absolute(tokenizer)
+        values = map_paths(Recipe, to_dict(self), _absolute)
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).resolve()) if Path(path).exists() else path
+    return os.path.realpath(path) if os.path.exists(path) else path
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:

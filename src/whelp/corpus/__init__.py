@@ -1,14 +1,18 @@
-"""Takes a source of raw text; gives a stream of Arrow record batches of documents.
+"""Takes a source of text or rows; gives a stream of Arrow record batches of documents.
 
     source = open_source(SourceConfig(source="poems/*.txt"))
     for partition in source.iter_partitions():
         partition.batch         # columns text, file_index, line: one row per document
         partition.skipped       # files that are not text, each with the reason
+        partition.bad_rows      # rows that cannot be used, each with the reason
 
-A source is the word `stdlib`, a file of text or of rows, a folder, a glob, or a list of those. The documents and the
-partitions depend on the bytes of the files and on the config alone. Start reading in `source.py`; `text.py` decodes,
-`split.py` cuts documents, `rows.py` leads to the formats of rows, `packed.py` unpacks, `stdlib.py` picks the files of the
-Python standard library.
+A source is the word `stdlib`, a file of text or of rows, a folder, a glob, a URL, a saved dataset, a dataset of the hub,
+rows from Python, or a list of those. With a `RowShape` of your own, a batch has the columns of that shape. The documents
+and the partitions depend on the contents and on the config alone.
+
+Start reading in `source.py`. What a word stands for: `locate.py`, then `stdlib.py`, `saved.py`, `hub.py`, `kinds.py`,
+`remote.py`, `given.py`. How it is read: `reader.py`, then for text `text.py` (decodes) and `split.py` (cuts documents); for
+rows `shape.py` (what is wanted), `columns.py`, `rows.py` (leads to the formats), and `window.py` (offset and length).
 """
 
 from __future__ import annotations
@@ -20,21 +24,29 @@ from whelp.base.lazy import make_door
 if TYPE_CHECKING:
     from whelp.corpus._files import SkippedFile as SkippedFile
     from whelp.corpus.config import SourceConfig as SourceConfig
-    from whelp.corpus.source import Partition as Partition
+    from whelp.corpus.listing import count_skipped as count_skipped
+    from whelp.corpus.open_file import SourceFile as SourceFile
+    from whelp.corpus.partition import Partition as Partition
+    from whelp.corpus.rows import BadRow as BadRow
+    from whelp.corpus.shape import BadValue as BadValue
+    from whelp.corpus.shape import RowShape as RowShape
+    from whelp.corpus.shape import TextShape as TextShape
     from whelp.corpus.source import Source as Source
-    from whelp.corpus.source import SourceFile as SourceFile
-    from whelp.corpus.source import count_skipped as count_skipped
-    from whelp.corpus.source import iter_texts as iter_texts
     from whelp.corpus.source import open_source as open_source
+    from whelp.corpus.texts import iter_texts as iter_texts
 
 _HOMES = {
+    "BadRow": "rows",
+    "BadValue": "shape",
+    "Partition": "partition",
+    "RowShape": "shape",
     "SkippedFile": "_files",
-    "SourceConfig": "config",
-    "Partition": "source",
     "Source": "source",
-    "SourceFile": "source",
-    "count_skipped": "source",
-    "iter_texts": "source",
+    "SourceConfig": "config",
+    "SourceFile": "open_file",
+    "TextShape": "shape",
+    "count_skipped": "listing",
+    "iter_texts": "texts",
     "open_source": "source",
 }
 __all__ = sorted(_HOMES)

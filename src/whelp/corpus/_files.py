@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from whelp.base.errors import SourceError
 
@@ -22,6 +23,23 @@ class SkippedFile:
     path: str
     reason: str
     kind: str
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """What a source names, before it is looked at.
+
+    `label` is for what has no path below the source's root. `format` is given where the name of the file does not decide
+    it; `text` stands for none. A `table` holds rows that are no file; `keep` is what must live as long as the file.
+    """
+
+    path: Path
+    is_named: bool
+    label: str | None = None
+    format: str | None = None
+    split: str = "train"
+    table: Any = None
+    keep: object = None
 
 
 def walk_folder(

@@ -1,87 +1,109 @@
-"""Rows of Parquet, and of Arrow IPC (`.arrow`, `.feather`; file or stream)."""
+"""Rows of Parquet, of Arrow IPC (`.arrow`, `.feather`; file or stream), and of tables that are no files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from whelp.corpus.columns import Selection, select_typed
 from whelp.corpus.packed import damaged, open_seekable
-from whelp.corpus.rows import BadRows, Open, Rows, choose_column, clean
+from whelp.corpus.rows import Reading, Rows, make_rows
 from whelp.corpus.text import BadFile
 
-_BATCH_ROWS = 1024
+BATCH_ROWS = 1024
 _BUFFER_BYTES = 1 << 20
 _FILE_MAGIC = b"ARROW1"
 _OLD_FEATHER_MAGIC = b"FEA1"
 
 
-def iter_parquet_rows(open_file: Open, asked: str | None, bad: BadRows) -> Iterator[Rows]:
-    """Read the text column of a Parquet file, some rows at a time.
+class Table(Protocol):
+    """Rows that are no file."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+    @property
+    def num_bytes(self) -> int: ...
+    def iter_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The rows, `BATCH_ROWS` at a time, so that equal contents give equal batches."""
+        ...
+
+
+def iter_parquet_rows(reading: Reading) -> Iterator[Rows]:
+    """Read the columns of a Parquet file, some rows at a time. Row groups that are not wanted are passed over.
 
     Raises:
-        BadFile: When it is not a whole Parquet file, or has no text column.
+        BadFile: When it is not a whole Parquet file, or has none of the columns.
     """
-    with open_file() as stream, open_seekable(stream) as seekable:
+    with reading.open_file() as stream, open_seekable(stream) as seekable:
         try:
             file = pq.ParquetFile(seekable, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-            column = _choose_column(file.schema_arrow, asked)
-            yield from _iter_batches(_iter_groups(file, column), column, bad)
+            selection = select_typed(reading.shape, reading.asked, file.schema_arrow)
+            yield from _iter_groups(file, selection, reading)
         except (pa.ArrowException, OSError) as error:
             raise damaged("Parquet data", error) from None
 
 
-def _iter_groups(file: pq.ParquetFile, column: str) -> Iterator[pa.RecordBatch]:
+def _iter_groups(file: pq.ParquetFile, selection: Selection, reading: Reading) -> Iterator[Rows]:
+    number = 1
     for index in range(file.num_row_groups):  # one by one: Arrow holds on to what it has read of a run of groups
-        yield from file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[index], columns=[column], use_threads=False)
+        num_rows = file.metadata.row_group(index).num_rows
+        first, end = reading.window.look(num_rows)
+        if first == end:
+            reading.window.take(num_rows)
+        else:
+            batches = file.iter_batches(
+                batch_size=BATCH_ROWS, row_groups=[index], columns=selection.schema.names, use_threads=False
+            )
+            yield from _iter_batches(batches, selection, reading, number)
+        number += num_rows
+        if reading.window.is_done:
+            return
 
 
-def iter_arrow_rows(open_file: Open, asked: str | None, bad: BadRows) -> Iterator[Rows]:
-    """Read the text column of an Arrow IPC file or stream.
+def iter_arrow_rows(reading: Reading) -> Iterator[Rows]:
+    """Read the columns of an Arrow IPC file or stream.
 
     Raises:
-        BadFile: When it is neither, or is cut off, or has no text column.
+        BadFile: When it is neither, or is cut off, or has none of the columns.
     """
-    with open_file() as stream:
+    with reading.open_file() as stream:
         magic = stream.read(len(_FILE_MAGIC))
     if magic.startswith(_OLD_FEATHER_MAGIC):
         raise BadFile("old format", "a Feather file of version 1", "Write it as version 2, or as Parquet.")
-    with open_file() as stream, open_seekable(stream) as seekable:
+    with reading.open_file() as stream, open_seekable(stream) as seekable:
         try:
             if magic == _FILE_MAGIC:
                 file = pa.ipc.open_file(seekable)
-                batches: Any = (file.get_batch(index) for index in range(file.num_record_batches))
+                batches: Iterable[pa.RecordBatch] = (file.get_batch(index) for index in range(file.num_record_batches))
             else:
                 batches = file = pa.ipc.open_stream(seekable)
-            yield from _iter_batches(batches, _choose_column(file.schema, asked), bad)
+            yield from _iter_batches(batches, select_typed(reading.shape, reading.asked, file.schema), reading)
         except (pa.ArrowException, OSError) as error:
             raise damaged("Arrow data", error) from None
 
 
-def _iter_batches(batches: Any, column: str, bad: BadRows) -> Iterator[Rows]:
-    number = 1
+def iter_table_rows(table: Table, reading: Reading) -> Iterator[Rows]:
+    """Read the columns of a table.
+
+    Raises:
+        BadFile: When it has none of the columns.
+    """
+    selection = select_typed(reading.shape, reading.asked, table.schema)
+    yield from _iter_batches(table.iter_batches(selection.schema.names), selection, reading)
+
+
+def _iter_batches(batches: Iterable[pa.RecordBatch], selection: Selection, reading: Reading, number: int = 1) -> Iterator[Rows]:
     for batch in batches:
-        values = batch.column(batch.schema.names.index(column))
-        yield clean(values, np.arange(number, number + len(values), dtype=np.int64), column, bad)
-        number += len(values)
-
-
-def _choose_column(schema: pa.Schema, asked: str | None) -> str:
-    column = choose_column(asked, {field.name: _holds_text(field.type) for field in schema})
-    kind = schema.types[schema.names.index(column)]
-    if not _holds_text(kind) and not pa.types.is_null(kind):
-        raise BadFile(
-            "no text column",
-            f"its column {column} holds {kind}",
-            "Set data.custom_text_key to a column of text, or convert this one.",
-        )
-    return str(column)
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+        first, end = reading.window.take(batch.num_rows)
+        if end > first:
+            wanted = batch.slice(first, end - first)
+            arrays = [wanted.column(wanted.schema.names.index(name)) for name in selection.schema.names]
+            numbers = np.arange(number + first, number + end, dtype=np.int64)
+            yield make_rows(selection, arrays, numbers, reading.bad)
+        number += batch.num_rows
+        if reading.window.is_done:
+            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
@@ -19,8 +19,29 @@ class SourceConfig:
 
     source: str | list[str] = option(
         "stdlib",
-        "the word stdlib (the Python standard library here), a file of text or of rows, a folder, a glob, or a list",
+        "the word stdlib (the Python standard library here), a file of text or of rows, a folder, a glob, a URL, a saved "
+        "dataset, a dataset of the hub (org/name), a kind of file (text, json, csv, parquet, pandas) with source_data_dir or "
+        "data_files, or a list",
         is_path=True,
+    )
+    source_data_dir: str | None = option(
+        None, "where the files are when source is a kind of file; the folder within a dataset of the hub", is_path=True
+    )
+    source_dataset_params: dict[str, Any] = option(
+        {},
+        "more of where the data are: data_files (a file, a glob, a list, or a mapping of splits) and delimiter of a kind of "
+        "file; what datasets.load_dataset takes, for the hub; storage_options of URLs",
+        path_keys=("data_files", "data_dir"),
+    )
+    source_dataset_split: str = option("train", "the split to train on, where a source has splits")
+    source_streaming: bool = option(
+        False, "fetch a dataset of the hub row by row; with dataset_offset and dataset_length as counts, only so many rows"
+    )
+    dataset_offset: int | float | None = option(
+        None, "leave out the first documents of the source: a share below 1 (rounded down), or a count; nothing or -1: none"
+    )
+    dataset_length: int | float | None = option(
+        None, "then take so many documents of the source: a share of all below 1, or a count; nothing or -1: all"
     )
     document: Literal["auto", "file", "line", "blank_line", "regex"] = option(
         "auto",
@@ -74,10 +95,22 @@ class SourceConfig:
         for suffix in self.include_suffixes or []:
             if not suffix.startswith(".") or len(suffix) < 2:
                 problems.append(f"include_suffixes has {suffix!r}, but expected an ending such as .txt")
+        for name in ("dataset_offset", "dataset_length"):
+            problems.extend(_check_amount(name, getattr(self, name)))
         if self.include_suffixes == []:
             problems.append("include_suffixes is an empty list, which leaves no file; leave it out to read every file")
         if problems:
             raise ConfigError("source", problems)
+
+
+def _check_amount(name: str, value: float | None) -> list[str]:
+    if value is None or value == -1:
+        return []
+    if value < 0 or (value > 1 and not float(value).is_integer()):
+        return [f"{name} is {value}, but expected a share below 1, a whole number of documents, or -1"]
+    if value == 0 and name == "dataset_length":
+        return ["dataset_length is 0, which leaves nothing; leave it out to take everything"]
+    return []
 
 
 def _check_pattern(pattern: str) -> list[str]:

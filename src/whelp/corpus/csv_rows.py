@@ -12,11 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from whelp.corpus.columns import Selection, select_of_texts
 from whelp.corpus.packed import DAMAGED, damaged
-from whelp.corpus.rows import HEAD_BYTES, BadRows, Open, Rows, choose_column, clean
+from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
+from whelp.corpus.shape import BadValue
 from whelp.corpus.text import BadFile
 
 _RAGGED = "wrong number of fields"
+_MOST_ROWS = 1 << 60
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _GROWTH = 4
 _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
@@ -26,22 +29,29 @@ _TAIL_BYTES = 16
 class _Ragged:
     """Remembers the rows with too few or too many fields, which Arrow passes over."""
 
-    def __init__(self, bad: BadRows) -> None:
+    def __init__(self, bad: BadRows, first_number: int, end_number: int) -> None:
         self._bad = bad
-        self._found: dict[int, tuple[int, int]] = {}
+        self._first_number, self._end_number = first_number, end_number
+        self._found: dict[int, tuple[int, int, str]] = {}
         self._num_told = 0
         self._last: tuple[int, str] = (0, "")
 
     def __call__(self, row: Any) -> str:
         # The rows are counted from 1 with the header. An exception would be lost in Arrow, so `tell` raises it later.
-        self._found[row.number - 1] = (row.expected_columns, row.actual_columns)
+        self._found[row.number - 1] = (row.expected_columns, row.actual_columns, row.text[:MOST_RAW_CHARACTERS])
         self._last = (row.number - 1, row.text)
         return "skip"
 
+    @property
+    def num_found(self) -> int:
+        """How many there are so far."""
+        return len(self._found)
+
     def tell(self) -> None:
         for number in sorted(self._found)[self._num_told :]:
-            expected, actual = self._found[number]
-            self._bad.add(number, _RAGGED, f"{actual} fields", f"{expected}, as in the header")
+            expected, actual, text = self._found[number]
+            if self._first_number < number <= self._end_number:
+                self._bad.add(number, BadValue(_RAGGED, f"{actual} fields", f"{expected}, as in the header"), text)
         self._num_told = len(self._found)
 
     def check_end(self, num_good: int, end: bytes) -> None:
@@ -58,38 +68,56 @@ class _Ragged:
         return indices + 1 + np.searchsorted(num_good_before, indices, side="right")
 
 
-def iter_csv_rows(open_file: Open, delimiter: str, asked: str | None, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
-    """Read the text column, a block at a time. A row larger than a block makes the blocks larger.
+def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
+    """Read the columns, a block at a time. A row larger than a block makes the blocks larger.
 
     Raises:
-        BadFile: When the file has no header, no text column, or cannot be cut into rows.
+        BadFile: When the file has no header, none of the columns, or cannot be cut into rows.
     """
-    column, last_column = _choose_column(open_file, delimiter, asked)
-    ragged = _Ragged(bad)
-    block_bytes = max(block_bytes, _LEAST_BLOCK_BYTES)
-    columns = dict.fromkeys([column, last_column], pa.binary())  # the last one tells whether a quote was left open
+    selection, last_column = _select(reading, delimiter)
+    first_number, end_number = reading.window.look(_MOST_ROWS)  # of row numbers from 0
+    ragged = _Ragged(reading.bad, first_number, end_number)
+    block_bytes = max(reading.block_bytes, _LEAST_BLOCK_BYTES)
+    columns = dict.fromkeys([*selection.schema.names, last_column], pa.binary())  # the last tells of a quote left open
+    last_index = list(columns).index(last_column)
     convert = pc.ConvertOptions(include_columns=list(columns), column_types=columns)
     num_read = 0
     while True:
         num_seen = 0
         try:
-            with open_file() as stream, closing(_Stream(stream)) as checked:
+            with reading.open_file() as stream, closing(_Stream(stream)) as checked:
                 for batch, is_last in _mark_last(_open(checked, delimiter, block_bytes, convert, ragged)):
                     ragged.tell()
-                    if is_last and _is_left_open(batch.column(batch.num_columns - 1)[-1].as_py(), checked.end):
+                    if is_last and _is_left_open(batch.column(last_index)[-1].as_py(), checked.end):
                         raise _left_open(int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
                     first = max(0, num_read - num_seen)  # after a new start: rows that are out already
                     num_seen += batch.num_rows
                     if first < batch.num_rows:
-                        values = batch.column(0).slice(first)
-                        numbers = ragged.number_rows(num_read, len(values))
-                        num_read += len(values)
-                        yield clean(values, numbers, column, bad)
+                        numbers = ragged.number_rows(num_read, batch.num_rows - first)
+                        num_read += len(numbers)
+                        yield _make_rows(batch.slice(first), numbers, selection, reading, first_number, end_number)
+                        if numbers[-1] >= end_number:
+                            reading.window.take(end_number)
+                            return
                 ragged.check_end(num_seen, checked.end)
             ragged.tell()
+            reading.window.take(num_seen + ragged.num_found)
             return
         except pa.ArrowInvalid as error:
             block_bytes = _grow(error, block_bytes)
+
+
+def _make_rows(
+    batch: pa.RecordBatch,
+    numbers: npt.NDArray[np.int64],
+    selection: Selection,
+    reading: Reading,
+    first_number: int,
+    end_number: int,
+) -> Rows:
+    first, end = np.searchsorted(numbers, [first_number, end_number], side="right").tolist()  # numbers count from 1
+    arrays = [batch.column(index).slice(first, end - first) for index in range(len(selection.schema))]
+    return make_rows(selection, arrays, numbers[first:end], reading.bad)
 
 
 def _open(stream: Any, delimiter: str, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:
@@ -168,12 +196,12 @@ def _left_open(number: int) -> BadFile:
     return BadFile(DAMAGED, f"a quote that opens in row {number:,} is never closed", "Close it, or double it if it is text.")
 
 
-def _choose_column(open_file: Open, delimiter: str, asked: str | None) -> tuple[str, str]:
-    """The text column, and the last one."""
+def _select(reading: Reading, delimiter: str) -> tuple[Selection, str]:
+    """The columns to read, and the last one of the file."""
     block_bytes = HEAD_BYTES
     while True:
         try:
-            with open_file() as stream, closing(_Stream(stream)) as checked:
+            with reading.open_file() as stream, closing(_Stream(stream)) as checked:
                 schema = _open(checked, delimiter, block_bytes, pc.ConvertOptions(check_utf8=False), lambda row: "skip").schema
             break
         except pa.ArrowInvalid as error:
@@ -184,10 +212,7 @@ def _choose_column(open_file: Open, delimiter: str, asked: str | None) -> tuple[
             block_bytes = _grow(error, block_bytes)
         except UnicodeDecodeError:
             raise BadFile("wrong encoding", "a header that is not UTF-8 text", "Write the file as UTF-8.") from None
-    column = choose_column(asked, {field.name: pa.types.is_string(field.type) for field in schema})
-    if schema.names.count(column) > 1:
-        raise BadFile("no text column", f"has {schema.names.count(column)} columns {column!r}", "Give each its own name.")
-    return column, schema.names[-1]
+    return select_of_texts(reading.shape, reading.asked, schema), schema.names[-1]
 
 
 def _grow(error: pa.ArrowInvalid, block_bytes: int) -> int:

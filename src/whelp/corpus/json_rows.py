@@ -1,6 +1,6 @@
 """Rows of JSON: one object a line (`.jsonl`, `.ndjson`), or an array of objects (`.json`).
 
-Lines are parsed by Arrow, a block at a time, and only the column asked for. Where Arrow stumbles over a block, or could
+Lines are parsed by Arrow, a block at a time, and only the columns asked for. Where Arrow stumbles over a block, or could
 have read it otherwise than line by line, Python's parser looks at each line of it and has the last word.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -17,64 +17,82 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
-from whelp.corpus.rows import HEAD_BYTES, NO_TEXT, NOT_TEXT, NOT_UTF8, NUM_HEAD_ROWS, BadRows, Open, Rows, choose_column, clean
+from whelp.corpus.columns import Selection, list_candidates, select_columns
+from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
+from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
+from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns
 from whelp.corpus.text import BadFile
 
-_BROKEN = "broken JSON"
-_NOT_AN_OBJECT = "not an object"
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
+_ARRAY_ROWS = 4096
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
 _IS_INK[list(_WHITE_SPACE)] = False
-_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 _EXPORT = "Write it as one JSON object a line, or as an array of objects."
 
 
-def iter_json_lines(open_file: Open, asked: str | None, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
+def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     """One object a line; blank lines are passed over. Memory: a few blocks, or the longest line."""
-    with open_file() as stream:
-        column = _choose_line_column(_read_head(stream), asked)
+    selection = _select_of_lines(reading)
     line = 1
-    with open_file() as stream:
-        for block in _iter_whole_lines(stream, block_bytes):
-            yield _read_lines(block, line, column, bad)
+    with reading.open_file() as stream:
+        for block in _iter_whole_lines(stream, reading.block_bytes):
+            yield _read_lines(block, line, selection, reading)
             line += block.count(b"\n")
+            if reading.window.is_done:
+                return
 
 
-def iter_json_array(open_file: Open, asked: str | None, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
+def iter_json_array(reading: Reading) -> Iterator[Rows]:
     """An array of objects, or an object with one such array; read whole. One object a line is taken as that.
 
     Raises:
         BadFile: When it is neither.
     """
-    with open_file() as stream:
-        head = _read_head(stream)
+    with reading.open_file() as stream:
+        head, _ = _read_head(stream)
     if _is_lines(head):
-        bad.unit = "line"
-        yield from iter_json_lines(open_file, asked, bad, block_bytes)
+        reading.bad.unit = "line"
+        yield from iter_json_lines(reading)
         return
-    with open_file() as stream:
+    with reading.open_file() as stream:
         data = b"".join(iter(lambda: stream.read(HEAD_BYTES), b""))
     rows = _find_rows(_parse_whole(data))
-    column = choose_column(asked, _look_at_columns(row for row in rows if isinstance(row, dict)))
-    texts: list[str] = []
-    numbers: list[int] = []
-    for number, row in enumerate(rows, 1):
-        text = _take_text(row, column, number, bad)
-        if text is not None:
-            texts.append(text)
-            numbers.append(number)
-    yield Rows(pa.array(texts, pa.large_string()), np.array(numbers, np.int64))
+    columns = _look_at_columns(islice(_iter_objects(rows), NUM_HEAD_ROWS))
+    missing = [name for name in list_candidates(reading.shape, reading.asked) if name not in columns]
+    columns |= {name: True for name in missing if any(name in row for row in _iter_objects(rows))}
+    selection = select_columns(reading.shape, reading.asked, columns, absent_too=True)
+    for start in range(0, len(rows), _ARRAY_ROWS):
+        chunk = rows[start : start + _ARRAY_ROWS]
+        first, end = reading.window.take(len(chunk))
+        wanted = chunk[first:end]
+        arrays, found = to_arrays(wanted, selection)
+        numbers = np.arange(start + first + 1, start + end + 1, dtype=np.int64)
+        yield make_rows(
+            selection,
+            arrays,
+            numbers,
+            reading.bad,
+            found=found,
+            say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]
+            is_checked=True,
+        )
+        if reading.window.is_done:
+            return
 
 
-def _read_head(stream: Any) -> bytes:
-    """Whole lines from the start: of `HEAD_BYTES`, or more when the first is longer."""
+def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if isinstance(row, dict))
+
+
+def _read_head(stream: Any) -> tuple[bytes, bool]:
+    """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; and whether that is the whole file."""
     head = b""
     while block := stream.read(HEAD_BYTES):
         head += block
         if len(head) >= HEAD_BYTES and head.strip().find(b"\n") >= 0:
-            return _strip_mark(head[: head.rfind(b"\n")])
-    return _strip_mark(head)
+            return _strip_mark(head[: head.rfind(b"\n")]), False
+    return _strip_mark(head), True
 
 
 def _strip_mark(data: bytes) -> bytes:
@@ -86,21 +104,41 @@ def _is_lines(head: bytes) -> bool:
     return len(lines) == 2 and isinstance(_try_parse(lines[0]), dict)
 
 
-def _choose_line_column(head: bytes, asked: str | None) -> str:
+def _select_of_lines(reading: Reading) -> Selection:
+    with reading.open_file() as stream:
+        head, _ = _read_head(stream)
     lines = islice((line for line in head.split(b"\n") if line.strip()), NUM_HEAD_ROWS)
-    columns = _look_at_columns(row for row in map(_try_parse, lines) if isinstance(row, dict))
+    columns = _look_at_columns(_iter_objects(map(_try_parse, lines)))
+    candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
-        return asked if asked is not None else "text"
-    return choose_column(asked, columns)
+        columns = dict.fromkeys(candidates, True)
+    elif not any(name in columns for name in candidates):
+        columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
+    return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 
 def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:
-    """Which columns the first rows have, and whether each holds any text."""
+    """Which columns rows have, and whether each holds any text."""
     kinds: dict[str, set[type]] = {}
-    for row in islice(rows, NUM_HEAD_ROWS):
+    for row in rows:
         for name, value in row.items():
             kinds.setdefault(name, set()).add(type(value))
     return {name: str in found for name, found in kinds.items()}
+
+
+def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str]:
+    """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
+    quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
+    with open_file() as stream:
+        for block in _iter_whole_lines(stream, block_bytes):
+            if not any(word in block for word in quoted):
+                continue
+            for line in block.split(b"\n"):
+                if any(word in line for word in quoted):
+                    row = _try_parse(line)
+                    if isinstance(row, dict) and any(name in row for name in names):
+                        return [name for name in names if name in row]
+    return []
 
 
 def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
@@ -121,99 +159,83 @@ def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
         yield _strip_mark(rest) if is_first else rest
 
 
-def _read_lines(block: bytes, first_line: int, column: str, bad: BadRows) -> Rows:
+def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> Rows:
     if not block:
-        return Rows(pa.array([], pa.large_string()), np.zeros(0, np.int64))
+        return make_no_rows(selection)
     data = np.frombuffer(block, np.uint8)
     newlines = np.flatnonzero(data == 10).astype(np.int64, copy=False)
     starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
     ends = np.append(newlines, len(block))
     if starts[-1] == len(block):
         starts, ends = starts[:-1], ends[:-1]
-    has_ink = np.logical_or.reduceat(_IS_INK[data], starts)
+    has_ink = _IS_INK[data[starts]]
+    if (~has_ink & (ends - starts > 1)).any():  # only lines that begin with a space need a look at every byte
+        has_ink = np.logical_or.reduceat(_IS_INK[data], starts)
     numbers = (first_line + np.flatnonzero(has_ink)).astype(np.int64, copy=False)
     starts, ends = starts[has_ink], ends[has_ink]
-    if not len(starts):
-        return Rows(pa.array([], pa.large_string()), numbers)
-    values = _read_with_arrow(block, data, starts, ends, column)
-    if values is None:
-        return _read_one_by_one(block, starts, ends, numbers, column, bad)
-    return clean(values, numbers, column, bad)
+    first, end = reading.window.take(len(starts))
+    if first == end:
+        return make_no_rows(selection)
+    if end - first < len(starts):
+        starts, ends, numbers = starts[first:end], ends[first:end], numbers[first:end]
+        block = block[starts[0] : ends[-1]]
+        data = np.frombuffer(block, np.uint8)
+        starts, ends = starts - starts[0], ends - starts[0]
+
+    def say_row(index: int) -> str:
+        return block[starts[index] : ends[index]].decode(errors="backslashreplace").strip()
+
+    arrays = _read_with_arrow(block, data, starts, ends, selection)
+    found: dict[int, BadValue] = {}
+    if arrays is None:
+        lines = zip(starts.tolist(), ends.tolist(), strict=True)
+        arrays, found = to_arrays([_parse_line(block[start:stop]) for start, stop in lines], selection)
+    return make_rows(selection, arrays, numbers, reading.bad, found=found, say_row=say_row, is_checked=True)
 
 
 def _read_with_arrow(
-    block: bytes, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], column: str
-) -> Any:
-    """One value a line, or None when this is not plainly one good object on every line."""
+    block: bytes, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], selection: Selection
+) -> list[pa.Array] | None:
+    """One value a line for each column, or None when this is not plainly one good object on every line."""
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
+    schema = pa.schema([(field.name, _to_json_type(field.type)) for field in selection.schema])
     try:
         table = pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"
-            ),
+            parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-        if table.num_rows != len(starts) or table.num_columns != 1:
+        if table.num_rows != len(starts) or table.num_columns != len(schema):
             return None
-        values = table.column(0).combine_chunks()
-        values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
-        values.validate(full=True)  # half a surrogate pair comes through Arrow's parser as bytes that are not UTF-8
+        arrays = []
+        for name in schema.names:
+            values = table.column(name).combine_chunks()
+            values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+            values.validate(full=True)  # half a surrogate pair comes through Arrow's parser as bytes that are not UTF-8
+            arrays.append(values)
     except pa.ArrowException:
         return None
-    return None if values.null_count else values
+    # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
+    return None if selection.is_text and arrays[0].null_count else arrays
 
 
-def _read_one_by_one(
-    block: bytes,
-    starts: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    numbers: npt.NDArray[np.int64],
-    column: str,
-    bad: BadRows,
-) -> Rows:
-    texts: list[str] = []
-    kept: list[int] = []
-    for start, end, number in zip(starts.tolist(), ends.tolist(), numbers.tolist(), strict=True):
-        try:
-            row = json.loads(block[start:end].rstrip(_WHITE_SPACE).decode(), parse_int=float)
-        except UnicodeDecodeError as error:
-            found = f"not UTF-8 text (byte 0x{error.object[error.start]:02x} at column {error.start + 1})"
-            bad.add(number, NOT_UTF8, found, "UTF-8")
-            continue
-        except (ValueError, RecursionError) as error:
-            bad.add(number, _BROKEN, f"broken JSON ({_say(error)})", "one JSON object")
-            continue
-        text = _take_text(row, column, number, bad)
-        if text is not None:
-            texts.append(text)
-            kept.append(number)
-    return Rows(pa.array(texts, pa.large_string()), np.array(kept, np.int64))
+def _to_json_type(kind: pa.DataType) -> pa.DataType:
+    """The type that Arrow's parser knows: it has no large ones."""
+    if not is_turns(kind):
+        return pa.string()
+    return pa.list_(pa.struct([(field.name, pa.string()) for field in kind.value_type]))
 
 
-def _take_text(row: Any, column: str, number: int, bad: BadRows) -> str | None:
-    if not isinstance(row, dict):
-        bad.add(number, _NOT_AN_OBJECT, _name_kind(row), "a JSON object")
-        return None
-    if row.get(column) is None:
-        bad.add(number, NO_TEXT, f"{column!r} is null" if column in row else f"has no {column!r}", "text")
-        return None
-    text = row[column]
-    if not isinstance(text, str):
-        bad.add(number, NOT_TEXT, f"{column!r} is {_name_kind(text)}", "text")
-        return None
+def _parse_line(line: bytes) -> Any:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        bad.add(number, NOT_UTF8, f"{column!r} holds half of a surrogate pair, which is no character", "text")
-        return None
-    return text
-
-
-def _name_kind(value: Any) -> str:
-    return "null" if value is None else "text" if isinstance(value, str) else _KINDS[type(value)]
+        return json.loads(line.rstrip(_WHITE_SPACE).decode(), parse_int=float)
+    except UnicodeDecodeError as error:
+        found = f"not UTF-8 text (byte 0x{error.object[error.start]:02x} at column {error.start + 1})"
+        return BadValue(NOT_UTF8, found, "UTF-8")
+    except (ValueError, RecursionError) as error:
+        return BadValue(BROKEN, f"broken JSON ({say_json_error(error)})", "one JSON object")
 
 
 def _try_parse(line: bytes) -> Any:
@@ -223,12 +245,6 @@ def _try_parse(line: bytes) -> Any:
         return None
 
 
-def _say(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
-    return "nested too deeply"
-
-
 def _parse_whole(data: bytes) -> Any:
     try:
         return json.loads(_strip_mark(data).decode(), parse_int=float)
@@ -236,9 +252,10 @@ def _parse_whole(data: bytes) -> Any:
         reason = f"not UTF-8 text (first bad byte 0x{error.object[error.start]:02x} at byte {error.start})"
         raise BadFile("wrong encoding", reason, "Write it as UTF-8.") from None
     except json.JSONDecodeError as error:
-        raise BadFile(_BROKEN, f"broken JSON at line {error.lineno} ({_say(error)})", "Mend it, or write it again.") from None
+        reason = f"broken JSON at line {error.lineno} ({say_json_error(error)})"
+        raise BadFile(BROKEN, reason, "Mend it, or write it again.") from None
     except (ValueError, RecursionError) as error:
-        raise BadFile(_BROKEN, f"broken JSON ({_say(error)})", _EXPORT) from None
+        raise BadFile(BROKEN, f"broken JSON ({say_json_error(error)})", _EXPORT) from None
 
 
 def _find_rows(value: Any) -> list[Any]:
@@ -250,7 +267,7 @@ def _find_rows(value: Any) -> list[Any]:
         raise BadFile("no rows", f"a JSON object with {what}", _EXPORT)
     if isinstance(value, list) and _has_object(value):
         return value
-    what = "an array without objects" if isinstance(value, list) else _name_kind(value)
+    what = "an array without objects" if isinstance(value, list) else name_kind(value)
     raise BadFile("no rows", f"JSON, but {what}", _EXPORT)
 
 

@@ -1,11 +1,10 @@
-"""Structured files: one row, one document. Which column is the text, and what happens to rows that have none.
+"""Structured files: one row, one document. What a format's reader is told, what it gives, and what becomes of bad rows.
 
 The formats are in `json_rows.py`, `csv_rows.py` and `arrow_rows.py`; each reads in blocks or batches, and gives `Rows`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,15 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.errors import SourceError
+from whelp.corpus.columns import Selection, iter_leaves, to_column
 from whelp.corpus.packed import split_name
-from whelp.corpus.split import Documents
-from whelp.corpus.text import BadFile
+from whelp.corpus.shape import BadValue, BadValueLike, RowShape
+from whelp.corpus.window import Window
 
 HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do not matter
 NUM_HEAD_ROWS = 100
-NO_TEXT = "null or missing text"
-NOT_TEXT = "a value that is not text"
-NOT_UTF8 = "text that is not UTF-8"
+TABLE = "table"  # the format of rows that are no file: a frame, a dataset
+MOST_RAW_CHARACTERS = 2000
 _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -37,29 +36,42 @@ _FORMATS = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
-_DEFAULT_COLUMN = "text"
-_MOST_NAMES = 20
 
 Open = Callable[[], Any]  # opens the file from its start; what pyarrow's readers take
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts (large_string, no null) of good rows, and where each is: `numbers`, a line or a row, from 1."""
+    """Good rows: the columns as delivered, and where each is: `numbers`, a line or a row, from 1."""
 
-    texts: pa.LargeStringArray
+    batch: pa.RecordBatch
     numbers: npt.NDArray[np.int64]
 
 
-class BadRows:
-    """Stops at the first row without text, or counts such rows by reason."""
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was skipped: where it is, why (`reason` to count by, `found` says more), and the start of it as it stands.
 
-    def __init__(self, where: object, unit: str, *, stops: bool) -> None:
-        self.where, self.unit = where, unit
+    `number` is a line or a row, from 1. `text` is None where the file does not hold rows as text.
+    """
+
+    file: str
+    number: int
+    reason: str
+    found: str
+    text: str | None
+
+
+class BadRows:
+    """Stops at the first row that cannot be used, or keeps and counts such rows."""
+
+    def __init__(self, where: object, label: str, unit: str, *, stops: bool) -> None:
+        self.where, self.label, self.unit = where, label, unit
         self.counts: Counter[str] = Counter()
+        self.rows: list[BadRow] = []
         self._stops = stops
 
-    def add(self, number: int, reason: str, found: str, expected: str) -> None:
+    def add(self, number: int, value: BadValueLike, text: str | None = None) -> None:
         """Note one bad row.
 
         Raises:
@@ -67,8 +79,22 @@ class BadRows:
         """
         if self._stops:
             next_step = f"Correct the {self.unit}, or set data.on_bad_rows=skip to leave out such rows (they are counted)."
-            raise SourceError(f"{self.where}, {self.unit} {number:,}", found, expected, next_step)
-        self.counts[f"rows skipped: {reason}"] += 1
+            raise SourceError(f"{self.where}, {self.unit} {number:,}", value.found, value.expected, next_step)
+        self.counts[f"rows skipped: {value.reason}"] += 1
+        kept = None if text is None else text[:MOST_RAW_CHARACTERS]
+        self.rows.append(BadRow(self.label, number, value.reason, value.found, kept))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one file's rows are read."""
+
+    open_file: Open
+    shape: RowShape
+    asked: str | None  # the column asked for by name
+    bad: BadRows
+    window: Window
+    block_bytes: int
 
 
 def find_format(path: Path) -> str | None:
@@ -85,90 +111,96 @@ def name_unit(format: str) -> str:
     return "line" if format == "jsonl" else "row"
 
 
-def iter_rows(format: str, open_file: Open, column: str | None, bad: BadRows, block_bytes: int) -> Iterator[Rows]:
+def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
     """Read the good rows of one file.
 
     Raises:
-        BadFile: When the file is broken, holds no rows, or has no text column.
-        SourceError: At the first bad row, when `bad` stops.
+        BadFile: When the file is broken, holds no rows, or has none of the columns.
+        SourceError: At the first bad row, when `reading.bad` stops.
     """
     if format == "jsonl":
         from whelp.corpus.json_rows import iter_json_lines
 
-        return iter_json_lines(open_file, column, bad, block_bytes)
+        return iter_json_lines(reading)
     if format == "json":
         from whelp.corpus.json_rows import iter_json_array
 
-        return iter_json_array(open_file, column, bad, block_bytes)
+        return iter_json_array(reading)
     if format in ("csv", "tsv"):
         from whelp.corpus.csv_rows import iter_csv_rows
 
-        return iter_csv_rows(open_file, "," if format == "csv" else "\t", column, bad, block_bytes)
+        return iter_csv_rows(reading, "," if format == "csv" else "\t")
     from whelp.corpus.arrow_rows import iter_arrow_rows, iter_parquet_rows
 
-    return (iter_parquet_rows if format == "parquet" else iter_arrow_rows)(open_file, column, bad)
+    return (iter_parquet_rows if format == "parquet" else iter_arrow_rows)(reading)
 
 
-def choose_column(asked: str | None, columns: Mapping[str, bool]) -> str:
-    """The column asked for, else `text`, else the only one that holds text. `columns` says of each whether it holds text.
+def make_rows(
+    selection: Selection,
+    arrays: list[pa.Array],
+    numbers: npt.NDArray[np.int64],
+    bad: BadRows,
+    *,
+    found: dict[int, BadValue] | None = None,
+    say_row: Callable[[int], str] | None = None,
+    is_checked: bool = False,
+) -> Rows:
+    """Turn the columns of a block into good rows.
 
-    Raises:
-        BadFile: When there is no such column, or there are several; it names what there is, nearest first.
+    Args:
+        found: What is known to be wrong, by index.
+        say_row: Gives a row as it stands in the file, by index.
+        is_checked: All text is known to be UTF-8.
     """
-    if asked is None and _DEFAULT_COLUMN in columns:
-        return _DEFAULT_COLUMN
-    holding_text = [name for name, holds_text in columns.items() if holds_text]
-    if asked is None and len(holding_text) == 1:
-        return holding_text[0]
-    if asked is not None and asked in columns:
-        return asked
-    wanted = asked if asked is not None else _DEFAULT_COLUMN
-    names = _list_names(wanted, columns)
-    if asked is None and holding_text:
-        reason = f"has no column {wanted!r}, and {len(holding_text)} columns hold text: {_list_names(wanted, holding_text)}"
-    elif asked is None:
-        reason = f"has no column {wanted!r}, and none holds text: {names}"
-    else:
-        reason = f"has no column {wanted!r}; it has {names}"
-    raise BadFile("no text column", reason, "Set data.custom_text_key to the column that holds the text.")
+    wrong: dict[int, BadValueLike] = dict(found or {})
+    cast: dict[int, BadValue] = {}
+    columns = [
+        to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, schema=selection.schema)
+    for more in (cast, _leave_empty(batch, selection.shape.find_bad(batch))):
+        wrong = {**more, **wrong}  # what was known first is the reason
+    for index in sorted(wrong):
+        bad.add(int(numbers[index]), wrong[index], say_row(index) if say_row is not None else None)
+    if wrong:
+        is_good = np.ones(len(numbers), np.bool_)
+        is_good[list(wrong)] = False
+        batch, numbers = batch.filter(pa.array(is_good)), numbers[is_good]
+    return Rows(pa.RecordBatch.from_arrays(batch.columns, schema=selection.delivered), numbers)
 
 
-def _list_names(wanted: str, names: Any) -> str:
-    def distance(name: str) -> float:
-        return -difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
-
-    ordered = sorted(names, key=distance)
-    more = f" and {len(ordered) - _MOST_NAMES} more" if len(ordered) > _MOST_NAMES else ""
-    return (", ".join(ordered[:_MOST_NAMES]) or "no columns") + more
-
-
-def clean(values: Any, numbers: npt.NDArray[np.int64], column: str, bad: BadRows) -> Rows:
-    """Turn an Arrow array of strings or bytes into good rows; nulls, and bytes that are not UTF-8, are bad rows."""
-    if values.null_count:
-        is_good = values.is_valid().to_numpy(zero_copy_only=False)
-        for number in numbers[~is_good]:
-            bad.add(int(number), NO_TEXT, f"{column!r} is null", "text")
-        values, numbers = values.drop_null(), numbers[is_good]
-    try:
-        texts = values.cast(pa.large_string())
-        texts.validate(full=True)
-        return Rows(texts, numbers)
-    except pa.ArrowInvalid:
-        raw = values.cast(pa.large_binary(), safe=False)
-    is_good = np.ones(len(raw), np.bool_)
-    for index, value in enumerate(raw):
-        try:
-            value.as_py().decode()
-        except UnicodeDecodeError as error:
-            is_good[index] = False
-            found = f"{column!r} is not UTF-8 text (byte 0x{error.object[error.start]:02x} in it)"
-            bad.add(int(numbers[index]), NOT_UTF8, found, "UTF-8")
-    return Rows(raw.filter(pa.array(is_good)).cast(pa.large_string()), numbers[is_good])
+def _leave_empty(batch: pa.RecordBatch, bad: Mapping[int, BadValueLike]) -> Mapping[int, BadValueLike]:
+    """Those bad rows that are not just empty: empty documents are dropped, and stop nothing. Null is not empty."""
+    if not bad:
+        return bad
+    indices = np.array(sorted(bad))
+    chosen = batch.take(pa.array(indices))
+    has_value = np.zeros(len(indices), np.bool_)
+    for column in chosen.columns:
+        has_value |= column.is_valid().to_numpy(zero_copy_only=False)
+    is_empty = has_value & measure(chosen)[1]
+    return {int(index): bad[int(index)] for index in indices[~is_empty]} if is_empty.any() else bad
 
 
-def make_documents(rows: Rows, offset: int) -> Documents:
-    """Rows as documents. `offset` is the number of bytes of text before them."""
-    lengths = pc.binary_length(rows.texts)
-    starts = np.concatenate([np.full(1, offset, np.int64), offset + np.cumsum(lengths.to_numpy(), dtype=np.int64)])[:-1]
-    is_empty: Any = pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(rows.texts))
-    return Documents(rows.texts, rows.numbers, starts, is_empty.to_numpy(zero_copy_only=False))
+def make_no_rows(selection: Selection) -> Rows:
+    """Rows of a block that has none."""
+    return Rows(pa.RecordBatch.from_pylist([], schema=selection.delivered), np.zeros(0, np.int64))
+
+
+def measure(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Of each row: how many bytes of text it has, and whether that is none but white space."""
+    num_bytes = np.zeros(batch.num_rows, np.int64)
+    is_empty = np.ones(batch.num_rows, np.bool_)
+    for texts, offsets in iter_leaves(batch):
+        lengths: Any = pc.binary_length(texts)
+        blank: Any = pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(texts))
+        if texts.null_count:
+            lengths, blank = lengths.fill_null(0), blank.fill_null(True)
+        sizes, is_blank = lengths.to_numpy(), blank.to_numpy(zero_copy_only=False)
+        if offsets is None:
+            num_bytes += sizes
+            is_empty &= is_blank
+        else:
+            num_bytes += np.diff(np.concatenate([[0], np.cumsum(sizes)])[offsets])
+            is_empty &= np.diff(np.concatenate([[0], np.cumsum(~is_blank)])[offsets]) == 0
+    return num_bytes, is_empty

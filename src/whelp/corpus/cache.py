@@ -1,0 +1,34 @@
+"""The folder where what comes from elsewhere is kept: `WHELP_CACHE`, else `whelp` in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def find_cache_folder() -> Path:
+    """Where fetched files are kept."""
+    asked = os.environ.get("WHELP_CACHE")
+    if asked:
+        return Path(asked).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whelp"
+
+
+def write_cached(path: Path, blocks: Iterable[bytes]) -> int:
+    """Write a file whole or not at all, in flat memory; return its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    num_bytes = 0
+    try:
+        with open(temporary, "wb") as file:
+            for block in blocks:
+                num_bytes += file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return num_bytes

@@ -1,0 +1,240 @@
+"""Which columns of a file are read, and how their Arrow types become those of a shape."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from whelp.corpus.shape import NOT_AN_OBJECT, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
+from whelp.corpus.text import BadFile
+
+_MOST_NAMES = 20
+_OTHER_COLUMN = "Leave it out of the options that name columns, or convert it."
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The columns to read: `schema` has their names in the file; `delivered` those in a partition; `shape` judges them."""
+
+    schema: pa.Schema
+    delivered: pa.Schema
+    shape: RowShape
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a row is one text, which must be there."""
+        return isinstance(self.shape, TextShape)
+
+
+def list_candidates(shape: RowShape, asked: str | None) -> list[str]:
+    """The names to look for in a file."""
+    return [asked or TEXT] if isinstance(shape, TextShape) else list(shape.schema.names)
+
+
+def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, bool], *, absent_too: bool = False) -> Selection:
+    """The shape's columns that a file has; where it has none, the one text column.
+
+    Args:
+        columns: Of each column of the file, whether it holds text.
+        absent_too: Select every candidate when one is there: the others may come later.
+
+    Raises:
+        BadFile: When neither is there; it names what there is, nearest first.
+    """
+    if not isinstance(shape, TextShape):
+        names = [name for name in shape.schema.names if name in columns]
+        if names:
+            schema = shape.schema if absent_too else pa.schema([shape.schema.field(name) for name in names])
+            return Selection(schema, schema, shape)
+    column = choose_column(asked, columns)
+    schema = pa.schema([(column, pa.large_string())])
+    return Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column))
+
+
+def select_typed(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:
+    """As `select_columns`, for a file that says the types of its columns.
+
+    Raises:
+        BadFile: Also when a column holds something else.
+    """
+    selection = select_columns(shape, asked, {field.name: holds_text(field.type) for field in schema})
+    _check_selected(selection, schema)
+    return selection
+
+
+def _check_selected(selection: Selection, schema: pa.Schema) -> None:
+    for field in selection.schema:
+        if schema.names.count(field.name) > 1:
+            reason = f"has {schema.names.count(field.name)} columns {field.name!r}"
+            raise BadFile("no text column", reason, "Give each its own name.")
+        kind = schema.field(field.name).type
+        if is_turns(field.type):
+            if not _holds_turns(kind, field.type):
+                reason = f"its column {field.name} holds {kind}, not lists of objects with text"
+                raise BadFile("no list of objects", reason, _OTHER_COLUMN)
+        elif not holds_text(kind) and not pa.types.is_null(kind):
+            next_step = "Set data.custom_text_key to a column of text, or convert this one."
+            reason = f"its column {field.name} holds {kind}"
+            raise BadFile("no text column", reason, next_step if selection.is_text else _OTHER_COLUMN)
+
+
+def select_of_texts(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:
+    """As `select_typed`, for a file where every value is text whatever it looks like: `schema` says what it looks like.
+
+    Raises:
+        BadFile: Also when a column is asked for that text cannot be.
+    """
+    selection = select_columns(shape, asked, {field.name: holds_text(field.type) for field in schema})
+    _check_selected(selection, pa.schema([(name, pa.string()) for name in schema.names]))
+    return selection
+
+
+def choose_column(asked: str | None, columns: Mapping[str, bool]) -> str:
+    """The column asked for, else `text`, else the only one that holds text. `columns` says of each whether it holds text.
+
+    Raises:
+        BadFile: When there is no such column, or there are several; it names what there is, nearest first.
+    """
+    if asked is None and TEXT in columns:
+        return TEXT
+    holding_text = [name for name, holds in columns.items() if holds]
+    if asked is None and len(holding_text) == 1:
+        return holding_text[0]
+    if asked is not None and asked in columns:
+        return asked
+    wanted = asked if asked is not None else TEXT
+    names = _list_names(wanted, columns)
+    if asked is None and holding_text:
+        reason = f"has no column {wanted!r}, and {len(holding_text)} columns hold text: {_list_names(wanted, holding_text)}"
+    elif asked is None:
+        reason = f"has no column {wanted!r}, and none holds text: {names}"
+    else:
+        reason = f"has no column {wanted!r}; it has {names}"
+    raise BadFile("no text column", reason, "Set data.custom_text_key to the column that holds the text.")
+
+
+def _list_names(wanted: str, names: Collection[str]) -> str:
+    def distance(name: str) -> float:
+        return -difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
+
+    ordered = sorted(names, key=distance)
+    more = f" and {len(ordered) - _MOST_NAMES} more" if len(ordered) > _MOST_NAMES else ""
+    return (", ".join(ordered[:_MOST_NAMES]) or "no columns") + more
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is text."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _holds_turns(kind: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_null(kind):
+        return True
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    inner = kind.value_type
+    if pa.types.is_null(inner):
+        return True
+    if not pa.types.is_struct(inner):
+        return False
+    kinds = [inner.field(field.name).type for field in wanted.value_type if inner.get_field_index(field.name) >= 0]
+    return all(holds_text(kind) or pa.types.is_null(kind) for kind in kinds)
+
+
+def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool = False) -> pa.Array:
+    """Cast an array to the type of a candidate column; rows that cannot be are noted in `found`, and become null.
+
+    Args:
+        is_checked: The text is known to be UTF-8.
+    """
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(values), field.type)
+    if is_turns(field.type):
+        return _to_turns(field, values, found, is_checked=is_checked)
+    return _to_text(field.name, values, found, is_checked=is_checked)
+
+
+def _to_text(name: str, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool) -> pa.Array:
+    try:
+        texts = values.cast(pa.large_string())
+        if not is_checked:
+            texts.validate(full=True)
+        return texts
+    except pa.ArrowInvalid:
+        raw = values.cast(pa.large_binary(), safe=False)
+    is_good = np.ones(len(raw), np.bool_)
+    for index, value in enumerate(raw):
+        try:
+            (value.as_py() or b"").decode()
+        except UnicodeDecodeError as error:
+            is_good[index] = False
+            byte = error.object[error.start]
+            found.setdefault(index, BadValue(NOT_UTF8, f"{name!r} is not UTF-8 text (byte 0x{byte:02x} in it)", "UTF-8"))
+    return _blank(raw, is_good).cast(pa.large_string())
+
+
+def _to_turns(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool) -> pa.Array:
+    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+        values = values.cast(pa.list_(values.type.value_type))
+    is_null = values.is_null()
+    offsets, turns = values.offsets.cast(pa.int64()), values.values
+    if pa.types.is_null(turns.type):
+        turns = pa.nulls(len(turns), field.type.value_type)
+    _find_null_turns(field.name, turns, offsets.to_numpy(), is_null.to_numpy(zero_copy_only=False), found)
+    columns = []
+    for inner in field.type.value_type:
+        index = turns.type.get_field_index(inner.name)
+        column = pa.nulls(len(turns), inner.type) if index < 0 else turns.field(index).cast(inner.type)
+        columns.append(column)
+    inner_fields = list(field.type.value_type)
+    whole = pa.StructArray.from_arrays(columns, fields=inner_fields) if columns else turns
+    lists = pa.LargeListArray.from_arrays(offsets, whole, type=field.type, mask=is_null)
+    if is_checked:
+        return lists
+    try:
+        lists.validate(full=True)
+        return lists
+    except pa.ArrowInvalid:
+        is_good = np.ones(len(lists), np.bool_)
+    for index in range(len(lists)):
+        try:
+            lists.slice(index, 1).flatten().validate(full=True)
+        except pa.ArrowInvalid:
+            is_good[index] = False
+            found.setdefault(index, BadValue(NOT_UTF8, f"{field.name!r} holds text that is not UTF-8", "UTF-8"))
+    return _blank(lists, is_good)
+
+
+def _find_null_turns(name: str, turns: pa.Array, offsets: np.ndarray, is_null: np.ndarray, found: dict[int, BadValue]) -> None:
+    if not turns.null_count:
+        return
+    null_turns = np.flatnonzero(turns.is_null().to_numpy(zero_copy_only=False))
+    rows = np.searchsorted(offsets, null_turns, side="right") - 1
+    for row in np.unique(rows[(rows >= 0) & (null_turns < offsets[-1])]):
+        if not is_null[row]:
+            found.setdefault(int(row), BadValue(NOT_AN_OBJECT, f"{name!r} holds null in its list", "a list of objects"))
+
+
+def _blank(values: pa.Array, is_kept: np.ndarray) -> pa.Array:
+    """Null where a value is not kept."""
+    indices = pa.array(np.arange(len(values)), mask=~is_kept)
+    return values.take(indices)
+
+
+def iter_leaves(batch: pa.RecordBatch) -> Iterable[tuple[pa.Array, np.ndarray | None]]:
+    """The arrays of text in a batch; those of turns with the list offsets that say whose they are."""
+    for column in batch.columns:
+        if not is_turns(column.type):
+            yield column, None
+            continue
+        offsets = column.offsets.to_numpy()
+        first, end = int(offsets[0]), int(offsets[-1])
+        turns = column.values.slice(first, end - first)
+        for index in range(turns.type.num_fields):
+            yield turns.field(index), offsets - first

@@ -1,0 +1,127 @@
+"""Datasets of the hub, loaded with the package `datasets`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.hashing import hash_json
+from whelp.base.log import log
+from whelp.corpus._files import FoundFile
+from whelp.corpus.cache import find_cache_folder, write_cached
+from whelp.corpus.config import SourceConfig
+from whelp.corpus.given import make_dataset_file, to_json_line
+from whelp.corpus.splits import choose_splits
+
+PREFIX = "hf:"
+_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def is_hub_id(item: str) -> bool:
+    """Whether a word is a dataset's id: it says so (`hf:`), or looks like one, and like no file, and no such folder is here.
+
+    >>> [is_hub_id(word) for word in ("hf:org/name", "no-such-folder/name-1.5", "a/b/c", "/a/b", "no-such-folder/rows.jsonl")]
+    [True, True, False, False, False]
+    """
+    if item.startswith(PREFIX):
+        return True
+    is_like_one = _ID.fullmatch(item) is not None and not Path(item).suffix[1:].isalpha()
+    return is_like_one and not os.path.lexists(item) and not os.path.isdir(item.partition("/")[0])
+
+
+def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[FoundFile]:
+    """Load a dataset of the hub; its splits as tables.
+
+    Raises:
+        MissingExtraError: Without the package `datasets`.
+        SourceError: When it cannot be loaded, or has no such split.
+    """
+    name = item.removeprefix(PREFIX)
+    datasets = import_datasets(item if item.startswith(PREFIX) else f"{item} (no such path here, so a dataset of the hub)")
+    params = dict(config.source_dataset_params)
+    if config.source_data_dir is not None:
+        params.setdefault("data_dir", config.source_data_dir)
+    if config.source_streaming:
+        params["streaming"] = True
+    try:
+        loaded = datasets.load_dataset(name, **params)
+    except Exception as error:  # of any kind: the hub, the network, the format, a builder's own
+        raise _cannot_load(item, name, error) from error
+    splits = dict(loaded) if isinstance(loaded, dict) else {config.source_dataset_split: loaded}
+    found = []
+    for split_name, split in choose_splits(item, splits, config.source_dataset_split):
+        label = f"{name}[{split_name}]"
+        if config.source_streaming:
+            asked = {option: repr(value) for option, value in params.items() if option != "token"}
+            key = {"name": name, "params": asked, "split": split_name}
+            limit = _limit(config) if split == "train" else None
+            path = _keep_stream(item, splits[split_name], label, key, limit, candidates)
+            found.append(FoundFile(path, is_named=True, label=label, format="jsonl", split=split, keep=path))
+        else:
+            found.append(make_dataset_file(splits[split_name], label, split, candidates))
+    return found
+
+
+def import_datasets(where: object) -> Any:
+    """The package `datasets`.
+
+    Raises:
+        MissingExtraError: When it is not installed.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(where, "datasets", "hub") from None
+    return datasets
+
+
+def _cannot_load(item: str, name: str, error: Exception) -> SourceError:
+    first = (str(error).splitlines() or [""])[0].rstrip(".")
+    tried = "" if item.startswith(PREFIX) else f"there is no file or folder {item} here, and "
+    return SourceError(
+        item,
+        f"{tried}loading the dataset {name!r} from the hub failed ({error.__class__.__name__}: {first})",
+        "a path, or a dataset that can be reached",
+        "Check the spelling and the network; what the dataset needs (a configuration, say) goes into source_dataset_params.",
+    )
+
+
+def _limit(config: SourceConfig) -> int | None:
+    """How many rows a stream must give: the counts asked for; None for all."""
+    offset, length = config.dataset_offset or 0, config.dataset_length
+    if length is None or length < 1 or 0 < offset < 1:
+        return None
+    return int(max(offset, 0) + length)
+
+
+def _keep_stream(
+    item: str, rows: Iterable[dict[str, Any]], label: str, key: dict[str, Any], limit: int | None, candidates: list[str]
+) -> Path:
+    """Fetch the rows of a stream once into a file that is kept; a source is read more than once."""
+    columns = getattr(rows, "column_names", None) or []
+    chosen = [name for name in candidates if name in columns]
+    key = {**key, "limit": limit, "columns": chosen}
+    path = find_cache_folder() / "streams" / hash_json(key) / "rows.jsonl"
+    if path.is_file():
+        log.info("%s: the rows fetched before are read (%s)", label, path)
+        return path
+    log.info("%s: fetching %s", label, "all rows" if limit is None else f"{limit:,} rows")
+    selected = rows.select_columns(chosen) if chosen and hasattr(rows, "select_columns") else rows
+    try:
+        write_cached(path, _iter_lines(islice(selected, limit)))
+    except OSError:
+        raise
+    except Exception as error:
+        raise _cannot_load(item, key["name"], error) from error
+    (path.parent / "about.json").write_text(json.dumps(key, indent=2), encoding="utf-8")
+    return path
+
+
+def _iter_lines(rows: Iterable[Any]) -> Iterator[bytes]:
+    return (to_json_line(row) for row in rows)

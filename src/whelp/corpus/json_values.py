@@ -1,0 +1,86 @@
+"""Values of parsed JSON as Arrow columns. Values of another kind than a column's are bad rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from whelp.corpus.columns import Selection
+from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, BadValue, is_turns
+
+_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+BROKEN = "broken JSON"
+
+
+def name_kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    return "null" if value is None else "text" if isinstance(value, str) else _KINDS[type(value)]
+
+
+def say_json_error(error: Exception) -> str:
+    """What is wrong with JSON, in words."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+    return "nested too deeply"
+
+
+def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], dict[int, BadValue]]:
+    """The columns of parsed rows, and the rows that are bad, by index. A row may be a `BadValue` already."""
+    found: dict[int, BadValue] = {}
+    values: list[list[Any]] = [[] for _ in selection.schema]
+    for index, row in enumerate(rows):
+        problem = row if isinstance(row, BadValue) else _find_problem(row, selection)
+        if problem is not None:
+            found[index] = problem
+        for column, field in zip(values, selection.schema, strict=True):
+            column.append(None if problem is not None else _pick(row.get(field.name), field))
+    return [pa.array(column, field.type) for column, field in zip(values, selection.schema, strict=True)], found
+
+
+def _pick(value: Any, field: pa.Field) -> Any:
+    if value is None or not is_turns(field.type):
+        return value
+    names = [inner.name for inner in field.type.value_type]
+    return [{name: turn.get(name) for name in names} for turn in value]
+
+
+def _find_problem(row: Any, selection: Selection) -> BadValue | None:
+    if not isinstance(row, dict):
+        return BadValue(NOT_AN_OBJECT, name_kind(row), "a JSON object")
+    for field in selection.schema:
+        value = row.get(field.name)
+        if value is None:
+            if selection.is_text:
+                found = f"{field.name!r} is null" if field.name in row else f"has no {field.name!r}"
+                return BadValue(NO_TEXT, found, "text")
+            continue
+        problem = _check_turns(value, field) if is_turns(field.type) else _check_text(value, repr(field.name))
+        if problem is not None:
+            return problem
+    return None
+
+
+def _check_text(value: Any, name: str) -> BadValue | None:
+    if not isinstance(value, str):
+        return BadValue(NOT_TEXT, f"{name} is {name_kind(value)}", "text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return BadValue(NOT_UTF8, f"{name} holds half of a surrogate pair, which is no character", "text")
+    return None
+
+
+def _check_turns(value: Any, field: pa.Field) -> BadValue | None:
+    if not isinstance(value, list):
+        return BadValue(NOT_A_LIST, f"{field.name!r} is {name_kind(value)}", "a list of objects")
+    for place, turn in enumerate(value, 1):
+        if not isinstance(turn, dict):
+            return BadValue(NOT_AN_OBJECT, f"{field.name!r} holds {name_kind(turn)} in its list", "a list of objects")
+        for inner in field.type.value_type:
+            inside = turn.get(inner.name)
+            problem = None if inside is None else _check_text(inside, f"{inner.name!r} of turn {place} of {field.name!r}")
+            if problem is not None:
+                return problem
+    return None

@@ -1,0 +1,161 @@
+"""From what a source names to the files that are read, and a look at the first of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from whelp.base.errors import SourceError
+from whelp.corpus._files import FoundFile, SkippedFile, look_at
+from whelp.corpus.config import SourceConfig
+from whelp.corpus.open_file import BLOCK_BYTES, SourceFile
+from whelp.corpus.reader import Reader, inspect_file
+from whelp.corpus.rows import TABLE, find_format, measure
+from whelp.corpus.text import BadFile
+from whelp.corpus.window import Window
+
+
+def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tuple[list[SourceFile], list[SkippedFile]]:
+    """The files that can be read, those of the train split first, and those that were left out.
+
+    Raises:
+        SourceError: When one is bad that must be good.
+    """
+    files: list[SourceFile] = []
+    skipped: list[SkippedFile] = []
+    seen: set[str] = set()
+    for item in found:
+        if item.table is not None:
+            files.append(_make_table_file(item))
+            continue
+        path, where = item.path, item.path if item.label is None else item.label
+        is_strict = config.on_bad_files == "stop" or (config.on_bad_files == "auto" and item.is_named)
+        status = look_at(path)
+        if isinstance(status, SkippedFile):
+            if is_strict:
+                raise SourceError(where, status.reason, "a text file", "Name another file, or save its text to one.")
+            skipped.append(status)
+            continue
+        if status.st_size == 0:
+            if is_strict and item.is_named:
+                raise SourceError(where, "the file is empty", "text", "Put some text into it, or name another file.")
+            skipped.append(SkippedFile(str(where), "empty file", "empty"))
+            continue
+        real = os.path.realpath(path)
+        if real in seen:
+            skipped.append(SkippedFile(str(where), "listed already", "listed twice"))
+            continue
+        seen.add(real)
+        files.append(
+            SourceFile(
+                path,
+                make_label(path, root) if item.label is None else item.label,
+                status.st_size,
+                status.st_mtime_ns,
+                item.is_named,
+                _choose_format(item, config),
+                split=item.split,
+                is_labelled=item.label is not None,
+                keep=item.keep,
+            )
+        )
+    return sorted(files, key=lambda file: file.split != "train"), skipped
+
+
+def _choose_format(item: FoundFile, config: SourceConfig) -> str | None:
+    if item.format is not None:
+        return None if item.format == "text" else item.format
+    return find_format(item.path) if config.document == "auto" else None
+
+
+def _make_table_file(item: FoundFile) -> SourceFile:
+    assert item.label is not None, item
+    return SourceFile(
+        item.path,
+        item.label,
+        item.table.num_bytes,
+        0,
+        item.is_named,
+        TABLE,
+        split=item.split,
+        table=item.table,
+        is_labelled=True,
+        keep=item.keep,
+    )
+
+
+def make_label(path: Path, root: Path) -> str:
+    """The path below the root of the source."""
+    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+
+
+def printable(name: str) -> str:
+    """File names may be any bytes; what goes into JSON may not."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, is_windowed: bool) -> None:
+    """Look through every file the user named, and through the others up to the first that has text.
+
+    With `is_windowed`, bad rows are passed over here: they may lie outside of what is asked for.
+
+    Raises:
+        SourceError: When a named file is not text, or no file has text.
+    """
+    has_text = False
+    bad: list[SkippedFile] = []
+    for index, file in enumerate(reader.files):
+        if has_text and not file.is_named:
+            continue
+        try:
+            if file.format is not None:
+                if _has_rows_of_text(reader, file, is_windowed=is_windowed):
+                    has_text = True
+                else:
+                    bad.append(SkippedFile(file.label, "no row has any text", "only white space"))
+                continue
+            inspection = inspect_file(file, reader.config.encoding)
+        except BadFile as error:
+            bad.append(reader.skip(file, error))
+            continue
+        reader.inspections[index] = inspection
+        if inspection.has_text:
+            has_text = True
+        else:
+            bad.append(SkippedFile(file.label, "only white space", "only white space"))
+    if has_text:
+        return
+    counts = count_skipped([*skipped, *bad])
+    if not counts:
+        raise SourceError(name, "the folder is empty", "a folder with text", "Put text files into it, or name another.")
+    if len(reader.files) == 1 and reader.files[0].is_named:
+        raise SourceError(reader.files[0].where, f"not text: {bad[0].reason}", "text", "Put some text into it.")
+    reasons = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    example = (bad or list(skipped))[0]
+    raise SourceError(
+        name,
+        f"none of the {sum(counts.values()):,} files found can be read as text ({reasons})",
+        "at least one text file",
+        f"The first: {example.path}: {example.reason}.",
+    )
+
+
+def _has_rows_of_text(reader: Reader, file: SourceFile, *, is_windowed: bool) -> bool:
+    """Read rows up to the first that has text."""
+    bad = reader.make_bad_rows(file, stops=False if is_windowed else None)
+    for rows in reader.iter_rows(file, bad, BLOCK_BYTES, Window()):
+        if not measure(rows.batch)[1].all():
+            return True
+        bad.rows.clear()
+    return False
+
+
+def count_skipped(skipped: Iterable[SkippedFile]) -> dict[str, int]:
+    """Count skipped files by kind, most first.
+
+    >>> count_skipped([SkippedFile("a", "contains NUL bytes (first at byte 0)", "NUL bytes")])
+    {'NUL bytes': 1}
+    """
+    return dict(Counter(file.kind for file in skipped).most_common())

@@ -1,0 +1,63 @@
+"""What a word of `data.source` stands for: a path, the standard library, a saved dataset, a kind of file, a URL, the hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whelp.base.errors import SourceError
+from whelp.corpus._files import FoundFile, SkippedFile, expand
+from whelp.corpus.config import SourceConfig
+from whelp.corpus.stdlib import list_stdlib
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one word of a source leads to. `root` is the folder that labels are relative to."""
+
+    found: list[FoundFile]
+    skipped: list[SkippedFile] = field(default_factory=list)
+    root: Path | None = None
+
+
+def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
+    """Find the files, or the rows, that a word stands for.
+
+    Args:
+        candidates: The columns that are wanted, for sources that can give some columns alone.
+
+    Raises:
+        SourceError: When there is nothing, saying what was tried.
+        MissingExtraError: When a package is needed for it.
+    """
+    from whelp.corpus.hub import find_hub, is_hub_id
+    from whelp.corpus.kinds import KINDS, find_kind_files
+    from whelp.corpus.remote import find_remote, is_url
+    from whelp.corpus.saved import find_saved
+
+    if item == "stdlib":
+        return _locate_stdlib()
+    is_asked_for = bool(config.source_data_dir or config.source_dataset_params.get("data_files"))
+    if item in KINDS and (is_asked_for or not os.path.exists(item)):
+        found = find_kind_files(item, config)
+        folders = [file.path.parent for file in found if file.label is None]
+        return Place(found, root=Path(os.path.commonpath(folders)) if folders else None)
+    if is_url(item):
+        return Place(*find_remote(item, config, is_named=True))
+    if is_hub_id(item):
+        return Place(find_hub(item, config, candidates))
+    if is_asked_for:
+        option = "source_data_dir" if config.source_data_dir else "source_dataset_params.data_files"
+        expected = f"a kind of file ({', '.join(KINDS)}) or a dataset of the hub"
+        raise SourceError(item, f"is read as it is, but data.{option} is given", expected, "Leave one of the two out.")
+    saved = find_saved(Path(item).expanduser().absolute(), config)
+    if saved is not None:
+        return Place(saved, root=Path(item).expanduser().absolute())
+    root, paths, skipped, is_named = expand(item, config.include_suffixes)
+    return Place([FoundFile(path, is_named) for path in paths], skipped, root)
+
+
+def _locate_stdlib() -> Place:
+    root, paths, skipped = list_stdlib()
+    return Place([FoundFile(path, is_named=False) for path in paths], skipped, root)

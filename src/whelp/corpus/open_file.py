@@ -1,0 +1,89 @@
+"""Open the files of a source: unpacked, and only while they are what was listed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from whelp.base.hashing import hash_bytes, hash_file
+from whelp.corpus.packed import unpack
+from whelp.corpus.recode import TEXT_FORMATS, recode
+from whelp.corpus.text import BadFile, changed_while_reading
+
+if TYPE_CHECKING:
+    from whelp.corpus.arrow_rows import Table
+
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to read. `label` is its path below the root of the source, with `/`; `is_named` when the user named it.
+
+    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`. Rows that are
+    no file have a `table`; then, and where the file is a copy of something else, `is_labelled` says that `path` tells
+    people nothing. `keep` is what must live as long as the file.
+    """
+
+    path: Path
+    label: str
+    num_bytes: int
+    mtime_ns: int
+    is_named: bool
+    format: str | None = None
+    split: str = "train"
+    table: Table | None = None
+    is_labelled: bool = False
+    keep: object = field(default=None, repr=False, compare=False)
+
+    @property
+    def where(self) -> object:
+        """How an error names it: by its path when the user named that."""
+        return self.path if self.is_named and not self.is_labelled else self.label
+
+
+@contextmanager
+def open_checked(file: SourceFile) -> Iterator[Any]:
+    """Open a file, unpacked where its name says so; it must be the one that was listed, and stay it."""
+    listed = (file.num_bytes, file.mtime_ns)
+    try:
+        with open(file.path, "rb", buffering=0) as handle:
+            if _size_and_time(handle) != listed:
+                raise changed_while_reading()
+            stream = unpack(handle, file.path)
+            yield recode(stream) if file.format in TEXT_FORMATS else stream
+            if _size_and_time(handle) != listed:
+                raise changed_while_reading()
+    except OSError as error:
+        reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
+        raise BadFile("unreadable", reason, "Change its permissions, or name another file.") from error
+
+
+def iter_blocks(file: SourceFile, block_bytes: int) -> Iterator[bytes]:
+    """The bytes of a file, unpacked."""
+    with open_checked(file) as handle:
+        while block := handle.read(block_bytes):
+            yield block
+
+
+def fingerprint_file(file: SourceFile) -> str:
+    """Fingerprint the bytes of a file."""
+    try:
+        return hash_file(file.path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def fingerprint_table(table: Table, columns: list[str]) -> str:
+    """Fingerprint some columns of a table."""
+    names = repr([(name, str(table.schema.field(name).type)) for name in columns]).encode()
+    return hash_bytes(names, *(hash_bytes(memoryview(batch.serialize())).encode() for batch in table.iter_batches(columns)))
+
+
+def _size_and_time(handle: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(handle.fileno())
+    return status.st_size, status.st_mtime_ns
