@@ -29,7 +29,8 @@ def _make_table(path: str, entry: dict[str, Any]) -> str:
         rows.append(
             f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |"
         )
-        inner = next((kind for kind in field.get("anyOf", [field]) if "properties" in kind), None)
+        kinds = [kind.get("items", kind) for kind in field.get("anyOf", [field])]
+        inner = next((kind for kind in kinds if "properties" in kind), None)
         if inner is not None:
             below.append(_make_table(f"{path}.{name}", inner))
     about = _clean(entry.get("description", ""))
@@ -63,6 +64,8 @@ def _describe_default(field: dict[str, Any]) -> str:
     default = field["default"]
     if default is None:
         return "not set"
+    if default == "":
+        return "empty"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

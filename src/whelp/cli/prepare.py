@@ -81,6 +81,7 @@ def iter_prepare(
     from whelp.corpus import count_skipped, open_source
     from whelp.prepare.encode import clear_parts
     from whelp.prepare.encode import prepare as encode_documents
+    from whelp.prepare.template import make_template
 
     source = open_source(recipe.data)
     skipped = count_skipped(source.skipped)
@@ -119,6 +120,7 @@ def iter_prepare(
         source={**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: [file.label for file in source.files],
         count_files=count_files,
+        template=make_template(recipe.data, text_key=recipe.data.custom_text_key, vocabulary=vocabulary),
         seed=recipe.train.seed,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))

@@ -14,18 +14,21 @@ from whelp.base.config import load_config, make_schema, merge, parse_overrides, 
 from whelp.base.errors import ConfigError
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig
-from whelp.prepare.config import PackConfig, PrepareConfig
+from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
 from whelp.tokenizer.config import VocabularyConfig
 from whelp.train.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(PrepareConfig, VocabularyConfig, SourceConfig):
+class DataConfig(PrepareConfig, TemplateConfig, VocabularyConfig, SourceConfig):
     """What the rows are, and how they become tokens."""
 
     def __post_init__(self) -> None:
         SourceConfig.__post_init__(self)
+        TemplateConfig.__post_init__(self)
         PrepareConfig.__post_init__(self)
+        if self.pieces and self.custom_text_key is not None:
+            raise ConfigError("data", ["data.pieces and data.custom_text_key are both set. Keep one of them"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,10 @@
 """Documents to a token store: encode partition by partition, then lay the splits out.
 
 1. Each partition of the source becomes one file in STORE/.parts, named by a fingerprint of its text, the vocabulary and
-   the options. A killed run finds the finished ones again; an edited file changes only its own.
-2. With all documents counted, the held-out ones are chosen, and train and test are written from the parts.
+   the options. A killed run finds the finished ones again; an edited file changes only its own. The template makes pieces
+   of text of its rows; a part has a mask where some tokens are not trained.
+2. With all documents counted, the held-out ones are chosen, and train and test are written from the parts. A test split
+   that the source brings along is taken as it is.
 3. The manifest is written last, then the parts go.
 
 Partitions depend on the source alone, so the store is the same, to the byte, however often the work was interrupted.
@@ -26,6 +28,7 @@ from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_
 from whelp.artifacts.token_store import (
     DATA_FILE,
     LEDGER_FILE,
+    MASK_COLUMN,
     SOURCES_FILE,
     TOKENIZER_FOLDER,
     iter_batches,
@@ -39,9 +42,11 @@ from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.seeds import make_seed
-from whelp.prepare.config import PrepareConfig
+from whelp.prepare.config import PrepareConfig, TemplateConfig
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.order import shuffle_indices
+from whelp.prepare.segments import encode_pieces
+from whelp.prepare.template import NO_TEXT, Template, make_template
 
 PARTS_FOLDER = ".parts"
 FEW_DOCUMENTS = 20  # with fewer, the tail of each document is held out instead of whole ones
@@ -50,7 +55,7 @@ _FORMAT = 1  # raise it when the same inputs would give another store
 
 
 class PartitionLike(Protocol):
-    """A piece of the source."""
+    """A piece of the source. It may have a `split`, train or test; without one it is of train."""
 
     @property
     def index(self) -> int: ...
@@ -69,7 +74,7 @@ class VocabularyLike(Protocol):
     def eos_id(self) -> int | None: ...
     @property
     def fingerprint(self) -> str: ...
-    def encode_batch(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]: ...
+    def encode_batch(self, texts: pa.Array, *, allow_special: bool = ...) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]: ...
     def encode(self, text: str) -> npt.NDArray[Any]: ...
     def save(self, folder: Path) -> None: ...
 
@@ -94,15 +99,18 @@ def prepare(
     source: Mapping[str, Any],
     sources: Callable[[], list[str]],
     count_files: Callable[[Ledger], None] = lambda ledger: None,
+    template: Template | None = None,
     seed: int = 0,
 ) -> Iterator[PrepareReport]:
     """Write a token store at `folder`; yield a report after each partition.
 
     Args:
-        partitions: Pieces of the source, in order; each a record batch of `text`, `file_index`, `line`.
+        partitions: Pieces of the source, in order; each a record batch of the template's columns (as far as there are
+            such), `file_index` and `line`.
         source: What identifies the source, for the manifest.
         sources: Names of the source's files; asked once all partitions are read.
         count_files: Fills in the ledger's files and notes; asked at the same time.
+        template: Makes text of rows; by default the one of a recipe that says nothing of templates.
         seed: Draws the held-out documents.
 
     Raises:
@@ -113,20 +121,23 @@ def prepare(
     parts_folder = folder / PARTS_FOLDER
     parts_folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST_NAME).unlink(missing_ok=True)  # from here on it is not finished
-    schema = make_schema(vocabulary.size)
+    template = template or make_template(TemplateConfig())
     separator = _separator_ids(vocabulary, config)
     options = {"format": _FORMAT, "vocabulary": vocabulary.fingerprint, "separator": separator.tolist()}
-    options |= {"min": config.min_token_size, "max": config.max_token_size}
+    options |= {"min": config.min_token_size, "max": config.max_token_size, "template": template.fingerprint}
+    options |= {"separator_mask": config.separator_mask}
     parts: list[Path] = []
+    is_test: list[bool] = []  # of each part: whether the source says that it is of the test split
     ledger = Ledger()
     for partition in partitions:
         key = hash_json({**options, "text": partition.fingerprint})
         part = parts_folder / f"part-{partition.index:05d}-{key}.arrow"
         is_reused = part.is_file()
         if not is_reused:
-            _encode_partition(partition.batch, vocabulary, separator, config, schema, part)
+            _encode_partition(partition.batch, template, vocabulary, separator, config, part)
         part_counts = _count_part(part, ledger)
         parts.append(part)
+        is_test.append(getattr(partition, "split", "train") == "test")
         yield PrepareReport(partition=partition.index, is_reused=is_reused, **part_counts)
     count_files(ledger)
     num_documents = ledger.documents_in - ledger.documents.total()  # what is not dropped
@@ -135,7 +146,8 @@ def prepare(
         raise PlanError(
             folder, f"nothing is left to train on ({dropped})", "at least one document", "Check data.source and its filters."
         )
-    splits = _write_splits(folder, parts, schema, config, ledger, num_documents, seed)
+    schema = make_schema(vocabulary.size, has_mask=any(_has_mask(part) for part in parts))
+    splits = _write_splits(folder, parts, is_test, schema, config, ledger, seed)
     shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
     (folder / TOKENIZER_FOLDER).mkdir()
     vocabulary.save(folder / TOKENIZER_FOLDER)
@@ -150,7 +162,11 @@ def prepare(
         folder,
         Manifest(
             kind="token_store",
-            config={**{field.name: getattr(config, field.name) for field in fields(PrepareConfig)}, "seed": seed},
+            config={
+                **{field.name: getattr(config, field.name) for field in fields(PrepareConfig)},
+                **template.options,
+                "seed": seed,
+            },
             counts=counts,
             inputs=inputs,
             files=describe_files(folder, names),
@@ -192,35 +208,62 @@ def _separator_ids(vocabulary: VocabularyLike, config: PrepareConfig) -> npt.NDA
 
 def _encode_partition(
     batch: pa.RecordBatch,
+    template: Template,
     vocabulary: VocabularyLike,
     separator: npt.NDArray[Any],
     config: PrepareConfig,
-    schema: pa.Schema,
     part: Path,
 ) -> None:
     """Encode one partition's documents, drop what the filters drop, append the separators, write one part file."""
-    ids, offsets = vocabulary.encode_batch(batch.column("text"))
-    lengths = np.diff(offsets)
-    is_short = lengths < config.min_token_size
-    is_long = lengths > config.max_token_size if config.max_token_size >= 0 else np.zeros(len(lengths), dtype=bool)
-    kept = ~(is_short | is_long)
-    dropped = {"too short": is_short, "too long": is_long}
+    segments = template.segment(batch)
+    options = template.config
+    encoded = encode_pieces(
+        segments, vocabulary, allow_special=options.special_tokens_in_text, skip=options.data_prefix_skip_mask
+    )
+    ids, mask, lengths = encoded.ids, encoded.mask, np.diff(encoded.offsets)
+    dropped = _find_dropped(lengths, mask, segments.strategies, config)
     counts = {
         "documents_in": len(lengths),
-        "text_bytes": _num_text_bytes(batch.column("text")),
+        "text_bytes": _num_text_bytes(segments.texts),
         "dropped": {reason: [int(where.sum()), int(lengths[where].sum())] for reason, where in dropped.items() if where.any()},
+        "strategies": segments.count_strategies(),
     }
     file_index, line = batch.column("file_index"), batch.column("line")
+    kept = ~np.logical_or.reduce(list(dropped.values()))
     if not kept.all():
-        ids = ids[np.repeat(kept, lengths)]
+        is_kept = np.repeat(kept, lengths)
+        ids, mask = ids[is_kept], None if mask is None else mask[is_kept]
         file_index, line = file_index.filter(pa.array(kept)), line.filter(pa.array(kept))
         lengths = lengths[kept]
-    ids, offsets = _append_separator(ids, lengths, separator)
-    schema = schema.with_metadata({_COUNTS: json.dumps(counts)})
+    joined, offsets = _append_separator(ids, lengths, separator)
+    if mask is None and not config.separator_mask and len(separator):
+        mask = np.ones(len(ids), np.uint8)
+    if mask is not None:
+        mask, _ = _append_separator(mask, lengths, np.full(len(separator), config.separator_mask, np.uint8))
+        mask = None if mask.all() else mask
+    schema = make_schema(vocabulary.size, has_mask=mask is not None).with_metadata({_COUNTS: json.dumps(counts)})
     temporary = part.with_suffix(".tmp")
     with open_sink(temporary) as sink, pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(make_batch(schema, ids, offsets, file_index, line))
+        writer.write_batch(make_batch(schema, joined, offsets, file_index, line, mask))
     temporary.replace(part)
+
+
+def _find_dropped(
+    lengths: npt.NDArray[np.int64], mask: npt.NDArray[np.uint8] | None, strategies: npt.NDArray[np.int8], config: PrepareConfig
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which documents are dropped, by reason; each for one reason."""
+    dropped = {NO_TEXT: strategies < 0, "too short": lengths < config.min_token_size}
+    if config.max_token_size >= 0:
+        dropped["too long"] = lengths > config.max_token_size
+    if mask is not None:
+        trained = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
+        ends = np.cumsum(lengths)
+        dropped["fully masked"] = (trained[ends] == trained[ends - lengths]) & (lengths > 0)
+    taken = np.zeros(len(lengths), np.bool_)
+    for reason, where in dropped.items():
+        dropped[reason] = where & ~taken
+        taken |= where
+    return dropped
 
 
 def _num_text_bytes(texts: pa.Array) -> int:
@@ -256,6 +299,7 @@ def _count_part(part: Path, ledger: Ledger) -> dict[str, int]:
     ledger.documents_in += counts["documents_in"]
     ledger.text_bytes += counts["text_bytes"]
     ledger.tokens_in += num_tokens
+    ledger.strategies.update(counts["strategies"])
     for reason, (documents, tokens) in counts["dropped"].items():
         ledger.documents[f"dropped: {reason}"] += documents
         ledger.tokens[f"dropped: {reason}"] += tokens
@@ -268,23 +312,63 @@ def _document_lengths(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     return lengths
 
 
+def _has_mask(part: Path) -> bool:
+    with pa.memory_map(str(part)) as source:
+        return MASK_COLUMN in pa.ipc.open_stream(source).schema.names
+
+
 def _write_splits(
-    folder: Path, parts: list[Path], schema: pa.Schema, config: PrepareConfig, ledger: Ledger, num_documents: int, seed: int
+    folder: Path,
+    parts: list[Path],
+    is_test: list[bool],
+    schema: pa.Schema,
+    config: PrepareConfig,
+    ledger: Ledger,
+    seed: int,
 ) -> dict[str, dict[str, int]]:
     """Write train and test from the parts; return what is in each."""
-    names = ["train", "test"] if config.test_split > 0 else ["train"]
-    lengths = np.concatenate([_document_lengths(batch) for part in parts for batch in iter_batches(part)])
-    held_out = choose_held_out(lengths, config, seed) if len(names) == 2 else np.zeros(num_documents, dtype=np.int64)
+    part_lengths = [
+        np.concatenate([np.zeros(0, np.int64), *(_document_lengths(batch) for batch in iter_batches(part))]) for part in parts
+    ]
+    lengths = np.concatenate(part_lengths)
+    is_test_document = np.repeat(is_test, [len(part) for part in part_lengths])
+    if is_test_document.any():  # the source brings its own test split
+        if is_test_document.all():
+            raise PlanError(
+                folder, "every document is of the test split", "some to train on", "Add a train split to data.source."
+            )
+        held_out = np.where(is_test_document, lengths, 0)
+    elif config.test_split > 0:
+        held_out = choose_held_out(lengths, config, seed)
+    else:
+        held_out = np.zeros(len(lengths), np.int64)
+    names = ["train", "test"] if held_out.any() or config.test_split > 0 else ["train"]
     ledger.documents_divided = int(((held_out > 0) & (held_out < lengths)).sum())
     splits = {}
     for name in ("train", "test"):  # also one of before that is not wanted any more
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in names:
         batches = _select(parts, schema, held_out, is_test=name == "test")
-        documents, tokens = write_split(folder / name, schema, batches)
+        documents, tokens = write_split(folder / name, schema, _count_masked(batches, name, ledger))
         ledger.documents[name], ledger.tokens[name] = documents, tokens
         splits[name] = {"documents": documents, "tokens": tokens}
     return splits
+
+
+def _count_masked(batches: Iterable[pa.RecordBatch], name: str, ledger: Ledger) -> Iterator[pa.RecordBatch]:
+    """Pass batches on, adding the tokens that are not trained to the ledger."""
+    for batch in batches:
+        if MASK_COLUMN in batch.schema.names:
+            values = _values(batch.column(MASK_COLUMN))
+            ledger.masked[name] += len(values) - int(np.count_nonzero(values))
+        yield batch
+
+
+def _values(lists: pa.ListArray) -> npt.NDArray[Any]:
+    """The values of all lists, one after the other, without a copy."""
+    first, last = lists.offsets[0].as_py(), lists.offsets[len(lists)].as_py()
+    values: npt.NDArray[Any] = lists.values.slice(first, last - first).to_numpy(zero_copy_only=True)
+    return values
 
 
 def choose_held_out(lengths: npt.NDArray[np.int64], config: PrepareConfig, seed: int) -> npt.NDArray[np.int64]:
@@ -333,21 +417,28 @@ def _select(
             chosen = (sizes > 0) | ((lengths == 0) & (not is_test))  # a document of no token has its fate, too: train
             if not chosen.any():
                 continue
-            if chosen.all() and (sizes == lengths).all():
+            if chosen.all() and (sizes == lengths).all() and len(batch.columns) == len(schema):
                 yield pa.record_batch(batch.columns, schema=schema)
                 continue
             lists = batch.column(0)
             values = lists.values.to_numpy(zero_copy_only=True)
             ends = lists.offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
             stops = (ends if is_test else ends - tails)[chosen]
+            starts = stops - sizes[chosen]
             offsets = np.concatenate(([0], np.cumsum(sizes[chosen]))).astype(np.int64)
-            mask = pa.array(chosen)
+            mask = None
+            if MASK_COLUMN in batch.schema.names:
+                mask = _join_ranges(batch.column(MASK_COLUMN).values.to_numpy(zero_copy_only=True), starts, stops)
+            elif MASK_COLUMN in schema.names:  # another part has tokens that are not trained
+                mask = np.ones(offsets[-1], np.uint8)
+            is_chosen = pa.array(chosen)
             yield make_batch(
                 schema,
-                _join_ranges(values, stops - sizes[chosen], stops),
+                _join_ranges(values, starts, stops),
                 offsets,
-                batch.column(1).filter(mask),
-                batch.column(2).filter(mask),
+                batch.column("file_index").filter(is_chosen),
+                batch.column("line").filter(is_chosen),
+                mask,
             )
 
 
