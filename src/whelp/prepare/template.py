@@ -82,9 +82,12 @@ class Template:
         """The rows that no strategy can make text of, by their index in the batch."""
         bad = {}
         for row in np.flatnonzero(self._choose(rows) < 0).tolist():
-            names = [name for name in rows.schema.names if name not in _NOT_COLUMNS and rows.column(name)[row].is_valid]
+            one = rows.slice(row, 1)
+            names = [name for name in rows.schema.names if name not in _NOT_COLUMNS and _has_any(one.column(name))]
             found = (
-                f"of the columns that are looked for it has only {', '.join(names)}" if names else "it has none of the columns"
+                f"of the columns that are looked for only {', '.join(names)} has text"
+                if names
+                else "no column that is looked for has text"
             )
             bad[row] = BadValue(NO_TEXT, found, self._wanted)
         return bad
@@ -112,6 +115,12 @@ class Template:
             if not names.isdisjoint(field.name for field in strategy.fields):
                 chosen[(chosen < 0) & strategy.find(rows)] = number
         return chosen
+
+
+def _has_any(values: pa.Array) -> bool:
+    """Whether the first value of a column is neither null nor empty."""
+    value = values[0].as_py()
+    return value is not None and len(value) > 0
 
 
 def make_template(config: TemplateConfig, *, text_key: str | None = None, vocabulary: SpellerLike | None = None) -> Template:
