@@ -237,7 +237,10 @@ def tokenizer_decode(
 def prepare(
     recipe: RecipeName,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(metavar="STORE", help="Where the token store goes.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="STORE", help="Where the token store goes. Of an infctx YAML: by default its data_path."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -246,13 +249,14 @@ def prepare(
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
     from whelp.cli import show
+    from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare
 
     loaded = _load(recipe, overrides)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out, "--out"))
+    events = iter_prepare(loaded, _need(out or find_data_path(recipe), "--out"))
     first = next(events)
     _show_prepare_event(first)
     result = None
@@ -303,7 +307,13 @@ def _show_prepare_event(event: object) -> None:
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    store: StorePath = Path("store"),
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
@@ -315,9 +325,11 @@ def train(
     Example: whelp train recipe.yaml train.minutes=5 --store store --out run
     """
     from whelp.cli import show
+    from whelp.cli.infctx import find_data_path
     from whelp.cli.train import Finished, iter_train, plan_training
 
     loaded = _load(recipe, overrides)
+    store = store or find_data_path(recipe) or Path("store")
     if dry_run:
         plan, session = plan_training(loaded, store)
         if as_json:
