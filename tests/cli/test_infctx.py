@@ -350,6 +350,7 @@ def test_used_options_do_something() -> None:
         "trainer.callbacks": [{"class_path": "ModelCheckpoint", "init_args": {"save_top_k": 9}}],
         "trainer.max_epochs": None,  # with max_steps it is out; see test_trainer_options
         "trainer.precision": "32-true",
+        "model.lr_final": 5e-4,
         "model.lr_period": 0,
         "model.lr_type": "linear",
         "model.load_model": "L4-D128.pth",
