@@ -576,9 +576,10 @@ def test_a_file_as_a_recipe(name: str, folder: Path) -> None:
     assert recipe.pack.plan == PLANS[name]
 
 
-def test_from_file_to_model(folder: Path, whelp: Whelp) -> None:
+@pytest.mark.parametrize(("name", "rate"), [("enwiki", 3e-4), ("prompt-completion", 1e-4)])
+def test_from_file_to_model(name: str, rate: float, folder: Path, whelp: Whelp) -> None:
     """`whelp train FILE` finds the store that `whelp prepare FILE` wrote, and says which model it trains instead."""
-    path = write_files(folder, "enwiki")
+    path = write_files(folder, name)
     prepared = prepare_file(path)
     assert prepared.code == 0, prepared.stderr
     small = ["model.n_layer=1", "model.n_head=1", "model.n_embd=16", "pack.context_tokens=16", "train.batch_tokens=64"]
@@ -586,7 +587,21 @@ def test_from_file_to_model(folder: Path, whelp: Whelp) -> None:
     assert outcome.json["step"] == 2
     assert "there is no RWKV here yet: instead of L6-D512-neox-init.pth" in outcome.said
     saved = yaml.safe_load(Path("run/recipe.yaml").read_text(encoding="utf-8"))
-    assert (saved["train"]["beta2"], saved["train"]["weight_decay"], saved["train"]["learning_rate"]) == (0.99, 0.01, 3e-4)
+    assert (saved["train"]["beta2"], saved["train"]["weight_decay"], saved["train"]["learning_rate"]) == (0.99, 0.01, rate)
+
+
+def test_another_template_is_another_store(folder: Path, whelp: Whelp) -> None:
+    """A store is made again when an option of its template changes, and training with another one is refused."""
+    path = write_files(folder, "enwiki")
+    assert prepare_file(path).code == 0
+    outcome = whelp("train", path, "data.data_prefix_skip_mask=3", "--out", "run")
+    assert outcome.code == 1
+    assert "made from other inputs (data.data_prefix_skip_mask: 0 -> 3)" in outcome.said
+    outcome = prepare_file(path, "data.data_prefix_skip_mask=3")
+    assert "is made again: data.data_prefix_skip_mask: 0 -> 3" in outcome.said
+    ledger = outcome.json["ledger"]
+    assert ledger["masked"] == {name: 3 * ledger["documents"][name] for name in ("train", "test")}
+    assert prepare_file(path, "data.data_prefix_skip_mask=3").json["is_reused"]
 
 
 def test_without_a_place(folder: Path, whelp: Whelp) -> None:

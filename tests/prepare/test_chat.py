@@ -117,7 +117,7 @@ def test_rows_without_turns(vocabulary: Vocabulary) -> None:
     rows = make_rows([None, [], [{"role": None, "content": None}, {"role": "assistant", "content": "x"}]])
     template = make_template(TemplateConfig(conversation_template="tokenizer"), vocabulary=vocabulary)
     assert sorted(template.find_bad(rows)) == [0, 1]
-    assert template.find_bad(rows)[1].expected.startswith("text in turns with role and content in messages, or in one of ")
+    assert template.find_bad(rows)[1].expected.startswith("text in turns with role and content in messages, or in output")
     assert np.diff(template.segment(rows).row_offsets).tolist()[:2] == [0, 0]
     assert trained_text(encode(rows, vocabulary), vocabulary) == "x<|im_end|>\n"
 

@@ -72,6 +72,8 @@ def test_the_first_way_that_fits() -> None:
     ]
     segments = make_template(TemplateConfig(), text_key="code").segment(make_rows(rows))
     assert segments.count_strategies() == {"custom_text_key": 1, "multi_column": 2, "prompt_completion": 1, "text": 1}
+    alone = make_template(TemplateConfig()).segment(make_rows([{"instruction": "I", "context": "C", "response": "R"}]))
+    assert alone.count_strategies() == {"multi_column without output": 1}
 
 
 def test_columns_of_the_schema() -> None:
@@ -110,10 +112,10 @@ def test_rows_without_text() -> None:
     assert sorted(bad) == [1, 2]
     assert bad[1].reason == "no text for the template"
     assert bad[1].found == "of the columns that are looked for only input, prompt has text"
-    assert bad[1].expected == "text in one of instruction, output, or in prompt and completion, or in text"
+    assert bad[1].expected == "text in output, or in instruction, or in prompt and completion, or in text"
     assert bad[2].found == "no column that is looked for has text"
     assert read(rows) == [[("ok", 1)], [], []]
-    assert template.segment(rows).strategies.tolist() == [2, -1, -1]
+    assert template.segment(rows).strategies.tolist() == [3, -1, -1]
 
 
 def test_no_rows() -> None:
@@ -196,7 +198,12 @@ def test_columns_of_other_names() -> None:
 
 def test_columns_turned_off() -> None:
     """An empty list of columns leaves prompt and completion, and text."""
-    assert read(make_rows([{**DOLLY, "text": "t"}]), multi_column_keys=[]) == [[("t", 1)]]
+    rows = make_rows([{**DOLLY, "text": "t"}])
+    assert read(rows, multi_column_keys=[]) == [[("t", 1)]]
+    assert read(rows, multi_column_train_mask=[False, False, False]) == [[("t", 1)]]
+    assert read(
+        rows, multi_column_train_mask=[True, False, False], multi_column_prefix=["", "", ""], multi_column_separator=""
+    ) == [[("Why?", 1), ("Ctx.So.", 0)]]
 
 
 @pytest.mark.parametrize(

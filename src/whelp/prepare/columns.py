@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_PREFIXES = {"instruction": "Instruction:\n", "input": "Input:\n", "output": "Output:\n"}
-_UNTRAINED = {"input"}  # of the columns that are looked for when none are named
+_UNTRAINED = {"input"}
+_ANSWER = "output"
 
 IsControl = Callable[[str], bool]  # whether a text of the recipe spells a control token
 
@@ -97,22 +98,18 @@ class PromptCompletion:
 class MultiColumn:
     """Several columns, each with a prefix and a suffix, a separator between two; a column without text is left out.
 
-    A separator belongs to the column after it: it is there, and it is trained, as that one is.
+    A separator belongs to the column after it: it is there, and it is trained, as that one is. `sufficient` are the columns of
+    which a row must have one.
     """
 
-    name = "multi_column"
-
-    def __init__(self, config: TemplateConfig, is_control: IsControl) -> None:
+    def __init__(self, name: str, config: TemplateConfig, is_control: IsControl, sufficient: Sequence[str]) -> None:
+        self.name, self._sufficient = name, sufficient
         self._columns = config.columns
         self.fields = [text_field(column) for column in self._columns]
-        is_default = config.multi_column_keys is None
-        has_default_names = set(self._columns) <= set(_DEFAULT_PREFIXES)
-        self._weights: list[Any] = list(
-            config.multi_column_train_mask or [not has_default_names or column not in _UNTRAINED for column in self._columns]
-        )
+        self._weights = _choose_trained(config)
         prefixes = config.multi_column_prefix
         if prefixes is None:
-            prefixes = [_DEFAULT_PREFIXES[column] if has_default_names else "" for column in self._columns]
+            prefixes = [_DEFAULT_PREFIXES[column] if _has_default_names(config) else "" for column in self._columns]
         self._prefixes = [decode_escapes(text or "") for text in prefixes]
         self._suffixes = [decode_escapes(text or "") for text in config.multi_column_suffix or [""] * len(self._columns)]
         self._separator = decode_escapes(config.multi_column_separator or "")
@@ -120,11 +117,7 @@ class MultiColumn:
         self._suffix_weights = _choose_weights(config.multi_column_suffix_mask, self._weights)
         self._separator_weights = _choose_weights(config.multi_column_separator_mask, self._weights)
         self._is_control = is_control
-        # Columns that nobody named must not turn a row of another kind into one of nothing to train.
-        self._sufficient = [
-            column for column, weight in zip(self._columns, self._weights, strict=True) if weight or not is_default
-        ]
-        self.wants = f"one of {', '.join(self._sufficient)}" if len(self._sufficient) > 1 else "".join(self._sufficient)
+        self.wants = f"one of {', '.join(sufficient)}" if len(sufficient) > 1 else sufficient[0]
 
     def find(self, rows: pa.RecordBatch) -> Flags:
         found = np.zeros(rows.num_rows, np.bool_)
@@ -145,8 +138,35 @@ class MultiColumn:
             has_before |= is_filled
         return slots.lay_out()
 
-    def _add(self, slots: Slots, text: str, is_filled: Flags, weight: Any) -> None:
+    def _add(self, slots: Slots, text: str, is_filled: Flags, weight: bool) -> None:
         slots.add_constant(text, is_filled, weight, is_control=self._is_control(text))
+
+
+def make_multi_column(config: TemplateConfig, is_control: IsControl) -> list[MultiColumn]:
+    """The ways to make text of several columns, if there are columns.
+
+    Columns that nobody named must not turn a row of another kind into one of nothing to train, so one that is trained is
+    needed; and rows without an answer are counted apart, since they may have it in a column of another name.
+    """
+    columns = config.columns
+    if config.multi_column_keys is not None:
+        return [MultiColumn("multi_column", config, is_control, columns)] if columns else []
+    trained = [column for column, weight in zip(columns, _choose_trained(config), strict=True) if weight]
+    answers = [column for column in trained if column == _ANSWER]
+    others = [column for column in trained if column != _ANSWER]
+    ways = [("multi_column", answers), (f"multi_column without {_ANSWER}" if answers else "multi_column", others)]
+    return [MultiColumn(name, config, is_control, sufficient) for name, sufficient in ways if sufficient]
+
+
+def _has_default_names(config: TemplateConfig) -> bool:
+    return set(config.columns) <= set(_DEFAULT_PREFIXES)
+
+
+def _choose_trained(config: TemplateConfig) -> list[bool]:
+    """Whether each column is trained."""
+    if config.multi_column_train_mask is not None:
+        return list(config.multi_column_train_mask)
+    return [not _has_default_names(config) or column not in _UNTRAINED for column in config.columns]
 
 
 class PieceByPiece:
@@ -192,7 +212,7 @@ class PieceByPiece:
         slots.add_constant(decoded, is_filled, weight, is_control=self._is_control(decoded))
 
 
-def _choose_weights(asked: bool | list[bool] | None, weights: list[Any]) -> list[Any]:
+def _choose_weights(asked: bool | list[bool] | None, weights: list[bool]) -> list[bool]:
     """What was asked, one for all or one each; nothing: as the columns."""
     if asked is None:
         return weights

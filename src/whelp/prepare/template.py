@@ -21,7 +21,7 @@ import pyarrow as pa
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare.chat import ChatConversation, make_chat_template
-from whelp.prepare.columns import MultiColumn, PieceByPiece, PromptCompletion, Strategy, TextColumn
+from whelp.prepare.columns import PieceByPiece, PromptCompletion, Strategy, TextColumn, make_multi_column
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import Conversation
 from whelp.prepare.segments import Pieces, Segments, merge, no_pieces
@@ -151,8 +151,7 @@ def make_template(config: TemplateConfig, *, text_key: str | None = None, vocabu
         strategies.append(ChatConversation(config, chat, control))
     elif config.conversation_format is not None:
         strategies.append(Conversation(config, is_control))
-    if config.columns:
-        strategies.append(MultiColumn(config, is_control))
+    strategies += make_multi_column(config, is_control)
     strategies.append(PromptCompletion(trains_prompt=config.disable_prompt_completion_mask))
     if text_key != "text":
         strategies.append(TextColumn("text", "text"))
