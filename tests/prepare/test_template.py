@@ -122,6 +122,7 @@ def test_no_rows() -> None:
     """A partition may be empty."""
     for options in ({}, {"conversation_format": "iopairs", "conversation_input_key_prefix_map": {"text": "x"}}):
         assert read(make_rows([], "text", "instruction"), **options) == []
+        assert read(make_rows([]), **options) == []
 
 
 # --- several columns ---

@@ -40,6 +40,7 @@ class Vocabulary:
         eos_id, pad_id, unk_id, bos_id: ids of the control tokens, or None. `pad_id` is never `eos_id`: where a file
             names one token for both, there is no pad.
         special_ids: ids that plain text never becomes, and that `decode` leaves out.
+        chat_template: the Jinja template of a conversation, or None.
         fingerprint: 32 hexadecimal digits; the same for the same tokenizer.json values and control tokens.
 
     `decode(encode(x)) == x` for every text with `bpe`, unless the file asks for a normalizer (GPT-NeoX: NFC) or a prefix
@@ -60,7 +61,7 @@ class Vocabulary:
         self.name = name
         self._json = tokenizer_json
         self._specification: dict[str, Any] = json.loads(tokenizer_json)
-        self._chat_template = chat_template
+        self.chat_template = chat_template
         self._ids, self._added = _read_ids(self._specification, name)
         self.size: int = max(self._ids.values()) + 1
         self.kind: Kind = _read_kind(self._specification)
@@ -85,17 +86,12 @@ class Vocabulary:
         return f"<Vocabulary {self.name}: {self.kind}, {self.size:,} ids>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._json, {**self._control, "chat_template": self._chat_template, "name": self.name})
+        return _rebuild, (self._json, {**self._control, "chat_template": self.chat_template, "name": self.name})
 
     @property
     def id_type(self) -> type[np.uint16] | type[np.uint32]:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template that writes conversations as text, or None."""
-        return self._chat_template
 
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
@@ -163,8 +159,8 @@ class Vocabulary:
             "clean_up_tokenization_spaces": False,
             **control,
         }
-        if self._chat_template is not None:
-            config["chat_template"] = self._chat_template
+        if self.chat_template is not None:
+            config["chat_template"] = self.chat_template
         write_json(folder / "tokenizer_config.json", config)
         write_json(folder / "special_tokens_map.json", control)
         write_atomic(folder / "tokenizer.json", self._json)
