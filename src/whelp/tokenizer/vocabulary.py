@@ -40,7 +40,6 @@ class Vocabulary:
         eos_id, pad_id, unk_id, bos_id: ids of the control tokens, or None. `pad_id` is never `eos_id`: where a file
             names one token for both, there is no pad.
         special_ids: ids that plain text never becomes, and that `decode` leaves out.
-        chat_template: the Jinja template of a conversation, or None.
         fingerprint: 32 hexadecimal digits; the same for the same tokenizer.json values and control tokens.
 
     `decode(encode(x)) == x` for every text with `bpe`, unless the file asks for a normalizer (GPT-NeoX: NFC) or a prefix
