@@ -446,6 +446,14 @@ def test_mixed_rows_equal_the_slow_version() -> None:
             "conversation_format and data.conversation_template are both set",
         ),
         ({"conversation_sender_mask": {"a": "no"}}, r"conversation_sender_mask\.a is 'no', but expected true or false"),
+        (
+            {"conversation_key": "chat"},
+            "data.conversation_key is set, but no conversation is asked for: set data.conversation_format",
+        ),
+        (
+            {"conversation_template": "tokenizer", "conversation_end_of_conversation": "#"},
+            "data.conversation_end_of_conversation is set, but a chat template decides that",
+        ),
         ({"conversation_sender_suffix": {"a": 1}}, r"conversation_sender_suffix\.a is 1, but expected text"),
         ({"pieces": [{"text": "a"}]}, "data.pieces names no column"),
         ({"pieces": [{"column": "a", "text": "b"}]}, "has text and column of text, column and special, but expected one"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from whelp.base.config import option
@@ -10,6 +10,22 @@ from whelp.base.errors import ConfigError
 from whelp.prepare.escapes import decode_escapes
 
 _DEFAULT_KEYS = ("instruction", "input", "output")
+_NOT_OF_CHAT_TEMPLATES = {
+    "conversation_input_key_prefix_map",
+    "conversation_input_key_mask",
+    "conversation_sender_suffix",
+    "conversation_end_of_conversation",
+    "conversation_suffix_mask",
+    "conversation_end_mask",
+}
+_OF_CONVERSATIONS = _NOT_OF_CHAT_TEMPLATES | {
+    "conversation_key",
+    "conversation_sender_key",
+    "conversation_sender_value_map",
+    "conversation_input_key_map",
+    "conversation_sender_mask",
+    "conversation_prefix_mask",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +132,7 @@ class TemplateConfig:
         problems = []
         for name in ("prefix", "suffix", "train_mask", "prefix_mask", "suffix_mask"):
             values = getattr(self, f"multi_column_{name}")
-            if isinstance(values, list) and len(values) != len(self.columns):
+            if self.columns and isinstance(values, list) and len(values) != len(self.columns):
                 problems.append(
                     f"data.multi_column_{name} has {len(values)} entries, but data.multi_column_keys {len(self.columns)}"
                 )
@@ -134,6 +150,21 @@ class TemplateConfig:
             for key, value in getattr(self, f"conversation_{name}").items():
                 if not isinstance(value, str):
                     problems.append(f"data.conversation_{name}.{key} is {value!r}, but expected text")
+        given = [
+            field.name
+            for field in fields(self)
+            if field.name in _OF_CONVERSATIONS and getattr(self, field.name) not in (None, {})
+        ]
+        if self.conversation_template is not None:
+            problems += [
+                f"data.{name} is set, but a chat template decides that. Remove it, or use data.conversation_format"
+                for name in given
+                if name in _NOT_OF_CHAT_TEMPLATES
+            ]
+        elif self.conversation_format is None and given:
+            problems.append(
+                f"data.{given[0]} is set, but no conversation is asked for: set data.conversation_format or conversation_template"
+            )
         if self.conversation_format is not None and self.conversation_template is not None:
             problems.append("data.conversation_format and data.conversation_template are both set. Keep one of them")
         if self.conversation_format == "iopairs" and not self.conversation_input_key_prefix_map:
