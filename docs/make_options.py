@@ -1,6 +1,7 @@
 """Write docs/options.md from `whelp schema`: every section and option of a recipe, with its default and range.
 
-Run `python docs/make_options.py` after changing an option; `python docs/make_options.py --check` fails when the page is old.
+The table of docs/infctx.md comes from the code in the same way. Run `python docs/make_options.py` after changing an option;
+`python docs/make_options.py --check` fails when a page is old.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import whelp
+from whelp.cli.infctx import make_table as make_infctx_table
 
 PAGE = Path(__file__).with_name("options.md")
+INFCTX_PAGE = Path(__file__).with_name("infctx.md")
+MARKS = ("<!-- options -->\n", "\n<!-- end of options -->")
 HEAD = """# Options
 
 Written by `docs/make_options.py` from `whelp schema`; do not edit. How recipes work is told in [Recipes](recipes.md).
@@ -29,7 +33,8 @@ def _make_table(path: str, entry: dict[str, Any]) -> str:
         rows.append(
             f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |"
         )
-        inner = next((kind for kind in field.get("anyOf", [field]) if "properties" in kind), None)
+        kinds = [kind.get("items", kind) for kind in field.get("anyOf", [field])]
+        inner = next((kind for kind in kinds if "properties" in kind), None)
         if inner is not None:
             below.append(_make_table(f"{path}.{name}", inner))
     about = _clean(entry.get("description", ""))
@@ -63,6 +68,8 @@ def _describe_default(field: dict[str, Any]) -> str:
     default = field["default"]
     if default is None:
         return "not set"
+    if default == "":
+        return "empty"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
@@ -70,10 +77,16 @@ def _clean(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
+def make_infctx_page(page: str) -> str:
+    """The page with its table as the code has it."""
+    before, _, rest = page.partition(MARKS[0])
+    return before + MARKS[0] + "\n" + make_infctx_table() + "\n" + MARKS[1] + rest.partition(MARKS[1])[2]
+
+
 if __name__ == "__main__":
-    page = make_page(whelp.schema())
-    if "--check" in sys.argv[1:]:
-        if PAGE.read_text(encoding="utf-8") != page:
-            sys.exit(f"{PAGE} is out of date: run `python docs/make_options.py`")
-    else:
-        PAGE.write_text(page, encoding="utf-8")
+    pages = {PAGE: make_page(whelp.schema()), INFCTX_PAGE: make_infctx_page(INFCTX_PAGE.read_text(encoding="utf-8"))}
+    for path, page in pages.items():
+        if "--check" not in sys.argv[1:]:
+            path.write_text(page, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != page:
+            sys.exit(f"{path} is out of date: run `python docs/make_options.py`")

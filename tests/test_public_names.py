@@ -41,7 +41,7 @@ DOORS = {
         "open_source",
     ],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"],
-    "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "pack_rows", "prepare"],
+    "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "TemplateConfig", "make_template", "pack_rows", "prepare"],
     "model": [
         "Cache",
         "LanguageModel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,21 +25,38 @@ EOS = 256
 
 @dataclass
 class FakeVocabulary:
-    """A token is a UTF-8 byte; 256 ends a text. Remembers how many texts it encoded."""
+    """A token is a UTF-8 byte; 256 ends a text, and is spelled `<eos>`. Remembers how many texts it encoded."""
 
     eos_id: int | None = EOS
     size: int = 257
     fingerprint: str = "bytes"
     num_texts: int = 0
+    bos_id: int | None = None
+    chat_template: str | None = None
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        return frozenset() if self.eos_id is None else frozenset({self.eos_id})
+
+    def id_of(self, token: str) -> int | None:
+        return self.eos_id if token == "<eos>" else None
+
+    def token_text(self, token_id: int) -> str:
+        assert token_id == self.eos_id, token_id
+        return "<eos>"
 
     def encode(self, text: str) -> npt.NDArray[Any]:
         return np.frombuffer(text.encode(), np.uint8).astype(np.uint16)
 
-    def encode_batch(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    def encode_batch(self, texts: pa.Array, *, allow_special: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         self.num_texts += len(texts)
-        pieces = [self.encode(text) for text in texts.to_pylist()]
+        pieces = [self._encode_special(text) if allow_special else self.encode(text) for text in texts.to_pylist()]
         offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
         return np.concatenate([np.empty(0, np.uint16), *pieces]), offsets
+
+    def _encode_special(self, text: str) -> npt.NDArray[Any]:
+        parts = [[self.eos_id] if part == "<eos>" else [*part.encode()] for part in re.split("(<eos>)", text)]
+        return np.array([token for part in parts for token in part], np.uint16)
 
     def save(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text("{}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
-from whelp.cli.prepare import VocabularyReady, iter_prepare
+from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_source
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import Finished, TrainResult, iter_train
@@ -83,12 +83,12 @@ def _lay_on(name: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
     """The demo, yielding the events of every stage; the last one is a `DemoResult`. Run again, it goes on."""
-    from whelp.corpus import iter_texts, open_source
+    from whelp.corpus import iter_texts
     from whelp.model import build_model, make_spec
     from whelp.tokenizer import LearnConfig, learn, load_tokenizer
     from whelp.tokenizer.vocabulary import Vocabulary
 
-    source = open_source(recipe.data)
+    source = open_recipe_source(recipe)
     asked = recipe.data.tokenizer
     assert isinstance(asked, LearnConfig), f"the demo learns its vocabulary, not {asked}"
     folder = out / "tokenizer"

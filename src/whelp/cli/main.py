@@ -245,10 +245,13 @@ class EngineName(Enum):
 def prepare(
     recipe: RecipeName,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(metavar="STORE", help="Where the token store goes.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="STORE", help="Where the token store goes. Of an infctx YAML: by default its data_path."),
+    ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="Encode on threads here, or on a Ray cluster (the bytes are the same).")
-    ] = (EngineName.local),
+    ] = EngineName.local,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads, or encoders on the cluster. Nothing: one for each core.")
     ] = None,
@@ -260,13 +263,14 @@ def prepare(
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
     from whelp.cli import show
+    from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
 
     loaded = _load(recipe, overrides)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out, "--out"), engine=make_engine(engine.value, workers))
+    events = iter_prepare(loaded, _need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     _show_prepare_event(first)
     result = None
@@ -281,9 +285,10 @@ def prepare(
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
     from whelp.cli import show
-    from whelp.corpus import count_skipped, open_source
+    from whelp.cli.prepare import open_recipe_source
+    from whelp.corpus import count_skipped
 
-    source = open_source(recipe.data)
+    source = open_recipe_source(recipe)
     values = {
         "files": len(source.files),
         "bytes": source.num_bytes,
@@ -317,7 +322,13 @@ def _show_prepare_event(event: object) -> None:
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    store: StorePath = Path("store"),
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
@@ -329,9 +340,11 @@ def train(
     Example: whelp train recipe.yaml train.minutes=5 --store store --out run
     """
     from whelp.cli import show
+    from whelp.cli.infctx import find_data_path
     from whelp.cli.train import Finished, iter_train, plan_training
 
     loaded = _load(recipe, overrides)
+    store = store or find_data_path(recipe) or Path("store")
     if dry_run:
         plan, session = plan_training(loaded, store)
         if as_json:

@@ -94,6 +94,14 @@ class StoreReady:
     result: PrepareResult
 
 
+def open_recipe_source(recipe: Recipe, *, rows: Any = None) -> Source:
+    """The source of a recipe, with the columns that its template can use; `rows` stand in for it."""
+    from whelp.corpus import open_source
+    from whelp.prepare.template import make_template
+
+    return open_source(recipe.data, make_template(recipe.data, text_key=recipe.data.custom_text_key), rows=rows)
+
+
 def make_engine(name: str, workers: int | None) -> Engine:
     """Where partitions are encoded.
 
@@ -113,11 +121,12 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
-    from whelp.corpus import count_skipped, open_source
+    from whelp.corpus import count_skipped
     from whelp.prepare.encode import PARTS_FOLDER, clear_parts
     from whelp.prepare.encode import prepare as encode_documents
+    from whelp.prepare.template import make_template
 
-    source = open_source(recipe.data, rows=rows)
+    source = open_recipe_source(recipe, rows=rows)
     skipped = count_skipped(source.skipped)
     yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
     changes = find_changes(out, recipe, source, vocabulary)
@@ -159,6 +168,8 @@ def iter_prepare(
         describe_source=lambda: {**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: [file.label for file in source.files],
         count_files=count_files,
+        template=make_template(recipe.data, text_key=recipe.data.custom_text_key, vocabulary=vocabulary),
+        has_own_test=any(file.split == "test" for file in source.files),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -264,13 +275,11 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
     Raises:
         StaleError: Saying what changed and which command to run.
     """
-    from whelp.corpus import open_source
-
     if read_manifest(store.folder, "token_store").inputs["source"].get("is_given"):
         log.info("the store's text is not compared with its source: it was made of rows from Python")
         return
     try:
-        source = open_source(recipe.data)
+        source = open_recipe_source(recipe)
     except WhelpError as error:
         log.info("the store's text is not compared with its source: %s", error)
         return

@@ -23,20 +23,25 @@ from whelp.base.config import (
     to_dict,
 )
 from whelp.base.errors import ConfigError
+from whelp.base.log import log
+from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig
-from whelp.prepare.config import PackConfig, PrepareConfig
+from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
 from whelp.tokenizer.config import VocabularyConfig
 from whelp.train.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(PrepareConfig, VocabularyConfig, SourceConfig):
+class DataConfig(PrepareConfig, TemplateConfig, VocabularyConfig, SourceConfig):
     """What the rows are, and how they become tokens."""
 
     def __post_init__(self) -> None:
         SourceConfig.__post_init__(self)
+        TemplateConfig.__post_init__(self)
         PrepareConfig.__post_init__(self)
+        if self.pieces and self.custom_text_key is not None:
+            raise ConfigError("data", ["data.pieces and data.custom_text_key are both set. Keep one of them"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,7 @@ def _absolute(path: str) -> str:
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe: a YAML file, the name of a shipped one, or a mapping; then apply `section.field=value` overrides.
 
+    A YAML of RWKV's infctx trainer is read as a recipe that does the same; overrides are of the recipe's own fields.
     Relative paths in a file are relative to the file; in overrides, to the current folder.
 
     Raises:
@@ -72,11 +78,21 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         where: object = "recipe"
         values = to_dict(recipe)
     elif isinstance(recipe, Mapping):
-        where, values = "recipe", dict(recipe)
+        where, values = "recipe", _read_infctx(recipe, "recipe")
     else:
         path = find_recipe(recipe)
-        where, values = path, resolve_paths(Recipe, read_yaml(path), path.parent)
+        where, values = path, resolve_paths(Recipe, _read_infctx(read_yaml(path), path), path.parent)
     return load_config(Recipe, merge(values, parse_overrides(overrides)), where)
+
+
+def _read_infctx(values: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """Our sections, whichever trainer the values were written for."""
+    if not is_infctx(values):
+        return dict(values)
+    mapped = map_infctx(values, where)
+    for notice in mapped.notices:
+        log.info("%s", notice)
+    return dict(mapped.values)
 
 
 def find_recipe(name: str | Path) -> Path:

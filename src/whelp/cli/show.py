@@ -233,7 +233,12 @@ def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
 
 def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab_size: int) -> None:
     """Where the documents and tokens went."""
-    parts = [f"{name} {count['documents']:,} documents, {count['tokens']:,} tokens" for name, count in splits.items()]
+    masked = ledger.get("masked", {})
+    parts = [
+        f"{name} {count['documents']:,} documents, {count['tokens']:,} tokens"
+        + (f" ({masked[name]:,} not trained)" if masked.get(name) else "")
+        for name, count in splits.items()
+    ]
     dropped = {fate: count for fate, count in ledger["documents"].items() if fate.startswith("dropped") and count}
     parts += [f"{fate} {count:,} documents" for fate, count in dropped.items()]
     say(f"[bold]store[/]      {'; '.join(parts)}")

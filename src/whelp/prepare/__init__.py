@@ -1,5 +1,6 @@
 """Rows and a vocabulary in, the token store out; and the packing plan that turns a store into training rows.
 
+    template = make_template(TemplateConfig())                           # template.py: columns -> pieces, trained or not
     for report in prepare(partitions, vocabulary, config, out): ...      # encode.py: documents -> store
     rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
     ids, targets = rows.read(first=0, count=8, seed=0)                   # rows.py: (8, 256) each
@@ -14,10 +15,20 @@ from whelp.base.lazy import make_door
 if TYPE_CHECKING:
     from whelp.prepare.config import PackConfig as PackConfig
     from whelp.prepare.config import PrepareConfig as PrepareConfig
+    from whelp.prepare.config import TemplateConfig as TemplateConfig
     from whelp.prepare.encode import prepare as prepare
     from whelp.prepare.pack import pack_rows as pack_rows
     from whelp.prepare.rows import PackedRows as PackedRows
+    from whelp.prepare.template import make_template as make_template
 
-_HOMES = {"PackConfig": "config", "PrepareConfig": "config", "prepare": "encode", "pack_rows": "pack", "PackedRows": "rows"}
+_HOMES = {
+    "PackConfig": "config",
+    "PrepareConfig": "config",
+    "TemplateConfig": "config",
+    "prepare": "encode",
+    "pack_rows": "pack",
+    "PackedRows": "rows",
+    "make_template": "template",
+}
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

@@ -17,13 +17,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.artifacts.manifest import describe_file
-from whelp.artifacts.token_store import finish_split, iter_batches, make_batch, make_schema, name_data_file, write_rows
+from whelp.artifacts.token_store import (
+    MASK_COLUMN,
+    finish_split,
+    iter_batches,
+    make_batch,
+    make_schema,
+    name_data_file,
+    write_rows,
+)
 from whelp.prepare.config import PrepareConfig
 from whelp.prepare.held_out import choose_held_out
 from whelp.prepare.ledger import Ledger
-from whelp.prepare.parts import Part, join_ranges
+from whelp.prepare.parts import Part, count_masked, join_ranges
 
 Lengths = npt.NDArray[np.int64]
+Written = tuple[dict[str, dict[str, Any]], int]  # what is in each file, size and checksum; tokens that are not trained
 
 
 def lay_out_splits(
@@ -38,15 +47,17 @@ def lay_out_splits(
     if tails is not None:
         divided = [(held > 0) & (held < _lengths(part)) for part, held in zip(parts, tails, strict=True)]
         ledger.documents_divided = sum(int(some.sum()) for some in divided)
-    schema = make_schema(vocab_size)
+    has_mask = any(entry["masked"] is not None for part in parts for entry in part.files.values())
+    schema = make_schema(vocab_size, has_mask=has_mask)
     counts: dict[str, dict[str, int]] = {}
     checksums: dict[str, dict[str, Any]] = {}
     for side in sides:
         (folder / side).mkdir()
         write = _write_train if side == "train" else _write_test
-        documents, tokens, files = write(folder / side, parts, tails, schema)
+        files, masked = write(folder / side, parts, tails, schema)
+        documents, tokens = (sum(int(entry.pop(what)) for entry in files.values()) for what in ("documents", "tokens"))
         finish_split(folder / side, schema, len(files), documents, tokens)
-        ledger.documents[side], ledger.tokens[side] = documents, tokens
+        ledger.documents[side], ledger.tokens[side], ledger.masked[side] = documents, tokens, masked
         counts[side] = {"documents": documents, "tokens": tokens}
         checksums |= {f"{side}/{name}": entry for name, entry in files.items()}
     return counts, checksums
@@ -71,46 +82,54 @@ def document_lengths(batch: pa.RecordBatch) -> Lengths:
     return lengths
 
 
-def _write_train(
-    folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema
-) -> tuple[int, int, dict[str, dict[str, Any]]]:
-    """One file for each part; returns documents, tokens, and size and checksum of the files by name."""
-    num_documents = num_tokens = 0
+def _write_train(folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema) -> Written:
+    """One file for each part."""
     entries: list[dict[str, Any]] = []
+    num_masked = 0
     for index, part in enumerate(parts):
-        path = folder / f"{len(entries)}.tmp"
         entry = part.files.get("train")
         if entry is None:
             continue
-        if tails is None or not tails[index].any():
+        path = folder / f"{len(entries)}.tmp"
+        has_schema = (entry["masked"] is not None) == (MASK_COLUMN in schema.names)
+        if has_schema and (tails is None or not tails[index].any()):
             _link(part.path("train"), path)
-            documents, tokens = entry["documents"], entry["tokens"]
-        else:
-            documents, tokens = write_rows(path, schema, _select(part, schema, tails[index], is_test=False))
-            entry = describe_file(path)
-        entries.append({name: entry[name] for name in ("bytes", "checksum")})
-        num_documents, num_tokens = num_documents + documents, num_tokens + tokens
+            num_masked += entry["masked"] or 0
+            entries.append({name: entry[name] for name in ("documents", "tokens", "bytes", "checksum")})
+            continue
+        batches = _Masked(_select(part, schema, None if tails is None else tails[index], is_test=False))
+        documents, tokens = write_rows(path, schema, batches)
+        num_masked += batches.num_masked
+        entries.append({"documents": documents, "tokens": tokens, **describe_file(path)})
     names = [name_data_file(index, len(entries)) for index in range(len(entries))]
     for index, name in enumerate(names):
         (folder / f"{index}.tmp").rename(folder / name)
-    return num_documents, num_tokens, dict(zip(names, entries, strict=True))
+    return dict(zip(names, entries, strict=True)), num_masked
 
 
-def _write_test(
-    folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema
-) -> tuple[int, int, dict[str, dict[str, Any]]]:
-    """One file for all parts: what is held out is small; returns the same as `_write_train`."""
+def _write_test(folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema) -> Written:
+    """One file for all parts: what is held out is small."""
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def select() -> Iterator[pa.RecordBatch]:
         for index, part in enumerate(parts):
-            if tails is not None:
-                yield from _select(part, schema, tails[index], is_test=True)
-            elif "test" in part.files:
-                yield from iter_batches(part.path("test"))
+            yield from _select(part, schema, None if tails is None else tails[index], is_test=True)
 
     path = folder / name_data_file(0, 1)
-    documents, tokens = write_rows(path, schema, batches())
-    return documents, tokens, {path.name: describe_file(path)}
+    batches = _Masked(select())
+    documents, tokens = write_rows(path, schema, batches)
+    return {path.name: {"documents": documents, "tokens": tokens, **describe_file(path)}}, batches.num_masked
+
+
+class _Masked:
+    """Batches passed on; counts the tokens in them that are not trained."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches, self.num_masked = batches, 0
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.num_masked += count_masked(batch) or 0
+            yield batch
 
 
 def _link(path: Path, target: Path) -> None:
@@ -121,21 +140,39 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _select(part: Part, schema: pa.Schema, tails: Lengths, *, is_test: bool) -> Iterator[pa.RecordBatch]:
-    """The train or the test side of a part whose documents, or their tails, are held out."""
+def _select(part: Part, schema: pa.Schema, tails: Lengths | None, *, is_test: bool) -> Iterator[pa.RecordBatch]:
+    """The train or the test side of a part. With `tails`, so many tokens of each of its documents are held out."""
+    side = "test" if is_test and tails is None else "train"
+    if side not in part.files:
+        return
     first = 0
-    for batch in iter_batches(part.path("train")) if "train" in part.files else ():
+    for batch in iter_batches(part.path(side)):
         lengths = document_lengths(batch)
-        held_out = tails[first : first + len(lengths)]
-        first += len(lengths)
-        sizes = held_out if is_test else lengths - held_out
-        chosen = (sizes > 0) | ((lengths == 0) & (not is_test))  # a document of no token has its fate, too: train
+        sizes, chosen = lengths, np.ones(len(lengths), dtype=bool)
+        stops = batch.column(0).offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
+        if tails is not None:
+            held_out = tails[first : first + len(lengths)]
+            first += len(lengths)
+            sizes, stops = (held_out, stops) if is_test else (lengths - held_out, stops - held_out)
+            chosen = (sizes > 0) | ((lengths == 0) & (not is_test))  # a document of no token has its fate, too: train
         if not chosen.any():
             continue
-        lists = batch.column(0)
-        ends = lists.offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
-        stops = (ends if is_test else ends - held_out)[chosen]
-        offsets = np.concatenate(([0], np.cumsum(sizes[chosen]))).astype(np.int64)
-        ids = join_ranges(lists.values.to_numpy(zero_copy_only=True), stops - sizes[chosen], stops)
-        mask = pa.array(chosen)
-        yield make_batch(schema, ids, offsets, batch.column("file_index").filter(mask), batch.column("line").filter(mask))
+        stops, sizes = stops[chosen], sizes[chosen]
+        starts = stops - sizes
+        mask = None
+        if MASK_COLUMN in batch.schema.names:
+            mask = _take(batch.column(MASK_COLUMN), starts, stops)
+        elif MASK_COLUMN in schema.names:  # a part without one has nothing that is not trained
+            mask = np.ones(sizes.sum(), np.uint8)
+        yield make_batch(
+            schema,
+            _take(batch.column("input_ids"), starts, stops),
+            np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+            batch.column("file_index").filter(pa.array(chosen)),
+            batch.column("line").filter(pa.array(chosen)),
+            mask,
+        )
+
+
+def _take(lists: pa.ListArray, starts: Lengths, stops: Lengths) -> npt.NDArray[Any]:
+    return join_ranges(lists.values.to_numpy(zero_copy_only=True), starts, stops)

@@ -16,6 +16,8 @@ class PartLike(Protocol):
     def text_bytes(self) -> int: ...
     @property
     def dropped(self) -> dict[str, tuple[int, int]]: ...
+    @property
+    def strategies(self) -> dict[str, int]: ...
     def count(self, what: str) -> int: ...
 
 
@@ -23,13 +25,16 @@ class PartLike(Protocol):
 class Ledger:
     """Counts of one `prepare`; `check` proves that they add up.
 
-    `documents` and `tokens` map a fate to a count: `train`, `test`, or `dropped: REASON`.
+    `documents` and `tokens` map a fate to a count: `train`, `test`, or `dropped: REASON`. `masked` says how many tokens of a
+    split are not trained as targets; the others are.
     """
 
     documents_in: int = 0
     tokens_in: int = 0
     documents: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)
+    strategies: Counter[str] = field(default_factory=Counter)  # how many documents each way to make text of a row made
     documents_divided: int = 0  # in both splits: the tail of each is held out
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
@@ -40,6 +45,7 @@ class Ledger:
         self.documents_in += part.documents_in
         self.text_bytes += part.text_bytes
         self.tokens_in += part.count("tokens")
+        self.strategies.update(part.strategies)
         for reason, (documents, tokens) in part.dropped.items():
             self.documents[f"dropped: {reason}"] += documents
             self.tokens[f"dropped: {reason}"] += tokens
@@ -51,6 +57,9 @@ class Ledger:
         assert self.documents_in == fates, f"{self.documents_in} documents came in, {fates} have a fate"
         assert self.tokens_in == self.tokens.total(), f"{self.tokens_in} tokens came in, {self.tokens.total()} have a fate"
 
+        too_many = [name for name, count in self.masked.items() if count > self.tokens[name]]
+        assert not too_many, f"more tokens are masked than there are: {self.masked} of {self.tokens}"
+
     def to_dict(self) -> dict[str, Any]:
         """For `ledger.json`."""
         self.check()
@@ -61,7 +70,15 @@ class Ledger:
             "documents": dict(self.documents),
             "documents_divided": self.documents_divided,
             "tokens": dict(self.tokens),
+            "trained": {name: self.tokens[name] - self.masked[name] for name in ("train", "test") if name in self.tokens},
+            "masked": {name: self.masked[name] for name in ("train", "test") if name in self.tokens},
             "token_shares": {fate: count / max(self.tokens_in, 1) for fate, count in self.tokens.items()},
             "files": dict(self.files),
-            "notes": dict(self.notes),
+            "notes": {**self.notes, **self._note_strategies()},
         }
+
+    def _note_strategies(self) -> dict[str, int]:
+        """Where every document is a text as it stands there is nothing to note."""
+        if set(self.strategies) <= {"text"}:
+            return {}
+        return {f"rows by template: {name}": count for name, count in self.strategies.items()}

@@ -1,7 +1,7 @@
 """One partition, encoded: the unit of work and of resuming.
 
-    part = encode_partition(batch, is_test, vocabulary=..., rules=...)      # pure: rows in, token ids out; runs anywhere
-    write_part(part, place)                                                 # PLACE.train.arrow, PLACE.test.arrow, PLACE.json
+    part = encode_partition(batch, is_test, template=..., vocabulary=..., rules=...)     # pure: rows in, token ids out; runs anywhere
+    write_part(part, place)                                                              # PLACE.train.arrow, PLACE.test.arrow, PLACE.json
 
 A part is finished when its JSON file is there: that is written last, and says what is in the others.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.artifacts.manifest import describe_file
-from whelp.artifacts.token_store import make_batch, make_schema, write_rows
+from whelp.artifacts.token_store import MASK_COLUMN, make_batch, make_schema, write_rows
 from whelp.base.files import read_json, write_atomic
+from whelp.prepare.segments import EncodedRows, encode_pieces
+from whelp.prepare.template import NO_TEXT, Template
 
 
 class VocabularyLike(Protocol):
@@ -32,7 +34,7 @@ class VocabularyLike(Protocol):
     def eos_id(self) -> int | None: ...
     @property
     def fingerprint(self) -> str: ...
-    def encode_batch(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]: ...
+    def encode_batch(self, texts: pa.Array, *, allow_special: bool = ...) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]: ...
     def encode(self, text: str) -> npt.NDArray[Any]: ...
     def save(self, folder: Path) -> None: ...
 
@@ -42,12 +44,13 @@ class Rules:
     """What decides the tokens of a document, besides its text and the vocabulary."""
 
     separator: tuple[int, ...]  # ids after every document
+    is_separator_trained: bool
     min_tokens: int
     max_tokens: int  # below 0: no limit
 
     def to_dict(self) -> dict[str, Any]:
         """For a fingerprint."""
-        return {"separator": list(self.separator), "min": self.min_tokens, "max": self.max_tokens}
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +62,22 @@ class EncodedPart:
     documents_in: int
     text_bytes: int
     dropped: dict[str, tuple[int, int]]  # reason -> documents, tokens
+    strategies: dict[str, int]  # way to make text of a row -> rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A finished part on disk. `files` maps `train` and `test`, where there are rows, to size and checksum."""
+    """A finished part on disk.
+
+    `files` says of `train` and `test`, where there are rows, how many documents and tokens, how many tokens are masked (None:
+    there is no mask), size and checksum.
+    """
 
     place: Path
     documents_in: int
     text_bytes: int
     dropped: dict[str, tuple[int, int]]
+    strategies: dict[str, int]
     files: dict[str, dict[str, Any]]
 
     def path(self, side: str) -> Path:
@@ -81,39 +90,84 @@ class Part:
 
 
 def encode_partition(
-    batch: pa.RecordBatch, is_test: npt.NDArray[np.bool_] | None, *, vocabulary: VocabularyLike, rules: Rules
+    batch: pa.RecordBatch,
+    is_test: npt.NDArray[np.bool_] | None,
+    *,
+    template: Template,
+    vocabulary: VocabularyLike,
+    rules: Rules,
 ) -> EncodedPart:
-    """Encode the documents of a partition, drop what the rules drop, put the separators in.
+    """Make text of the rows of a partition, encode it, drop what the rules drop, put the separators in.
 
     Args:
         is_test: Which documents are held out, shape (documents,); None for none.
     """
-    ids, offsets = vocabulary.encode_batch(batch.column("text"))
-    lengths = np.diff(offsets)
-    is_short = lengths < rules.min_tokens
-    is_long = lengths > rules.max_tokens if rules.max_tokens >= 0 else np.zeros(len(lengths), dtype=bool)
-    is_kept = ~(is_short | is_long)
-    dropped = {"too short": is_short, "too long": is_long}
-    schema = make_schema(vocabulary.size)
-    dtype = np.dtype(schema.field("input_ids").type.value_type.to_pandas_dtype())
+    segments = template.segment(batch)
+    options = template.config
+    encoded = encode_pieces(
+        segments, vocabulary, allow_special=options.special_tokens_in_text, skip=options.data_prefix_skip_mask
+    )
+    lengths = np.diff(encoded.offsets)
+    dropped = _find_dropped(lengths, encoded.mask, segments.strategies, rules)
+    is_kept = ~np.logical_or.reduce(list(dropped.values()))
+    is_test = np.zeros(len(lengths), dtype=bool) if is_test is None else is_test
 
     def take(chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-        places = [batch.column("file_index"), batch.column("line")]
-        if chosen.all():
-            kept, kept_lengths = ids, lengths
-        else:
-            kept, kept_lengths = join_ranges(ids, offsets[:-1][chosen], offsets[1:][chosen]), lengths[chosen]
-            places = [column.filter(pa.array(chosen)) for column in places]
-        return make_batch(schema, *_append_separator(kept, kept_lengths, rules.separator, dtype), *places)
+        places = batch.select(["file_index", "line"])
+        places = places if chosen.all() else places.filter(pa.array(chosen))
+        return _lay_out_rows(_take_rows(encoded, chosen), rules, vocabulary.size, places)
 
-    is_test = np.zeros(len(lengths), dtype=bool) if is_test is None else is_test
     return EncodedPart(
         train=take(is_kept & ~is_test),
         test=take(is_kept & is_test),
         documents_in=len(lengths),
-        text_bytes=_num_text_bytes(batch.column("text")),
+        text_bytes=_num_text_bytes(segments.texts),
         dropped={reason: (int(rows.sum()), int(lengths[rows].sum())) for reason, rows in dropped.items() if rows.any()},
+        strategies=segments.count_strategies(),
     )
+
+
+def _find_dropped(
+    lengths: npt.NDArray[np.int64], mask: npt.NDArray[np.uint8] | None, strategies: npt.NDArray[np.int8], rules: Rules
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which documents are dropped, by reason; each for one reason."""
+    dropped = {NO_TEXT: strategies < 0, "too short": lengths < rules.min_tokens}
+    if rules.max_tokens >= 0:
+        dropped["too long"] = lengths > rules.max_tokens
+    if mask is not None:
+        trained = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
+        ends = np.cumsum(lengths)
+        dropped["fully masked"] = (trained[ends] == trained[ends - lengths]) & (lengths > 0)
+    taken = np.zeros(len(lengths), np.bool_)
+    for reason, where in dropped.items():
+        dropped[reason] = where & ~taken
+        taken |= where
+    return dropped
+
+
+def _take_rows(rows: EncodedRows, chosen: npt.NDArray[np.bool_]) -> EncodedRows:
+    """The chosen rows."""
+    if chosen.all():
+        return rows
+    starts, stops = rows.offsets[:-1][chosen], rows.offsets[1:][chosen]
+    return EncodedRows(
+        ids=join_ranges(rows.ids, starts, stops),
+        offsets=np.concatenate(([0], np.cumsum(stops - starts))),
+        mask=None if rows.mask is None else join_ranges(rows.mask, starts, stops),
+    )
+
+
+def _lay_out_rows(rows: EncodedRows, rules: Rules, vocab_size: int, places: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows as they lie in the store: with separators, and with a mask where there is anything that is not trained."""
+    lengths, mask = np.diff(rows.offsets), rows.mask
+    ids, offsets = _append(rows.ids, lengths, rules.separator, make_schema(vocab_size).field("input_ids").type.value_type)
+    if mask is None and rules.separator and not rules.is_separator_trained:
+        mask = np.ones(len(rows.ids), np.uint8)
+    if mask is not None:
+        mask, _ = _append(mask, lengths, (int(rules.is_separator_trained),) * len(rules.separator), pa.uint8())
+        mask = None if mask.all() else mask
+    schema = make_schema(vocab_size, has_mask=mask is not None)
+    return make_batch(schema, ids, offsets, places.column("file_index"), places.column("line"), mask)
 
 
 def write_part(part: EncodedPart, place: Path) -> Part:
@@ -126,11 +180,10 @@ def write_part(part: EncodedPart, place: Path) -> Part:
             documents, tokens = write_rows(path, batch.schema, [batch])
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-            files[side] = {"documents": documents, "tokens": tokens, **describe_file(path)}
-    written = Part(place=place, documents_in=part.documents_in, text_bytes=part.text_bytes, dropped=part.dropped, files=files)
-    values = {field.name: getattr(written, field.name) for field in fields(Part) if field.name != "place"}
-    write_atomic(_path(place, "json"), json.dumps(values))
-    return written
+            files[side] = {"documents": documents, "tokens": tokens, "masked": count_masked(batch), **describe_file(path)}
+    counts = {name: getattr(part, name) for name in ("documents_in", "text_bytes", "dropped", "strategies")}
+    write_atomic(_path(place, "json"), json.dumps({**counts, "files": files}))
+    return Part(place=place, files=files, **counts)
 
 
 def read_part(place: Path) -> Part | None:
@@ -143,6 +196,14 @@ def read_part(place: Path) -> Part | None:
     part = Part(place=place, **values)
     sizes = {side: part.path(side).stat().st_size if part.path(side).is_file() else None for side in part.files}
     return part if all(sizes[side] == entry["bytes"] for side, entry in part.files.items()) else None
+
+
+def count_masked(batch: pa.RecordBatch) -> int | None:
+    """How many tokens of a batch are not trained; None when it has no mask."""
+    if MASK_COLUMN not in batch.schema.names:
+        return None
+    values = batch.column(MASK_COLUMN).flatten().to_numpy(zero_copy_only=True)
+    return len(values) - int(np.count_nonzero(values))
 
 
 def join_ranges(values: npt.NDArray[Any], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -165,19 +226,20 @@ def _num_text_bytes(texts: pa.Array) -> int:
     return int(offsets[texts.offset + len(texts)] - offsets[texts.offset])
 
 
-def _append_separator(
-    ids: npt.NDArray[Any], lengths: npt.NDArray[np.int64], separator: tuple[int, ...], dtype: np.dtype[Any]
+def _append(
+    values: npt.NDArray[Any], lengths: npt.NDArray[np.int64], tail: tuple[int, ...], kind: pa.DataType
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Flat ids, as `dtype`, with the separator after every document, and the new offsets (documents + 1)."""
+    """Flat values, as `kind`, with `tail` after every document, and the new offsets (documents + 1)."""
+    dtype = kind.to_pandas_dtype()
     offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths + len(separator), out=offsets[1:])
-    if not separator:
-        return ids.astype(dtype, copy=False), offsets
+    np.cumsum(lengths + len(tail), out=offsets[1:])
+    if not tail:
+        return values.astype(dtype, copy=False), offsets
     joined = np.empty(offsets[-1], dtype=dtype)
     is_text = np.ones(offsets[-1], dtype=bool)
-    for place, separator_id in enumerate(separator):
-        where = offsets[1:] - len(separator) + place
-        joined[where] = separator_id
+    for place, value in enumerate(tail):
+        where = offsets[1:] - len(tail) + place
+        joined[where] = value
         is_text[where] = False
-    joined[is_text] = ids
+    joined[is_text] = values
     return joined, offsets

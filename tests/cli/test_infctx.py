@@ -1,0 +1,615 @@
+"""YAML files of the infctx trainer as they stand: mapped option by option, and run from file to store to model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from tokenizers import Tokenizer
+
+from whelp.artifacts.token_store import open_store
+from whelp.base.config import load_config, read_yaml
+from whelp.base.errors import ConfigError
+from whelp.cli.infctx import NO_EFFECT, OPTIONS, REFUSED, USED, find_data_path, is_infctx, make_table, map_infctx
+from whelp.cli.recipe import DataConfig, Recipe, load_recipe
+from whelp.prepare import make_template, prepare
+from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
+
+from .helpers import Outcome, Whelp, run_whelp
+
+FILES = Path(__file__).with_name("infctx")
+NAMES = sorted(path.stem for path in FILES.glob("*.yaml"))
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+END = "<|endoftext|>"
+
+WORDS = "the quick brown fox jumps over a lazy dog while seven old wizards mix quartz and jelly for nymphs "
+ENWIKI = [{"text": f"Article {number}. " + WORDS * (1 + number % 5)} for number in range(60)]
+SELF_INSTRUCT = [{"prompt": f"What is {n} plus {n}? Output:", "completion": f" {2 * n}{END}"} for n in range(40)]
+DOLLY = [
+    {"category": "qa", "instruction": f"When did {n} start?", "input": f"It was {n}." if n % 2 else "", "output": f"In {n}."}
+    for n in range(40)
+]
+MUSENET = [{"bing": " ".join(str(n * step % 4096) for step in range(1, 30))} for n in range(40)]
+
+
+def write_files(folder: Path, name: str) -> Path:
+    """The YAML, and the data that it names beside it."""
+    path = folder / "config" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(FILES / f"{name}.yaml", path)
+    for file, rows in (("enwiki", ENWIKI), ("musenet", MUSENET)):
+        pq.write_table(pa.Table.from_pylist(rows), path.parent / f"{file}.parquet")
+    for file, rows in (("self-instruct", SELF_INSTRUCT), ("dolly", DOLLY)):
+        (path.parent / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small() -> Vocabulary:
+    """A small vocabulary in the place of GPT-NeoX's."""
+    return learn([pa.array([WORDS, "What is 12 plus 24? Output: Instruction: Input:"])], LearnConfig(vocab_size=300))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, with vocabularies where the files look for them."""
+    small.save(tmp_path / "shelf" / "neox")
+    small.save(tmp_path / "config" / "tokenizer")
+    monkeypatch.setenv("WHELP_TOKENIZERS", str(tmp_path / "shelf"))
+    return tmp_path
+
+
+def problems_of(values: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        map_infctx(values, "a.yaml")
+    return caught.value.problems
+
+
+def minimal(**sections: dict[str, Any]) -> dict[str, Any]:
+    """The least that can be mapped, with more options."""
+    values: dict[str, Any] = {
+        "trainer": {"max_steps": 10},
+        "model": {"load_model": "L2-D64.pth", "lr_init": 1e-3},
+        "data": {"source": "a.jsonl"},
+    }
+    for name, options in sections.items():
+        values[name] = {**values[name], **options}
+    return values
+
+
+# --- the mapping ---
+
+DATA = {
+    "separator": "none",
+    "min_token_size": 2,
+    "max_token_size": -1,
+    "test_split": 0.01,
+    "test_split_by": "document",
+    "test_split_shuffle": False,
+    "special_tokens_in_text": True,
+}
+TRAIN = {
+    "num_steps": 10,
+    "batch_tokens": 32 * 1024,
+    "optimizer": "adamw",
+    "beta2": 0.99,
+    "weight_decay": 0.01,
+    "device": "auto",
+    "precision": "auto",
+    "warmup_share": 0.0,
+    "schedule": "constant",
+    "learning_rate": 1e-4,
+}
+MODEL = {"family": "qwen3", "n_layer": 6, "n_embd": 512, "n_head": 8}
+EXPECTED: dict[str, dict[str, Any]] = {
+    "enwiki": {
+        "data": {
+            **DATA,
+            "source": "enwiki.parquet",
+            "tokenizer": "neox",
+            "custom_text_key": "text",
+            "min_token_size": 64,
+            "separator": "eos",
+        },
+        "pack": {"context_tokens": 1024, "plan": "concat"},
+        "model": MODEL,
+        "train": {**TRAIN, "learning_rate": 3e-4, "batch_tokens": 32 * 2048},
+    },
+    "prompt-completion": {
+        "data": {**DATA, "source": "self-instruct.jsonl", "tokenizer": "neox", "disable_prompt_completion_mask": False},
+        "pack": {"context_tokens": 1024, "plan": "none"},
+        "model": MODEL,
+        "train": TRAIN,
+    },
+    "multi-column-keys": {
+        "data": {
+            **DATA,
+            "source": "dolly.jsonl",
+            "tokenizer": "neox",
+            "multi_column_keys": ["instruction", "input", "output"],
+            "multi_column_prefix": [r"Instruction:\n", r"Input:\n", r"Output:\n"],
+            "multi_column_train_mask": [True, False, True],
+            "multi_column_separator": r"\n\n",
+        },
+        "pack": {"context_tokens": 1024, "plan": "none"},
+        "model": MODEL,
+        "train": TRAIN,
+    },
+    "music-tokenizer": {
+        "data": {
+            **DATA,
+            "source": "musenet.parquet",
+            "tokenizer": "./tokenizer",
+            "custom_text_key": "bing",
+            "test_split": 0.005,
+            "test_split_shuffle": True,
+        },
+        "pack": {"context_tokens": 4096, "plan": "none"},
+        "model": MODEL,
+        "train": {
+            **TRAIN,
+            "learning_rate": 6e-4,
+            "schedule": "cosine",
+            "final_learning_rate_share": pytest.approx(1 / 3),
+            "beta1": 0.9,
+            "epsilon": 1e-8,
+            "batch_tokens": 32 * 4096,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_four_files(name: str) -> None:
+    """Every value of ours that comes of each, and no other; their data section is one of ours."""
+    values = read_yaml(FILES / f"{name}.yaml")
+    assert is_infctx(values)
+    mapped = map_infctx(values, name)
+    assert mapped.values == EXPECTED[name]
+    load_config(DataConfig, mapped.values["data"], name)
+    assert mapped.notices[0].startswith("there is no RWKV here yet: instead of L6-D512-")
+    assert "a new qwen3 of 6 layers and width 512 is trained" in mapped.notices[0]
+    assert mapped.notices[1].startswith("without effect here: ")
+    assert "model.bptt_learning, model.bptt_learning_range" in mapped.notices[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"trainer": {}}, True),
+        ({"model": {"load_model": "x.pth"}, "data": {}}, True),
+        ({"model": {"ctx_len": 1024}}, True),
+        ({"model": {"n_layer": 6}, "data": {"source": "a"}}, False),
+        ({"train": {}, "model": None}, False),
+        ({}, False),
+    ],
+)
+def test_which_files_are_meant(values: dict[str, Any], expected: bool) -> None:
+    """By the section trainer, or by what only such models have."""
+    assert is_infctx(values) is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "pack", "separator", "samples"),
+    [
+        ({}, "none", "none", 64),
+        ({"packing_enable": True}, "best_fit", "eos", 64),
+        ({"text_rechunk_force": True, "text_rechunk_size": 128}, "concat", "eos", 128),
+        ({"text_rechunk_force": True, "packing_enable": True}, "concat", "eos", 4096),
+        ({"text_rechunk_force": True, "text_rechunk_size": 0}, "none", "none", 64),
+        ({"text_rechunk_force": True, "text_rechunk_separator": "newline"}, "concat", "newline", 4096),
+        ({"source": "text", "source_data_dir": "x/"}, "concat", "eos", 4096),
+        ({"source": "book.txt", "text_rechunk_size": 32}, "concat", "eos", 32),
+        ({"source": "book.txt", "text_rechunk_auto": False}, "none", "none", 64),
+    ],
+)
+def test_how_rows_are_made(data: dict[str, Any], pack: str, separator: str, samples: int) -> None:
+    """Rechunked, packed, or a document a row; and what stands between documents."""
+    mapped = map_infctx(minimal(trainer={"target_batch_size": 8}, model={"ctx_len": 64}, data=data), "t").values
+    assert mapped["pack"] == {"context_tokens": 64, "plan": pack}
+    assert mapped["data"]["separator"] == separator
+    assert mapped["train"]["batch_tokens"] == 8 * samples
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"lr_init": "6e-4"}, {"schedule": "constant", "learning_rate": 6e-4}),  # YAML reads 6e-4 as text
+        ({"lr_final": 1e-3}, {"schedule": "constant", "learning_rate": 1e-3}),
+        ({"lr_final": 5e-4}, {"schedule": "cosine", "learning_rate": 1e-3, "final_learning_rate_share": 0.5}),
+        ({"lr_final": 5e-4, "lr_type": "linear"}, {"schedule": "linear", "final_learning_rate_share": 0.5}),
+        ({"lr_final": 5e-4, "lr_period": 0}, {"schedule": "constant", "learning_rate": 5e-4}),
+        ({"lr_final": 0, "lr_period": 3}, {"schedule": "cosine", "final_learning_rate_share": 0.0}),
+        ({"warmup_steps": 5}, {"warmup_steps": 5, "schedule": "constant"}),
+        ({"warmup_steps": -1}, {"warmup_share": 0.0}),
+        (
+            {"weight_decay": 0.2, "beta1": 0.8, "beta2": 0.9, "adam_eps": 1e-6},
+            {"weight_decay": 0.2, "beta1": 0.8, "epsilon": 1e-6},
+        ),
+    ],
+)
+def test_learning_rates(model: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Constant without a final rate, else down to it."""
+    train = map_infctx(minimal(model=model), "t").values["train"]
+    assert {name: train[name] for name in expected} == pytest.approx(expected)
+    assert ("warmup_share" in train) is ("warmup_steps" not in train)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"max_steps": -1, "max_epochs": 3}, {"num_epochs": 3.0}),
+        ({"max_steps": 7, "max_epochs": 3}, {"num_steps": 7}),
+        ({"max_steps": None}, {"num_epochs": 1.0}),
+        ({"accumulate_grad_batches": 4, "microbatch_size": 2}, {"batch_tokens": 8 * 2048, "micro_batch_rows": 2}),
+        ({"accelerator": "cpu", "precision": 32}, {"device": "cpu", "precision": "fp32"}),
+        ({"accelerator": "gpu", "precision": "bf16-mixed"}, {"device": "auto", "precision": "auto"}),
+        (
+            {"val_check_interval": 50, "log_every_n_steps": 5, "gradient_clip_val": 0.5},
+            {"evaluate_every_steps": 50, "log_every_steps": 5},
+        ),
+        ({"val_check_interval": 0.5, "limit_train_batches": 1.0}, {"num_steps": 10}),
+        (
+            {
+                "callbacks": {
+                    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "init_args": {"every_n_train_steps": 100, "save_top_k": 3, "dirpath": "/x"},
+                }
+            },
+            {"save_every_steps": 100, "keep_checkpoints": 3},
+        ),
+    ],
+)
+def test_trainer_options(trainer: dict[str, Any], expected: dict[str, Any]) -> None:
+    """How long, how much at a time, on what."""
+    train = map_infctx(minimal(trainer=trainer), "t").values["train"]
+    assert {name: train[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"test_split": 0}, {"test_split": 1}),
+        ({"test_split": -1}, {"test_split": 1}),
+        ({"test_split": 5}, {"test_split": 5}),
+        ({"test_split": 5.0}, {"test_split": 5}),
+        ({"test_split": 0.5, "test_split_shuffle": True}, {"test_split": 0.5, "test_split_shuffle": True}),
+        ({"min_token_size": -1, "max_token_size": 0}, {"min_token_size": 2, "max_token_size": -1}),
+        ({"dataset_offset": -1, "dataset_length": 0.5}, {"dataset_length": 0.5}),
+        ({"tokenizer": "world"}, {"special_tokens_in_text": True}),
+        ({"tokenizer": "world", "world_add_endoftext_token": False}, {"special_tokens_in_text": False}),
+        ({"world_add_endoftext_token": False}, {"tokenizer": "neox", "special_tokens_in_text": True}),
+        ({"source_dataset_params": {"language": "en"}}, {"source_dataset_params": {"language": "en"}}),
+        ({"multi_column_keys": [], "conversation_format": None}, {"multi_column_keys": []}),
+    ],
+)
+def test_data_options(data: dict[str, Any], expected: dict[str, Any]) -> None:
+    """A whole number of documents stays one, and a share a share; at least one document is held out."""
+    section = map_infctx(minimal(data=data), "t").values["data"]
+    assert {name: section[name] for name in expected} == expected
+    assert type(section["test_split"]) is type(expected.get("test_split", 0.01))
+    assert "dataset_offset" not in section
+    assert "conversation_format" not in section
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"load_model": "/a/b/RWKV-L12-D768-world.pth"}, {"n_layer": 12, "n_embd": 768, "n_head": 12}),
+        ({"load_model": "L6-D96-x.pth"}, {"n_layer": 6, "n_embd": 96, "n_head": 3}),
+        ({"load_model": "L6-D512.pth", "n_layer": 3}, {"n_layer": 3, "n_embd": 512}),
+        ({"load_model": None, "n_layer": 3, "n_embd": 128}, {"n_layer": 3, "n_embd": 128, "n_head": 2}),
+        ({"dim_ffn": 2048, "vocab_size": 20259, "dim_att": 512}, {"ffn_width": 2048, "vocab_size": 20259}),
+    ],
+)
+def test_the_size_of_the_model(model: dict[str, Any], expected: dict[str, Any]) -> None:
+    """From the options, or from the name of the file."""
+    section = map_infctx(minimal(model=model), "t").values["model"]
+    assert {name: section[name] for name in expected} == expected
+
+
+# --- what is known, and what is not ---
+
+
+def test_every_option_has_a_fate() -> None:
+    """All options of the data module, of the model and of the full example are known; nothing else is."""
+    data = """skip_datapath_setup datapack_config_path data_path data_path_storage_options source source_data_dir
+        source_dataset_params test_split test_split_shuffle text_rechunk_size text_rechunk_auto text_rechunk_force tokenizer
+        autoTokenizer world_add_endoftext_token min_token_size max_token_size sort_by_length sort_asc dataset_offset
+        dataset_length custom_text_key multi_column_keys multi_column_prefix multi_column_suffix multi_column_train_mask
+        multi_column_separator conversation_format conversation_key conversation_input_key_prefix_map
+        conversation_input_key_mask conversation_sender_key conversation_sender_value_map conversation_input_key_map
+        conversation_sender_suffix conversation_sender_mask conversation_end_of_conversation disable_prompt_completion_mask
+        data_prefix_skip_mask packing_enable packing_batchsize packing_chunksize packing_min_ctx_len packing_in_sequence
+        reverse_train_dataset_before_save processing_max_batch_size dataloader_shuffle_training dataloader_prefetch_factor
+        dataloader_pin_memory dataloader_swap_train_test_split source_dataset_split dataset_name dataset_index
+        is_random_datapack"""
+    model = """load_model n_embd n_layer vocab_size ctx_len ctx_len_cutoffs ctx_len_warmup_steps lr_init lr_final lr_period
+        lr_period_type lr_type dropout beta1 beta2 adam_eps weight_decay warmup_steps position_loss_bias
+        position_loss_bias_in_validation token_loss_threshold token_dropout_rate grad_cp bptt_learning bptt_learning_range
+        bptt_truncated_learning layerwise_lr dim_att dim_ffn substep_cuda_cache_clear substep_logging
+        torch_set_float32_matmul_precision target_lr_init target_lr_final"""
+    known = {name for name in OPTIONS if not name.startswith("trainer.")}
+    theirs = {*(f"data.{name}" for name in data.split()), *(f"model.{name}" for name in model.split())}
+    assert known == theirs | {"seed_everything", "ckpt_path", "data.text_rechunk_separator"}
+    assert {known.fate for known in OPTIONS.values()} == {USED, NO_EFFECT, REFUSED}
+
+
+def test_used_options_do_something() -> None:
+    """Set to something else than the default, each option said to be used changes the recipe; no other one does."""
+    changed: dict[str, Any] = {
+        "trainer.accelerator": "cpu",
+        "trainer.accumulate_grad_batches": 8,
+        "trainer.callbacks": [{"class_path": "ModelCheckpoint", "init_args": {"save_top_k": 9}}],
+        "trainer.max_epochs": None,  # with max_steps it is out; see test_trainer_options
+        "trainer.precision": "32-true",
+        "model.lr_final": 5e-4,
+        "model.lr_period": 0,
+        "model.lr_type": "linear",
+        "model.load_model": "L4-D128.pth",
+        "data.conversation_format": "iopairs",
+        "data.test_split_shuffle": True,
+        "data.text_rechunk_auto": False,
+        "data.text_rechunk_force": False,
+        "data.text_rechunk_separator": "newline",
+        "data.world_add_endoftext_token": False,
+        "data.data_path": None,  # see test_data_path
+        "data.packing_enable": None,  # rechunking wins; see test_how_rows_are_made
+    }
+    base = minimal(model={"lr_final": 1e-4}, data={"text_rechunk_force": True, "tokenizer": "world", "source": "b.txt"})
+    before = map_infctx(base, "t").values
+    for name, known in OPTIONS.items():
+        if known.fate == REFUSED or changed.get(name, 0) is None:
+            continue
+        section, _, option = name.rpartition(".")
+        value = changed.get(name, 3)
+        values = {**base, option: value} if not section else {**base, section: {**base[section], option: value}}
+        if name == "data.text_rechunk_auto":
+            values["data"]["text_rechunk_force"] = False
+        if name == "data.text_rechunk_force":
+            values["data"]["text_rechunk_auto"] = False
+        assert (map_infctx(values, "t").values != before) is (known.fate == USED), name
+
+
+def test_problems_are_said_all_at_once() -> None:
+    """Unknown options with the nearest known one, refused ones with what to do."""
+    values = minimal(
+        trainer={"max_step": 5, "max_time": "00:01:00:00"},
+        model={"ctx_len_cutoffs": [512], "droput": 0},
+        data={"multi_column_seperator": " ", "autoTokenizer": {"kwargs": {}}},
+    )
+    assert problems_of({**values, "pack": {}}) == [
+        "unknown option trainer.max_step of the infctx trainer. Did you mean trainer.max_steps?",
+        "trainer.max_time is '00:01:00:00', which whelp does not do: "
+        "set `train.minutes=N train.num_steps=null train.num_epochs=null`",
+        "model.ctx_len_cutoffs is [512], which whelp does not do: set `model.ctx_len`",
+        "unknown option model.droput of the infctx trainer. Did you mean model.dropout?",
+        "unknown option data.multi_column_seperator of the infctx trainer. Did you mean data.multi_column_separator?",
+        "data.autoTokenizer is {'kwargs': {}}, which whelp does not do: save the tokenizer as you want it, and name its folder",
+        "unknown option pack of the infctx trainer. Sections: trainer, model, data.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (minimal(data={"source": None}), "data.source is missing"),
+        (minimal(data={"source": "json"}), "data.source is json, but nothing says which files: set data.source_data_dir"),
+        (minimal(data={"tokenizer": "binidx"}), "data.tokenizer is binidx, which is no tokenizer"),
+        (minimal(data={"data_path": "s3://bucket/x"}), "a token store is a folder of this machine"),
+        (minimal(data={"test_split": "many"}), "data.test_split is 'many', but expected a number"),
+        (minimal(data={"text_rechunk_force": True, "text_rechunk_separator": " "}), "data.text_rechunk_separator is ' '"),
+        (minimal(model={"load_model": "rwkv.pth"}), "does not say how large the model is: call it L6-D512-..."),
+        (minimal(model={"lr_init": None}), "model.lr_init is missing, but expected a learning rate above 0"),
+        (minimal(model={"lr_final": 1.0}), "model.lr_final (1) is above model.lr_init (0.001)"),
+        (minimal(model={"ctx_len": 10.5}), "model.ctx_len is 10.5, but expected a whole number"),
+        (minimal(trainer={"max_steps": -1, "max_epochs": -1}), "so there is no end: set trainer.max_steps"),
+        (minimal(trainer={"target_batch_size": 8, "accumulate_grad_batches": 2}), "are both set. Keep one of them"),
+        ({**minimal(), "model": "L6"}, "model is 'L6', but a mapping of options is expected"),
+        ({**minimal(), "ckpt_path": "x.ckpt"}, "ckpt_path is 'x.ckpt', which whelp does not do: `whelp train` goes on"),
+    ],
+)
+def test_values_that_cannot_be_mapped(values: dict[str, Any], problem: str) -> None:
+    """Each names its option and what to do."""
+    assert any(problem in found for found in problems_of(values)), problems_of(values)
+
+
+def test_the_page_shows_the_table() -> None:
+    """docs/infctx.md has every option as the code has it."""
+    page = (Path(__file__).parents[2] / "docs" / "infctx.md").read_text(encoding="utf-8")
+    assert make_table() in page
+
+
+# --- as a recipe ---
+
+
+def test_a_recipe_with_overrides(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Overrides are of our fields; paths are relative to the file; what is not done here is said."""
+    path = write_files(folder, "enwiki")
+    with caplog.at_level(logging.INFO, logger="whelp"):
+        recipe = load_recipe(path, ["data.test_split=5", "model.n_layer=1", "train.num_steps=null", "train.minutes=1"])
+    assert (recipe.data.test_split, recipe.model.n_layer, recipe.train.minutes) == (5, 1, 1)
+    assert Path(str(recipe.data.source)) == path.parent / "enwiki.parquet"
+    assert "a new qwen3 of 6 layers and width 512 is trained" in caplog.text
+    again = folder / "again.yaml"
+    again.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(again) == recipe
+
+
+def test_data_path(folder: Path) -> None:
+    """Relative to the file; recipes of ours have none."""
+    assert find_data_path(write_files(folder, "enwiki")) == folder / "config" / "../datapath/enwiki_10k_neox_1024"
+    assert find_data_path("demo") is None
+    (folder / "a.yaml").write_text(yaml.safe_dump(minimal()), encoding="utf-8")
+    assert find_data_path(folder / "a.yaml") is None
+
+
+# --- rows made by hand: what each file makes of them, token by token ---
+
+
+def make_store(
+    folder: Path, name: str, rows: list[dict[str, str]], vocabulary: Vocabulary
+) -> list[tuple[list[int], list[int]]]:
+    """Prepare rows as a source would deliver them, with all held out turned off; (ids, mask) of each document."""
+    values = map_infctx(read_yaml(FILES / f"{name}.yaml"), name).values
+    data = load_config(DataConfig, {**values["data"], "test_split": 0}, name)
+    template = make_template(data, text_key=data.custom_text_key, vocabulary=vocabulary)
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in template.schema}
+    count = len(rows)
+    places = {"file_index": pa.array([0] * count, pa.int32()), "line": pa.array(range(1, count + 1), pa.int64())}
+
+    class Partition:
+        index, fingerprint = 0, "rows"
+        batch = pa.record_batch({**columns, **places})
+
+    assert template.find_bad(Partition.batch) == {}
+    for _ in prepare([Partition()], vocabulary, data, folder, describe_source=dict, sources=list, template=template):
+        pass
+    split = open_store(folder).split("train")
+    documents = [split.document(index) for index in range(split.num_documents)]
+    return [
+        (document["input_ids"].tolist(), document["loss_mask"].tolist() if split.has_mask else [1] * len(document["input_ids"]))
+        for document in documents
+    ]
+
+
+@pytest.fixture(params=["small", "neox"])
+def vocabulary(request: pytest.FixtureRequest, small: Vocabulary) -> Vocabulary:
+    """A small vocabulary, and GPT-NeoX's own where it is there."""
+    if request.param == "small":
+        return small
+    if not (SHARED / "tokenizers" / "neox").is_dir():
+        pytest.skip(f"put GPT-NeoX's tokenizer.json into {SHARED / 'tokenizers' / 'neox'} to run this with it")
+    return load_tokenizer(SHARED / "tokenizers" / "neox")
+
+
+def spell(vocabulary: Vocabulary, folder: Path, *pieces: tuple[str, int]) -> tuple[list[int], list[int]]:
+    """Pieces as `tokenizers` itself encodes them, one by one."""
+    vocabulary.save(folder / "reference")
+    reference = Tokenizer.from_file(str(folder / "reference" / "tokenizer.json"))
+    encoded = [(reference.encode(text, add_special_tokens=False).ids, weight) for text, weight in pieces]
+    return [token for ids, _ in encoded for token in ids], [weight for ids, weight in encoded for _ in ids]
+
+
+def test_rows_of_prompt_and_completion(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    """The prompt is not trained; the end that the completion spells is the end token, and nothing is added."""
+    rows = [{"prompt": "I am happy. Output:", "completion": f" Happy{END}"}, {"prompt": "2", "completion": "3"}]
+    found = make_store(tmp_path / "store", "prompt-completion", rows, vocabulary)
+    assert found[0] == spell(vocabulary, tmp_path, ("I am happy. Output:", 0), (f" Happy{END}", 1))
+    assert found[0][0][-1] == vocabulary.eos_id
+    assert found[1] == spell(vocabulary, tmp_path, ("2", 0), ("3", 1))
+
+
+def test_rows_of_several_columns(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    """The input is not trained, nor is what belongs to it; an empty one is not there; newlines are newlines."""
+    rows = [
+        {"instruction": "When did it start?", "input": "It is an airline.", "output": "In 2000."},
+        {"instruction": "Which?", "input": "", "output": "Both."},
+    ]
+    found = make_store(tmp_path / "store", "multi-column-keys", rows, vocabulary)
+    assert found[0] == spell(
+        vocabulary,
+        tmp_path,
+        ("Instruction:\n", 1),
+        ("When did it start?", 1),
+        ("\n\n", 0),
+        ("Input:\n", 0),
+        ("It is an airline.", 0),
+        ("\n\n", 1),
+        ("Output:\n", 1),
+        ("In 2000.", 1),
+    )
+    pieces = [("Instruction:\n", 1), ("Which?", 1), ("\n\n", 1), ("Output:\n", 1), ("Both.", 1)]
+    assert found[1] == spell(vocabulary, tmp_path, *pieces)
+
+
+def test_rows_of_text(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    """Texts of 64 tokens or more, each followed by the end token, all of it trained."""
+    found = make_store(tmp_path / "store", "enwiki", [{"text": WORDS * 9}, {"text": "short"}], vocabulary)
+    assert found == [spell(vocabulary, tmp_path, (WORDS * 9, 1), (END, 1))]
+    assert open_store(tmp_path / "store").ledger["documents"] == {"dropped: too short": 1, "train": 1}
+
+
+def test_rows_of_music(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    """The asked column, whatever it is called."""
+    found = make_store(tmp_path / "store", "music-tokenizer", MUSENET[:3], vocabulary)
+    assert found == [spell(vocabulary, tmp_path, (row["bing"], 1)) for row in MUSENET[:3]]
+
+
+# --- through files, as a user does it ---
+
+PLANS = {name: EXPECTED[name]["pack"]["plan"] for name in NAMES}
+SPLITS = {"enwiki": (59, 1), "prompt-completion": (39, 1), "multi-column-keys": (39, 1), "music-tokenizer": (39, 1)}
+
+
+def prepare_file(path: Path, *overrides: str) -> Outcome:
+    """`whelp prepare FILE` without --out."""
+    return run_whelp("prepare", path, *overrides, "--json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_as_it_stands(name: str, folder: Path, whelp: Whelp) -> None:
+    """`whelp prepare FILE` writes where data_path says: the right number of rows, and a ledger of what is trained."""
+    path = write_files(folder, name)
+    result = prepare_file(path, "data.min_token_size=2").json
+    assert Path(result["folder"]) == find_data_path(path)
+    assert (result["splits"]["train"]["documents"], result["splits"]["test"]["documents"]) == SPLITS[name]
+    ledger = result["ledger"]
+    for split in ("train", "test"):
+        assert ledger["trained"][split] + ledger["masked"][split] == result["splits"][split]["tokens"]
+    assert (ledger["masked"]["train"] > 0) is (name in ("prompt-completion", "multi-column-keys"))
+    assert prepare_file(path, "data.min_token_size=2").json["is_reused"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_as_a_recipe(name: str, folder: Path) -> None:
+    """Every value of the mapping is one that a recipe may have."""
+    recipe = load_recipe(write_files(folder, name))
+    assert isinstance(recipe, Recipe)
+    assert recipe.pack.plan == PLANS[name]
+
+
+@pytest.mark.parametrize(("name", "rate"), [("enwiki", 3e-4), ("prompt-completion", 1e-4)])
+def test_from_file_to_model(name: str, rate: float, folder: Path, whelp: Whelp) -> None:
+    """`whelp train FILE` finds the store that `whelp prepare FILE` wrote, and says which model it trains instead."""
+    path = write_files(folder, name)
+    prepared = prepare_file(path)
+    assert prepared.code == 0, prepared.stderr
+    small = ["model.n_layer=1", "model.n_head=1", "model.n_embd=16", "pack.context_tokens=16", "train.batch_tokens=64"]
+    outcome = whelp("train", path, *small, "train.num_steps=2", "train.device=cpu", "train.threads=1", "--out", "run", "--json")
+    assert outcome.json["step"] == 2
+    assert "there is no RWKV here yet: instead of L6-D512-neox-init.pth" in outcome.said
+    saved = yaml.safe_load(Path("run/recipe.yaml").read_text(encoding="utf-8"))
+    assert (saved["train"]["beta2"], saved["train"]["weight_decay"], saved["train"]["learning_rate"]) == (0.99, 0.01, rate)
+
+
+def test_another_template_is_another_store(folder: Path, whelp: Whelp) -> None:
+    """A store is made again when an option of its template changes, and training with another one is refused."""
+    path = write_files(folder, "enwiki")
+    assert prepare_file(path).code == 0
+    outcome = whelp("train", path, "data.data_prefix_skip_mask=3", "--out", "run")
+    assert outcome.code == 1
+    assert "made from other inputs (data.data_prefix_skip_mask: 0 -> 3)" in outcome.said
+    outcome = prepare_file(path, "data.data_prefix_skip_mask=3")
+    assert "is made again: data.data_prefix_skip_mask: 0 -> 3" in outcome.said
+    ledger = outcome.json["ledger"]
+    assert ledger["masked"] == {name: 3 * ledger["documents"][name] for name in ("train", "test")}
+    assert prepare_file(path, "data.data_prefix_skip_mask=3").json["is_reused"]
+
+
+def test_without_a_place(folder: Path, whelp: Whelp) -> None:
+    """Where the YAML names no data_path, --out is needed, as ever."""
+    path = write_files(folder, "enwiki")
+    values = read_yaml(path)
+    del values["data"]["data_path"]
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    outcome = prepare_file(path)
+    assert outcome.code == 2
+    assert "--out" in outcome.said
