@@ -79,6 +79,8 @@ def test_splits_of_its_own(tmp_path: Path) -> None:
     assert read_splits(make(folder, source_dataset_split="validation")) == {"train": ["v"], "test": test}
     assert read_splits(make(folder, source_dataset_split="test")) == {"train": test, "test": ["v"]}
     assert read_splits(make(save(tmp_path / "b", train=train, validation=["v"]))) == {"train": train, "test": ["v"]}
+    with pytest.raises(SourceError, match=r"no document is left by dataset_offset and dataset_length \(it has 30\)"):
+        read_splits(make(folder, dataset_offset=30))
     with pytest.raises(SourceError, match=r"has no split 'dev'; it has validation, test, train.*source_dataset_split"):
         make(folder, source_dataset_split="dev")
 

@@ -202,6 +202,14 @@ def test_bad_rows_of_json(tmp_path: Path, name: str, row: Any, message: str, rea
         assert "," in bad.text or json.loads(bad.text) == row
 
 
+def test_open_quote_in_the_last_column_of_the_file(tmp_path: Path) -> None:
+    """A quote left open is found, in whatever order the shape has the columns."""
+    write(tmp_path, {"a.csv": 'completion,prompt\nc,p\nc,"p\nc,p\n', "b.csv": 'completion,prompt\n"c\n",p\n'})
+    with pytest.raises(SourceError, match="a quote that opens in row 2 is never closed"):
+        list(make(tmp_path / "a.csv").iter_partitions())
+    assert read_values(make(tmp_path / "b.csv")) == [{"prompt": "p", "completion": "c\n"}]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
 def test_empty_rows_are_not_bad(tmp_path: Path, name: str) -> None:
     """A row that is there but blank is dropped and counted, as of text, even where the shape has no use for it."""

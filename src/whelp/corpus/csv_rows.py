@@ -79,6 +79,7 @@ def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
     ragged = _Ragged(reading.bad, first_number, end_number)
     block_bytes = max(reading.block_bytes, _LEAST_BLOCK_BYTES)
     columns = dict.fromkeys([*selection.schema.names, last_column], pa.binary())  # the last tells of a quote left open
+    last_index = list(columns).index(last_column)
     convert = pc.ConvertOptions(include_columns=list(columns), column_types=columns)
     num_read = 0
     while True:
@@ -87,7 +88,7 @@ def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
             with reading.open_file() as stream, closing(_Stream(stream)) as checked:
                 for batch, is_last in _mark_last(_open(checked, delimiter, block_bytes, convert, ragged)):
                     ragged.tell()
-                    if is_last and _is_left_open(batch.column(batch.num_columns - 1)[-1].as_py(), checked.end):
+                    if is_last and _is_left_open(batch.column(last_index)[-1].as_py(), checked.end):
                         raise _left_open(int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
                     first = max(0, num_read - num_seen)  # after a new start: rows that are out already
                     num_seen += batch.num_rows

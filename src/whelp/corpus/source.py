@@ -65,7 +65,7 @@ class Source:
         window = make_window(self.config.dataset_offset, self.config.dataset_length, self.count_rows)
         for index, builder in enumerate(self._reader().iter_builders(partition_bytes, block_bytes, window)):
             partition = builder.build(index, self.files, self.shape)
-            num_rows += partition.batch.num_rows
+            num_rows += partition.batch.num_rows if partition.split == "train" else 0
             yield partition
         if num_rows == 0:
             raise self._nothing_left()
