@@ -39,6 +39,7 @@ class Data:
     tokenizer: str | Learn = option("gpt2", "vocabulary", is_path=True)
     suffixes: list[str] = option([".txt"], "suffixes")
     extra: dict[str, Any] = option({}, "anything", path_keys=("files",))
+    elsewhere: list[str] = option([], "paths here, or names elsewhere", is_path=True, if_there=True)
     test_split: int | float = option(0.01, "held out", at_least=0)
 
 
@@ -108,7 +109,7 @@ def test_unknown_key_names_the_nearest() -> None:
 def test_unknown_key_far_from_all_lists_them() -> None:
     """Where nothing is near, all known keys are listed; a key may be no text at all."""
     assert problems_of(zzz=1) == ["unknown key zzz. Known: name, data, train."]
-    assert problems_of(data={7: 1}) == ["unknown key data.7. Known: source, tokenizer, suffixes, extra, test_split."]
+    assert problems_of(data={7: 1}) == ["unknown key data.7. Known: source, tokenizer, suffixes, extra, elsewhere, test_split."]
 
 
 def test_missing_key() -> None:
@@ -330,6 +331,15 @@ def test_paths_within_a_mapping(tmp_path: Path) -> None:
     found = resolve_paths(Recipe, {"data": {"extra": extra}}, tmp_path)["data"]["extra"]
     expected = {"train": [str(tmp_path / "a/b.txt"), "x"], "test": str(tmp_path / "c")}
     assert found == {"files": expected, "name": "a/b.txt", "number": 3}
+
+
+def test_a_path_only_if_it_is_there(tmp_path: Path) -> None:
+    """Of what may lie elsewhere, a folder or a glob is resolved when something is found below the recipe."""
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / "a.txt").write_text("x")
+    words = ["en/*.txt", "en", "./fr", "fr/*.txt", "fr/", "fr/a.txt"]
+    found = resolve_paths(Recipe, {"data": {"elsewhere": words}}, tmp_path)["data"]["elsewhere"]
+    assert found == [str(tmp_path / word) for word in words[:3]] + words[3:]
 
 
 def test_only_path_fields_are_resolved(tmp_path: Path) -> None:

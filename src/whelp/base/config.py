@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
 import os
 import re
 import types
@@ -35,9 +36,17 @@ def option(
     at_most: float | None = None,
     is_path: bool = False,
     path_keys: tuple[str, ...] = (),
+    if_there: bool = False,
 ) -> Any:
-    """A configuration field: its default, its meaning, its range; whether it is a path, or which keys in it are."""
-    metadata = {"help": help, "at_least": at_least, "at_most": at_most, "is_path": is_path, "path_keys": path_keys}
+    """A configuration field: its default, its meaning, its range.
+
+    Args:
+        is_path: It is a path, or several.
+        path_keys: Those keys of a mapping are.
+        if_there: A word that only looks like a path is none: it may name something elsewhere.
+    """
+    metadata: dict[str, Any] = {"help": help, "at_least": at_least, "at_most": at_most}
+    metadata |= {"is_path": is_path, "path_keys": path_keys, "if_there": if_there}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -112,31 +121,37 @@ def resolve_paths(kind: type, values: Mapping[str, Any], folder: Path) -> dict[s
     A word is a path when something stands there, or when it looks like one: a glob, `./` or `../` at its start, `/` at its
     end, a folder that is there, or any folder before a name with a suffix. Other words stay: names, `org/name`, URLs.
     """
-    return map_paths(kind, values, lambda word: str(folder / word) if _is_path_below(word, folder) else word)
+
+    def resolve(word: str, if_there: bool) -> str:
+        is_path = _is_there(word, folder) if if_there else _is_path_below(word, folder)
+        return str(folder / word) if is_path else word
+
+    return map_paths(kind, values, resolve)
 
 
-def map_paths(kind: type, values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Apply `change` to every word of the path fields in the values of a config dataclass."""
+def map_paths(kind: type, values: Mapping[str, Any], change: Callable[[str, bool], str]) -> dict[str, Any]:
+    """Apply `change` to every word of the path fields in the values of a config dataclass, told of the field's `if_there`."""
 
-    def walk(value: Any) -> Any:
+    def walk(value: Any, if_there: bool) -> Any:
         if isinstance(value, Mapping):
-            return {key: walk(inside) for key, inside in value.items()}
+            return {key: walk(inside, if_there) for key, inside in value.items()}
         if isinstance(value, list):
-            return [walk(item) for item in value]
-        return change(value) if isinstance(value, str) else value
+            return [walk(item, if_there) for item in value]
+        return change(value, if_there) if isinstance(value, str) else value
 
     changed = dict(values)
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         value, inner = changed.get(field.name), hints[field.name]
         nested = next((kind for kind in (inner, *get_args(inner)) if dataclasses.is_dataclass(kind)), None)
+        if_there = field.metadata.get("if_there", False)
         if isinstance(value, Mapping) and nested is not None:
             changed[field.name] = map_paths(typing.cast(type, nested), value, change)
         elif isinstance(value, Mapping):
             keys = field.metadata.get("path_keys", ())
-            changed[field.name] = {key: walk(inside) if key in keys else inside for key, inside in value.items()}
+            changed[field.name] = {key: walk(inside, if_there) if key in keys else inside for key, inside in value.items()}
         elif field.metadata.get("is_path") and value is not None:
-            changed[field.name] = walk(value)
+            changed[field.name] = walk(value, if_there)
     return changed
 
 
@@ -151,6 +166,14 @@ def _is_path_below(word: str, folder: Path) -> bool:
         return True
     first, slash, _ = word.partition("/")
     return bool(slash) and (Path(word).suffix[1:].isalpha() or os.path.isdir(folder / first))
+
+
+def _is_there(word: str, folder: Path) -> bool:
+    if os.path.isabs(word) or word.startswith("~") or _SCHEME.match(word):
+        return False
+    if word.startswith(("./", "../")) or os.path.exists(folder / word):
+        return True
+    return glob.has_magic(word) and any(True for _ in glob.iglob(str(folder / word), recursive=True))
 
 
 def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:

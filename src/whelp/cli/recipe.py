@@ -55,7 +55,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe with every value written out; paths are absolute, so that it means the same in any folder."""
-        values = map_paths(Recipe, to_dict(self), _absolute)
+        values = map_paths(Recipe, to_dict(self), lambda word, _: _absolute(word))
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 

@@ -25,13 +25,17 @@ class SourceConfig:
         is_path=True,
     )
     source_data_dir: str | None = option(
-        None, "where the files are when source is a kind of file; the folder within a dataset of the hub", is_path=True
+        None,
+        "where the files are when source is a kind of file; the folder within a dataset of the hub",
+        is_path=True,
+        if_there=True,
     )
     source_dataset_params: dict[str, Any] = option(
         {},
         "more of where the data are: data_files (a file, a glob, a list, or a mapping of splits) and delimiter of a kind of "
         "file; what datasets.load_dataset takes, for the hub; storage_options of URLs",
         path_keys=("data_files", "data_dir"),
+        if_there=True,
     )
     source_dataset_split: str = option("train", "the split to train on, where a source has splits")
     source_streaming: bool = option(
