@@ -1,0 +1,253 @@
+"""The plans `best_fit` and `none`: rows made of whole documents, or of the pieces of documents longer than a row.
+
+A plan is four narrow arrays: which pieces a row has (`offsets`), and of each piece its document, start and length. A long
+document is split into full rows and a rest; a rest of one token, and a document of one token, has nothing to predict and
+takes no place.
+Shapes: B rows, T tokens in a row, P pieces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.artifacts.row_batch import RowBatch
+from whelp.artifacts.targets import IGNORED
+from whelp.artifacts.token_column import TokenColumn
+from whelp.artifacts.token_store import TokenSplit
+from whelp.base.seeds import make_seed
+from whelp.prepare.best_fit import group_by_row, pack_best_fit
+from whelp.prepare.order import order_rows, shuffle_indices
+from whelp.prepare.rows import Fates, PackedRows
+
+_WINDOW_BATCHES = 64  # plan none: batches among which rows of similar length are put together
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces of documents; (P,) each, in dtypes as narrow as their values allow."""
+
+    documents: npt.NDArray[Any]
+    starts: npt.NDArray[Any]
+    lengths: npt.NDArray[Any]
+
+    def __getitem__(self, places: npt.NDArray[Any]) -> Pieces:
+        return Pieces(self.documents[places], self.starts[places], self.lengths[places])
+
+
+def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> Pieces:
+    """Cut documents into pieces of at most `length` tokens; with `truncates`, only the first piece of each is kept."""
+    sizes = np.diff(split.document_ends, prepend=0)
+    counts = sizes // length + (sizes % length > 1)
+    if truncates:
+        counts = np.minimum(counts, 1)
+    documents = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
+    starts = (np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)) * length
+    lengths = np.minimum(length, sizes[documents] - starts)
+    return Pieces(documents, _narrow(starts), _narrow(lengths))
+
+
+def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceRows(PackedRows):
+    """Rows made of pieces; `offsets[k]` is row k's first piece, (rows + 1,)."""
+
+    pieces: Pieces
+    offsets: npt.NDArray[np.int64]
+    truncates: bool = False
+    is_fixed_width: bool = True
+
+    @classmethod
+    def plan_best_fit(cls, split: TokenSplit, length: int, *, pad_id: int, isolates: bool) -> PieceRows:
+        """Put pieces together so that rows are full, the longest first, each where it leaves the least room."""
+        pieces = make_pieces(split, length)
+        rows, num_rows = pack_best_fit(pieces.lengths, length)
+        order, offsets = group_by_row(rows, num_rows)
+        return cls(
+            split=split,
+            context_tokens=length,
+            num_rows=num_rows,
+            pad_id=pad_id,
+            isolates=isolates,
+            pieces=pieces[order],
+            offsets=offsets,
+        )
+
+    def read_in_order(self, first: int, count: int) -> RowBatch:
+        """Rows by the place of their first document in the store."""
+        return self._assemble(np.arange(first, min(first + count, self.num_rows)))
+
+    def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        return self._assemble(order_rows(first, count, self.num_rows, seed))
+
+    def _assemble(self, rows: npt.NDArray[np.int64]) -> RowBatch:
+        counts = self.offsets[rows + 1] - self.offsets[rows]
+        ends = np.cumsum(counts)
+        places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(self.offsets[rows] - ends + counts, counts)
+        row_of = np.repeat(np.arange(len(rows)), counts)
+        return self._lay_out(self.pieces[places], row_of, np.repeat(ends - counts, counts), len(rows))
+
+    def _lay_out(
+        self, pieces: Pieces, row_of: npt.NDArray[np.int64], first_of_row: npt.NDArray[np.int64], num_rows: int
+    ) -> RowBatch:
+        """Read pieces into their rows.
+
+        Args:
+            row_of: (P,) the batch's row that each piece is in, ascending.
+            first_of_row: (P,) the place of that row's first piece.
+        """
+        split, count = self.split, len(row_of)
+        lengths = pieces.lengths.astype(np.int64)
+        starts = split.document_starts(pieces.documents) + pieces.starts
+        stops = starts + lengths
+        piece_ends = np.cumsum(lengths)
+        piece_begins = piece_ends - lengths
+        in_row = piece_begins - piece_begins[first_of_row]
+        width = self.context_tokens if self.is_fixed_width else int((in_row + lengths).max(initial=1))
+        is_end = stops == split.document_ends[pieces.documents]
+        # what follows a piece: its document goes on in the store, or the next document in the row begins, or nothing
+        is_followed = np.zeros(count, dtype=bool)
+        if not self.isolates:
+            is_followed[:-1] = (row_of[1:] == row_of[:-1]) & is_end[:-1] & (pieces.starts[1:] == 0)
+        goes_on = np.flatnonzero(~is_end)
+        last = piece_ends - 1  # of each piece, among all tokens read
+
+        def read(column: TokenColumn) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+            values = column.take_pieces(starts, lengths)
+            after = np.roll(values, -1)
+            if len(goes_on):
+                after[last[goes_on]] = column.take_pieces(stops[goes_on], np.ones(len(goes_on), np.int64))
+            return values, after
+
+        tokens, after = read(split.ids)
+        following = after.astype(np.int64)
+        following[last[is_end & ~is_followed]] = IGNORED
+        if split.has_mask:
+            following[read(split.mask)[1] == 0] = IGNORED
+        where = np.arange(len(tokens)) + np.repeat(row_of * width + in_row - piece_begins, lengths)
+        ids = np.full((num_rows, width), self.pad_id, dtype=np.int64)
+        targets = np.full((num_rows, width), IGNORED, dtype=np.int64)
+        ids.reshape(-1)[where] = tokens
+        targets.reshape(-1)[where] = following
+        if not self.isolates or self._is_single:
+            return RowBatch(ids, targets)
+        documents = np.full((num_rows, width), -1, dtype=np.int32)
+        documents.reshape(-1)[where] = np.repeat(np.arange(count) - first_of_row, lengths)
+        return RowBatch(ids, targets, documents)
+
+    @property
+    def _is_single(self) -> bool:
+        """Whether a row is one document: what comes after it are pads, which nothing before them sees."""
+        return len(self.pieces.documents) == self.num_rows
+
+    def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
+        found = self.pieces[np.arange(self.offsets[index], self.offsets[index + 1])]
+        return list(zip(found.documents.tolist(), found.starts.tolist(), found.lengths.tolist(), strict=True))
+
+    def find_fates(self) -> Fates:
+        """Within documents every token but the first is a target; not isolated, most firsts are, too."""
+        split, pieces = self.split, self.pieces
+        lengths = pieces.lengths.astype(np.int64)
+        document_ends = split.document_ends[pieces.documents]
+        begins = split.document_starts(pieces.documents) + pieces.starts
+        ends = np.minimum(begins + lengths + 1, document_ends)
+        num_filled = int((np.diff(split.document_ends, prepend=0) > 0).sum())
+        trained_firsts = np.empty(0, dtype=np.int64)
+        if not self.isolates:
+            is_row_first = np.zeros(len(lengths) + 1, dtype=bool)
+            is_row_first[self.offsets] = True
+            is_end = begins + lengths == document_ends
+            trained_firsts = begins[1:][~is_row_first[1:-1] & is_end[:-1] & (pieces.starts[1:] == 0)]
+        num_pieces = np.bincount(pieces.documents, minlength=split.num_documents)
+        lost = np.maximum(np.diff(split.document_ends, prepend=0) - self.context_tokens - 1, 0) if self.truncates else 0
+        return Fates(
+            begins=np.concatenate([begins + 1, trained_firsts]),
+            ends=np.concatenate([ends, trained_firsts + 1]),
+            first=num_filled - len(trained_firsts),
+            cut=int(np.sum(lost)),
+            cut_documents=int(((num_pieces > 1) | (lost > 0)).sum()),
+            positions=self._count_positions(),
+            padding=self._count_positions() - int(lengths.sum()),
+        )
+
+    def _count_positions(self) -> int:
+        return self.num_rows * self.context_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentRows(PieceRows):
+    """One document a row. Rows of similar length are read together, so that a batch needs few pads.
+
+    In each epoch the rows are shuffled; in every window of 64 batches they are sorted by length and cut into batches, and
+    these are shuffled. `batch_rows` is what is read at a time; other counts give the same rows in the same order, padded more.
+    """
+
+    batch_rows: int
+    _windows: dict[tuple[int, int, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def plan(
+        cls, split: TokenSplit, length: int, *, pad_id: int, batch_rows: int, truncates: bool, is_fixed_width: bool
+    ) -> DocumentRows:
+        """A row for every piece, in the store's order."""
+        pieces = make_pieces(split, length, truncates=truncates)
+        count = len(pieces.documents)
+        return cls(
+            split=split,
+            context_tokens=length,
+            num_rows=count,
+            pad_id=pad_id,
+            isolates=True,
+            pieces=pieces,
+            offsets=np.arange(count + 1, dtype=np.int64),
+            truncates=truncates,
+            is_fixed_width=is_fixed_width,
+            batch_rows=batch_rows,
+        )
+
+    def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        rows, place = [np.empty(0, dtype=np.int64)], first
+        while place < first + count:
+            epoch, inside = divmod(place, self.num_rows)
+            begin, window = self._find_window(epoch, inside, seed)
+            rows.append(window[inside - begin : inside - begin + first + count - place])
+            place += len(rows[-1])
+        return self._assemble(np.concatenate(rows))
+
+    def _find_window(self, epoch: int, inside: int, seed: int) -> tuple[int, npt.NDArray[np.int64]]:
+        """The window around an epoch's place: where it begins, and its rows in their order."""
+        size = _WINDOW_BATCHES * self.batch_rows
+        lead = -epoch * self.num_rows % self.batch_rows  # the batch that the epoch before began
+        begin = 0 if inside < lead else lead + (inside - lead) // size * size
+        end = min(lead if inside < lead else begin + size, self.num_rows)
+        if (epoch, begin, seed) not in self._windows:
+            self._windows.clear()
+            rows = shuffle_indices(np.arange(begin, end), self.num_rows, make_seed(seed, "epoch", epoch))
+            rows = rows[np.argsort(self.pieces.lengths[rows], kind="stable")]
+            num_whole = len(rows) // self.batch_rows
+            if num_whole > 1:
+                batches = shuffle_indices(np.arange(num_whole), num_whole, make_seed(seed, "batches", epoch, begin))
+                whole = rows[: num_whole * self.batch_rows].reshape(num_whole, self.batch_rows)
+                rows = np.concatenate([whole[batches].ravel(), rows[num_whole * self.batch_rows :]])
+            self._windows[epoch, begin, seed] = rows
+        return begin, self._windows[epoch, begin, seed]
+
+    def _count_positions(self) -> int:
+        """Of the first epoch with the seed 0, when padded to the longest of a batch: other seeds differ a little."""
+        if self.is_fixed_width:
+            return super()._count_positions()
+        size = _WINDOW_BATCHES * self.batch_rows
+        lengths = self.pieces.lengths[shuffle_indices(np.arange(self.num_rows), self.num_rows, make_seed(0, "epoch", 0))]
+        positions = 0
+        for begin in range(0, self.num_rows, size):
+            window = np.sort(lengths[begin : begin + size])
+            starts = np.arange(0, len(window), self.batch_rows)
+            sizes = np.minimum(self.batch_rows, len(window) - starts)
+            positions += int((window[starts + sizes - 1].astype(np.int64) * sizes).sum())
+        return positions
