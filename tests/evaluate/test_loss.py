@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.evaluate import LossResult, evaluate_loss
 
 LENGTH = 6
@@ -26,10 +27,10 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def read_in_order(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def read_in_order(self, first: int, count: int) -> RowBatch:
         places = range(first, min(first + count, len(self)))
         self.places += places
-        return self.ids[places], self.targets[places]
+        return RowBatch(self.ids[places], self.targets[places])
 
 
 TOKEN_BYTES = np.arange(64, dtype=np.int32) % 5  # some ids stand for no text
@@ -86,7 +87,7 @@ def test_a_model_that_knows_nothing():
     """Equal probabilities for 64 ids of one byte each: ln 64 nats, a perplexity of 64, six bits for each byte."""
 
     class Uniform:
-        def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
             return (targets != IGNORED).sum() * math.log(64)
 
     result = evaluate_loss(Uniform(), _Rows(), token_bytes=np.ones(64, dtype=np.int32))

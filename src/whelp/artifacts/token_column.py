@@ -50,7 +50,8 @@ class TokenColumn:
         places = starts + self._shifts[chunks]
         is_inside = starts + length <= self.starts[chunks + 1]
         if is_inside.all():
-            return self._windows(length)[places]
+            whole: npt.NDArray[Any] = self._windows(length)[places]
+            return whole
         found = np.empty((len(starts), length), dtype=self.dtype)
         for row, start in enumerate(starts.tolist()):
             filled = self.copy_into(start, found[row])

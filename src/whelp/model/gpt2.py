@@ -87,9 +87,7 @@ class GPT2(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def hidden(
-        self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
         start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
         assert start + num_tokens <= self.spec.context_tokens, (

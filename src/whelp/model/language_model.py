@@ -26,9 +26,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
 
-    def hidden(
-        self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
 
         Args:
@@ -42,9 +40,7 @@ class LanguageModel(nn.Module):
         """The output head, (V, D)."""
         raise AssertionError(f"{type(self).__name__} has no head_weight")
 
-    def forward(
-        self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
         return F.linear(self.hidden(ids, cache, documents), self.head_weight)
 

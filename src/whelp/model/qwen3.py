@@ -41,9 +41,7 @@ class _Block(nn.Module):
         self.gate_up = nn.Linear(spec.n_embd, 2 * spec.ffn_width, bias=False)
         self.down = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
 
-    def forward(
-        self, x: torch.Tensor, rotation: Rotation, cache: Cache | None, boundaries: Boundaries | None
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, rotation: Rotation, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         num_rows, num_tokens, _ = x.shape
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, -1, self.head_width)  # (B, T, H + 2G, K)
         both, values = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=2)
@@ -92,9 +90,7 @@ class Qwen3(LanguageModel):
         cosine, sine = self._angles[:, start : start + num_tokens]
         return cosine, sine
 
-    def hidden(
-        self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
         rotation = self._rotation(cache.num_tokens if cache else 0, ids.shape[1], ids.device)
         boundaries = find_boundaries(documents)

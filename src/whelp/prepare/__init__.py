@@ -2,7 +2,7 @@
 
     for report in prepare(partitions, vocabulary, config, out): ...      # encode.py: documents -> store
     rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
-    ids, targets = rows.read(first=0, count=8, seed=0)                   # rows.py: (8, 256) each
+    batch = rows.read(first=0, count=8, seed=0)                          # rows.py: ids and targets, (8, 256) each
 
 Nothing is lost silently: `ledger.py` accounts for every document and every token.
 """

@@ -76,6 +76,11 @@ def estimate_row_bytes(facts: Facts) -> int:
     return facts.context_tokens * per_token
 
 
+def count_batch_rows(config: TrainConfig, context_tokens: int) -> int:
+    """Rows of one optimizer step: `batch_tokens` in whole rows, one at least."""
+    return max(1, round(config.batch_tokens / context_tokens))
+
+
 def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     """Decide every number of a run.
 
@@ -83,7 +88,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         PlanError: When not even one row fits the memory.
     """
     length = facts.context_tokens
-    batch_rows = max(1, round(config.batch_tokens / length))
+    batch_rows = count_batch_rows(config, length)
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
