@@ -50,6 +50,10 @@ def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> P
     return Pieces(documents, _narrow(starts), _narrow(lengths))
 
 
+def _append(values: npt.NDArray[Any], count: int, value: int) -> npt.NDArray[Any]:
+    return np.concatenate([values, np.full(count, value, dtype=values.dtype)])
+
+
 def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
@@ -87,59 +91,62 @@ class PieceRows(PackedRows):
         return self._assemble(order_rows(first, count, self.num_rows, seed))
 
     def _assemble(self, rows: npt.NDArray[np.int64]) -> RowBatch:
+        """Read pieces into their rows; P counts the pieces of these rows, and one of pads for each row that has any."""
+        split, length = self.split, self.context_tokens
         counts = self.offsets[rows + 1] - self.offsets[rows]
-        ends = np.cumsum(counts)
-        places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(self.offsets[rows] - ends + counts, counts)
-        row_of = np.repeat(np.arange(len(rows)), counts)
-        return self._lay_out(self.pieces[places], row_of, np.repeat(ends - counts, counts), len(rows))
-
-    def _lay_out(
-        self, pieces: Pieces, row_of: npt.NDArray[np.int64], first_of_row: npt.NDArray[np.int64], num_rows: int
-    ) -> RowBatch:
-        """Read pieces into their rows.
-
-        Args:
-            row_of: (P,) the batch's row that each piece is in, ascending.
-            first_of_row: (P,) the place of that row's first piece.
-        """
-        split, count = self.split, len(row_of)
+        which = np.arange(int(counts.sum())) + np.repeat(self.offsets[rows] - np.cumsum(counts) + counts, counts)
+        pieces, row_of = self.pieces[which], np.repeat(np.arange(len(rows)), counts)
         lengths = pieces.lengths.astype(np.int64)
         starts = split.document_starts(pieces.documents) + pieces.starts
-        stops = starts + lengths
-        piece_ends = np.cumsum(lengths)
-        piece_begins = piece_ends - lengths
-        in_row = piece_begins - piece_begins[first_of_row]
-        width = self.context_tokens if self.is_fixed_width else int((in_row + lengths).max(initial=1))
-        is_end = stops == split.document_ends[pieces.documents]
+        numbers = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)  # of documents inside their row
         # what follows a piece: its document goes on in the store, or the next document in the row begins, or nothing
-        is_followed = np.zeros(count, dtype=bool)
+        goes_on = starts + lengths < split.document_ends[pieces.documents]
+        is_followed = np.zeros(len(which), dtype=bool)
         if not self.isolates:
-            is_followed[:-1] = (row_of[1:] == row_of[:-1]) & is_end[:-1] & (pieces.starts[1:] == 0)
-        goes_on = np.flatnonzero(~is_end)
-        last = piece_ends - 1  # of each piece, among all tokens read
-
-        def read(column: TokenColumn) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-            values = column.take_pieces(starts, lengths)
-            after = np.roll(values, -1)
-            if len(goes_on):
-                after[last[goes_on]] = column.take_pieces(stops[goes_on], np.ones(len(goes_on), np.int64))
-            return values, after
-
-        tokens, after = read(split.ids)
-        following = after.astype(np.int64)
-        following[last[is_end & ~is_followed]] = IGNORED
+            is_followed[:-1] = (numbers[1:] > 0) & ~goes_on[:-1] & (pieces.starts[1:] == 0)
+        filled = np.bincount(row_of, weights=lengths, minlength=len(rows)).astype(np.int64)
+        width = length if self.is_fixed_width else int(filled.max(initial=1))
+        padded = np.flatnonzero(filled < width)
+        is_pad = np.zeros(len(which), dtype=bool)
+        if len(padded):  # pads are pieces as well, of any tokens, which are overwritten
+            order = np.argsort(np.concatenate([row_of, padded]), kind="stable")
+            lengths = np.concatenate([lengths, width - filled[padded]])[order]
+            starts, numbers = _append(starts, len(padded), 0)[order], _append(numbers, len(padded), -1)[order]
+            goes_on, is_followed = (_append(values, len(padded), False)[order] for values in (goes_on, is_followed))
+            is_pad = numbers < 0
+        ends = np.cumsum(lengths)
+        shape = (len(rows), width)
+        ids = split.ids.take_pieces(starts, lengths).astype(np.int64)
+        for end, count in zip(ends[is_pad].tolist(), lengths[is_pad].tolist(), strict=True):
+            ids[end - count : end] = self.pad_id
+        targets = self._find_following(split.ids, ids, starts, lengths, ends, goes_on)
         if split.has_mask:
-            following[read(split.mask)[1] == 0] = IGNORED
-        where = np.arange(len(tokens)) + np.repeat(row_of * width + in_row - piece_begins, lengths)
-        ids = np.full((num_rows, width), self.pad_id, dtype=np.int64)
-        targets = np.full((num_rows, width), IGNORED, dtype=np.int64)
-        ids.reshape(-1)[where] = tokens
-        targets.reshape(-1)[where] = following
+            mask = split.mask.take_pieces(starts, lengths)
+            targets = np.where(self._find_following(split.mask, mask, starts, lengths, ends, goes_on), targets, IGNORED)
+        targets[ends[~goes_on & ~is_followed] - 1] = IGNORED
+        for end, count in zip(ends[is_pad].tolist(), lengths[is_pad].tolist(), strict=True):
+            targets[end - count : end] = IGNORED
         if not self.isolates or self._is_single:
-            return RowBatch(ids, targets)
-        documents = np.full((num_rows, width), -1, dtype=np.int32)
-        documents.reshape(-1)[where] = np.repeat(np.arange(count) - first_of_row, lengths)
-        return RowBatch(ids, targets, documents)
+            return RowBatch(ids.reshape(shape), targets.reshape(shape))
+        documents = np.repeat(numbers.astype(np.int32), lengths)
+        return RowBatch(ids.reshape(shape), targets.reshape(shape), documents.reshape(shape))
+
+    @staticmethod
+    def _find_following(
+        column: TokenColumn,
+        values: npt.NDArray[Any],
+        starts: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        goes_on: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[Any]:
+        """The value after each one; after a piece whose document goes on, the one that the store has there."""
+        following = np.empty_like(values)
+        following[:-1], following[-1:] = values[1:], 0
+        if goes_on.any():
+            stops = (starts + lengths)[goes_on]
+            following[ends[goes_on] - 1] = column.take_pieces(stops, np.ones(len(stops), dtype=np.int64))
+        return following
 
     @property
     def _is_single(self) -> bool:

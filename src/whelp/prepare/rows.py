@@ -139,10 +139,18 @@ def finish_windows(
     """
     ids, targets = tokens[:, :-1].astype(np.int64), tokens[:, 1:].astype(np.int64)
     if mask is not None:
-        np.copyto(targets, IGNORED, where=mask[:, 1:] == 0)
+        targets = np.where(mask[:, 1:], targets, IGNORED)
     if begins is None:
         return RowBatch(ids, targets)
     np.copyto(targets, IGNORED, where=begins[:, 1:])
-    documents = np.cumsum(begins[:, :-1], axis=1, dtype=np.int32)
-    documents -= documents[:, :1]  # whether or not a document begins at the row's first position, its number is 0
-    return RowBatch(ids, targets, documents)
+    return RowBatch(ids, targets, _number_documents(begins[:, :-1].copy()))
+
+
+def _number_documents(begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """0, 1, 2 ... inside each row, one more where a document begins: (B, T)."""
+    begins[:, 0] = True
+    places = np.flatnonzero(begins)
+    is_row_first = places % begins.shape[1] == 0
+    firsts = np.flatnonzero(is_row_first)[np.cumsum(is_row_first) - 1]
+    numbers = (np.arange(len(places)) - firsts).astype(np.int32)
+    return np.repeat(numbers, np.diff(places, append=begins.size)).reshape(begins.shape)
