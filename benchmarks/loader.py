@@ -9,7 +9,7 @@ The contestants read the same number of batches of `batch` rows of `context` tok
 ``numpy slices``   what a good small training script does: a slice of the memory map for each row at a random place, twice
                    (inputs, and targets one token later), each converted to int64 into one array for the batch; with
                    ``--masked``, -100 where the mask, sliced the same way, says so. The map is a plain array: slicing a
-                   ``np.memmap`` costs three times as much.
+                   ``np.memmap`` itself costs more.
 ``nanogpt style``  the same, but each row becomes a tensor of its own and the tensors are stacked, as in nanoGPT.
 the plans          whelp's `pack_rows(...).read(...)`, for each plan, with documents isolated as each plan does by itself.
 

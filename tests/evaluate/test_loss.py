@@ -75,6 +75,25 @@ def test_batches_do_not_matter(make_model, batch_rows):
     assert (result.num_tokens, result.num_bytes, result.num_rows) == (whole.num_tokens, whole.num_bytes, 7)
 
 
+def test_documents_are_kept_apart(make_model):
+    """With document numbers, two halves of a row are as two rows."""
+    model, whole = make_model("qwen3"), _Rows(4)
+
+    class Halves(_Rows):
+        def read_in_order(self, first: int, count: int) -> RowBatch:
+            ids, targets, _ = super().read_in_order(first, count)
+            return RowBatch(ids.reshape(-1, 3), targets.reshape(-1, 3))
+
+    class Packed(_Rows):
+        def read_in_order(self, first: int, count: int) -> RowBatch:
+            batch = super().read_in_order(first, count)
+            return batch._replace(documents=np.tile(np.array([0, 0, 0, 1, 1, 1], np.int32), (len(batch.ids), 1)))
+
+    plain, halves, packed = (evaluate_loss(model, rows, token_bytes=TOKEN_BYTES) for rows in (whole, Halves(4), Packed(4)))
+    assert packed.nats == pytest.approx(halves.nats, rel=1e-5)
+    assert packed.nats != pytest.approx(plain.nats, rel=1e-3)
+
+
 def test_padding_is_not_looked_at(make_model):
     """Other ids in the padding change nothing: it comes after every target."""
     model, rows = make_model("gpt2"), _Rows()

@@ -166,6 +166,26 @@ def test_the_mean_is_over_tokens(make_model):
     assert report.num_tokens == 1 + LENGTH + 0 + LENGTH
 
 
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+@pytest.mark.parametrize("micro_batch_rows", [1, 4])
+def test_documents_are_kept_apart(make_model, family, micro_batch_rows):
+    """With document numbers the loss is the mean over the targets of every document alone."""
+
+    class PackedRows(_Rows):
+        def read(self, first: int, count: int, seed: int) -> RowBatch:
+            batch = super().read(first, count, seed)
+            documents = np.repeat(np.arange(LENGTH // 4, dtype=np.int32), 4)
+            return batch._replace(documents=np.tile(documents, (count, 1)))
+
+    ignored = np.tile(np.arange(LENGTH) % 4 == 3, (64, 1))
+    model, rows = make_model(family), PackedRows(_tokens(), ignored)
+    ids, targets = (torch.from_numpy(array).view(-1, 4) for array in rows.read(0, 4, 0)[:2])  # a document a row
+    expected = model.loss(ids, targets).item() / (4 * 12)
+    (report,) = _train(model, _config(num_steps=1, micro_batch_rows=micro_batch_rows), rows)
+    assert report.loss == pytest.approx(expected, rel=1e-5)
+    assert report.num_tokens == 4 * 12
+
+
 def test_a_batch_without_targets(make_model):
     """A batch in which everything is ignored has a loss of zero and harms nothing."""
     model = make_model("gpt2")
