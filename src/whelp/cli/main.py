@@ -420,18 +420,17 @@ def evaluate(
 def inspect(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[pack.FIELD=VALUE]...", help="Changes to the packing, as pack.last=drop.")
+        list[str] | None,
+        typer.Argument(metavar="[pack.field=value]...", help="Options that replace the recipe's.", show_default=False),
     ] = None,
     rows: Annotated[str, typer.Option(metavar="FIRST:STOP", help="Which rows.")] = "0:3",
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     recipe: Annotated[str | None, typer.Option(metavar="RECIPE", help="Pack rows as this recipe (or run) does.")] = None,
     plan: Annotated[
         str | None,
-        typer.Option(metavar="PLAN", help="concat, best_fit, none or stream.  [default: concat]", show_default=False),
+        typer.Option(metavar="PLAN", help="concat (without a recipe), best_fit, none or stream."),
     ] = None,
-    context_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens in a row.  [default: 256]", show_default=False)
-    ] = None,
+    context_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens in a row; without a recipe, 256.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show rows as they are trained: text, ids, which tokens count, which file and line they are from.

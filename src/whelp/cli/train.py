@@ -172,6 +172,7 @@ class Session:
             is_gpu=self.device.type == "cuda",
             free_bytes=_free_bytes(self.device),
             threads=config.threads or count_cores(),
+            has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
         plan = make_plan(config, facts)
         if must_time or config.minutes is not None or (self.device.type == "cpu" and config.threads is None):
