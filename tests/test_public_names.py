@@ -37,7 +37,7 @@ DOORS = {
         "open_source",
     ],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"],
-    "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "pack_rows", "prepare"],
+    "prepare": ["MixtureRows", "MixtureSource", "PackConfig", "PackedRows", "PrepareConfig", "pack_rows", "prepare"],
     "model": [
         "Cache",
         "LanguageModel",

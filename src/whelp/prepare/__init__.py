@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from whelp.prepare.config import PackConfig as PackConfig
     from whelp.prepare.config import PrepareConfig as PrepareConfig
     from whelp.prepare.encode import prepare as prepare
+    from whelp.prepare.mixture_rows import MixtureRows as MixtureRows
+    from whelp.prepare.mixture_rows import MixtureSource as MixtureSource
     from whelp.prepare.pack import pack_rows as pack_rows
     from whelp.prepare.rows import PackedRows as PackedRows
 
-_HOMES = {"PackConfig": "config", "PrepareConfig": "config", "prepare": "encode", "pack_rows": "pack", "PackedRows": "rows"}
+_HOMES = {
+    "PackConfig": "config",
+    "PrepareConfig": "config",
+    "prepare": "encode",
+    "MixtureRows": "mixture_rows",
+    "MixtureSource": "mixture_rows",
+    "pack_rows": "pack",
+    "PackedRows": "rows",
+}
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

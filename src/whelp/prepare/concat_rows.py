@@ -19,7 +19,7 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import TokenColumn
 from whelp.base.seeds import make_seed
-from whelp.prepare.order import order_rows, shuffle_indices
+from whelp.prepare.order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.rows import Fates, PackedRows, finish_windows
 
 _BLOCK = 4096  # as in order.py
@@ -43,6 +43,12 @@ class ConcatRows(PackedRows):
         found = [_find_carried_block(block * _BLOCK, self.split.num_tokens, length, seed) for block in blocks]
         start = first - blocks.start * _BLOCK
         return self._read_at(np.concatenate([np.empty(0, np.int64), *found])[start : start + count], wraps=True)
+
+    def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
+        """Rows of these numbers of the endless training order, read at once."""
+        if self.carries:
+            return super().read_numbers(numbers, seed)
+        return self._read_at(find_rows(numbers, self.num_rows, seed) * self.context_tokens, wraps=False)
 
     def _read_at(self, starts: npt.NDArray[np.int64], *, wraps: bool) -> RowBatch:
         """Rows that begin at these stream positions."""

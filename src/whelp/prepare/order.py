@@ -62,9 +62,13 @@ def _find_block(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray
 
 def row_indices(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray[np.int64]:
     """Rows number `first` .. `first + count - 1` of an endless training order; each epoch is its own permutation."""
-    counters = np.arange(first, first + count, dtype=np.int64)
+    return find_rows(np.arange(first, first + count, dtype=np.int64), num_rows, seed)
+
+
+def find_rows(counters: npt.NDArray[np.int64], num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """The rows of these numbers of an endless training order."""
     epochs, positions = np.divmod(counters, num_rows)
-    rows = np.empty(count, dtype=np.int64)
+    rows = np.empty(len(counters), dtype=np.int64)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
         rows[chosen] = shuffle_indices(positions[chosen], num_rows, make_seed(seed, "epoch", int(epoch)))

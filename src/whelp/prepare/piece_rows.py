@@ -20,7 +20,7 @@ from whelp.artifacts.token_column import TokenColumn
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.seeds import make_seed
 from whelp.prepare.best_fit import group_by_row, pack_best_fit
-from whelp.prepare.order import order_rows, shuffle_indices
+from whelp.prepare.order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.rows import Fates, PackedRows
 
 _WINDOW_BATCHES = 64  # plan none: batches among which rows of similar length are put together
@@ -89,6 +89,10 @@ class PieceRows(PackedRows):
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
         return self._assemble(order_rows(first, count, self.num_rows, seed))
+
+    def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
+        """Rows of these numbers of the endless training order, read at once."""
+        return self._assemble(find_rows(numbers, self.num_rows, seed))
 
     def _assemble(self, rows: npt.NDArray[np.int64]) -> RowBatch:
         """Read pieces into their rows; P counts the pieces of these rows, and one of pads for each row that has any."""

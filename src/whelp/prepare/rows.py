@@ -86,6 +86,16 @@ class PackedRows:
         begin, end = first + count * rank // world, first + count * (rank + 1) // world
         return self._read_shuffled(begin, end - begin, seed)
 
+    def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
+        """Rows of these numbers of the endless training order, which need not follow each other."""
+        batches = [self._read_shuffled(number, 1, seed) for number in numbers.tolist()]
+        documents = [batch.documents for batch in batches if batch.documents is not None]
+        return RowBatch(
+            np.concatenate([batch.ids for batch in batches]),
+            np.concatenate([batch.targets for batch in batches]),
+            np.concatenate(documents) if documents else None,
+        )
+
     def row(self, index: int) -> RowBatch:
         """One row by its place in the store: arrays of (1, T)."""
         return self.read_in_order(index, 1)
