@@ -90,12 +90,12 @@ def test_a_row_of_one_document_is_as_without_numbers(make_model, family):
 
 def test_boundaries():
     """Positions count from each start, pads too; a token sees its document's past and itself."""
-    found = find_boundaries(torch.tensor([[0, 0, 1, 2, 2, -1, -1]], dtype=torch.int32))
+    found = find_boundaries(torch.tensor([[0, 0, 1, 2, 2, -1, -1]], dtype=torch.int32), head_width=8)
     assert found is not None
     assert found.positions.tolist() == [[0, 1, 0, 0, 1, 0, 1]]
     seen = [[key for key in range(7) if found.mask[0, 0, query, key]] for query in range(7)]
     assert seen == [[0], [0, 1], [2], [3], [3, 4], [5], [5, 6]]
-    assert find_boundaries(None) is None
+    assert find_boundaries(None, head_width=8) is None
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3"])
@@ -112,10 +112,10 @@ def test_half_of_the_boundaries_is_caught(make_model, monkeypatch, half):
     """Positions that go on over a boundary are caught with learned positions, a missing mask with any."""
 
     def find_half(documents, **settings):
-        found = find_boundaries(documents)
+        found = find_boundaries(documents, **settings)
         if found is None:
             return None
-        whole = find_boundaries(torch.zeros_like(documents))
+        whole = find_boundaries(torch.zeros_like(documents), **settings)
         return type(found)(
             positions=whole.positions if half == "positions" else found.positions,
             mask=whole.mask if half == "mask" else found.mask,

@@ -41,7 +41,8 @@ def causal_attention(
         if num_new > 1 and num_all > num_new:
             mask = torch.ones(num_new, num_all, dtype=torch.bool, device=queries.device).tril(num_all - num_new)
     is_causal = mask is None and num_new > 1
-    if is_grouped and queries.device.type == "cpu":  # the CPU kernel has no grouped form
+    # neither the CPU kernel nor the fast one that takes a mask has a grouped form
+    if is_grouped and (queries.device.type == "cpu" or boundaries is not None):
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False

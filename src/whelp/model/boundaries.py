@@ -22,11 +22,12 @@ class Boundaries:
     mask: torch.Tensor | BlockMask  # (B, 1, T, T) bool: query t sees key s
 
 
-def find_boundaries(documents: torch.Tensor | None, *, has_dropout: bool = False) -> Boundaries | None:
+def find_boundaries(documents: torch.Tensor | None, *, head_width: int, dropout: float = 0.0) -> Boundaries | None:
     """From document numbers (B, T), equal within a document, to positions and a mask; None stays None.
 
     Args:
-        has_dropout: Attention is to drop weights out, which `flex_attention` cannot.
+        head_width: `flex_attention` takes heads of 16 or more.
+        dropout: Of attention weights; `flex_attention` has none.
     """
     if documents is None:
         return None
@@ -35,7 +36,8 @@ def find_boundaries(documents: torch.Tensor | None, *, has_dropout: bool = False
     begins = torch.zeros_like(documents, dtype=torch.bool)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
     positions = places - torch.where(begins, places, 0).cummax(dim=1).values  # (B, T)
-    if documents.device.type == "cuda" and torch.compiler.is_compiling() and not has_dropout:
+    is_block = documents.device.type == "cuda" and torch.compiler.is_compiling() and head_width >= 16 and not dropout
+    if is_block:
         return Boundaries(positions, _make_block_mask(documents))
     is_past = places[:, None] >= places[None, :]  # (T, T)
     is_same = documents[:, :, None] == documents[:, None, :]  # (B, T, T)

@@ -93,7 +93,9 @@ class GPT2(LanguageModel):
         assert start + num_tokens <= self.spec.context_tokens, (
             f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
         )
-        boundaries = find_boundaries(documents, has_dropout=self.training and self.spec.dropout > 0)
+        boundaries = find_boundaries(
+            documents, head_width=self.spec.head_width, dropout=self.spec.dropout if self.training else 0.0
+        )
         if boundaries is None:
             x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
         else:

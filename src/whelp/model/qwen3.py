@@ -93,7 +93,7 @@ class Qwen3(LanguageModel):
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
         rotation = self._rotation(cache.num_tokens if cache else 0, ids.shape[1], ids.device)
-        boundaries = find_boundaries(documents)
+        boundaries = find_boundaries(documents, head_width=self.spec.head_width)
         if boundaries is not None:
             cosine, sine = rotation
             rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)
