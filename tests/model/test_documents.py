@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from whelp.artifacts.targets import IGNORED
-from whelp.model.boundaries import find_boundaries
+from whelp.model.attention import causal_attention
+from whelp.model.boundaries import Boundaries, _make_block_mask, find_boundaries
 from whelp.model.check import check_model
 
 VARIANTS = [
@@ -96,6 +97,35 @@ def test_boundaries():
     seen = [[key for key in range(7) if found.mask[0, 0, query, key]] for query in range(7)]
     assert seen == [[0], [0, 1], [2], [3], [3, 4], [5], [5, 6]]
     assert find_boundaries(None, head_width=8) is None
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_other_boundaries_compile_nothing_anew(make_model, family):
+    """A compiled loss takes batch after batch, each cut elsewhere, as one graph, and gives what the plain one gives."""
+    torch._dynamo.reset()  # what other tests compiled is no recompilation of this
+    model = make_model(family)
+    compiled = torch.compile(model.loss, dynamic=False, fullgraph=True, backend="eager")
+    ids, targets, documents = _rows()
+    model.loss(ids, targets)  # rotary angles are made once, before a run compiles
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for shift in range(3):
+            numbers = documents.roll(shift, dims=0)
+            ours, plain = compiled(ids, targets, numbers), model.loss(ids, targets, numbers)
+            torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("num_kv_heads", [4, 2])
+def test_both_ways_to_tell_attention_agree(num_kv_heads):
+    """A block mask lets through what the boolean mask does; this is what a compiled model on a GPU uses."""
+    generator = torch.Generator().manual_seed(0)
+    documents = (torch.rand((2, 200), generator=generator) < 0.05).cumsum(dim=1)
+    queries = torch.randn((2, 4, 200, 16), generator=generator)
+    keys, values = (torch.randn((2, num_kv_heads, 200, 16), generator=generator) for _ in range(2))
+    plain = find_boundaries(documents, head_width=16)
+    blocks = Boundaries(plain.positions, _make_block_mask(documents))
+    outcomes = [causal_attention(queries, keys, values, layer=0, cache=None, boundaries=found) for found in (plain, blocks)]
+    torch.testing.assert_close(*outcomes, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3"])

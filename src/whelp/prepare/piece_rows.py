@@ -177,14 +177,15 @@ class PieceRows(PackedRows):
             trained_firsts = begins[1:][~is_row_first[1:-1] & is_end[:-1] & (pieces.starts[1:] == 0)]
         num_pieces = np.bincount(pieces.documents, minlength=split.num_documents)
         lost = np.maximum(np.diff(split.document_ends, prepend=0) - self.context_tokens - 1, 0) if self.truncates else 0
+        positions = self._count_positions()
         return Fates(
             begins=np.concatenate([begins + 1, trained_firsts]),
             ends=np.concatenate([ends, trained_firsts + 1]),
             first=num_filled - len(trained_firsts),
             cut=int(np.sum(lost)),
             cut_documents=int(((num_pieces > 1) | (lost > 0)).sum()),
-            positions=self._count_positions(),
-            padding=self._count_positions() - int(lengths.sum()),
+            positions=positions,
+            padding=positions - int(lengths.sum()),
         )
 
     def _count_positions(self) -> int:
