@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +37,7 @@ import torch
 
 from whelp.artifacts.token_store import DATA_FILE, TokenSplit, make_batch, make_schema, read_table, write_split
 from whelp.prepare import PackConfig, pack_rows
-from whelp.prepare.best_fit import group_by_row, pack_best_fit
+from whelp.prepare.piece_rows import PieceRows
 
 PLANS: list[dict[str, Any]] = [
     {"plan": "concat"},
@@ -157,22 +157,31 @@ def compare(split: TokenSplit, path: Path, args: argparse.Namespace) -> list[dic
     ]
 
 
+class OnlyLengths:
+    """A split of which nothing but the documents' ends is known: all that a plan is made from."""
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        self.document_ends = np.cumsum(lengths)
+
+
 def time_best_fit(num_documents: int, context: int) -> dict[str, Any]:
-    """Plan many documents at once: lengths in, rows and their pieces out."""
+    """The whole plan of many documents: from their ends to rows of pieces."""
     lengths = draw_lengths(num_documents, np.random.Generator(np.random.PCG64(2)))
+    split = cast(TokenSplit, OnlyLengths(lengths))
     started = time.perf_counter()
-    num_full, rests = lengths // context, lengths % context
-    pieces = np.concatenate([np.full(int(num_full.sum()), context), rests[rests > 1]])
-    rows, num_rows = pack_best_fit(pieces, context)
-    group_by_row(rows, num_rows)
+    rows = PieceRows.plan_best_fit(split, context, pad_id=0, isolates=True)
+    seconds = time.perf_counter() - started
+    pieces_of = np.bincount(rows.pieces.documents, minlength=num_documents)
+    plan = (rows.pieces.documents, rows.pieces.starts, rows.pieces.lengths, rows.offsets)
     return {
         "documents": num_documents,
         "context_tokens": context,
-        "seconds": time.perf_counter() - started,
-        "rows": num_rows,
-        "padding_share": 1 - int(pieces.sum()) / (num_rows * context),
-        "documents_longer_than_a_row": int((lengths > context + 1).sum()),
-        "shorter_documents_cut": 0,
+        "seconds": seconds,
+        "rows": len(rows),
+        "megabytes": sum(array.nbytes for array in plan) / 1e6,
+        "padding_share": 1 - int(rows.pieces.lengths.sum(dtype=np.int64)) / (len(rows) * context),
+        "long_documents_split": int((pieces_of[lengths > context] > 1).sum()),
+        "shorter_documents_cut": int((pieces_of[lengths <= context] > 1).sum()),
     }
 
 
@@ -209,8 +218,8 @@ def main() -> None:
     plan = time_best_fit(int(args.documents), args.context)
     print(
         f"\nbest_fit of {plan['documents']:,} documents: {plan['seconds']:.2f} s, {plan['rows']:,} rows, "
-        f"{plan['padding_share']:.4%} padding; {plan['documents_longer_than_a_row']:,} documents are longer than a row and split, "
-        f"{plan['shorter_documents_cut']} others are cut"
+        f"{plan['padding_share']:.4%} padding, {plan['megabytes']:.0f} MB; {plan['long_documents_split']:,} documents longer than "
+        f"a row are split, {plan['shorter_documents_cut']} others are cut"
     )
     if args.json:
         machine = {"processor": platform.processor(), "cores": os.cpu_count(), "numpy": np.__version__}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_train_and_evaluate(whelp: Whelp, made: Project, tmp_path: Path, overrid
     ledger = plan["ledger"]
     fates = ("trained", "masked", "first", "cut", "dropped")
     assert sum(ledger[fate] for fate in fates) == ledger["tokens"]
+
+
+@pytest.mark.parametrize("overrides", PLANS, ids=" ".join)
+def test_going_on_reads_the_rows_that_are_left(whelp: Whelp, made: Project, tmp_path: Path, overrides: list[str]) -> None:
+    """Taken up at its second step, over the end of an epoch, a run ends with the bits of an uninterrupted one."""
+    settings = ["train.num_steps=40", "train.batch_tokens=128", "train.save_every_steps=20", "train.evaluate_every_steps=40"]
+    arguments = [made.recipe, *overrides, *settings, "--store", made.store]
+    assert whelp("train", *arguments, "--out", tmp_path / "whole").code == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped", symlinks=True)
+    shutil.rmtree(tmp_path / "stopped" / "checkpoints" / "step-00000040")
+    assert "from step 20" in whelp("train", *arguments, "--out", tmp_path / "stopped").said
+    whole, stopped = (
+        (tmp_path / name / "checkpoints" / "step-00000040" / "model.safetensors").read_bytes() for name in ("whole", "stopped")
+    )
+    assert whole == stopped
 
 
 def test_the_plan_shows_where_tokens_go(whelp: Whelp, made: Project) -> None:

@@ -41,7 +41,8 @@ class Pieces:
 def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> Pieces:
     """Cut documents into pieces of at most `length` tokens; with `truncates`, only the first piece of each is kept."""
     sizes = np.diff(split.document_ends, prepend=0)
-    counts = sizes // length + (sizes % length > 1)
+    num_full, rests = np.divmod(sizes, length)
+    counts = num_full + (rests > 1)
     if truncates:
         counts = np.minimum(counts, 1)
     documents = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
