@@ -245,6 +245,15 @@ def test_a_mask_goes_with_the_targets(tmp_path: Path) -> None:
     assert alone.targets.tolist() == [[-100, -100, 4, 5, 6, -100], [-100, 9, 10, -100, -100, -100]]
 
 
+@pytest.mark.parametrize("plan", ["best_fit", "none"])
+def test_a_store_smaller_than_its_padding(tmp_path: Path, plan: str) -> None:
+    """Three tokens in a row of eight: five pads, though the store has not five tokens to read."""
+    options = {"pad_to": "context"} if plan == "none" else {}
+    batch = pack(write(tmp_path, [3], [1, 0, 1]), 8, plan=plan, **options).read(0, 2, seed=0)
+    assert batch.ids.tolist() == [[1, 2, 3] + [PAD] * 5] * 2
+    assert batch.targets.tolist() == [[-100, 3] + [-100] * 6] * 2
+
+
 def test_carry_opens_the_next_epoch_with_the_remainder(tmp_path: Path) -> None:
     """Ten tokens in rows of four: 2.5 rows a pass, the third row goes on at the start, and two passes are five rows."""
     rows = pack(write(tmp_path, [10]), 4, last="carry")

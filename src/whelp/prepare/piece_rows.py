@@ -51,8 +51,14 @@ def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> P
     return Pieces(documents, _narrow(starts), _narrow(lengths))
 
 
-def _append(values: npt.NDArray[Any], count: int, value: int) -> npt.NDArray[Any]:
-    return np.concatenate([values, np.full(count, value, dtype=values.dtype)])
+def _lay_out(values: npt.NDArray[Any], filled: npt.NDArray[np.int64], width: int, pad: int) -> npt.NDArray[Any]:
+    """From values of all rows end to end, `filled[b]` of row b, to rows of `width`: (B, width)."""
+    if len(values) == len(filled) * width:
+        return values.reshape(len(filled), width)
+    laid = np.full((len(filled), width), pad, dtype=values.dtype)
+    for row, end, count in zip(laid, np.cumsum(filled).tolist(), filled.tolist(), strict=True):
+        row[:count] = values[end - count : end]
+    return laid
 
 
 def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -96,45 +102,33 @@ class PieceRows(PackedRows):
         return self._assemble(find_rows(numbers, self.num_rows, seed))
 
     def _assemble(self, rows: npt.NDArray[np.int64]) -> RowBatch:
-        """Read pieces into their rows; P counts the pieces of these rows, and one of pads for each row that has any."""
-        split, length = self.split, self.context_tokens
+        """Read the pieces of these rows end to end, then lay them out as rows."""
+        split = self.split
         counts = self.offsets[rows + 1] - self.offsets[rows]
-        which = np.arange(int(counts.sum())) + np.repeat(self.offsets[rows] - np.cumsum(counts) + counts, counts)
-        pieces, row_of = self.pieces[which], np.repeat(np.arange(len(rows)), counts)
+        before = np.repeat(np.cumsum(counts) - counts, counts)  # pieces of earlier rows
+        numbers = np.arange(len(before)) - before  # of documents inside their row
+        pieces = self.pieces[np.repeat(self.offsets[rows], counts) + numbers]
         lengths = pieces.lengths.astype(np.int64)
         starts = split.document_starts(pieces.documents) + pieces.starts
-        numbers = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)  # of documents inside their row
         # what follows a piece: its document goes on in the store, or the next document in the row begins, or nothing
         goes_on = starts + lengths < split.document_ends[pieces.documents]
-        is_followed = np.zeros(len(which), dtype=bool)
+        is_followed = goes_on.copy()
         if not self.isolates:
-            is_followed[:-1] = (numbers[1:] > 0) & ~goes_on[:-1] & (pieces.starts[1:] == 0)
-        filled = np.bincount(row_of, weights=lengths, minlength=len(rows)).astype(np.int64)
-        width = length if self.is_fixed_width else int(filled.max(initial=1))
-        padded = np.flatnonzero(filled < width)
-        is_pad = np.zeros(len(which), dtype=bool)
-        if len(padded):  # pads are pieces as well, of any tokens, which are overwritten
-            order = np.argsort(np.concatenate([row_of, padded]), kind="stable")
-            lengths = np.concatenate([lengths, width - filled[padded]])[order]
-            starts, numbers = _append(starts, len(padded), 0)[order], _append(numbers, len(padded), -1)[order]
-            goes_on, is_followed = (_append(values, len(padded), False)[order] for values in (goes_on, is_followed))
-            is_pad = numbers < 0
+            is_followed[:-1] |= (numbers[1:] > 0) & (pieces.starts[1:] == 0)
         ends = np.cumsum(lengths)
-        shape = (len(rows), width)
         ids = split.ids.take_pieces(starts, lengths).astype(np.int64)
-        for end, count in zip(ends[is_pad].tolist(), lengths[is_pad].tolist(), strict=True):
-            ids[end - count : end] = self.pad_id
         targets = self._find_following(split.ids, ids, starts, lengths, ends, goes_on)
         if split.has_mask:
             mask = split.mask.take_pieces(starts, lengths)
             targets = np.where(self._find_following(split.mask, mask, starts, lengths, ends, goes_on), targets, IGNORED)
-        targets[ends[~goes_on & ~is_followed] - 1] = IGNORED
-        for end, count in zip(ends[is_pad].tolist(), lengths[is_pad].tolist(), strict=True):
-            targets[end - count : end] = IGNORED
-        if not self.isolates or self._is_single:
-            return RowBatch(ids.reshape(shape), targets.reshape(shape))
-        documents = np.repeat(numbers.astype(np.int32), lengths)
-        return RowBatch(ids.reshape(shape), targets.reshape(shape), documents.reshape(shape))
+        targets[ends[~is_followed] - 1] = IGNORED
+        row_of = np.repeat(np.arange(len(rows)), counts)
+        filled = np.bincount(row_of, weights=lengths, minlength=len(rows)).astype(np.int64)
+        width = self.context_tokens if self.is_fixed_width else int(filled.max(initial=1))
+        documents = None
+        if self.isolates and not self._is_single:
+            documents = _lay_out(np.repeat(numbers.astype(np.int32), lengths), filled, width, -1)
+        return RowBatch(_lay_out(ids, filled, width, self.pad_id), _lay_out(targets, filled, width, IGNORED), documents)
 
     @staticmethod
     def _find_following(
