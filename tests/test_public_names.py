@@ -41,7 +41,17 @@ DOORS = {
         "open_source",
     ],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"],
-    "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "TemplateConfig", "make_template", "pack_rows", "prepare"],
+    "prepare": [
+        "MixtureRows",
+        "MixtureSource",
+        "PackConfig",
+        "PackedRows",
+        "PrepareConfig",
+        "TemplateConfig",
+        "make_template",
+        "pack_rows",
+        "prepare",
+    ],
     "model": [
         "Cache",
         "LanguageModel",

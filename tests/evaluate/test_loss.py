@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.evaluate import LossResult, evaluate_loss
 
 LENGTH = 6
@@ -26,10 +27,10 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def read_in_order(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def read_in_order(self, first: int, count: int) -> RowBatch:
         places = range(first, min(first + count, len(self)))
         self.places += places
-        return self.ids[places], self.targets[places]
+        return RowBatch(self.ids[places], self.targets[places])
 
 
 TOKEN_BYTES = np.arange(64, dtype=np.int32) % 5  # some ids stand for no text
@@ -74,6 +75,25 @@ def test_batches_do_not_matter(make_model, batch_rows):
     assert (result.num_tokens, result.num_bytes, result.num_rows) == (whole.num_tokens, whole.num_bytes, 7)
 
 
+def test_documents_are_kept_apart(make_model):
+    """With document numbers, two halves of a row are as two rows."""
+    model, whole = make_model("qwen3"), _Rows(4)
+
+    class Halves(_Rows):
+        def read_in_order(self, first: int, count: int) -> RowBatch:
+            ids, targets, _ = super().read_in_order(first, count)
+            return RowBatch(ids.reshape(-1, 3), targets.reshape(-1, 3))
+
+    class Packed(_Rows):
+        def read_in_order(self, first: int, count: int) -> RowBatch:
+            batch = super().read_in_order(first, count)
+            return batch._replace(documents=np.tile(np.array([0, 0, 0, 1, 1, 1], np.int32), (len(batch.ids), 1)))
+
+    plain, halves, packed = (evaluate_loss(model, rows, token_bytes=TOKEN_BYTES) for rows in (whole, Halves(4), Packed(4)))
+    assert packed.nats == pytest.approx(halves.nats, rel=1e-5)
+    assert packed.nats != pytest.approx(plain.nats, rel=1e-3)
+
+
 def test_padding_is_not_looked_at(make_model):
     """Other ids in the padding change nothing: it comes after every target."""
     model, rows = make_model("gpt2"), _Rows()
@@ -86,7 +106,7 @@ def test_a_model_that_knows_nothing():
     """Equal probabilities for 64 ids of one byte each: ln 64 nats, a perplexity of 64, six bits for each byte."""
 
     class Uniform:
-        def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
             return (targets != IGNORED).sum() * math.log(64)
 
     result = evaluate_loss(Uniform(), _Rows(), token_bytes=np.ones(64, dtype=np.int32))

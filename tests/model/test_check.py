@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from whelp.model import Cache, ModelConfig, make_spec
+from whelp.model import ModelConfig, make_spec
+from whelp.model.attention import causal_attention
 from whelp.model.check import check_model
 from whelp.model.gpt2 import GPT2
 from whelp.model.qwen3 import Qwen3
@@ -50,8 +51,8 @@ def _starts(failures: list[str]) -> list[str]:
 
 
 class _NextToken(GPT2):
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        x = super().hidden(ids, cache)
+    def hidden(self, ids, cache=None, documents=None):
+        x = super().hidden(ids, cache, documents)
         return x + 0.1 * x.roll(-1, dims=1)
 
 
@@ -64,7 +65,7 @@ def test_a_look_at_the_next_token_is_caught():
 def test_attention_without_a_mask_is_caught(make_model, monkeypatch, family):
     """Attention to all tokens is a look into the future."""
 
-    def attend_to_all(queries, keys, values, *, layer, cache, dropout=0.0):
+    def attend_to_all(queries, keys, values, **settings):
         return F.scaled_dot_product_attention(queries, keys, values)
 
     monkeypatch.setattr(f"whelp.model.{family}.causal_attention", attend_to_all)
@@ -74,8 +75,8 @@ def test_attention_without_a_mask_is_caught(make_model, monkeypatch, family):
 
 
 class _MixedRows(Qwen3):
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        x = super().hidden(ids, cache)
+    def hidden(self, ids, cache=None, documents=None):
+        x = super().hidden(ids, cache, documents)
         return x + 0.1 * x.mean(dim=0, keepdim=True)
 
 
@@ -85,7 +86,7 @@ def test_mixed_rows_are_caught():
 
 
 class _Forgetful(GPT2):
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+    def hidden(self, ids, cache=None, documents=None):
         return self.norm(self.embed(ids))
 
 
@@ -95,8 +96,8 @@ def test_ignoring_the_past_is_caught():
 
 
 class _UnusedCache(GPT2):
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        return super().hidden(ids, None)
+    def hidden(self, ids, cache=None, documents=None):
+        return super().hidden(ids, None, documents)
 
 
 class _RestartedPositions(Qwen3):
@@ -105,8 +106,8 @@ class _RestartedPositions(Qwen3):
 
 
 class _UncountedTokens(Qwen3):
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        x = super().hidden(ids, cache)
+    def hidden(self, ids, cache=None, documents=None):
+        x = super().hidden(ids, cache, documents)
         if cache is not None and cache.num_tokens == cache.capacity:
             cache.keys.zero_()
         elif cache is not None and ids.shape[1] > 1:
@@ -123,7 +124,9 @@ def test_a_wrong_cache_is_caught(kind):
 def test_a_wrong_mask_over_the_cache_is_caught(make_model, monkeypatch):
     """New tokens that see each other's future only when read in pieces are caught by the pieces."""
 
-    def attend(queries, keys, values, *, layer, cache, dropout=0.0):
+    def attend(queries, keys, values, *, layer, cache, boundaries, dropout=0.0):
+        if boundaries is not None:
+            return causal_attention(queries, keys, values, layer=layer, cache=cache, boundaries=boundaries)
         is_first = cache is None or cache.num_tokens == 0
         if cache is not None:
             keys, values = cache.append(layer, keys, values)

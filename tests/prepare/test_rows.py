@@ -13,7 +13,6 @@ from whelp.artifacts.token_store import TokenSplit
 from whelp.base.errors import PlanError
 from whelp.prepare import PackConfig, PackedRows, pack_rows
 from whelp.prepare.order import row_indices
-from whelp.prepare.pack import make_pack_ledger
 
 from .fakes import make_split
 
@@ -54,9 +53,10 @@ def test_rows_equal_the_slow_version(split: TokenSplit, length: int, last: str) 
     expected = slow_rows(23, length, last)
     assert len(rows) == rows.num_rows == len(expected)
     found = [rows.row(index) for index in range(len(rows))]
-    assert [(ids.tolist(), targets.tolist()) for ids, targets in found] == expected
-    assert all(array.dtype == np.int64 for pair in found for array in pair)
-    ids, targets = rows.read_in_order(0, 100)
+    assert [(batch.ids[0].tolist(), batch.targets[0].tolist()) for batch in found] == expected
+    assert all(array.dtype == np.int64 for batch in found for array in (batch.ids, batch.targets))
+    assert all(batch.documents is None for batch in found)
+    ids, targets, _ = rows.read_in_order(0, 100)
     assert ids.tolist() == [row[0] for row in expected]
     assert targets.tolist() == [row[1] for row in expected]
 
@@ -67,7 +67,7 @@ def test_every_ending(tmp_path: Path, num_tokens: int) -> None:
     split = make_split(tmp_path, [num_tokens])
     for last in ("pad", "drop"):
         rows = pack(split, 8, last)
-        ids, targets = rows.read_in_order(0, len(rows))
+        ids, targets, _ = rows.read_in_order(0, len(rows))
         assert list(zip(ids.tolist(), targets.tolist(), strict=True)) == slow_rows(num_tokens, 8, last)
 
 
@@ -75,7 +75,7 @@ def test_every_ending(tmp_path: Path, num_tokens: int) -> None:
 def test_each_token_is_a_target_once_over_an_epoch(split: TokenSplit, length: int) -> None:
     """Over one shuffled epoch every token but the first is a target once, and a pad never is."""
     rows = pack(split, length)
-    ids, targets = rows.read(0, len(rows), seed=3)
+    ids, targets, _ = rows.read(0, len(rows), seed=3)
     assert Counter(targets[targets != IGNORED].tolist()) == Counter(range(2, 24))
     assert np.all(targets[ids == PAD] == IGNORED)
     assert np.all((targets == ids + 1) | (targets == IGNORED))
@@ -84,7 +84,7 @@ def test_each_token_is_a_target_once_over_an_epoch(split: TokenSplit, length: in
 def test_dropping_the_last_row_loses_only_that(split: TokenSplit) -> None:
     """With `drop` there is no pad, and what is not a target is the tail."""
     rows = pack(split, 7, "drop")
-    ids, targets = rows.read(0, len(rows), seed=0)
+    ids, targets, _ = rows.read(0, len(rows), seed=0)
     assert sorted(targets.ravel().tolist()) == list(range(2, 23))
     assert PAD not in ids
 
@@ -96,9 +96,8 @@ def test_shuffled_reading_follows_the_order(split: TokenSplit) -> None:
     expected = [rows.row(int(index)) for index in order]
     for count in (1, 4, 13):
         pieces = [rows.read(first, min(count, 13 - first), seed=2) for first in range(0, 13, count)]
-        ids, targets = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-        assert ids.tolist() == [row[0].tolist() for row in expected]
-        assert targets.tolist() == [row[1].tolist() for row in expected]
+        assert np.concatenate([piece.ids for piece in pieces]).tolist() == [row.ids[0].tolist() for row in expected]
+        assert np.concatenate([piece.targets for piece in pieces]).tolist() == [row.targets[0].tolist() for row in expected]
 
 
 def test_reading_in_order_stops_at_the_end(split: TokenSplit) -> None:
@@ -110,10 +109,10 @@ def test_reading_in_order_stops_at_the_end(split: TokenSplit) -> None:
 def test_rows_are_copies(split: TokenSplit) -> None:
     """A row may be changed without a change to the store."""
     rows = pack(split, 5)
-    ids, targets = rows.row(0)
+    ids, targets, _ = rows.row(0)
     ids[:] = 0
     targets[:] = 0
-    assert rows.row(0)[0].tolist() == [1, 2, 3, 4, 5]
+    assert rows.row(0).ids[0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_too_short(tmp_path: Path) -> None:
@@ -135,8 +134,8 @@ def test_short_test_split_is_padded(tmp_path: Path, last: str) -> None:
     config = PackConfig(context_tokens=8, last=last)  # type: ignore[arg-type]
     rows = pack_rows(split, config, pad_id=PAD, must_fill_a_row=False)
     assert len(rows) == 1
-    assert rows.row(0)[0].tolist() == [1, 2, 3] + [PAD] * 5
-    assert rows.row(0)[1].tolist() == [2, 3] + [IGNORED] * 6
+    assert rows.row(0).ids[0].tolist() == [1, 2, 3] + [PAD] * 5
+    assert rows.row(0).targets[0].tolist() == [2, 3] + [IGNORED] * 6
 
 
 @pytest.mark.parametrize("lengths", [[], [1]])
@@ -145,21 +144,3 @@ def test_nothing_to_predict(tmp_path: Path, lengths: list[int]) -> None:
     split = make_split(tmp_path, lengths, "test")
     with pytest.raises(PlanError, match=rf"the test split: it has {len(lengths)} tokens, fewer than one row"):
         pack_rows(split, PackConfig(context_tokens=8), pad_id=PAD, must_fill_a_row=False)
-
-
-@pytest.mark.parametrize("last", ["pad", "drop"])
-@pytest.mark.parametrize("length", [2, 3, 7, 11, 21, 22])
-def test_pack_ledger_adds_up(split: TokenSplit, length: int, last: str) -> None:
-    """Every token is trained, dropped or the first; the shares add up to 1, and all is as counted in the rows."""
-    rows = pack(split, length, last)
-    ledger = make_pack_ledger(rows)
-    ids, targets = rows.read_in_order(0, len(rows))
-    assert (ledger["tokens"], ledger["rows"]) == (23, len(rows))
-    assert ledger["trained"] == int((targets != IGNORED).sum())
-    assert ledger["trained"] + ledger["dropped"] + ledger["first"] == 23
-    assert ledger["trained_share"] + ledger["dropped_share"] + ledger["first_share"] == pytest.approx(1)
-    assert ledger["padding_share"] == pytest.approx((targets == IGNORED).sum() / ids.size)
-    if last == "pad":
-        assert ledger["dropped"] == 0
-    else:
-        assert ledger["padding_share"] == 0

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.model import LanguageModel
@@ -32,10 +33,10 @@ class _Rows:
             self.targets[ignored] = IGNORED
         self.places: list[int] = []
 
-    def read(self, first: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, first: int, count: int, seed: int) -> RowBatch:
         self.places += range(first, first + count)
         rows = np.arange(first, first + count) % len(self.ids)
-        return self.ids[rows].copy(), self.targets[rows].copy()
+        return RowBatch(self.ids[rows].copy(), self.targets[rows].copy())
 
 
 def _tokens(num_rows: int = 64, seed: int = 0) -> np.ndarray:
@@ -92,7 +93,7 @@ def _plain_losses(model: GPT2LMHeadModel, rows: _Rows, config: TrainConfig) -> l
     optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(config.beta1, config.beta2), eps=config.epsilon)
     losses, num_warm = [], round(config.warmup_share * config.num_steps)
     for step in range(1, config.num_steps + 1):
-        ids, targets = (torch.from_numpy(array) for array in rows.read((step - 1) * 4, 4, 0))
+        ids, targets = (torch.from_numpy(array) for array in rows.read((step - 1) * 4, 4, 0)[:2])
         logits = model(ids).logits
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
@@ -155,7 +156,7 @@ def test_the_mean_is_over_tokens(make_model):
     other = copy.deepcopy(model)
     rows = _Rows(_tokens(), ignored)
     (report,) = _train(model, _config(num_steps=1, micro_batch_rows=1), rows)
-    ids, targets = (torch.from_numpy(array) for array in rows.read(0, 4, 0))
+    ids, targets = (torch.from_numpy(array) for array in rows.read(0, 4, 0)[:2])
     loss = F.cross_entropy(other(ids).flatten(0, 1), targets.flatten())
     loss.backward()
     assert report.loss == pytest.approx(loss.item(), rel=1e-5)
@@ -163,6 +164,26 @@ def test_the_mean_is_over_tokens(make_model):
         torch.nn.utils.get_total_norm([p.grad for p in other.parameters()]).item(), rel=1e-4
     )
     assert report.num_tokens == 1 + LENGTH + 0 + LENGTH
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+@pytest.mark.parametrize("micro_batch_rows", [1, 4])
+def test_documents_are_kept_apart(make_model, family, micro_batch_rows):
+    """With document numbers the loss is the mean over the targets of every document alone."""
+
+    class PackedRows(_Rows):
+        def read(self, first: int, count: int, seed: int) -> RowBatch:
+            batch = super().read(first, count, seed)
+            documents = np.repeat(np.arange(LENGTH // 4, dtype=np.int32), 4)
+            return batch._replace(documents=np.tile(documents, (count, 1)))
+
+    ignored = np.tile(np.arange(LENGTH) % 4 == 3, (64, 1))
+    model, rows = make_model(family), PackedRows(_tokens(), ignored)
+    ids, targets = (torch.from_numpy(array).view(-1, 4) for array in rows.read(0, 4, 0)[:2])  # a document a row
+    expected = model.loss(ids, targets).item() / (4 * 12)
+    (report,) = _train(model, _config(num_steps=1, micro_batch_rows=micro_batch_rows), rows)
+    assert report.loss == pytest.approx(expected, rel=1e-5)
+    assert report.num_tokens == 4 * 12
 
 
 def test_a_batch_without_targets(make_model):
@@ -264,7 +285,7 @@ class _SlowRows(_Rows):
 
     now = 100.0
 
-    def read(self, first: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, first: int, count: int, seed: int) -> RowBatch:
         self.now += 1.0
         return super().read(first, count, seed)
 

@@ -128,6 +128,7 @@ QUIET = {"num_parameters": 10}
         ({"num_parameters": 161}, {}, "3,200 tokens will be seen, fewer than 20 x 161 parameters = 3,220"),
         (QUIET, {"num_epochs": 9}, "every row will be seen 9 times: watch the test loss"),
         (QUIET | {"num_rows": 9}, {}, r"one batch \(10 rows\) is more than all training rows \(9\): lower train\.batch_tokens"),
+        (QUIET | {"has_fixed_width": False}, {"compile": True}, r"many widths, .* set pack\.pad_to=context, or train"),
         (QUIET | {"num_test_rows": 0}, {}, "nothing is held out"),
     ],
 )
@@ -143,6 +144,8 @@ def test_no_doubts():
     assert _plan({"num_parameters": 160}).warnings == []
     assert _plan(QUIET, num_epochs=8).warnings == []
     assert _plan(QUIET | {"num_rows": 10}).warnings == []
+    assert _plan(QUIET | {"has_fixed_width": False}).warnings == []
+    assert _plan(QUIET, compile=True).warnings == []
 
 
 def test_a_plan_is_json():

@@ -1,8 +1,8 @@
 """The nouns that travel between commands, and their folders on disk.
 
-manifest (is it finished, is it the right kind, is it stale?) · token_store (documents as token ids) ·
-targets (what is
-not trained) · checkpoint (a Hugging Face model folder plus the trainer's state) · run_folder (one training run).
+manifest (is it finished, is it the right kind, is it stale?) · token_store, token_column (documents as token ids) ·
+row_batch (rows on their way to the model) · targets (what is not trained) · checkpoint (a Hugging Face model folder plus
+the trainer's state) · run_folder (one training run).
 
 Every folder is readable by itself: `manifest.json` is written last, so its existence means "finished".
 """

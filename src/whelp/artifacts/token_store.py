@@ -15,7 +15,6 @@ a slice of tokens costs no copy of the rest.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.artifacts.manifest import Manifest, read_manifest
+from whelp.artifacts.token_column import TokenColumn
 from whelp.base.errors import ArtifactError
 from whelp.base.files import read_json, write_json
 
@@ -153,26 +153,24 @@ class TokenSplit:
     table: pa.Table
 
     @cached_property
-    def _chunks(self) -> list[npt.NDArray[Any]]:
-        """Token ids chunk by chunk, views of the memory map."""
-        return [_values_of(chunk) for chunk in self.table.column("input_ids").chunks]
+    def ids(self) -> TokenColumn:
+        """Token ids as one stream."""
+        return self._column("input_ids")
 
     @cached_property
-    def _mask_chunks(self) -> list[npt.NDArray[Any]]:
-        """The loss mask chunk by chunk; the chunks are as long as those of the ids."""
-        return [_values_of(chunk) for chunk in self.table.column(MASK_COLUMN).chunks]
+    def mask(self) -> TokenColumn:
+        """The loss mask as one stream; only where `has_mask`."""
+        return self._column(MASK_COLUMN)
+
+    def _column(self, name: str) -> TokenColumn:
+        column = self.table.column(name)
+        chunks = [values for chunk in column.chunks if len(values := _values_of(chunk))]
+        return TokenColumn(chunks, np.dtype(column.type.value_type.to_pandas_dtype()), self.table)
 
     @property
     def has_mask(self) -> bool:
         """Whether some tokens may not be trained."""
         return MASK_COLUMN in self.table.schema.names
-
-    @cached_property
-    def _chunk_starts(self) -> list[int]:
-        starts = [0]
-        for chunk in self._chunks:
-            starts.append(starts[-1] + len(chunk))
-        return starts
 
     @property
     def num_documents(self) -> int:
@@ -180,13 +178,12 @@ class TokenSplit:
 
     @property
     def num_tokens(self) -> int:
-        return self._chunk_starts[-1]
+        return len(self.ids)
 
-    @cached_property
+    @property
     def dtype(self) -> np.dtype[Any]:
         """uint16 or uint32."""
-        dtype: np.dtype[Any] = np.dtype(self.table.schema.field("input_ids").type.value_type.to_pandas_dtype())
-        return dtype
+        return self.ids.dtype
 
     @cached_property
     def document_ends(self) -> npt.NDArray[np.int64]:
@@ -199,30 +196,21 @@ class TokenSplit:
             row, position = row + len(chunk), position + int(offsets[-1] - offsets[0])
         return ends
 
+    def document_starts(self, documents: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Stream position of each of these documents' first token."""
+        return np.where(documents > 0, self.document_ends[documents - 1], 0)
+
     def read_into(self, start: int, out: npt.NDArray[Any]) -> int:
         """Copy tokens from stream position `start` into `out`; return how many there were."""
-        return self._copy(self._chunks, start, out)
+        return self.ids.copy_into(start, out)
 
     def read_mask_into(self, start: int, out: npt.NDArray[np.uint8]) -> int:
         """Copy the loss mask from stream position `start` into `out` (ones where the store has no mask)."""
         if self.has_mask:
-            return self._copy(self._mask_chunks, start, out)
+            return self.mask.copy_into(start, out)
         count = max(0, min(len(out), self.num_tokens - start))
         out[:count] = 1
         return count
-
-    def _copy(self, chunks: list[npt.NDArray[Any]], start: int, out: npt.NDArray[Any]) -> int:
-        starts = self._chunk_starts
-        index = bisect.bisect_right(starts, start) - 1
-        filled = 0
-        while filled < len(out) and index < len(chunks):
-            chunk = chunks[index]
-            offset = start + filled - starts[index]
-            piece = chunk[offset : offset + len(out) - filled]
-            out[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            index += 1
-        return filled
 
     def document(self, index: int) -> dict[str, Any]:
         """One document: ids, the mask where there is one, and the index of its file and its line there."""

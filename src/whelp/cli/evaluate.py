@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import StaleError
-from whelp.cli.generate import load_model
+from whelp.cli.generate import LoadedModel, load_model
+from whelp.cli.inspect import choose_pad
+from whelp.cli.recipe import load_recipe
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: str | Path, *, store: str | Path, split: str = "test", num_rows: int | None = None, device: str = "auto"
 ) -> LossResult:
-    """Loss, perplexity and bits per byte of a model over all rows of a split.
+    """Loss, perplexity and bits per byte of a model over all rows of a split, packed as in the model's run.
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder.
@@ -38,6 +40,12 @@ def evaluate(
             f"Run `whelp prepare RECIPE data.tokenizer={loaded.folder} --out ANOTHER_STORE`.",
         )
     vocabulary = loaded.vocabulary
-    config = PackConfig(context_tokens=loaded.model.context_tokens)
-    rows = pack_rows(opened.split(split), config, pad_id=vocabulary.pad_id or 0, must_fill_a_row=False)
+    config = _find_pack(loaded)
+    rows = pack_rows(opened.split(split), config, pad_id=choose_pad(vocabulary), must_fill_a_row=False)
     return evaluate_loss(loaded.model, rows, token_bytes=vocabulary.token_bytes, num_rows=num_rows, device=loaded.device)
+
+
+def _find_pack(model: LoadedModel) -> PackConfig:
+    """The packing that a checkpoint was trained with; documents joined and cut for a model without a run."""
+    recipe = model.folder.resolve().parents[1] / "recipe.yaml"
+    return load_recipe(recipe).pack if recipe.is_file() else PackConfig(context_tokens=model.model.context_tokens)

@@ -446,23 +446,39 @@ def evaluate(
 @app.command(rich_help_panel="Look inside")
 def inspect(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[pack.field=value]...", help="Options that replace the recipe's.", show_default=False),
+    ] = None,
     rows: Annotated[str, typer.Option(metavar="FIRST:STOP", help="Which rows.")] = "0:3",
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    context_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens in a row.")] = 256,
+    recipe: Annotated[str | None, typer.Option(metavar="RECIPE", help="Pack rows as this recipe (or run) does.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="PLAN", help="concat (without a recipe), best_fit, none or stream."),
+    ] = None,
+    context_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens in a row; without a recipe, 256.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show rows as they are trained: text, ids, which tokens count, which file and line they are from."""
+    """Show rows as they are trained: text, ids, which tokens count, which file and line they are from.
+
+    Example: whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2
+    """
     from whelp.cli import show
     from whelp.cli.inspect import inspect as read_rows
 
-    found = read_rows(store, rows=rows, split=split, context_tokens=context_tokens)
+    found = read_rows(
+        store, rows=rows, split=split, context_tokens=context_tokens, plan=plan, recipe=recipe, overrides=overrides or []
+    )
     if as_json:
         show.print_json({"rows": [vars(row) for row in found]})
         return
     for row in found:
         sys.stdout.write(f"=== row {row.row}: {len(row.ids):,} tokens, {sum(row.trained):,} trained\n")
         for document in row.documents:
-            sys.stdout.write(f"    document {document['document']:,}: {document['file']}, line {document['line']}\n")
+            place = f"{document['file']}, line {document['line']}"
+            tokens = f"{document['length']:,} tokens from {document['start']:,} on"
+            sys.stdout.write(f"    document {document['document']:,}: {place} ({tokens})\n")
         sys.stdout.write(f"{row.text}\nids: {row.ids[:16]} ...\n")
 
 

@@ -91,8 +91,10 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
         ("batch", f"{plan.batch_tokens:,} tokens = {plan.accumulation} x {plan.micro_batch_rows} rows"),
     ]
     if ledger is not None:
-        shares = f"{ledger['trained_share']:.2%} trained, {ledger['dropped_share']:.2%} dropped, padding {ledger['padding_share']:.2%}"
-        rows.insert(1, ("tokens", f"{ledger['tokens']:,} in {ledger['rows']:,} rows ({shares})"))
+        rows[1:1] = [
+            ("tokens", f"{ledger['tokens']:,} in {ledger['rows']:,} rows ({describe_packing(ledger)})"),
+            ("documents", f"{ledger['documents']:,}, {ledger['cut_documents']:,} of them cut"),
+        ]
     about = "about " if plan.budget_seconds is not None else ""
     rows.append(("steps", f"{about}{plan.num_steps:,} = {plan.total_tokens:,} tokens = {plan.num_epochs:.2f} epochs"))
     rows.append(("memory", f"about {megabytes(plan.estimated_bytes)}"))
@@ -105,6 +107,23 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
     for doubt in plan.warnings:
         console.print(f"[yellow]note[/]  {escape(doubt)}")
+
+
+def describe_packing(ledger: dict[str, Any]) -> str:
+    """Where tokens go in a pass over the rows; fates that no token has are left out, but for the two that all ask for."""
+    names = {
+        "trained": "trained",
+        "masked": "masked",
+        "first": "first of their document",
+        "cut": "cut off",
+        "dropped": "dropped",
+    }
+    shares = [
+        f"{ledger[f'{fate}_share']:.2%} {name}"
+        for fate, name in names.items()
+        if fate in ("trained", "dropped") or ledger[f"{fate}_share"] >= 0.00005
+    ]
+    return f"{', '.join(shares)}; padding {ledger['padding_share']:.2%}"
 
 
 class TrainingView:

@@ -29,6 +29,7 @@ from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.cli.generate import SAMPLE_STYLE
+from whelp.cli.inspect import choose_pad
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -125,11 +126,13 @@ class Session:
         from whelp.prepare.pack import make_pack_ledger, pack_rows
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import choose_device, choose_precision, keep_freed_memory
+        from whelp.train.plan import count_batch_rows
 
         self.recipe, self.store = recipe, store
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
-        pad_id = next((i for i in (self.vocabulary.pad_id, self.vocabulary.eos_id) if i is not None), 0)
-        self.rows: PackedRows = pack_rows(store.split("train"), recipe.pack, pad_id=pad_id)
+        pad_id = choose_pad(self.vocabulary)
+        batch_rows = count_batch_rows(recipe.train, recipe.pack.context_tokens)
+        self.rows: PackedRows = pack_rows(store.split("train"), recipe.pack, pad_id=pad_id, batch_rows=batch_rows)
         self.test_rows: PackedRows | None = None
         if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
             self.test_rows = pack_rows(store.split("test"), recipe.pack, pad_id=pad_id, must_fill_a_row=False)
@@ -169,6 +172,7 @@ class Session:
             is_gpu=self.device.type == "cuda",
             free_bytes=_free_bytes(self.device),
             threads=config.threads or count_cores(),
+            has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
         plan = make_plan(config, facts)
         if must_time or config.minutes is not None or (self.device.type == "cpu" and config.threads is None):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 
 
@@ -19,13 +20,13 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read_in_order(self, first: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+    def read_in_order(self, first: int, count: int) -> RowBatch: ...
 
 
 class LossModel(Protocol):
-    """What is evaluated: `loss(ids, targets)` sums nats."""
+    """What is evaluated: `loss(ids, targets, documents)` sums nats."""
 
-    def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor: ...
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,13 @@ def evaluate_loss(
     nats, num_tokens, num_bytes = 0.0, 0, 0
     device_type = torch.device(device).type
     for first in range(0, total, batch_rows):
-        ids, targets = rows.read_in_order(first, min(batch_rows, total - first))
+        batch = rows.read_in_order(first, min(batch_rows, total - first))
+        ids, targets = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.targets).to(device)
+        documents = None if batch.documents is None else torch.from_numpy(batch.documents).to(device)
         with torch.autocast(device_type, precision, enabled=precision != torch.float32):
-            loss = model.loss(torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device))
+            loss = model.loss(ids, targets, documents)
         nats += float(loss)
-        real = targets[targets != IGNORED]
+        real = batch.targets[batch.targets != IGNORED]
         num_tokens += real.size
         num_bytes += int(token_bytes[real].sum())
     if isinstance(model, nn.Module):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from whelp.model.boundaries import Boundaries
 from whelp.model.cache import Cache
 
 
@@ -18,19 +20,29 @@ def causal_attention(
     *,
     layer: int,
     cache: Cache | None,
+    boundaries: Boundaries | None = None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Attend to the past and oneself; returns (B, H, T, K)."""
+    """Attend to the past and oneself, within one's document where there are boundaries; returns (B, H, T, K)."""
     num_new = queries.shape[2]
+    is_grouped = queries.shape[1] != keys.shape[1]
     mask = None
+    if boundaries is not None:
+        assert cache is None, "documents in a row are for training; a cache is for one document"
+        if isinstance(boundaries.mask, BlockMask):
+            queries, keys = queries.to(values.dtype), keys.to(values.dtype)  # autocast does not know this function
+            mixed = flex_attention(queries, keys, values, block_mask=boundaries.mask, enable_gqa=is_grouped)
+            assert isinstance(mixed, torch.Tensor), type(mixed)
+            return mixed
+        mask = boundaries.mask
     if cache is not None:
         keys, values = cache.append(layer, keys, values)  # (B, G, N, K)
         num_all = keys.shape[2]
         if num_new > 1 and num_all > num_new:
             mask = torch.ones(num_new, num_all, dtype=torch.bool, device=queries.device).tril(num_all - num_new)
     is_causal = mask is None and num_new > 1
-    is_grouped = queries.shape[1] != keys.shape[1]
-    if is_grouped and queries.device.type == "cpu":  # the CPU kernel has no grouped form
+    # neither the CPU kernel nor the fast one that takes a mask has a grouped form
+    if is_grouped and (queries.device.type == "cpu" or boundaries is not None):
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False

@@ -22,7 +22,8 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     - changing token t leaves the logits before t as they were (no look into the future);
     - changing an early token changes later logits (the past is used at all);
     - the rows of a batch do not see each other;
-    - reading with a cache, token by token or in pieces, gives the logits of reading at once.
+    - reading with a cache, token by token or in pieces, gives the logits of reading at once;
+    - documents packed into one row do not see each other: each has the logits that it has alone.
     """
     was_training = model.training
     model.eval()
@@ -33,7 +34,7 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     ids, other = ids.to(model.head_weight.device), other.to(model.head_weight.device)
     logits = model(ids)
     failures = []
-    for check in (_check_future, _check_past, _check_rows, _check_cache):
+    for check in (_check_future, _check_past, _check_rows, _check_cache, _check_documents):
         failure = check(model, ids, other, logits, tolerance)
         if failure:
             failures.append(failure)
@@ -89,4 +90,23 @@ def _check_cache(
         drift = _difference(torch.cat(pieces, dim=1), logits)
         if drift > tolerance:
             return f"reading with a cache differs from reading at once by {drift:.2g} (pieces of {sizes[0]})"
+    return None
+
+
+def _check_documents(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
+    """Rows of three documents and pads, the second of them as long as one token, each row cut elsewhere."""
+    num_tokens = ids.shape[1]
+    documents = torch.full_like(ids, -1)
+    for row in range(ids.shape[0]):
+        cut = (row + 1) * num_tokens // 5
+        documents[row, :cut], documents[row, cut], documents[row, cut + 1 : num_tokens - 2] = 0, 1, 2
+    for row in range(ids.shape[0]):
+        packed = model(ids[row : row + 1], None, documents[row : row + 1])[0]
+        for number in range(3):
+            is_own = documents[row] == number
+            leak = _difference(packed[is_own], model(ids[row : row + 1, is_own])[0])
+            if leak > tolerance:
+                return f"documents in a row see each other: document {number} alone differs by {leak:.2g}"
     return None

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from whelp.model.attention import causal_attention
+from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
@@ -45,12 +46,14 @@ class _Block(nn.Module):
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
 
-    def forward(self, x: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, K)
-        mixed = causal_attention(queries, keys, values, layer=self.layer, cache=cache, dropout=dropout)
+        mixed = causal_attention(
+            queries, keys, values, layer=self.layer, cache=cache, boundaries=boundaries, dropout=dropout
+        )  # (B, H, T, K)
         mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
         x = x + self._drop(self.project(mixed))
         hidden = self.activate(self.expand(self.norm_2(x)))  # (B, T, F)
@@ -84,17 +87,23 @@ class GPT2(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        """(B, T) -> (B, T, D); positions go on from what the cache holds."""
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
         start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
         assert start + num_tokens <= self.spec.context_tokens, (
             f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
         )
-        x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
+        boundaries = find_boundaries(
+            documents, head_width=self.spec.head_width, dropout=self.spec.dropout if self.training else 0.0
+        )
+        if boundaries is None:
+            x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
+        else:
+            x = self.embed(ids) + self.positions(boundaries.positions)
         if self.spec.dropout:
             x = F.dropout(x, self.spec.dropout, self.training)
         for block in self.blocks:
-            x = block(x, cache)
+            x = block(x, cache, boundaries)
         if cache is not None:
             cache.advance(num_tokens)
         normed: torch.Tensor = self.norm(x)

@@ -26,8 +26,13 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        """The normalised last hidden states: (B, T) -> (B, T, D)."""
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """The normalised last hidden states: (B, T) -> (B, T, D).
+
+        Args:
+            documents: (B, T) numbers of the documents in a row, equal within a document, which then do not see each
+                other, each at positions from 0 on; None: a row is one document. Not together with a cache.
+        """
         raise AssertionError(f"{type(self).__name__} has no hidden()")
 
     @property
@@ -35,9 +40,9 @@ class LanguageModel(nn.Module):
         """The output head, (V, D)."""
         raise AssertionError(f"{type(self).__name__} has no head_weight")
 
-    def forward(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
-        return F.linear(self.hidden(ids, cache), self.head_weight)
+        return F.linear(self.hidden(ids, cache, documents), self.head_weight)
 
     @property
     def uses_randomness(self) -> bool:
@@ -58,14 +63,15 @@ class LanguageModel(nn.Module):
         """Logits after the last of the new tokens: (B, T) -> (B, V)."""
         return F.linear(self.hidden(ids, cache)[:, -1], self.head_weight)
 
-    def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Cross-entropy in nats, summed over targets that are not `IGNORED`; a float32 scalar.
 
         Args:
             ids: (B, T) token ids.
             targets: (B, T) the ids to predict, already shifted; `IGNORED` where nothing is trained.
+            documents: (B, T) numbers of the documents in a row, as `hidden` takes them.
         """
-        hidden = self.hidden(ids).flatten(0, 1)  # (B * T, D)
+        hidden = self.hidden(ids, None, documents).flatten(0, 1)  # (B * T, D)
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
             return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from whelp.model.attention import causal_attention
+from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, init_normal
@@ -40,14 +41,15 @@ class _Block(nn.Module):
         self.gate_up = nn.Linear(spec.n_embd, 2 * spec.ffn_width, bias=False)
         self.down = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
 
-    def forward(self, x: torch.Tensor, rotation: Rotation, cache: Cache | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, rotation: Rotation, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         num_rows, num_tokens, _ = x.shape
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, -1, self.head_width)  # (B, T, H + 2G, K)
         both, values = heads.split((self.num_heads + self.num_kv_heads, self.num_kv_heads), dim=2)
         weights = (self.query_norm.weight.expand(self.num_heads, -1), self.key_norm.weight.expand(self.num_kv_heads, -1))
         both = rotate(rms_norm(both, torch.cat(weights), self.query_norm.eps), rotation)  # (B, T, H + G, K)
         queries, keys = both.transpose(1, 2).split((self.num_heads, self.num_kv_heads), dim=1)  # (B, H, T, K), (B, G, T, K)
-        mixed = causal_attention(queries, keys, values.transpose(1, 2), layer=self.layer, cache=cache)
+        values = values.transpose(1, 2)  # (B, G, T, K)
+        mixed = causal_attention(queries, keys, values, layer=self.layer, cache=cache, boundaries=boundaries)
         x = x + self.project(mixed.transpose(1, 2).reshape(num_rows, num_tokens, -1))  # (B, T, D)
         contribution: torch.Tensor = self.down(swiglu(self.gate_up(self.norm_2(x))))
         return x + contribution
@@ -88,12 +90,16 @@ class Qwen3(LanguageModel):
         cosine, sine = self._angles[:, start : start + num_tokens]
         return cosine, sine
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        """(B, T) -> (B, T, D); positions go on from what the cache holds."""
+    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
         rotation = self._rotation(cache.num_tokens if cache else 0, ids.shape[1], ids.device)
+        boundaries = find_boundaries(documents, head_width=self.spec.head_width)
+        if boundaries is not None:
+            cosine, sine = rotation
+            rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)
         x = self.embed(ids)  # (B, T, D)
         for block in self.blocks:
-            x = block(x, rotation, cache)
+            x = block(x, rotation, cache, boundaries)
         if cache is not None:
             cache.advance(ids.shape[1])
         normed: torch.Tensor = self.norm(x)

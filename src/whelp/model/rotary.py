@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-Rotation = tuple[torch.Tensor, torch.Tensor]  # cosine and sine, each (T, 1, K/2)
+Rotation = tuple[torch.Tensor, torch.Tensor]  # cosine and sine, each (T, 1, K/2) or (B, T, 1, K/2)
 
 
 def make_rotation(num_positions: int, head_width: int, base: float, device: torch.device) -> torch.Tensor:

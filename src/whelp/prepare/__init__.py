@@ -3,7 +3,7 @@
     template = make_template(TemplateConfig())                           # template.py: columns -> pieces, trained or not
     for report in prepare(partitions, vocabulary, config, out): ...      # encode.py: documents -> store
     rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
-    ids, targets = rows.read(first=0, count=8, seed=0)                   # rows.py: (8, 256) each
+    batch = rows.read(first=0, count=8, seed=0)                          # rows.py: ids and targets, (8, 256) each
 
 Nothing is lost silently: `ledger.py` accounts for every document and every token.
 """
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from whelp.prepare.config import PrepareConfig as PrepareConfig
     from whelp.prepare.config import TemplateConfig as TemplateConfig
     from whelp.prepare.encode import prepare as prepare
+    from whelp.prepare.mixture_rows import MixtureRows as MixtureRows
+    from whelp.prepare.mixture_rows import MixtureSource as MixtureSource
     from whelp.prepare.pack import pack_rows as pack_rows
     from whelp.prepare.rows import PackedRows as PackedRows
     from whelp.prepare.template import make_template as make_template
@@ -26,6 +28,8 @@ _HOMES = {
     "PrepareConfig": "config",
     "TemplateConfig": "config",
     "prepare": "encode",
+    "MixtureRows": "mixture_rows",
+    "MixtureSource": "mixture_rows",
     "pack_rows": "pack",
     "PackedRows": "rows",
     "make_template": "template",

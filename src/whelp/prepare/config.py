@@ -221,5 +221,36 @@ class PackConfig:
     """The `pack` section: from the store to rows."""
 
     context_tokens: int = option(256, "tokens in a training row", at_least=2)
-    plan: Literal["concat"] = option("concat", "concat: documents joined end to end, cut into rows")
-    last: Literal["pad", "drop"] = option("pad", "the last, shorter row: pad it (pads are never targets), or drop it")
+    plan: Literal["concat", "best_fit", "none", "stream"] = option(
+        "concat",
+        "concat: documents joined end to end, cut into rows; best_fit: whole documents put together so that rows are full; "
+        "none: one document a row; stream: as concat, the documents in a new order every epoch",
+    )
+    last: Literal["pad", "drop", "carry"] = option(
+        "pad", "concat: the last, shorter row: pad it (pads are never targets), drop it, or let it open the next epoch"
+    )
+    long: Literal["split", "truncate"] = option(
+        "split", "none: a document longer than a row: split it over several rows, or leave its rest out"
+    )
+    pad_to: Literal["longest", "context"] = option(
+        "longest", "none: pad a batch to its longest row, or always to context_tokens (one shape, for train.compile)"
+    )
+    isolate_documents: bool | Literal["auto"] = option(
+        "auto", "documents in one row do not see each other, and positions begin anew in each; auto: with best_fit and none"
+    )
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"pack.{name} is for the plan {plan}, but pack.plan is {self.plan}. Remove it, or use pack.plan={plan}"
+            for name, default, plan in (("last", "pad", "concat"), ("long", "split", "none"), ("pad_to", "longest", "none"))
+            if getattr(self, name) != default and self.plan != plan
+        ]
+        if self.plan == "none" and self.isolate_documents is False:
+            problems.append("pack.isolate_documents is false, but with pack.plan=none a row is one document. Remove it")
+        if problems:
+            raise ConfigError("pack", problems)
+
+    @property
+    def isolates(self) -> bool:
+        """Whether documents in one row are kept from each other."""
+        return self.plan in ("best_fit", "none") if self.isolate_documents == "auto" else self.isolate_documents

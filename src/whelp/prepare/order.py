@@ -7,12 +7,15 @@ the same in every version of every library, so a resumed run reads the rows that
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
 from whelp.base.seeds import make_seed
 
 _ROUNDS = 4
+_BLOCK = 4096  # counters whose rows are found at once: the keys of a permutation cost more than a batch of it
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -40,11 +43,32 @@ def shuffle_indices(positions: npt.NDArray[np.int64], num_rows: int, seed: int) 
     return values.astype(np.int64)
 
 
+def order_rows(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """`row_indices`, found in blocks and kept for the next call: a batch costs a slice."""
+    size = min(_BLOCK, max(num_rows, 1))  # a block never goes over more than two epochs
+    blocks = range(first // size, (first + count - 1) // size + 1)
+    found = [_find_block(block * size, size, num_rows, seed) for block in blocks]
+    joined = found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int64), *found])
+    start = first - blocks.start * size
+    return joined[start : start + count]
+
+
+@functools.lru_cache(maxsize=8)
+def _find_block(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    rows = row_indices(first, count, num_rows, seed)
+    rows.flags.writeable = False
+    return rows
+
+
 def row_indices(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray[np.int64]:
     """Rows number `first` .. `first + count - 1` of an endless training order; each epoch is its own permutation."""
-    counters = np.arange(first, first + count, dtype=np.int64)
+    return find_rows(np.arange(first, first + count, dtype=np.int64), num_rows, seed)
+
+
+def find_rows(counters: npt.NDArray[np.int64], num_rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """The rows of these numbers of an endless training order."""
     epochs, positions = np.divmod(counters, num_rows)
-    rows = np.empty(count, dtype=np.int64)
+    rows = np.empty(len(counters), dtype=np.int64)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
         rows[chosen] = shuffle_indices(positions[chosen], num_rows, make_seed(seed, "epoch", int(epoch)))

@@ -1,5 +1,9 @@
-"""Training rows, read straight from the memory map.
+"""Training rows, read straight from the memory map: what every plan gives.
 
+A plan says which pieces (document, start, length) make each row; it copies nothing. What a position predicts is one rule
+for all plans: the token that follows it in its document. Where a document ends, that is the first token of the next
+document in the row, or nothing, when documents are isolated. So a token is a target once in a pass, or the ledger says why
+not. The plans: `concat_rows.py`, `stream_rows.py`, `piece_rows.py` (best_fit and none).
 Shapes: B rows, T tokens in a row.
 """
 
@@ -11,47 +15,152 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
-from whelp.prepare.order import row_indices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Some tokens of one document, as they stand in a row; `line` is the document's, in the file `file_index`."""
+
+    document: int
+    start: int
+    length: int
+    file_index: int
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowView:
+    """One row, to be looked at; all arrays are (T,)."""
+
+    row: int
+    ids: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.int64]
+    is_trained: npt.NDArray[np.bool_]  # the position's target counts
+    is_padding: npt.NDArray[np.bool_]
+    documents: npt.NDArray[np.int32]  # 0, 1, 2 ... inside the row, -1 at pads
+    pieces: list[Piece]  # one for each of those numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fates:
+    """Where the tokens of a split go in one pass.
+
+    `begins` and `ends` are stream positions: the ranges of tokens that some row has as targets, masked ones among them.
+    """
+
+    begins: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    first: int  # tokens with nothing before them to predict them from
+    cut: int  # tokens left out of documents that are longer than a row
+    cut_documents: int  # documents that are not whole in one row
+    positions: int  # of all rows
+    padding: int  # positions that hold no token
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackedRows:
-    """The rows of a `concat` plan: row k holds stream tokens k*T .. k*T + T - 1, its targets are one token later."""
+    """The rows of one split under one plan."""
 
     split: TokenSplit
     context_tokens: int
     num_rows: int
     pad_id: int
+    isolates: bool  # documents in one row do not see each other
 
     def __len__(self) -> int:
         return self.num_rows
 
-    def row(self, index: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """One row by its place in the store: ids (T,), targets (T,)."""
-        ids, targets = self._read(np.array([index]))
-        return ids[0], targets[0]
+    def read_in_order(self, first: int, count: int) -> RowBatch:
+        """Rows first .. first + count - 1 as they lie in the store."""
+        raise AssertionError(f"{type(self).__name__} has no read_in_order()")
 
-    def read_in_order(self, first: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows first .. first + count - 1 as they lie in the store: ids (B, T), targets (B, T)."""
-        return self._read(np.arange(first, min(first + count, self.num_rows)))
+    def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
+        """Rows number `first` .. of the endless training order, a pure function of the seed.
 
-    def read(self, first: int, count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows number `first` .. of the endless shuffled order: ids (B, T), targets (B, T).
-
-        Targets are the ids one token later, and `IGNORED` (-100) where there is none.
+        Of `world` readers, number `rank` gets its slice; together they read the same rows in the same order for any `world`.
         """
-        return self._read(row_indices(first, count, self.num_rows, seed))
+        assert 0 <= rank < world, f"rank {rank} of {world}"
+        begin, end = first + count * rank // world, first + count * (rank + 1) // world
+        return self._read_shuffled(begin, end - begin, seed)
 
-    def _read(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        length = self.context_tokens
-        raw: npt.NDArray[Any] = np.empty((len(rows), length + 1), dtype=self.split.dtype)  # (B, T + 1)
-        filled = [self.split.read_into(int(row) * length, out) for row, out in zip(rows, raw, strict=True)]
-        tokens = raw.astype(np.int64)
-        ids, targets = tokens[:, :-1].copy(), tokens[:, 1:].copy()
-        for index, count in enumerate(filled):
-            if count <= length:  # the last row: pads after the stream's end
-                ids[index, count:] = self.pad_id
-                targets[index, max(count - 1, 0) :] = IGNORED
-        return ids, targets
+    def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
+        """Rows of these numbers of the endless training order, which need not follow each other."""
+        batches = [self._read_shuffled(number, 1, seed) for number in numbers.tolist()]
+        documents = [batch.documents for batch in batches if batch.documents is not None]
+        return RowBatch(
+            np.concatenate([batch.ids for batch in batches]),
+            np.concatenate([batch.targets for batch in batches]),
+            np.concatenate(documents) if documents else None,
+        )
+
+    def row(self, index: int) -> RowBatch:
+        """One row by its place in the store: arrays of (1, T)."""
+        return self.read_in_order(index, 1)
+
+    def look(self, index: int) -> RowView:
+        """One row by its place in the store, with all there is to know about it."""
+        batch, pieces = self.row(index), self._find_pieces(index)
+        lengths = [length for _, _, length in pieces]
+        documents = np.full(batch.ids.shape[1], -1, dtype=np.int32)
+        documents[: sum(lengths)] = np.repeat(np.arange(len(pieces)), lengths)
+        table = self.split.table
+        return RowView(
+            row=index,
+            ids=batch.ids[0],
+            targets=batch.targets[0],
+            is_trained=batch.targets[0] != IGNORED,
+            is_padding=documents < 0,
+            documents=documents,
+            pieces=[
+                Piece(
+                    document=document,
+                    start=start,
+                    length=length,
+                    file_index=table.column("file_index")[document].as_py(),
+                    line=table.column("line")[document].as_py(),
+                )
+                for document, start, length in pieces
+            ],
+        )
+
+    def find_fates(self) -> Fates:
+        """What becomes of every token in one pass over the rows."""
+        raise AssertionError(f"{type(self).__name__} has no find_fates()")
+
+    def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        raise AssertionError(f"{type(self).__name__} has no _read_shuffled()")
+
+    def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
+        """(document, start, length) of a row's pieces."""
+        raise AssertionError(f"{type(self).__name__} has no _find_pieces()")
+
+
+def finish_windows(
+    tokens: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None, begins: npt.NDArray[np.bool_] | None
+) -> RowBatch:
+    """Rows from windows of one token more: (B, T + 1) each.
+
+    Args:
+        mask: 1 where a token is trained as a target; None: all are.
+        begins: Where documents begin, when they are isolated.
+    """
+    ids, targets = tokens[:, :-1].astype(np.int64), tokens[:, 1:].astype(np.int64)
+    if mask is not None:
+        targets = np.where(mask[:, 1:], targets, IGNORED)
+    if begins is None:
+        return RowBatch(ids, targets)
+    np.copyto(targets, IGNORED, where=begins[:, 1:])
+    return RowBatch(ids, targets, _number_documents(begins[:, :-1].copy()))
+
+
+def _number_documents(begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """0, 1, 2 ... inside each row, one more where a document begins: (B, T)."""
+    begins[:, 0] = True
+    places = np.flatnonzero(begins)
+    is_row_first = places % begins.shape[1] == 0
+    firsts = np.flatnonzero(is_row_first)[np.cumsum(is_row_first) - 1]
+    numbers = (np.arange(len(places)) - firsts).astype(np.int32)
+    return np.repeat(numbers, np.diff(places, append=begins.size)).reshape(begins.shape)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
@@ -25,9 +26,9 @@ from whelp.train.schedule import Schedule
 
 
 class TrainableModel(Protocol):
-    """What is trained: `loss(ids, targets)` sums nats over targets that are not ignored."""
+    """What is trained: `loss(ids, targets, documents)` sums nats over targets that are not ignored."""
 
-    def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor: ...
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor: ...
     def train(self, mode: bool = True) -> object: ...
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
@@ -38,7 +39,7 @@ class TrainableModel(Protocol):
 class Rows(Protocol):
     """Rows in an endless order that is a pure function of the seed."""
 
-    def read(self, first: int, count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+    def read(self, first: int, count: int, seed: int) -> RowBatch: ...
 
 
 @dataclass
@@ -101,13 +102,15 @@ def fit(
             return
         if model.uses_randomness:
             torch.manual_seed(make_seed(config.seed, "dropout", progress.step))
-        ids, targets = rows.read(progress.rows_read, plan.batch_rows, data_seed)
-        num_targets = int((targets != IGNORED).sum())
+        batch = rows.read(progress.rows_read, plan.batch_rows, data_seed)
+        num_targets = int(np.count_nonzero(batch.targets != IGNORED))
         loss = torch.zeros((), device=device)
         for first in range(0, plan.batch_rows, plan.micro_batch_rows):
             piece = slice(first, first + plan.micro_batch_rows)
+            ids, targets = _to_device(batch.ids[piece], device), _to_device(batch.targets[piece], device)
+            documents = None if batch.documents is None else _to_device(batch.documents[piece], device)
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                nats = compute_loss(_to_device(ids[piece], device), _to_device(targets[piece], device))
+                nats = compute_loss(ids, targets, documents)
             mean = nats / max(num_targets, 1)
             mean.backward()
             loss += mean.detach()
@@ -148,6 +151,6 @@ def _share_done(progress: Progress, plan: TrainPlan) -> float:
     return progress.step / plan.num_steps
 
 
-def _to_device(array: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+def _to_device(array: npt.NDArray[np.int64] | npt.NDArray[np.int32], device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -36,6 +36,7 @@ class Facts:
     free_bytes: int
     threads: int
     seconds_per_step: float | None = None
+    has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,11 @@ def estimate_row_bytes(facts: Facts) -> int:
     return facts.context_tokens * per_token
 
 
+def count_batch_rows(config: TrainConfig, context_tokens: int) -> int:
+    """Rows of one optimizer step: `batch_tokens` in whole rows, one at least."""
+    return max(1, round(config.batch_tokens / context_tokens))
+
+
 def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     """Decide every number of a run.
 
@@ -83,7 +89,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         PlanError: When not even one row fits the memory.
     """
     length = facts.context_tokens
-    batch_rows = max(1, round(config.batch_tokens / length))
+    batch_rows = count_batch_rows(config, length)
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
@@ -126,7 +132,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         threads=facts.threads,
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
-        warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens),
+        warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens, is_compiled),
     )
 
 
@@ -146,7 +152,7 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
     return math.ceil(batch_rows / accumulation), accumulation
 
 
-def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: int) -> list[str]:
+def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: int, is_compiled: bool) -> list[str]:
     """What a careful friend would say before the run starts."""
     doubts = []
     wanted = TOKENS_PER_PARAMETER * facts.num_parameters
@@ -162,6 +168,8 @@ def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: in
         doubts.append(
             f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
         )
+    if is_compiled and not facts.has_fixed_width:
+        doubts.append("batches have many widths, and each is compiled anew: set pack.pad_to=context, or train.compile=false")
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts

@@ -1,0 +1,156 @@
+"""The plan `concat`: all documents end to end, cut into rows.
+
+Row k holds the stream's tokens k*T .. k*T + T - 1, its targets are one token later. At the stream's end the last row is
+padded, or dropped, or (`carry`) goes on at the stream's start: the remainder of one epoch opens the next, and where rows
+are cut moves on a little with every epoch.
+Shapes: B rows, T tokens in a row, N tokens of the split.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.artifacts.row_batch import RowBatch
+from whelp.artifacts.targets import IGNORED
+from whelp.artifacts.token_column import TokenColumn
+from whelp.base.seeds import make_seed
+from whelp.prepare.order import find_rows, order_rows, shuffle_indices
+from whelp.prepare.rows import Fates, PackedRows, finish_windows
+
+_BLOCK = 4096  # as in order.py
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConcatRows(PackedRows):
+    """Rows cut from the stream of all documents; `carries`: the remainder of an epoch opens the next."""
+
+    carries: bool
+
+    def read_in_order(self, first: int, count: int) -> RowBatch:
+        """Rows as they lie in the store; the last one is padded."""
+        return self._read_at(np.arange(first, min(first + count, self.num_rows)) * self.context_tokens, wraps=False)
+
+    def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        length = self.context_tokens
+        if not self.carries:
+            return self._read_at(order_rows(first, count, self.num_rows, seed) * length, wraps=False)
+        blocks = range(first // _BLOCK, (first + count - 1) // _BLOCK + 1)
+        found = [_find_carried_block(block * _BLOCK, self.split.num_tokens, length, seed) for block in blocks]
+        start = first - blocks.start * _BLOCK
+        return self._read_at(np.concatenate([np.empty(0, np.int64), *found])[start : start + count], wraps=True)
+
+    def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
+        """Rows of these numbers of the endless training order, read at once."""
+        if self.carries:
+            return super().read_numbers(numbers, seed)
+        return self._read_at(find_rows(numbers, self.num_rows, seed) * self.context_tokens, wraps=False)
+
+    def _read_at(self, starts: npt.NDArray[np.int64], *, wraps: bool) -> RowBatch:
+        """Rows that begin at these stream positions."""
+        split, length, num_tokens = self.split, self.context_tokens, self.split.num_tokens
+        ending = np.flatnonzero(starts + length >= num_tokens)  # rows that want more than there is
+        tokens = self._take(split.ids, starts, ending, wraps)
+        mask = self._take(split.mask, starts, ending, wraps) if split.has_mask else None
+        batch = finish_windows(tokens, mask, self._find_begins(starts, wraps) if self.isolates else None)
+        if not wraps:
+            for row in ending.tolist():
+                left = num_tokens - int(starts[row])
+                batch.ids[row, left:] = self.pad_id
+                batch.targets[row, left - 1 :] = IGNORED
+                if batch.documents is not None:
+                    batch.documents[row, left:] = -1
+        return batch
+
+    def _take(
+        self, column: TokenColumn, starts: npt.NDArray[np.int64], ending: npt.NDArray[np.int64], wraps: bool
+    ) -> npt.NDArray[Any]:
+        """Windows of T + 1 values; after the stream's end it begins anew, or there are zeros."""
+        length = self.context_tokens + 1
+        if not len(ending):
+            return column.take_windows(starts, length)
+        windows = np.zeros((len(starts), length), dtype=column.dtype)
+        whole = np.delete(np.arange(len(starts)), ending)
+        if len(whole):
+            windows[whole] = column.take_windows(starts[whole], length)
+        for row in ending.tolist():
+            filled = column.copy_into(int(starts[row]), windows[row])
+            while wraps and filled < length:
+                filled += column.copy_into(0, windows[row, filled:])
+        return windows
+
+    def _find_begins(self, starts: npt.NDArray[np.int64], wraps: bool) -> npt.NDArray[np.bool_]:
+        """Where in windows of T + 1 tokens a document begins, the window's first token left out: (B, T + 1)."""
+        ends, length = self.split.document_ends, self.context_tokens
+        begins = np.zeros((len(starts), length + 1), dtype=bool)
+        for shift in (0, self.split.num_tokens) if wraps else (0,):  # the second time: after the stream's end
+            local = starts - shift
+            first, last = (np.searchsorted(ends, local + reach, side="right") for reach in (0, length))
+            counts = last - first
+            rows = np.repeat(np.arange(len(starts)), counts)
+            which = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + first[rows]
+            begins[rows, ends[which] - local[rows]] = True
+        return begins
+
+    def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
+        start = index * self.context_tokens
+        stop = min(start + self.context_tokens, self.split.num_tokens)
+        ends = self.split.document_ends
+        first = int(np.searchsorted(ends, start, side="right"))
+        last = int(np.searchsorted(ends, stop, side="left"))
+        pieces = []
+        for document in range(first, last + 1):
+            begin, end = int(ends[document - 1]) if document else 0, int(ends[document])
+            if end > begin:
+                pieces.append((document, max(start - begin, 0), min(end, stop) - max(begin, start)))
+        return pieces
+
+    def find_fates(self) -> Fates:
+        """Every token but the first is a target; isolated, all but the first of each document."""
+        num_tokens, length = self.split.num_tokens, self.context_tokens
+        ends = self.split.document_ends
+        begins = np.concatenate([np.zeros(min(len(ends), 1), np.int64), ends[:-1]])
+        if self.carries:
+            reached, positions, first = num_tokens, num_tokens, 0
+        else:
+            positions = self.num_rows * length
+            reached, first = min(num_tokens, positions + 1), 1
+        cut = (begins // length != (ends - 1) // length) & (ends > begins) & (begins < positions)
+        if self.isolates:
+            is_in = (ends > begins) & (begins < reached)
+            first = int(is_in.sum())
+            begins, ends = begins[is_in] + 1, np.minimum(ends[is_in], reached)
+        else:
+            begins, ends = np.array([first]), np.array([reached])
+        return Fates(
+            begins=begins,
+            ends=ends,
+            first=first,
+            cut=0,
+            cut_documents=int(cut.sum()),
+            positions=positions,
+            padding=max(positions - num_tokens, 0),
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _find_carried_block(first: int, num_tokens: int, length: int, seed: int) -> npt.NDArray[np.int64]:
+    """Where rows number first .. first + _BLOCK - 1 of the endless order begin in the stream.
+
+    Laid end to end without an end, the stream is cut into rows 0, 1, 2 ...; epoch e has those that begin in its pass,
+    ceil(e*N / T) .. ceil((e+1)*N / T) - 1, in an order of its own.
+    """
+    counters = np.arange(first, first + _BLOCK, dtype=np.int64)
+    epochs = counters * length // num_tokens
+    starts = np.empty_like(counters)
+    for epoch in np.unique(epochs).tolist():
+        chosen = epochs == epoch
+        low, high = (-(-number * num_tokens // length) for number in (epoch, epoch + 1))
+        rows = low + shuffle_indices(counters[chosen] - low, high - low, make_seed(seed, "epoch", epoch))
+        starts[chosen] = rows * length - epoch * num_tokens
+    starts.flags.writeable = False
+    return starts
