@@ -213,9 +213,8 @@ def open_engine(
     except BaseException as error:  # a Rust panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        log.warning(
-            "%s: the fast encoder cannot read it (%s); encoding with the slow one.", name, str(error).strip() or type(error)
-        )
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        log.warning("%s: the fast encoder cannot read it (%s); encoding with the slow one.", name, reason)
         return ReferenceEngine(reference or open_reference())
     slow = ReferenceEngine(reference)
     expected_ids, expected_offsets = slow.encode_batch(strings)

@@ -66,8 +66,8 @@ def read_world(path: Path) -> dict[bytes, int]:
 
 def make_world_json(ids: dict[bytes, int]) -> str:
     """The tokenizer.json of a greedy vocabulary: WordPiece without a prefix, over pieces that no token crosses."""
-    special = [END_TOKEN] + [f"<|reserved_{token_id}|>" for token_id in range(max(ids.values()) + 1, NUM_IDS)]
-    special_ids = [0, *range(max(ids.values()) + 1, NUM_IDS)]
+    special = {END_TOKEN: 0, **{f"<|reserved_{number}|>": number for number in range(max(ids.values()) + 1, NUM_IDS)}}
+    tokens = {spell_bytes(token): token_id for token, token_id in ids.items()}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     cut = {"type": "Split", "pattern": {"Regex": _make_border_pattern(ids)}, "behavior": "Isolated", "invert": False}
@@ -75,7 +75,7 @@ def make_world_json(ids: dict[bytes, int]) -> str:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": i, "content": text, **flags} for i, text in zip(special_ids, special, strict=True)],
+        "added_tokens": [{"id": token_id, "content": text, **flags} for text, token_id in special.items()],
         "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [byte_level, cut]},
         "post_processor": None,
@@ -85,7 +85,8 @@ def make_world_json(ids: dict[bytes, int]) -> str:
             "unk_token": END_TOKEN,
             "continuing_subword_prefix": "",
             "max_input_chars_per_word": 1 << 30,
-            "vocab": {spell_bytes(token): token_id for token, token_id in ids.items()},
+            # An added token that the model has not is numbered anew when read. In text these are cut, for no token holds "|>".
+            "vocab": {**special, **tokens},
         },
     }
     return json.dumps(specification, ensure_ascii=False, indent=2)
