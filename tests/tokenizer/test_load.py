@@ -126,7 +126,8 @@ def test_recipe_fields():
     with pytest.raises(ConfigError, match="vocab_size is 257, but expected at least 258 for learn: bpe"):
         load_config(VocabularyConfig, {"tokenizer": {"vocab_size": 257}}, "r.yaml")
     with pytest.raises(
-        ConfigError, match=r"tokenizer\.learn is 'bpee', but expected one of bpe, unigram, wordpiece, chars, words\. Did you mean bpe"
+        ConfigError,
+        match=r"tokenizer\.learn is 'bpee', but expected one of bpe, unigram, wordpiece, chars, words\. Did you mean bpe",
     ):
         load_config(VocabularyConfig, {"tokenizer": {"learn": "bpee"}}, "r.yaml")
     json.dumps(make_schema(VocabularyConfig))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
+from tests.tokenizer.samples import NEEDS_SHARED, NUM_FUZZED, TOKENIZERS, make_fuzzed, read_texts
 from tokenizers import Tokenizer
 
-from tests.tokenizer.samples import NEEDS_SHARED, NUM_FUZZED, TOKENIZERS, make_fuzzed, read_texts
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import Vocabulary, load_tokenizer
 

@@ -163,7 +163,9 @@ def tokenizer_train(
     pattern: Annotated[
         str, typer.Option(help="bpe, unigram: how text is cut before merging: gpt2, gpt4, code or regex.")
     ] = "gpt2",
-    pattern_regex: Annotated[str | None, typer.Option(metavar="R", help="With --pattern regex: one match is one piece.")] = None,
+    pattern_regex: Annotated[
+        str | None, typer.Option(metavar="R", help="With --pattern regex: one match is one piece.")
+    ] = None,
     special_token: Annotated[
         list[str] | None,
         typer.Option("--special-token", metavar="T", help="chat, fim, or a control token of your own; may be repeated."),
@@ -217,7 +219,9 @@ def tokenizer_train(
 
 @tokenizer_app.command("encode")
 def tokenizer_encode(
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
     file: Annotated[Path | None, typer.Option(metavar="F", help="Text to encode; default: standard input.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -239,7 +243,9 @@ def tokenizer_encode(
 
 @tokenizer_app.command("decode")
 def tokenizer_decode(
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """A JSON list of ids in (standard input), exact bytes out."""
