@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from whelp.base.errors import TokenizerError
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings
 from whelp.tokenizer._build import finish, make_cutter, no_text
@@ -46,8 +47,8 @@ def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
 
     try:
         tokenizer.train_from_iterator(iter_lists(), trainer)
-    except Exception:
-        if num_characters:
+    except Exception as error:  # the trainer's own complaint about no text is not clear
+        if num_characters or isinstance(error, TokenizerError):
             raise
     if not num_characters:
         raise no_text()
