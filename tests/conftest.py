@@ -1,6 +1,6 @@
-"""Small models, on one thread."""
+"""Small models, on one thread; no cache of the user's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -15,6 +15,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept from run to run is kept in a folder of this run, for subprocesses too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHELP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Small vocabularies that several tests share."""
+"""Small vocabularies that several tests share; nothing of this machine's caches, and no network."""
 
 import json
 from collections.abc import Iterator
@@ -29,9 +29,24 @@ def bpe(texts: pa.Array) -> Vocabulary:
     return learn([texts], LearnConfig(vocab_size=320))
 
 
-@pytest.fixture(scope="session", params=["bpe", "bpe-gpt4", "chars", "words"])
+@pytest.fixture(autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty caches of Hugging Face and tiktoken, and a network that is down."""
+    for variable in ("HF_HOME", "TIKTOKEN_CACHE_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp("empty")))
+    for variable in ("HF_HUB_CACHE", "DATA_GYM_CACHE_DIR", "WHELP_TOKENIZERS"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("the network is down")
+
+    monkeypatch.setattr("socket.socket.connect", fail)
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+
+
+@pytest.fixture(scope="session", params=["bpe", "bpe-gpt4", "bpe-code", "unigram", "chars", "words"])
 def vocabulary(request: pytest.FixtureRequest, texts: pa.Array) -> Vocabulary:
-    """Every kind of vocabulary that can be learned."""
+    """Every kind of vocabulary that can be learned and is exact."""
     kind, _, pattern = request.param.partition("-")
     return learn([texts], LearnConfig(learn=kind, vocab_size=320, pattern=pattern or "gpt2"))
 

@@ -155,29 +155,61 @@ def tokenizer_train(
         list[str], typer.Option("--source", metavar="S", help="stdlib, a file, a folder or a glob; may be repeated.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the vocabulary goes.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.field=value]...", help="Options of the source, as in a recipe.", show_default=False),
+    ] = None,
     vocab_size: Annotated[int, typer.Option(metavar="N", help="Ids to have, control tokens included.")] = 4096,
-    learn: Annotated[str, typer.Option(help="bpe, chars or words.")] = "bpe",
-    pattern: Annotated[str, typer.Option(help="bpe: how text is cut before merging: gpt2 or gpt4.")] = "gpt2",
+    learn: Annotated[str, typer.Option(help="bpe, unigram, wordpiece, chars or words.")] = "bpe",
+    pattern: Annotated[
+        str, typer.Option(help="bpe, unigram: how text is cut before merging: gpt2, gpt4, code or regex.")
+    ] = "gpt2",
+    pattern_regex: Annotated[
+        str | None, typer.Option(metavar="R", help="With --pattern regex: one match is one piece.")
+    ] = None,
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option("--special-token", metavar="T", help="chat, fim, or a control token of your own; may be repeated."),
+    ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(metavar="N", help="Learn from about so many bytes, spread over the source.")
     ] = None,
+    max_documents: Annotated[int | None, typer.Option(metavar="N", help="Learn from at most so many documents.")] = None,
     unknown: Annotated[str, typer.Option(help="chars, words: what was never seen is an error, or a token.")] = "error",
+    retrain: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_DIR", help="Keep the kind, the cutting and the special tokens of this vocabulary."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a vocabulary from text.
 
     Example: whelp tokenizer train --source books/ --vocab-size 8192 --out my-tokenizer
+
+    Code, with chat tokens: whelp tokenizer train --source src/ --pattern code --special-token chat --out my-tokenizer
+
+    Rows: whelp tokenizer train --source rows.jsonl --out my-tokenizer data.custom_text_key=body
     """
     from rich.markup import escape
 
     from whelp.base.config import load_config
     from whelp.cli import show
-    from whelp.cli.tokenizer import train_tokenizer
+    from whelp.cli.tokenizer import make_source_config, train_tokenizer
     from whelp.tokenizer.config import LearnConfig
 
-    values = {"learn": learn, "vocab_size": vocab_size, "pattern": pattern, "max_bytes": max_bytes, "unknown": unknown}
+    values = {
+        "learn": learn,
+        "vocab_size": vocab_size,
+        "pattern": pattern,
+        "pattern_regex": pattern_regex,
+        "special_tokens": special_token or [],
+        "max_bytes": max_bytes,
+        "max_documents": max_documents,
+        "unknown": unknown,
+        "retrain": retrain,
+    }
     config = load_config(LearnConfig, values, "whelp tokenizer train")
-    result = train_tokenizer(source if len(source) > 1 else source[0], out=out, learn=config)
+    result = train_tokenizer(make_source_config(source, overrides or []), out=out, learn=config)
     if as_json:
         show.print_json(result)
         return
@@ -188,7 +220,9 @@ def tokenizer_train(
 
 @tokenizer_app.command("encode")
 def tokenizer_encode(
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a folder, a tokenizer.json, or a name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
     file: Annotated[Path | None, typer.Option(metavar="F", help="Text to encode; default: standard input.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -210,7 +244,9 @@ def tokenizer_encode(
 
 @tokenizer_app.command("decode")
 def tokenizer_decode(
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a folder, a tokenizer.json, or a name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """A JSON list of ids in (standard input), exact bytes out."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
-from whelp.base.errors import ArtifactError
+from whelp.base.config import load_config, parse_overrides
+from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
@@ -50,6 +52,21 @@ def train_tokenizer(
     check_place(folder)
     vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
     return save_tokenizer(vocabulary, folder, config, opened)
+
+
+def make_source_config(source: list[str], overrides: Sequence[str] = ()) -> SourceConfig:
+    """The source of the command line: what `--source` names, and `data.field=value` as in a recipe.
+
+    Raises:
+        ConfigError: When an override is not one of `data`, or its value does not fit.
+    """
+    where = "whelp tokenizer train"
+    sections = parse_overrides(overrides)
+    others = sorted(sections.keys() - {"data"})
+    if others:
+        raise ConfigError(where, [f"unknown section {others[0]}"], "Only data.field=value says how a source is read.")
+    values = {**sections.get("data", {}), "source": source if len(source) > 1 else source[0]}
+    return load_config(SourceConfig, values, where)
 
 
 def check_place(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -92,24 +93,66 @@ def _write(specification: dict[str, Any]) -> str:
 
 
 class NormalizingEngine:
-    """The fast engine behind the reference's own Unicode normalizer, of which ASCII documents have no need.
+    """The fast engine behind the reference's own Unicode normalizer, where a document has any need of it.
 
     gigatoken's NFC differs on rare sequences of combining marks; this one agrees by construction.
     """
 
     def __init__(self, specification: dict[str, Any]) -> None:
+        self._form = specification["normalizer"]["type"]
         self._fast = FastEngine({**specification, "normalizer": None})
-        self._normalizer = getattr(normalizers, specification["normalizer"]["type"])()
+        self._normalizer = getattr(normalizers, self._form)()
+        self._is_inert = np.zeros(0x110000, np.int8)  # 1: never changes, whatever stands beside it; -1: may; 0: not asked yet
 
     def encode_batch(self, strings: Texts) -> Encoded:
-        is_unicode = pc.invert(pc.string_is_ascii(strings))
-        if pc.any(is_unicode).as_py():
-            normalized = map(self._normalizer.normalize_str, strings.filter(is_unicode).to_pylist())
-            strings = pc.replace_with_mask(strings, is_unicode, pa.array(normalized, pa.large_string()))
+        may_change = self._find_changing(strings)
+        if may_change.any():
+            mask = pa.array(may_change)
+            normalized = map(self._normalize, strings.filter(mask).to_pylist())
+            strings = pc.replace_with_mask(strings, mask, pa.array(normalized, pa.large_string()))
         return self._fast.encode_batch(strings)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self._fast.encode(self._normalizer.normalize_str(text))
+        return self._fast.encode(self._normalize(text))
+
+    def _normalize(self, text: str) -> str:
+        is_normal = unicodedata.is_normalized(self._form, text)
+        return text if is_normal else str(self._normalizer.normalize_str(text))
+
+    def _find_changing(self, strings: Texts) -> npt.NDArray[np.bool_]:
+        """Which documents hold a character that a normalizer may change or move."""
+        data, offsets = view_buffers(strings)
+        found = np.zeros(len(strings), bool)
+        data = data[offsets[0] : offsets[-1]]
+        lowest = 0xCC if self._form == "NFC" else 0xC2  # the first byte of U+0300, below which NFC changes nothing
+        places = np.flatnonzero(data >= lowest)
+        if not len(places):
+            return found
+        points = _read_points(data, places)
+        states = self._is_inert[points]
+        if not states.all():
+            for point in np.unique(points[states == 0]).tolist():
+                self._is_inert[point] = 1 if _is_inert(chr(point), self._form) else -1
+            states = self._is_inert[points]
+        changing = places[states < 0] + offsets[0]
+        found[np.searchsorted(offsets, changing, side="right") - 1] = True
+        return found
+
+
+def _read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The code points of the characters of two bytes and more that begin at `places` of UTF-8 text."""
+    first = data[places].astype(np.int64)
+    rest = [(data[np.minimum(places + step, len(data) - 1)] & 0x3F).astype(np.int64) for step in (1, 2, 3)]
+    two = (first & 0x1F) << 6 | rest[0]
+    three = (first & 0x0F) << 12 | rest[0] << 6 | rest[1]
+    four = (first & 0x07) << 18 | rest[0] << 12 | rest[1] << 6 | rest[2]
+    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four))
+
+
+def _is_inert(character: str, form: str) -> bool:
+    """Whether a normalizer leaves a character alone whatever stands beside it: no mark, no jamo, normal by itself."""
+    is_alone = unicodedata.category(character) not in ("Mn", "Mc", "Me", "Cn") and not "\u1100" <= character <= "\u11ff"
+    return is_alone and unicodedata.is_normalized(form, character)  # type: ignore[arg-type]
 
 
 class ReferenceEngine:
@@ -213,9 +256,8 @@ def open_engine(
     except BaseException as error:  # a Rust panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
-        log.warning(
-            "%s: the fast encoder cannot read it (%s); encoding with the slow one.", name, str(error).strip() or type(error)
-        )
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        log.warning("%s: the fast encoder cannot read it (%s); encoding with the slow one.", name, reason)
         return ReferenceEngine(reference or open_reference())
     slow = ReferenceEngine(reference)
     expected_ids, expected_offsets = slow.encode_batch(strings)

@@ -163,13 +163,14 @@ def _fetch_ranks(name: str, encoding: str, known: Known) -> Vocabulary:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:200].rstrip(": .")
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:100].rstrip(": .")
 
 
 def _not_found(name: str, known: Known, problem: str | None = None) -> TokenizerError:
     shelf = os.environ.get(FOLDER_VARIABLE)
-    entries = sorted(entry.stem for entry in Path(shelf).iterdir()) if shelf and Path(shelf).is_dir() else []
-    words = sorted({*entries, *KNOWN})
+    entries = list(Path(shelf).iterdir()) if shelf and Path(shelf).is_dir() else []
+    on_shelf = {entry.stem for entry in entries if entry.is_dir() or entry.suffix in (".json", ".tiktoken", ".txt")}
+    words = sorted({*on_shelf, *KNOWN})
     near = [word for word in difflib.get_close_matches(name, words, n=3, cutoff=0.6) if word != name]
     is_name = name in KNOWN or problem
     place = Path(shelf or f"${FOLDER_VARIABLE}") / (known.file if known.file.endswith(".tiktoken") else f"{name}/{known.file}")

@@ -226,7 +226,7 @@ def make_bpe_json(
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": ignore_merges,
-            "vocab": ids,
+            "vocab": {**ids, **special},  # an added token that the model has not is numbered anew when read
             "merges": merges,
         },
     }

@@ -2,7 +2,7 @@
 
 Kudo 2018 (arXiv:1804.10959), over the byte spelling of GPT-2 instead of characters: so every text can be written, and
 `decode(encode(x)) == x`. Learned by `tokenizers`, whose result differs a little from run to run: sums in another order,
-and the pieces that no text holds in any order. Rounding and sorting make it the same again.
+and bytes that are no piece of their own in any order. Rounding and sorting make it the same again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from whelp.base.errors import TokenizerError
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings
 from whelp.tokenizer._build import finish, make_cutter, no_text
@@ -19,7 +20,7 @@ from whelp.tokenizer.config import LearnConfig
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _DIGITS = 4  # of scores, which are logarithms of probabilities
-_STEP = 1e-4  # by which the trainer ranks the bytes that it did not find
+_STEP = 1e-4  # between the scores of the bytes that the trainer adds in the end, in the order of a hash table
 
 
 def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
@@ -46,8 +47,8 @@ def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
 
     try:
         tokenizer.train_from_iterator(iter_lists(), trainer)
-    except Exception:
-        if num_characters:
+    except Exception as error:  # the trainer's own complaint about no text is not clear
+        if num_characters or isinstance(error, TokenizerError):
             raise
     if not num_characters:
         raise no_text()
@@ -60,15 +61,22 @@ def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
 
 
 def _make_reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Round scores, give the bytes that no text holds one low score, and sort."""
-    by_score = sorted(pieces, key=lambda pair: pair[1])
-    num_unseen = 0  # they stand at the bottom, one step below each other
-    while num_unseen + 1 < len(by_score) and len(by_score[num_unseen][0]) == 1:
-        gap = by_score[num_unseen + 1][1] - by_score[num_unseen][1]
-        if abs(gap - _STEP) > _STEP / 100:
-            break
-        num_unseen += 1
-    seen = [(piece, round(score, _DIGITS)) for piece, score in by_score[num_unseen:]]
-    lowest = min(score for _, score in seen)
-    unseen = [(piece, round(lowest - _STEP, _DIGITS)) for piece, _ in by_score[:num_unseen]]
-    return sorted([*seen, *unseen], key=lambda pair: (-pair[1], pair[0]))
+    """Round scores, give the bytes that are no piece of their own one low score, and sort."""
+    singles = sorted((pair for pair in pieces if len(pair[0]) == 1), key=lambda pair: pair[1])
+    ladders = [_climb(singles[first:]) for first in range(min(8, len(singles)))]
+    ladder = max(ladders, key=len, default=set())
+    unlearned = ladder if len(ladder) > 1 else set()  # a single one stands where it stands
+    learned = [(piece, round(score, _DIGITS)) for piece, score in pieces if piece not in unlearned]
+    lowest = round(min(score for _, score in learned) - _STEP, _DIGITS)
+    return sorted([*learned, *((piece, lowest) for piece in unlearned)], key=lambda pair: (-pair[1], pair[0]))
+
+
+def _climb(singles: list[tuple[str, float]]) -> set[str]:
+    """The pieces from the first one on that stand one step above each other, as those do that the trainer only added."""
+    found = {singles[0][0]}
+    score = singles[0][1]
+    for piece, next_score in singles[1:]:
+        if abs(next_score - score - _STEP) < _STEP * 1e-5:
+            found.add(piece)
+            score = next_score
+    return found

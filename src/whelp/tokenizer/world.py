@@ -1,7 +1,8 @@
 """RWKV's World vocabulary: its text file, and the same as a tokenizer.json.
 
 A line of the file is an id, a Python literal of text or of bytes, and the number of bytes: `33 ' ' 1`. Literals are read as
-literals, never run. Id 0 is the end of text and stands in no line; the models have 65,536 rows.
+literals, never run. Id 0 is the end of text and stands in no line; the last one is 65,529, and the models have 65,536 rows:
+the ids between are reserved tokens here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from whelp.tokenizer._bytes import CHARACTER_OF_BYTE, spell_bytes
 from whelp.tokenizer._greedy import find_neighbours
 from whelp.tokenizer.config import END_TOKEN
 
-NUM_IDS = 1 << 16
+_MOST_IDS = 1 << 16
+_ROUND = 64  # the number of ids is a multiple of it
 _NEXT_STEP = "Copy it again from the rwkv package."
 
 
@@ -46,7 +48,7 @@ def read_world(path: Path) -> dict[bytes, int]:
             literal, length = rest.rsplit(" ", 1)
             value = ast.literal_eval(literal)
             token, token_id = (value.encode() if isinstance(value, str) else value), int(id_text)
-            is_right = isinstance(token, bytes) and 0 < len(token) == int(length) and 0 < token_id < NUM_IDS
+            is_right = isinstance(token, bytes) and 0 < len(token) == int(length) and 0 < token_id < _MOST_IDS
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             is_right = False
         if not is_right:
@@ -66,8 +68,9 @@ def read_world(path: Path) -> dict[bytes, int]:
 
 def make_world_json(ids: dict[bytes, int]) -> str:
     """The tokenizer.json of a greedy vocabulary: WordPiece without a prefix, over pieces that no token crosses."""
-    special = [END_TOKEN] + [f"<|reserved_{token_id}|>" for token_id in range(max(ids.values()) + 1, NUM_IDS)]
-    special_ids = [0, *range(max(ids.values()) + 1, NUM_IDS)]
+    num_ids = -(-(max(ids.values()) + 1) // _ROUND) * _ROUND
+    special = {END_TOKEN: 0, **{f"<|reserved_{number}|>": number for number in range(max(ids.values()) + 1, num_ids)}}
+    tokens = {spell_bytes(token): token_id for token, token_id in ids.items()}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     cut = {"type": "Split", "pattern": {"Regex": _make_border_pattern(ids)}, "behavior": "Isolated", "invert": False}
@@ -75,7 +78,7 @@ def make_world_json(ids: dict[bytes, int]) -> str:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": i, "content": text, **flags} for i, text in zip(special_ids, special, strict=True)],
+        "added_tokens": [{"id": token_id, "content": text, **flags} for text, token_id in special.items()],
         "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [byte_level, cut]},
         "post_processor": None,
@@ -85,7 +88,8 @@ def make_world_json(ids: dict[bytes, int]) -> str:
             "unk_token": END_TOKEN,
             "continuing_subword_prefix": "",
             "max_input_chars_per_word": 1 << 30,
-            "vocab": {spell_bytes(token): token_id for token, token_id in ids.items()},
+            # An added token that the model has not is numbered anew when read. In text these are cut, for no token holds "|>".
+            "vocab": {**special, **tokens},
         },
     }
     return json.dumps(specification, ensure_ascii=False, indent=2)

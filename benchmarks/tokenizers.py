@@ -1,0 +1,429 @@
+"""Time encoding and learning of vocabularies: whelp beside the libraries that people use for it.
+
+    python benchmarks/tokenizers.py --text books/ --shelf vocabularies/
+    python benchmarks/tokenizers.py --text corpus.txt --megabytes 100 --rounds 5 --only learn --json out.json
+
+Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world (those
+that `load_tokenizer` finds, in `--shelf` too), the first pass over the text and a second one with warm caches. `bare` is the
+fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. The column `of bare` is whelp's
+goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
+
+Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
+peak memory of the whole process, and bytes a token on the last tenth. `whelp, a tenth` learns with `max_bytes` from a tenth
+of it: its memory must not grow with the corpus.
+
+Each contestant runs in a process of its own, one at a time; they alternate within a round and the order rotates between
+rounds. Values are medians over rounds. Libraries that are not installed are left out and named.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if sys.path and sys.path[0] and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    del sys.path[0]  # this file has the name of a package that it imports
+
+import argparse
+import hashlib
+import importlib.util
+import itertools
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+VOCABULARIES = ("gpt2", "p50k_base", "neox", "world")
+ENCODERS = ("whelp", "bare", "tokenizers", "tiktoken", "rwkv")
+LEARNERS = ("whelp", "whelp, a tenth", "tokenizers", "rustbpe", "bpeasy")
+PACKAGES = {"bare": "gigatoken", "whelp, a tenth": "whelp"}
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+SLOW_BYTES = 2_000_000
+"""The slow libraries encode only so much of the text; MB/s is what is compared."""
+
+
+# ----------------------------------------------------------------------------------------------------
+# Inside the process of one contestant
+# ----------------------------------------------------------------------------------------------------
+
+
+def run_worker(arguments: argparse.Namespace) -> None:
+    """Do one job and print its result as JSON."""
+    table = pa.ipc.open_file(pa.memory_map(arguments.table)).read_all()
+    texts = table.column("text").combine_chunks()
+    texts = texts if isinstance(texts, pa.Array) else texts.chunk(0)
+    result = learn(arguments, texts) if arguments.worker == "learn" else encode(arguments, texts)
+    result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+def encode(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
+    """Encode the text twice, each time from the same Arrow array."""
+    started = time.perf_counter()
+    encoder = make_encoder(arguments.library, arguments.vocabulary, arguments.threads)
+    load_seconds = time.perf_counter() - started
+    if encoder is None:
+        return {"missing": True}
+    if arguments.library in ("tokenizers", "rwkv"):
+        ends = np.asarray(texts.buffers()[1]).view(np.int64)[1 : len(texts) + 1]
+        texts = texts.slice(0, max(1, int(np.searchsorted(ends, SLOW_BYTES))))
+    num_bytes = sum(chunk.nbytes for chunk in (texts,)) - 8 * (len(texts) + 1)
+    encoder(texts.slice(0, 1))
+    passes = []
+    ids = None
+    for _ in range(2):
+        wall, cpu = time.perf_counter(), time.process_time()
+        ids = encoder(texts)
+        passes.append((time.perf_counter() - wall, time.process_time() - cpu))
+    flat = (
+        np.concatenate([np.asarray(part, np.uint32) for part in ids]) if isinstance(ids, list) else np.asarray(ids, np.uint32)
+    )
+    return {
+        "load_seconds": load_seconds,
+        "megabytes": num_bytes / 1e6,
+        "first_seconds": passes[0][0],
+        "second_seconds": passes[1][0],
+        "cpu_seconds": passes[1][1],
+        "num_tokens": len(flat),
+        "hash": hashlib.blake2b(flat.tobytes(), digest_size=8).hexdigest(),
+    }
+
+
+def make_encoder(library: str, vocabulary: str, threads: int) -> Callable[[pa.Array], Any] | None:
+    """A function from an Arrow array to flat ids or a list of ids by document; None where the library has no such vocabulary."""
+    from whelp.tokenizer import load_tokenizer
+
+    loaded = load_tokenizer(vocabulary)
+    if library == "whelp":
+        return lambda texts: loaded.encode_batch(texts)[0]
+    if library == "tokenizers":
+        from tokenizers import Tokenizer
+
+        reference = Tokenizer.from_str(json.dumps(loaded.specification()))
+        reference.encode_special_tokens = True
+        return lambda texts: [entry.ids for entry in reference.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)]
+    if vocabulary == "world":
+        return make_world_encoder(library)
+    if library == "bare":
+        return make_bare_encoder(loaded.specification())
+    if library == "tiktoken" and vocabulary in ("gpt2", "p50k_base"):
+        import tiktoken
+
+        ranks = {loaded.decode_bytes([rank]): rank for rank in range(loaded.size) if loaded.decode_bytes([rank])}
+        encoding = tiktoken.Encoding(vocabulary, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+        return lambda texts: encoding.encode_ordinary_batch(texts.to_pylist(), num_threads=threads)
+    return None
+
+
+def make_bare_encoder(specification: dict[str, Any]) -> Callable[[pa.Array], Any]:
+    """gigatoken over the same Arrow buffers, without control tokens in text."""
+    import awkward
+    import gigatoken
+    from gigatoken.gigatoken_rs import load_hf_json
+
+    specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
+    tokenizer = gigatoken.Tokenizer(load_hf_json(json.dumps(specification)))
+
+    def run(texts: pa.Array) -> Any:
+        _, offsets, data = texts.buffers()
+        starts = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+        characters = awkward.contents.NumpyArray(np.frombuffer(data, np.uint8), parameters={"__array__": "char"})
+        layout = awkward.contents.ListOffsetArray(awkward.index.Index64(starts), characters, parameters={"__array__": "string"})
+        return np.asarray(tokenizer.encode_batch(awkward.Array(layout)).layout.content.data)
+
+    return run
+
+
+def make_world_encoder(library: str) -> Callable[[pa.Array], Any] | None:
+    """The two other encoders of World."""
+    if library == "bare" and importlib.util.find_spec("pyrwkv_tokenizer"):
+        import pyrwkv_tokenizer
+
+        fast = pyrwkv_tokenizer.RWKVTokenizer()
+        return lambda texts: fast.encode_batch(texts.to_pylist())
+    if library == "rwkv" and (found := importlib.util.find_spec("rwkv")) and found.origin:
+        from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
+
+        slow = TRIE_TOKENIZER(str(Path(found.origin).with_name("rwkv_vocab_v20230424.txt")))
+        return lambda texts: [slow.encode(text) for text in texts.to_pylist()]
+    return None
+
+
+def learn(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
+    """Learn from nine tenths of the documents; count the tokens of the others."""
+    num_train = max(1, len(texts) * 9 // 10)
+    train, held_out = texts.slice(0, num_train), texts.slice(num_train)
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = learn_with(arguments.library, train, arguments.vocab_size)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    num_bytes = sum(len(text.encode()) for text in held_out.to_pylist())
+    return {"seconds": wall, "cpu_seconds": cpu, "bytes_per_token": num_bytes / max(1, count(held_out))}
+
+
+def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.Array], int]:
+    """Learn `vocab_size` ids (without control tokens); a function that counts the tokens of other texts."""
+    rows = (train.slice(first, 1000).to_pylist() for first in range(0, len(train), 1000))
+    if library.startswith("whelp"):
+        from whelp.tokenizer import LearnConfig
+        from whelp.tokenizer import learn as learn_vocabulary
+
+        budget = None if library == "whelp" else train.nbytes // 10
+        batches = (train.slice(first, 1000) for first in range(0, len(train), 1000))
+        vocabulary = learn_vocabulary(batches, LearnConfig(vocab_size=vocab_size + 2, max_bytes=budget))
+        return lambda texts: len(vocabulary.encode_batch(texts)[0])
+    if library == "tokenizers":
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(rows, trainer)
+        return lambda texts: sum(len(entry.ids) for entry in tokenizer.encode_batch_fast(texts.to_pylist()))
+    each = itertools.chain.from_iterable(rows)
+    if library == "rustbpe":
+        import rustbpe
+
+        learned = rustbpe.Tokenizer()
+        learned.train_from_iterator(each, vocab_size, pattern=GPT2_PATTERN)
+        ranks = {bytes(token): rank for token, rank in learned.get_mergeable_ranks()}
+    else:
+        import bpeasy
+
+        ranks = bpeasy.train_bpe(each, GPT2_PATTERN, 128, vocab_size)
+    import tiktoken
+
+    encoding = tiktoken.Encoding(library, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+    return lambda texts: sum(map(len, encoding.encode_ordinary_batch(texts.to_pylist(), num_threads=1)))
+
+
+# ----------------------------------------------------------------------------------------------------
+# The program around them
+# ----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.worker:
+        run_worker(arguments)
+        return
+    with tempfile.TemporaryDirectory(prefix="whelp-benchmark-") as folder:
+        table = Path(folder) / "texts.arrow"
+        num_documents, num_bytes = write_texts(arguments.text, int(arguments.megabytes * 1e6), table)
+        print(f"{num_bytes / 1e6:.1f} MB in {num_documents:,} documents; {describe_machine()}; {', '.join(iter_versions())}\n")
+        found: dict[str, Any] = {"megabytes": num_bytes / 1e6, "machine": describe_machine()}
+        if "encode" in arguments.only:
+            found["encode"] = measure_encoding(arguments, table)
+            show_encoding(found["encode"])
+        if "learn" in arguments.only:
+            found["learn"] = measure_learning(arguments, table)
+            show_learning(found["learn"], arguments.vocab_size)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", nargs="+", type=Path, help="text files, or folders of them")
+    parser.add_argument("--megabytes", type=float, default=20.0, help="how much of the text (repeated if it is shorter)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=lambda value: [int(item) for item in value.split(",")], default=[1, 2])
+    parser.add_argument("--vocabularies", type=lambda value: value.split(","), default=list(VOCABULARIES))
+    parser.add_argument("--shelf", type=Path, help="a folder of vocabularies, as $WHELP_TOKENIZERS")
+    parser.add_argument("--vocab-size", type=int, default=32_768)
+    parser.add_argument("--only", type=lambda value: value.split(","), default=["encode", "learn"], help="encode, learn")
+    parser.add_argument("--json", type=Path, help="write every number here")
+    parser.add_argument("--worker", choices=["encode", "learn"], help=argparse.SUPPRESS)
+    parser.add_argument("--table", help=argparse.SUPPRESS)
+    parser.add_argument("--library", help=argparse.SUPPRESS)
+    parser.add_argument("--vocabulary", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.worker and not arguments.text:
+        parser.error("--text is needed")
+    if arguments.worker:
+        arguments.threads = arguments.threads[0]
+    return arguments
+
+
+def write_texts(paths: list[Path], num_bytes: int, table: Path) -> tuple[int, int]:
+    """Cut the texts into documents, again from the start where there is too little, and write them as an Arrow file."""
+    files = sorted(file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+    once = [document for file in files for document in iter_documents(file)]
+    if not once:
+        sys.exit("there is no text in the files given")
+    documents, written = [], 0
+    for document in itertools.cycle(once):
+        documents.append(document)
+        written += len(document.encode())
+        if written >= num_bytes:
+            break
+    schema = pa.schema([("text", pa.large_string())])
+    with pa.ipc.new_file(str(table), schema) as writer:
+        writer.write_batch(pa.record_batch([pa.array(documents, pa.large_string())], schema))
+    return len(documents), written
+
+
+def iter_documents(file: Path) -> Iterator[str]:
+    """Whole lines of a file, some two thousand characters at a time."""
+    lines: list[str] = []
+    size = 0
+    with open(file, encoding="utf-8", errors="ignore") as text:
+        for line in text:
+            lines.append(line)
+            size += len(line)
+            if size >= 2000:
+                yield "".join(lines)
+                lines, size = [], 0
+    if size:
+        yield "".join(lines)
+
+
+def measure_encoding(arguments: argparse.Namespace, table: Path) -> list[dict[str, Any]]:
+    """Every vocabulary, library and number of threads."""
+    rows = []
+    for vocabulary in arguments.vocabularies:
+        for threads in arguments.threads:
+            libraries = [name for name in ENCODERS if is_installed(name)]
+            runs = run_rounds(
+                libraries,
+                arguments.rounds,
+                lambda library: start_worker(
+                    arguments,
+                    table,
+                    threads,  # noqa: B023
+                    ["--worker", "encode", "--library", library, "--vocabulary", vocabulary],  # noqa: B023
+                ),
+            )
+            for library, results in runs.items():
+                if not any("missing" in result for result in results):
+                    rows.append({"vocabulary": vocabulary, "threads": threads, "library": library, "runs": results})
+    return rows
+
+
+def measure_learning(arguments: argparse.Namespace, table: Path) -> list[dict[str, Any]]:
+    libraries = [name for name in LEARNERS if is_installed(name)]
+    threads = max(arguments.threads)
+    runs = run_rounds(
+        libraries,
+        arguments.rounds,
+        lambda library: start_worker(
+            arguments,
+            table,
+            threads,
+            ["--worker", "learn", "--library", library, "--vocab-size", str(arguments.vocab_size)],
+        ),
+    )
+    return [{"library": library, "threads": threads, "runs": results} for library, results in runs.items()]
+
+
+def is_installed(library: str) -> bool:
+    package = PACKAGES.get(library, library)
+    is_there = importlib.util.find_spec(package) is not None
+    if not is_there:
+        print(f"({package} is not installed: left out)")
+    return is_there
+
+
+def run_rounds(libraries: list[str], num_rounds: int, run: Callable[[str], dict[str, Any] | None]) -> dict[str, list[Any]]:
+    """Alternate the libraries, from another one in each round; one that fails is left out and named."""
+    found: dict[str, list[Any]] = {library: [] for library in libraries}
+    for number in range(num_rounds):
+        shift = number % len(libraries)
+        for library in [*libraries[shift:], *libraries[:shift]]:
+            if library in found:
+                result = run(library)
+                if result is None or "missing" in result:
+                    del found[library]
+                else:
+                    found[library].append(result)
+    return found
+
+
+def start_worker(arguments: argparse.Namespace, table: Path, threads: int, words: list[str]) -> dict[str, Any] | None:
+    """Run one contestant in a process of its own."""
+    environment = {
+        **os.environ,
+        "RAYON_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
+    }
+    if arguments.shelf:
+        environment["WHELP_TOKENIZERS"] = str(arguments.shelf.resolve())
+    command = [sys.executable, __file__, "--table", str(table), "--threads", str(threads), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        print(f"({' '.join(words)} failed: {done.stderr.strip().splitlines()[-1:]})")
+        return None
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def median(runs: list[dict[str, Any]], compute: Callable[[dict[str, Any]], float]) -> float:
+    return statistics.median(map(compute, runs))
+
+
+def show_encoding(rows: list[dict[str, Any]]) -> None:
+    print("| vocabulary | threads | library | MB/s, first pass | MB/s, warm | MB per CPU s | of bare | same ids | opens in s |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        group = {
+            other["library"]: other["runs"]
+            for other in rows
+            if (other["vocabulary"], other["threads"]) == (row["vocabulary"], row["threads"])
+        }
+        first, warm, cpu = (
+            median(row["runs"], lambda run, name=name: run["megabytes"] / max(run[name], 1e-9))  # type: ignore[misc]
+            for name in ("first_seconds", "second_seconds", "cpu_seconds")
+        )
+        bare = (
+            median(group["bare"], lambda run: run["megabytes"] / run["first_seconds"])
+            if row["library"] == "whelp" and "bare" in group
+            else 0
+        )
+        same = "-"
+        if "whelp" in group and row["runs"][0]["megabytes"] == group["whelp"][0]["megabytes"]:
+            same = "yes" if row["runs"][0]["hash"] == group["whelp"][0]["hash"] else "no"
+        share = f"{first / bare:.0%}" if bare else ""
+        opens = median(row["runs"], lambda run: run["load_seconds"])
+        print(
+            f"| {row['vocabulary']} | {row['threads']} | {row['library']} | {first:.1f} | {warm:.1f} | {cpu:.1f} | {share} | {same} "
+            f"| {opens:.2f} |"
+        )
+    print()
+
+
+def show_learning(rows: list[dict[str, Any]], vocab_size: int) -> None:
+    print(f"| learning {vocab_size:,} ids | wall s | CPU s | peak MB | bytes a token, held out |")
+    print("|---|---|---|---|---|")
+    for row in rows:
+        wall, cpu, peak, size = (
+            median(row["runs"], lambda run, name=name: run[name])  # type: ignore[misc]
+            for name in ("seconds", "cpu_seconds", "peak_megabytes", "bytes_per_token")
+        )
+        print(f"| {row['library']} | {wall:.1f} | {cpu:.1f} | {peak:.0f} | {size:.3f} |")
+
+
+def describe_machine() -> str:
+    return (
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {os.uname().sysname}"
+    )
+
+
+def iter_versions() -> Iterator[str]:
+    """Name and version of every library that takes part."""
+    import importlib.metadata
+
+    for package in ("whelp", "gigatoken", "tokenizers", "tiktoken", "pyrwkv_tokenizer", "rwkv", "rustbpe", "bpeasy"):
+        if importlib.util.find_spec(package) is not None:
+            yield f"{package} {importlib.metadata.version(package)}"
+
+
+if __name__ == "__main__":
+    main()

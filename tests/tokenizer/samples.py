@@ -1,0 +1,97 @@
+"""Texts to compare encoders on: the shared data, Python's own source, and strings made at random to be nasty."""
+
+import gzip
+import json
+import os
+import random
+import sysconfig
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+TOKENIZERS = SHARED / "tokenizers"
+NEEDS_SHARED = pytest.mark.skipif(
+    not (TOKENIZERS / "world").is_dir(),
+    reason=f"put gpt2/, neox/, p50k_base/ and world/ with the published files into {TOKENIZERS} to compare with them",
+)
+# Whole files and many strings take minutes: WHELP_TEST_TEXT_BYTES=100000000 WHELP_TEST_FUZZ=100000 pytest ...
+TEXT_BYTES = int(os.environ.get("WHELP_TEST_TEXT_BYTES", 4_000))
+NUM_FUZZED = int(os.environ.get("WHELP_TEST_FUZZ", 400))
+
+LITERALS = ["<|endoftext|>", "<|padding|>", "<|fim_prefix|>", "<|reserved_65530|>", "<s>", "</s>", "<|endoftext"]
+_POOLS = [
+    [chr(point) for point in (*range(0x300, 0x345), 0x5B0, 0x5C1, 0x1ACE, 0x11F0, 0x3099, 0xFE20, 0x1D165)],
+    ["👍🏽", "👩‍👩‍👧‍👦", "🇩🇪", "🏴\u200d☠️", "☺️", "\ufe0f", "\u200d", "1️⃣", "🧑🏿‍🚀"],
+    [
+        "a",
+        "e",
+        "o",
+        "A",
+        "é",
+        "ß",
+        "ſ",
+        "İ",
+        "ﬁ",
+        "Ǆ",
+        "ς",
+        "\u1100",
+        "\u1161",
+        "\u11a8",
+        "가",
+        "日",
+        "本",
+        "の",
+        "ไ",
+        "ท",
+        "ع",
+        "\u0958",
+        "Å",
+    ],
+    [" ", " ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2028", "\x1c", "\x85", "\u200b", "\ufeff", "\x00", "\x7f"],
+    ["0", "7", "12", "345", "²", "½", "Ⅷ", "٣", "１"],
+    [".", ",", "'", "'s", "'LL", "’", "--", "/", "\\", "<|", "|>", "_", "==", "//", "…", "。", "！"],
+    LITERALS,
+]
+
+
+def read_texts(name: str) -> list[str]:
+    """The texts of one kind: `text`, `multilingual`, `unicode` or `code`, the first TEXT_BYTES of each file."""
+    if name == "code":
+        paths = [Path(sysconfig.get_path("stdlib")) / file for file in ("argparse.py", "tokenize.py", "json/decoder.py")]
+    elif name == "unicode":
+        return [
+            *json.loads((SHARED / "unicode" / "blns.json").read_text(encoding="utf-8")),
+            _read(SHARED / "unicode" / "blns.txt"),
+        ]
+    else:
+        paths = sorted(path for path in (SHARED / name).rglob("*") if path.is_file())
+    return [text[:TEXT_BYTES] for path in paths if (text := _read(path))]
+
+
+def _read(path: Path) -> str:
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return data.decode(errors="replace")
+
+
+def make_fuzzed(seed: int, number: int = NUM_FUZZED) -> list[str]:
+    """Strings of what is known to break encoders: lone marks, emoji, long runs, literals of control tokens, any character."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(number):
+        parts: list[str] = []
+        for _ in range(rng.randrange(1, 12)):
+            choice = rng.randrange(len(_POOLS) + 2)
+            if choice < len(_POOLS):
+                parts += rng.choices(_POOLS[choice], k=rng.randrange(1, 4))
+            elif choice == len(_POOLS):
+                parts.append(rng.choice([" ", "a", "=", "\n", "字", "\u0301", "é", "-"]) * rng.choice([2, 5, 17, 33, 129, 300]))
+            else:
+                character = chr(
+                    rng.choice([rng.randrange(0x20, 0x3000), rng.randrange(0xE000, 0x20000), rng.randrange(0x110000)])
+                )
+                # No surrogates; and none that newer Unicode has and older has not, on which tiktoken and tokenizers differ.
+                parts.append(character if unicodedata.category(character) not in ("Cs", "Cn") else "\ud7ff")
+        found.append("".join(parts))
+    return found
