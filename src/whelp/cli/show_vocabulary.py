@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from whelp.base.visible import make_visible
 from whelp.cli.show import megabytes
+from whelp.report import list_facts
 
 if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import TokenizerGuide, TokenizerReport, VocabularyReport
@@ -120,27 +121,11 @@ def _print_table(console: Console, title: str, first: str, names: Sequence[str],
 
 
 def _list_facts(vocabularies: Sequence[VocabularyReport]) -> list[tuple[str, list[str]]]:
-    """The numbers of all the corpus; the best of a row is green."""
-
-    def row(
-        name: str, read: Callable[[VocabularyReport], float], form: str, best: Callable[..., float] | None = None
-    ) -> tuple[str, list[str]]:
-        values = [read(one) for one in vocabularies]
-        marked = best(values) if best is not None and len(set(values)) > 1 else None
-        return name, [f"[green]{value:{form}}[/]" if value == marked else f"{value:{form}}" for value in values]
-
+    """The numbers over the whole corpus; the best of a row is green."""
+    facts = list_facts([vars(one) for one in vocabularies])
     return [
-        ("kind", [one.kind for one in vocabularies]),
-        row("ids", lambda one: one.size, ",d"),
-        row("bytes a token", lambda one: one.use["total"]["bytes_per_token"], ".2f", max),
-        row("tokens", lambda one: one.use["total"]["num_tokens"], ",d", min),
-        row("tokens a word", lambda one: one.use["total"]["tokens_per_word"], ".2f", min),
-        row("words continued", lambda one: one.use["total"]["continued_words_share"], ".1%", min),
-        row("unknown tokens", lambda one: one.use["total"]["num_unknown"], ",d", min),
-        row("never used", lambda one: one.use["never_used_share"], ".1%", min),
-        row("used less than 100 times", lambda one: one.use["rarely_used_share"], ".1%", min),
-        ("ids for 90 % of the tokens", [f"{one.use['ids_for_share'].get('90.0%', 0):,}" for one in vocabularies]),
-        ("texts that come back exactly", [f"{one.use['num_kept']} of {one.use['num_sampled']}" for one in vocabularies]),
+        (name, [f"[green]{cell}[/]" if number == best else cell for number, cell in enumerate(cells)])
+        for name, cells, best in facts
     ]
 
 
