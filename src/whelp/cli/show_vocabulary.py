@@ -36,6 +36,8 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
     vocabularies = report.vocabularies
     names = [vocabulary.name for vocabulary in vocabularies]
     _print_table(console, "vocabularies", "", names, _list_facts(vocabularies))
+    if vocabularies[0].texts:
+        _print_table(console, "texts", "", names, _list_texts(vocabularies))
     if len(vocabularies[0].use["groups"]) > 1:
         _print_groups(console, report)
     _print_table(console, "numbers", "text", names, _list_numbers(vocabularies))
@@ -148,6 +150,13 @@ def _print_groups(console: Console, report: TokenizerReport) -> None:
         console.print(f"[dim]and {len(groups) - len(largest):,} smaller ones, in --json and --html[/]")
 
 
+def _list_texts(vocabularies: Sequence[VocabularyReport]) -> list[tuple[str, list[str]]]:
+    return [
+        (_cut(text["text"]), [_paint([token["text"] for token in one.texts[row]["tokens"]]) for one in vocabularies])
+        for row, text in enumerate(vocabularies[0].texts)
+    ]
+
+
 def _list_numbers(vocabularies: Sequence[VocabularyReport]) -> list[tuple[str, list[str]]]:
     return [
         (entry["text"], [_paint(one.numbers[row]["tokens"]) for one in vocabularies])
@@ -180,7 +189,7 @@ def _list_keywords(vocabularies: Sequence[VocabularyReport]) -> list[tuple[str, 
 
 def _print_text(console: Console, text: str, number: int, vocabularies: Sequence[VocabularyReport]) -> None:
     """One text of the user's, cut by each vocabulary, and the stages that it passes."""
-    console.print(f"\n[bold]{escape(make_visible(text))}[/]")
+    console.print(f"\n[bold]{_cut(text)}[/], stage by stage")
     for one in vocabularies:
         shown = one.texts[number]
         notes = f"{len(shown['tokens'])} tokens"
@@ -209,7 +218,10 @@ def _list_tokens(lists: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[str, l
 
 
 def _shorten(token: dict[str, Any]) -> str:
-    text = make_visible(token["text"])
-    if len(text) > _MOST_SIGNS:
-        text = text[: _MOST_SIGNS - 1] + "…"
-    return f"{_paint([text])} [dim]{token['bytes']}[/]"
+    return f"[{_COLORS[0]}]{_cut(token['text'])}[/] [dim]{token['bytes']}[/]"
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text, as markup."""
+    shown = make_visible(text)
+    return escape(shown if len(shown) <= _MOST_SIGNS else f"{shown[: _MOST_SIGNS - 1]}…")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 56, 28
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
 _MOST_POINTS = 1000
 NUM_COLORS = 6
 _STYLE = """
@@ -22,7 +22,7 @@ svg { max-width: 100%; height: auto; } text { font-size: 11px; fill: currentColo
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
 table { border-collapse: collapse; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
-@media (max-width: 40rem) { text { font-size: 18px; } }
+@media (max-width: 40rem) { text { font-size: 16px; } }
 """
 
 Points = Sequence[tuple[float, float]]
@@ -75,9 +75,16 @@ def draw_chart(
     log_x: bool = False,
     log_y: bool = False,
     from_zero: bool = False,
+    x_ticks: Sequence[float] = (),
     write_y: Callable[[float], str] | None = None,
 ) -> str:
-    """Draw curves in one frame; nothing when there are no points. Axes that are logarithmic take positive numbers alone."""
+    """Draw curves in one frame; nothing when there are no points.
+
+    Args:
+        log_x, log_y: Logarithmic axes, which take positive numbers alone.
+        x_ticks: Places to name on the x axis between its ends; nothing: powers of ten where it is logarithmic, else none.
+        write_y: How to write numbers on the y axis.
+    """
     drawn = [one for one in series if one.points]
     if not drawn:
         return ""
@@ -97,9 +104,9 @@ def draw_chart(
         labels += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>'
         labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{(write_y or _label)(value)}</text>'
     labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x_axis.low:,.0f}</text>'
-    for value in x_axis.ticks()[1:-1] if log_x else []:
+    for value in x_ticks or (x_axis.ticks()[1:-1] if log_x else []):
         x, _ = place(value, y_axis.low)
-        if _LEFT + 60 < x < _WIDTH - 110:  # the ends have labels of their own
+        if _LEFT + 60 < x < _WIDTH - 130:  # the ends have labels of their own
             labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{value:,.0f}</text>'
     labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {x_axis.high:,.0f}</text>'
     curves = "".join(_draw_series(one, place) for one in drawn)
@@ -130,8 +137,8 @@ class _Axis:
         """The ends, and some round places between them."""
         if not self.is_log:
             return [self.low + (self.high - self.low) * index / 4 for index in range(5)]
-        exponents = range(math.ceil(math.log10(self.low) + 1e-9), math.ceil(math.log10(self.high) - 1e-9))
-        return [self.low, *(10.0**exponent for exponent in exponents), self.high]
+        decades = (10.0**exponent for exponent in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))))
+        return [self.low, *(decade for decade in decades if 0.06 < self.share(decade) < 0.94), self.high]
 
 
 def _draw_series(series: Series, place: Callable[[float, float], tuple[float, float]]) -> str:
@@ -145,4 +152,9 @@ def _draw_series(series: Series, place: Callable[[float, float], tuple[float, fl
 
 
 def _label(value: float) -> str:
+    """1234 -> '1,234'; 250000 -> '250k'; 0.12345 -> '0.123'"""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.3g}M" if abs(value) < 1e9 else f"{value:.2g}"
+    if abs(value) >= 1e5:
+        return f"{value / 1e3:.0f}k"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -12,18 +12,21 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_
 Report = Mapping[str, Any]
 
 _MOST_GROUPS = 300
+_MOST_SIGNS = 24
 _STYLE = """
 .wide { overflow-x: auto; margin-bottom: 1rem; }
-th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr:hover td { background: #8881; }
 .best { font-weight: 700; } .dim { opacity: .65; } .lost { color: var(--c3); font-weight: 600; }
-.tokens { font-family: ui-monospace, monospace; font-size: .9em; line-height: 1.9; overflow-wrap: anywhere; }
-.t { padding: .1em .15em; border-radius: .25em; margin-right: 1px; }
+.tokens { font-family: ui-monospace, monospace; font-size: .9em; line-height: 1.6; overflow-wrap: anywhere; }
+table.grid th { white-space: nowrap; }
+.t { display: inline-block; max-width: 100%; line-height: 1.4; padding: 0 .15em; border-radius: .25em; margin: .1em 1px .1em 0; }
+.list .t { white-space: nowrap; }
 .t0 { background: #2563eb33; } .t1 { background: #d9770638; } .t2 { background: #05966933; }
 .t3 { background: #db277733; } .t4 { background: #7c3aed33; } .t5 { background: #0891b233; }
 .bar { height: .45rem; border-radius: .2rem; min-width: 1px; }
 .cell { min-width: 9rem; }
-table.grid td { text-align: right; padding: .1rem .4rem; font-variant-numeric: tabular-nums; }
+table.grid td, table.grid th.number { text-align: right; padding: .1rem .4rem; font-variant-numeric: tabular-nums; }
 details { margin: .3rem 0 1rem; } summary { cursor: pointer; }
 """
 
@@ -42,6 +45,7 @@ def make_vocabulary_report(report: Report) -> str:
         "digits and underscores, with the space before it; one that takes several tokens is continued. In writing without "
         "spaces a word goes from sign to sign. ␣ is a space, ⏎ a line end, ⇥ a tab.</p>",
         _draw_facts(vocabularies),
+        _draw_texts(vocabularies),
         _draw_groups(vocabularies, corpus["by"]),
         "<h2>Use of the ids</h2>" + _draw_curves(vocabularies),
         "<h2>Numbers</h2>" + _draw_numbers(vocabularies),
@@ -67,7 +71,7 @@ def make_vocabulary_guide(guide: Report) -> str:
             Series(points=[(row["vocab_size"], row[field]) for row in rows], name=name if len(lines) > 1 else "", color=color)
             for color, (name, field) in enumerate(lines)
         ]
-        return draw_chart(title, series, x_name="ids", log_x=True, **options)
+        return draw_chart(title, series, x_name="ids", log_x=True, x_ticks=[row["vocab_size"] for row in rows], **options)
 
     columns: list[tuple[str, Callable[[Report], str]]] = [
         ("ids", lambda row: f"{row['vocab_size']:,}"),
@@ -152,6 +156,16 @@ def _draw_facts(vocabularies: Sequence[Report]) -> str:
     return _table(["", *_names(vocabularies)], rows)
 
 
+def _draw_texts(vocabularies: Sequence[Report]) -> str:
+    """The texts of the user's, side by side."""
+    texts = vocabularies[0]["texts"]
+    rows = [
+        [html.escape(_shorten(text["text"])), *(_paint_pieces(one["texts"][number]["tokens"], "bytes") for one in vocabularies)]
+        for number, text in enumerate(texts)
+    ]
+    return "<h2>Texts</h2>" + _table(["", *_names(vocabularies)], rows) if rows else ""
+
+
 def _draw_groups(vocabularies: Sequence[Report], by: str) -> str:
     groups = vocabularies[0]["use"]["groups"]
     if len(groups) < 2:
@@ -213,15 +227,19 @@ def _draw_indents(vocabularies: Sequence[Report]) -> str:
     for one in vocabularies:
         for title, field in (
             ("spaces", "spaces"),
-            ("spaces, added to a line of code", "spaces_in_code"),
+            ("spaces in code", "spaces_in_code"),
             ("tabs", "tabs"),
-            ("tabs, added to a line of code", "tabs_in_code"),
+            ("tabs in code", "tabs_in_code"),
         ):
             cells = "".join(
                 f"<td>{'<span class=lost>lost</span>' if count is None else count}</td>" for count in one["indents"][field]
             )
             body += f"<tr><th>{html.escape(one['name'])}</th><th>{title}</th>{cells}</tr>"
-    return f'{chart}<div class="wide"><table class="grid">{head}{body}</table></div>'
+    about = (
+        "<p>Tokens of a run of so many spaces or tabs; in code: what the run adds to two lines when it stands before the second. "
+        "Lost: the run does not come back when the ids are decoded.</p>"
+    )
+    return f'{chart}{about}<div class="wide"><table class="grid">{head}{body}</table></div>'
 
 
 def _draw_keywords(vocabularies: Sequence[Report]) -> str:
@@ -256,7 +274,7 @@ def _draw_split_words(words: Sequence[Report], names: Sequence[str]) -> str:
 def _draw_token_lists(vocabularies: Sequence[Report]) -> str:
     rows = []
     for title, lists in (
-        ("longest that occur", [one["use"]["longest"] for one in vocabularies]),
+        ("longest that occur, and their bytes", [one["use"]["longest"] for one in vocabularies]),
         ("learned first", [one["first"] for one in vocabularies]),
         ("learned last", [one["last"] for one in vocabularies]),
     ):
@@ -267,13 +285,19 @@ def _draw_token_lists(vocabularies: Sequence[Report]) -> str:
 def _draw_token(token: Report) -> str:
     count = f", {token['count']:,} times" if "count" in token else ""
     title = f"id {token['id']}, {token['bytes']} bytes{count}"
-    return f'<span class="tokens"><span class="t t0" title="{title}">{html.escape(make_visible(token["text"]))}</span></span>'
+    shown = html.escape(_shorten(token["text"]))
+    return f'<span class="tokens list"><span class="t t0" title="{title}">{shown}</span></span> <span class="dim">{token["bytes"]}</span>'
+
+
+def _shorten(text: str) -> str:
+    shown = make_visible(text)
+    return shown if len(shown) <= _MOST_SIGNS else f"{shown[: _MOST_SIGNS - 1]}…"
 
 
 def _draw_text(number: int, vocabularies: Sequence[Report]) -> str:
     """One text of the user's, coloured by token, and what each stage makes of it."""
     text = vocabularies[0]["texts"][number]["text"]
-    body = f"<h2>{html.escape(make_visible(text))}</h2>"
+    body = f"<h2>{html.escape(_shorten(text))}, stage by stage</h2>"
     for one in vocabularies:
         shown = one["texts"][number]
         notes = f"{len(shown['tokens'])} tokens"
@@ -288,7 +312,7 @@ def _draw_text(number: int, vocabularies: Sequence[Report]) -> str:
             )
         body += (
             f"<h3>{html.escape(one['name'])}: {notes}</h3><p>{_paint_pieces(shown['tokens'], 'bytes')}</p>"
-            f"<details><summary>Stage by stage, and the ids</summary>{_table(['stage', 'kind', 'gives'], stages)}"
+            f"<details><summary>Stages and ids</summary>{_table(['stage', 'kind', 'gives'], stages)}"
             + _table(
                 ["token", "id", "bytes"],
                 (

@@ -50,7 +50,8 @@ def trace_stages(tolerant: Tolerant, text: str) -> list[dict[str, Any]]:
     tokenizer = _open(specification, tolerant)
     encoding = tokenizer.encode(text, add_special_tokens=False)
     spans = _find_spans(tolerant, text, np.array(encoding.ids, np.int64))
-    segments = _cut_at_added(specification, encoding.ids, spans, text)
+    added = {entry["id"] for entry in specification.get("added_tokens") or []} - tolerant.writer.special_ids
+    segments = _cut_at_added(added, encoding.ids, spans, text)
     stages = []
     if any(is_added for _, is_added in segments):
         stages.append(_describe("added tokens", "added_tokens", [piece for piece, _ in segments], [text]))
@@ -108,9 +109,8 @@ def _open(specification: dict[str, Any], tolerant: Tolerant) -> Tokenizer:
     return tokenizer
 
 
-def _cut_at_added(specification: dict[str, Any], ids: list[int], spans: Spans, text: str) -> list[tuple[str, bool]]:
+def _cut_at_added(added: set[int], ids: list[int], spans: Spans, text: str) -> list[tuple[str, bool]]:
     """Cut the text where added tokens stand in it, which happens before all else; say of each part whether it is one."""
-    added = {entry["id"] for entry in specification.get("added_tokens") or []}
     data = text.encode()
     parts: list[tuple[bytes, bool]] = []
     end = 0
