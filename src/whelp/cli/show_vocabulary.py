@@ -44,7 +44,7 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
     _print_table(
         console, "indentation: tokens of a run (what it adds to a line of code)", "run", names, _list_indents(vocabularies)
     )
-    _print_table(console, "keywords that are one token (after a space), of", "", names, _list_keywords(vocabularies))
+    _print_table(console, "keywords that are one token, alone (after a space)", "", names, _list_keywords(vocabularies))
     if report.split_words:
         rows = [
             (f"{make_visible(entry['word'])}  [dim]{entry['count']:,}[/]", [_paint(tokens) for tokens in entry["tokens"]])
@@ -69,7 +69,7 @@ def show_tokenizer_guide(guide: TokenizerGuide) -> None:
         f"[bold]{escape(guide.corpus['name'])}[/]: {megabytes(guide.corpus['num_bytes'])}; a {model['family']} of "
         f"{model['n_layer']} layers, {model['n_embd']} wide: {model['body_parameters']:,} parameters beside its embedding\n"
     )
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = _make_table()
     columns = (
         "ids",
         "bytes a token",
@@ -99,7 +99,7 @@ def show_tokenizer_guide(guide: TokenizerGuide) -> None:
             "[green]least[/]" if is_cheapest else f"+{row.flops_per_byte / least - 1:.0%}",
             f"{row.num_rare_ids:,}",
         )
-    console.print(table)
+    console.print(table, "")
     console.print(
         "embedding: parameters where the output layer shares them, and their share of the model; untied: where it does not.\n"
         "softmax: forward computation of the output layer. compute a byte: of the whole model, for a byte of text, above the "
@@ -113,13 +113,18 @@ def _open_console() -> Console:
 
 def _print_table(console: Console, title: str, first: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> None:
     """Rows of (name, cells), where cells are markup."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = _make_table()
     table.add_column(first, overflow="fold")
     for name in names:
         table.add_column(escape(name), overflow="fold")
     for row, cells in rows:
         table.add_row(row, *cells)
-    console.print(table)
+    console.print(f"[italic]{escape(title)}[/]")
+    console.print(table, "")
+
+
+def _make_table() -> Table:
+    return Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
 
 
 def _list_facts(vocabularies: Sequence[VocabularyReport]) -> list[tuple[str, list[str]]]:
@@ -192,7 +197,7 @@ def _print_text(console: Console, text: str, number: int, vocabularies: Sequence
     console.print(f"\n[bold]{_cut(text)}[/], stage by stage")
     for one in vocabularies:
         shown = one.texts[number]
-        notes = f"{len(shown['tokens'])} tokens"
+        notes = f"{len(shown['tokens'])} token{'s' if len(shown['tokens']) != 1 else ''}"
         notes += f", [yellow]{shown['num_unknown']} unknown[/]" if shown["num_unknown"] else ""
         notes += "" if shown["is_kept"] else ", [red]does not come back exactly[/]"
         console.print(f"{escape(one.name)}: {notes}")

@@ -347,12 +347,11 @@ def guide_tokenizer(
     largest = learn(iter_texts(source, max_bytes), configs[-1])
     reached = sorted({min(size, largest.size) for size in asked})
     measures = measure_sizes([shrink(largest, size) for size in reached], iter_texts(source, max_bytes))
-    rows, body = [], 0
-    for measure in measures:
-        spec = make_spec(model, num_ids=measure.vocab_size, context_tokens=1)
-        tied = count_parameters(dataclasses.replace(spec, tie_embeddings=True))
-        embedding = spec.vocab_size * spec.n_embd  # rows are padded to a multiple of 64, as training does
-        body = tied - embedding
+    specs = [make_spec(model, num_ids=size, context_tokens=1) for size in reached]  # rows padded to 64, as training does
+    body = count_parameters(specs[0]) - specs[0].vocab_size * n_embd
+    rows = []
+    for measure, spec in zip(measures, specs, strict=True):
+        embedding = spec.vocab_size * n_embd
         rows.append(
             GuideRow(
                 vocab_size=measure.vocab_size,

@@ -300,7 +300,7 @@ def _draw_text(number: int, vocabularies: Sequence[Report]) -> str:
     body = f"<h2>{html.escape(_shorten(text))}, stage by stage</h2>"
     for one in vocabularies:
         shown = one["texts"][number]
-        notes = f"{len(shown['tokens'])} tokens"
+        notes = f"{len(shown['tokens'])} token{'s' if len(shown['tokens']) != 1 else ''}"
         notes += f', <span class="lost">{shown["num_unknown"]} unknown</span>' if shown["num_unknown"] else ""
         notes += "" if shown["is_kept"] else ', <span class="lost">does not come back exactly</span>'
         stages = []
