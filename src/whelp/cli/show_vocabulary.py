@@ -47,7 +47,10 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
     _print_table(console, "keywords that are one token, alone (after a space)", "", names, _list_keywords(vocabularies))
     if report.split_words:
         rows = [
-            (f"{make_visible(entry['word'])}  [dim]{entry['count']:,}[/]", [_paint(tokens) for tokens in entry["tokens"]])
+            (
+                f"{escape(make_visible(entry['word']))}  [dim]{entry['count']:,}[/]",
+                [_paint(tokens) for tokens in entry["tokens"]],
+            )
             for entry in report.split_words
         ]
         _print_table(console, "the most frequent words that are split", "word", names, rows)

@@ -142,7 +142,7 @@ def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], te
     from whelp.tokenizer.probes import NUMBERS, count_indents, cut_words, find_keywords
 
     vocabulary = tolerant.vocabulary
-    first, last = find_ends(vocabulary)
+    first, last = find_ends(tolerant)
     cut_numbers = zip(NUMBERS, cut_words(tolerant, NUMBERS), strict=True)
     return VocabularyReport(
         name=label,

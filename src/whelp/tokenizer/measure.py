@@ -63,7 +63,7 @@ class Use:
             logarithmic axis.
         coverage: (k, share of all tokens that the k most frequent ids make up), at the same ranks.
         ids_for_share: How many ids make up 50 %, 90 %, 99 % and 99.9 % of all tokens.
-        longest: The longest tokens that occur: [id, text, bytes, occurrences].
+        longest: The longest tokens that occur, each with `id`, `text`, `bytes` and `count`.
     """
 
     total: Totals
@@ -210,19 +210,20 @@ def find_ordinary(vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
     return is_ordinary
 
 
-def find_ends(vocabulary: Vocabulary) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def find_ends(tolerant: Tolerant) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The first and the last ids, which for most learned vocabularies are the tokens learned first and last.
 
     Single bytes and control tokens are left out, being given and not learned.
     """
+    vocabulary = tolerant.vocabulary
     is_learned = find_ordinary(vocabulary)
-    if vocabulary.kind == "bpe":
+    if tolerant.has_bytes:
         is_learned &= vocabulary.token_bytes > 1
     ids = np.flatnonzero(is_learned)
-    first, last = ids[:_NUM_LISTED], ids[-_NUM_LISTED:]
-    return [describe_token(vocabulary, int(token_id)) for token_id in first], [
-        describe_token(vocabulary, int(token_id)) for token_id in last
-    ]
+    first, last = (
+        [describe_token(vocabulary, token_id) for token_id in some.tolist()] for some in (ids[:_NUM_LISTED], ids[-_NUM_LISTED:])
+    )
+    return first, last
 
 
 def describe_token(vocabulary: Vocabulary, token_id: int) -> dict[str, Any]:

@@ -85,11 +85,9 @@ def _find_spans(tolerant: Tolerant, text: str, ids: npt.NDArray[Any]) -> Spans:
 
     Where the tokens' own bytes add up to the text, these say it, also within a character. Else `tokenizers` is asked.
     """
-    writer = tolerant.writer
-    is_exact = tolerant.vocabulary.kind != "other" and writer.decode_bytes(ids, skip_special=False) == text.encode()
-    if is_exact or tolerant.specification is None:
-        ends = np.cumsum(writer.token_bytes[ids]).tolist() if len(ids) else []
-        return list(itertools.pairwise([0, *ends]))
+    parts = [tolerant.writer.decode_bytes([token_id], skip_special=False) for token_id in ids.tolist()]
+    if b"".join(parts) == text.encode() or tolerant.specification is None:
+        return list(itertools.pairwise(itertools.accumulate(map(len, parts), initial=0)))
     encoding = _open(tolerant.specification, tolerant).encode(text, add_special_tokens=False)
     widths = [len(character.encode()) for character in text]
     place = [0, *np.cumsum(widths).tolist()]
@@ -138,8 +136,8 @@ def _list_splitters(specification: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _describe(stage: str, name: str, pieces: list[str], before: list[str]) -> dict[str, Any]:
-    ends = list(itertools.accumulate(map(len, pieces)))
-    rows = zip(pieces, itertools.pairwise([0, *ends]), strict=True)
+    places = itertools.pairwise(itertools.accumulate(map(len, pieces), initial=0))
+    rows = zip(pieces, places, strict=True)
     described = [{"text": piece, "start": start, "end": end} for piece, (start, end) in rows]
     return {"stage": stage, "name": name, "pieces": described, "is_changed": pieces != before}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from whelp.base.files import read_json
 from whelp.tokenizer.config import UNKNOWN_TOKEN
@@ -24,12 +25,14 @@ class Tolerant:
     Attributes:
         writer: Gives the same ids as `vocabulary`; where that would refuse a text or drop some of it, `unk_id`.
         unk_id: The id that says "unknown"; None where there is no such thing.
-        specification: What the writer's tokenizer.json says; None where it is not kept as one.
+        has_bytes: Whether each byte that UTF-8 uses is a token of its own, so that nothing can be unknown.
+        specification: What the writer's tokenizer.json says; None where there is none that `tokenizers` can read.
     """
 
     vocabulary: Vocabulary
     writer: Vocabulary
     unk_id: int | None
+    has_bytes: bool
     specification: dict[str, Any] | None
 
 
@@ -38,19 +41,28 @@ def make_tolerant(vocabulary: Vocabulary) -> Tolerant:
     specification = _read_specification(vocabulary)
     model = (specification or {}).get("model") or {}
     unk_id = _find_unknown(vocabulary, model)
-    if specification is not None and unk_id is None and not _writes_every_byte(vocabulary):
+    has_bytes = _has_bytes(vocabulary)
+    if specification is not None and unk_id is None and not has_bytes:
         widened = _widen(specification, vocabulary)
         if widened is not None:
             writer = Vocabulary(json.dumps(widened[0]), unk_token=widened[1], name=vocabulary.name)
-            return Tolerant(vocabulary=vocabulary, writer=writer, unk_id=writer.unk_id, specification=widened[0])
-    return Tolerant(vocabulary=vocabulary, writer=vocabulary, unk_id=unk_id, specification=specification)
+            return Tolerant(
+                vocabulary=vocabulary, writer=writer, unk_id=writer.unk_id, has_bytes=False, specification=widened[0]
+            )
+    return Tolerant(vocabulary=vocabulary, writer=vocabulary, unk_id=unk_id, has_bytes=has_bytes, specification=specification)
 
 
 def _read_specification(vocabulary: Vocabulary) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory(prefix="whelp-vocabulary-") as folder:
         vocabulary.save(folder)
         path = Path(folder) / "tokenizer.json"
-        return dict(read_json(path)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            Tokenizer.from_file(str(path))
+        except Exception:  # what `tokenizers` raises has no type of its own
+            return None
+        return dict(read_json(path))
 
 
 def _find_unknown(vocabulary: Vocabulary, model: dict[str, Any]) -> int | None:
@@ -62,8 +74,7 @@ def _find_unknown(vocabulary: Vocabulary, model: dict[str, Any]) -> int | None:
     return vocabulary.id_of(model["unk_token"]) if model.get("unk_token") else None
 
 
-def _writes_every_byte(vocabulary: Vocabulary) -> bool:
-    """Whether each byte that UTF-8 uses is a token of its own, so that nothing can be unknown."""
+def _has_bytes(vocabulary: Vocabulary) -> bool:
     single = np.flatnonzero(vocabulary.token_bytes == 1).tolist()
     return {vocabulary.decode_bytes([token_id]) for token_id in single} >= _UTF8_BYTES
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from whelp.tokenizer._arrow import Texts, as_strings, code_points, view_buffers
 
 _JOINERS = "_\u200c\u200d"
+_MOST_PARTS = 32  # batches counted before they are put together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,33 +41,39 @@ class WordCounter:
     """Count words batch by batch; memory grows with the distinct words alone."""
 
     def __init__(self) -> None:
-        self._parts: list[pa.Table] = []
+        self._parts = [_make_counts(pa.array([], pa.large_string()), np.zeros(0, np.int64))]
 
     def add(self, texts: Texts, groups: npt.NDArray[np.int64]) -> None:
         """Count the words of some documents; `groups` has a number for each document."""
         words, documents = find_words(texts)
-        if len(words):
-            table = pa.table({"word": words, "group": groups[documents]})
-            self._parts.append(table.group_by(["word", "group"]).aggregate([([], "count_all")]))
+        self._parts.append(_add_up([_make_counts(words, groups[documents])]))
+        if len(self._parts) > _MOST_PARTS:
+            self._parts = [_add_up(self._parts)]
 
     def finish(self) -> WordTable:
         """Put the batches together. Ties go by the words' bytes, so the same text gives the same table."""
-        empty = pa.table(
-            {"word": pa.array([], pa.large_string()), "group": np.zeros(0, np.int64), "count_all": np.zeros(0, int)}
-        )
-        parts = pa.concat_tables(self._parts or [empty])
-        grouped = parts.group_by(["word", "group"]).aggregate([("count_all", "sum")])
-        totals = grouped.group_by("word").aggregate([("count_all_sum", "sum")])
-        totals = totals.sort_by([("count_all_sum_sum", "descending"), ("word", "ascending")]).combine_chunks()
+        grouped = _add_up(self._parts)
+        totals = grouped.group_by("word").aggregate([("count", "sum")])
+        totals = totals.sort_by([("count_sum", "descending"), ("word", "ascending")])
         words = pa.concat_arrays([pa.array([], pa.large_string()), *totals["word"].chunks])
-        word_index = pa.compute.index_in(grouped["word"], words)
+        word_index = pc.index_in(grouped["word"], words)
         return WordTable(
             words=words,
-            counts=totals["count_all_sum_sum"].to_numpy(),
+            counts=totals["count_sum"].to_numpy(),
             word_index=word_index.to_numpy().astype(np.int64),
             group_index=grouped["group"].to_numpy(),
-            group_count=grouped["count_all_sum"].to_numpy(),
+            group_count=grouped["count"].to_numpy(),
         )
+
+
+def _make_counts(words: Texts, groups: npt.NDArray[np.int64]) -> Any:
+    return pa.table({"word": words, "group": groups, "count": np.ones(len(words), np.int64)})
+
+
+def _add_up(parts: list[Any]) -> Any:
+    """One row for each word of each group."""
+    added = pa.concat_tables(parts).group_by(["word", "group"]).aggregate([("count", "sum")])
+    return pa.table({"word": added["word"], "group": added["group"], "count": added["count_sum"]})
 
 
 def find_words(texts: Texts) -> tuple[Texts, npt.NDArray[np.int64]]:
