@@ -65,7 +65,7 @@ def test_side_by_side(whelp: Whelp, shelf: Path) -> None:
         "numbers",
         "indentation",
         "keywords",
-        "learned first",
+        "first ids",
         "stage by stage",
     ):
         assert title in shown

@@ -115,7 +115,9 @@ def test_numbers_are_those_of_the_slow_way(vocabulary):
         ]
         assert group.num_documents == len(texts)
         assert group.num_bytes == sum(len(text.encode()) for text in texts)
+        assert group.num_characters == sum(map(len, texts))
         assert group.num_tokens == sum(map(len, ids))
+        assert group.characters_per_token == pytest.approx(group.num_characters / group.num_tokens)
         assert group.bytes_per_token == pytest.approx(group.num_bytes / group.num_tokens)
         assert group.num_words == len(words)
         assert group.tokens_per_word == pytest.approx(sum(map(len, cuts)) / len(words))

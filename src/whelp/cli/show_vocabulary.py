@@ -56,8 +56,8 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
         _print_table(console, "the most frequent words that are split", "word", names, rows)
     for title, lists in (
         ("longest tokens that occur, and their bytes", [one.use["longest"][:_NUM_TOKENS] for one in vocabularies]),
-        ("learned first", [one.first[:_NUM_TOKENS] for one in vocabularies]),
-        ("learned last", [one.last[-_NUM_TOKENS:] for one in vocabularies]),
+        ("first ids: in most vocabularies, learned first", [one.first[:_NUM_TOKENS] for one in vocabularies]),
+        ("last ids: in most vocabularies, learned last", [one.last[-_NUM_TOKENS:] for one in vocabularies]),
     ):
         _print_table(console, title, "", names, _list_tokens(lists))
     for number, shown in enumerate(vocabularies[0].texts):

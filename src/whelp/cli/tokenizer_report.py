@@ -38,7 +38,7 @@ class VocabularyReport:
     """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measure.Use`.
 
     Attributes:
-        first, last: The tokens learned first and last, as far as ids tell.
+        first, last: The first and the last ids, single bytes left out: in most vocabularies those learned first and last.
         numbers: `{"text": "2026", "tokens": ["20", "26"]}`, and more of the kind.
         indents: How many tokens runs of 1 to 16 spaces and tabs cost, alone and within code.
         keywords: For each list of keywords how many are one token, alone or after a space, and which are neither.

@@ -117,6 +117,7 @@ def list_facts(vocabularies: Sequence[Report]) -> list[tuple[str, list[str], int
         ("kind", lambda one: one["kind"], "", None),
         ("ids", lambda one: one["size"], ",d", None),
         ("bytes a token", lambda one: one["use"]["total"]["bytes_per_token"], ".2f", max),
+        ("characters a token", lambda one: one["use"]["total"]["characters_per_token"], ".2f", max),
         ("tokens", lambda one: one["use"]["total"]["num_tokens"], ",d", min),
         ("tokens a word", lambda one: one["use"]["total"]["tokens_per_word"], ".2f", min),
         ("words continued", lambda one: one["use"]["total"]["continued_words_share"], ".1%", min),
@@ -179,13 +180,17 @@ def _draw_groups(vocabularies: Sequence[Report], by: str) -> str:
             group = one["use"]["groups"][number]
             unknown = f', <span class="lost">{group["unknown_share"]:.1%} unknown</span>' if group["num_unknown"] else ""
             cells.append(
-                f'<div class="cell"><div class="bar" style="width:{group["bytes_per_token"] / top:.1%};'
+                f'<div class="cell" title="{group["characters_per_token"]:.2f} characters a token, {group["num_tokens"]:,} tokens">'
+                f'<div class="bar" style="width:{group["bytes_per_token"] / top:.1%};'
                 f'background:var(--c{color % NUM_COLORS})"></div>{group["bytes_per_token"]:.2f} '
                 f'<span class="dim">{group["tokens_per_word"]:.2f}, {group["continued_words_share"]:.0%}{unknown}</span></div>'
             )
         rows.append([html.escape(groups[number]["name"]), write_number(groups[number]["num_bytes"]), *cells])
     left_out = f"<p>The {len(largest)} largest of {len(groups):,} groups.</p>" if len(groups) > len(largest) else ""
-    about = '<p>The bar and the first number: bytes a token. Then <span class="dim">tokens a word, words continued</span>.</p>'
+    about = (
+        '<p>The bar and the first number: bytes a token. Then <span class="dim">tokens a word, words continued</span>. Scripts '
+        "differ in bytes a letter: characters a token are told when the pointer rests on a bar.</p>"
+    )
     return f"<h2>By {html.escape(by)}</h2>{about}{_table(['', 'bytes', *_names(vocabularies)], rows)}{left_out}"
 
 
@@ -275,8 +280,8 @@ def _draw_token_lists(vocabularies: Sequence[Report]) -> str:
     rows = []
     for title, lists in (
         ("longest that occur, and their bytes", [one["use"]["longest"] for one in vocabularies]),
-        ("learned first", [one["first"] for one in vocabularies]),
-        ("learned last", [one["last"] for one in vocabularies]),
+        ("first ids: in most vocabularies, learned first", [one["first"] for one in vocabularies]),
+        ("last ids: in most vocabularies, learned last", [one["last"] for one in vocabularies]),
     ):
         rows.append([title, *("<br>".join(_draw_token(token) for token in tokens) for tokens in lists)])
     return _table(["", *_names(vocabularies)], rows)

@@ -27,7 +27,7 @@ from whelp.tokenizer.word_counts import WordCounter, WordTable
 Batch = tuple[Texts, npt.NDArray[np.int64]]  # documents, and the number of each one's group
 
 _NUM_CURVE_POINTS = 120
-_SAMPLES_PER_BATCH, _MOST_SAMPLES, _SAMPLE_CHARACTERS = 8, 128, 2000
+_SAMPLES_PER_BATCH, _MOST_SAMPLES, _SAMPLE_CHARACTERS = 32, 128, 2000
 _SHARES = (0.5, 0.9, 0.99, 0.999)
 _NUM_LISTED = 12
 _NUM_WORDS_LOOKED_AT = 2000
@@ -40,10 +40,12 @@ class Totals:
     name: str
     num_documents: int
     num_bytes: int
+    num_characters: int
     num_tokens: int
     num_unknown: int
     num_words: int
     bytes_per_token: float
+    characters_per_token: float
     tokens_per_word: float
     continued_words_share: float
     unknown_share: float
@@ -118,17 +120,15 @@ class Meter:
             self._num_kept += self.writer.decode(ids[offsets[row] : offsets[row + 1]]) == text
             self._num_sampled += 1
 
-    def finish(self, words: WordTable, names: Sequence[str], documents: Sequence[int], sizes: Sequence[int]) -> Use:
-        """Give the numbers. `documents` and `sizes` (in bytes) are those of the groups."""
+    def finish(self, words: WordTable, names: Sequence[str], sizes: npt.NDArray[np.int64]) -> Use:
+        """Give the numbers. `sizes` has the documents, bytes and characters of each group: (3, groups)."""
         num_groups = len(names)
         word_tokens = self.count_word_tokens(words.words)
         weights = words.group_count
         num_words = _sum_by_group(words.group_index, weights, num_groups)
         num_word_tokens = _sum_by_group(words.group_index, weights * word_tokens[words.word_index], num_groups)
         num_continued = _sum_by_group(words.group_index, weights * (word_tokens[words.word_index] > 1), num_groups)
-        columns = np.stack(
-            [documents, sizes, self._group_tokens, self._group_unknown, num_words, num_word_tokens, num_continued]
-        )
+        columns = np.vstack([sizes, self._group_tokens, self._group_unknown, num_words, num_word_tokens, num_continued])
         is_ordinary = find_ordinary(self.vocabulary)
         counts = self._counts[: self.vocabulary.size]
         by_rank = np.sort(self._counts[self._counts > 0])[::-1]
@@ -176,16 +176,17 @@ def measure_corpus(vocabularies: Sequence[Tolerant], batches: Iterable[Batch], g
     """
     meters = [Meter(vocabulary, len(group_names)) for vocabulary in vocabularies]
     counter = WordCounter()
-    documents, sizes = np.zeros(len(group_names), np.int64), np.zeros(len(group_names), np.int64)
+    sizes = np.zeros((3, len(group_names)), np.int64)
     for texts, groups in batches:
         strings = as_strings(texts)
-        documents += np.bincount(groups, minlength=len(group_names))
-        sizes += _sum_by_group(groups, pc.binary_length(strings).to_numpy(zero_copy_only=False), len(group_names))
+        lengths = (pc.binary_length(strings), pc.utf8_length(strings))
+        counted = [np.ones(len(strings)), *(length.to_numpy(zero_copy_only=False) for length in lengths)]
+        sizes += [_sum_by_group(groups, values, len(group_names)) for values in counted]
         counter.add(strings, groups)
         for meter in meters:
             meter.add(strings, groups)
     words = counter.finish()
-    uses = [meter.finish(words, group_names, documents.tolist(), sizes.tolist()) for meter in meters]
+    uses = [meter.finish(words, group_names, sizes) for meter in meters]
     return Measured(
         uses=[_drop_empty(use) for use in uses],
         num_distinct_words=len(words.words),
@@ -236,15 +237,17 @@ def describe_token(vocabulary: Vocabulary, token_id: int) -> dict[str, Any]:
 
 
 def _make_totals(name: str, column: npt.NDArray[np.int64]) -> Totals:
-    documents, size, tokens, unknown, num_words, word_tokens, continued = (int(value) for value in column)
+    documents, size, characters, tokens, unknown, num_words, word_tokens, continued = (int(value) for value in column)
     return Totals(
         name=name,
         num_documents=documents,
         num_bytes=size,
+        num_characters=characters,
         num_tokens=tokens,
         num_unknown=unknown,
         num_words=num_words,
         bytes_per_token=_divide(size, tokens),
+        characters_per_token=_divide(characters, tokens),
         tokens_per_word=_divide(word_tokens, num_words),
         continued_words_share=_divide(continued, num_words),
         unknown_share=_divide(unknown, tokens),
