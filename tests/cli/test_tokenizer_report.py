@@ -158,6 +158,8 @@ def test_page(whelp: Whelp, shelf: Path, tmp_path: Path) -> None:
     [
         (["nonsense", "--corpus", "corpus"], ["tokenizer nonsense: there is no such file or folder", "Known: "]),
         (["chars", "--corpus", "missing"], ["missing: there is no such file or folder"]),
+        (["chars", "--corpus", "corpus", "--html", "no/page.html"], ["no/page.html: there is no such folder"]),
+        (["chars", "--corpus", "corpus", "--html", "empty"], ["empty: is a folder, but expected the name of a file"]),
         (["chars", "--corpus", "empty"], ["empty: the folder is empty"]),
         (["chars", "--corpus", "white.txt"], ["white.txt: not text: only white space"]),
         (

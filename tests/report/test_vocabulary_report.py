@@ -9,6 +9,7 @@ from typing import Any
 
 from whelp.report import list_facts, make_vocabulary_guide, make_vocabulary_report
 
+MISSING = {"missing_alone": ["elif", "nonlocal"], "missing_after_space": ["elif"]}
 EVIL = "<script>alert('1')</script>\""
 TOTAL = {
     "name": "all",
@@ -58,7 +59,7 @@ def make_one(name: str, num_tokens: int = 40, **changes: Any) -> dict[str, Any]:
             "tabs": [1, 1, 1],
             "tabs_in_code": [1, 1, 1],
         },
-        "keywords": {"Python keywords": {"num_words": 4, "alone": 1, "after_space": 2, "missing": ["elif", "nonlocal"]}},
+        "keywords": {"Python keywords": {"num_words": 4, "alone": 1, "after_space": 2, "missing": ["elif"], **MISSING}},
         "texts": [
             {
                 "text": "ab\n",
@@ -128,8 +129,8 @@ def test_everything_is_on_the_page() -> None:
         "By language",
         "eng",
         "50.0% unknown",
-        "2 are neither",
-        "elif, nonlocal",
+        "neither: 1",
+        "Split alone: elif, nonlocal",
         "␣being",
         "lost",
     ):
@@ -166,7 +167,16 @@ def test_text_is_only_text() -> None:
     one["use"]["groups"][0]["name"] = EVIL
     one["use"]["longest"][0]["text"] = one["first"][0]["text"] = EVIL[:20]
     one["numbers"][0] = {"text": EVIL, "tokens": [EVIL]}
-    one["keywords"] = {EVIL: {"num_words": 1, "alone": 0, "after_space": 0, "missing": [EVIL]}}
+    one["keywords"] = {
+        EVIL: {
+            "num_words": 1,
+            "alone": 0,
+            "after_space": 0,
+            "missing": [EVIL],
+            "missing_alone": [EVIL],
+            "missing_after_space": [EVIL],
+        }
+    }
     text = one["texts"][0]
     text["text"] = text["tokens"][0]["text"] = text["stages"][1]["pieces"][0]["text"] = text["stages"][1]["name"] = EVIL
     report = make_report(one)

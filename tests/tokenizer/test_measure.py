@@ -274,7 +274,8 @@ def test_keywords():
     assert (found["alone"], found["after_space"]) == (3, 0)
     assert "while" in found["missing"]
     assert not {"return", "def", "lambda"} & set(found["missing"])
-    assert len(found["missing"]) == found["num_words"] - 3
+    assert len(found["missing"]) == len(found["missing_alone"]) == found["num_words"] - 3
+    assert len(found["missing_after_space"]) == found["num_words"]
     bytes_alone = learn([pa.array(["ab"])], LearnConfig(vocab_size=258))
     nothing = find_keywords(make_tolerant(bytes_alone))
     assert all(entry["alone"] == entry["after_space"] == 0 for entry in nothing.values())

@@ -6,7 +6,11 @@ _SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
 
 def make_visible(text: str) -> str:
-    r"""Show white space and control characters as signs, for tables of tokens.   make_visible(" a\n\x07") -> '␣a⏎\\x07'"""
+    r"""Show white space and control characters as signs, for tables of tokens.
+
+    >>> print(make_visible(" a\tb\n" + chr(7) + chr(0x200B)))
+    ␣a⇥b⏎\x07\u200b
+    """
     return "".join(_SIGNS.get(character) or _escape(character) for character in text)
 
 

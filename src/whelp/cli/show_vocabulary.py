@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.visible import make_visible
-from whelp.cli.show import megabytes
+from whelp.cli.show import megabytes, sparkline
 from whelp.report import list_facts
 
 if TYPE_CHECKING:
@@ -103,6 +103,14 @@ def show_tokenizer_guide(guide: TokenizerGuide) -> None:
             f"{row.num_rare_ids:,}",
         )
     console.print(table, "")
+    if len(guide.rows) > 1:
+        curves = (
+            ("bytes a token", "bytes_per_token"),
+            ("compute a byte", "flops_per_byte"),
+            ("share of the model", "embedding_share"),
+        )
+        drawn = (f"{name} {sparkline([getattr(row, field) for row in guide.rows])}" for name, field in curves)
+        console.print(f"from {guide.rows[0].vocab_size:,} to {guide.rows[-1].vocab_size:,} ids: {', '.join(drawn)}\n")
     console.print(
         "embedding: parameters where the output layer shares them, and their share of the model; untied: where it does not.\n"
         "softmax: forward computation of the output layer. compute a byte: of the whole model, for a byte of text, above the "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whelp.base.config import load_config
-from whelp.base.errors import ConfigError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.base.files import write_atomic
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig, make_spec
@@ -94,6 +94,7 @@ def report_tokenizer(
         TokenizerError: When a name is no vocabulary.
         SourceError: When there is no text.
         ConfigError: When `by` is no grouping.
+        ArtifactError: When the page cannot be written there.
     """
     from whelp.corpus import open_source
     from whelp.tokenizer import load_tokenizer, make_tolerant, measure_corpus
@@ -104,6 +105,7 @@ def report_tokenizer(
     if not labels:
         raise ConfigError("whelp tokenizer report", ["no vocabulary is named"], "Name one or more, for example gpt2.")
     _check_texts(texts)
+    _check_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
     source = open_source(_make_config(corpus))
     by = by or _choose_grouping(source)
@@ -167,6 +169,14 @@ def _check_texts(texts: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             problem = f"{text!r} is not Unicode text (character {error.start})"
             raise ConfigError("--text", [problem], "Write it in the encoding of your terminal.") from None
+
+
+def _check_place(html: str | Path | None) -> None:
+    """Find out before any work whether the page can be written."""
+    if html is not None and not Path(html).absolute().parent.is_dir():
+        raise ArtifactError(html, "there is no such folder", "a file in a folder that exists", "Make the folder first.")
+    if html is not None and Path(html).is_dir():
+        raise ArtifactError(html, "is a folder", "the name of a file", "Choose another --html.")
 
 
 def _make_config(corpus: str | list[str] | SourceConfig) -> SourceConfig:
@@ -330,12 +340,14 @@ def guide_tokenizer(
     Raises:
         SourceError: When there is no text.
         ConfigError: When a size or a width is impossible.
+        ArtifactError: When the page cannot be written there.
     """
     from whelp.corpus import iter_texts, open_source
     from whelp.model.build import count_parameters
     from whelp.tokenizer import learn, shrink
     from whelp.tokenizer.sizes import measure_sizes
 
+    _check_place(html)
     asked = sorted(set(sizes))
     if not asked:
         raise ConfigError("whelp tokenizer guide", ["no size is given"], "Example: --sizes 1024,4096,16384")

@@ -253,8 +253,11 @@ def _draw_keywords(vocabularies: Sequence[Report]) -> str:
         cells = []
         for color, one in enumerate(vocabularies):
             found = one["keywords"][name]
-            missing = html.escape(", ".join(found["missing"]))
-            details = f"<details><summary>{len(found['missing'])} are neither</summary>{missing}</details>" if missing else ""
+            lists = "".join(
+                f"<p>{title}: {html.escape(', '.join(found[field]) or '-')}</p>"
+                for title, field in (("Split alone", "missing_alone"), ("Split after a space", "missing_after_space"))
+            )
+            details = f"<details><summary>neither: {len(found['missing'])}</summary>{lists}</details>"
             cells.append(
                 f'<div class="cell"><div class="bar" style="width:{1 - len(found["missing"]) / found["num_words"]:.0%};'
                 f'background:var(--c{color % NUM_COLORS})"></div>{found["alone"]} alone, {found["after_space"]} after a space{details}</div>'

@@ -53,7 +53,8 @@ def find_keywords(tolerant: Tolerant) -> dict[str, dict[str, Any]]:
 
     Returns:
         For each list of `keywords.py`: `num_words`, `alone` (how many are one token), `after_space` (how many are one token
-        together with the space before them), and `missing`: the words that are neither.
+        together with the space before them); and the words that are not: `missing_alone`, `missing_after_space`, and
+        `missing`, which are neither.
     """
     writer, unk_id = tolerant.writer, tolerant.unk_id
     found = {}
@@ -69,9 +70,15 @@ def find_keywords(tolerant: Tolerant) -> dict[str, dict[str, Any]]:
             "num_words": len(words),
             "alone": int(alone.sum()),
             "after_space": int(after_space.sum()),
-            "missing": [word for word, is_there in zip(words, alone | after_space, strict=True) if not is_there],
+            "missing": _pick(words, ~(alone | after_space)),
+            "missing_alone": _pick(words, ~alone),
+            "missing_after_space": _pick(words, ~after_space),
         }
     return found
+
+
+def _pick(words: Sequence[str], is_picked: npt.NDArray[np.bool_]) -> list[str]:
+    return [words[index] for index in np.flatnonzero(is_picked).tolist()]
 
 
 def _count(tolerant: Tolerant, texts: Sequence[str]) -> npt.NDArray[np.int64]:
