@@ -144,6 +144,19 @@ def test_a_part_of_a_large_corpus(shelf: Path) -> None:
     assert len(part.vocabularies[0].use["groups"]) == 2
 
 
+def test_a_text_without_words(tmp_path: Path, shelf: Path) -> None:
+    """Signs alone: no word to count, for any kind of vocabulary; shares of nothing are 0, and the page is drawn."""
+    (tmp_path / "signs.txt").write_text("!? ... ?!\n" * 3)
+    names = [shelf / name for name in ("bpe", "chars", "pieces")]
+    report = package.report_tokenizer(names, corpus=str(tmp_path / "signs.txt"), texts=[""], html=tmp_path / "page.html")
+    assert report.split_words == []
+    for one in report.vocabularies:
+        total = one.use["total"]
+        assert (total["num_words"], total["tokens_per_word"], total["continued_words_share"]) == (0, 0.0, 0.0)
+        assert total["num_tokens"] > 0
+        assert one.texts[0]["tokens"] == []
+
+
 def test_page(whelp: Whelp, shelf: Path, tmp_path: Path) -> None:
     """One file; where it is goes to standard error."""
     outcome = whelp("tokenizer", "report", shelf / "bpe", "--corpus", shelf / "corpus", "--html", "page.html", "--text", "<b>")
