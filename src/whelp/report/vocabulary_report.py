@@ -21,7 +21,8 @@ tr:hover td { background: #8881; }
 .tokens { font-family: ui-monospace, monospace; font-size: .9em; line-height: 1.6; overflow-wrap: anywhere; }
 table.grid th { white-space: nowrap; }
 .t { display: inline-block; max-width: 100%; line-height: 1.4; padding: 0 .15em; border-radius: .25em; margin: .1em 1px .1em 0; }
-.list .t { white-space: nowrap; }
+.list { white-space: nowrap; }
+td > .tokens { display: inline-block; min-width: 7rem; }
 .t0 { background: #2563eb33; } .t1 { background: #d9770638; } .t2 { background: #05966933; }
 .t3 { background: #db277733; } .t4 { background: #7c3aed33; } .t5 { background: #0891b233; }
 .bar { height: .45rem; border-radius: .2rem; min-width: 1px; }
@@ -286,7 +287,7 @@ def _draw_token_lists(vocabularies: Sequence[Report]) -> str:
         ("first ids: in most vocabularies, learned first", [one["first"] for one in vocabularies]),
         ("last ids: in most vocabularies, learned last", [one["last"] for one in vocabularies]),
     ):
-        rows.append([title, *("<br>".join(_draw_token(token) for token in tokens) for tokens in lists)])
+        rows.append([title, *("".join(map(_draw_token, tokens)) for tokens in lists)])
     return _table(["", *_names(vocabularies)], rows)
 
 
@@ -294,7 +295,10 @@ def _draw_token(token: Report) -> str:
     count = f", {token['count']:,} times" if "count" in token else ""
     title = f"id {token['id']}, {token['bytes']} bytes{count}"
     shown = html.escape(_shorten(token["text"]))
-    return f'<span class="tokens list"><span class="t t0" title="{title}">{shown}</span></span> <span class="dim">{token["bytes"]}</span>'
+    return (
+        f'<div class="list"><span class="tokens"><span class="t t0" title="{title}">{shown}</span></span> '
+        f'<span class="dim">{token["bytes"]}</span></div>'
+    )
 
 
 def _shorten(text: str) -> str:
