@@ -17,10 +17,12 @@ CALLS = [
     "demo",
     "evaluate",
     "generate",
+    "guide_tokenizer",
     "inspect",
     "load_recipe",
     "new",
     "prepare",
+    "report_tokenizer",
     "schema",
     "train",
     "train_tokenizer",
@@ -40,7 +42,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
-    "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer"],
+    "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
         "MixtureSource",
@@ -65,7 +67,7 @@ DOORS = {
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
     "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
     "evaluate": ["LossResult", "evaluate_loss"],
-    "report": ["make_run_report"],
+    "report": ["list_facts", "make_run_report", "make_vocabulary_guide", "make_vocabulary_report"],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
 
@@ -132,6 +134,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),
+        ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
+        ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("load_recipe", ["recipe", "overrides"]),
         ("schema", []),
     ],

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import load_recipe as load_recipe
     from whelp.cli.recipe import schema as schema
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
+    from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
+    from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
 
 _ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
@@ -37,6 +39,8 @@ _CALLS = {
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
+    "report_tokenizer": "tokenizer_report",
+    "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
     "Recipe": "recipe",

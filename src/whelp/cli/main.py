@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 tokenizer_app = typer.Typer(
-    help="Learn a vocabulary; turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
+    help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 
@@ -216,6 +216,108 @@ def tokenizer_train(
     show.say(
         f"[bold]{escape(result.folder)}[/]: {result.kind}, {result.vocab_size:,} ids, from {show.megabytes(result.num_bytes)}"
     )
+
+
+@tokenizer_app.command("report")
+def tokenizer_report(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Vocabularies: folders, tokenizer.json files, or names.")
+    ],
+    corpus: Annotated[
+        list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures, too.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="T", help="Show how this word or text is cut; may be repeated.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME.",
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Read every k-th document, about so many bytes.")
+    ] = None,
+    custom_text_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="In files of rows: the column that holds the text.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how good vocabularies are for a text, side by side.
+
+    Bytes a token, tokens a word, words continued (split), what is never used, how numbers, indentation and keywords are cut.
+
+    Example: whelp tokenizer report gpt2 my-tokenizer --corpus stdlib --text "def main():" --html report.html
+    """
+    from whelp.cli import show
+    from whelp.cli.tokenizer_report import report_tokenizer
+    from whelp.corpus.config import SourceConfig
+
+    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    with show.waiting("reading"):
+        result = report_tokenizer(names, corpus=source, texts=text or [], by=by, max_bytes=max_bytes, html=html)
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_vocabulary import show_tokenizer_report
+
+    show_tokenizer_report(result)
+    _say_page(html)
+
+
+@tokenizer_app.command("guide")
+def tokenizer_guide(
+    corpus: Annotated[
+        list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    n_embd: Annotated[int, typer.Option("--n-embd", metavar="N", help="Width of the model.")],
+    n_layer: Annotated[int, typer.Option("--n-layer", metavar="N", help="Layers of the model.")] = 6,
+    family: Annotated[str, typer.Option(help="gpt2 or qwen3.")] = "qwen3",
+    sizes: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Vocabulary sizes to compare.")
+    ] = "512,1024,2048,4096,8192,16384,32768",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures, too.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Learn from about so many bytes.")] = None,
+    custom_text_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="In files of rows: the column that holds the text.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Help to choose a vocabulary size: what each costs in the model, and what it buys on your text.
+
+    Example: whelp tokenizer guide --corpus stdlib --n-embd 384 --n-layer 6 --sizes 1024,4096,16384
+    """
+    from whelp.cli import show
+    from whelp.cli.tokenizer_report import guide_tokenizer
+    from whelp.corpus.config import SourceConfig
+
+    try:
+        numbers = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{sizes!r} is not a list of numbers such as 1024,4096.", param_hint="'--sizes'") from None
+    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    with show.waiting("learning"):
+        result = guide_tokenizer(
+            corpus=source, n_embd=n_embd, n_layer=n_layer, family=family, sizes=numbers, max_bytes=max_bytes, html=html
+        )
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_vocabulary import show_tokenizer_guide
+
+    show_tokenizer_guide(result)
+    _say_page(html)
+
+
+def _say_page(html: Path | None) -> None:
+    from rich.markup import escape
+
+    from whelp.cli import show
+
+    if html is not None:
+        show.say(f"page: [bold]{escape(str(html))}[/]")
 
 
 @tokenizer_app.command("encode")

@@ -48,6 +48,16 @@ def say_left_out(skipped: dict[str, int]) -> None:
         say(f"           [dim]left out: {escape(', '.join(f'{reason} {count:,}' for reason, count in skipped.items()))}[/]")
 
 
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A sign of life while nothing can be counted; nothing at all where there is no terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
 def printable(text: str) -> str:
     """Text that a terminal can only show, not obey: control characters become a sign.   printable("a\\x1b[2J") -> 'a·[2J'"""
     return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)

@@ -11,6 +11,8 @@ Gives: a `Vocabulary`, saved as Hugging Face tokenizer files that `tokenizers` a
     vocabulary.save(Path("my-tokenizer"))
     vocabulary = load_tokenizer("my-tokenizer")
 
+    measured = measure_corpus([make_tolerant(vocabulary)], [(texts, groups)], ["all"])  # how good it is; see also probes.py
+
 Control tokens never come out of plain text: the ten letters and signs of `<|endoftext|>` typed by a user stay text.
 """
 
@@ -24,8 +26,19 @@ if TYPE_CHECKING:
     from whelp.tokenizer.config import LearnConfig as LearnConfig
     from whelp.tokenizer.learning import learn as learn
     from whelp.tokenizer.load import load_tokenizer as load_tokenizer
+    from whelp.tokenizer.measure import measure_corpus as measure_corpus
+    from whelp.tokenizer.sizes import shrink as shrink
+    from whelp.tokenizer.tolerant import make_tolerant as make_tolerant
     from whelp.tokenizer.vocabulary import Vocabulary as Vocabulary
 
-_HOMES = {"LearnConfig": "config", "Vocabulary": "vocabulary", "learn": "learning", "load_tokenizer": "load"}
+_HOMES = {
+    "LearnConfig": "config",
+    "Vocabulary": "vocabulary",
+    "learn": "learning",
+    "load_tokenizer": "load",
+    "make_tolerant": "tolerant",
+    "measure_corpus": "measure",
+    "shrink": "sizes",
+}
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

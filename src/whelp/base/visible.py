@@ -1,0 +1,21 @@
+"""Text that cannot be seen, made visible."""
+
+from __future__ import annotations
+
+_SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+
+
+def make_visible(text: str) -> str:
+    r"""Show white space and control characters as signs, for tables of tokens.
+
+    >>> print(make_visible(" a\tb\n" + chr(7) + chr(0x200B)))
+    ␣a⇥b⏎\x07\u200b
+    """
+    return "".join(_SIGNS.get(character) or _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    point = ord(character)
+    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"

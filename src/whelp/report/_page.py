@@ -1,0 +1,160 @@
+"""What every page shares: one file, no script, no font, no network; curves as SVG; light and dark as the reader has it."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
+_MOST_POINTS = 1000
+NUM_COLORS = 6
+_STYLE = """
+:root { color-scheme: light dark; --grid: #8884;
+  --c0: #2563eb; --c1: #d97706; --c2: #059669; --c3: #db2777; --c4: #7c3aed; --c5: #0891b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --c0: #60a5fa; --c1: #fbbf24; --c2: #34d399; --c3: #f472b6; --c4: #a78bfa; --c5: #22d3ee; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
+figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
+svg { max-width: 100%; height: auto; } text { font-size: 11px; fill: currentColor; }
+pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
+table { border-collapse: collapse; }
+td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
+@media (max-width: 40rem) { text { font-size: 16px; } }
+"""
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend."""
+
+    points: Points
+    name: str = ""
+    color: int = 0
+    has_dots: bool = False
+
+
+def make_page(title: str, body: str, style: str = "") -> str:
+    """Put a body of HTML into the frame. `style` is added to the shared one."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}{style}</style></head><body>'
+        f"<h1>{html.escape(title)}</h1>{body}</body></html>\n"
+    )
+
+
+def draw_values(values: Mapping[str, Any]) -> str:
+    """A table of names and values."""
+    rows = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(write_number(value))}</td></tr>" for name, value in values.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def write_number(value: Any) -> str:
+    """1234567 -> '1,234,567'; 0.123456 -> '0.1235'"""
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def write_share(value: float) -> str:
+    """0.123 -> '12%'"""
+    return f"{value:.0%}"
+
+
+def draw_chart(
+    title: str,
+    series: Iterable[Series],
+    *,
+    x_name: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    from_zero: bool = False,
+    x_ticks: Sequence[float] = (),
+    write_y: Callable[[float], str] | None = None,
+) -> str:
+    """Draw curves in one frame; nothing when there are no points.
+
+    Args:
+        log_x, log_y: Logarithmic axes, which take positive numbers alone.
+        x_ticks: Places to name on the x axis between its ends; nothing: powers of ten where it is logarithmic, else none.
+        write_y: How to write numbers on the y axis.
+    """
+    drawn = [one for one in series if one.points]
+    if not drawn:
+        return ""
+    points = [point for one in drawn for point in one.points]
+    x_axis = _Axis([x for x, _ in points], is_log=log_x)
+    y_axis = _Axis([y for _, y in points] + ([0.0] if from_zero else []), is_log=log_y)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            _LEFT + x_axis.share(x) * (_WIDTH - _LEFT - 8),
+            8 + (1 - y_axis.share(y)) * (_HEIGHT - _BOTTOM - 8),
+        )
+
+    labels = ""
+    for value in y_axis.ticks():
+        _, y = place(x_axis.low, value)
+        labels += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>'
+        labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{(write_y or _label)(value)}</text>'
+    labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x_axis.low:,.0f}</text>'
+    for value in x_ticks or (x_axis.ticks()[1:-1] if log_x else []):
+        x, _ = place(value, y_axis.low)
+        if _LEFT + 60 < x < _WIDTH - 130:  # the ends have labels of their own
+            labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{value:,.0f}</text>'
+    labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {x_axis.high:,.0f}</text>'
+    curves = "".join(_draw_series(one, place) for one in drawn)
+    names = "".join(
+        f' <span style="color:var(--c{one.color % NUM_COLORS})">■ {html.escape(one.name)}</span>' for one in drawn if one.name
+    )
+    return (
+        f'<figure><figcaption>{html.escape(title)}{names}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
+        f'role="img" aria-label="{html.escape(title)}: from {points[0][1]:.3g} to {points[-1][1]:.3g}">{labels}{curves}</svg></figure>'
+    )
+
+
+class _Axis:
+    """Where numbers lie between the lowest and the highest."""
+
+    def __init__(self, values: Sequence[float], *, is_log: bool) -> None:
+        self.low, self.high, self.is_log = min(values), max(values), is_log
+        assert not is_log or self.low > 0, self.low
+
+    def share(self, value: float) -> float:
+        """0 at the low end, 1 at the high end."""
+        low, high, at = (
+            (math.log(number) for number in (self.low, self.high, value)) if self.is_log else (self.low, self.high, value)
+        )
+        return (at - low) / ((high - low) or 1.0)
+
+    def ticks(self) -> list[float]:
+        """The ends, and some round places between them."""
+        if not self.is_log:
+            return [self.low + (self.high - self.low) * index / 4 for index in range(5)]
+        decades = (10.0**exponent for exponent in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))))
+        return [self.low, *(decade for decade in decades if 0.06 < self.share(decade) < 0.94), self.high]
+
+
+def _draw_series(series: Series, place: Callable[[float, float], tuple[float, float]]) -> str:
+    color = f"var(--c{series.color % NUM_COLORS})"
+    if series.has_dots:
+        places = (place(x, y) for x, y in series.points)
+        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places)
+    thinned = series.points[:: max(1, len(series.points) // _MOST_POINTS)]
+    path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in thinned)
+    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>'
+
+
+def _label(value: float) -> str:
+    """1234 -> '1,234'; 250000 -> '250k'; 0.12345 -> '0.123'"""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.3g}M" if abs(value) < 1e9 else f"{value:.2g}"
+    if abs(value) >= 1e5:
+        return f"{value / 1e3:.0f}k"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
