@@ -158,6 +158,8 @@ def prepare(
     sync_tree(folder)
     counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
     inputs = {"source": dict(source), "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
+    if template.chat_template is not None:
+        inputs["chat_template"] = hash_json(template.chat_template)
     write_manifest(
         folder,
         Manifest(
