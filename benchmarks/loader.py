@@ -35,7 +35,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from whelp.artifacts.token_store import DATA_FILE, TokenSplit, make_batch, make_schema, read_table, write_split
+from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, read_split, write_split
 from whelp.prepare import PackConfig, pack_rows
 from whelp.prepare.piece_rows import PieceRows
 
@@ -77,7 +77,7 @@ def write_store(folder: Path, num_tokens: int, is_masked: bool) -> TokenSplit:
             yield make_batch(schema, ids, offsets, lines, lines, mask)
 
     write_split(folder / "train", schema, batches())
-    return TokenSplit("train", read_table(folder / "train" / DATA_FILE))
+    return read_split(folder / "train")
 
 
 def make_slices(split: TokenSplit, context: int, batch: int, path: Path) -> Reader:

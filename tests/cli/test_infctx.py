@@ -480,7 +480,7 @@ def make_store(
     ]
 
 
-@pytest.fixture(params=["small", "neox"])
+@pytest.fixture(scope="session", params=["small", "neox"])
 def vocabulary(request: pytest.FixtureRequest, small: Vocabulary) -> Vocabulary:
     """A small vocabulary, and GPT-NeoX's own where it is there."""
     if request.param == "small":

@@ -162,6 +162,15 @@ def test_a_template_that_does_not_open_answers(vocabulary: Vocabulary, tmp_path:
     assert trained_text(encode(make_rows([TALK[1:3]]), bare), bare) == "[assistant] It is 2."
 
 
+def test_another_template_makes_other_parts(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    """The same vocabulary with another chat template is another thing to encode with."""
+    config = TemplateConfig(conversation_template="tokenizer")
+    other = rebuild(vocabulary, tmp_path, "{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert other.fingerprint == vocabulary.fingerprint
+    made, same, changed = (make_template(config, vocabulary=one).fingerprint for one in (vocabulary, vocabulary, other))
+    assert made == same != changed
+
+
 def test_into_a_store(vocabulary: Vocabulary, tmp_path: Path) -> None:
     """From turns to documents on disk."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
-from whelp.artifacts.token_store import DATA_FILE, TokenSplit, make_batch, make_schema, read_table, write_split
+from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, read_split, write_split
 from whelp.base.errors import ConfigError, PlanError
 from whelp.prepare import PackConfig, PackedRows, pack_rows
 from whelp.prepare.best_fit import pack_best_fit
@@ -56,7 +56,7 @@ def write(folder: Path, lengths: list[int], mask: list[int] | None = None, docum
             yield make_batch(schema, ids[part], bounds - bounds[0], lines, lines, values)
 
     write_split(folder / "train", schema, batches())
-    return TokenSplit("train", read_table(folder / "train" / DATA_FILE))
+    return read_split(folder / "train")
 
 
 def pack(split: TokenSplit, length: int, batch_rows: int = 4, **options: Any) -> PackedRows:

@@ -14,6 +14,7 @@ from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
+from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -261,8 +262,11 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
 
     asked, before = recipe.data.tokenizer, inputs["source"].get("tokenizer_asked")
     if isinstance(asked, str):
-        if load_tokenizer(asked).fingerprint != inputs["tokenizer"]:
+        vocabulary = load_tokenizer(asked)
+        if vocabulary.fingerprint != inputs["tokenizer"]:
             return [f"the tokenizer: {asked} is another vocabulary than the one the store was made with"]
+        if recipe.data.conversation_template is not None and hash_json(vocabulary.chat_template) != inputs.get("chat_template"):
+            return [f"the tokenizer: {asked} has another chat template than when the store was made"]
         return []
     if isinstance(before, str):  # made with a vocabulary from elsewhere, as `whelp demo` does
         return []

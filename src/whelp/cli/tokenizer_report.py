@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from whelp.corpus.source import Partition, Source
+    from whelp.corpus import Partition, Source
     from whelp.tokenizer.tolerant import Tolerant
 
 GROUPINGS = ("language", "suffix", "folder", "file")

@@ -141,6 +141,9 @@ def prepare(
     write_json(folder / LEDGER_FILE, ledger.to_dict())
     write_splits(folder, list(splits))
     sync_tree(folder)
+    inputs = {"source": source, "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
+    if template.chat_template is not None:
+        inputs["chat_template"] = hash_json(template.chat_template)
     write_manifest(
         folder,
         Manifest(
@@ -151,7 +154,7 @@ def prepare(
                 "seed": seed,
             },
             counts={"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes},
-            inputs={"source": source, "tokenizer": vocabulary.fingerprint, "format": _FORMAT},
+            inputs=inputs,
             files=names | describe_files(folder, [SOURCES_FILE, LEDGER_FILE]),
         ),
     )

@@ -55,12 +55,21 @@ class BadValue:
 
 
 class Template:
-    """Makes pieces of text of rows. `config` says how, `strategies` are tried in order."""
+    """Makes pieces of text of rows. `config` says how, `strategies` are tried in order.
+
+    `chat_template` is the vocabulary's, where it is used.
+    """
 
     def __init__(
-        self, config: TemplateConfig, strategies: Sequence[Strategy], text_key: str | None, vocabulary: SpellerLike | None
+        self,
+        config: TemplateConfig,
+        strategies: Sequence[Strategy],
+        text_key: str | None,
+        vocabulary: SpellerLike | None,
+        chat_template: str | None = None,
     ) -> None:
         self.config, self.strategies, self._text_key, self._vocabulary = config, tuple(strategies), text_key, vocabulary
+        self.chat_template = chat_template
         self._wanted = "text in " + ", or in ".join(strategy.wants for strategy in strategies)
         fields: dict[str, pa.Field] = {}
         for field in (field for strategy in strategies for field in strategy.fields):
@@ -81,7 +90,7 @@ class Template:
     @property
     def fingerprint(self) -> str:
         """The same for templates that make the same of the same rows."""
-        return hash_json({**self.options, "custom_text_key": self._text_key})
+        return hash_json({**self.options, "custom_text_key": self._text_key, "chat_template": self.chat_template})
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """The rows that no strategy can make text of, by their index in the batch."""
@@ -151,8 +160,12 @@ def make_template(config: TemplateConfig, *, text_key: str | None = None, vocabu
     strategies: list[Strategy] = []
     if text_key is not None:
         strategies.append(TextColumn("custom_text_key", text_key))
+    source = None
     if config.conversation_template is not None:
-        chat = None if vocabulary is None else make_chat_template(vocabulary.chat_template, _name_control_tokens(vocabulary))
+        chat = None
+        if vocabulary is not None:
+            source = vocabulary.chat_template
+            chat = make_chat_template(source, _name_control_tokens(vocabulary))
         strategies.append(ChatConversation(config, chat, control))
     elif config.conversation_format is not None:
         strategies.append(Conversation(config, is_control))
@@ -160,7 +173,7 @@ def make_template(config: TemplateConfig, *, text_key: str | None = None, vocabu
     strategies.append(PromptCompletion(trains_prompt=config.disable_prompt_completion_mask))
     if text_key != "text":
         strategies.append(TextColumn("text", "text"))
-    return Template(config, strategies, text_key, vocabulary)
+    return Template(config, strategies, text_key, vocabulary, source)
 
 
 def _make_again(config: TemplateConfig, text_key: str | None, vocabulary: SpellerLike | None) -> Template:

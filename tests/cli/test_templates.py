@@ -1,0 +1,72 @@
+"""Rows of several columns and of turns, from files through the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from whelp.artifacts.token_store import open_store
+from whelp.tokenizer import load_tokenizer
+
+from .helpers import Project, Whelp, make_project
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Project:
+    """A project whose source is a file of questions and answers; one row has neither."""
+    project = make_project(
+        tmp_path / "project", data={"multi_column_keys": ["q", "a"], "multi_column_train_mask": [False, True]}
+    )
+    pairs: list[dict[str, Any]] = [{"id": n, "q": f"What is {n}?", "a": f"It is {n}."} for n in range(30)]
+    write_lines(project.folder / "pairs.jsonl", [*pairs, {"id": 30, "q": None}])
+    return project
+
+
+def test_a_row_that_no_template_fits(rows: Project, whelp: Whelp) -> None:
+    """It stops the work by its place, or is left out and counted; the rest is there, masked."""
+    arguments = ("prepare", rows.recipe, f"data.source={rows.folder / 'pairs.jsonl'}", "--out", rows.store)
+    outcome = whelp(*arguments)
+    assert outcome.code == 1
+    assert (
+        "pairs.jsonl, line 31: no column that is looked for has text, but expected text in one of q, a, or in" in outcome.said
+    )
+    notes = whelp(*arguments, "data.on_bad_rows=skip", "data.test_split=0", "--json").json["ledger"]["notes"]
+    assert notes["rows skipped: no text for the template"] == 1
+    assert notes["rows by template: multi_column"] == 30
+    split = open_store(rows.store).split("train")
+    document, vocabulary = split.document(0), load_tokenizer(rows.store)
+    trained = document["input_ids"][document["loss_mask"] == 1]
+    assert vocabulary.decode(document["input_ids"]) == "What is 0?\n\nIt is 0."
+    assert vocabulary.decode(trained, skip_special=False) == "\n\nIt is 0.<|endoftext|>"
+
+
+def test_another_chat_template(rows: Project, whelp: Whelp) -> None:
+    """A store of chats is made again when the tokenizer's template has changed, though its vocabulary has not."""
+    talk = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]
+    write_lines(rows.folder / "chats.jsonl", [{"messages": talk}] * 30)
+    assert whelp("tokenizer", "train", "--source", rows.corpus, "--vocab-size", "300", "--out", rows.folder / "mine").code == 0
+    recipe = {"data": {"source": "chats.jsonl", "tokenizer": "mine/", "conversation_template": "tokenizer"}}
+    rows.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    template = rows.folder / "mine" / "chat_template.jinja"
+    said = []
+    for text in (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+        "{% for m in messages %}{{ m.content }}|{% endfor %}",
+    ):
+        template.write_text(text, encoding="utf-8")
+        outcome = whelp("prepare", rows.recipe, "--out", rows.store)
+        assert outcome.code == 0, outcome.stderr
+        said.append(outcome.said)
+        assert whelp("prepare", rows.recipe, "--out", rows.store, "--json").json["is_reused"]
+    assert "has another chat template than when the store was made" in said[1]
+    document = open_store(rows.store).split("train").document(0)
+    assert load_tokenizer(rows.store).decode(document["input_ids"]) == "What?|That.|"
