@@ -44,6 +44,8 @@ class Recipe:
         values["data"]["source"] = [_absolute(item) for item in source] if isinstance(source, list) else _absolute(source)
         if isinstance(tokenizer, str):
             values["data"]["tokenizer"] = _absolute(tokenizer)
+        elif tokenizer["retrain"]:
+            tokenizer["retrain"] = _absolute(tokenizer["retrain"])
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
