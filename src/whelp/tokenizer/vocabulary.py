@@ -121,13 +121,18 @@ class Vocabulary:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
 
-    def specification(self) -> dict[str, Any]:
-        """A copy of the values of its tokenizer.json."""
-        return copy.deepcopy(self._specification)
+    @property
+    def control_tokens(self) -> dict[str, str]:
+        """Role (`eos_token`, `bos_token`, ...) -> token, as the file spells it."""
+        return {role: token for role, token in self._control.items() if token is not None}
 
-    def control_tokens(self) -> dict[str, str | None]:
-        """The control tokens by role (`eos_token`, `pad_token`, `unk_token`, `bos_token`), as the file spells them."""
-        return dict(self._control)
+    def to_json(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._json
+
+    def specification(self) -> dict[str, Any]:
+        """The values of its tokenizer.json, a copy."""
+        return copy.deepcopy(self._specification)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
@@ -188,7 +193,7 @@ class Vocabulary:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        control = {role: token for role, token in self._control.items() if token is not None}
+        control = self.control_tokens
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": _NO_LIMIT,
