@@ -280,12 +280,19 @@ def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int],
     """All tokens with their ids, and the entries of the added ones."""
     model = specification.get("model") if isinstance(specification, dict) else None
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(vocabulary, list):  # Unigram: [piece, score]
-        vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
-    if not isinstance(vocabulary, dict):
+    if not isinstance(vocabulary, (dict, list)):
         raise TokenizerError(name, "there is no model.vocab in it", "a Hugging Face tokenizer.json", "Choose another file.")
-    added: list[dict[str, Any]] = specification.get("added_tokens") or []
-    ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
+    try:
+        if isinstance(vocabulary, list):  # Unigram: [piece, score]
+            vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+        added: list[dict[str, Any]] = specification.get("added_tokens") or []
+        ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
+        is_sound = all(type(token_id) is int and token_id >= 0 for token_id in ids.values())
+    except (KeyError, TypeError, ValueError):
+        is_sound = False
+    if not is_sound:
+        found = "its tokens are no texts with ids"
+        raise TokenizerError(name, found, "a Hugging Face tokenizer.json", "The file may be of another kind, or damaged.")
     if not ids:
         raise TokenizerError(name, "the vocabulary has no token", "at least one", "Choose another file.")
     return ids, added
