@@ -151,6 +151,16 @@ def test_unknown_keys(whelp: Whelp, project: Project) -> None:
         (["tokenizer", "train", "--source", "nowhere", "--out", "t"], ["nowhere: there is no such file or folder"]),
         (["tokenizer", "train", "--source", "stdlib", "--out", "t", "--vocab-size", "5"], ["vocab_size is 5", "at least 258"]),
         (["tokenizer", "train", "--source", "stdlib", "--out", "t", "--learn", "bpee"], ["bpee", "bpe"]),
+        (
+            ["tokenizer", "train", "--source", "x", "--out", "t", "dta.document=line"],
+            ["unknown section dta", "Only data.field=value"],
+        ),
+        (["tokenizer", "train", "--source", "x", "--out", "t", "data.documnt=line"], ["documnt", "Did you mean document"]),
+        (["tokenizer", "train", "--source", "stdlib", "--out", "t", "--pattern", "regex"], ["pattern_regex go together"]),
+        (
+            ["tokenizer", "train", "--source", "stdlib", "--out", "t", "--retrain", "nowhere"],
+            ["tokenizer nowhere: there is no such"],
+        ),
         (["demo", "--corpus", "nowhere", "--out", "d"], ["nowhere: there is no such file or folder"]),
         (["demo", "--minutes", "0", "--out", "d"], ["train.minutes is 0"]),
     ],

@@ -137,7 +137,7 @@ def test_new_leaves_what_is_there(whelp: Whelp, tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("learn", ["bpe", "chars", "words"])
+@pytest.mark.parametrize("learn", ["bpe", "unigram", "chars", "words"])
 def test_tokenizer_train(whelp: Whelp, project: Project, learn: str) -> None:
     """A vocabulary of each kind, and the same again in its place."""
     arguments = ["tokenizer", "train", "--source", project.corpus, "--learn", learn, "--vocab-size", 300, "--out", "vocabulary"]
@@ -150,6 +150,22 @@ def test_tokenizer_train(whelp: Whelp, project: Project, learn: str) -> None:
     ids = whelp("tokenizer", "encode", "vocabulary", stdin=text).json
     assert len(ids) < len(text)
     assert whelp("tokenizer", "decode", "vocabulary", stdin=json.dumps(ids)).stdout == text
+
+
+def test_tokenizer_train_with_all_its_options(whelp: Whelp, project: Project, tmp_path: Path) -> None:
+    """Options of the source, a budget, a cut, control tokens; then the same learned anew from other text."""
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "x", "body": "five 12 dogs"}) + '\n{"id": "y", "body": "z"}\n')
+    options = ["--pattern", "code", "--special-token", "chat", "--special-token", "<|mine|>", "--max-documents", 1]
+    source = ["--source", "rows.jsonl", "data.custom_text_key=body"]
+    result = whelp("tokenizer", "train", *source, *options, "--vocab-size", 320, "--out", "rows", "--json").json
+    assert result["vocab_size"] < 320
+    config = json.loads((tmp_path / "rows" / "tokenizer_config.json").read_text())
+    assert "<|im_start|>" in config["chat_template"]
+    again = ["--source", project.corpus, "--retrain", "rows", "--vocab-size", 300, "--out", "anew"]
+    assert whelp("tokenizer", "train", *again, "--json").json["vocab_size"] == 300
+    ids = whelp("tokenizer", "encode", "anew", stdin=b"<|mine|> 12").json
+    assert whelp("tokenizer", "decode", "anew", stdin=json.dumps(ids)).stdout == b"<|mine|> 12"
+    assert json.loads((tmp_path / "anew" / "tokenizer_config.json").read_text()) == config
 
 
 def test_tokenizer_train_on_more_than_one_source(whelp: Whelp, project: Project) -> None:

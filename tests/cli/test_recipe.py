@@ -165,6 +165,16 @@ def test_overrides_that_are_wrong() -> None:
     assert problems_of({}, ["train.num_step=5"]) == ["unknown key train.num_step. Did you mean train.num_steps?"]
 
 
+def test_a_vocabulary_to_learn_anew_is_relative_to_the_file(tmp_path: Path) -> None:
+    """In the recipe's own folder, as every path; a name that stands nowhere stays a name."""
+    (tmp_path / "tok").mkdir()
+    for word, expected in (("tok", str(tmp_path / "tok")), ("gpt2", "gpt2")):
+        recipe = load_recipe(write(tmp_path / "recipe.yaml", f"data: {{tokenizer: {{retrain: {word}, vocab_size: 640}}}}"))
+        assert isinstance(recipe.data.tokenizer, LearnConfig)
+        assert recipe.data.tokenizer.retrain == expected
+        assert yaml.safe_load(recipe.to_yaml())["data"]["tokenizer"]["retrain"] == expected
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe means the same from wherever it is used; an override is relative to where it is typed."""
     folder = tmp_path / "project"

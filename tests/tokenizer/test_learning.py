@@ -199,6 +199,15 @@ def test_a_broken_regular_expression():
         make(pattern="regex", pattern_regex="(unclosed")
 
 
+@pytest.mark.parametrize("options", [*EVERY_KIND, {"retrain": "tok"}])
+def test_no_trainer_prints(options, capfd, tmp_path, monkeypatch):
+    """Standard output stays free for results."""
+    monkeypatch.chdir(tmp_path)
+    make().save(tmp_path / "tok")
+    make(**options)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_budgets_of_documents_and_of_bytes():
     """The first so many documents, whatever the batches; the smaller budget counts."""
     batches = [pa.array(["ab", "cd"]), pa.array(["ef", "gh"])]
@@ -248,7 +257,7 @@ def test_retraining_equals_transformers(kind, tmp_path, prefix_space_json):
             reference(row, add_special_tokens=False)["input_ids"] for row in rows
         ]
         assert make(rows, retrain=str(tmp_path), vocab_size=size).fingerprint == new.fingerprint
-    assert new.control_tokens() == old.control_tokens()
+    assert new.control_tokens == old.control_tokens
     assert new.chat_template == old.chat_template
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         assert new.specification()[part] == old.specification()[part]

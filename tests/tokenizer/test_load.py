@@ -101,6 +101,10 @@ def test_folder_without_a_tokenizer(tmp_path):
         (b"\xff\xfe", r"not UTF-8 text \(byte 0\)"),
         (b"{}", r"there is no model\.vocab in it, but expected a Hugging Face tokenizer\.json"),
         (b'{"model": {"vocab": {}}}', "the vocabulary has no token"),
+        (b'{"model": {"vocab": {"a": "b"}}}', "its tokens are no texts with ids, but expected a Hugging Face tokenizer"),
+        (b'{"model": {"vocab": {"a": -1}}}', "its tokens are no texts with ids"),
+        (b'{"model": {"vocab": ["a", "b"]}}', "its tokens are no texts with ids"),
+        (b'{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1}]}', "its tokens are no texts with ids"),
     ],
 )
 def test_broken_files(folder, content, message):

@@ -65,13 +65,13 @@ def retrain(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     ids = tokenizer.get_vocab()
     if post_processor is not None:
         learned["post_processor"] = _renumber(post_processor, ids)
-    eos, pad, unk, bos = (token if token in ids else None for token in old.control_tokens().values())
+    kept_control = {role: token for role, token in old.control_tokens.items() if token in ids}
     vocabulary = Vocabulary(
         json.dumps(learned, ensure_ascii=False, indent=2),
-        eos_token=eos,
-        pad_token=pad,
-        unk_token=unk,
-        bos_token=bos,
+        eos_token=kept_control.get("eos_token"),
+        pad_token=kept_control.get("pad_token"),
+        unk_token=kept_control.get("unk_token"),
+        bos_token=kept_control.get("bos_token"),
         chat_template=config.chat_template() or old.chat_template,
         name=f"{config.retrain}, learned anew",
     )

@@ -121,13 +121,18 @@ class Vocabulary:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
 
-    def specification(self) -> dict[str, Any]:
-        """A copy of the values of its tokenizer.json."""
-        return copy.deepcopy(self._specification)
+    @property
+    def control_tokens(self) -> dict[str, str]:
+        """Role (`eos_token`, `bos_token`, ...) -> token, as the file spells it."""
+        return {role: token for role, token in self._control.items() if token is not None}
 
-    def control_tokens(self) -> dict[str, str | None]:
-        """The control tokens by role (`eos_token`, `pad_token`, `unk_token`, `bos_token`), as the file spells them."""
-        return dict(self._control)
+    def to_json(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._json
+
+    def specification(self) -> dict[str, Any]:
+        """The values of its tokenizer.json, a copy."""
+        return copy.deepcopy(self._specification)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
@@ -188,7 +193,7 @@ class Vocabulary:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        control = {role: token for role, token in self._control.items() if token is not None}
+        control = self.control_tokens
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": _NO_LIMIT,
@@ -275,12 +280,19 @@ def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int],
     """All tokens with their ids, and the entries of the added ones."""
     model = specification.get("model") if isinstance(specification, dict) else None
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(vocabulary, list):  # Unigram: [piece, score]
-        vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
-    if not isinstance(vocabulary, dict):
+    if not isinstance(vocabulary, (dict, list)):
         raise TokenizerError(name, "there is no model.vocab in it", "a Hugging Face tokenizer.json", "Choose another file.")
-    added: list[dict[str, Any]] = specification.get("added_tokens") or []
-    ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
+    try:
+        if isinstance(vocabulary, list):  # Unigram: [piece, score]
+            vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+        added: list[dict[str, Any]] = specification.get("added_tokens") or []
+        ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
+        is_sound = all(type(token_id) is int and token_id >= 0 for token_id in ids.values())
+    except (KeyError, TypeError, ValueError):
+        is_sound = False
+    if not is_sound:
+        found = "its tokens are no texts with ids"
+        raise TokenizerError(name, found, "a Hugging Face tokenizer.json", "The file may be of another kind, or damaged.")
     if not ids:
         raise TokenizerError(name, "the vocabulary has no token", "at least one", "Choose another file.")
     return ids, added
