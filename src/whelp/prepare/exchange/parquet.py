@@ -136,19 +136,21 @@ class ParquetIds:
             )
         lengths = pc.list_value_length(lists)
         offsets = np.concatenate(([0], np.cumsum(lengths.to_numpy(zero_copy_only=False)))).astype(np.int64)
-        mask = None
-        if self.has_mask:
-            masks = batch.column(MASK_COLUMN)
-            flat = masks.flatten()
-            numbers = flat.cast(pa.uint8(), safe=False) if not flat.null_count else None
-            if numbers is None or not pc.list_value_length(masks).cast(pa.int64()).equals(lengths.cast(pa.int64())):
-                found = f"{MASK_COLUMN} and {self.column} differ in length, in rows {first + 1:,} to {first + batch.num_rows:,}"
-                raise ArtifactError(self.path, found, "one number for each id", "Write it again, or without the mask.")
-            mask = numbers.to_numpy(zero_copy_only=False)
-            if mask.max(initial=0) > 1:
-                found = f"{MASK_COLUMN} holds {mask.max()}, in rows {first + 1:,} to {first + batch.num_rows:,}"
-                raise ArtifactError(self.path, found, "0 or 1 for each id", "Write it again, or without the mask.")
+        mask = self._check_mask(batch.column(MASK_COLUMN), lengths, first) if self.has_mask else None
         return Documents(ids=values.to_numpy(zero_copy_only=False), offsets=offsets, mask=mask)
+
+    def _check_mask(self, lists: pa.Array, lengths: pa.Array, first: int) -> Mask:
+        values, where = lists.flatten(), f"in rows {first + 1:,} to {first + len(lists):,}"
+        is_whole = not lists.null_count and not values.null_count
+        if not is_whole or not pc.list_value_length(lists).cast(pa.int64()).equals(lengths.cast(pa.int64())):
+            found = f"{MASK_COLUMN} and {self.column} differ in length, {where}"
+            raise ArtifactError(self.path, found, "one number for each id", "Write it again, or without the mask.")
+        mask = values.to_numpy(zero_copy_only=False)  # (tokens,) of bool or whole numbers
+        if len(mask) and not 0 <= mask.min() <= mask.max() <= 1:
+            wrong = next(number for number in (mask.max(), mask.min()) if number not in (0, 1))
+            found = f"{MASK_COLUMN} holds {wrong}, {where}"
+            raise ArtifactError(self.path, found, "0 or 1 for each id", "Write it again, or without the mask.")
+        return mask.astype(np.uint8)
 
 
 def open_parquet(path: Path, column: str) -> ParquetIds:
@@ -165,13 +167,18 @@ def open_parquet(path: Path, column: str) -> ParquetIds:
     if column not in schema.names:
         found = f"has no column {column!r} (it has {', '.join(schema.names) or 'none'})"
         raise ArtifactError(path, found, "a column of lists of ids", "Name it with --column.")
-    kind = schema.field(column).type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not is_list or not pa.types.is_integer(kind.value_type):
-        raise ArtifactError(path, f"its column {column!r} is of type {kind}", "lists of whole numbers", "Name another column.")
+    for name in (column, MASK_COLUMN):
+        if name in schema.names and not _holds_numbers(schema.field(name).type, may_be_bool=name == MASK_COLUMN):
+            found = f"its column {name!r} is of type {schema.field(name).type}"
+            raise ArtifactError(path, found, "lists of whole numbers", "Name another column, or write it again.")
     metadata = schema.metadata or {}
     about = json.loads(metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else {}
     return ParquetIds(path=path, file=file, column=column, about=about)
+
+
+def _holds_numbers(kind: pa.DataType, *, may_be_bool: bool) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and (pa.types.is_integer(kind.value_type) or (may_be_bool and pa.types.is_boolean(kind.value_type)))
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:
