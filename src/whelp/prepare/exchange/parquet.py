@@ -150,7 +150,8 @@ class ParquetIds:
             wrong = next(number for number in (mask.max(), mask.min()) if number not in (0, 1))
             found = f"{MASK_COLUMN} holds {wrong}, {where}"
             raise ArtifactError(self.path, found, "0 or 1 for each id", "Write it again, or without the mask.")
-        return mask.astype(np.uint8)
+        narrow: Mask = mask.astype(np.uint8)
+        return narrow
 
 
 def open_parquet(path: Path, column: str) -> ParquetIds:
