@@ -187,6 +187,9 @@ def test_megatron_files_of_any_dtype_and_order(
     """Every dtype of whole numbers; sequences that do not lie in order; a path without the suffix, as RWKV gives it."""
     documents = [[[1, 2], [3, END]], [[4, 5, 6, END]], [[120, END]]]
     write_megatron(tmp_path / "their", documents, code=code, dtype=dtype, order=order)
+    if order is not None:  # an index that says of what kind each sequence is, too
+        with open(tmp_path / "their.idx", "ab") as file:
+            file.write(bytes(4))
     import_store(tmp_path / "their", format="megatron", tokenizer=small, out=tmp_path / "store")
     assert read(tmp_path / "store") == [flatten(document) for document in documents]
 
@@ -348,7 +351,9 @@ def test_what_stands_at_the_place_is_kept(whelp: Whelp, made: Project, small: Pa
     for out in ("other", "imported"):
         message = error_of(ArtifactError, lambda out=out: export_store(small, format="megatron", out=tmp_path / out))
         assert "something else stands there, but expected an empty place or an export" in message
-    assert "is the store itself" in error_of(ArtifactError, lambda: export_store(small, format="megatron", out=small))
+    for inside in (small, small / "train" / "out"):
+        message = error_of(ArtifactError, lambda out=inside: export_store(small, format="megatron", out=out))
+        assert "lies in the store itself, but expected another place" in message
     given: dict[str, Any] = {"format": "megatron", "tokenizer": small}
     message = error_of(ArtifactError, lambda: import_store(tmp_path / "out" / "train", out=tmp_path / "other", **given))
     assert "something else stands there, but expected an empty place or an imported store" in message
@@ -492,6 +497,21 @@ def parquet_bytes(**columns: Any) -> bytes:
 def test_broken_parquet_files(broken: Callable[..., str], columns: dict[str, Any], words: str) -> None:
     """A column that is missing or holds something else, nulls, a mask that does not fit: each is said, and nothing is left."""
     assert words in broken("parquet", parquet_bytes(**columns))
+
+
+def test_a_parquet_file_that_is_damaged_within(broken: Callable[..., str]) -> None:
+    """The footer is whole, the pages are not."""
+    whole = bytearray(parquet_bytes(input_ids=random_documents(200, SMALL)))
+    whole[100:1100] = b"\xff" * 1000
+    assert "a.file: cannot be read (" in broken("parquet", bytes(whole))
+
+
+def test_names_that_are_no_text(small: Path, tmp_path: Path) -> None:
+    """A file name may be any bytes; the store's JSON shows them escaped."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.bin"))
+    path.write_bytes(struct.pack("<2H", 1, END))
+    import_store(path, format="nanogpt", tokenizer=small, out=tmp_path / "store")
+    assert open_store(tmp_path / "store").sources == [f"{tmp_path}/caf\\udce9.bin"]
 
 
 def test_a_vocabulary_too_large_for_nanogpt(large: Path, tmp_path: Path) -> None:

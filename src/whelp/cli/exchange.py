@@ -64,8 +64,7 @@ def export_store(
         )
     opened, folder = _open(Path(store)), Path(out)
     _check_place(folder, opened)
-    names = list(splits) if splits is not None else list(opened.manifest.counts["splits"])
-    chosen = [opened.split(name) for name in names]
+    chosen = [opened.split(name) for name in dict.fromkeys(splits or opened.manifest.counts["splits"])]
     notes: list[str] = []
     with atomic_folder(folder) as temporary:
         for split in chosen:
@@ -130,8 +129,8 @@ def _choose_pad(vocabulary: Vocabulary) -> int:
 
 
 def _check_place(folder: Path, store: TokenStore) -> None:
-    if folder.resolve() == store.folder.resolve():
-        raise ArtifactError(folder, "is the store itself", "another place", "Choose another --out.")
+    if store.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise ArtifactError(folder, "lies in the store itself", "another place", "Choose another --out; nothing was changed.")
     if folder.exists() and find_kind(folder) != "export" and (not folder.is_dir() or any(folder.iterdir())):
         found = "something else stands there"
         raise ArtifactError(folder, found, "an empty place or an export", "Choose another --out; nothing was changed.")
@@ -274,13 +273,15 @@ def _read_imported(out: Path) -> Manifest | None:
 
 def _describe_files(request: ImportRequest, files: Sequence[tuple[TokenFile, str]], before: Manifest | None) -> dict[str, Any]:
     """What identifies the files, for the manifest; one that has not been touched since `before` is not read again."""
+    from whelp.prepare.exchange.formats import label_path
+
     known = {entry["path"]: entry for entry in before.inputs["source"]["files"]} if before is not None else {}
     entries = []
     for file, side in files:
         for path in file.paths:
-            status = path.stat()
-            entry = {"path": str(path), "split": side, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-            old = known.get(str(path), {})
+            name, status = label_path(path), path.stat()
+            entry = {"path": name, "split": side, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+            old = known.get(name, {})
             is_same = (old.get("bytes"), old.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
             entries.append({**entry, "fingerprint": old["fingerprint"] if is_same else hash_file(path)})
     options = {"column": request.column, "rows": request.rows} if request.format == "parquet" else {}

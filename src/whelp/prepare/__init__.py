@@ -5,6 +5,7 @@
     ids, targets = rows.read(first=0, count=8, seed=0)                   # rows.py: (8, 256) each
 
 Nothing is lost silently: `ledger.py` accounts for every document and every token.
+`exchange/` reads and writes other trainers' files of ids.
 """
 
 from typing import TYPE_CHECKING

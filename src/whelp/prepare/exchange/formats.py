@@ -28,6 +28,11 @@ class TokenFile:
     read: Callable[[], Iterator[Documents]]
 
 
+def label_path(path: Path) -> str:
+    """A path as text: file names may be any bytes; what goes into JSON may not."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 def open_token_file(path: Path, format: str, *, end_id: int | None, column: str, rows: Rows) -> TokenFile:
     """Open a file of one of `FORMATS`.
 
@@ -48,7 +53,7 @@ def open_token_file(path: Path, format: str, *, end_id: int | None, column: str,
     if format == "parquet":
         opened = open_parquet(path, column)
         return TokenFile(
-            label=str(path),
+            label=label_path(path),
             paths=paths,
             num_bytes=opened.num_bytes,
             has_mask=opened.has_mask,
@@ -60,4 +65,4 @@ def open_token_file(path: Path, format: str, *, end_id: int | None, column: str,
         "llmc": lambda: read_llmc(path, end_id),
     }
     num_bytes = paths[0].stat().st_size
-    return TokenFile(label=str(path), paths=paths, num_bytes=num_bytes, has_mask=False, read=readers[format])
+    return TokenFile(label=label_path(path), paths=paths, num_bytes=num_bytes, has_mask=False, read=readers[format])
