@@ -41,7 +41,7 @@ def name_pair(path: Path) -> tuple[Path, Path]:
     return Path(prefix + ".bin"), Path(prefix + ".idx")
 
 
-def write_megatron(prefix: Path, split: TokenSplit, vocab_size: int) -> list[Path]:
+def write_megatron(prefix: Path, split: TokenSplit, vocab_size: int) -> None:
     """Write a split as `prefix`.bin and `prefix`.idx: uint16 where the vocabulary fits, else int32."""
     code = _UINT16 if vocab_size <= 1 << 16 else _INT32
     dtype = np.dtype(_DTYPES[code])
@@ -60,7 +60,6 @@ def write_megatron(prefix: Path, split: TokenSplit, vocab_size: int) -> list[Pat
             position += int(documents.offsets[-1])
         for first in range(0, count + 1, _STEP):
             file.write(np.arange(first, min(first + _STEP, count + 1), dtype="<i8").tobytes())
-    return [ids_path, index_path]
 
 
 def read_megatron(path: Path) -> Iterator[Documents]:
