@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.exchange import export_store as export_store
+    from whelp.cli.exchange import import_store as import_store
     from whelp.cli.generate import generate as generate
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
 _CALLS = {
     "demo": "demo",
+    "export_store": "exchange",
+    "import_store": "exchange",
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",

@@ -429,6 +429,18 @@ def test_a_full_disk_while_preparing(whelp: Whelp, project: Project, small_disk:
     assert whelp("prepare", project.recipe, "--out", small_disk / "store").code == 0
 
 
+def test_a_full_disk_while_exporting_and_importing(whelp: Whelp, made: Project, tmp_path: Path, small_disk: Path) -> None:
+    """Nothing half is left, and the room is free again."""
+    (tmp_path / "a.bin").write_bytes(b"\x05\x00" * 200_000)
+    given = ("import", "a.bin", "--format", "nanogpt", "--tokenizer", made.store, "--out")
+    said_once(whelp(*given, small_disk / "store"), "the disk is full", "run the same command again")
+    assert whelp(*given, "store").code == 0
+    for format in ("megatron", "nanogpt", "llmc"):
+        outcome = whelp("export", "store", "--format", format, "--out", small_disk / "out")
+        said_once(outcome, str(small_disk / "out"), "the disk is full")
+    assert list(small_disk.iterdir()) == []
+
+
 def test_a_full_disk_while_laying_out_the_splits(whelp: Whelp, project: Project, small_disk: Path) -> None:
     """The parts that are finished stay, to go on from; the half split goes."""
     for number in range(40):

@@ -31,7 +31,19 @@ def test_version_and_help(whelp: Whelp) -> None:
     assert whelp("--version").text.startswith("whelp 0.")
     shown = whelp("--help")
     assert shown.code == 0
-    for command in ("demo", "new", "tokenizer", "prepare", "train", "generate", "evaluate", "inspect", "schema"):
+    for command in (
+        "demo",
+        "new",
+        "tokenizer",
+        "prepare",
+        "train",
+        "generate",
+        "evaluate",
+        "export",
+        "import",
+        "inspect",
+        "schema",
+    ):
         assert f" {command} " in shown.text
         assert whelp(command, "--help").code == 0
 
@@ -51,6 +63,9 @@ def test_version_and_help(whelp: Whelp) -> None:
         ["tokenizer", "train", "--source", "stdlib"],
         ["tokenizer", "train", "--source", "stdlib", "--out", "x", "--vocab-size", "many"],
         ["inspect", "store", "--context-tokens", "many"],
+        ["export", "store", "--out", "x"],
+        ["export", "store", "--format", "nonsense", "--out", "x"],
+        ["import", "a.bin", "--format", "nanogpt", "--out", "x"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(whelp: Whelp, arguments: list[str], made: Project) -> None:

@@ -20,6 +20,7 @@ _MADE_BY = {
     "tokenizer": "`whelp tokenizer train`",
     "checkpoint": "`whelp train`",
     "run": "`whelp train`",
+    "export": "`whelp export`",
 }
 
 

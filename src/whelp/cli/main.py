@@ -581,6 +581,104 @@ def evaluate(
     )
 
 
+class FormatName(Enum):
+    """Formats of token ids."""
+
+    megatron = "megatron"
+    nanogpt = "nanogpt"
+    llmc = "llmc"
+    parquet = "parquet"
+
+
+class RowsName(Enum):
+    """What a row of a Parquet file is."""
+
+    auto = "auto"
+    documents = "documents"
+    packed = "packed"
+
+
+@app.command(rich_help_panel="Use it")
+def export(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],
+    format: Annotated[FormatName, typer.Option(help="Who is to read it; megatron is RWKV's binidx, too.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="The folder that the files go into.")],
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="train|test", help="Only this split; may be repeated. Default: all.")
+    ] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="parquet: packed rows of N ids. Default: one document a row.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a token store as files that other trainers read.
+
+    Example: whelp export store --format megatron --out my-corpus
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.exchange import export_store
+
+    result = export_store(store, format=format.value, out=out, splits=split, context_tokens=context_tokens)
+    if as_json:
+        show.print_json(result)
+        return
+    for name, counts in result.splits.items():
+        show.say(f"[bold]{name:<10}[/] {counts['documents']:,} documents, {counts['tokens']:,} tokens")
+    show.say(f"[bold]exported[/]   {escape(result.folder)}/ holds {', '.join(result.files)}, and tokenizer/")
+
+
+@app.command("import", rich_help_panel="Steps")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files of token ids; megatron: also the path without .bin.")
+    ],
+    format: Annotated[FormatName, typer.Option(help="Who has written them; megatron is RWKV's binidx, too.")],
+    tokenizer: Annotated[str, typer.Option(metavar="NAME_OR_DIR", help="The vocabulary that made the ids.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Where the token store goes.")],
+    test: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A file for the test split; may be repeated.")] = None,
+    test_split: Annotated[float, typer.Option(metavar="SHARE", help="Or: hold out this share of the documents.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Draws the held-out documents.")] = 0,
+    column: Annotated[str, typer.Option(metavar="NAME", help="parquet: the column of ids.")] = "input_ids",
+    rows: Annotated[
+        RowsName, typer.Option(help="parquet: a row is a document, or rows are packed and cut at the end-of-text id.")
+    ] = RowsName.auto,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token store of somebody's files of token ids; then train on it as on any other.
+
+    Example: whelp import train.bin --test val.bin --format nanogpt --tokenizer gpt2 --out store
+    """
+    from whelp.cli import show
+    from whelp.cli.exchange import FilesOpened, ImportRequest, iter_import
+    from whelp.cli.prepare import PrepareResult, StoreReady
+
+    request = ImportRequest(
+        files=files,
+        format=format.value,
+        tokenizer=tokenizer,
+        test=test or [],
+        test_split=test_split,
+        seed=seed,
+        column=column,
+        rows=rows.value,
+    )
+    events = iter_import(request, out)
+    opened = next(events)
+    assert isinstance(opened, FilesOpened), "importing begins with the files"
+    show.say_file_counts(opened.num_files, opened.num_bytes, f"ids ({format.value})")
+    result = None
+    for event in show.track(events, opened.num_bytes, "import"):
+        if isinstance(event, PrepareResult):
+            result = event
+    assert result is not None, "importing ends with a store"
+    if as_json:
+        show.print_json(result)
+        return
+    _show_prepare_event(StoreReady(result=result))
+
+
 @app.command(rich_help_panel="Look inside")
 def inspect(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],

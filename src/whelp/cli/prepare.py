@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
+from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
@@ -127,6 +129,9 @@ def iter_prepare(
     from whelp.prepare.encode import prepare as encode_documents
     from whelp.prepare.template import make_template
 
+    if is_imported(out):
+        expected = "an empty folder or a store prepared from text"
+        raise ArtifactError(out, "holds an imported store", expected, "Choose another --out; nothing was changed.")
     source = open_recipe_source(recipe, rows=rows)
     skipped = count_skipped(source.skipped)
     yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
@@ -204,6 +209,14 @@ class Quarantine:
         return self._num_rows
 
 
+def is_imported(folder: Path) -> bool:
+    """Whether a token store was made from ids, not from text; damaged or not."""
+    try:
+        return "imported" in read_json(folder / MANIFEST_NAME)["inputs"]["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def make_vocabulary(recipe: Recipe, source: Source) -> tuple[Vocabulary, bool]:
     """Load the recipe's vocabulary, or learn it from the source; true when it was learned."""
     from whelp.corpus import iter_texts
@@ -274,11 +287,14 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
 
 
 def check_fresh(store: TokenStore, recipe: Recipe) -> None:
-    """Refuse a store that the recipe would no longer make. A source that is not here cannot be compared: that is said.
+    """Refuse a store that the recipe would no longer make. What cannot be compared is said: an imported store, a source not here.
 
     Raises:
         StaleError: Saying what changed and which command to run.
     """
+    if is_imported(store.folder):
+        log.info("%s was imported: it is not compared with the recipe's source and tokenizer", store.folder)
+        return
     if read_manifest(store.folder, "token_store").inputs["source"].get("is_given"):
         log.info("the store's text is not compared with its source: it was made of rows from Python")
         return

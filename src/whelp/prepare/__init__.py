@@ -6,6 +6,7 @@
     batch = rows.read(first=0, count=8, seed=0)                          # rows.py: ids and targets, (8, 256) each
 
 Nothing is lost silently: `ledger.py` accounts for every document and every token.
+`exchange/` reads and writes other trainers' files of ids.
 """
 
 from typing import TYPE_CHECKING
