@@ -207,7 +207,7 @@ def test_prepare_killed_at_any_moment(commands: Commands, tmp_path: Path, source
     whole = tmp_path / "whole"
     seconds = commands.run("prepare", recipe, "--out", whole)
     expected = read_tree(whole)
-    assert "train/data-00000-of-00001.arrow" in expected
+    assert any(name.startswith("train/data-00000-of-") for name in expected)
     moments = random.Random(f"prepare {source}")
     num_killed = 0
     for number in range(NUM_KILLS):

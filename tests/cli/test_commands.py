@@ -405,7 +405,7 @@ def test_schema(whelp: Whelp, project: Project) -> None:
 
 def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
     """All of it in one command, on a text of one's own: tokenizer, store and run, and a model that has learned."""
-    outcome = whelp("demo", "--corpus", project.corpus, "--minutes", 0.03, "--out", "demo", "--json")
+    outcome = whelp("demo", "--corpus", project.corpus, "--minutes", 0.1, "--out", "demo", "--json")
     result = outcome.json
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["run", "store", "tokenizer"]
     assert result["train"]["is_finished"]
@@ -414,7 +414,7 @@ def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
     assert all(example["before"] != example["after"] for example in result["examples"])
     generated = whelp("generate", "demo", "--prompt", "The", "--max-tokens", 3, "--json").json
     assert generated["completions"]
-    shown = whelp("demo", "--corpus", project.corpus, "--minutes", 0.03, "--out", "demo")  # again: goes on, nothing to do
+    shown = whelp("demo", "--corpus", project.corpus, "--minutes", 0.1, "--out", "demo")  # again: goes on, nothing to do
     assert shown.code == 0, shown.stderr
     assert shown.stdout == b""
     for word in ("before training", "after training", "untrained", "Try next"):

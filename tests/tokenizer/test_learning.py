@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.tokenizer.conftest import TEXTS
-from tests.tokenizer.samples import LITERALS, make_fuzzed, read_texts
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 import whelp
 from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
+
+from .conftest import TEXTS
+from .samples import LITERALS, make_fuzzed, read_texts
 
 ROWS = [f"{text} {number} of {number * 7919}" for number in range(40) for text in TEXTS]
 TIKTOKENS_CL100K = (
@@ -265,7 +266,7 @@ def test_retraining_equals_transformers(kind, tmp_path, prefix_space_json):
 
 def test_what_cannot_be_retrained(tmp_path):
     """World was put together, not learned; and without text there is nothing to learn."""
-    from tests.tokenizer.test_names import write_world
+    from .test_names import write_world
 
     path = write_world(tmp_path / "world.txt", [])
     with pytest.raises(TokenizerError, match="was put together, not learned, but expected BPE, Unigram or WordPiece"):

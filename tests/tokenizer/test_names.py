@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from tests.tokenizer.samples import make_fuzzed
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 from whelp.tokenizer.ranks import ENCODINGS
+
+from .samples import make_fuzzed
 
 CACHED_P50K = "ec7223a39ce59f226a68acc30dc1af2788490e15"
 

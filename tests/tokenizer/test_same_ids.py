@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from tests.tokenizer.samples import NEEDS_SHARED, NUM_FUZZED, TOKENIZERS, make_fuzzed, read_texts
 from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import Vocabulary, load_tokenizer
+
+from .samples import NEEDS_SHARED, NUM_FUZZED, TOKENIZERS, make_fuzzed, read_texts
 
 NAMES = ["gpt2", "neox", "p50k_base", "world"]
 pytestmark = NEEDS_SHARED

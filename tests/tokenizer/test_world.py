@@ -7,13 +7,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tokenizer.test_names import write_world
 from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import Vocabulary, _greedy, load_tokenizer
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer.world import make_world_json, read_world
+
+from .test_names import write_world
 
 BYTES = {bytes([byte]): byte + 1 for byte in range(256)}
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Declare `folder` finished."""
-    write_json(folder / NAME, asdict(manifest))
+    write_json(folder / NAME, vars(manifest))
 
 
 def describe_file(path: Path) -> dict[str, Any]:

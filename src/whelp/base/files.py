@@ -30,8 +30,23 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable JSON, whole or not at all."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value` as JSON, whole or not at all; an entry of the outermost mapping or list has a line of its own.
+
+    More than that is not laid out for readers: it would take longer than preparing a folder of many small files.
+    """
+    write_atomic(path, _lay_out(value) + "\n")
+
+
+def _lay_out(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        entries = (
+            f"{json.dumps(str(key), ensure_ascii=False)}: {json.dumps(inner, ensure_ascii=False)}"
+            for key, inner in value.items()
+        )
+        return "{\n  " + ",\n  ".join(entries) + "\n}"
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(json.dumps(inner, ensure_ascii=False) for inner in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_json(path: Path) -> Any:

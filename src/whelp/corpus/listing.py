@@ -25,7 +25,7 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
     """
     files: list[SourceFile] = []
     skipped: list[SkippedFile] = []
-    seen: set[str] = set()
+    seen: set[tuple[int, int] | str] = set()
     for item in found:
         if item.table is not None:
             files.append(_make_table_file(item))
@@ -43,11 +43,12 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
                 raise SourceError(where, "the file is empty", "text", "Put some text into it, or name another file.")
             skipped.append(SkippedFile(str(where), "empty file", "empty"))
             continue
-        real = os.path.realpath(path)
-        if real in seen:
+        is_known = status.st_ino and status.st_nlink == 1  # else the system does not tell names of one file apart
+        identity = (status.st_dev, status.st_ino) if is_known else os.path.realpath(path)
+        if identity in seen:
             skipped.append(SkippedFile(str(where), "listed already", "listed twice"))
             continue
-        seen.add(real)
+        seen.add(identity)
         files.append(
             SourceFile(
                 path,
@@ -88,7 +89,9 @@ def _make_table_file(item: FoundFile) -> SourceFile:
 
 def make_label(path: Path, root: Path) -> str:
     """The path below the root of the source."""
-    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+    name, above = str(path), os.path.join(root, "")  # as text: a folder may hold very many files
+    name = name[len(above) :] if name.startswith(above) else "." if path == root else name
+    return printable(name if os.sep == "/" else name.replace(os.sep, "/"))
 
 
 def printable(name: str) -> str:

@@ -74,15 +74,22 @@ class Builder:
         bad.counts.clear()
         bad.rows.clear()
 
-    def add(self, index: int, batch: pa.RecordBatch, lines: npt.NDArray[np.int64], is_empty: npt.NDArray[np.bool_]) -> None:
-        """Add the documents of file number `index` that have any text; count the others."""
+    def add(
+        self,
+        index: int | npt.NDArray[np.int32],
+        batch: pa.RecordBatch,
+        lines: npt.NDArray[np.int64],
+        is_empty: npt.NDArray[np.bool_],
+    ) -> None:
+        """Add the documents of file number `index` (one for all, or one for each) that have any text; count the others."""
         num_kept = len(is_empty) - int(np.count_nonzero(is_empty))
         if num_kept < len(is_empty):
             batch, lines = batch.filter(pa.array(~is_empty)), lines[~is_empty]
+            index = index if isinstance(index, int) else index[~is_empty]
             self.notes[NOTE_EMPTY] += len(is_empty) - num_kept
         self._batches.append(batch)
         self._lines.append(lines)
-        self._files.append(np.full(num_kept, index, np.int32))
+        self._files.append(np.full(num_kept, index, np.int32) if isinstance(index, int) else index)
         self.num_rows += num_kept
 
     def build(self, index: int, files: tuple[SourceFile, ...], shape: RowShape) -> Partition:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.errors import SourceError
+from whelp.base.hashing import hash_bytes
 from whelp.corpus._files import SkippedFile
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
@@ -23,7 +24,8 @@ from whelp.corpus.partition import TEXT_SCHEMA, Builder
 from whelp.corpus.rows import TABLE, BadRows, Reading, Rows, iter_rows, measure, name_unit
 from whelp.corpus.shape import RowShape
 from whelp.corpus.split import Documents, PatternTooLong, iter_documents, make_splitter
-from whelp.corpus.text import BadFile, Inspection, inspect, iter_text
+from whelp.corpus.text import BadFile, Inspection, inspect, inspect_bytes, iter_text
+from whelp.corpus.whole_files import WholeFiles
 from whelp.corpus.window import Window
 
 
@@ -36,6 +38,7 @@ class Reader:
     document: str
     files: tuple[SourceFile, ...]
     inspections: dict[int, Inspection]
+    fingerprints: dict[int, str]  # of files that were read whole on the way
 
     def iter_builders(self, partition_bytes: int, block_bytes: int, window: Window) -> Iterator[Builder]:
         """Read the documents, in order, a partition at a time. `window` chooses among those of the train split."""
@@ -78,15 +81,16 @@ class Reader:
         self, group: list[int], split: str, partition_bytes: int, block_bytes: int, window: Window
     ) -> Iterator[Builder]:
         """Read whole text files, and rows. A row goes to the partition that its first byte of text falls into."""
-        builder = Builder(split)
+        builder, whole = Builder(split), WholeFiles()
         place = offset = 0  # in the text of the group's rows
         for index in group:
             if window.is_done:
                 break
             file = self.files[index]
             if file.format is None:
-                self._read_text_file(index, builder, window)
+                self._read_text_file(index, builder, whole, window)
                 continue
+            whole.move_to(builder)
             bad = self.make_bad_rows(file)
             num_given = 0
             try:
@@ -107,14 +111,24 @@ class Reader:
                     raise self._stop(file, error, "a whole file") from error
                 builder.skipped.append(self.skip(file, error))
             builder.note_bad(bad)
+        whole.move_to(builder)
         yield builder
 
-    def _read_text_file(self, index: int, builder: Builder, window: Window) -> None:
+    def _read_text_file(self, index: int, builder: Builder, whole: WholeFiles, window: Window) -> None:
         file = self.files[index]
         try:
-            data = b"".join(iter_blocks(file, max(file.num_bytes, BLOCK_BYTES)))
-            inspection = self.inspections.get(index) or inspect(lambda: iter([data]), self.config.encoding)
+            is_packed = split_name(file.path)[1] is not None
+            data = b"".join(iter_blocks(file, BLOCK_BYTES if is_packed else file.num_bytes + 1))
+            if not is_packed:
+                self.fingerprints[index] = hash_bytes(data)
+            inspection = self.inspections.get(index) or inspect_bytes(data, self.config.encoding)
             builder.note_file(inspection, self.config)
+            if self.document == "file":
+                text = b"".join(iter_text([data], inspection, strip_carriage_returns=self.config.strip_carriage_returns))
+                first, end = window.take(1)
+                if end > first:
+                    whole.add(index, text)
+                return
             for documents in self._split([data], inspection):
                 _add_texts(builder, index, documents, *window.take(len(documents.texts)))
         except BadFile as error:

@@ -45,7 +45,7 @@ class Source:
     skipped: tuple[SkippedFile, ...]
     is_given: bool = False
     _inspections: dict[int, Inspection] = field(default_factory=dict, repr=False, compare=False)
-    _fingerprints: list[str] = field(default_factory=list, repr=False, compare=False)
+    _fingerprints: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
     _num_rows: list[int] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -82,7 +82,7 @@ class Source:
 
     def _reader(self, files: list[SourceFile] | None = None) -> Reader:
         chosen = self.files if files is None else tuple(files)  # those of train come first, so indices stay
-        return Reader(self.config, self.shape, self._text_document, chosen, self._inspections)
+        return Reader(self.config, self.shape, self._text_document, chosen, self._inspections, self._fingerprints)
 
     @property
     def _is_windowed(self) -> bool:
@@ -100,9 +100,7 @@ class Source:
 
     def fingerprints(self) -> list[str]:
         """Fingerprint the bytes of each file (read once, then remembered)."""
-        if not self._fingerprints:
-            self._fingerprints.extend(self._make_fingerprint(file) for file in self.files)
-        return list(self._fingerprints)
+        return [self._fingerprint_of(index) for index in range(len(self.files))]
 
     def describe(self) -> dict[str, Any]:
         """Return what the documents depend on, for a manifest: files with size, time and fingerprint; options."""
@@ -164,7 +162,9 @@ class Source:
         return [sentence for _, sentence in sorted(changes)] + options
 
     def _fingerprint_of(self, index: int) -> str:
-        return self._fingerprints[index] if self._fingerprints else self._make_fingerprint(self.files[index])
+        if index not in self._fingerprints:
+            self._fingerprints[index] = self._make_fingerprint(self.files[index])
+        return self._fingerprints[index]
 
     def _make_fingerprint(self, file: SourceFile) -> str:
         if file.table is None:

@@ -86,6 +86,20 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
     raise _wrong_encoding(bad_byte, f"not {codec} text, though {mark} {codec}")
 
 
+def inspect_bytes(data: bytes, encoding: str) -> Inspection:
+    """As `inspect`, of a file that lies in memory; ASCII, which most files are, is looked through at once.
+
+    Raises:
+        BadFile: When it is not text, or not in the encoding asked for.
+    """
+    if encoding != "auto" or not data.isascii() or b"\0" in data or data.startswith(tuple(_PACKED)):
+        return inspect(lambda: iter([data]), encoding)
+    sample = data[:_SAMPLE_BYTES]
+    _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
+    has_carriage_returns = b"\r" in data and b"\r\n" in data
+    return Inspection("utf-8", 0, has_carriage_returns, bool(data) and not data.isspace(), is_guessed=False)
+
+
 def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage_returns: bool) -> Iterator[bytes]:
     """Decode blocks to UTF-8 bytes of whole characters; with CR LF as LF where asked for.
 
