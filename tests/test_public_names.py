@@ -49,7 +49,16 @@ DOORS = {
         "model_from_hugging_face",
     ],
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
-    "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
+    "generate": [
+        "Completion",
+        "Engine",
+        "GenerateConfig",
+        "Generation",
+        "TextPiece",
+        "TokenLogprob",
+        "complete",
+        "stream_text",
+    ],
     "evaluate": ["LossResult", "evaluate_loss"],
     "report": ["make_run_report"],
 }
@@ -113,7 +122,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         ("prepare", ["recipe", "out", "overrides"]),
         ("train", ["recipe", "store", "out", "overrides"]),
-        ("generate", ["model", "prompt", "device", "settings"]),
+        ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
