@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.artifacts.checkpoint import find_model_folder, read_model_config, read_model_folder
 from whelp.base.config import load_config
 
 if TYPE_CHECKING:
     import torch
 
     from whelp.generate import Completion, Engine, GenerateConfig, TextPiece
-    from whelp.model import LanguageModel
+    from whelp.model import HuggingFaceModel, LanguageModel
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
@@ -26,7 +26,7 @@ SAMPLE_STYLE: dict[str, Any] = {"temperature": 0.6, "top_p": 0.9, "repetition_pe
 class LoadedModel:
     """A model, its vocabulary, and where they are."""
 
-    model: LanguageModel
+    model: LanguageModel | HuggingFaceModel
     vocabulary: Vocabulary
     folder: Path
     device: torch.device
@@ -37,17 +37,23 @@ def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
     """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
 
     Raises:
-        ArtifactError: When there is no model, or not one of our families.
+        ArtifactError: When there is no model, or none that can continue text.
+        MissingExtraError: When the model is not of our families, and transformers is not installed.
         TokenizerError: When the folder has no tokenizer.
     """
-    from whelp.model import model_from_hugging_face
+    from whelp.model import find_obstacle, model_from_hugging_face, open_hugging_face
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
     folder = find_model_folder(Path(path))
     chosen = choose_device(device)
-    config, weights = read_model_folder(folder)
-    model = model_from_hugging_face(config, weights, folder).to(chosen)
+    config = read_model_config(folder)
+    model: LanguageModel | HuggingFaceModel
+    if find_obstacle(config, folder) is None:
+        model = model_from_hugging_face(*read_model_folder(folder), folder)
+    else:
+        model = open_hugging_face(folder, config)
+    model.to(chosen)
     model.eval()
     return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
