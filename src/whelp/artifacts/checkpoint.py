@@ -185,6 +185,19 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def find_weight_files(folder: Path) -> list[str]:
+    """Names of the safetensors files of a model folder.
+
+    Raises:
+        ArtifactError: When there are none, or only a pickle.
+    """
+    names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
+        raise ArtifactError(folder, found, _WEIGHTS, "Save it with `save_pretrained(folder)`, which writes safetensors.")
+    return names
+
+
 def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Read `config.json` and the weights of a Hugging Face model folder (safetensors only, sharded or not).
 
@@ -195,10 +208,7 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
     from safetensors.torch import load_file
 
     config = read_model_config(folder)
-    names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
-        raise ArtifactError(folder, found, _WEIGHTS, "Save it with `save_pretrained(folder)`, which writes safetensors.")
+    names = find_weight_files(folder)
     weights: dict[str, torch.Tensor] = {}
     for name in names:
         try:

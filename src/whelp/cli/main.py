@@ -341,14 +341,27 @@ def train(
 @app.command(rich_help_panel="Use it")
 def generate(
     model: ModelPath,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to continue; - reads standard input.")],
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to continue; - reads standard input.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Many prompts: one a line, or JSON lines (texts, or {'prompt': ...}).")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
     temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
     top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
     min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
     repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    presence_penalty: Annotated[
+        float, typer.Option(metavar="P", help="Subtract P from what the continuation has already.")
+    ] = 0.0,
+    frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    logprobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
+    ] = None,
+    when_full: Annotated[
+        str, typer.Option(help="When the context is full: slide (read the later half anew) or end.")
+    ] = "slide",
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     device: Device = "auto",
@@ -358,12 +371,12 @@ def generate(
 
     Example: whelp generate run --prompt "def main():" --temperature 0.5 --n 3
     """
+    if (prompt is None) == (prompts is None):
+        raise typer.BadParameter("give one of them.", param_hint="'--prompt' / '--prompts'")
     from whelp.cli import show
+    from whelp.cli.generate import describe, iter_completions, load_model, read_prompts, stream
     from whelp.cli.generate import generate as complete
-    from whelp.cli.generate import load_model, stream
 
-    if prompt == "-":
-        prompt = sys.stdin.read()
     settings: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -371,24 +384,49 @@ def generate(
         "top_p": top_p,
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
         "stop": stop or [],
+        "logprobs": logprobs,
+        "when_full": when_full,
         "seed": seed,
     }
+    clean = show.printable if sys.stdout.isatty() else str
+    if prompts is not None:
+        texts = read_prompts(prompts)
+        loaded = load_model(model, device)
+        results = []
+        for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
+            if as_json:
+                results.append({"prompt": text, "completions": [describe(completion) for completion in completions]})
+                continue
+            for completion in completions:
+                sys.stdout.write(f"--- {len(results) + 1}\n{clean(text + completion.text)}\n")
+                show.write_logprobs(completion.logprobs)
+            results.append({})
+            sys.stdout.flush()
+        if as_json:
+            show.print_json({"results": results, "model": str(loaded.folder)})
+        return
+    text = sys.stdin.read() if prompt == "-" else str(prompt)
     loaded = load_model(model, device)
     if as_json:
-        completions = [vars(completion) for completion in complete(loaded, prompt, n=n, **settings)]
-        show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
+        found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
+        show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
     elif n == 1:
-        pieces = stream(loaded, prompt, **settings)  # first: wrong settings are an error before any output
-        clean = show.printable if sys.stdout.isatty() else str
-        sys.stdout.write(prompt)
+        pieces = stream(loaded, text, **settings)  # first: wrong settings are an error before any output
+        entries = []
+        sys.stdout.write(clean(text))
         for piece in pieces:
             sys.stdout.write(clean(piece.text))
             sys.stdout.flush()
+            entries.extend(piece.logprobs or [])
         sys.stdout.write("\n")
+        show.write_logprobs(entries)
     else:
-        for number, completion in enumerate(complete(loaded, prompt, n=n, **settings), 1):
-            sys.stdout.write(f"--- {number}\n{prompt}{completion.text}\n")
+        for number, completion in enumerate(complete(loaded, text, n=n, **settings), 1):
+            sys.stdout.write(f"--- {number}\n{clean(text + completion.text)}\n")
+            show.write_logprobs(completion.logprobs)
 
 
 @app.command(rich_help_panel="Use it")

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from whelp.cli.train import Planned, TrainResult
+    from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
 
 console = Console(stderr=True, highlight=False)
@@ -51,6 +52,13 @@ def say_left_out(skipped: dict[str, int]) -> None:
 def printable(text: str) -> str:
     """Text that a terminal can only show, not obey: control characters become a sign.   printable("a\\x1b[2J") -> 'a·[2J'"""
     return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)
+
+
+def write_logprobs(entries: Sequence[TokenLogprob] | None) -> None:
+    """One line for each token on standard output: its log-probability, itself, and what was likeliest in its place."""
+    for entry in entries or ():
+        others = "  ".join(f"{other.logprob:.3f} {other.text!r}" for other in entry.top)
+        sys.stdout.write(f"{entry.logprob:8.3f}  {entry.text!r:<16}  {others}".rstrip() + "\n")
 
 
 def megabytes(num_bytes: float) -> str:
