@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whelp.cli.chat import chat as chat
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.generate import generate as generate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
 _CALLS = {
+    "chat": "chat",
     "demo": "demo",
     "inspect": "inspect",
     "new": "new",

@@ -430,6 +430,46 @@ def generate(
 
 
 @app.command(rich_help_panel="Use it")
+def chat(
+    model: ModelPath,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message, where the template knows one.")] = None,
+    load: Annotated[Path | None, typer.Option(metavar="FILE", help="Go on with a conversation that /save wrote.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As /set: temperature=0.2; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a model. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.
+
+    With a chat template the model sees turns; without, it continues the text. Lines may be piped in:
+    printf 'Hello!\\n/retry\\n' | whelp chat run. With --json the conversation is printed at the end.
+    """
+    from whelp.cli import show
+    from whelp.cli.chat import Terminal
+    from whelp.cli.chat import chat as open_chat
+
+    conversation = open_chat(model, system=system, device=device, seed=seed)
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{setting!r} is not of the form NAME=VALUE.", param_hint="'--set'")
+        conversation.set(name, value)
+    if load is not None:
+        conversation.load(load)
+    clean = show.printable if sys.stdout.isatty() else str
+
+    def write(text: str) -> None:
+        sys.stdout.write(clean(text))
+        sys.stdout.flush()
+
+    Terminal(conversation, say=show.say_plain, write=(lambda text: None) if as_json else write).run()
+    if as_json:
+        show.print_json(conversation.to_dict())
+
+
+@app.command(rich_help_panel="Use it")
 def evaluate(
     model: ModelPath,
     store: StorePath = Path("store"),

@@ -38,6 +38,11 @@ def say(text: str) -> None:
     console.print(text)
 
 
+def say_plain(text: str) -> None:
+    """A line for people that holds no markup, however it looks."""
+    console.print(printable(text), markup=False, soft_wrap=True)
+
+
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
     """How much text there is."""
     say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}")

@@ -92,6 +92,16 @@ class Vocabulary:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
 
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that turns a conversation into text, or None."""
+        return self._chat_template
+
+    @property
+    def control_tokens(self) -> dict[str, str]:
+        """Role (`eos_token`, `bos_token`, ...) -> token, as the file spells it."""
+        return {role: token for role, token in self._control.items() if token is not None}
+
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
         return self._ids.get(token)
@@ -151,7 +161,7 @@ class Vocabulary:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        control = {role: token for role, token in self._control.items() if token is not None}
+        control = self.control_tokens
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": _NO_LIMIT,
