@@ -20,8 +20,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
+    from whelp.cli.compare import compare as compare
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.export import export as export
     from whelp.cli.generate import generate as generate
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
+    "compare": "compare",
+    "export": "export",
     "demo": "demo",
     "inspect": "inspect",
     "new": "new",

@@ -470,6 +470,98 @@ def chat(
 
 
 @app.command(rich_help_panel="Use it")
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Runs, checkpoints or Hugging Face model folders.")],
+    prompt: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="What to continue; may be repeated.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Many prompts, as for `whelp generate`.")] = None,
+    text_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Measure loss, perplexity and bits per byte on this text.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="STEPS", help="Checkpoints of each run: 0,500,last or all. Default: the last.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 64,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
+    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same for every model.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Continuations of each prompt.")] = 1,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Set models side by side: the same prompts and seeds, and how well each knows a text of yours.
+
+    Example: whelp compare run other-run --prompt "Once" --text-file held-out.txt
+    One run through time: whelp compare run --steps all --prompt "Once"
+    """
+    from whelp.base.files import write_atomic
+    from whelp.cli import show
+    from whelp.cli.compare import compare as set_side_by_side
+    from whelp.cli.generate import read_prompts
+
+    asked = [*(prompt or []), *(read_prompts(prompts) if prompts is not None else [])]
+    result = set_side_by_side(
+        models,
+        prompts=asked,
+        text_file=text_file,
+        steps=steps,
+        n=n,
+        device=device,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop or [],
+        seed=seed,
+    )
+    if html is not None:
+        write_atomic(html, result.to_html(f"Comparison of {len(result.models)} models"))
+    if as_json:
+        show.print_json(result)
+        return
+    show.show_comparison(result)
+    if html is not None:
+        show.say_plain(f"the page is {html}")
+
+
+@app.command(rich_help_panel="Use it")
+def export(
+    model: ModelPath,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where it goes; must be empty or new.")],
+    format: Annotated[
+        str, typer.Option("--format", help="hf (a folder for transformers, vLLM, ...) or gguf (llama.cpp).")
+    ] = "hf",
+    dtype: Annotated[
+        str | None, typer.Option(help="f32, f16, bf16; gguf also q8_0. Default: as stored (hf), f16 (gguf).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="The model's name. Default: the run's.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="TEXT", help="Of the weights, for the model card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for other programs, with a model card (README.md) of its data, recipe and numbers.
+
+    Example: whelp export run --format gguf --dtype q8_0 --out my-model-gguf
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.export import export as write_model
+
+    result = write_model(model, out=out, format=format, dtype=dtype, name=name, license=license)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(f"[bold]{escape(result.folder)}[/]: {result.format}, {result.dtype}, {show.megabytes(result.num_bytes)}")
+    show.say(f"           {escape(', '.join(result.files))}")
+
+
+@app.command(rich_help_panel="Use it")
 def evaluate(
     model: ModelPath,
     store: StorePath = Path("store"),

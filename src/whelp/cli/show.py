@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from whelp.cli.compare import Comparison
     from whelp.cli.train import Planned, TrainResult
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
@@ -118,6 +119,26 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
     for doubt in plan.warnings:
         console.print(f"[yellow]note[/]  {escape(doubt)}")
+
+
+def show_comparison(result: Comparison) -> None:
+    """Numbers, then texts, one column for each model; on standard output, as they are the result."""
+    output = Console(file=sys.stdout, highlight=False)
+    names = list(dict.fromkeys(name for model in result.models for name in model.numbers))
+    if names:
+        table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
+        for name in names:
+            values = [model.numbers.get(name) for model in result.models]
+            cells = [f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" for value in values]
+            table.add_row(name.replace("_", " "), *cells)
+        output.print(table)
+    for place, prompt in enumerate(result.prompts):
+        table = Table(title=escape(printable(prompt)), title_justify="left", show_lines=True, expand=True)
+        for model in result.models:
+            table.add_column(escape(model.name), ratio=1)
+        for sample in range(len(result.models[0].texts[place])):
+            table.add_row(*(escape(printable(model.texts[place][sample])) for model in result.models))
+        output.print(table)
 
 
 class TrainingView:

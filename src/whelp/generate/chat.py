@@ -80,7 +80,7 @@ def render_chat(vocabulary: ChatVocabulary, messages: Sequence[Message], **value
     environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
     values = {**vocabulary.control_tokens, "add_generation_prompt": True, **values}
     try:
-        return environment.from_string(vocabulary.chat_template).render(messages=list(messages), **values)
+        return str(environment.from_string(vocabulary.chat_template).render(messages=list(messages), **values))
     except (TemplateError, SecurityError, TypeError, ValueError, LookupError) as error:
         raise TokenizerError(
             vocabulary.name,

@@ -102,6 +102,10 @@ class Vocabulary:
         """Role (`eos_token`, `bos_token`, ...) -> token, as the file spells it."""
         return {role: token for role, token in self._control.items() if token is not None}
 
+    def to_json(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._json
+
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
         return self._ids.get(token)
