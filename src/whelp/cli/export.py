@@ -159,7 +159,7 @@ def _make_card(
     if run is not None:
         started = run.read_plan() or {}
         facts = {
-            "recipe": run.recipe.read_text(encoding="utf-8") if run.recipe.is_file() else None,
+            "recipe": _read_recipe(run),
             "plan": started.get("plan"),
             "ledger": started.get("ledger"),
             "numbers": _find_numbers(folder, run),
@@ -174,6 +174,13 @@ def _make_card(
         license_name=license,
         **facts,
     )
+
+
+def _read_recipe(run: RunFolder) -> str | None:
+    """The recipe, without the name of the home folder: a card is for others."""
+    if not run.recipe.is_file():
+        return None
+    return run.recipe.read_text(encoding="utf-8").replace(str(Path.home()), "~")
 
 
 def _find_numbers(folder: Path, run: RunFolder) -> dict[str, Any] | None:
