@@ -1,12 +1,13 @@
 """Any causal language model of transformers, behind the interface of ours: it can be continued and evaluated, not trained.
 
-Each slot keeps the model's own cache, whatever that is (keys and values, a recurrent state), so every architecture works; the
-price is one call of the model for each row and step.
+Each slot keeps the model's own cache; the price is one call of the model for each row and step. A model that hands no
+`past_key_values` out reads its whole text for every token: right, and slow.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class HuggingFaceDecoder:
         self.inner = inner
         self.lengths = [0] * num_slots
         self._caches: list[Any] = [None] * num_slots
+        self._ids: list[list[int]] = [[] for _ in range(num_slots)]
+        parameters = inspect.signature(inner.forward).parameters
+        self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
@@ -63,21 +67,29 @@ class HuggingFaceDecoder:
 
     def _read_slot(self, slot: int, ids: list[int]) -> torch.Tensor:
         past = self._caches[slot] if self.lengths[slot] else None
-        new = torch.tensor([ids], device=self.inner.device)
-        output = self.inner(input_ids=new, past_key_values=past, use_cache=True, logits_to_keep=1)
-        self._caches[slot] = output.past_key_values
+        self._ids[slot] = [*self._ids[slot][: self.lengths[slot]], *ids]
         self.lengths[slot] += len(ids)
+        if past is None:
+            output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **self._options)
+        else:
+            output = self.inner(input_ids=self._tensor(ids), past_key_values=past, use_cache=True, **self._options)
+        self._caches[slot] = getattr(output, "past_key_values", None)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
+
+    def _tensor(self, ids: list[int]) -> torch.Tensor:
+        return torch.tensor([ids], device=self.inner.device)
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False where the model's cache cannot forget its last tokens."""
         if source != target:
             is_whole = num_tokens == self.lengths[source]
-            if not is_whole and not _can_forget(self._caches[source]):
+            cache = self._caches[source]
+            if cache is not None and not is_whole and not _can_forget(cache):
                 return False
-            self._caches[target] = copy.deepcopy(self._caches[source])
-            if not is_whole:
+            self._ids[target] = self._ids[source][:num_tokens]
+            self._caches[target] = copy.deepcopy(cache)
+            if cache is not None and not is_whole:
                 self._caches[target].crop(num_tokens)
         self.lengths[target] = num_tokens
         return True
