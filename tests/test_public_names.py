@@ -14,8 +14,11 @@ import whelp
 
 CALLS = [
     "Recipe",
+    "chat",
+    "compare",
     "demo",
     "evaluate",
+    "export",
     "generate",
     "inspect",
     "load_recipe",
@@ -62,8 +65,8 @@ DOORS = {
         "complete",
         "stream_text",
     ],
-    "evaluate": ["LossResult", "evaluate_loss"],
-    "report": ["make_run_report"],
+    "evaluate": ["LossResult", "evaluate_loss", "evaluate_text"],
+    "report": ["make_compare_report", "make_model_card", "make_run_report"],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
 
@@ -127,6 +130,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        ("chat", ["model", "system", "device", "settings"]),
+        ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
+        ("export", ["model", "out", "format", "dtype", "name", "license"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),

@@ -31,7 +31,20 @@ def test_version_and_help(whelp: Whelp) -> None:
     assert whelp("--version").text.startswith("whelp 0.")
     shown = whelp("--help")
     assert shown.code == 0
-    for command in ("demo", "new", "tokenizer", "prepare", "train", "generate", "evaluate", "inspect", "schema"):
+    for command in (
+        "demo",
+        "new",
+        "tokenizer",
+        "prepare",
+        "train",
+        "generate",
+        "chat",
+        "compare",
+        "export",
+        "evaluate",
+        "inspect",
+        "schema",
+    ):
         assert f" {command} " in shown.text
         assert whelp(command, "--help").code == 0
 
