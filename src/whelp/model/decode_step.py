@@ -1,7 +1,8 @@
 """One new token for each row on a CPU: the arithmetic of our families without modules, autograd or copies.
 
 A small model reads so little for a token that calling modules costs as much as computing: here a block is some thirty calls
-of the framework, each into weights that were looked up once. The weights are the model's own, so training may go on with them.
+of the framework, each with weights that were looked up once. They are the model's own, not copies (but for the small norms of
+queries and keys).
 Shapes: B rows, D width, H heads, G key/value heads, K head width, F feed-forward width, V vocabulary.
 """
 
