@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from whelp.model import ModelConfig, make_spec
-from whelp.model.attention import causal_attention
+from whelp.model import Cache, ModelConfig, make_spec
 from whelp.model.check import check_model
 from whelp.model.gpt2 import GPT2
 from whelp.model.qwen3 import Qwen3
@@ -101,17 +100,15 @@ class _UnusedCache(GPT2):
 
 
 class _RestartedPositions(Qwen3):
-    def _rotation(self, start, num_tokens, device):
-        return super()._rotation(0, num_tokens, device)
+    def rotation(self, positions, num_positions, device):
+        return super().rotation(slice(0, positions.stop - positions.start), num_positions, device)
 
 
 class _UncountedTokens(Qwen3):
     def hidden(self, ids, cache=None, documents=None):
         x = super().hidden(ids, cache, documents)
-        if cache is not None and cache.num_tokens == cache.capacity:
-            cache.keys.zero_()
-        elif cache is not None and ids.shape[1] > 1:
-            cache.num_tokens -= 1
+        if cache is not None and ids.shape[1] > 1:
+            cache.lengths[:] = [length - 1 for length in cache.lengths]
         return x
 
 
@@ -121,18 +118,23 @@ def test_a_wrong_cache_is_caught(kind):
     assert _starts(check_model(_scrambled(kind))) == ["reading with a cache differs from reading at once"]
 
 
+class _SamePositions(Qwen3):
+    def rotation(self, positions, num_positions, device):
+        is_uneven = isinstance(positions, torch.Tensor)
+        return super().rotation(positions * 0 if is_uneven else positions, num_positions, device)
+
+
+def test_wrong_positions_side_by_side_are_caught():
+    """Texts of several lengths, each at its own position, are a case of their own."""
+    assert _starts(check_model(_scrambled(_SamePositions))) == [
+        "texts of several lengths, continued together, differ from each alone"
+    ]
+
+
 def test_a_wrong_mask_over_the_cache_is_caught(make_model, monkeypatch):
     """New tokens that see each other's future only when read in pieces are caught by the pieces."""
 
-    def attend(queries, keys, values, *, layer, cache, boundaries, dropout=0.0):
-        if boundaries is not None:
-            return causal_attention(queries, keys, values, layer=layer, cache=cache, boundaries=boundaries)
-        is_first = cache is None or cache.num_tokens == 0
-        if cache is not None:
-            keys, values = cache.append(layer, keys, values)
-        return F.scaled_dot_product_attention(queries, keys, values, is_causal=is_first and queries.shape[2] > 1)
-
-    monkeypatch.setattr("whelp.model.gpt2.causal_attention", attend)
+    monkeypatch.setattr(Cache, "_make_mask", lambda self, positions, num_all: None)
     failures = check_model(make_model("gpt2"))
     assert _starts(failures) == ["reading with a cache differs from reading at once"]
     assert "(pieces of 12)" in failures[0]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
+from whelp.base.errors import SourceError
 
 if TYPE_CHECKING:
     import torch
 
-    from whelp.generate import Completion, TextPiece
-    from whelp.model import LanguageModel
+    from whelp.generate import Completion, Engine, GenerateConfig, TextPiece, TokenLogprob
+    from whelp.model import HuggingFaceModel, LanguageModel
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
@@ -26,49 +28,144 @@ SAMPLE_STYLE: dict[str, Any] = {"temperature": 0.6, "top_p": 0.9, "repetition_pe
 class LoadedModel:
     """A model, its vocabulary, and where they are."""
 
-    model: LanguageModel
+    model: LanguageModel | HuggingFaceModel
     vocabulary: Vocabulary
     folder: Path
     device: torch.device
+    end_ids: tuple[int, ...] = ()  # that end a text, besides end-of-text
 
 
 def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
     """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
 
     Raises:
-        ArtifactError: When there is no model, or not one of our families.
+        ArtifactError: When there is no model, or none that can continue text.
+        MissingExtraError: When the model is not of our families, and transformers is not installed.
         TokenizerError: When the folder has no tokenizer.
     """
-    from whelp.model import model_from_hugging_face
+    from whelp.model import find_obstacle, model_from_hugging_face, open_hugging_face
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
     folder = find_model_folder(Path(path))
     chosen = choose_device(device)
-    config, weights = read_model_folder(folder)
-    model = model_from_hugging_face(config, weights, folder).to(chosen)
+    config = read_model_config(folder)
+    find_weight_files(folder)  # first: without weights, no architecture helps
+    model: LanguageModel | HuggingFaceModel
+    if find_obstacle(config, folder) is None:
+        model = model_from_hugging_face(*read_model_folder(folder), folder)
+    else:
+        model = open_hugging_face(folder, config)
+    model.to(chosen)
     model.eval()
-    return LoadedModel(model, load_tokenizer(folder), folder, chosen)
+    return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
 
-def generate(model: str | Path | LoadedModel, prompt: str, *, device: str = "auto", **settings: Any) -> list[Completion]:
-    """Continue a prompt; one completion for each of `n`.
+def _read_end_ids(folder: Path) -> tuple[int, ...]:
+    """The ids that `generation_config.json` says end a text: one, a list, or none."""
+    from whelp.base.files import read_json
+
+    try:
+        ids = read_json(folder / "generation_config.json").get("eos_token_id")
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(token for token in (ids if isinstance(ids, list) else [ids]) if type(token) is int)
+
+
+def generate(
+    model: str | Path | LoadedModel, prompt: str, *, n: int = 1, device: str = "auto", **settings: Any
+) -> list[Completion]:
+    """Continue a prompt; one completion for each of `n`. A text may grow longer than the model's context.
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
-        settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, stop,
-            seed, n.
+        settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
+            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, seed.
     """
-    from whelp.generate import GenerateConfig, complete
+    from whelp.generate import complete
 
-    config = load_config(GenerateConfig, settings, "generate")
+    config = make_settings(settings)
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
-    return complete(loaded.model, loaded.vocabulary, prompt, config, device=loaded.device)
+    return complete(loaded.model, loaded.vocabulary, prompt, config, n=n, end_ids=loaded.end_ids)
 
 
 def stream(loaded: LoadedModel, prompt: str, **settings: Any) -> Iterator[TextPiece]:
     """Continue a prompt, piece by piece as it comes."""
-    from whelp.generate import GenerateConfig, stream_text
+    from whelp.generate import stream_text
 
-    config = load_config(GenerateConfig, settings, "generate")
-    return stream_text(loaded.model, loaded.vocabulary, prompt, config, device=loaded.device)
+    return stream_text(loaded.model, loaded.vocabulary, prompt, make_settings(settings), end_ids=loaded.end_ids)
+
+
+def iter_completions(loaded: LoadedModel, prompts: Sequence[str], *, n: int = 1, **settings: Any) -> Iterator[list[Completion]]:
+    """Continue many prompts side by side; the completions of each, in the order of the prompts."""
+    from whelp.generate import Completion
+
+    config = make_settings(settings)
+    with open_engine(loaded) as engine:
+        waiting = [engine.submit(prompt, config, n=n) for prompt in prompts]
+        for generations in waiting:
+            yield [Completion.collect(generation) for generation in generations]
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Read prompts from a file: JSON lines (texts, or objects with a `prompt`) in `*.jsonl`, else one a line.
+
+    Raises:
+        SourceError: When it has none, or a line is not of that form.
+    """
+    prompts = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "one prompt a line", "Convert it first.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if path.suffix != ".jsonl":
+            prompts.append(line)
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        prompt = value.get("prompt") if isinstance(value, dict) else value
+        if not isinstance(prompt, str):
+            raise SourceError(path, f"line {number} holds no prompt", 'a JSON text, or {"prompt": "..."}')
+        prompts.append(prompt)
+    if not prompts:
+        raise SourceError(path, "there is no prompt in it", "one a line")
+    return prompts
+
+
+def describe(completion: Completion) -> dict[str, Any]:
+    """A completion for JSON; log-probabilities only where they were asked for."""
+    values = {"text": completion.text, "reason": completion.reason, "num_tokens": completion.num_tokens}
+    if completion.logprobs is None:
+        return values
+    return {**values, "logprobs": [_describe_token(entry) for entry in completion.logprobs]}
+
+
+def _describe_token(entry: TokenLogprob) -> dict[str, Any]:
+    values = {"id": entry.id, "text": entry.text, "bytes": list(entry.bytes), "logprob": entry.logprob}
+    return {**values, "top": [_describe_token(other) for other in entry.top]} if entry.top else values
+
+
+def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:
+    """Settings of a request of the terminal: unlike a server's, a text goes on when the context is full."""
+    from whelp.generate import GenerateConfig
+
+    return load_config(GenerateConfig, {"when_full": "slide", **settings}, "generate")
+
+
+def open_engine(loaded: LoadedModel, *, max_rows: int = 16, max_context_tokens: int | None = None) -> Engine:
+    """An engine for a loaded model, with every token that ends its texts."""
+    from whelp.generate import Engine
+
+    return Engine(
+        loaded.model,
+        loaded.vocabulary,
+        max_rows=max_rows,
+        max_context_tokens=max_context_tokens,
+        end_ids=loaded.end_ids,
+        device=loaded.device,
+    )

@@ -224,7 +224,8 @@ def iter_train(
     plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
     if started is None:
         identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
-        run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
+        facts = {"plan": plan.to_dict(), "ledger": session.ledger, "versions": _versions()}
+        run.start(recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     model = session.build()
@@ -316,7 +317,7 @@ class _Wiring:
             yield Evaluated(step=step, result=self.last_loss)
         settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
         for prompt in config.sample_prompts:
-            text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
+            text = complete(self.model, session.vocabulary, prompt, settings)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()

@@ -23,6 +23,7 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     - changing an early token changes later logits (the past is used at all);
     - the rows of a batch do not see each other;
     - reading with a cache, token by token or in pieces, gives the logits of reading at once;
+    - so does continuing texts of several lengths side by side;
     - documents packed into one row do not see each other: each has the logits that it has alone.
     """
     was_training = model.training
@@ -38,6 +39,9 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
         failure = check(model, ids, other, logits, tolerance)
         if failure:
             failures.append(failure)
+    if not failures:  # it builds on all of them
+        failure = _check_slots(model, ids, other, logits, tolerance)
+        failures += [failure] if failure else []
     model.train(was_training)
     return failures
 
@@ -109,4 +113,21 @@ def _check_documents(
             leak = _difference(packed[is_own], model(ids[row : row + 1, is_own])[0])
             if leak > tolerance:
                 return f"documents in a row see each other: document {number} alone differs by {leak:.2g}"
+    return None
+
+
+def _check_slots(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
+    num_tokens = ids.shape[1]
+    if num_tokens < 3:
+        return None
+    decoder = model.make_decoder(len(ids), num_tokens)
+    lengths = [1 + place * (num_tokens - 2) // len(ids) for place in range(len(ids))]
+    rows = ids.tolist()
+    decoder.read(0, [row[:length] for row, length in zip(rows, lengths, strict=True)])
+    stepped = decoder.step([row[length] for row, length in zip(rows, lengths, strict=True)])
+    drift = _difference(stepped, torch.stack([logits[place, length] for place, length in enumerate(lengths)]))
+    if drift > tolerance:
+        return f"texts of several lengths, continued together, differ from each alone by {drift:.2g}"
     return None

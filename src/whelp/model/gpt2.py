@@ -89,15 +89,14 @@ class GPT2(LanguageModel):
 
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
-        start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
-        assert start + num_tokens <= self.spec.context_tokens, (
-            f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
-        )
+        positions = slice(0, ids.shape[1]) if cache is None else cache.begin(ids)
+        if isinstance(positions, slice):
+            assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
         boundaries = find_boundaries(
             documents, head_width=self.spec.head_width, dropout=self.spec.dropout if self.training else 0.0
         )
         if boundaries is None:
-            x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
+            x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
             x = self.embed(ids) + self.positions(boundaries.positions)
         if self.spec.dropout:
@@ -105,7 +104,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             x = block(x, cache, boundaries)
         if cache is not None:
-            cache.advance(num_tokens)
+            cache.end()
         normed: torch.Tensor = self.norm(x)
         return normed
 

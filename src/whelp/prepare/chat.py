@@ -62,7 +62,7 @@ class ChatTemplate:
             PlanError: When the template refuses these turns.
         """
         try:
-            return self._template.render(messages=turns, add_generation_prompt=opens_answer, **self._special_tokens)
+            return str(self._template.render(messages=turns, add_generation_prompt=opens_answer, **self._special_tokens))
         except (self._error, TypeError, KeyError) as error:
             raise PlanError("the tokenizer's chat template", f"refuses a conversation ({error})", "", "") from None
 

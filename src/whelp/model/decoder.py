@@ -1,0 +1,51 @@
+"""A model that continues several texts at once: what generating asks of a model, and nothing else."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from whelp.model.cache import Cache
+from whelp.model.decode_step import make_step
+from whelp.model.language_model import LanguageModel
+
+
+class Decoder:
+    """A model with `num_slots` slots of `capacity` tokens; each holds a text of its own length.
+
+    Shapes: B slots in use, V vocabulary.
+    """
+
+    def __init__(self, model: LanguageModel, num_slots: int, capacity: int) -> None:
+        weight = model.head_weight
+        self.model, self.device = model, weight.device
+        self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
+        self._step = make_step(model)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens in each slot; setting one to 0 forgets them."""
+        return self.cache.lengths
+
+    def step(self, ids: list[int]) -> torch.Tensor:
+        """One more token for each of the first B slots; logits (B, V)."""
+        self.cache.select(0, [1] * len(ids))
+        new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
+        hidden = self.model.hidden(new, self.cache)[:, 0] if self._step is None else self._step(new, self.cache)  # (B, D)
+        return F.linear(hidden, self.model.head_weight)
+
+    def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
+        """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
+        counts = [len(row) for row in ids]
+        padded = torch.zeros(len(ids), max(counts), dtype=torch.long)
+        for place, row in enumerate(ids):
+            padded[place, : len(row)] = torch.tensor(row)
+        self.cache.select(first, counts)
+        hidden = self.model.hidden(padded.to(self.device), self.cache)  # (B, T, D)
+        last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
+        return F.linear(last, self.model.head_weight)
+
+    def copy(self, source: int, target: int, num_tokens: int) -> bool:
+        """Let a slot hold the first tokens of another; False when that cannot be."""
+        self.cache.copy(source, target, num_tokens)
+        return True
