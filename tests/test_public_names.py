@@ -22,6 +22,7 @@ CALLS = [
     "new",
     "prepare",
     "schema",
+    "serve",
     "train",
     "train_tokenizer",
 ]
@@ -52,8 +53,9 @@ DOORS = {
     "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
     "evaluate": ["LossResult", "evaluate_loss"],
     "report": ["make_run_report"],
+    "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
+COMMANDS = ["prepare", "train", "generate", "evaluate", "serve"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -115,6 +117,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        ("serve", ["model", "compare", "store", "device", "on_ready", "settings"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "WHELP_TOKEN"
 _TOKEN_BYTES = 24
+_SHOWN_SOURCES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +257,7 @@ def _describe_store(store: TokenStore | None) -> ServedStore | None:
         "ledger": store.ledger,
         "config": store.manifest.config,
         "num_sources": len(store.sources),
+        "sources": store.sources[:_SHOWN_SOURCES],
     }
 
     def read_rows(split: str, first: int, count: int, context_tokens: int) -> list[dict[str, Any]]:

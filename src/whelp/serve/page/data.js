@@ -86,7 +86,8 @@ export function openData(panel, state) {
       h("section", { class: "card" }, h("h2", {}, "Ledger"), h("p", { class: "muted" }, "Where every document went."), h("table", { class: "facts" }, h("tbody", {}, fates.map(([name, count]) => fact(name, whole(count)))))),
       h("section", { class: "card" }, h("h2", {}, "Made from"), h("table", { class: "facts" }, h("tbody", {},
         Object.entries(store.config).filter(([, value]) => value !== null && value !== "" && !(typeof value === "object")).map(([name, value]) => fact(name.replaceAll("_", " "), typeof value === "number" ? short(value) : String(value))))),
-        h("p", { class: "muted" }, `${whole(store.num_sources)} source ${store.num_sources === 1 ? "file" : "files"}`)));
+        h("h3", {}, `${whole(store.num_sources)} source ${store.num_sources === 1 ? "file" : "files"}`),
+        h("ul", { class: "sources" }, store.sources.map((name) => h("li", {}, name)), store.num_sources > store.sources.length && h("li", { class: "muted" }, `and ${whole(store.num_sources - store.sources.length)} more`))));
     split.replaceChildren(...Object.keys(store.splits).map((name) => h("option", { value: name }, name)));
     if (store.context_tokens) length.value = Math.min(store.context_tokens, 1024);
   }

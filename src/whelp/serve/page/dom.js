@@ -22,7 +22,7 @@ export function s(tag, attributes = {}, ...children) {
 }
 
 function append(element, children) {
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child !== undefined && child !== null && child !== false) element.append(child);
   }
 }
@@ -40,7 +40,7 @@ export function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1000) return whole(value);
-  if (size >= 0.01) return String(Number(value.toPrecision(4)));
+  if (size >= 0.0001) return String(Number(value.toPrecision(4)));
   return value.toExponential(1);
 }
 

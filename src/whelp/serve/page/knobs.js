@@ -40,7 +40,7 @@ export function makeKnobs(prefix, state) {
       h("p", { class: "about", id: `${id}-about` }, knob.about));
   });
   const length = h("input", { type: "number", id: `${prefix}-max`, min: 1, max: state.max_tokens, step: 1, value: kept.max_tokens ?? 200, oninput: save });
-  const seed = h("input", { type: "number", id: `${prefix}-seed`, min: 0, step: 1, placeholder: "another each time", value: kept.seed ?? "", oninput: save });
+  const seed = h("input", { type: "number", id: `${prefix}-seed`, min: 0, step: 1, placeholder: "random", value: kept.seed ?? "", oninput: save });
   const stop = h("input", { type: "text", id: `${prefix}-stop`, placeholder: "none", value: kept.stop ?? "", oninput: save });
 
   const raw = () => ({
