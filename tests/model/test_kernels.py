@@ -227,6 +227,6 @@ def test_generating_first_does_not_spoil_training(make_model):
     model = make_model("qwen3")
     ids = torch.zeros(1, 4, dtype=torch.long)
     with torch.inference_mode():
-        model.last_logits(ids, model.make_cache(1, 8))
+        model.make_decoder(1, 8).read(0, [[0, 0]])
     model.loss(ids, ids).backward()
     assert model.embed.weight.grad is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from whelp.base.config import load_config
 if TYPE_CHECKING:
     import torch
 
-    from whelp.generate import Completion, TextPiece
+    from whelp.generate import Completion, Engine, GenerateConfig, TextPiece
     from whelp.model import LanguageModel
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -30,6 +30,7 @@ class LoadedModel:
     vocabulary: Vocabulary
     folder: Path
     device: torch.device
+    end_ids: tuple[int, ...] = ()  # that end a text, besides end-of-text
 
 
 def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
@@ -48,27 +49,55 @@ def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
     config, weights = read_model_folder(folder)
     model = model_from_hugging_face(config, weights, folder).to(chosen)
     model.eval()
-    return LoadedModel(model, load_tokenizer(folder), folder, chosen)
+    return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
 
-def generate(model: str | Path | LoadedModel, prompt: str, *, device: str = "auto", **settings: Any) -> list[Completion]:
-    """Continue a prompt; one completion for each of `n`.
+def _read_end_ids(folder: Path) -> tuple[int, ...]:
+    """The ids that `generation_config.json` says end a text: one, a list, or none."""
+    from whelp.base.files import read_json
+
+    try:
+        ids = read_json(folder / "generation_config.json").get("eos_token_id")
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(token for token in (ids if isinstance(ids, list) else [ids]) if type(token) is int)
+
+
+def generate(
+    model: str | Path | LoadedModel, prompt: str, *, n: int = 1, device: str = "auto", **settings: Any
+) -> list[Completion]:
+    """Continue a prompt; one completion for each of `n`. A text may grow longer than the model's context.
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
-        settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, stop,
-            seed, n.
+        settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
+            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, seed.
     """
-    from whelp.generate import GenerateConfig, complete
+    from whelp.generate import complete
 
-    config = load_config(GenerateConfig, settings, "generate")
+    config = make_settings(settings)
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
-    return complete(loaded.model, loaded.vocabulary, prompt, config, device=loaded.device)
+    return complete(loaded.model, loaded.vocabulary, prompt, config, n=n, end_ids=loaded.end_ids)
 
 
 def stream(loaded: LoadedModel, prompt: str, **settings: Any) -> Iterator[TextPiece]:
     """Continue a prompt, piece by piece as it comes."""
-    from whelp.generate import GenerateConfig, stream_text
+    from whelp.generate import stream_text
 
-    config = load_config(GenerateConfig, settings, "generate")
-    return stream_text(loaded.model, loaded.vocabulary, prompt, config, device=loaded.device)
+    return stream_text(loaded.model, loaded.vocabulary, prompt, make_settings(settings), end_ids=loaded.end_ids)
+
+
+def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:
+    """Settings of a request of the terminal: unlike a server's, a text goes on when the context is full."""
+    from whelp.generate import GenerateConfig
+
+    return load_config(GenerateConfig, {"when_full": "slide", **settings}, "generate")
+
+
+def open_engine(loaded: LoadedModel, *, max_rows: int = 16, max_context_tokens: int | None = None) -> Engine:
+    """An engine for a loaded model, with every token that ends its texts."""
+    from whelp.generate import Engine
+
+    return Engine(
+        loaded.model, loaded.vocabulary, max_rows=max_rows, max_context_tokens=max_context_tokens, end_ids=loaded.end_ids
+    )

@@ -373,11 +373,10 @@ def generate(
         "repetition_penalty": repetition_penalty,
         "stop": stop or [],
         "seed": seed,
-        "n": n,
     }
     loaded = load_model(model, device)
     if as_json:
-        completions = [vars(completion) for completion in complete(loaded, prompt, **settings)]
+        completions = [vars(completion) for completion in complete(loaded, prompt, n=n, **settings)]
         show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
     elif n == 1:
         pieces = stream(loaded, prompt, **settings)  # first: wrong settings are an error before any output
@@ -388,7 +387,7 @@ def generate(
             sys.stdout.flush()
         sys.stdout.write("\n")
     else:
-        for number, completion in enumerate(complete(loaded, prompt, **settings), 1):
+        for number, completion in enumerate(complete(loaded, prompt, n=n, **settings), 1):
             sys.stdout.write(f"--- {number}\n{prompt}{completion.text}\n")
 
 

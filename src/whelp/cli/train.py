@@ -312,7 +312,7 @@ class _Wiring:
             yield Evaluated(step=step, result=self.last_loss)
         settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
         for prompt in config.sample_prompts:
-            text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
+            text = complete(self.model, session.vocabulary, prompt, settings)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()

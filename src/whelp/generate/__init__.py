@@ -1,10 +1,14 @@
-"""A model and prompt ids in; a stream of token ids, or of text, out.
+"""A model and prompts in; streams of text out, many at a time.
 
-    settings = GenerateConfig(max_tokens=50, temperature=0.8, top_p=0.95, seed=1)
-    for piece in stream_text(model, vocabulary, "def say_hello():", settings):
-        print(piece.text, end="")
+    with Engine(model, vocabulary) as engine:
+        for piece in engine.submit("def say_hello():", GenerateConfig(max_tokens=50, seed=1))[0]:
+            print(piece.text, end="")
 
-`sampling.py` chooses the next token, `generate.py` is the loop over tokens, `text.py` the one over text.
+    complete(model, vocabulary, "def say_hello():", GenerateConfig(seed=1))[0].text     # one prompt, no thread
+
+`sampling.py` chooses the next token, `batch.py` is the loop over steps, `engine.py` the thread around it, `single.py` the
+way without one, `text.py` turns
+ids into text as they come, `chat.py` turns a conversation into a prompt.
 """
 
 from typing import TYPE_CHECKING
@@ -13,21 +17,23 @@ from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.generate.config import GenerateConfig as GenerateConfig
-    from whelp.generate.generate import Token as Token
-    from whelp.generate.generate import generate_tokens as generate_tokens
-    from whelp.generate.text import Completion as Completion
-    from whelp.generate.text import TextPiece as TextPiece
-    from whelp.generate.text import complete as complete
-    from whelp.generate.text import stream_text as stream_text
+    from whelp.generate.engine import Engine as Engine
+    from whelp.generate.generation import Completion as Completion
+    from whelp.generate.generation import Generation as Generation
+    from whelp.generate.generation import TextPiece as TextPiece
+    from whelp.generate.generation import TokenLogprob as TokenLogprob
+    from whelp.generate.single import complete as complete
+    from whelp.generate.single import stream_text as stream_text
 
 _HOMES = {
     "GenerateConfig": "config",
-    "Token": "generate",
-    "generate_tokens": "generate",
-    "Completion": "text",
-    "TextPiece": "text",
-    "complete": "text",
-    "stream_text": "text",
+    "Engine": "engine",
+    "Completion": "generation",
+    "Generation": "generation",
+    "TextPiece": "generation",
+    "TokenLogprob": "generation",
+    "complete": "single",
+    "stream_text": "single",
 }
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

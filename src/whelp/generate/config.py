@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from whelp.base.config import option
+from whelp.base.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,29 @@ class GenerateConfig:
     )
     min_p: float = option(0.0, "leave out tokens less likely than this share of the likeliest", at_least=0.0, at_most=1.0)
     repetition_penalty: float = option(1.0, "above 1: tokens already there become less likely", at_least=0.01)
+    presence_penalty: float = option(
+        0.0, "subtracted from the logit of every token that the continuation has", at_least=-10.0, at_most=10.0
+    )
+    frequency_penalty: float = option(
+        0.0, "subtracted from a token's logit once for each time the continuation has it", at_least=-10.0, at_most=10.0
+    )
+    logit_bias: dict[int, float] = option({}, "id -> number added to its logit; -100 forbids, 100 compels")
     stop: list[str] = option([], "end before any of these texts")
+    ignore_end: bool = option(False, "the end-of-text token does not end the text")
+    logprobs: int | None = option(None, "give the log-probability of every token, and of so many likeliest", at_least=0)
+    when_full: Literal["end", "slide"] = option(
+        "end", "a full context ends the text (reason length), or its later half is read anew and the text goes on"
+    )
     seed: int = option(0, "the same seed gives the same text", at_least=0)
-    n: int = option(1, "number of independent continuations", at_least=1)
+
+    def __post_init__(self) -> None:
+        for token_id, bias in self.logit_bias.items():
+            is_number = isinstance(bias, (int, float)) and abs(bias) <= 1e4
+            if type(token_id) is not int or token_id < 0 or not is_number:
+                problem = f"logit_bias holds {token_id!r}: {bias!r}, but expected ids with numbers from -10000 to 10000"
+                raise ConfigError("generate", [problem])
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether what is there already changes what comes next."""
+        return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0

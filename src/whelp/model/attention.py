@@ -1,6 +1,6 @@
 """Causal attention over new tokens and, in decoding, over cached ones.
 
-Shapes: B rows, T new tokens, N all tokens so far, H heads, G key/value heads, K head width.
+Shapes: B rows, T tokens, H heads, G key/value heads, K head width.
 """
 
 from __future__ import annotations
@@ -21,19 +21,12 @@ def causal_attention(
     dropout: float = 0.0,
 ) -> torch.Tensor:
     """Attend to the past and oneself; returns (B, H, T, K)."""
-    num_new = queries.shape[2]
-    mask = None
     if cache is not None:
-        keys, values = cache.append(layer, keys, values)  # (B, G, N, K)
-        num_all = keys.shape[2]
-        if num_new > 1 and num_all > num_new:
-            mask = torch.ones(num_new, num_all, dtype=torch.bool, device=queries.device).tril(num_all - num_new)
-    is_causal = mask is None and num_new > 1
+        return cache.attend(layer, queries, keys, values)
+    is_causal = queries.shape[2] > 1
     is_grouped = queries.shape[1] != keys.shape[1]
     if is_grouped and queries.device.type == "cpu":  # the CPU kernel has no grouped form
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False
-    return F.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=is_grouped
-    )
+    return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=is_causal, enable_gqa=is_grouped)

@@ -1,56 +1,137 @@
-"""Keys and values of the tokens a model has already read, in memory that is allocated once."""
+"""Keys and values of the tokens a model has already read, in memory that is allocated once.
+
+Shapes: L layers, S slots, C capacity in tokens, B rows in use, T new tokens, N all tokens so far, H heads, G key/value heads,
+R = H / G, K head width.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from whelp.model.config import ModelSpec
 
+Positions = slice | torch.Tensor  # of the new tokens: the same for all rows, or (B, T)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The rows that a model is reading now."""
+
+    first: int
+    starts: list[int]  # tokens each row has already
+    counts: list[int]  # new tokens of each row; the rest of T is padding
+    positions: Positions
+    num_all: int  # tokens of the longest row, with the new ones
+    mask: torch.Tensor | None  # added to the scores; None where nothing is to be hidden, or all is causal
+    is_fresh: bool  # nothing was read before: causal attention over the new tokens is all
+
 
 class Cache:
-    """Room for `capacity` tokens of `num_rows` sequences that grow together.
-
-    Shapes: B rows, H key/value heads, C capacity in tokens, K head width; one pair of tensors for each layer.
-    """
+    """Room for `capacity` tokens in each of `num_slots` slots, every one with its own length."""
 
     def __init__(
         self,
         spec: ModelSpec,
-        num_rows: int,
+        num_slots: int,
         capacity: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (spec.n_layer, num_rows, spec.n_kv_head, capacity, spec.head_width)
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (L, B, H, C, K)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)  # (L, B, H, C, K)
-        self.num_tokens = 0  # read so far
+        self.capacity = capacity
+        self.lengths = [0] * num_slots
+        self.num_repeats = spec.n_head // spec.n_kv_head
+        shape = (spec.n_layer, num_slots, capacity, spec.n_kv_head, spec.head_width)  # (L, S, C, G, K)
+        self.keys, self.values = (_make_zeros(shape, torch.device(device), dtype) for _ in range(2))
+        self._selected: tuple[int, list[int]] | None = None
+        self._window: _Window | None = None
 
-    @property
-    def capacity(self) -> int:
-        return self.keys.shape[3]
+    def select(self, first: int, counts: list[int]) -> None:
+        """Say what the next reading is: so many new tokens for each slot from `first` on. Default: all slots alike."""
+        self._selected = first, counts
 
-    def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store the new tokens' keys and values (B, H, T, K) of one layer; return all so far (B, H, N + T, K)."""
-        start, stop = self.num_tokens, self.num_tokens + keys.shape[2]
-        assert stop <= self.capacity, f"{stop} tokens do not fit a cache of {self.capacity}"
-        self.keys[layer, :, :, start:stop] = keys
-        self.values[layer, :, :, start:stop] = values
-        return self.keys[layer, :, :, :stop], self.values[layer, :, :, :stop]
+    def begin(self, ids: torch.Tensor) -> Positions:
+        """Start a reading of (B, T) ids; the positions of the new tokens."""
+        (num_rows, num_tokens), device = ids.shape, ids.device
+        first, counts = self._selected or (0, [num_tokens] * num_rows)
+        self._selected = None
+        assert len(counts) == num_rows, f"{num_rows} rows, but {len(counts)} slots are selected"
+        starts = self.lengths[first : first + num_rows]
+        longest = max(start + count for start, count in zip(starts, counts, strict=True))
+        assert longest <= self.capacity, f"{longest} tokens do not fit a cache of {self.capacity}"
+        start, mask = starts[0], None
+        positions: Positions = slice(start, start + num_tokens)
+        is_even = all(other == start for other in starts)
+        if is_even:
+            if num_tokens > 1 and start:
+                rows = torch.arange(start, start + num_tokens, device=device)
+                mask = self._make_mask(rows.unsqueeze(0), start + num_tokens)
+            longest = start + num_tokens
+        else:
+            positions = torch.tensor(starts, device=device).unsqueeze(1)
+            if num_tokens > 1:
+                positions = (positions + torch.arange(num_tokens, device=device)).clamp_(max=self.capacity - 1)
+            mask = self._make_mask(positions, longest)
+        self._window = _Window(first, starts, counts, positions, longest, mask, is_even and not start and num_tokens > 1)
+        return positions
 
-    def advance(self, num_tokens: int) -> None:
-        """Count the tokens that every layer has stored."""
-        self.num_tokens += num_tokens
+    def attend(self, layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Store the new keys and values (B, G, T, K) of one layer; attention of the queries (B, H, T, K) over all."""
+        window = self._window
+        assert window is not None, "begin() comes first"
+        self._store(self.keys[layer], keys.transpose(1, 2), window)
+        self._store(self.values[layer], values.transpose(1, 2), window)
+        num_rows, num_heads, num_new, width = queries.shape
+        if window.is_fresh:
+            if self.num_repeats > 1:
+                keys, values = (part.repeat_interleave(self.num_repeats, dim=1) for part in (keys, values))
+            return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        rows = slice(window.first, window.first + num_rows)
+        all_keys, all_values = (store[layer, rows, : window.num_all].transpose(1, 2) for store in (self.keys, self.values))
+        if self.num_repeats > 1:  # heads that share a key are as good as tokens that share one
+            queries = queries.reshape(num_rows, -1, self.num_repeats * num_new, width)  # (B, G, R * T, K)
+        mixed = F.scaled_dot_product_attention(queries, all_keys, all_values, attn_mask=window.mask)
+        return mixed.reshape(num_rows, num_heads, num_new, width)
 
-    def expand(self, num_rows: int) -> Cache:
-        """Repeat a cache of one row for several continuations of it."""
-        assert self.keys.shape[1] == 1, f"only a single row can be repeated, not {self.keys.shape[1]}"
-        grown = object.__new__(Cache)
-        grown.keys = self.keys.repeat(1, num_rows, 1, 1, 1)
-        grown.values = self.values.repeat(1, num_rows, 1, 1, 1)
-        grown.num_tokens = self.num_tokens
-        return grown
+    def end(self) -> None:
+        """Every layer has stored the new tokens: count them."""
+        window = self._window
+        assert window is not None, "begin() comes first"
+        for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True), window.first):
+            self.lengths[row] = start + count
+        self._window = None
 
-    def keep_rows(self, rows: torch.Tensor) -> None:
-        """Keep only these rows (indices), for example those still being generated."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+    def copy(self, source: int, target: int, num_tokens: int) -> None:
+        """Let a slot hold the first tokens of another."""
+        if source != target:
+            for store in (self.keys, self.values):
+                store[:, target, :num_tokens] = store[:, source, :num_tokens]
+        self.lengths[target] = num_tokens
+
+    def _store(self, store: torch.Tensor, new: torch.Tensor, window: _Window) -> None:
+        """Write (B, T, G, K) where it belongs; padding is left out."""
+        first, num_rows, num_new = window.first, new.shape[0], new.shape[1]
+        if isinstance(window.positions, slice) and min(window.counts) == num_new:
+            store[first : first + num_rows, window.positions] = new
+        elif num_new == 1 and isinstance(window.positions, torch.Tensor):
+            rows = torch.arange(first, first + num_rows, device=new.device)
+            store[rows, window.positions[:, 0]] = new[:, 0]
+        else:
+            for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True)):
+                store[first + row, start : start + count] = new[row, :count]
+
+    def _make_mask(self, positions: torch.Tensor, num_all: int) -> torch.Tensor:
+        """What a token at a position (B or 1, T) must not see, as numbers to add: (B or 1, 1, R * T, N)."""
+        hidden = torch.arange(num_all, device=positions.device) > positions.unsqueeze(-1)  # (B, T, N)
+        mask = torch.zeros(hidden.shape, dtype=self.keys.dtype, device=positions.device).masked_fill_(hidden, -torch.inf)
+        return mask.unsqueeze(1).repeat(1, 1, self.num_repeats, 1)
+
+
+def _make_zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Zeros; on a CPU, memory that the system hands out only when it is used. What was never written must be a number."""
+    if device.type == "cpu" and dtype == torch.float32:
+        return torch.from_numpy(np.zeros(shape, np.float32))
+    return torch.zeros(shape, device=device, dtype=dtype)

@@ -86,17 +86,16 @@ class GPT2(LanguageModel):
 
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds."""
-        start, num_tokens = (cache.num_tokens if cache else 0), ids.shape[1]
-        assert start + num_tokens <= self.spec.context_tokens, (
-            f"{start + num_tokens} tokens, {self.spec.context_tokens} positions"
-        )
-        x = self.embed(ids) + self.positions.weight[start : start + num_tokens]  # (B, T, D)
+        positions = slice(0, ids.shape[1]) if cache is None else cache.begin(ids)
+        if isinstance(positions, slice):
+            assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
+        x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         if self.spec.dropout:
             x = F.dropout(x, self.spec.dropout, self.training)
         for block in self.blocks:
             x = block(x, cache)
         if cache is not None:
-            cache.advance(num_tokens)
+            cache.end()
         normed: torch.Tensor = self.norm(x)
         return normed
 

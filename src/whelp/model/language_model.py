@@ -13,6 +13,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.cross_entropy import linear_cross_entropy
+from whelp.model.decoder import Decoder
 
 
 class LanguageModel(nn.Module):
@@ -49,14 +50,15 @@ class LanguageModel(nn.Module):
         """Tokens the model is trained to see at once."""
         return self.spec.context_tokens
 
-    def make_cache(self, num_rows: int, capacity: int) -> Cache:
-        """Room for `capacity` tokens of `num_rows` sequences, on this model's device."""
-        weight = self.head_weight
-        return Cache(self.spec, num_rows, capacity, weight.device, weight.dtype)
+    def make_decoder(self, num_slots: int, capacity: int) -> Decoder:
+        """The model with room for `capacity` tokens of `num_slots` texts, on its device."""
+        return Decoder(self, num_slots, capacity)
 
-    def last_logits(self, ids: torch.Tensor, cache: Cache) -> torch.Tensor:
-        """Logits after the last of the new tokens: (B, T) -> (B, V)."""
-        return F.linear(self.hidden(ids, cache)[:, -1], self.head_weight)
+    def cache_bytes(self, num_slots: int, capacity: int) -> int:
+        """Memory that `make_decoder` takes."""
+        spec = self.spec
+        numbers = 2 * spec.n_layer * num_slots * capacity * spec.n_kv_head * spec.head_width
+        return numbers * self.head_weight.element_size()
 
     def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy in nats, summed over targets that are not `IGNORED`; a float32 scalar.

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from whelp.model.attention import causal_attention
-from whelp.model.cache import Cache
+from whelp.model.cache import Cache, Positions
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, init_normal
 from whelp.model.rms_norm import RMSNorm, rms_norm
@@ -79,23 +79,25 @@ class Qwen3(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def _rotation(self, start: int, num_tokens: int, device: torch.device) -> Rotation:
-        """Cosine and sine of positions start .. start + num_tokens - 1, each (T, 1, K/2), float32."""
-        if self._angles is None or self._angles.shape[1] < start + num_tokens or self._angles.device != device:
-            num_positions = max(self.spec.context_tokens, start + num_tokens)
+    def _rotation(self, positions: Positions, num_positions: int, device: torch.device) -> Rotation:
+        """Cosine and sine at positions below `num_positions`, each (T, 1, K/2) or (B, T, 1, K/2), float32."""
+        if self._angles is None or self._angles.shape[1] < num_positions or self._angles.device != device:
+            num_positions = max(self.spec.context_tokens, num_positions)
             with torch.inference_mode(False):  # kept for later: training cannot use what generating made
                 self._angles = make_rotation(num_positions, self.spec.head_width, self.spec.rope_base, device)
-        cosine, sine = self._angles[:, start : start + num_tokens]
+        cosine, sine = self._angles[:, positions]
         return cosine, sine
 
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); positions go on from what the cache holds."""
-        rotation = self._rotation(cache.num_tokens if cache else 0, ids.shape[1], ids.device)
+        num_tokens = ids.shape[1]
+        positions = slice(0, num_tokens) if cache is None else cache.begin(ids)
+        rotation = self._rotation(positions, num_tokens if cache is None else cache.capacity, ids.device)
         x = self.embed(ids)  # (B, T, D)
         for block in self.blocks:
             x = block(x, rotation, cache)
         if cache is not None:
-            cache.advance(ids.shape[1])
+            cache.end()
         normed: torch.Tensor = self.norm(x)
         return normed
 

@@ -1,0 +1,373 @@
+"""Many continuations side by side: requests join and leave between two steps of the model.
+
+Every row of the model's memory is a slot. Slots are kept in order: first the rows that are running (one new token a step),
+then those whose prompt is still being read, in chunks, so that a long prompt does not hold up the others. A row that leaves
+is replaced by the last one of its kind. Continuations of one prompt share its reading.
+Shapes: N rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from whelp.base.errors import PlanError
+from whelp.base.seeds import make_seed
+from whelp.generate.config import GenerateConfig
+from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
+from whelp.generate.sampling import choose, penalise_repetition
+from whelp.generate.text import TextMaker, VocabularyLike
+
+Prompt = str | Sequence[int] | npt.NDArray[np.integer]
+CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
+
+
+class DecoderLike(Protocol):
+    """A model with room for several sequences of their own lengths, each in a slot."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens in each slot; one that is set to 0 is forgotten."""
+        ...
+
+    def step(self, ids: list[int]) -> torch.Tensor:
+        """One more token for each of the first N slots; logits (N, V)."""
+        ...
+
+    def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
+        """More tokens for each of the slots from `first` on; logits after the last of each (N, V)."""
+        ...
+
+    def copy(self, source: int, target: int, num_tokens: int) -> None:
+        """Let a slot hold the first tokens of another."""
+        ...
+
+
+class GeneratingModel(Protocol):
+    """A model that can continue text."""
+
+    @property
+    def context_tokens(self) -> int: ...
+    def make_decoder(self, num_slots: int, capacity: int) -> DecoderLike: ...
+    def eval(self) -> object: ...
+
+
+class Row:
+    """One continuation and where it stands."""
+
+    def __init__(
+        self, generation: Generation, config: GenerateConfig, ids: list[int], maker: TextMaker, prompt: _Prompt
+    ) -> None:
+        self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
+        self.ids = list(ids)  # the prompt and what has come
+        self.unread = list(ids)  # what its slot does not hold yet, while it is being read
+        self.slot = -1
+        self.has_slid = False
+        self.num_new = 0
+        self.random = random.Random(make_seed(config.seed, "sample", generation.index))
+        self.style = (config.temperature, config.top_k, config.top_p, config.min_p)
+        self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
+        self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
+
+
+class _Prompt:
+    """What continuations of one prompt share: the logits after it."""
+
+    def __init__(self) -> None:
+        self.logits: torch.Tensor | None = None  # (1, V)
+
+
+class Batch:
+    """The requests of one model, without a thread: `step` until it is idle. `Engine` does so in a thread."""
+
+    def __init__(
+        self,
+        model: GeneratingModel,
+        vocabulary: VocabularyLike,
+        *,
+        max_rows: int,
+        max_context_tokens: int | None = None,
+        end_ids: Iterable[int] = (),
+    ) -> None:
+        model.eval()
+        self.vocabulary, self.max_rows = vocabulary, max_rows
+        self.capacity = min(max_context_tokens or model.context_tokens, model.context_tokens)
+        self.decoder = model.make_decoder(max_rows, self.capacity)
+        self.end_ids = {*end_ids, *([] if vocabulary.eos_id is None else [vocabulary.eos_id])}
+        self.waiting: deque[Row] = deque()
+        self.rows: list[Row] = []  # by slot: running ones first, then those being read
+        self.num_running = 0
+
+    def make_rows(self, prompt: Prompt, config: GenerateConfig, n: int, wake: Callable[[], object] = lambda: None) -> list[Row]:
+        """Check a request and make its rows; nothing is queued yet.
+
+        Raises: PlanError: When the prompt is empty, longer than the context, or holds ids that are none.
+        """
+        ids = self._read_prompt(prompt, config)
+        if n < 1:
+            raise PlanError("n", f"is {n}", "at least 1")
+        shared = _Prompt()
+        return [
+            Row(Generation(index, len(ids), wake), config, ids, TextMaker(self.vocabulary.stream(), config.stop), shared)
+            for index in range(n)
+        ]
+
+    def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
+        """Queue `n` continuations of a prompt."""
+        rows = self.make_rows(prompt, config, n)
+        self.waiting.extend(rows)
+        return [row.generation for row in rows]
+
+    def step(self) -> bool:
+        """One token for every running row, a chunk of the prompts that wait; False when there is nothing to do."""
+        self.admit()
+        self.work()
+        return bool(self.rows or self.waiting)
+
+    @torch.inference_mode()
+    def admit(self) -> None:
+        """Let cancelled rows go, and give free slots to those that wait."""
+        for row in [row for row in self.rows if row.generation.is_cancelled]:
+            self._end(row, "cancelled")
+        if any(row.generation.is_cancelled for row in self.waiting):
+            cancelled = [row for row in self.waiting if row.generation.is_cancelled]
+            self.waiting = deque(row for row in self.waiting if row not in cancelled)
+            for row in cancelled:
+                row.generation.end("cancelled")
+        if self.waiting and len(self.rows) < self.max_rows:
+            self._give_slots()
+
+    @torch.inference_mode()
+    def work(self) -> None:
+        """Ask the model once for the running rows, and once for those being read."""
+        if self.num_running:
+            running = self.rows[: self.num_running]
+            self._advance(running, self.decoder.step([row.ids[-1] for row in running]))
+        if self.num_running < len(self.rows):
+            self._read_chunk()
+
+    def _read_prompt(self, prompt: Prompt, config: GenerateConfig) -> list[int]:
+        ids = [int(token) for token in (self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt)]
+        if not ids and self.vocabulary.eos_id is not None:
+            ids = [self.vocabulary.eos_id]  # as a new document starts
+        if not ids:
+            raise PlanError("the prompt", "it is empty", "at least one token", "Give some text to continue.")
+        if min(ids) < 0 or max(ids) >= self.vocabulary.size:
+            wrong = min(ids) if min(ids) < 0 else max(ids)
+            raise PlanError("the prompt", f"there is no id {wrong}", f"0 to {self.vocabulary.size - 1}")
+        if any(token >= self.vocabulary.size for token in config.logit_bias):
+            raise PlanError("logit_bias", f"there is no id {max(config.logit_bias)}", f"0 to {self.vocabulary.size - 1}")
+        if len(ids) > self.capacity:
+            if config.when_full == "end":
+                raise PlanError(
+                    "the prompt",
+                    f"it has {len(ids):,} tokens",
+                    f"at most {self.capacity:,}, the model's context",
+                    "Shorten it, or leave out its beginning.",
+                )
+            ids = ids[-self.capacity :]
+        return ids
+
+    def fail(self, error: BaseException) -> None:
+        """Every request ends with this error."""
+        for row in [*self.rows, *self.waiting]:
+            row.generation.fail(error)
+        self.rows, self.num_running = [], 0
+        self.waiting.clear()
+
+    def _give_slots(self) -> None:
+        """Admit in order of arrival; one whose prompt is just being read for another waits for that."""
+        being_read = {row.prompt for row in self.rows[self.num_running :] if not row.has_slid}
+        skipped = []
+        while self.waiting and len(self.rows) < self.max_rows:
+            row = self.waiting.popleft()
+            if row.prompt in being_read:
+                skipped.append(row)
+                continue
+            running = self.rows[: self.num_running]
+            twin = next((other for other in running if other.prompt is row.prompt and not other.has_slid), None)
+            row.slot = len(self.rows)
+            self.rows.append(row)
+            self.decoder.lengths[row.slot] = 0
+            if twin is None:
+                being_read.add(row.prompt)
+            else:
+                self._share_prompt(row, twin)
+        self.waiting.extendleft(reversed(skipped))
+
+    def _share_prompt(self, row: Row, twin: Row) -> None:
+        """Let the row in the last slot begin where its twin began."""
+        self._swap_in(row)
+        self.decoder.copy(twin.slot, row.slot, len(row.ids))
+        row.unread = []
+        assert row.prompt.logits is not None, "a running row's prompt has been read"
+        self._advance([row], row.prompt.logits.clone())
+
+    def _swap_in(self, row: Row) -> None:
+        """Make a row without tokens, from among those being read, a running one."""
+        first = self.rows[self.num_running]
+        if first is not row:
+            self._place(first, row.slot)
+            self._place(row, self.num_running, copies=False)
+        self.num_running += 1
+
+    def _place(self, row: Row, slot: int, *, copies: bool = True) -> None:
+        if copies:
+            self.decoder.copy(row.slot, slot, self.decoder.lengths[row.slot])
+        row.slot, self.rows[slot] = slot, row
+
+    def _read_chunk(self) -> None:
+        """Read the next tokens of the first rows that are being read: all that end with this chunk, or one long one."""
+        first = self.num_running
+        reading = self.rows[first:]
+        longest, count = 0, 0
+        for row in reading:
+            longest = max(longest, len(row.unread))
+            if longest * (count + 1) > CHUNK_TOKENS:
+                break
+            count += 1
+        if not count:
+            row = reading[0]
+            chunk, row.unread = row.unread[:CHUNK_TOKENS], row.unread[CHUNK_TOKENS:]
+            logits = self.decoder.read(first, [chunk])
+            if row.unread:
+                return
+            count = 1
+        else:
+            logits = self.decoder.read(first, [row.unread for row in reading[:count]])
+        self.num_running += count
+        for place, row in enumerate(reading[:count]):
+            row.unread = []
+            if not row.has_slid:
+                row.prompt.logits = logits[place : place + 1].clone()
+        self._advance(reading[:count], logits)
+
+    def _advance(self, rows: list[Row], logits: torch.Tensor) -> None:
+        """Choose a token for each row, hand over its text, and let rows that are done leave."""
+        logits = logits[:, : self.vocabulary.size].float()
+        describe = _Describer(self.vocabulary, rows, logits)  # before anything is bent
+        for place, row in enumerate(rows):
+            if row.config.is_penalised or row.config.logit_bias:
+                self._bend(row, logits[place])
+        chosen = self._choose(rows, logits)
+        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+            self._take(row, token_id, describe(place, token_id))
+
+    def _choose(self, rows: list[Row], logits: torch.Tensor) -> list[int]:
+        """One id for each row; rows of the same style together, so that no row's choice depends on its neighbours."""
+        style = rows[0].style
+        if all(row.style == style for row in rows):
+            return choose(logits, rows[0].config, _draw_numbers(rows, logits)).tolist()
+        chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
+        for style in {row.style for row in rows}:
+            places = [place for place, row in enumerate(rows) if row.style == style]
+            group = [rows[place] for place in places]
+            chosen[places] = choose(logits[places], group[0].config, _draw_numbers(group, logits))
+        return chosen.tolist()
+
+    def _take(self, row: Row, token_id: int, logprobs: list[TokenLogprob] | None) -> None:
+        """Add a token to a row: its text goes out, and the row may be done."""
+        row.ids.append(token_id)
+        row.num_new += 1
+        if row.counts is not None:
+            row.counts[token_id] += 1
+        if row.seen is not None:
+            row.seen[token_id] = True
+        is_end = token_id in self.end_ids
+        text, is_stopped = ("", False) if is_end else row.maker.push(token_id)
+        reason: Reason | None = None
+        if is_stopped or (is_end and not row.config.ignore_end):
+            reason = "stop"
+        elif row.num_new == row.config.max_tokens:
+            reason = "length"
+        elif self.decoder.lengths[row.slot] == self.capacity:
+            if row.config.when_full == "end":
+                reason = "length"
+            else:
+                self._slide(row)
+        if reason is not None and not is_stopped:
+            rest, is_stopped = row.maker.finish()
+            text, reason = text + rest, "stop" if is_stopped else reason
+        row.generation.put(TextPiece(text, [token_id], logprobs))
+        if reason is not None:
+            self._end(row, reason)
+
+    def _slide(self, row: Row) -> None:
+        """The slot is full: the later half of the text is read anew."""
+        self._stop_running(row)
+        self.decoder.lengths[row.slot] = 0
+        row.has_slid = True
+        row.unread = row.ids[-max(self.capacity // 2, 1) :]
+
+    def _stop_running(self, row: Row) -> None:
+        """Put a running row, which loses its memory, at the head of those being read."""
+        self.num_running -= 1
+        last = self.rows[self.num_running]
+        if last is not row:
+            hole = row.slot
+            self._place(last, hole)
+            self._place(row, self.num_running, copies=False)
+
+    def _end(self, row: Row, reason: Reason) -> None:
+        """A row leaves; its slot is free at the next step."""
+        if row.slot < self.num_running:
+            self._stop_running(row)
+        last = self.rows.pop()
+        if last is not row:
+            self._place(last, row.slot)
+        row.generation.end(reason)
+
+    def _bend(self, row: Row, logits: torch.Tensor) -> None:
+        """Apply a row's penalties and biases to its logits (V,), in place."""
+        config = row.config
+        if config.repetition_penalty != 1.0:
+            if row.seen is None:
+                row.seen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+                row.seen[row.ids] = True
+            logits.copy_(penalise_repetition(logits, row.seen, config.repetition_penalty))
+        if config.presence_penalty or config.frequency_penalty:
+            if row.counts is None:
+                row.counts = torch.zeros_like(logits)
+            logits -= row.counts * config.frequency_penalty + (row.counts > 0) * config.presence_penalty
+        for token_id, bias in config.logit_bias.items():
+            logits[token_id] += bias
+
+
+class _Describer:
+    """Log-probabilities of one step, for the rows that ask for them."""
+
+    def __init__(self, vocabulary: VocabularyLike, rows: list[Row], logits: torch.Tensor) -> None:
+        self.vocabulary = vocabulary
+        self.counts = {place: row.config.logprobs for place, row in enumerate(rows) if row.config.logprobs is not None}
+        self.index = {place: index for index, place in enumerate(self.counts)}
+        if not self.counts:
+            return
+        self.all = logits[list(self.counts)].log_softmax(dim=-1)
+        values, ids = self.all.topk(min(max(1, *self.counts.values()), self.all.shape[-1]), dim=-1)
+        self.values, self.ids = values.tolist(), ids.tolist()
+
+    def __call__(self, place: int, token_id: int) -> list[TokenLogprob] | None:
+        if place not in self.counts:
+            return None
+        index, count = self.index[place], self.counts[place]
+        likeliest = zip(self.ids[index][:count], self.values[index][:count], strict=True)
+        top = tuple(self._name(other, value) for other, value in likeliest)
+        return [self._name(token_id, float(self.all[index, token_id]), top)]
+
+    def _name(self, token_id: int, value: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        raw = self.vocabulary.decode_bytes([token_id], skip_special=False)
+        return TokenLogprob(token_id, raw.decode(errors="replace"), raw, value, top)
+
+
+def _draw_numbers(rows: list[Row], logits: torch.Tensor) -> torch.Tensor | None:
+    """One number above 0, up to 1, of each row's own stream: (N, 1). 24 bits: what float32 holds exactly."""
+    if rows[0].config.temperature == 0.0:
+        return None
+    numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]
+    return torch.tensor(numbers, dtype=torch.float32, device=logits.device)

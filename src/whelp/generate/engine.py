@@ -1,0 +1,134 @@
+"""Continuous batching in a thread of its own: anybody may submit at any time, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol
+
+import torch
+
+from whelp.base.errors import PlanError
+from whelp.generate.batch import Batch, GeneratingModel, Prompt
+from whelp.generate.config import GenerateConfig
+from whelp.generate.generation import Generation
+from whelp.generate.text import VocabularyLike
+
+
+class EngineModel(GeneratingModel, Protocol):
+    """A model that says what its memory costs, and can be moved."""
+
+    def cache_bytes(self, num_slots: int, capacity: int) -> int: ...
+    def to(self, device: torch.device) -> object: ...
+
+
+class Engine:
+    """Continues many prompts side by side; requests join and leave between two steps.
+
+        with Engine(model, vocabulary, max_rows=8) as engine:
+            generations = engine.submit("Once upon a time", GenerateConfig(seed=1), n=2)
+            text = "".join(piece.text for piece in generations[0])
+
+    The text of a request depends on its prompt, its settings and its seed, not on what runs beside it (to the rounding of
+    the arithmetic, which a matrix product of another height may change in the last bit).
+    """
+
+    def __init__(
+        self,
+        model: EngineModel,
+        vocabulary: VocabularyLike,
+        *,
+        max_rows: int = 16,
+        max_context_tokens: int | None = None,
+        end_ids: Iterable[int] = (),
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Allocate the memory and start the thread.
+
+        Args:
+            max_rows: Continuations at a time; others wait.
+            max_context_tokens: Longest prompt and continuation together. Default: the model's context, halved until the
+                memory for `max_rows` of them is at most 4 GiB (of a GPU: half of what is free).
+            end_ids: Ids that end a text, besides the vocabulary's end-of-text.
+            device: Moves the model there. Default: where it is.
+        """
+        if max_rows < 1:
+            raise PlanError("max_rows", f"is {max_rows}", "at least 1")
+        if device is not None:
+            model.to(torch.device(device))
+        context = max_context_tokens or _choose_context(model, max_rows, device)
+        self._batch = Batch(model, vocabulary, max_rows=max_rows, max_context_tokens=context, end_ids=end_ids)
+        self.max_context_tokens = self._batch.capacity
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name="whelp-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def num_running(self) -> int:
+        """Continuations that have a slot."""
+        return len(self._batch.rows)
+
+    @property
+    def num_waiting(self) -> int:
+        """Continuations that wait for a slot."""
+        return len(self._batch.waiting)
+
+    def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
+        """Queue `n` continuations of a prompt; returns at once.
+
+        Raises: PlanError: When the prompt is empty or too long for the context, or the engine is closed.
+        """
+        rows = self._batch.make_rows(prompt, config, n, self._wake)
+        with self._changed:
+            if self._is_closing:
+                raise PlanError("the engine", "it is closed", "", "Open another.")
+            self._batch.waiting.extend(rows)
+            self._changed.notify()
+        return [row.generation for row in rows]
+
+    def close(self, *, drain: bool = True) -> None:
+        """Take no more requests and end the thread: after the last request, or at once (the others are cancelled)."""
+        with self._changed:
+            self._is_closing = True
+            if not drain:
+                for row in [*self._batch.rows, *self._batch.waiting]:
+                    row.generation.is_cancelled = True
+            self._changed.notify()
+        self._thread.join()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(drain=error is None)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _work(self) -> None:
+        batch = self._batch
+        while True:
+            with self._changed:
+                while not (batch.rows or batch.waiting):
+                    if self._is_closing:
+                        return
+                    self._changed.wait()
+            try:
+                with self._changed:
+                    batch.admit()
+                batch.work()
+            except Exception as error:  # whoever waits for a text must hear of it
+                with self._changed:
+                    batch.fail(error)
+
+
+def _choose_context(model: EngineModel, max_rows: int, device: torch.device | str | None) -> int:
+    context, budget = model.context_tokens, 4 << 30
+    if device is not None and torch.device(device).type == "cuda":
+        budget = torch.cuda.mem_get_info(device)[0] // 2
+    while context > 1 and model.cache_bytes(max_rows, context) > budget:
+        context //= 2
+    return context

@@ -1,0 +1,51 @@
+"""A model that continues several texts at once: what generating asks of a model, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from whelp.model.cache import Cache
+
+if TYPE_CHECKING:
+    from whelp.model.language_model import LanguageModel
+
+
+class Decoder:
+    """A model with `num_slots` slots of `capacity` tokens; each holds a text of its own length.
+
+    Shapes: B slots in use, V vocabulary.
+    """
+
+    def __init__(self, model: LanguageModel, num_slots: int, capacity: int) -> None:
+        weight = model.head_weight
+        self.model, self.device = model, weight.device
+        self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens in each slot; setting one to 0 forgets them."""
+        return self.cache.lengths
+
+    def step(self, ids: list[int]) -> torch.Tensor:
+        """One more token for each of the first B slots; logits (B, V)."""
+        self.cache.select(0, [1] * len(ids))
+        hidden = self.model.hidden(torch.tensor(ids, device=self.device).unsqueeze(1), self.cache)  # (B, 1, D)
+        return F.linear(hidden[:, 0], self.model.head_weight)
+
+    def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
+        """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
+        counts = [len(row) for row in ids]
+        padded = torch.zeros(len(ids), max(counts), dtype=torch.long)
+        for place, row in enumerate(ids):
+            padded[place, : len(row)] = torch.tensor(row)
+        self.cache.select(first, counts)
+        hidden = self.model.hidden(padded.to(self.device), self.cache)  # (B, T, D)
+        last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
+        return F.linear(last, self.model.head_weight)
+
+    def copy(self, source: int, target: int, num_tokens: int) -> None:
+        """Let a slot hold the first tokens of another."""
+        self.cache.copy(source, target, num_tokens)
