@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +16,18 @@ from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError
 from whelp.base.files import read_json
-from whelp.base.log import log
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 
 if TYPE_CHECKING:
     from whelp.cli.inspect import InspectedRow
     from whelp.generate import Engine
     from whelp.serve import ServeConfig, ServedModel, ServedStore, Server
+    from whelp.tokenizer.vocabulary import Vocabulary
 
 TOKEN_VARIABLE = "WHELP_TOKEN"
 _TOKEN_BYTES = 24
 _SHOWN_SOURCES = 8
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +107,10 @@ def open_server(
     served = [_open_model(name, load_model(each, device), config) for name, each in zip(names, paths, strict=True)]
     app = make_app(served, config, run=run, store=_describe_store(found_store), version=whelp.__version__)
     server = Server(app, config)
-    host = f"[{config.host}]" if ":" in config.host.strip("[]") else config.host
+    host = socket.gethostname() if config.host in _EVERYWHERE else config.host.strip("[]")
     return Serving(
         server=server,
-        url=f"http://{host}:{server.port}",
+        url=f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}",
         models=names,
         token=config.token,
         is_new_token=is_new_token,
@@ -217,8 +219,21 @@ def _open_model(name: str, loaded: LoadedModel, config: ServeConfig) -> ServedMo
         context_tokens=min(loaded.model.context_tokens, engine.max_context_tokens),
         created=int((loaded.folder / "config.json").stat().st_mtime),
         fingerprint=f"{loaded.vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
-        render_chat=make_chat_renderer(loaded.vocabulary),
+        render_chat=_find_chat_template(loaded.vocabulary),
         about=about,
+    )
+
+
+def _find_chat_template(vocabulary: Vocabulary) -> Callable[[Sequence[Mapping[str, Any]]], str] | None:
+    """What writes conversations as the model knows them; None where its vocabulary has no template."""
+    from whelp.serve.chat import make_chat_renderer
+
+    if vocabulary.chat_template is None:
+        return None
+    ids = {"eos_token": vocabulary.eos_id, "bos_token": vocabulary.bos_id, "pad_token": vocabulary.pad_id}
+    return make_chat_renderer(
+        vocabulary.chat_template,
+        {name: vocabulary.token_text(token_id) for name, token_id in ids.items() if token_id is not None},
     )
 
 

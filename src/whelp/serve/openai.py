@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from whelp.base.errors import WhelpError
 from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, to_event
 from whelp.serve.body import read_body
-from whelp.serve.chat import PLAIN_STOPS, join_content, render_plain
+from whelp.serve.chat import PLAIN_STOPS, encode_chat, join_content, render_plain
 from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, ServedModel
@@ -292,7 +292,7 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
     """Ids of a prompt; an empty text starts from end-of-text, as a new document does."""
     vocabulary = model.vocabulary
     if isinstance(prompt, str):
-        ids = _encode_text(model, prompt, allow_special=False, param="prompt")
+        ids = _encode_text(model, prompt, param="prompt")
         if not ids and vocabulary.eos_id is not None:
             ids = [vocabulary.eos_id]
         if not ids:
@@ -307,17 +307,16 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
 
 def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]]) -> list[int]:
     if model.render_chat is None:
-        return _encode_text(model, render_plain(messages), allow_special=False, param="messages")
+        return _encode_text(model, render_plain(messages), param="messages")
     try:
-        text = model.render_chat(messages)
+        return encode_chat(model.vocabulary, model.render_chat, messages)
     except WhelpError as error:
         raise ApiError(400, str(error), code="invalid_value", param="messages") from None
-    return _encode_text(model, text, allow_special=True, param="messages")
 
 
-def _encode_text(model: ServedModel, text: str, *, allow_special: bool, param: str) -> list[int]:
+def _encode_text(model: ServedModel, text: str, *, param: str) -> list[int]:
     try:
-        ids: list[int] = model.vocabulary.encode(text, allow_special=allow_special).tolist()
+        ids: list[int] = model.vocabulary.encode(text).tolist()
     except WhelpError as error:
         raise ApiError(400, str(error), code="invalid_value", param=param) from None
     return ids

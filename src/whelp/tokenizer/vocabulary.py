@@ -92,6 +92,11 @@ class Vocabulary:
         """The dtype of ids: 16 bits where they fit."""
         return np.uint16 if self.size <= 1 << 16 else np.uint32
 
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that writes conversations as text, or None."""
+        return self._chat_template
+
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
         return self._ids.get(token)
