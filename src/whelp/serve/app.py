@@ -15,13 +15,27 @@ from starlette.routing import Route, Router
 from whelp.artifacts.run_folder import RunFolder
 from whelp.serve.config import ServeConfig
 from whelp.serve.files import Page
-from whelp.serve.guards import App, Guard
+from whelp.serve.guards import App, Guard, Receive, Scope, Send
 from whelp.serve.interfaces import ServedModel, ServedStore
 from whelp.serve.openai import OpenAI
 from whelp.serve.openapi import make_openapi
 from whelp.serve.page_api import PageApi
 from whelp.serve.stats import Stats
 from whelp.serve.work import Workplace
+
+
+class Application:
+    """What `make_app` builds: an ASGI application that can be told to end."""
+
+    def __init__(self, app: App, workplace: Workplace) -> None:
+        self._app, self._workplace = app, workplace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def cut_short(self) -> None:
+        """Cancel every text that is being continued: those who wait for it are told. For the event loop."""
+        self._workplace.cancel_all()
 
 
 def make_app(
@@ -31,7 +45,7 @@ def make_app(
     run: Path | None = None,
     store: ServedStore | None = None,
     version: str = "",
-) -> App:
+) -> Application:
     """Build the ASGI application: the API below /v1, the page at /, what the page asks for below /api.
 
     When it is shut down, it closes the engines of `models`.
@@ -92,4 +106,4 @@ def make_app(
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
         )
-    return guarded
+    return Application(guarded, workplace)

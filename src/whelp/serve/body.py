@@ -13,6 +13,7 @@ from whelp.serve.errors import ApiError
 from whelp.serve.schema import Schema, check
 
 _LONGEST_NUMBER = 20  # digits; longer whole numbers are read as floats, which no range lets through
+_MAX_DISCARDED = 64 << 20  # read and thrown away, so that a client that is still sending hears why
 
 
 async def read_body(request: Request, schema: Schema, config: ServeConfig) -> dict[str, Any]:
@@ -42,27 +43,31 @@ async def read_body(request: Request, schema: Schema, config: ServeConfig) -> di
         raise ApiError(400, "The body is nested too deeply.", code="not_json") from None
     problem = check(value, schema)
     if problem is not None:
-        raise ApiError(400, f"{problem.message}.".replace("..", "."), code="invalid_value", param=problem.path or None)
+        message = problem.message if problem.message.endswith((".", "?")) else f"{problem.message}."
+        raise ApiError(400, message, code="invalid_value", param=problem.path or None)
     return {name: entry for name, entry in value.items() if entry is not None}
 
 
 async def _read_bytes(request: Request, config: ServeConfig) -> bytes:
     most = config.max_body_bytes
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
-        raise _too_large(f"{int(declared):,} bytes", most)
-    body = bytearray()
+    declared = request.headers.get("content-length", "")
+    num_declared = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < _LONGEST_NUMBER else 0
+    body, num_read = bytearray(), 0
     try:
         async with asyncio.timeout(config.body_seconds):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise _too_large(f"more than {most:,} bytes", most)
+                num_read += len(chunk)
+                if max(num_read, num_declared) <= most:
+                    body += chunk
+                elif num_read > most + _MAX_DISCARDED:
+                    break
     except TimeoutError:
         message = f"The body did not come within {config.body_seconds:g} seconds: {len(body):,} bytes came, and no end."
         raise ApiError(408, message, code="body_too_slow", headers={"connection": "close"}) from None
     except ClientDisconnect:
         raise ApiError(400, "The client went away.", code="disconnected") from None
+    if max(num_read, num_declared) > most:
+        raise _too_large(f"{num_declared:,} bytes" if num_declared > most else f"more than {most:,} bytes", most)
     return bytes(body)
 
 

@@ -68,7 +68,7 @@ def _query(name: str, schema: dict[str, Any], about: str) -> dict[str, Any]:
 def make_openapi(config: ServeConfig, version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a server with these limits."""
     asking = "400 401 403 404 408 413 415 429 503 504"
-    stream = {"schema": _TEXT}
+    stream = {"schema": _object(data=_TEXT)}  # of each event
     completion = _json(_ref("Completion"), "The continuations; with `stream`, events of the same shape, then [DONE].")
     chat = _json(_ref("ChatCompletion"), "The replies; with `stream`, events with deltas, then [DONE].")
     for answer in (completion, chat):

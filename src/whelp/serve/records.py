@@ -49,7 +49,8 @@ def read_new(path: Path, cursor: str) -> dict[str, Any]:
 
 def _read_cursor(cursor: str, inode: int, size: int) -> int | None:
     number, _, position = cursor.partition(":")
-    if not (number.isdigit() and position.isdigit()) or int(number) != inode or int(position) > size:
+    is_known = cursor.isascii() and number.isdigit() and position.isdigit()
+    if not is_known or int(number) != inode or int(position) > size:
         return None
     return int(position)
 

@@ -64,7 +64,7 @@ def _check_any(value: Any, options: list[Schema], path: str) -> Problem | None:
     if None in problems:
         return None
     fitting = [p for p, option in zip(problems, options, strict=True) if p and _fits_roughly(value, option)]
-    if len(fitting) == 1:
+    if len({problem.message for problem in fitting}) == 1:
         return fitting[0]
     deeper = [problem for problem in fitting if problem.path != path]
     if deeper:

@@ -15,11 +15,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from whelp.base.errors import PlanError
+from whelp.serve.app import Application
 from whelp.serve.config import ServeConfig
 from whelp.serve.errors import ApiError
-from whelp.serve.guards import App
 
 _BACKLOG = 512
+_LAST_WORD_SECONDS = 5  # for telling clients that their text was cut short
 
 
 class Server:
@@ -31,7 +32,7 @@ class Server:
         PlanError: When the address cannot be listened on.
     """
 
-    def __init__(self, app: App, config: ServeConfig, *, on_ready: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: Application, config: ServeConfig, *, on_ready: Callable[[], None] | None = None) -> None:
         self.config = config
         self._socket = _open_socket(config)
         self.port: int = self._socket.getsockname()[1]
@@ -43,10 +44,11 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=max(1, round(config.drain_seconds)),
+            proxy_headers=False,
+            timeout_graceful_shutdown=round(config.drain_seconds) + _LAST_WORD_SECONDS,
             timeout_keep_alive=max(1, round(config.header_seconds)),
         )
-        self._server = _Uvicorn(settings, on_ready)
+        self._server = _Uvicorn(settings, app, config.drain_seconds, on_ready)
 
     def run(self) -> None:
         """Answer until asked to end: by `stop`, SIGTERM or SIGINT. A second signal ends at once."""
@@ -61,14 +63,21 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """uvicorn, without raising the signal again that asked it to end: a server that was told to end has done well."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None] | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Application, drain_seconds: float, on_ready: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
+        self._app, self._drain_seconds, self._on_ready = app, drain_seconds, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        patience = asyncio.get_running_loop().call_later(self._drain_seconds, self._app.cut_short)
+        await super().shutdown(sockets)
+        patience.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:

@@ -26,6 +26,7 @@ class Workplace:
         self.config, self.stats = config, stats
         self.num_texts: Counter[str] = Counter()
         num_threads = max(1, len(models)) * config.max_texts  # one waits for each text; they are made when needed
+        self._running: set[Generation] = set()
         self.threads = ThreadPoolExecutor(num_threads, thread_name_prefix="whelp-serve")
 
     def find_model(self, name: str | None) -> ServedModel:
@@ -92,6 +93,7 @@ class Workplace:
             except BaseException as error:  # it belongs to whoever reads the pieces
                 put(index, RuntimeError(f"the engine failed: {error!r}"))
 
+        self._running.update(generations)
         try:
             for index, generation in enumerate(generations):
                 self.threads.submit(pump, index, generation)
@@ -103,9 +105,15 @@ class Workplace:
                 num_left -= value is None
                 yield index, value
         finally:
+            self._running.difference_update(generations)
             for generation in generations:
                 if generation.finish_reason is None:
                     generation.cancel()
+
+    def cancel_all(self) -> None:
+        """End what is running; those who wait for it are told."""
+        for generation in self._running:
+            generation.cancel()
 
     def close(self) -> None:
         """End the engines, then the threads that wait for them."""

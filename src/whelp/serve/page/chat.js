@@ -1,7 +1,7 @@
 // Talk to a model: a conversation, or a text that it goes on with.
 
 import { generate, getJson } from "./api.js";
-import { announce, emptyState, errorCard, h, hideTip } from "./dom.js";
+import { amount, announce, emptyState, errorCard, h, hideTip } from "./dom.js";
 import { makeKnobs, makeModelChoice } from "./knobs.js";
 import { makeReply, run } from "./reply.js";
 
@@ -35,7 +35,11 @@ export function openChat(panel, state) {
       h("input", { type: "radio", name: "mode", id: `mode-${value}`, value, checked: mode === value, onchange: () => setMode(value) }),
       h("label", { for: `mode-${value}` }, label),
     ]));
-  const choice = makeModelChoice("chat-model", "Model", state, chosen.id, (id) => { chosen = modelOf(id); });
+  const choice = makeModelChoice("chat-model", "Model", state, chosen.id, (id) => {
+    chosen = modelOf(id);
+    if (!turns.length) restart();
+  });
+  choice.element.classList.add("inline");
   const fresh = h("button", { type: "button", class: "small quiet", onclick: restart }, "New");
 
   const settings = h("details", { class: "side" }, h("summary", {}, "Settings"), h("div", { class: "side-body" },
@@ -59,7 +63,7 @@ export function openChat(panel, state) {
     log.replaceChildren();
     systemField.hidden = mode !== "chat";
     fieldLabel.textContent = mode === "chat" ? "Message" : "Text to continue";
-    field.placeholder = mode === "chat" ? `Message ${chosen.id}` : "Write the beginning of a text";
+    field.placeholder = mode === "chat" ? `Message ${chosen.id}` : "Begin a text";
     hint.textContent = mode === "chat" && !chosen.has_chat_template
       ? "This model has no chat template: the conversation is written down as User: and Assistant:, and the model goes on."
       : mode === "chat" ? "Enter sends, Shift+Enter begins a new line." : "Enter continues, Shift+Enter begins a new line. Point at a word to see what else it could have been.";
@@ -70,7 +74,7 @@ export function openChat(panel, state) {
   async function showStarts() {
     const starts = h("div", { class: "starts" });
     const about = chosen.about;
-    const facts = [about.num_parameters && `${(about.num_parameters / 1e6).toPrecision(3)} million parameters`,
+    const facts = [about.num_parameters && `${amount(about.num_parameters)} parameters`,
       about.step && `step ${about.step.toLocaleString("en")}`, `${chosen.context_tokens.toLocaleString("en")} tokens of context`].filter(Boolean);
     log.replaceChildren(h("div", { class: "empty" }, h("img", { src: "/page/icon.svg", alt: "", width: 56, height: 56 }),
       h("h2", {}, mode === "chat" ? `Talk to ${chosen.id}` : `Let ${chosen.id} go on`), h("p", { class: "muted" }, facts.join(" · ")), starts));

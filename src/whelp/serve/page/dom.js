@@ -44,6 +44,14 @@ export function short(value) {
   return value.toExponential(1);
 }
 
+/** 866123 -> "866 thousand" */
+export function amount(value) {
+  for (const [unit, factor] of [["billion", 1e9], ["million", 1e6], ["thousand", 1e3]]) {
+    if (value >= factor) return `${Number((value / factor).toPrecision(3))} ${unit}`;
+  }
+  return whole(value);
+}
+
 /** 75 -> "1 min 15 s" */
 export function duration(seconds) {
   if (seconds < 60) return `${Math.round(seconds)} s`;

@@ -51,7 +51,8 @@ export function makeReply() {
     element.classList.remove("writing");
     const seconds = (performance.now() - (first ?? started)) / 1000;
     const parts = [`${whole(count)} tokens`];
-    if (count > 1 && seconds > 0.05) parts.push(`${whole(count / seconds)} a second`, duration(seconds));
+    if (count > 1 && seconds > 0.05) parts.push(`${whole(count / seconds)} a second`);
+    if (seconds >= 1) parts.push(duration(seconds));
     if (count) parts.push(`perplexity ${Math.exp(-logprobs / count).toFixed(1)}`);
     parts.push({ stop: "ended by itself", length: "reached its length", stopped: "stopped by you" }[reason] ?? reason);
     foot.textContent = parts.join(" · ");
