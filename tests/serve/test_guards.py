@@ -18,7 +18,11 @@ def test_a_token(serve: Serve) -> None:
     client = serve(token="right-one").client
     for path in ("/v1/models", "/api/state", "/metrics", "/v1/nothing"):
         assert client.get(path).status_code == 401
-        assert client.get(path, headers={"authorization": "Bearer wrong"}).json()["error"]["message"].startswith("The token is wrong")
+        assert (
+            client.get(path, headers={"authorization": "Bearer wrong"})
+            .json()["error"]["message"]
+            .startswith("The token is wrong")
+        )
         assert client.get(path, headers={"authorization": "Basic right-one"}).status_code == 401
         assert client.get(path, headers={"authorization": "Bearer rïght-one".encode("latin-1")}).status_code == 401
     answer = client.post("/v1/completions", json={"prompt": "x"})
@@ -47,7 +51,9 @@ def test_names_of_the_server(serve: Serve, host: str) -> None:
     assert running.client.get("/v1/models", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[", "a b", "127.0.0.1@evil.example:1x"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[", "a b", "127.0.0.1@evil.example:1x"]
+)
 def test_a_foreign_name_is_refused(serve: Serve, host: str) -> None:
     """A page elsewhere that points its name at this address gets nothing, not even the page."""
     running = serve()
@@ -98,7 +104,16 @@ def test_a_browser_runs_nothing_but_the_page(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/page/../app.py", "/page/%2e%2e/app.py", "/page/..%2fapp.py", "/page//etc/passwd", "/etc/passwd", "/page/", "/v1", "/page/%00"],
+    [
+        "/page/../app.py",
+        "/page/%2e%2e/app.py",
+        "/page/..%2fapp.py",
+        "/page//etc/passwd",
+        "/etc/passwd",
+        "/page/",
+        "/v1",
+        "/page/%00",
+    ],
 )
 def test_no_other_file_is_given(serve: Serve, path: str) -> None:
     """404, in the same shape as every error."""

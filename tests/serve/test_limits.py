@@ -28,7 +28,11 @@ def explain(answer: httpx.Response, status: int) -> str:
     [
         ({}, "prompt is missing.", "prompt"),
         ([], "the body is a list, but an object is expected.", None),
-        ({"prompt": 3}, "prompt is 3, but expected text or a list of texts or a list of ids or a list of lists of ids.", "prompt"),
+        (
+            {"prompt": 3},
+            "prompt is 3, but expected text or a list of texts or a list of ids or a list of lists of ids.",
+            "prompt",
+        ),
         ({"prompt": []}, "prompt has 0 entries, but at least 1 is expected.", "prompt"),
         ({"prompt": ["a", 1]}, "prompt[1] is 1, but text is expected.", "prompt[1]"),
         ({"prompt": [257]}, "prompt holds id 257, but the ids of fake are 0 to 256.", "prompt"),
@@ -271,5 +275,3 @@ def _drip(connection: socket.socket, data: bytes) -> bytes:
     finally:
         is_over.set()
         thread.join()
-
-

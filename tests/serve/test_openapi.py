@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-
 from typing import Any
 
 import pytest
@@ -51,8 +50,37 @@ JSON = st.recursive(
     max_leaves=4,
 )
 LIKELY = [
-    *(None, True, 0, 1, 2, 2.0, 0.5, 21, -101, "", "x", "none", [], {}, ["a"], ["a", ""], [1, 2], [[1], [2]], [[1], []], ["a"] * 17),
-    *({"65": 3}, {"65": 300}, {"a": 1}, {"include_usage": True}, {"include_usage": 1}, {"type": "text"}, {"type": "json_object"}),
+    *(
+        None,
+        True,
+        0,
+        1,
+        2,
+        2.0,
+        0.5,
+        21,
+        -101,
+        "",
+        "x",
+        "none",
+        [],
+        {},
+        ["a"],
+        ["a", ""],
+        [1, 2],
+        [[1], [2]],
+        [[1], []],
+        ["a"] * 17,
+    ),
+    *(
+        {"65": 3},
+        {"65": 300},
+        {"a": 1},
+        {"include_usage": True},
+        {"include_usage": 1},
+        {"type": "text"},
+        {"type": "json_object"},
+    ),
     *([{"role": role, "content": "x"}] for role in ("user", "tool")),
     *([{"role": "user", "content": content}] for content in (None, [], [{"type": "text", "text": "x"}], [{"type": "text"}])),
     [{"role": "user", "content": "x", "name": "y", "tool_calls": []}],
@@ -105,8 +133,8 @@ def test_every_operation_is_told(serve: Serve) -> None:
 @given(data=st.data())
 def test_our_own_check_agrees_with_the_standard(schema: dict[str, Any], data: st.DataObject) -> None:
     """A value is wrong for us exactly when it is wrong for the package `jsonschema`."""
-    needed = {name: VALUES for name in schema["required"]}
+    needed = dict.fromkeys(schema["required"], VALUES)
     names = data.draw(st.sets(st.sampled_from(sorted(schema["properties"])), max_size=3))
-    body = data.draw(st.fixed_dictionaries(needed | {name: VALUES for name in names}))
+    body = data.draw(st.fixed_dictionaries(needed | dict.fromkeys(names, VALUES)))
     is_valid = jsonschema.Draft202012Validator(schema).is_valid(body)
     assert (check(body, schema) is None) == is_valid, check(body, schema)

@@ -100,7 +100,11 @@ def test_a_run_over_http(serve: Serve, tmp_path: Path) -> None:
 def test_what_is_not_served_says_how_to_serve_it(serve: Serve) -> None:
     """404 with the next step, for a run and for a store."""
     client = serve().client
-    for path, words in (("/api/run", "Serve a run folder"), ("/api/run/records", "Serve a run folder"), ("/api/store", "--store STORE")):
+    for path, words in (
+        ("/api/run", "Serve a run folder"),
+        ("/api/run/records", "Serve a run folder"),
+        ("/api/store", "--store STORE"),
+    ):
         answer = client.get(path)
         assert answer.status_code == 404
         assert words in answer.json()["error"]["message"]

@@ -197,5 +197,5 @@ export function openChat(panel, state) {
   }
 
   restart();
-  return { onVisible: (isVisible) => { if (isVisible) field.focus({ preventScroll: true }); } };
+  return { onVisible: (isVisible, mayFocus) => { if (isVisible && mayFocus) field.focus({ preventScroll: true }); } };
 }

@@ -61,5 +61,5 @@ export function openCompare(panel, state) {
     send.classList.remove("stop");
   }
 
-  return { onVisible: (isVisible) => { if (isVisible) field.focus({ preventScroll: true }); } };
+  return { onVisible: (isVisible, mayFocus) => { if (isVisible && mayFocus) field.focus({ preventScroll: true }); } };
 }

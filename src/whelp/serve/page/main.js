@@ -26,10 +26,10 @@ function show(name, mustFocus = false) {
     }
   }
   document.title = `${name[0].toUpperCase()}${name.slice(1)} · ${state?.run ?? state?.models[0]?.id ?? "whelp"}`;
-  for (const [other, view] of Object.entries(opened)) view?.onVisible?.(other === name);
+  for (const [other, view] of Object.entries(opened)) view?.onVisible?.(other === name, !mustFocus);
   if (state && !(name in opened)) {
     opened[name] = OPENERS[name](document.getElementById(`panel-${name}`), state);
-    opened[name]?.onVisible?.(true);
+    opened[name]?.onVisible?.(true, !mustFocus);
   }
 }
 
