@@ -41,13 +41,16 @@ DOORS = {
     "prepare": ["PackConfig", "PackedRows", "PrepareConfig", "pack_rows", "prepare"],
     "model": [
         "Cache",
+        "HuggingFaceModel",
         "LanguageModel",
         "ModelConfig",
         "ModelSpec",
         "build_model",
         "check_model",
+        "find_obstacle",
         "make_spec",
         "model_from_hugging_face",
+        "open_hugging_face",
     ],
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
     "generate": [

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whelp.cli.chat import chat as chat
+    from whelp.cli.compare import compare as compare
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.export import export as export
     from whelp.cli.generate import generate as generate
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve")  # rooms that are also commands
 _CALLS = {
+    "chat": "chat",
+    "compare": "compare",
+    "export": "export",
     "demo": "demo",
     "inspect": "inspect",
     "new": "new",

@@ -40,7 +40,9 @@ def ask(page: Any, text: str) -> None:
 
 def test_a_chat_streams(serve: Serve, open_page: OpenPage) -> None:
     """The reply grows while it is written; each turn is sent with those before it."""
-    running = serve(make_model(seconds=0.005, context_tokens=4000, render_chat=lambda messages: json.dumps(list(messages))))
+    running = serve(
+        make_model(seconds=0.005, context_tokens=4000, encode_chat=lambda messages: list(json.dumps(list(messages)).encode()))
+    )
     page = open_page(running.url)
     ask(page, "Who are you?")
     wait_for(page, "document.querySelector('.reply-text')?.textContent.length > 3")
@@ -273,7 +275,9 @@ def test_everybody_can_use_it(serving: Serving, open_page: OpenPage, scheme: str
             page.click("#compare-send")
             wait_for(page, "document.querySelectorAll('#panel-compare .foot:not(:empty)').length == 2")
         elif name in ("training", "data", "vocabulary"):
-            page.wait_for_selector({"training": "svg polyline", "data": ".row-text", "vocabulary": "#panel-vocabulary tbody td"}[name])
+            page.wait_for_selector(
+                {"training": "svg polyline", "data": ".row-text", "vocabulary": "#panel-vocabulary tbody td"}[name]
+            )
         found = [
             (violation["id"], [node["html"][:120] for node in violation["nodes"]])
             for violation in axe.run(page).response["violations"]

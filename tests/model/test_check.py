@@ -100,8 +100,8 @@ class _UnusedCache(GPT2):
 
 
 class _RestartedPositions(Qwen3):
-    def _rotation(self, positions, num_positions, device):
-        return super()._rotation(slice(0, positions.stop - positions.start), num_positions, device)
+    def rotation(self, positions, num_positions, device):
+        return super().rotation(slice(0, positions.stop - positions.start), num_positions, device)
 
 
 class _UncountedTokens(Qwen3):

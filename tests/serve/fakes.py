@@ -22,7 +22,7 @@ class ByteVocabulary:
 
     size, eos_id, special_ids = 257, 256, frozenset([256])
 
-    def encode(self, text: str, *, allow_special: bool = False) -> np.ndarray:
+    def encode(self, text: str) -> np.ndarray:
         try:
             return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
         except UnicodeEncodeError:

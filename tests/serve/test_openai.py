@@ -166,7 +166,7 @@ def test_a_chat_without_a_template(serve: Serve) -> None:
 
 def test_a_chat_with_a_template(serve: Serve) -> None:
     """The template writes the prompt, nothing is stripped, and no stop text is added."""
-    running = serve(make_model(render_chat=lambda messages: f"<{messages[-1]['content']}>"))
+    running = serve(make_model(encode_chat=lambda messages: list(f"<{messages[-1]['content']}>".encode())))
     body = running.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}).json()
     assert body["choices"][0]["message"]["content"] == SAYING[:5]
     prompt, settings, _ = running.engine.asked[0]

@@ -171,6 +171,33 @@ def find_model_folder(path: Path) -> Path:
     raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
 
 
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a model folder.
+
+    Raises:
+        ArtifactError: When it is damaged.
+    """
+    try:
+        return dict(read_json(folder / _CONFIG))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(
+            folder / _CONFIG, f"is damaged ({error})", "a JSON object", "Copy it again, or use another."
+        ) from None
+
+
+def find_weight_files(folder: Path) -> list[str]:
+    """Names of the safetensors files of a model folder.
+
+    Raises:
+        ArtifactError: When there are none, or only a pickle.
+    """
+    names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
+        raise ArtifactError(folder, found, _WEIGHTS, "Save it with `save_pretrained(folder)`, which writes safetensors.")
+    return names
+
+
 def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Read `config.json` and the weights of a Hugging Face model folder (safetensors only, sharded or not).
 
@@ -180,16 +207,8 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        config = dict(read_json(folder / _CONFIG))
-    except (ValueError, TypeError) as error:
-        raise ArtifactError(
-            folder / _CONFIG, f"is damaged ({error})", "a JSON object", "Copy it again, or use another."
-        ) from None
-    names = [_WEIGHTS] if (folder / _WEIGHTS).is_file() else sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        found = "its weights are a pickle (*.bin), which can run code" if list(folder.glob("*.bin")) else "it has no weights"
-        raise ArtifactError(folder, found, _WEIGHTS, "Save it with `save_pretrained(folder)`, which writes safetensors.")
+    config = read_model_config(folder)
+    names = find_weight_files(folder)
     weights: dict[str, torch.Tensor] = {}
     for name in names:
         try:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
+from whelp.base.errors import SourceError
 
 if TYPE_CHECKING:
     import torch
 
-    from whelp.generate import Completion, Engine, GenerateConfig, TextPiece
-    from whelp.model import LanguageModel
+    from whelp.generate import Completion, Engine, GenerateConfig, TextPiece, TokenLogprob
+    from whelp.model import HuggingFaceModel, LanguageModel
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
@@ -26,7 +28,7 @@ SAMPLE_STYLE: dict[str, Any] = {"temperature": 0.6, "top_p": 0.9, "repetition_pe
 class LoadedModel:
     """A model, its vocabulary, and where they are."""
 
-    model: LanguageModel
+    model: LanguageModel | HuggingFaceModel
     vocabulary: Vocabulary
     folder: Path
     device: torch.device
@@ -37,17 +39,24 @@ def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
     """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
 
     Raises:
-        ArtifactError: When there is no model, or not one of our families.
+        ArtifactError: When there is no model, or none that can continue text.
+        MissingExtraError: When the model is not of our families, and transformers is not installed.
         TokenizerError: When the folder has no tokenizer.
     """
-    from whelp.model import model_from_hugging_face
+    from whelp.model import find_obstacle, model_from_hugging_face, open_hugging_face
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
     folder = find_model_folder(Path(path))
     chosen = choose_device(device)
-    config, weights = read_model_folder(folder)
-    model = model_from_hugging_face(config, weights, folder).to(chosen)
+    config = read_model_config(folder)
+    find_weight_files(folder)  # first: without weights, no architecture helps
+    model: LanguageModel | HuggingFaceModel
+    if find_obstacle(config, folder) is None:
+        model = model_from_hugging_face(*read_model_folder(folder), folder)
+    else:
+        model = open_hugging_face(folder, config)
+    model.to(chosen)
     model.eval()
     return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
@@ -85,6 +94,60 @@ def stream(loaded: LoadedModel, prompt: str, **settings: Any) -> Iterator[TextPi
     from whelp.generate import stream_text
 
     return stream_text(loaded.model, loaded.vocabulary, prompt, make_settings(settings), end_ids=loaded.end_ids)
+
+
+def iter_completions(loaded: LoadedModel, prompts: Sequence[str], *, n: int = 1, **settings: Any) -> Iterator[list[Completion]]:
+    """Continue many prompts side by side; the completions of each, in the order of the prompts."""
+    from whelp.generate import Completion
+
+    config = make_settings(settings)
+    with open_engine(loaded) as engine:
+        waiting = [engine.submit(prompt, config, n=n) for prompt in prompts]
+        for generations in waiting:
+            yield [Completion.collect(generation) for generation in generations]
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Read prompts from a file: JSON lines (texts, or objects with a `prompt`) in `*.jsonl`, else one a line.
+
+    Raises:
+        SourceError: When it has none, or a line is not of that form.
+    """
+    prompts = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "one prompt a line", "Convert it first.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if path.suffix != ".jsonl":
+            prompts.append(line)
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        prompt = value.get("prompt") if isinstance(value, dict) else value
+        if not isinstance(prompt, str):
+            raise SourceError(path, f"line {number} holds no prompt", 'a JSON text, or {"prompt": "..."}')
+        prompts.append(prompt)
+    if not prompts:
+        raise SourceError(path, "there is no prompt in it", "one a line")
+    return prompts
+
+
+def describe(completion: Completion) -> dict[str, Any]:
+    """A completion for JSON; log-probabilities only where they were asked for."""
+    values = {"text": completion.text, "reason": completion.reason, "num_tokens": completion.num_tokens}
+    if completion.logprobs is None:
+        return values
+    return {**values, "logprobs": [_describe_token(entry) for entry in completion.logprobs]}
+
+
+def _describe_token(entry: TokenLogprob) -> dict[str, Any]:
+    values = {"id": entry.id, "text": entry.text, "bytes": list(entry.bytes), "logprob": entry.logprob}
+    return {**values, "top": [_describe_token(other) for other in entry.top]} if entry.top else values
 
 
 def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:

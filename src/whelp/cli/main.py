@@ -341,14 +341,27 @@ def train(
 @app.command(rich_help_panel="Use it")
 def generate(
     model: ModelPath,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to continue; - reads standard input.")],
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to continue; - reads standard input.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Many prompts: one a line, or JSON lines (texts, or {'prompt': ...}).")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
     temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
     top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
     min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
     repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    presence_penalty: Annotated[
+        float, typer.Option(metavar="P", help="Subtract P from what the continuation has already.")
+    ] = 0.0,
+    frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    logprobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
+    ] = None,
+    when_full: Annotated[
+        str, typer.Option(help="When the context is full: slide (read the later half anew) or end.")
+    ] = "slide",
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     device: Device = "auto",
@@ -358,12 +371,12 @@ def generate(
 
     Example: whelp generate run --prompt "def main():" --temperature 0.5 --n 3
     """
+    if (prompt is None) == (prompts is None):
+        raise typer.BadParameter("give one of them.", param_hint="'--prompt' / '--prompts'")
     from whelp.cli import show
+    from whelp.cli.generate import describe, iter_completions, load_model, read_prompts, stream
     from whelp.cli.generate import generate as complete
-    from whelp.cli.generate import load_model, stream
 
-    if prompt == "-":
-        prompt = sys.stdin.read()
     settings: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -371,24 +384,181 @@ def generate(
         "top_p": top_p,
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
         "stop": stop or [],
+        "logprobs": logprobs,
+        "when_full": when_full,
         "seed": seed,
     }
+    clean = show.printable if sys.stdout.isatty() else str
+    if prompts is not None:
+        texts = read_prompts(prompts)
+        loaded = load_model(model, device)
+        results = []
+        for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
+            if as_json:
+                results.append({"prompt": text, "completions": [describe(completion) for completion in completions]})
+                continue
+            for completion in completions:
+                sys.stdout.write(f"--- {len(results) + 1}\n{clean(text + completion.text)}\n")
+                show.write_logprobs(completion.logprobs)
+            results.append({})
+            sys.stdout.flush()
+        if as_json:
+            show.print_json({"results": results, "model": str(loaded.folder)})
+        return
+    text = sys.stdin.read() if prompt == "-" else str(prompt)
     loaded = load_model(model, device)
     if as_json:
-        completions = [vars(completion) for completion in complete(loaded, prompt, n=n, **settings)]
-        show.print_json({"prompt": prompt, "completions": completions, "model": str(loaded.folder)})
+        found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
+        show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
     elif n == 1:
-        pieces = stream(loaded, prompt, **settings)  # first: wrong settings are an error before any output
-        clean = show.printable if sys.stdout.isatty() else str
-        sys.stdout.write(prompt)
+        pieces = stream(loaded, text, **settings)  # first: wrong settings are an error before any output
+        entries = []
+        sys.stdout.write(clean(text))
         for piece in pieces:
             sys.stdout.write(clean(piece.text))
             sys.stdout.flush()
+            entries.extend(piece.logprobs or [])
         sys.stdout.write("\n")
+        show.write_logprobs(entries)
     else:
-        for number, completion in enumerate(complete(loaded, prompt, n=n, **settings), 1):
-            sys.stdout.write(f"--- {number}\n{prompt}{completion.text}\n")
+        for number, completion in enumerate(complete(loaded, text, n=n, **settings), 1):
+            sys.stdout.write(f"--- {number}\n{clean(text + completion.text)}\n")
+            show.write_logprobs(completion.logprobs)
+
+
+@app.command(rich_help_panel="Use it")
+def chat(
+    model: ModelPath,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message, where the template knows one.")] = None,
+    load: Annotated[Path | None, typer.Option(metavar="FILE", help="Go on with a conversation that /save wrote.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As /set: temperature=0.2; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a model. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.
+
+    With a chat template the model sees turns; without, it continues the text. Lines may be piped in:
+    printf 'Hello!\\n/retry\\n' | whelp chat run. With --json the conversation is printed at the end.
+    """
+    from whelp.cli import show
+    from whelp.cli.chat import Terminal
+    from whelp.cli.chat import chat as open_chat
+
+    conversation = open_chat(model, system=system, device=device, seed=seed)
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{setting!r} is not of the form NAME=VALUE.", param_hint="'--set'")
+        conversation.set(name, value)
+    if load is not None:
+        conversation.load(load)
+    clean = show.printable if sys.stdout.isatty() else str
+
+    def write(text: str) -> None:
+        sys.stdout.write(clean(text))
+        sys.stdout.flush()
+
+    Terminal(conversation, say=show.say_plain, write=(lambda text: None) if as_json else write).run()
+    if as_json:
+        show.print_json(conversation.to_dict())
+
+
+@app.command(rich_help_panel="Use it")
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Runs, checkpoints or Hugging Face model folders.")],
+    prompt: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="What to continue; may be repeated.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="Many prompts, as for `whelp generate`.")] = None,
+    text_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Measure loss, perplexity and bits per byte on this text.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="STEPS", help="Checkpoints of each run: 0,500,last or all. Default: the last.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 64,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
+    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="The same for every model.")] = 0,
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Continuations of each prompt.")] = 1,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Set models side by side: the same prompts and seeds, and how well each knows a text of yours.
+
+    Example: whelp compare run other-run --prompt "Once" --text-file held-out.txt
+    One run through time: whelp compare run --steps all --prompt "Once"
+    """
+    from whelp.base.files import write_atomic
+    from whelp.cli import show
+    from whelp.cli.compare import compare as set_side_by_side
+    from whelp.cli.generate import read_prompts
+
+    asked = [*(prompt or []), *(read_prompts(prompts) if prompts is not None else [])]
+    result = set_side_by_side(
+        models,
+        prompts=asked,
+        text_file=text_file,
+        steps=steps,
+        n=n,
+        device=device,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop or [],
+        seed=seed,
+    )
+    if html is not None:
+        write_atomic(html, result.to_html(f"Comparison of {len(result.models)} models"))
+    if as_json:
+        show.print_json(result)
+        return
+    show.show_comparison(result)
+    if html is not None:
+        show.say_plain(f"the page is {html}")
+
+
+@app.command(rich_help_panel="Use it")
+def export(
+    model: ModelPath,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where it goes; must be empty or new.")],
+    format: Annotated[
+        str, typer.Option("--format", help="hf (a folder for transformers, vLLM, ...) or gguf (llama.cpp).")
+    ] = "hf",
+    dtype: Annotated[
+        str | None, typer.Option(help="f32, f16, bf16; gguf also q8_0. Default: as stored (hf), f16 (gguf).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="The model's name. Default: the run's.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="TEXT", help="Of the weights, for the model card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for other programs, with a model card (README.md) of its data, recipe and numbers.
+
+    Example: whelp export run --format gguf --dtype q8_0 --out my-model-gguf
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.export import export as write_model
+
+    result = write_model(model, out=out, format=format, dtype=dtype, name=name, license=license)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(f"[bold]{escape(result.folder)}[/]: {result.format}, {result.dtype}, {show.megabytes(result.num_bytes)}")
+    show.say(f"           {escape(', '.join(result.files))}")
 
 
 @app.command(rich_help_panel="Use it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import socket
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from whelp.cli.inspect import InspectedRow
     from whelp.generate import Engine
     from whelp.serve import ServeConfig, ServedModel, ServedStore, Server
-    from whelp.tokenizer.vocabulary import Vocabulary
 
 TOKEN_VARIABLE = "WHELP_TOKEN"
 _TOKEN_BYTES = 24
@@ -200,13 +200,17 @@ class _NamedSettings:
 
 
 def _open_model(name: str, loaded: LoadedModel, config: ServeConfig) -> ServedModel:
+    from whelp.generate.chat import find_end_ids, make_chat_ids
     from whelp.serve import ServedModel
 
+    vocabulary = loaded.vocabulary
+    has_template = vocabulary.chat_template is not None
+    if has_template:
+        loaded = dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(vocabulary)))
     engine = open_engine(loaded, max_rows=config.max_rows)
     counts = _read_counts(loaded.folder)
-    parameters = sum(tensor.numel() for tensor in loaded.model.parameters())
     about = {
-        "num_parameters": parameters,
+        "num_parameters": loaded.model.num_parameters(),
         "family": str(read_json(loaded.folder / "config.json").get("model_type", "")),
         "step": counts.get("step"),
         "test_loss": counts.get("test_nats_per_token"),
@@ -215,25 +219,12 @@ def _open_model(name: str, loaded: LoadedModel, config: ServeConfig) -> ServedMo
     return ServedModel(
         id=name,
         engine=_NamedSettings(engine),
-        vocabulary=loaded.vocabulary,
+        vocabulary=vocabulary,
         context_tokens=min(loaded.model.context_tokens, engine.max_context_tokens),
         created=int((loaded.folder / "config.json").stat().st_mtime),
-        fingerprint=f"{loaded.vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
-        render_chat=_find_chat_template(loaded.vocabulary),
+        fingerprint=f"{vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
+        encode_chat=(lambda messages: make_chat_ids(vocabulary, messages)) if has_template else None,
         about=about,
-    )
-
-
-def _find_chat_template(vocabulary: Vocabulary) -> Callable[[Sequence[Mapping[str, Any]]], str] | None:
-    """What writes conversations as the model knows them; None where its vocabulary has no template."""
-    from whelp.serve.chat import make_chat_renderer
-
-    if vocabulary.chat_template is None:
-        return None
-    ids = {"eos_token": vocabulary.eos_id, "bos_token": vocabulary.bos_id, "pad_token": vocabulary.pad_id}
-    return make_chat_renderer(
-        vocabulary.chat_template,
-        {name: vocabulary.token_text(token_id) for name, token_id in ids.items() if token_id is not None},
     )
 
 

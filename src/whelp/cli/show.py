@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from whelp.cli.compare import Comparison
     from whelp.cli.train import Planned, TrainResult
+    from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
 
 console = Console(stderr=True, highlight=False)
@@ -37,6 +39,11 @@ def say(text: str) -> None:
     console.print(text)
 
 
+def say_plain(text: str) -> None:
+    """A line for people that holds no markup, however it looks."""
+    console.print(printable(text), markup=False, soft_wrap=True)
+
+
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
     """How much text there is."""
     say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}")
@@ -51,6 +58,13 @@ def say_left_out(skipped: dict[str, int]) -> None:
 def printable(text: str) -> str:
     """Text that a terminal can only show, not obey: control characters become a sign.   printable("a\\x1b[2J") -> 'a·[2J'"""
     return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)
+
+
+def write_logprobs(entries: Sequence[TokenLogprob] | None) -> None:
+    """One line for each token on standard output: its log-probability, itself, and what was likeliest in its place."""
+    for entry in entries or ():
+        others = "  ".join(f"{other.logprob:.3f} {other.text!r}" for other in entry.top)
+        sys.stdout.write(f"{entry.logprob:8.3f}  {entry.text!r:<16}  {others}".rstrip() + "\n")
 
 
 def megabytes(num_bytes: float) -> str:
@@ -105,6 +119,26 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
     for doubt in plan.warnings:
         console.print(f"[yellow]note[/]  {escape(doubt)}")
+
+
+def show_comparison(result: Comparison) -> None:
+    """Numbers, then texts, one column for each model; on standard output, as they are the result."""
+    output = Console(file=sys.stdout, highlight=False)
+    names = list(dict.fromkeys(name for model in result.models for name in model.numbers))
+    if names:
+        table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
+        for name in names:
+            values = [model.numbers.get(name) for model in result.models]
+            cells = [f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" for value in values]
+            table.add_row(name.replace("_", " "), *cells)
+        output.print(table)
+    for place, prompt in enumerate(result.prompts):
+        table = Table(title=escape(printable(prompt)), title_justify="left", show_lines=True, expand=True)
+        for model in result.models:
+            table.add_column(escape(model.name), ratio=1)
+        for sample in range(len(result.models[0].texts[place])):
+            table.add_row(*(escape(printable(model.texts[place][sample])) for model in result.models))
+        output.print(table)
 
 
 class TrainingView:

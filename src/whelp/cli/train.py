@@ -220,7 +220,8 @@ def iter_train(
     plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
     if started is None:
         identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
-        run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
+        facts = {"plan": plan.to_dict(), "ledger": session.ledger, "versions": _versions()}
+        run.start(recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     model = session.build()

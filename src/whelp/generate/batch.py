@@ -44,8 +44,8 @@ class DecoderLike(Protocol):
         """More tokens for each of the slots from `first` on; logits after the last of each (N, V)."""
         ...
 
-    def copy(self, source: int, target: int, num_tokens: int) -> None:
-        """Let a slot hold the first tokens of another."""
+    def copy(self, source: int, target: int, num_tokens: int) -> bool:
+        """Let a slot hold the first tokens of another; False when that cannot be, and nothing was done."""
         ...
 
 
@@ -98,7 +98,7 @@ class Batch:
         model.eval()
         self.vocabulary, self.max_rows = vocabulary, max_rows
         self.capacity = min(max_context_tokens or model.context_tokens, model.context_tokens)
-        self.decoder = model.make_decoder(max_rows, self.capacity)
+        self.decoder = model.make_decoder(max_rows + 1, self.capacity)  # one to exchange rows by
         self.end_ids = {*end_ids, *([] if vocabulary.eos_id is None else [vocabulary.eos_id])}
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []  # by slot: running ones first, then those being read
@@ -195,32 +195,35 @@ class Batch:
             row.slot = len(self.rows)
             self.rows.append(row)
             self.decoder.lengths[row.slot] = 0
-            if twin is None:
-                being_read.add(row.prompt)
+            if twin is not None and self.decoder.copy(twin.slot, row.slot, len(row.ids)):
+                self._start_as_twin(row)
             else:
-                self._share_prompt(row, twin)
+                being_read.add(row.prompt)
         self.waiting.extendleft(reversed(skipped))
 
-    def _share_prompt(self, row: Row, twin: Row) -> None:
-        """Let the row in the last slot begin where its twin began."""
-        self._swap_in(row)
-        self.decoder.copy(twin.slot, row.slot, len(row.ids))
+    def _start_as_twin(self, row: Row) -> None:
+        """Run the row in the last slot, which begins where its twin began."""
+        first = self.rows[self.num_running]
+        if first is not row:  # whose prompt is being read, and goes on at the end
+            self._trade_places(first, row)
+        self.num_running += 1
         row.unread = []
         assert row.prompt.logits is not None, "a running row's prompt has been read"
         self._advance([row], row.prompt.logits.clone())
 
-    def _swap_in(self, row: Row) -> None:
-        """Make a row without tokens, from among those being read, a running one."""
-        first = self.rows[self.num_running]
-        if first is not row:
-            self._place(first, row.slot)
-            self._place(row, self.num_running, copies=False)
-        self.num_running += 1
+    def _trade_places(self, one: Row, other: Row) -> None:
+        """Exchange two rows, by way of a spare slot."""
+        here, there = one.slot, other.slot
+        self._place(one, self.max_rows)
+        self._place(other, here)
+        self._place(one, there)
 
     def _place(self, row: Row, slot: int, *, copies: bool = True) -> None:
         if copies:
             self.decoder.copy(row.slot, slot, self.decoder.lengths[row.slot])
-        row.slot, self.rows[slot] = slot, row
+        row.slot = slot
+        if slot < len(self.rows):
+            self.rows[slot] = row
 
     def _read_chunk(self) -> None:
         """Read the next tokens of the first rows that are being read: all that end with this chunk, or one long one."""

@@ -42,6 +42,19 @@ class Completion:
     num_tokens: int
     logprobs: list[TokenLogprob] | None = None
 
+    @classmethod
+    def collect(cls, generation: Generation) -> Completion:
+        """Wait for the end of a continuation."""
+        pieces = list(generation)
+        assert generation.finish_reason is not None, "a continuation without further pieces has ended"
+        has_logprobs = any(piece.logprobs is not None for piece in pieces)
+        return cls(
+            text="".join(piece.text for piece in pieces),
+            reason=generation.finish_reason,
+            num_tokens=sum(len(piece.token_ids) for piece in pieces),
+            logprobs=[entry for piece in pieces for entry in piece.logprobs or ()] if has_logprobs else None,
+        )
+
 
 class Generation:
     """One continuation under way. Iterate over it for its pieces; it can be iterated once.

@@ -27,15 +27,7 @@ def complete(
     batch, generations = _start(model, vocabulary, prompt, settings, n, end_ids)
     while batch.step():
         pass
-    completions = []
-    for generation in generations:
-        pieces = list(generation)
-        logprobs = None if settings.logprobs is None else [entry for piece in pieces for entry in piece.logprobs or ()]
-        assert generation.finish_reason is not None, "an idle batch has ended every request"
-        num_tokens = sum(len(piece.token_ids) for piece in pieces)
-        text = "".join(piece.text for piece in pieces)
-        completions.append(Completion(text, generation.finish_reason, num_tokens, logprobs))
-    return completions
+    return [Completion.collect(generation) for generation in generations]
 
 
 def stream_text(

@@ -40,25 +40,34 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
     """Build the model that a `config.json` describes and fill in its weights.
 
     Raises:
-        ArtifactError: When the architecture is not one of ours, or weights are missing or of another shape.
+        ArtifactError: When `find_obstacle` finds one, or weights are missing or of another shape.
     """
-    family = FAMILIES.get(str(config.get("model_type")))
-    if family is None:
-        raise ArtifactError(
-            where, f"its architecture is {config.get('model_type')!r}", f"one of {', '.join(FAMILIES)}", "Use a model of those."
-        )
-    if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
-        raise ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new or gelu", "")
-    for name, only in _ONLY[str(config["model_type"])].items():
-        if config.get(name, only) != only:
-            raise ArtifactError(where, f"its {name} is {config[name]!r}", f"{only!r}", "Use a model without.")
-    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind != "default":
-        raise ArtifactError(where, f"its rotary positions are scaled ({kind!r})", "plain ones", "Use a model without.")
+    obstacle = find_obstacle(config, where)
+    if obstacle is not None:
+        raise obstacle
+    family = FAMILIES[str(config["model_type"])]
     model = family(family.spec_from_hugging_face(config))
     try:
         model.load_hugging_face(weights)
     except (KeyError, RuntimeError) as error:
         raise ArtifactError(where, f"its weights do not fit its config.json ({error})", "", "Copy the folder again.") from None
     return model
+
+
+def find_obstacle(config: Mapping[str, Any], where: object) -> ArtifactError | None:
+    """Why our own code cannot compute what a `config.json` describes, or None."""
+    family = FAMILIES.get(str(config.get("model_type")))
+    if family is None:
+        return ArtifactError(
+            where, f"its architecture is {config.get('model_type')!r}", f"one of {', '.join(FAMILIES)}", "Use a model of those."
+        )
+    if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
+        return ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new or gelu", "")
+    for name, only in _ONLY[str(config["model_type"])].items():
+        if config.get(name, only) != only:
+            return ArtifactError(where, f"its {name} is {config[name]!r}", f"{only!r}", "Use a model without.")
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        return ArtifactError(where, f"its rotary positions are scaled ({kind!r})", "plain ones", "Use a model without.")
+    return None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 
 from whelp.model.cache import Cache
-
-if TYPE_CHECKING:
-    from whelp.model.language_model import LanguageModel
+from whelp.model.decode_step import make_step, multiply
+from whelp.model.language_model import LanguageModel
 
 
 class Decoder:
@@ -23,6 +20,7 @@ class Decoder:
         weight = model.head_weight
         self.model, self.device = model, weight.device
         self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
+        self._step = make_step(model)
 
     @property
     def lengths(self) -> list[int]:
@@ -32,8 +30,10 @@ class Decoder:
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
         self.cache.select(0, [1] * len(ids))
-        hidden = self.model.hidden(torch.tensor(ids, device=self.device).unsqueeze(1), self.cache)  # (B, 1, D)
-        return F.linear(hidden[:, 0], self.model.head_weight)
+        new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
+        if self._step is not None:
+            return multiply(self._step(new, self.cache), self.model.head_weight)
+        return F.linear(self.model.hidden(new, self.cache)[:, 0], self.model.head_weight)
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
@@ -46,6 +46,7 @@ class Decoder:
         last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
         return F.linear(last, self.model.head_weight)
 
-    def copy(self, source: int, target: int, num_tokens: int) -> None:
-        """Let a slot hold the first tokens of another."""
+    def copy(self, source: int, target: int, num_tokens: int) -> bool:
+        """Let a slot hold the first tokens of another; False when that cannot be."""
         self.cache.copy(source, target, num_tokens)
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from whelp.artifacts.targets import IGNORED
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.cross_entropy import linear_cross_entropy
-from whelp.model.decoder import Decoder
+
+if TYPE_CHECKING:
+    from whelp.model.decoder import Decoder
 
 
 class LanguageModel(nn.Module):
@@ -52,6 +54,8 @@ class LanguageModel(nn.Module):
 
     def make_decoder(self, num_slots: int, capacity: int) -> Decoder:
         """The model with room for `capacity` tokens of `num_slots` texts, on its device."""
+        from whelp.model.decoder import Decoder  # which knows the families
+
         return Decoder(self, num_slots, capacity)
 
     def cache_bytes(self, num_slots: int, capacity: int) -> int:

@@ -79,7 +79,7 @@ class Qwen3(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def _rotation(self, positions: Positions, num_positions: int, device: torch.device) -> Rotation:
+    def rotation(self, positions: Positions, num_positions: int, device: torch.device) -> Rotation:
         """Cosine and sine at positions below `num_positions`, each (T, 1, K/2) or (B, T, 1, K/2), float32."""
         if self._angles is None or self._angles.shape[1] < num_positions or self._angles.device != device:
             num_positions = max(self.spec.context_tokens, num_positions)
@@ -92,7 +92,7 @@ class Qwen3(LanguageModel):
         """(B, T) -> (B, T, D); positions go on from what the cache holds."""
         num_tokens = ids.shape[1]
         positions = slice(0, num_tokens) if cache is None else cache.begin(ids)
-        rotation = self._rotation(positions, num_tokens if cache is None else cache.capacity, ids.device)
+        rotation = self.rotation(positions, num_tokens if cache is None else cache.capacity, ids.device)
         x = self.embed(ids)  # (B, T, D)
         for block in self.blocks:
             x = block(x, rotation, cache)

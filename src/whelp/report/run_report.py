@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 56, 28
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --line: #2563eb; --other: #d97706; --grid: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
@@ -53,7 +53,7 @@ def make_run_report(
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
         f"<h1>{html.escape(title)}</h1><h2>Test split, at the end</h2>{numbers}<h2>Curves</h2>{''.join(charts)}"
         f"<h2>Samples</h2><table><tr><th>step</th><th>text</th></tr>{timeline}</table>"
         f"<h2>Plan</h2><ul>{notes}</ul>{plan_table}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></body></html>\n"
@@ -66,12 +66,13 @@ def _pick(records: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, 
 
 def _table(values: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(_number(value))}</td></tr>" for name, value in values.items()
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(show_number(value))}</td></tr>" for name, value in values.items()
     )
     return f"<table>{rows}</table>"
 
 
-def _number(value: Any) -> str:
+def show_number(value: Any) -> str:
+    """A number as people read it; anything else as text."""
     if isinstance(value, float):
         return f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

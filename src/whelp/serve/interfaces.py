@@ -70,7 +70,7 @@ class Vocabulary(Protocol):
     def eos_id(self) -> int | None: ...
     @property
     def special_ids(self) -> frozenset[int]: ...
-    def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.integer]: ...
+    def encode(self, text: str) -> npt.NDArray[np.integer]: ...
     def decode_bytes(self, ids: Sequence[int], *, skip_special: bool = True) -> bytes: ...
     def token_text(self, token_id: int) -> str: ...
 
@@ -80,7 +80,7 @@ class ServedModel:
     """A model under the name by which clients ask for it.
 
     Attributes:
-        render_chat: Turns messages into the prompt of this model's own chat template; None where it has none.
+        encode_chat: Turns messages into ids by this model's own chat template; None where it has none.
         about: What the page tells of it: parameters, step, family, folder.
     """
 
@@ -90,7 +90,7 @@ class ServedModel:
     context_tokens: int
     created: int
     fingerprint: str
-    render_chat: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
+    encode_chat: Callable[[Sequence[Mapping[str, Any]]], list[int]] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

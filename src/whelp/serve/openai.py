@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from whelp.base.errors import WhelpError
 from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, to_event
 from whelp.serve.body import read_body
-from whelp.serve.chat import PLAIN_STOPS, encode_chat, join_content, render_plain
+from whelp.serve.chat import PLAIN_STOPS, join_content, render_plain
 from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, ServedModel
@@ -84,7 +84,7 @@ class OpenAI:
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
         messages = [{"role": entry["role"], "content": join_content(entry["content"])} for entry in body["messages"]]
         settings = self._settings(body, model)
-        is_plain = model.render_chat is None
+        is_plain = model.encode_chat is None
         ids = await asyncio.to_thread(_encode_chat, model, messages)
         if is_plain:
             settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
@@ -306,10 +306,10 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
 
 
 def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-    if model.render_chat is None:
+    if model.encode_chat is None:
         return _encode_text(model, render_plain(messages), param="messages")
     try:
-        return encode_chat(model.vocabulary, model.render_chat, messages)
+        return model.encode_chat(messages)
     except WhelpError as error:
         raise ApiError(400, str(error), code="invalid_value", param="messages") from None
 

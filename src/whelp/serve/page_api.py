@@ -38,7 +38,7 @@ class PageApi:
                 "id": model.id,
                 "context_tokens": model.context_tokens,
                 "vocab_size": model.vocabulary.size,
-                "has_chat_template": model.render_chat is not None,
+                "has_chat_template": model.encode_chat is not None,
                 "about": dict(model.about),
             }
             for model in self.workplace.models.values()

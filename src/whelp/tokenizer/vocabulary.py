@@ -94,8 +94,17 @@ class Vocabulary:
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja template that writes conversations as text, or None."""
+        """The Jinja template that turns a conversation into text, or None."""
         return self._chat_template
+
+    @property
+    def control_tokens(self) -> dict[str, str]:
+        """Role (`eos_token`, `bos_token`, ...) -> token, as the file spells it."""
+        return {role: token for role, token in self._control.items() if token is not None}
+
+    def to_json(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._json
 
     def id_of(self, token: str) -> int | None:
         """The id of a token as the file spells it (`<|endoftext|>`, `Ġthe`), or None."""
@@ -156,7 +165,7 @@ class Vocabulary:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        control = {role: token for role, token in self._control.items() if token is not None}
+        control = self.control_tokens
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": _NO_LIMIT,

@@ -1,0 +1,265 @@
+"""Time generation: whelp beside the `generate` of transformers, on the same weights, with the same greedy tokens.
+
+    python benchmarks/generate.py
+    python benchmarks/generate.py --models demo --batches 1,8 --tokens 64 --rounds 5 --threads 2 --json out.json
+    python benchmarks/generate.py --device cuda --dtype bfloat16
+
+Models: `demo` (qwen3, 4 layers, width 256, 4,096 ids, 4.2 million parameters) and `gpt2` (the 124-million-parameter GPT-2).
+Weights are random, written once with whelp's own checkpoint writer, and opened by both. Every contestant is given the same
+prompts as ids and adds the same number of tokens; no text is made of them. Contestants:
+
+``whelp``       `whelp.generate.Batch`, all prompts submitted at once.
+``hf``          `model.generate`, greedy, one batch, its key/value cache.
+``hf-static``   the same with `cache_implementation="static"` (compiled on a GPU, as transformers does by default there).
+``hf-paged``    `model.generate_batch`, the continuous batching of transformers, where it runs on the device.
+
+Contestants alternate within a round and the order rotates. A number is the median over rounds of new tokens per second, with the
+reading of the prompt counted. Before that, each contestant runs once untimed, and its tokens are compared with those of `hf`:
+in float32 they must be the same, or differ first where the two likeliest tokens are nearer than rounding. A contestant that
+cannot run is named with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from whelp.artifacts.checkpoint import read_model_folder, save_checkpoint
+from whelp.generate import GenerateConfig
+from whelp.generate.batch import Batch
+from whelp.model import ModelConfig, build_model, make_spec, model_from_hugging_face
+
+Ids = list[list[int]]
+Contestant = Callable[[Ids, int], Ids]
+"""Prompts and a number of new tokens; the new tokens."""
+
+CONFIGS = {
+    "demo": (ModelConfig(family="qwen3", n_layer=4, n_head=4, n_embd=256), 4096, 512),
+    "gpt2": (ModelConfig(family="gpt2", n_layer=12, n_head=12, n_embd=768, vocab_size=50257), 50257, 1024),
+}
+NEAR = 1e-3
+"""Logits nearer than this may change places by rounding (of random models, whose logits are a few units wide)."""
+
+
+class IdsAlone:
+    """A vocabulary that makes no text."""
+
+    eos_id = None
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def encode(self, text: str) -> np.ndarray:
+        raise AssertionError("prompts are ids here")
+
+    def stream(self) -> IdsAlone:
+        return self
+
+    def push(self, token_id: int) -> str:
+        return ""
+
+    def finish(self) -> str:
+        return ""
+
+    def decode_bytes(self, ids: list[int], *, skip_special: bool) -> bytes:
+        return b""
+
+
+def write_model(name: str, folder: Path) -> None:
+    """Random weights as a model folder."""
+    config, num_ids, context_tokens = CONFIGS[name]
+    model = build_model(make_spec(config, num_ids=num_ids, context_tokens=context_tokens), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():  # first weights give logits that are nearly all the same
+            if parameter.ndim > 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.02)
+    values, weights = model.to_hugging_face()
+    save_checkpoint(
+        folder, config=values, weights=weights, save_tokenizer=lambda path: None, generation={}, trainer=None, counts={}
+    )
+
+
+def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Contestant:
+    """The engine's batch, without its thread."""
+    model = model_from_hugging_face(*read_model_folder(folder), folder).to(device=device, dtype=dtype)
+    vocabulary = IdsAlone(CONFIGS[name][1])
+
+    def run(prompts: Ids, num_tokens: int) -> Ids:
+        longest = max(map(len, prompts)) + num_tokens
+        batch = Batch(model, vocabulary, max_rows=len(prompts), max_context_tokens=longest)
+        settings = GenerateConfig(max_tokens=num_tokens, temperature=0.0)
+        generations = [batch.submit(prompt, settings)[0] for prompt in prompts]
+        while batch.step():
+            pass
+        return [[token for piece in generation for token in piece.token_ids] for generation in generations]
+
+    return run
+
+
+def open_hf(name: str, folder: Path, device: torch.device, dtype: torch.dtype, **options: Any) -> Contestant:
+    """`model.generate` of transformers."""
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+
+    def run(prompts: Ids, num_tokens: int) -> Ids:
+        settings = GenerationConfig(
+            do_sample=False, max_new_tokens=num_tokens, min_new_tokens=num_tokens, pad_token_id=0, eos_token_id=None, **options
+        )
+        ids = torch.tensor(prompts, device=device)
+        with torch.inference_mode():
+            output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+        return output[:, ids.shape[1] :].tolist()
+
+    return run
+
+
+def open_hf_paged(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Contestant:
+    """`model.generate_batch` of transformers: its continuous batching."""
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+
+    def run(prompts: Ids, num_tokens: int) -> Ids:
+        settings = GenerationConfig(do_sample=False, max_new_tokens=num_tokens, pad_token_id=0, eos_token_id=-1)
+        outputs = model.generate_batch(inputs=prompts, generation_config=settings)
+        found = sorted(outputs.values(), key=lambda output: int(output.request_id.rpartition("_")[2]))
+        return [list(output.generated_tokens) for output in found]
+
+    return run
+
+
+OPENERS: dict[str, Callable[..., Contestant]] = {
+    "hf": open_hf,
+    "whelp": open_whelp,
+    "hf-static": lambda *arguments: open_hf(*arguments, cache_implementation="static"),
+    "hf-paged": open_hf_paged,
+}
+
+
+def compare(folder: Path, prompts: Ids, expected: Ids, found: Ids) -> str:
+    """Whether tokens are the same; where they first differ, whether both were as likely."""
+    from transformers import AutoModelForCausalLM
+
+    if expected == found:
+        return "same"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    widest = 0.0
+    for prompt, ours, theirs in zip(prompts, found, expected, strict=True):
+        place = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+        if place is None:
+            if len(ours) != len(theirs):
+                return "another number of tokens"
+            continue
+        with torch.inference_mode():
+            logits = model(torch.tensor([prompt + theirs[:place]])).logits[0, -1]
+        widest = max(widest, float((logits[ours[place]] - logits[theirs[place]]).abs()))
+    return f"same up to ties (nearest logits {widest:.1e} apart)" if widest < NEAR else f"DIFFERENT by {widest:.2g}"
+
+
+def measure(name: str, batch: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One model at one batch size, all contestants in turn."""
+    device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
+    generator = np.random.default_rng(batch)
+    prompts = generator.integers(0, CONFIGS[name][1], (batch, arguments.prompt_tokens)).tolist()
+    runners, notes, expected = {}, {}, None
+    for contestant in arguments.only.split(","):
+        try:
+            run = OPENERS[contestant](name, folder, device, dtype)
+            tokens = run(prompts, arguments.tokens)
+        except Exception as error:
+            notes[contestant] = f"cannot run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            continue
+        runners[contestant] = run
+        expected = expected or tokens
+        notes[contestant] = compare(folder, prompts, expected, tokens)
+    seconds: dict[str, list[float]] = {contestant: [] for contestant in runners}
+    order = list(runners)
+    for _ in range(arguments.rounds):
+        for contestant in order:
+            _wait(device)
+            started = time.perf_counter()
+            runners[contestant](prompts, arguments.tokens)
+            _wait(device)
+            seconds[contestant].append(time.perf_counter() - started)
+        order = order[1:] + order[:1]
+    speeds = {
+        contestant: statistics.median(batch * arguments.tokens / value for value in values)
+        for contestant, values in seconds.items()
+    }
+    return {"model": name, "batch": batch, "tokens_per_second": speeds, "notes": notes}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def make_table(results: list[dict[str, Any]]) -> str:
+    """A Markdown table: tokens per second, and how many times those of `hf`."""
+    names = list(dict.fromkeys(name for result in results for name in result["notes"]))
+    lines = ["| model | batch | " + " | ".join(names) + " | whelp / hf |", "|---|---|" + "---|" * (len(names) + 1)]
+    for result in results:
+        speeds = result["tokens_per_second"]
+        cells = [f"{speeds[name]:,.0f}" if name in speeds else "-" for name in names]
+        ratio = f"{speeds['whelp'] / speeds['hf']:.2f}" if {"whelp", "hf"} <= speeds.keys() else "-"
+        lines.append(f"| {result['model']} | {result['batch']} | " + " | ".join(cells) + f" | {ratio} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print the table, and the notes below it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="demo,gpt2")
+    parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--only", default="hf,whelp,hf-static,hf-paged")
+    parser.add_argument("--prompt-tokens", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in arguments.models.split(","):
+            folder = Path(temporary) / name
+            write_model(name, folder)
+            for batch in map(int, arguments.batches.split(",")):
+                result = measure(name, batch, arguments, folder)
+                results.append(result)
+                notes = "; ".join(f"{contestant}: {note}" for contestant, note in result["notes"].items())
+                sys.stderr.write(f"{name}, batch {batch}: {notes}\n")
+    import transformers
+
+    place = (
+        torch.cuda.get_device_name()
+        if arguments.device.startswith("cuda")
+        else f"{platform.machine()}, {arguments.threads} threads"
+    )
+    print(f"{place}; {arguments.dtype}; torch {torch.__version__}, transformers {transformers.__version__}")
+    print(
+        f"{arguments.tokens} new tokens after {arguments.prompt_tokens}; new tokens per second, median of {arguments.rounds}\n"
+    )
+    print(make_table(results))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"settings": {**vars(arguments), "json": None}, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`whelp compare`: the same prompts and seeds, several models side by side, and how well each knows a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whelp.artifacts.checkpoint import find_checkpoints, find_model_folder
+from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model: its measurements on the text, and its continuations of each prompt."""
+
+    name: str
+    folder: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    texts: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models, and what they were asked."""
+
+    prompts: list[str]
+    settings: dict[str, Any]
+    models: list[Compared]
+
+    def to_html(self, title: str) -> str:
+        """One page that opens offline."""
+        from whelp.report import make_compare_report
+
+        return make_compare_report(title, [vars(model) for model in self.models], self.prompts, self.settings)
+
+
+def compare(
+    models: Sequence[str | Path],
+    *,
+    prompts: Sequence[str] = (),
+    text_file: str | Path | None = None,
+    steps: str | None = None,
+    n: int = 1,
+    device: str = "auto",
+    **settings: Any,
+) -> Comparison:
+    """Ask every model the same; measure every model on the same text.
+
+    Args:
+        models: Runs, checkpoints or Hugging Face model folders.
+        text_file: A text to measure loss, perplexity and bits per byte on. Bits per byte compares models of different
+            vocabularies; the others do not.
+        steps: Which checkpoints of each run: `0,500,last` or `all`. Default: the last one.
+        settings: Any field of `GenerateConfig`.
+
+    Raises:
+        ArtifactError: When a run has no checkpoint of an asked step.
+    """
+    if not prompts and text_file is None:
+        raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
+    config = make_settings(settings)
+    text = _read_text(Path(text_file)) if text_file is not None else None
+    found = []
+    for name, folder in _expand(models, steps):
+        loaded = load_model(folder, device)  # one at a time: they may be large
+        numbers = _measure(loaded, text) if text is not None else {}
+        answers = iter_completions(loaded, prompts, n=n, **settings) if prompts else iter(())
+        texts = [[completion.text for completion in completions] for completions in answers]
+        found.append(Compared(name, str(folder), numbers, texts))
+    shown = {name: getattr(config, name) for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")}
+    return Comparison(list(prompts), {**shown, "max_tokens": config.max_tokens}, found)
+
+
+def _expand(models: Sequence[str | Path], steps: str | None) -> Iterator[tuple[str, Path]]:
+    """Names and folders; a run becomes its checkpoints of the asked steps."""
+    folders: list[tuple[str, Path]] = []
+    for model in models:
+        path = Path(model)
+        checkpoints = find_checkpoints(path / "checkpoints")
+        if steps is None or not checkpoints:
+            folders.append((str(model), find_model_folder(path)))
+            continue
+        by_step = {int(folder.name.removeprefix("step-")): folder for folder in checkpoints}
+        if steps == "all":
+            asked = sorted(by_step)
+        else:
+            words = [word.strip() for word in steps.split(",") if word.strip()]
+            asked = [max(by_step) if word == "last" else _read_step(word) for word in words]
+        for step in dict.fromkeys(asked):
+            if step not in by_step:
+                there = ", ".join(map(str, sorted(by_step)))
+                raise ArtifactError(
+                    path,
+                    f"there is no checkpoint of step {step}",
+                    f"one of {there}",
+                    "Runs keep their newest ones only: train.keep_checkpoints says how many.",
+                )
+            folders.append((f"{model} step {step}", by_step[step]))
+    yield from folders
+
+
+def _read_step(word: str) -> int:
+    if not word.isdigit():
+        raise ConfigError("--steps", [f"{word!r} is no step"], "For example: --steps 0,500,last, or --steps all.")
+    return int(word)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(path, f"not UTF-8 (byte {error.start})", "UTF-8 text", "Convert it first.") from None
+    if not text:
+        raise SourceError(path, "the file is empty", "some text")
+    return text
+
+
+def _measure(loaded: LoadedModel, text: str) -> dict[str, Any]:
+    """Loss, perplexity and bits per byte over the whole text, in windows of the model's context."""
+    from whelp.evaluate import evaluate_text
+
+    vocabulary = loaded.vocabulary
+    result = evaluate_text(
+        loaded.model,
+        vocabulary.encode(text),
+        first_id=vocabulary.eos_id,
+        num_bytes=len(text.encode()),
+        context_tokens=loaded.model.context_tokens,
+        device=loaded.device,
+    )
+    return {
+        "bits_per_byte": result.bits_per_byte,
+        "nats_per_token": result.nats_per_token,
+        "perplexity": result.perplexity,
+        "num_tokens": result.num_tokens,
+        "num_parameters": loaded.model.num_parameters(),
+    }

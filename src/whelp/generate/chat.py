@@ -1,0 +1,116 @@
+"""A conversation becomes a prompt, through the vocabulary's own template.
+
+    make_chat_ids(vocabulary, [{"role": "user", "content": "Hello!"}])     -> ids that end where the answer begins
+
+The template is Jinja, as in `transformers`; it is run in a sandbox, for it comes with the model. What people write stays text:
+a control token's name inside a message never becomes the control token.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.base.errors import TokenizerError
+from whelp.generate.text import VocabularyLike
+
+Message = Mapping[str, Any]
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|eot|>")
+"""Tokens that end a turn, besides end-of-text, in the templates that are about."""
+_MARK = "\ue000"  # a private character: no alphabet has it
+
+
+class ChatVocabulary(VocabularyLike, Protocol):
+    """A vocabulary that knows how its model was taught to talk."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def chat_template(self) -> str | None: ...
+    @property
+    def control_tokens(self) -> dict[str, str]: ...
+    @property
+    def special_ids(self) -> Iterable[int]: ...
+    def id_of(self, token: str) -> int | None: ...
+    def token_text(self, token_id: int) -> str: ...
+    def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.integer]: ...
+
+
+def make_chat_ids(vocabulary: ChatVocabulary, messages: Sequence[Message], **values: Any) -> list[int]:
+    """Turn a conversation into the ids of a prompt; the next token begins the answer.
+
+    Args:
+        messages: Each with `role` (system, user, assistant, tool) and `content`, and what else the template knows.
+        values: Further values for the template, such as `tools` or `enable_thinking`.
+
+    Raises: TokenizerError: When there is no template, or it refuses the conversation.
+    """
+    literals = [vocabulary.token_text(token_id) for token_id in vocabulary.special_ids]
+    guarded, contents = _guard(messages, [literal for literal in literals if literal])
+    ids: list[int] = []
+    for place, piece in enumerate(re.split(f"{_MARK}(\\d+){_MARK}", render_chat(vocabulary, guarded, **values))):
+        is_mark = place % 2 == 1
+        ids += vocabulary.encode(contents[int(piece)] if is_mark else piece, allow_special=not is_mark).tolist()
+    return ids
+
+
+def render_chat(vocabulary: ChatVocabulary, messages: Sequence[Message], **values: Any) -> str:
+    """The text that a conversation becomes, with the beginning of the answer.
+
+    Raises: TokenizerError: When there is no template, or it refuses the conversation.
+    """
+    from jinja2 import TemplateError
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    if vocabulary.chat_template is None:
+        raise TokenizerError(vocabulary.name, "it has no chat template", "", "Continue plain text with `whelp generate`.")
+
+    def refuse(message: str) -> NoReturn:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = _to_json
+    environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
+    values = {**vocabulary.control_tokens, "add_generation_prompt": True, **values}
+    try:
+        return str(environment.from_string(vocabulary.chat_template).render(messages=list(messages), **values))
+    except (TemplateError, SecurityError, TypeError, ValueError, LookupError) as error:
+        raise TokenizerError(
+            vocabulary.name,
+            f"its chat template fails ({error})",
+            "a conversation that it knows",
+            "Check roles and their order.",
+        ) from None
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def find_end_ids(vocabulary: ChatVocabulary) -> list[int]:
+    """Ids that end a turn in a chat."""
+    ids = (vocabulary.id_of(token) for token in TURN_ENDS)
+    return [token_id for token_id in ids if token_id is not None and token_id in set(vocabulary.special_ids)]
+
+
+def _guard(messages: Sequence[Message], literals: list[str]) -> tuple[list[Message], list[str]]:
+    """Put marks in the place of contents that hold a control token's name; other contents go through as they are.
+
+    A mark hides the content from the template, which may strip or test it, so marks are for those that need one only.
+    """
+    guarded: list[Message] = []
+    contents: list[str] = []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str) and any(literal in content for literal in [*literals, _MARK]):
+            message = {**message, "content": f"{_MARK}{len(contents)}{_MARK}"}
+            contents.append(content)
+        guarded.append(message)
+    return guarded, contents

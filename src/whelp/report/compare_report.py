@@ -1,0 +1,48 @@
+"""One HTML file that sets models side by side: their losses, and what each says to the same prompts. No script, no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whelp.report.run_report import STYLE, show_number
+
+
+def make_compare_report(
+    title: str, models: Sequence[Mapping[str, Any]], prompts: Sequence[str], settings: Mapping[str, Any]
+) -> str:
+    """Draw a comparison.
+
+    Args:
+        models: Each with `name`, `numbers` (measurements by name; may be empty) and `texts`: for each prompt, a list of
+            continuations.
+        settings: How the continuations were made.
+    """
+    heads = "".join(f"<th>{html.escape(model['name'])}</th>" for model in models)
+    names = list(dict.fromkeys(name for model in models for name in model["numbers"]))
+    numbers = "".join(
+        f"<tr><th>{html.escape(name.replace('_', ' '))}</th>"
+        + "".join(f"<td>{_show(model['numbers'].get(name))}</td>" for model in models)
+        + "</tr>"
+        for name in names
+    )
+    rows = ""
+    for place, prompt in enumerate(prompts):
+        cells = "".join(
+            "<td>" + "".join(f"<pre>{html.escape(text)}</pre>" for text in model["texts"][place]) + "</td>" for model in models
+        )
+        rows += f"<tr><td><pre><b>{html.escape(prompt)}</b></pre></td>{cells}</tr>"
+    sampled = ", ".join(f"{html.escape(name)} {html.escape(show_number(value))}" for name, value in settings.items())
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+        f"<h1>{html.escape(title)}</h1>"
+        + (f"<h2>Numbers</h2><table><tr><th></th>{heads}</tr>{numbers}</table>" if numbers else "")
+        + (f"<h2>Texts</h2><p>{sampled}</p><table><tr><th>prompt</th>{heads}</tr>{rows}</table>" if rows else "")
+        + "</body></html>\n"
+    )
+
+
+def _show(value: Any) -> str:
+    return "" if value is None else html.escape(show_number(value))

@@ -1,0 +1,147 @@
+"""Talking: from a script, from Python, with a template and without."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from whelp.base.errors import ConfigError
+from whelp.cli.chat import Chat, Terminal, chat
+from whelp.cli.generate import generate
+
+from .helpers import Project, Whelp
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+
+
+@pytest.fixture
+def talking(made: Project, tmp_path: Path) -> Path:
+    """The project's model with a chat template."""
+    folder = tmp_path / "talking"
+    shutil.copytree((made.run / "checkpoints" / "last").resolve(), folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": TEMPLATE}))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 64}))
+    return folder
+
+
+def test_a_script(whelp: Whelp, talking: Path) -> None:
+    """Lines from a pipe: one answer each on standard output, what is for people on standard error; the same again."""
+    script = "Hello\n/set temperature=0\nAnd \\\nthen?\n/retry\n/nonsense\n/set top_q=1\n/save talk.json\n/quit\nnever\n"
+    outcome = whelp("chat", talking, "--set", "max_tokens=6", "--device", "cpu", stdin=script)
+    assert outcome.code == 0, outcome.stderr
+    assert "error: there is no /nonsense; /help lists what there is" in outcome.said
+    assert "unknown key top_q. Did you mean top_p?" in outcome.said
+    assert "temperature=0.0" in outcome.said
+    saved = json.loads(Path("talk.json").read_text())
+    assert [message["role"] for message in saved["messages"]] == ["user", "assistant"] * 2
+    assert [message["content"] for message in saved["messages"]][::2] == ["Hello", "And \nthen?"]
+    assert saved["settings"]["max_tokens"] == 6
+    again = whelp("chat", talking, "--set", "max_tokens=6", "--device", "cpu", "--json", stdin=script).json
+    assert again == saved
+    answers = [message["content"] for message in saved["messages"]][1::2]
+    assert outcome.text.startswith(answers[0] + "\n")
+    assert outcome.text.endswith(answers[1] + "\n")
+    more = whelp("chat", talking, "--load", "talk.json", "--set", "max_tokens=2", "--json", stdin="Bye\n").json
+    assert more["messages"][:4] == saved["messages"]
+    assert len(more["messages"]) == 6
+
+
+def test_the_template_makes_the_prompt(talking: Path) -> None:
+    """An answer is the continuation of the rendered conversation, with the system message first."""
+    conversation = chat(talking, system="Be good.", device="cpu", temperature=0.0, max_tokens=5)
+    answer = conversation.ask("Hi")
+    prompt = "system: Be good.\nuser: Hi\nassistant: "
+    settings = {"temperature": 0.0, "top_p": 0.9, "repetition_penalty": 1.1, "max_tokens": 5}
+    assert answer == generate(talking, prompt, device="cpu", **settings)[0].text
+    conversation.reset()
+    assert (conversation.messages, conversation.system) == ([], "Be good.")
+
+
+def test_answers_have_seeds_of_their_own(talking: Path) -> None:
+    """Trying again gives another answer; starting anew with the same seed gives the same."""
+    conversation = chat(talking, device="cpu", temperature=3.0, max_tokens=12, top_p=1.0)
+    first = conversation.ask("Hi")
+    other = "".join(piece.text for piece in conversation.retry())
+    assert first != other
+    assert conversation.messages == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": other}]
+    conversation.reset()
+    assert conversation.ask("Hi") == first
+    with pytest.raises(ConfigError, match="there is no message yet"):
+        chat(talking, device="cpu").retry()
+
+
+def test_long_conversations_lose_their_oldest_turns(talking: Path) -> None:
+    """What does not fit the context is left out from the beginning, in whole turns, and it is said."""
+    said: list[str] = []
+    conversation = chat(talking, device="cpu", temperature=0.0, max_tokens=8)
+    terminal = Terminal(conversation, say=said.append, write=lambda text: None)
+    for number in range(6):
+        terminal._show(conversation.stream(f"Question number {number}?"))
+    assert conversation.num_forgotten > 0
+    assert conversation.num_forgotten % 2 == 0
+    assert any("its oldest part is left out" in line for line in said)
+    assert len(conversation.messages) == 12  # nothing is lost from what is saved
+
+
+def test_without_a_template_text_goes_on(whelp: Whelp, made: Project) -> None:
+    """What is typed and what was answered are one text, which is continued; a long one loses its beginning."""
+    conversation = chat(made.run, device="cpu", temperature=0.0, max_tokens=4)
+    assert not conversation.has_template
+    first = conversation.ask("The quick")
+    assert first == generate(made.run, "The quick", device="cpu", **conversation.settings)[0].text
+    conversation.ask("brown fox " * 20)
+    assert conversation.num_forgotten
+    outcome = whelp("chat", made.run, stdin="/reset\n/system\n/system Be good.\n/load none.json\n/save\n/help\n/set\n")
+    for words in ("forgotten", "the system message is removed", "is set", "none.json: No such file", "give one file", "/retry"):
+        assert words in outcome.said
+    assert "max_tokens=256" in outcome.said
+
+
+def test_a_broken_off_answer_is_kept(made: Project) -> None:
+    """Who stops reading keeps what came."""
+    conversation = chat(made.run, device="cpu", max_tokens=8, temperature=0.0)
+    pieces = conversation.stream("The quick")
+    shown = next(pieces).text
+    pieces.close()
+    assert conversation.messages[-1] == {"role": "assistant", "content": shown}
+
+
+def test_interrupts(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at an answer ends the answer, at the prompt nothing; Ctrl-D leaves."""
+    written: list[str] = []
+    said: list[str] = []
+    conversation = chat(made.run, device="cpu")
+
+    def break_off(self: Chat) -> object:
+        yield from ()
+        raise KeyboardInterrupt
+
+    lines = iter(["hello", KeyboardInterrupt(), EOFError()])
+
+    def read(prompt: str) -> str:
+        line = next(lines)
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    monkeypatch.setattr(Chat, "_answer", break_off)
+    monkeypatch.setattr("builtins.input", read)
+    terminal = Terminal(conversation, say=said.append, write=written.append)
+    terminal.is_typed = True
+    terminal.run()
+    assert written == [" ...", "\n"]
+    assert said[-1] == "\n/quit or Ctrl-D leaves"
+    assert "It was not taught to talk" in said[0]
+
+
+def test_wrong_settings_are_named(whelp: Whelp, made: Project) -> None:
+    """Before anything is said."""
+    outcome = whelp("chat", made.run, "--set", "temperature=-1")
+    assert outcome.code == 1
+    assert "temperature is -1.0, but expected at least 0.0" in outcome.said
+    assert whelp("chat", made.run, "--set", "temperature").code == 2
