@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import find_checkpoints, find_model_folder
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config
-from whelp.base.errors import ArtifactError, MissingExtraError
+from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 
@@ -55,6 +55,10 @@ class Serving:
     def stop(self) -> None:
         """End as SIGTERM does; may be called from another thread."""
         self.server.stop()
+
+    def close(self) -> None:
+        """Let go of the port and the models without having run."""
+        self.server.close()
 
 
 def serve(
@@ -106,7 +110,11 @@ def open_server(
     names = _name_models(paths)
     served = [_open_model(name, load_model(each, device), config) for name, each in zip(names, paths, strict=True)]
     app = make_app(served, config, run=run, store=_describe_store(found_store), version=whelp.__version__)
-    server = Server(app, config)
+    try:
+        server = Server(app, config)
+    except WhelpError:
+        app.close()
+        raise
     host = socket.gethostname() if config.host in _EVERYWHERE else config.host.strip("[]")
     return Serving(
         server=server,

@@ -37,6 +37,10 @@ class Application:
         """Cancel every text that is being continued: those who wait for it are told. For the event loop."""
         self._workplace.cancel_all()
 
+    def close(self) -> None:
+        """End the engines; done by itself when the application is shut down."""
+        self._workplace.close()
+
 
 def make_app(
     models: Sequence[ServedModel],

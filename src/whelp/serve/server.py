@@ -33,7 +33,7 @@ class Server:
     """
 
     def __init__(self, app: Application, config: ServeConfig, *, on_ready: Callable[[], None] | None = None) -> None:
-        self.config = config
+        self.config, self._app = config, app
         self._socket = _open_socket(config)
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
@@ -58,6 +58,12 @@ class Server:
     def stop(self) -> None:
         """End as SIGTERM does; may be called from another thread."""
         self._server.should_exit = True
+
+
+    def close(self) -> None:
+        """Let go of the port and the engines without having run."""
+        self._socket.close()
+        self._app.close()
 
 
 class _Uvicorn(uvicorn.Server):
