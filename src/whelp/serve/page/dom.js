@@ -98,9 +98,9 @@ export function showTip(anchor, content) {
   const place = (anchor.getClientRects()[0] ?? anchor.getBoundingClientRect());
   const width = box.offsetWidth, height = box.offsetHeight;
   const left = Math.min(Math.max(8, place.left + place.width / 2 - width / 2), window.innerWidth - width - 8);
-  const above = place.top - height - 8;
+  const below = place.bottom + 8;
   box.style.left = `${left}px`;
-  box.style.top = `${above > 8 ? above : place.bottom + 8}px`;
+  box.style.top = `${below + height < window.innerHeight - 8 ? below : Math.max(8, place.top - height - 8)}px`;
 }
 
 export function hideTip() {
