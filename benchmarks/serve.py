@@ -106,7 +106,9 @@ async def load(url: str, arguments: argparse.Namespace, process_id: int | None) 
     num_early = max(arguments.requests // 10, 1)
     headers = {"authorization": f"Bearer {arguments.token}"} if arguments.token else {}
     limits = httpx.Limits(max_connections=arguments.clients, max_keepalive_connections=arguments.clients)
-    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=arguments.timeout, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, limits=limits, timeout=arguments.timeout, trust_env=False
+    ) as client:
 
         async def work() -> None:
             nonlocal early

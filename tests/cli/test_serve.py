@@ -100,6 +100,25 @@ def test_settings_reach_the_model(served: Served, trained: Project) -> None:
     assert (stopped["text"], stopped["finish_reason"]) == ("", "stop")
 
 
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"temperature": 1e-300},
+        {"temperature": 2, "top_p": 0, "min_p": 1, "top_k": 1 << 20},
+        {"top_p": 1e-300, "min_p": 1e-300, "repetition_penalty": 0.01},
+        {"repetition_penalty": 10, "frequency_penalty": -2, "presence_penalty": -2},
+        {"logit_bias": {str(token_id): -100 for token_id in range(300)}},
+        {"logit_bias": {str(token_id): 100 for token_id in range(300)}, "logprobs": 20},
+    ],
+)
+def test_extreme_settings_harm_nobody(served: Served, extreme: dict[str, Any]) -> None:
+    """Whatever the ranges allow is answered; a model that fails would take the answers of others with it."""
+    _, _, client = served
+    answer = client.post("/v1/completions", json={"prompt": "The", "max_tokens": 5, "n": 2, **extreme})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["completion_tokens"] >= 2
+
+
 def test_a_prompt_longer_than_the_context(served: Served) -> None:
     """400, with both numbers, from the command as well."""
     _, _, client = served

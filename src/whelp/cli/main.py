@@ -630,19 +630,22 @@ def serve(
     from whelp.cli.serve import Serving
     from whelp.cli.serve import serve as answer
 
+    def say(text: str) -> None:
+        show.console.print(text, soft_wrap=True)  # an address that is broken in two cannot be copied
+
     def say_ready(serving: Serving) -> None:
         for note in serving.notes:
-            show.say(f"[yellow]note[/]       {escape(note)}")
+            say(f"[yellow]note[/]       {escape(note)}")
         if as_json:
             show.print_json({"url": serving.url, "api": f"{serving.url}/v1", "models": serving.models, "token": serving.token})
             sys.stdout.flush()
             return
         if serving.is_new_token:
-            show.say(f"[bold]token[/]      {escape(str(serving.token))}   (made for this start; choose one with WHELP_TOKEN)")
+            say(f"[bold]token[/]      {escape(str(serving.token))}   (made for this start; choose one with WHELP_TOKEN)")
         key = f"#token={serving.token}" if serving.is_new_token else ""
-        show.say(f"[bold]page[/]       {escape(serving.url)}/{escape(key)}")
-        show.say(f"[bold]api[/]        {escape(serving.url)}/v1   models: {escape(', '.join(serving.models) or 'none yet')}")
-        show.say("           [dim]Ctrl-C ends[/]")
+        say(f"[bold]page[/]       {escape(serving.url)}/{escape(key)}")
+        say(f"[bold]api[/]        {escape(serving.url)}/v1   models: {escape(', '.join(serving.models) or 'none yet')}")
+        say("           [dim]Ctrl-C ends[/]")
 
     answer(
         model,

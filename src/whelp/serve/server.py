@@ -42,6 +42,7 @@ class Server:
             ws="none",
             lifespan="on",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -52,13 +53,14 @@ class Server:
 
     def run(self) -> None:
         """Answer until asked to end: by `stop`, SIGTERM or SIGINT. A second signal ends at once."""
-        with contextlib.closing(self._socket):
+        try:
             self._server.run(sockets=[self._socket])
+        finally:
+            self.close()  # also after a second signal, which leaves the application no time to do it
 
     def stop(self) -> None:
         """End as SIGTERM does; may be called from another thread."""
         self._server.should_exit = True
-
 
     def close(self) -> None:
         """Let go of the port and the engines without having run."""
