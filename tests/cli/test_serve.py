@@ -201,6 +201,14 @@ def test_wrong_arguments(trained: Project, whelp: Whelp, arguments: list[str], m
     assert message in outcome.said
 
 
+def test_without_its_packages(trained: Project, whelp: Whelp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra to install is named."""
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    outcome = whelp("serve", trained.run)
+    assert outcome.code == 1
+    assert 'whelp serve: the package uvicorn is not installed. Run `pip install "whelp[serve]"`.' in outcome.said
+
+
 def test_models_of_one_name_are_told_apart(trained: Project, tmp_path: Path) -> None:
     """Runs called run are named after the folder above them; what is still the same gets its step, then a number."""
     opened = open_server(trained.run, compare=[trained.run, trained.run], port=0, device="cpu")

@@ -29,7 +29,7 @@ async function call(path, options = {}) {
       throw new Error("The server does not answer. Is `whelp serve` still running?");
     }
     if (response.status !== 401) return response;
-    const given = await onTokenNeeded(await readError(response));
+    const given = await onTokenNeeded(token ? await readError(response) : "");
     if (!given) throw new Error("This server needs a token.");
     sessionStorage.setItem(KEY, given);
   }
