@@ -14,8 +14,11 @@ import whelp
 
 CALLS = [
     "Recipe",
+    "chat",
+    "compare",
     "demo",
     "evaluate",
+    "export",
     "generate",
     "inspect",
     "load_recipe",
@@ -63,8 +66,8 @@ DOORS = {
         "complete",
         "stream_text",
     ],
-    "evaluate": ["LossResult", "evaluate_loss"],
-    "report": ["make_run_report"],
+    "evaluate": ["LossResult", "evaluate_loss", "evaluate_text"],
+    "report": ["make_compare_report", "make_model_card", "make_run_report"],
     "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate", "serve"]  # rooms that are calls, too
@@ -129,6 +132,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        ("chat", ["model", "system", "device", "settings"]),
+        ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
+        ("export", ["model", "out", "format", "dtype", "name", "license"]),
         ("serve", ["model", "compare", "store", "device", "on_ready", "settings"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),

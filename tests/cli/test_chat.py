@@ -10,7 +10,7 @@ import pytest
 
 from whelp.base.errors import ConfigError
 from whelp.cli.chat import Chat, Terminal, chat
-from whelp.cli.generate import generate
+from whelp.cli.generate import generate, load_model
 
 from .helpers import Project, Whelp
 
@@ -100,6 +100,20 @@ def test_without_a_template_text_goes_on(whelp: Whelp, made: Project) -> None:
     for words in ("forgotten", "the system message is removed", "is set", "none.json: No such file", "give one file", "/retry"):
         assert words in outcome.said
     assert "max_tokens=256" in outcome.said
+
+
+def test_other_tokens_end_an_answer_too(talking: Path) -> None:
+    """What generation_config.json says ends a text ends it here: one id, a list, or nothing."""
+    conversation = chat(talking, device="cpu", temperature=0.0, max_tokens=5)
+    pieces = list(conversation.stream("Hi"))
+    assert len(pieces) == 5
+    path = talking / "generation_config.json"
+    for written, expected in ((pieces[0].token_ids[0], 1), ([7, *pieces[0].token_ids], 1), (None, 5)):
+        path.write_text(json.dumps({"eos_token_id": written}))
+        again = list(chat(talking, device="cpu", temperature=0.0, max_tokens=5).stream("Hi"))
+        assert len(again) == expected
+    path.write_text("broken")
+    assert load_model(talking, "cpu").end_ids == ()
 
 
 def test_a_broken_off_answer_is_kept(made: Project) -> None:

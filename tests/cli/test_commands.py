@@ -31,7 +31,20 @@ def test_version_and_help(whelp: Whelp) -> None:
     assert whelp("--version").text.startswith("whelp 0.")
     shown = whelp("--help")
     assert shown.code == 0
-    for command in ("demo", "new", "tokenizer", "prepare", "train", "generate", "evaluate", "inspect", "schema"):
+    for command in (
+        "demo",
+        "new",
+        "tokenizer",
+        "prepare",
+        "train",
+        "generate",
+        "chat",
+        "compare",
+        "export",
+        "evaluate",
+        "inspect",
+        "schema",
+    ):
         assert f" {command} " in shown.text
         assert whelp(command, "--help").code == 0
 
@@ -304,6 +317,66 @@ def test_model_may_be_a_run_or_a_checkpoint(whelp: Whelp, made: Project, place: 
     """MODEL: a run, `last`, a checkpoint, or a folder with a run in it (as `whelp demo` makes)."""
     result = whelp("generate", made.folder / place, "--prompt", "a", "--max-tokens", 2, "--temperature", 0, "--json").json
     assert Path(result["model"]).resolve().name == "step-00000004"
+
+
+def test_generate_many_prompts(whelp: Whelp, made: Project) -> None:
+    """Prompts of a file, side by side: each gets what it gets alone; JSON lines may hold line breaks."""
+    Path("prompts.txt").write_text("The quick\n\nNaïve\n")
+    Path("prompts.jsonl").write_text('"The quick"\n{"prompt": "Na\\u00efve"}\n')
+    options = ["--max-tokens", 5, "--seed", 3, "--device", "cpu"]
+    alone = [whelp("generate", made.run, "--prompt", prompt, *options, "--json").json for prompt in ("The quick", "Naïve")]
+    for name in ("prompts.txt", "prompts.jsonl"):
+        result = whelp("generate", made.run, "--prompts", name, *options, "--json").json
+        assert [(entry["prompt"], entry["completions"]) for entry in result["results"]] == [
+            (entry["prompt"], entry["completions"]) for entry in alone
+        ]
+    shown = whelp("generate", made.run, "--prompts", "prompts.txt", *options).text
+    assert shown == "".join(
+        f"--- {number}\n{entry['prompt']}{entry['completions'][0]['text']}\n" for number, entry in enumerate(alone, 1)
+    )
+    for content, words in (('{"text": 1}', "line 1 holds no prompt"), ("\n", "there is no prompt in it")):
+        Path("bad.jsonl").write_text(content)
+        assert words in whelp("generate", made.run, "--prompts", "bad.jsonl").said
+    assert whelp("generate", made.run, "--prompts", "prompts.txt", "--prompt", "a").code == 2
+
+
+def test_generate_log_probabilities(whelp: Whelp, made: Project) -> None:
+    """One line for each token after the text; in JSON, tokens with their bytes and the likeliest in their place."""
+    options = [
+        "generate",
+        made.run,
+        "--prompt",
+        "The",
+        "--max-tokens",
+        3,
+        "--temperature",
+        0,
+        "--logprobs",
+        2,
+        "--device",
+        "cpu",
+    ]
+    (completion,) = whelp(*options, "--json").json["completions"]
+    assert b"".join(bytes(entry["bytes"]) for entry in completion["logprobs"]).decode(errors="replace") == completion["text"]
+    for entry in completion["logprobs"]:
+        assert entry["top"][0]["id"] == entry["id"]
+        assert entry["logprob"] == pytest.approx(entry["top"][0]["logprob"])
+        assert len(entry["top"]) == 2
+    for line, entry in zip(whelp(*options).text.splitlines()[-3:], completion["logprobs"], strict=True):
+        assert line.lstrip().startswith(f"{entry['logprob']:.3f}")
+
+
+def test_generate_settings_reach_the_model(whelp: Whelp, made: Project) -> None:
+    """Penalties and what a full context does change the text as they say."""
+    options = ["generate", made.run, "--prompt", "The", "--max-tokens", 40, "--temperature", 0, "--device", "cpu", "--json"]
+    (plain,) = whelp(*options).json["completions"]
+    assert (plain["num_tokens"], plain["reason"]) == (40, "length")
+    for changed in (["--presence-penalty", 5], ["--frequency-penalty", 5], ["--repetition-penalty", 3]):
+        assert whelp(*options, *changed).json["completions"][0]["text"] != plain["text"]
+    (ended,) = whelp(*options, "--when-full", "end").json["completions"]
+    assert ended["num_tokens"] < 17
+    assert plain["text"].startswith(ended["text"].rstrip("\ufffd"))
+    assert "when_full is 'stop', but expected one of end, slide" in whelp(*options, "--when-full", "stop").said
 
 
 def test_generate_wants_sensible_settings(whelp: Whelp, made: Project) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whelp.generate import GenerateConfig
-from whelp.generate.sampling import choose, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
+from whelp.generate.sampling import _keep_likeliest, choose, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
 
 # distinct logits, so that "the k largest" is one set and no border depends on rounding
 _ROWS = st.lists(st.lists(st.integers(-60, 60), min_size=6, max_size=6, unique=True), min_size=1, max_size=3)
@@ -46,6 +46,13 @@ def _top_p(logits: torch.Tensor, p: float) -> list[set[int]]:
     values, ids = keep_top_k(logits, logits.shape[-1])
     finite = keep_top_p(values, p).isfinite()
     return [set(row[keep].tolist()) for row, keep in zip(ids, finite, strict=True)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=_ROWS, p=st.floats(0.0, 1.0))
+def test_top_p_of_a_whole_vocabulary(rows, p):
+    """In the vocabulary's own order it keeps what it keeps of the ordered logits."""
+    assert _kept(_keep_likeliest(_logits(rows), p)) == _top_p(_logits(rows), p)
 
 
 def _likeliest(probabilities: list[float], ranking: list[int], p: float) -> set[int]:

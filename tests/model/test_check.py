@@ -118,6 +118,19 @@ def test_a_wrong_cache_is_caught(kind):
     assert _starts(check_model(_scrambled(kind))) == ["reading with a cache differs from reading at once"]
 
 
+class _SamePositions(Qwen3):
+    def rotation(self, positions, num_positions, device):
+        is_uneven = isinstance(positions, torch.Tensor)
+        return super().rotation(positions * 0 if is_uneven else positions, num_positions, device)
+
+
+def test_wrong_positions_side_by_side_are_caught():
+    """Texts of several lengths, each at its own position, are a case of their own."""
+    assert _starts(check_model(_scrambled(_SamePositions))) == [
+        "texts of several lengths, continued together, differ from each alone"
+    ]
+
+
 def test_a_wrong_mask_over_the_cache_is_caught(make_model, monkeypatch):
     """New tokens that see each other's future only when read in pieces are caught by the pieces."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -166,8 +167,8 @@ class Terminal:
     def run(self) -> None:
         """Until /quit or the end of the input."""
         if self.is_typed:
-            import readline  # noqa: F401  (arrow keys in `input`)
-
+            with contextlib.suppress(ImportError):  # not on every system
+                import readline  # noqa: F401  (arrow keys in `input`)
             kind = "" if self.chat.has_template else " It was not taught to talk: it continues what you write."
             self.say(f"Talking to {self.chat.loaded.folder}. /help lists what you can do, Ctrl-D leaves.{kind}")
         while (line := self._read()) is not None:

@@ -3,19 +3,18 @@
 Shapes: N sequences, V vocabulary (or, after top-k, the k that are left). What is left out becomes -inf.
 
 A choice needs one number above 0, up to 1, for each sequence, and takes the token at which the summed probabilities reach it.
-So a request's text hangs on its own numbers, not on what else is computed at the same time. Nothing sorts a whole vocabulary:
-top-k comes first, and top-p looks at the likeliest thousand before it looks at all.
+So a request's text hangs on its own numbers, not on what else is computed at the same time. Only top-p without top-k sorts a
+whole vocabulary, and only the logits, not their ids.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from whelp.generate.config import GenerateConfig
-
-_LIKELIEST = 1024  # what top-p looks at first
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,14 +23,13 @@ def keep_top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor
     return values, ids
 
 
-def keep_top_p(logits: torch.Tensor, p: float, total: torch.Tensor | None = None) -> torch.Tensor:
+def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """Keep the likeliest tokens until their probability reaches p (Holtzman et al. 2020); always at least one.
 
     Args:
         logits: (N, k), largest first.
-        total: (N, 1) the log of the summed exponentials, where these are not all the tokens that share the probability.
     """
-    probabilities = logits.softmax(dim=-1) if total is None else (logits - total).exp()
+    probabilities = logits.softmax(dim=-1)
     dropped = probabilities.cumsum(dim=-1) - probabilities >= p  # what the likelier ones have
     dropped[:, 0] = False
     return logits.masked_fill(dropped, -torch.inf)
@@ -70,18 +68,20 @@ def choose(logits: torch.Tensor, settings: GenerateConfig, numbers: torch.Tensor
         if settings.top_p < 1.0:
             logits = keep_top_p(logits, settings.top_p)
     elif settings.top_p < 1.0:
-        logits, ids = _keep_likeliest(logits, settings.top_p)
+        logits = _keep_likeliest(logits, settings.top_p)
     places = _draw(keep_min_p(logits, settings.min_p), numbers)  # (N, 1)
     return (places if ids is None else ids.gather(-1, places)).squeeze(-1)
 
 
-def _keep_likeliest(logits: torch.Tensor, p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Top-p of a whole vocabulary, sorting no more of it than it must."""
-    total = logits.logsumexp(dim=-1, keepdim=True)
-    values, ids = keep_top_k(logits, _LIKELIEST)
-    if values.shape[-1] < logits.shape[-1] and bool(((values - total).exp().sum(dim=-1) < p).any()):
-        values, ids = keep_top_k(logits, logits.shape[-1])
-    return keep_top_p(values, p, total), ids
+def _keep_likeliest(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """Top-p of a whole vocabulary in its own order; tokens as likely as the last one are kept as well."""
+    if logits.device.type == "cpu":  # numpy sorts far faster than the framework, which sorts places too
+        ordered = torch.from_numpy(np.sort(logits.numpy(), axis=-1)).flip(-1)
+    else:
+        ordered = logits.sort(dim=-1, descending=True).values
+    kept = keep_top_p(ordered, p)
+    smallest = torch.where(kept.isfinite(), kept, torch.inf).amin(dim=-1, keepdim=True)
+    return logits.masked_fill(logits < smallest, -torch.inf)
 
 
 def _draw(logits: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

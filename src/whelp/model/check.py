@@ -22,7 +22,8 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     - changing token t leaves the logits before t as they were (no look into the future);
     - changing an early token changes later logits (the past is used at all);
     - the rows of a batch do not see each other;
-    - reading with a cache, token by token or in pieces, gives the logits of reading at once.
+    - reading with a cache, token by token or in pieces, gives the logits of reading at once;
+    - so does continuing texts of several lengths side by side.
     """
     was_training = model.training
     model.eval()
@@ -37,6 +38,9 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
         failure = check(model, ids, other, logits, tolerance)
         if failure:
             failures.append(failure)
+    if not failures:  # it builds on all of them
+        failure = _check_slots(model, ids, other, logits, tolerance)
+        failures += [failure] if failure else []
     model.train(was_training)
     return failures
 
@@ -89,4 +93,21 @@ def _check_cache(
         drift = _difference(torch.cat(pieces, dim=1), logits)
         if drift > tolerance:
             return f"reading with a cache differs from reading at once by {drift:.2g} (pieces of {sizes[0]})"
+    return None
+
+
+def _check_slots(
+    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
+) -> str | None:
+    num_tokens = ids.shape[1]
+    if num_tokens < 3:
+        return None
+    decoder = model.make_decoder(len(ids), num_tokens)
+    lengths = [1 + place * (num_tokens - 2) // len(ids) for place in range(len(ids))]
+    rows = ids.tolist()
+    decoder.read(0, [row[:length] for row, length in zip(rows, lengths, strict=True)])
+    stepped = decoder.step([row[length] for row, length in zip(rows, lengths, strict=True)])
+    drift = _difference(stepped, torch.stack([logits[place, length] for place, length in enumerate(lengths)]))
+    if drift > tolerance:
+        return f"texts of several lengths, continued together, differ from each alone by {drift:.2g}"
     return None

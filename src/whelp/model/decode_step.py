@@ -1,7 +1,8 @@
 """One new token for each row on a CPU: the arithmetic of our families without modules, autograd or copies.
 
 A small model reads so little for a token that calling modules costs as much as computing: here a block is some thirty calls
-of the framework, each into weights that were looked up once. The weights are the model's own, so training may go on with them.
+of the framework, each with weights that were looked up once. They are the model's own, not copies (but for the small norms of
+queries and keys).
 Shapes: B rows, D width, H heads, G key/value heads, K head width, F feed-forward width, V vocabulary.
 """
 
@@ -31,14 +32,6 @@ def make_step(model: LanguageModel) -> Step | None:
     return _make_gpt2_step(model) if type(model) is GPT2 else None
 
 
-def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """A linear layer for few rows: (B, D), (F, D) -> (B, F). From two rows on, columns are a third faster than rows."""
-    if x.shape[0] == 1:
-        return F.linear(x, weight, bias)
-    product = torch.mm(weight, x.t()) if bias is None else torch.addmm(bias.unsqueeze(1), weight, x.t())
-    return product.t().contiguous()
-
-
 def _make_qwen3_step(model: Qwen3) -> Step:
     spec = model.spec
     heads, groups, width = spec.n_head, spec.n_kv_head, spec.head_width
@@ -64,13 +57,13 @@ def _make_qwen3_step(model: Qwen3) -> Step:
         sine = torch.cat((-sine, sine), dim=2)  # (1 or B, 1, 2, K/2)
         x = F.embedding(ids[:, 0], embed)  # (B, D)
         for layer, (both_norms, norm_1, query_key_value, project, norm_2, gate_up, down) in enumerate(blocks):
-            mixed = multiply(normalise(x, norm_1), query_key_value).view(num_rows, -1, width)  # (B, H + 2G, K)
+            mixed = F.linear(normalise(x, norm_1), query_key_value).view(num_rows, -1, width)  # (B, H + 2G, K)
             both = normalise(mixed[:, : heads + groups], both_norms).view(num_rows, -1, 2, width // 2)
             both = torch.addcmul(both * cosine, both.flip(2), sine).view(num_rows, -1, 1, width)
             mixed = cache.attend(layer, both[:, :heads], both[:, heads:], mixed[:, heads + groups :].unsqueeze(2))
-            x = x + multiply(mixed.reshape(num_rows, -1), project)
-            gate, up = multiply(normalise(x, norm_2), gate_up).chunk(2, dim=-1)
-            x = x.add_(multiply(F.silu(gate).mul_(up), down))
+            x = x + F.linear(mixed.reshape(num_rows, -1), project)
+            gate, up = F.linear(normalise(x, norm_2), gate_up).chunk(2, dim=-1)
+            x = x.add_(F.linear(F.silu(gate).mul_(up), down))
         cache.end()
         return normalise(x, last)
 
@@ -101,11 +94,11 @@ def _make_gpt2_step(model: GPT2) -> Step:
             positions = positions[:, 0]
         x = F.embedding(ids[:, 0], embed) + places[positions]  # (B, D)
         for layer, (norm_1, query_key_value, project, norm_2, expand, contract) in enumerate(blocks):
-            mixed = multiply(normalise(x, *norm_1), *query_key_value).view(num_rows, 3, heads, 1, width)
+            mixed = F.linear(normalise(x, *norm_1), *query_key_value).view(num_rows, 3, heads, 1, width)
             mixed = cache.attend(layer, *mixed.unbind(1))  # (B, H, 1, K)
-            x = x + multiply(mixed.reshape(num_rows, -1), *project)
-            hidden = F.gelu(multiply(normalise(x, *norm_2), *expand), approximate=exactness)
-            x = x.add_(multiply(hidden, *contract))
+            x = x + F.linear(mixed.reshape(num_rows, -1), *project)
+            hidden = F.gelu(F.linear(normalise(x, *norm_2), *expand), approximate=exactness)
+            x = x.add_(F.linear(hidden, *contract))
         cache.end()
         return normalise(x, *last)
 

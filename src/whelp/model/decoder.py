@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.cache import Cache
-from whelp.model.decode_step import make_step, multiply
+from whelp.model.decode_step import make_step
 from whelp.model.language_model import LanguageModel
 
 
@@ -31,9 +31,8 @@ class Decoder:
         """One more token for each of the first B slots; logits (B, V)."""
         self.cache.select(0, [1] * len(ids))
         new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
-        if self._step is not None:
-            return multiply(self._step(new, self.cache), self.model.head_weight)
-        return F.linear(self.model.hidden(new, self.cache)[:, 0], self.model.head_weight)
+        hidden = self.model.hidden(new, self.cache)[:, 0] if self._step is None else self._step(new, self.cache)  # (B, D)
+        return F.linear(hidden, self.model.head_weight)
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
