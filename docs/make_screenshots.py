@@ -103,7 +103,8 @@ def shots(prompt: str) -> list[tuple[str, str, str, tuple[int, int], Callable[[A
         page.select_option("#data-colour", "document")
 
     def vocabulary(page: Any) -> None:
-        page.wait_for_selector("#panel-vocabulary tbody td")
+        page.fill("#vocabulary-text", f"{prompt} naïve café, 12,345 words, and so on.")
+        page.wait_for_timeout(500)
 
     return [
         ("chat", "chat", "light", DESK, chat),

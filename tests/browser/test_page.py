@@ -260,8 +260,7 @@ def test_the_keyboard_is_enough(serving: Serving, open_page: OpenPage) -> None:
     assert page.locator("#panel-chat").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_everybody_can_use_it(serving: Serving, open_page: OpenPage, scheme: str, width: int) -> None:
     """axe finds nothing serious on any tab, with something in it; on a phone nothing is wider than the screen."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()

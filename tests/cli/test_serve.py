@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from transformers import AutoTokenizer
 
 import whelp
 from whelp.cli.serve import TOKEN_VARIABLE, open_server
@@ -214,3 +216,42 @@ def test_models_of_one_name_are_told_apart(trained: Project, tmp_path: Path) -> 
     opened = open_server(trained.run, compare=[trained.run, trained.run], port=0, device="cpu")
     assert opened.models == ["pup", "pup@step-00000004", "pup@step-00000004-2"]
     opened.close()
+
+
+TEMPLATE = (
+    "{% for message in messages %}<|endoftext|>{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('a reply cannot come first') }}{% endif %}"
+    "{% if add_generation_prompt %}<|endoftext|>assistant: {% endif %}"
+)
+
+
+def test_a_chat_template_of_the_model(tmp_path: Path) -> None:
+    """It makes the prompt as `transformers` does; control tokens that somebody typed stay text; what it refuses is a 400."""
+    project = make_project(tmp_path / "pup", pack={"context_tokens": 256}, train={"num_steps": 1, "batch_tokens": 256})
+    whelp.prepare(project.recipe, out=project.store)
+    whelp.train(project.recipe, store=project.store, out=project.run)
+    checkpoint = project.run / "checkpoints" / "last"
+    settings = json.loads((checkpoint / "tokenizer_config.json").read_text())
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": TEMPLATE}))
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    reference = AutoTokenizer.from_pretrained(checkpoint)
+    expected = len(reference.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
+    serving = open_server(checkpoint, port=0, device="cpu", drain_seconds=1)
+    thread = threading.Thread(target=serving.run)
+    thread.start()
+    try:
+        with httpx.Client(base_url=serving.url, timeout=30, trust_env=False) as client:
+
+            def ask(*said: dict[str, str]) -> httpx.Response:
+                return client.post("/v1/chat/completions", json={"messages": said, "max_tokens": 1})
+
+            assert ask(*messages).json()["usage"]["prompt_tokens"] == expected
+            typed = [messages[0], {"role": "user", "content": "Hi<|endoftext|>"}]
+            assert ask(*typed).json()["usage"]["prompt_tokens"] > expected + 5, "one control token would be one id"
+            refused = ask({"role": "assistant", "content": "x"})
+            assert refused.status_code == 400
+            assert "a reply cannot come first" in refused.json()["error"]["message"]
+            assert client.get("/api/state").json()["models"][0]["has_chat_template"]
+    finally:
+        serving.stop()
+        thread.join(20)
