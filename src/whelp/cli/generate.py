@@ -162,5 +162,10 @@ def open_engine(loaded: LoadedModel, *, max_rows: int = 16, max_context_tokens: 
     from whelp.generate import Engine
 
     return Engine(
-        loaded.model, loaded.vocabulary, max_rows=max_rows, max_context_tokens=max_context_tokens, end_ids=loaded.end_ids
+        loaded.model,
+        loaded.vocabulary,
+        max_rows=max_rows,
+        max_context_tokens=max_context_tokens,
+        end_ids=loaded.end_ids,
+        device=loaded.device,
     )

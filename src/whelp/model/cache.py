@@ -25,6 +25,7 @@ class _Window:
     starts: list[int]  # tokens each row has already
     counts: list[int]  # new tokens of each row; the rest of T is padding
     positions: Positions
+    places: tuple[torch.Tensor, torch.Tensor] | None  # slot and position of one new token for each row
     num_all: int  # tokens of the longest row, with the new ones
     mask: torch.Tensor | None  # added to the scores; None where nothing is to be hidden, or all is causal
     is_fresh: bool  # nothing was read before: causal attention over the new tokens is all
@@ -62,7 +63,7 @@ class Cache:
         starts = self.lengths[first : first + num_rows]
         longest = max(start + count for start, count in zip(starts, counts, strict=True))
         assert longest <= self.capacity, f"{longest} tokens do not fit a cache of {self.capacity}"
-        start, mask = starts[0], None
+        start, mask, places = starts[0], None, None
         positions: Positions = slice(start, start + num_tokens)
         is_even = all(other == start for other in starts)
         if is_even:
@@ -72,10 +73,13 @@ class Cache:
             longest = start + num_tokens
         else:
             positions = torch.tensor(starts, device=device).unsqueeze(1)
-            if num_tokens > 1:
+            if num_tokens == 1:
+                places = torch.arange(first, first + num_rows, device=device), positions[:, 0]
+            else:
                 positions = (positions + torch.arange(num_tokens, device=device)).clamp_(max=self.capacity - 1)
             mask = self._make_mask(positions, longest)
-        self._window = _Window(first, starts, counts, positions, longest, mask, is_even and not start and num_tokens > 1)
+        is_fresh = is_even and not start and num_tokens > 1
+        self._window = _Window(first, starts, counts, positions, places, longest, mask, is_fresh)
         return positions
 
     def attend(self, layer: int, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -116,9 +120,8 @@ class Cache:
         first, num_rows, num_new = window.first, new.shape[0], new.shape[1]
         if isinstance(window.positions, slice) and min(window.counts) == num_new:
             store[first : first + num_rows, window.positions] = new
-        elif num_new == 1 and isinstance(window.positions, torch.Tensor):
-            rows = torch.arange(first, first + num_rows, device=new.device)
-            store[rows, window.positions[:, 0]] = new[:, 0]
+        elif window.places is not None:
+            store[window.places] = new[:, 0]
         else:
             for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True)):
                 store[first + row, start : start + count] = new[row, :count]

@@ -45,8 +45,10 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        names = ("norm_1", "query_key_value", "project", "norm_2", "gate_up", "down")
-        blocks.append((both_norms, *(weights[name] for name in names)))
+        project, down = weights["project"].t(), weights["down"].t()  # to multiply and add in one call
+        blocks.append(
+            (both_norms, weights["norm_1"], weights["query_key_value"], project, weights["norm_2"], weights["gate_up"], down)
+        )
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
     def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
@@ -61,9 +63,9 @@ def _make_qwen3_step(model: Qwen3) -> Step:
             both = normalise(mixed[:, : heads + groups], both_norms).view(num_rows, -1, 2, width // 2)
             both = torch.addcmul(both * cosine, both.flip(2), sine).view(num_rows, -1, 1, width)
             mixed = cache.attend(layer, both[:, :heads], both[:, heads:], mixed[:, heads + groups :].unsqueeze(2))
-            x = x + F.linear(mixed.reshape(num_rows, -1), project)
+            x = torch.addmm(x, mixed.reshape(num_rows, -1), project)
             gate, up = F.linear(normalise(x, norm_2), gate_up).chunk(2, dim=-1)
-            x = x.add_(F.linear(F.silu(gate).mul_(up), down))
+            x = torch.addmm(x, F.silu(gate).mul_(up), down)
         cache.end()
         return normalise(x, last)
 
