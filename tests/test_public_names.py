@@ -29,6 +29,7 @@ CALLS = [
     "prepare",
     "report_tokenizer",
     "schema",
+    "serve",
     "train",
     "train_tokenizer",
 ]
@@ -92,8 +93,9 @@ DOORS = {
         "make_vocabulary_guide",
         "make_vocabulary_report",
     ],
+    "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
+COMMANDS = ["prepare", "train", "generate", "evaluate", "serve"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -158,6 +160,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("chat", ["model", "system", "device", "settings"]),
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
         ("export", ["model", "out", "format", "dtype", "name", "license"]),
+        ("serve", ["model", "compare", "store", "device", "on_ready", "settings"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),

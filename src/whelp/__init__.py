@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe as Recipe
     from whelp.cli.recipe import load_recipe as load_recipe
     from whelp.cli.recipe import schema as schema
+    from whelp.cli.serve import serve as serve
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
 
-_ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
+_ROOMS = ("prepare", "train", "generate", "evaluate", "serve")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
     "compare": "compare",

@@ -840,6 +840,88 @@ def import_(
     _show_prepare_event(StoreReady(result=result))
 
 
+@app.command(rich_help_panel="Use it")
+def serve(
+    model: ModelPath,
+    host: Annotated[str, typer.Option(metavar="H", help="Address to listen on; any but this machine's own needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(metavar="P", help="Port; 0: any free one.")] = 8000,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="A further model, to put beside the first; may be repeated.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Bearer token that requests must carry. WHELP_TOKEN is seen by fewer eyes."),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="The token store to show. Default: the run's, where it lies beside it.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name of this server; may be repeated.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A web origin whose pages may call this server; may be repeated."),
+    ] = None,
+    max_rows: Annotated[int, typer.Option(metavar="N", help="Texts that a model continues side by side.")] = 16,
+    max_waiting: Annotated[int, typer.Option(metavar="N", help="Texts that wait for a row; more get status 429.")] = 64,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens that one request may add.")] = 4096,
+    max_body_bytes: Annotated[int, typer.Option(metavar="N", help="Largest request body; a larger one gets 413.")] = 1 << 20,
+    request_seconds: Annotated[float, typer.Option(metavar="S", help="Longest that a request may take; then 504.")] = 300.0,
+    drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Serve models over HTTP: a page to talk, compare and watch training, and an OpenAI-compatible API below /v1.
+
+    A run can be watched while it trains. Nothing is written. Ctrl-C or SIGTERM ends it, after what is running.
+
+    Example: whelp serve run --compare run/checkpoints/step-00000100
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.serve import Serving
+    from whelp.cli.serve import serve as answer
+
+    def say(text: str) -> None:
+        show.console.print(text, soft_wrap=True)  # an address that is broken in two cannot be copied
+
+    def say_ready(serving: Serving) -> None:
+        for note in serving.notes:
+            say(f"[yellow]note[/]       {escape(note)}")
+        if as_json:
+            show.print_json({"url": serving.url, "api": f"{serving.url}/v1", "models": serving.models, "token": serving.token})
+            sys.stdout.flush()
+            return
+        if serving.is_new_token:
+            say(f"[bold]token[/]      {escape(str(serving.token))}   (made for this start; choose one with WHELP_TOKEN)")
+        key = f"#token={serving.token}" if serving.is_new_token else ""
+        say(f"[bold]page[/]       {escape(serving.url)}/{escape(key)}")
+        say(f"[bold]api[/]        {escape(serving.url)}/v1   models: {escape(', '.join(serving.models) or 'none yet')}")
+        say("           [dim]Ctrl-C ends[/]")
+
+    answer(
+        model,
+        compare=compare or [],
+        store=store,
+        device=device,
+        on_ready=say_ready,
+        host=host,
+        port=port,
+        token=token,
+        allowed_hosts=allow_host or [],
+        cors_origins=cors_origin or [],
+        max_rows=max_rows,
+        max_waiting=max_waiting,
+        max_tokens=max_tokens,
+        max_body_bytes=max_body_bytes,
+        request_seconds=request_seconds,
+        drain_seconds=drain_seconds,
+    )
+
+
 @app.command(rich_help_panel="Look inside")
 def inspect(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A token store.")],

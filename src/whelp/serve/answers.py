@@ -1,0 +1,187 @@
+"""From pieces of text to the bodies that OpenAI's clients read: whole, or as events of a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from whelp.serve.interfaces import Piece, TokenChance
+
+
+@dataclasses.dataclass
+class _Choice:
+    """One continuation so far."""
+
+    text: str = ""
+    num_tokens: int = 0
+    num_characters: int = 0  # begun by the tokens so far: where the next one starts
+    chances: list[TokenChance] = dataclasses.field(default_factory=list)
+    offsets: list[int] = dataclasses.field(default_factory=list)
+    finish_reason: str | None = None
+
+
+class Answer:
+    """What both ways to ask share: the head of every body, the counts, the choices."""
+
+    kind = ""
+    chunk_kind = ""
+
+    def __init__(
+        self, *, id: str, created: int, model: str, fingerprint: str, num_choices: int, prompt_tokens: int, with_usage: bool
+    ) -> None:
+        self.head = {"id": id, "created": created, "model": model, "system_fingerprint": fingerprint}
+        self.choices = [_Choice() for _ in range(num_choices)]
+        self.prompt_tokens, self.with_usage = prompt_tokens, with_usage
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens read and added."""
+        added = sum(choice.num_tokens for choice in self.choices)
+        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": added, "total_tokens": self.prompt_tokens + added}
+
+    def add(self, index: int, piece: Piece) -> dict[str, Any] | None:
+        """Take a piece; give the event that tells it, or None when there is nothing to tell."""
+        choice = self.choices[index]
+        text = self._shown(choice, piece.text)
+        chances = list(piece.logprobs or ())
+        choice.num_tokens += len(piece.token_ids)
+        choice.text += text
+        choice.chances += chances
+        offsets = []
+        for chance in chances:
+            offsets.append(choice.num_characters)
+            choice.num_characters += sum(byte & 0xC0 != 0x80 for byte in chance.bytes)
+        choice.offsets += offsets
+        return self._chunk(index, text, chances, offsets, None) if text or chances else None
+
+    def finish(self, index: int, reason: str | None) -> dict[str, Any]:
+        """End a choice; give the event that tells why."""
+        self.choices[index].finish_reason = reason
+        return self._chunk(index, "", [], [], reason)
+
+    def start(self) -> list[dict[str, Any]]:
+        """Events before the first piece."""
+        return []
+
+    def last(self) -> dict[str, Any] | None:
+        """The event with the counts, where it was asked for."""
+        return {**self._chunk_head(), "choices": [], "usage": self.usage} if self.with_usage else None
+
+    def whole(self) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        choices = [self._whole_choice(index, choice) for index, choice in enumerate(self.choices)]
+        return {"object": self.kind, **self.head, "choices": choices, "usage": self.usage}
+
+    def _chunk_head(self) -> dict[str, Any]:
+        return {"object": self.chunk_kind, **self.head}
+
+    def _chunk_of(self, choice: dict[str, Any]) -> dict[str, Any]:
+        usage = {"usage": None} if self.with_usage else {}
+        return {**self._chunk_head(), "choices": [choice], **usage}
+
+    def _shown(self, choice: _Choice, text: str) -> str:
+        return text
+
+    def _chunk(
+        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+    ) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class CompletionAnswer(Answer):
+    """The bodies of /v1/completions.
+
+    Args:
+        echoes: A text to put before each choice; empty texts without `echo`.
+    """
+
+    kind = chunk_kind = "text_completion"
+
+    def __init__(self, *, echoes: Sequence[str], with_logprobs: bool, **head: Any) -> None:
+        super().__init__(num_choices=len(echoes), **head)
+        self.echoes, self.with_logprobs = echoes, with_logprobs
+
+    def start(self) -> list[dict[str, Any]]:
+        return [self._chunk(index, echo, [], [], None) for index, echo in enumerate(self.echoes) if echo]
+
+    def _chunk(
+        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+    ) -> dict[str, Any]:
+        logprobs = _completion_logprobs(chances, offsets) if self.with_logprobs and chances else None
+        return self._chunk_of({"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason})
+
+    def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
+        logprobs = _completion_logprobs(choice.chances, choice.offsets) if self.with_logprobs else None
+        text = self.echoes[index] + choice.text
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish_reason}
+
+
+class ChatAnswer(Answer):
+    """The bodies of /v1/chat/completions.
+
+    Args:
+        must_strip: Leave out the space between `Assistant:` and the reply.
+    """
+
+    kind, chunk_kind = "chat.completion", "chat.completion.chunk"
+
+    def __init__(self, *, must_strip: bool, with_logprobs: bool, **head: Any) -> None:
+        super().__init__(**head)
+        self.must_strip, self.with_logprobs = must_strip, with_logprobs
+
+    def start(self) -> list[dict[str, Any]]:
+        delta = {"role": "assistant", "content": ""}
+        return [
+            self._chunk_of({"index": index, "delta": delta, "logprobs": None, "finish_reason": None})
+            for index in range(len(self.choices))
+        ]
+
+    def _shown(self, choice: _Choice, text: str) -> str:
+        return text.lstrip() if self.must_strip and not choice.text else text
+
+    def _chunk(
+        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+    ) -> dict[str, Any]:
+        logprobs = _chat_logprobs(chances) if self.with_logprobs and chances else None
+        delta = {} if reason is not None else {"content": text}
+        return self._chunk_of({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason})
+
+    def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
+        logprobs = _chat_logprobs(choice.chances) if self.with_logprobs else None
+        message = {"role": "assistant", "content": choice.text, "refusal": None}
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish_reason}
+
+
+def to_event(value: Any) -> bytes:
+    """One server-sent event."""
+    return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+LAST_EVENT = b"data: [DONE]\n\n"
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, -9999.0)  # JSON has no infinity; OpenAI writes this number, too
+
+
+def _completion_logprobs(chances: Sequence[TokenChance], offsets: Sequence[int]) -> dict[str, Any]:
+    return {
+        "tokens": [chance.text for chance in chances],
+        "token_logprobs": [_finite(chance.logprob) for chance in chances],
+        "top_logprobs": [{top.text: _finite(top.logprob) for top in chance.top} for chance in chances],
+        "text_offset": list(offsets),
+    }
+
+
+def _chat_logprobs(chances: Sequence[TokenChance]) -> dict[str, Any]:
+    entries = [{**_chance(chance), "top_logprobs": [_chance(top) for top in chance.top]} for chance in chances]
+    return {"content": entries, "refusal": None}
+
+
+def _chance(chance: TokenChance) -> dict[str, Any]:
+    return {"token": chance.text, "logprob": _finite(chance.logprob), "bytes": list(chance.bytes)}

@@ -1,0 +1,335 @@
+"""The OpenAI-compatible part: models, completions, chats."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from whelp.base.errors import WhelpError
+from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, to_event
+from whelp.serve.body import read_body
+from whelp.serve.chat import PLAIN_STOPS, join_content, render_plain
+from whelp.serve.errors import ApiError
+from whelp.serve.guards import Receive, Scope, Send
+from whelp.serve.interfaces import Generation, ServedModel
+from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
+from whelp.serve.work import Workplace
+
+_LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
+_COLDEST = 1e-4  # below, the likeliest token is certain, and logits divided by it leave the range of numbers
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+)
+
+
+class OpenAI:
+    """Endpoints below /v1."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self._completion_schema = completion_schema(workplace.config)
+        self._chat_schema = chat_schema(workplace.config)
+
+    async def models(self, request: Request) -> Response:
+        """GET /v1/models"""
+        return JSONResponse({"object": "list", "data": [_describe(model) for model in self.workplace.models.values()]})
+
+    async def model(self, request: Request) -> Response:
+        """GET /v1/models/{name}"""
+        return JSONResponse(_describe(self.workplace.find_model(request.path_params["name"])))
+
+    async def completions(self, request: Request) -> Response:
+        """POST /v1/completions"""
+        body = await read_body(request, self._completion_schema, self.workplace.config)
+        model = self.workplace.find_model(body.get("model"))
+        if body.get("echo") and "logprobs" in body:
+            message = "echo and logprobs were both asked for, but log probabilities of the prompt are not computed."
+            raise ApiError(400, message, code="invalid_value", param="echo")
+        prompts = _split_prompts(body["prompt"])
+        settings = self._settings(body, model)
+        settings["max_tokens"] = int(body.get("max_tokens", DEFAULT_COMPLETION_TOKENS))
+        settings["logprobs"] = _maybe_int(body.get("logprobs"))
+        encoded = await asyncio.to_thread(_encode_all, model, prompts)
+        n = int(body.get("n", 1))
+        echoes = [
+            _text_of(model, prompt, ids) if body.get("echo") else ""
+            for prompt, ids in zip(prompts, encoded, strict=True)
+            for _ in range(n)
+        ]
+
+        def make_answer(**head: Any) -> Answer:
+            return CompletionAnswer(echoes=echoes, with_logprobs="logprobs" in body, **head)
+
+        return self._respond(model, encoded, settings, body, n, "cmpl", make_answer)
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions"""
+        body = await read_body(request, self._chat_schema, self.workplace.config)
+        model = self.workplace.find_model(body.get("model"))
+        if body.get("top_logprobs") and not body.get("logprobs"):
+            message = "top_logprobs is set, but logprobs is not true."
+            raise ApiError(400, message, code="invalid_value", param="top_logprobs")
+        messages = [{"role": entry["role"], "content": join_content(entry["content"])} for entry in body["messages"]]
+        settings = self._settings(body, model)
+        is_plain = model.encode_chat is None
+        ids = await asyncio.to_thread(_encode_chat, model, messages)
+        if is_plain:
+            settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
+        left = max(1, min(model.context_tokens - len(ids), self.workplace.config.max_tokens))
+        settings["max_tokens"] = int(body.get("max_completion_tokens", body.get("max_tokens", left)))
+        settings["logprobs"] = int(body.get("top_logprobs", 0)) if body.get("logprobs") else None
+        n = int(body.get("n", 1))
+
+        def make_answer(**head: Any) -> Answer:
+            with_logprobs = bool(body.get("logprobs"))
+            return ChatAnswer(must_strip=is_plain, with_logprobs=with_logprobs, num_choices=n, **head)
+
+        return self._respond(model, [ids], settings, body, n, "chatcmpl", make_answer)
+
+    def _settings(self, body: Mapping[str, Any], model: ServedModel) -> dict[str, Any]:
+        stop = body.get("stop", [])
+        bias = {int(token_id): float(value) for token_id, value in body.get("logit_bias", {}).items()}
+        beyond = [token_id for token_id in bias if token_id >= model.vocabulary.size]
+        if beyond:
+            message = f"logit_bias names id {beyond[0]}, but the ids of {model.id} are 0 to {model.vocabulary.size - 1}."
+            raise ApiError(400, message, code="invalid_value", param="logit_bias")
+        seed = int(body["seed"]) % (1 << 63) if "seed" in body else secrets.randbits(48)
+        settings = {"temperature": 1.0, **{name: body[name] for name in _PLAIN if name in body}}
+        if settings["temperature"] < _COLDEST:
+            settings["temperature"] = 0.0
+        return {**settings, "logit_bias": bias, "stop": [stop] if isinstance(stop, str) else list(stop), "seed": seed}
+
+    def _respond(
+        self,
+        model: ServedModel,
+        prompts: Sequence[Sequence[int]],
+        settings: Mapping[str, Any],
+        body: Mapping[str, Any],
+        n: int,
+        prefix: str,
+        make_answer: Callable[..., Answer],
+    ) -> Response:
+        for ids in prompts:
+            if len(ids) >= model.context_tokens:
+                message = (
+                    f"The prompt has {len(ids):,} tokens, but at most {model.context_tokens - 1:,} are allowed: "
+                    f"{model.id} reads {model.context_tokens:,}, and the answer needs one. Shorten it."
+                )
+                param = "messages" if "messages" in body else "prompt"
+                raise ApiError(400, message, code="context_length_exceeded", param=param)
+        answer = make_answer(
+            id=f"{prefix}-{secrets.token_hex(12)}",
+            created=int(time.time()),
+            model=model.id,
+            fingerprint=model.fingerprint,
+            prompt_tokens=sum(map(len, prompts)),
+            with_usage=bool(body.get("stream") and body.get("stream_options", {}).get("include_usage")),
+        )
+        with ExitStack() as stack:
+            stack.enter_context(self.workplace.admit(model, len(prompts) * n))
+            generations: list[Generation] = []
+            stack.callback(_cancel_all, generations)
+            try:
+                for ids in prompts:
+                    generations += model.engine.submit(ids, settings, n=n)
+            except WhelpError as error:
+                raise ApiError(400, str(error), code="invalid_value") from None
+            self.workplace.stats.prompt_tokens[model.id] += answer.prompt_tokens
+            return GeneratingResponse(self.workplace, model, generations, answer, bool(body.get("stream")), stack.pop_all())
+
+
+class GeneratingResponse(Response):
+    """An answer that is still being made. When the client goes away, or time is up, the work ends."""
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        model: ServedModel,
+        generations: Sequence[Generation],
+        answer: Answer,
+        is_stream: bool,
+        stack: ExitStack,
+    ) -> None:
+        super().__init__()
+        self.workplace, self.model, self.generations = workplace, model, generations
+        self.answer, self.is_stream, self.stack = answer, is_stream, stack
+        self._has_started = False
+        self._started = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.stack:
+            work = asyncio.create_task(self._work(send))
+            watch = asyncio.create_task(_wait_for_disconnect(receive))
+            try:
+                await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    await work
+                else:
+                    self.workplace.stats.num_disconnects += 1
+            finally:
+                for task in (work, watch):
+                    task.cancel()
+                await asyncio.gather(work, watch, return_exceptions=True)
+                self.workplace.stats.generated_tokens[self.model.id] += self.answer.usage["completion_tokens"]
+
+    async def _work(self, send: Send) -> None:
+        seconds = self.workplace.config.request_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await (self._stream(send) if self.is_stream else self._send_whole(send))
+        except TimeoutError:
+            added = self.answer.usage["completion_tokens"]
+            message = f"The answer was not ready within {seconds:g} seconds: {added:,} tokens came in that time. Ask for fewer."
+            error = ApiError(504, message, code="timeout")
+            if not self._has_started:
+                raise error from None
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await _send_last(send, to_event(error.to_dict()) + LAST_EVENT)
+
+    async def _send_whole(self, send: Send) -> None:
+        async for index, piece in self._iter_pieces():
+            if piece is None:
+                self.answer.finish(index, self.generations[index].finish_reason)
+            else:
+                self.answer.add(index, piece)
+        self._check_whole()
+        body = json.dumps(self.answer.whole(), ensure_ascii=False).encode()
+        self._has_started = True
+        await _send_head(send, "application/json", len(body))
+        await _send_last(send, body)
+
+    async def _stream(self, send: Send) -> None:
+        async for index, piece in self._iter_pieces():
+            if not self._has_started:
+                self._has_started = True
+                await _send_head(send, "text/event-stream; charset=utf-8", None)
+                await _send_more(send, b"".join(map(to_event, self.answer.start())))
+            if piece is not None:
+                event = self.answer.add(index, piece)
+            else:
+                event = self.answer.finish(index, self.generations[index].finish_reason)
+            if event is not None:
+                await _send_more(send, to_event(event))
+        last = self.answer.last()
+        end = (to_event(last) if last is not None else b"") + LAST_EVENT
+        try:
+            self._check_whole()
+        except ApiError as error:
+            end = to_event(error.to_dict()) + LAST_EVENT
+        await _send_last(send, end)
+
+    async def _iter_pieces(self) -> Any:
+        is_first = True
+        async for entry in self.workplace.iter_pieces(self.generations):
+            if is_first:
+                self.workplace.stats.first_token_seconds.add(time.monotonic() - self._started)
+                is_first = False
+            yield entry
+
+    def _check_whole(self) -> None:
+        if any(choice.finish_reason == "cancelled" for choice in self.answer.choices):
+            raise ApiError(503, "The server is ending; the answer is not whole.", code="ending", headers={"retry-after": "5"})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_head(send: Send, kind: str, length: int | None) -> None:
+    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def _send_more(send: Send, body: bytes) -> None:
+    if body:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _send_last(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body})
+
+
+def _cancel_all(generations: Sequence[Generation]) -> None:
+    for generation in generations:
+        if generation.finish_reason is None:
+            generation.cancel()
+
+
+def _describe(model: ServedModel) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "whelp",
+        "max_model_len": model.context_tokens,
+    }
+
+
+def _split_prompts(prompt: Any) -> list[Any]:
+    """One text or list of ids for each prompt."""
+    return prompt if isinstance(prompt, list) and not isinstance(prompt[0], (int, float)) else [prompt]
+
+
+def _encode_all(model: ServedModel, prompts: Sequence[Any]) -> list[list[int]]:
+    return [_encode(model, prompt) for prompt in prompts]
+
+
+def _encode(model: ServedModel, prompt: Any) -> list[int]:
+    """Ids of a prompt; an empty text starts from end-of-text, as a new document does."""
+    vocabulary = model.vocabulary
+    if isinstance(prompt, str):
+        ids = _encode_text(model, prompt, param="prompt")
+        if not ids and vocabulary.eos_id is not None:
+            ids = [vocabulary.eos_id]
+        if not ids:
+            raise ApiError(400, "The prompt is empty, but at least one token is needed.", code="invalid_value", param="prompt")
+        return ids
+    wrong = next((token_id for token_id in prompt if token_id >= vocabulary.size), None)
+    if wrong is not None:
+        message = f"prompt holds id {wrong}, but the ids of {model.id} are 0 to {vocabulary.size - 1}."
+        raise ApiError(400, message, code="invalid_value", param="prompt")
+    return [int(token_id) for token_id in prompt]
+
+
+def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    if model.encode_chat is None:
+        return _encode_text(model, render_plain(messages), param="messages")
+    try:
+        return model.encode_chat(messages)
+    except WhelpError as error:
+        raise ApiError(400, str(error), code="invalid_value", param="messages") from None
+
+
+def _encode_text(model: ServedModel, text: str, *, param: str) -> list[int]:
+    try:
+        ids: list[int] = model.vocabulary.encode(text).tolist()
+    except WhelpError as error:
+        raise ApiError(400, str(error), code="invalid_value", param=param) from None
+    return ids
+
+
+def _text_of(model: ServedModel, prompt: Any, ids: Sequence[int]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return model.vocabulary.decode_bytes(ids, skip_special=False).decode(errors="replace")
+
+
+def _maybe_int(value: float | None) -> int | None:
+    return None if value is None else int(value)

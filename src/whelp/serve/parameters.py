@@ -1,0 +1,164 @@
+"""One table of what a request may hold: it checks the bodies, and it is what `/openapi.json` shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whelp.serve.config import ServeConfig
+from whelp.serve.schema import Schema
+
+MAX_LOGPROBS = 20
+MAX_STOPS = 16
+DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's own
+
+_NULL: dict[str, Any] = {"type": "null"}
+_LARGEST_SEED = (1 << 63) - 1
+
+
+def _maybe(schema: dict[str, Any], about: str) -> dict[str, Any]:
+    """A parameter that may also be null, which means the same as leaving it out."""
+    return {"anyOf": [schema, _NULL], "description": about}
+
+
+def _number(low: float, high: float, about: str) -> dict[str, Any]:
+    return _maybe({"type": "number", "minimum": low, "maximum": high}, about)
+
+
+def _whole(low: int, high: int, about: str) -> dict[str, Any]:
+    return _maybe({"type": "integer", "minimum": low, "maximum": high}, about)
+
+
+def _only(*choices: Any, about: str) -> dict[str, Any]:
+    return {"enum": [None, *choices], "description": about}
+
+
+def _text(about: str) -> dict[str, Any]:
+    return _maybe({"type": "string"}, about)
+
+
+def _sampling(config: ServeConfig) -> dict[str, Any]:
+    """What both ways to ask have in common."""
+    stops: dict[str, Any] = {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1},
+        "maxItems": MAX_STOPS,
+        "description": "a list of texts",
+    }
+    token_id = {"type": "string", "pattern": "^[0-9]{1,9}$", "description": "a token id, in digits"}
+    biases = {
+        "type": "object",
+        "propertyNames": token_id,
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+    }
+    return {
+        "model": _text("Which model, by a name of /v1/models; the first one when left out."),
+        "temperature": _number(0, 2, "0: always the likeliest token; 1: the model's own distribution. Default 1."),
+        "top_p": _number(0, 1, "Choose among the likeliest tokens that together have this probability. Default 1."),
+        "top_k": _whole(0, 1 << 20, "Choose among the k likeliest tokens; 0: all. Not in OpenAI's API. Default 0."),
+        "min_p": _number(
+            0, 1, "Leave out tokens less likely than this share of the likeliest. Not in OpenAI's API. Default 0."
+        ),
+        "repetition_penalty": _number(
+            0.01, 10, "Above 1: tokens already there become less likely. Not in OpenAI's API. Default 1."
+        ),
+        "frequency_penalty": _number(-2, 2, "Make a token less likely for each time it was added. Default 0."),
+        "presence_penalty": _number(-2, 2, "Make a token less likely once it was added. Default 0."),
+        "logit_bias": _maybe(biases, "Token id, in digits, -> what to add to its logit; -100 forbids it."),
+        "n": _whole(1, config.max_n, "Number of independent continuations. Default 1."),
+        "stop": {
+            "anyOf": [{"type": "string"}, stops, _NULL],
+            "description": "End before this text, or the first of these.",
+        },
+        "seed": _whole(-_LARGEST_SEED, _LARGEST_SEED, "The same seed gives the same text; left out, every text is another."),
+        "stream": _maybe({"type": "boolean"}, "Send the text as it comes, as server-sent events. Default false."),
+        "stream_options": _maybe(
+            {
+                "type": "object",
+                "properties": {
+                    "include_usage": _maybe({"type": "boolean"}, "End the stream with the counts of tokens."),
+                    "include_obfuscation": _maybe({"type": "boolean"}, "Accepted, and without effect."),
+                },
+                "additionalProperties": False,
+            },
+            "Settings of the stream.",
+        ),
+        "user": _text("Accepted, and without effect."),
+        "metadata": _maybe({"type": "object"}, "Accepted, and without effect."),
+    }
+
+
+def completion_schema(config: ServeConfig) -> Schema:
+    """The body of /v1/completions."""
+    ids = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "description": "a list of ids"}
+    texts = {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "a list of texts"}
+    properties = {
+        "prompt": {
+            "anyOf": [
+                {"type": "string"},
+                texts,
+                ids,
+                {"type": "array", "items": ids, "minItems": 1, "description": "a list of lists of ids"},
+            ],
+            "description": "What to continue: a text, texts, token ids, or lists of them. An empty text starts a new document.",
+        },
+        "max_tokens": _whole(1, config.max_tokens, f"Most tokens to add. Default {DEFAULT_COMPLETION_TOKENS}."),
+        "echo": _maybe({"type": "boolean"}, "Give the prompt back before its continuation. Not together with logprobs."),
+        "logprobs": _whole(0, MAX_LOGPROBS, "Give each token's log probability, and those of so many of the likeliest."),
+        "best_of": _only(1, about="Only 1 is possible."),
+        "suffix": _only("", about="Text after the continuation is not possible."),
+        **_sampling(config),
+    }
+    return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
+
+
+def chat_schema(config: ServeConfig) -> Schema:
+    """The body of /v1/chat/completions."""
+    part = {
+        "type": "object",
+        "properties": {"type": {"enum": ["text"]}, "text": {"type": "string"}},
+        "required": ["type", "text"],
+        "additionalProperties": False,
+    }
+    message = {
+        "type": "object",
+        "properties": {
+            "role": {"enum": ["system", "developer", "user", "assistant"]},
+            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": part, "description": "a list of text parts"}]},
+            "name": _text("Accepted, and without effect."),
+            "refusal": _text("Accepted, and without effect."),
+            "tool_calls": _only([], about="Tools are not possible."),
+            "annotations": _only([], about="Accepted, and without effect."),
+        },
+        "required": ["role", "content"],
+        "additionalProperties": False,
+    }
+    properties = {
+        "messages": {
+            "type": "array",
+            "items": message,
+            "minItems": 1,
+            "maxItems": 1024,
+            "description": "The conversation so far; the reply follows it.",
+        },
+        "max_tokens": _whole(1, config.max_tokens, "Most tokens to add. Default: what is left of the context."),
+        "max_completion_tokens": _whole(1, config.max_tokens, "OpenAI's newer name of max_tokens; goes before it."),
+        "logprobs": _maybe({"type": "boolean"}, "Give each token's log probability. Default false."),
+        "top_logprobs": _whole(0, MAX_LOGPROBS, "Give so many of the likeliest tokens too. Needs logprobs."),
+        "response_format": _only({"type": "text"}, about="Only text is possible."),
+        "tools": _only([], about="Tools are not possible."),
+        "tool_choice": _only("none", "auto", about="Tools are not possible."),
+        "parallel_tool_calls": _maybe({"type": "boolean"}, "Accepted, and without effect."),
+        "store": _only(False, about="Nothing is stored."),
+        "service_tier": _text("Accepted, and without effect."),
+        **_sampling(config),
+    }
+    return {"type": "object", "properties": properties, "required": ["messages"], "additionalProperties": False}
+
+
+def tokenize_schema(config: ServeConfig) -> Schema:
+    """The body of /api/tokenize."""
+    properties = {
+        "text": {"type": "string", "description": "Text to cut into tokens."},
+        "model": _text("Whose vocabulary; the first model's when left out."),
+    }
+    return {"type": "object", "properties": properties, "required": ["text"], "additionalProperties": False}

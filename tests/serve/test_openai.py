@@ -1,0 +1,252 @@
+"""The API as it goes over the wire."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import Serve
+from .fakes import SAYING, FakeEngine, make_model
+
+
+def read_events(response: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a stream, without the last, which says that it is the last."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in response.text.split("\n\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def test_models(serve: Serve) -> None:
+    """Every model is listed under its name, and can be asked for."""
+    running = serve(make_model("first"), make_model("demo/second", context_tokens=99))
+    listed = running.client.get("/v1/models").json()["data"]
+    assert [(model["id"], model["object"], model["max_model_len"]) for model in listed] == [
+        ("first", "model", 400),
+        ("demo/second", "model", 99),
+    ]
+    assert running.client.get("/v1/models/demo/second").json() == listed[1]
+
+
+def test_a_completion(serve: Serve) -> None:
+    """Text, reason, counts; the model's name and print."""
+    running = serve()
+    body = running.post("/v1/completions", {"prompt": "Hello", "max_tokens": 10}).json()
+    assert body["choices"] == [{"index": 0, "text": SAYING[:10], "logprobs": None, "finish_reason": "length"}]
+    assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+    assert (body["object"], body["model"], body["system_fingerprint"]) == ("text_completion", "fake", "print-fake")
+    assert running.engine.asked[0][0] == list(b"Hello")
+
+
+def test_what_a_request_says_reaches_the_engine(serve: Serve) -> None:
+    """Every setting by its name in `GenerateConfig`."""
+    running = serve()
+    sent: dict[str, Any] = {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 7,
+        "min_p": 0.1,
+        "repetition_penalty": 1.2,
+        "frequency_penalty": 0.3,
+        "presence_penalty": -0.4,
+        "seed": 11,
+    }
+    body = {**sent, "prompt": "x", "stop": "zzz", "logit_bias": {"65": -100}, "logprobs": 2, "n": 3, "max_tokens": 4}
+    assert len(running.post("/v1/completions", body).json()["choices"]) == 3
+    _, settings, n = running.engine.asked[0]
+    assert n == 3
+    assert settings == {**sent, "stop": ["zzz"], "logit_bias": {65: -100.0}, "logprobs": 2, "max_tokens": 4}
+
+
+def test_defaults_are_those_of_the_interface(serve: Serve) -> None:
+    """Temperature 1, 16 tokens for a completion, another seed each time; null is the same as nothing."""
+    running = serve()
+    for _ in range(2):
+        running.post("/v1/completions", {"prompt": "x", "temperature": None, "stop": None, "max_tokens": None})
+    first, second = (settings for _, settings, _ in running.engine.asked)
+    assert (first["temperature"], first["max_tokens"], first["stop"]) == (1.0, 16, [])
+    assert first["seed"] != second["seed"]
+
+
+def test_a_negative_seed_is_a_seed(serve: Serve) -> None:
+    """OpenAI allows it; the engine gets a number from zero up."""
+    running = serve()
+    assert running.post("/v1/completions", {"prompt": "x", "seed": -3}).status_code == 200
+    assert running.engine.asked[0][1]["seed"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("ab", [[97, 98]]),
+        (["a", "b"], [[97], [98]]),
+        ([97, 98], [[97, 98]]),
+        ([[97], [98, 99]], [[97], [98, 99]]),
+        ("", [[256]]),
+    ],
+)
+def test_kinds_of_prompts(serve: Serve, prompt: Any, expected: list[list[int]]) -> None:
+    """A text, texts, ids, lists of ids; an empty text starts a document. Choices are numbered prompt by prompt."""
+    running = serve()
+    body = running.post("/v1/completions", {"prompt": prompt, "max_tokens": 2, "n": 2}).json()
+    assert [ids for ids, _, _ in running.engine.asked] == expected
+    assert [choice["index"] for choice in body["choices"]] == list(range(2 * len(expected)))
+
+
+def test_echo(serve: Serve) -> None:
+    """The prompt comes first, streamed or not, also when it was given as ids."""
+    running = serve()
+    for prompt in ("Hello", list(b"Hello")):
+        body = {"prompt": prompt, "max_tokens": 3, "echo": True}
+        whole = running.post("/v1/completions", body).json()["choices"][0]["text"]
+        streamed = read_events(running.post("/v1/completions", {**body, "stream": True}))
+        assert whole == "".join(event["choices"][0]["text"] for event in streamed) == "Hello" + SAYING[:3]
+
+
+def test_a_stream_says_what_the_whole_says(serve: Serve) -> None:
+    """Joined by index, the pieces are the texts; each choice ends with its reason; counts come when asked for."""
+    running = serve()
+    body = {"prompt": "x", "max_tokens": 24, "n": 2, "stream": True}
+    events = read_events(running.post("/v1/completions", {**body, "stream_options": {"include_usage": True}}))
+    *chunks, last = events
+    for index in range(2):
+        own = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert "".join(choice["text"] for choice in own) == SAYING[:24]
+        assert [choice["finish_reason"] for choice in own] == [None] * (len(own) - 1) + ["length"]
+    assert last["choices"] == []
+    assert last["usage"]["prompt_tokens"] == 1
+    assert all(chunk["usage"] is None for chunk in chunks)
+    assert all("usage" not in event for event in read_events(running.post("/v1/completions", body)))
+    assert len({event["id"] for event in events}) == 1
+
+
+def test_logprobs_of_a_completion(serve: Serve) -> None:
+    """Tokens, their log probabilities, the likeliest, and where each begins; minus infinity is a number of JSON."""
+    running = serve()
+    body = {"prompt": "x", "max_tokens": 17, "logprobs": 2}
+    found = running.post("/v1/completions", body).json()["choices"][0]["logprobs"]
+    assert "".join(found["tokens"]) == SAYING[:17]
+    assert found["token_logprobs"] == [pytest.approx(math.log(0.5))] * 17
+    assert found["top_logprobs"][1] == {"t": pytest.approx(math.log(0.5)), "!": -9999.0}
+    assert found["text_offset"] == list(range(17))
+
+
+def test_logprobs_of_a_chat(serve: Serve) -> None:
+    """The same in the other shape, with the bytes of each token."""
+    running = serve()
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "logprobs": True, "top_logprobs": 1}
+    found = running.post("/v1/chat/completions", body).json()["choices"][0]["logprobs"]["content"]
+    assert found[1] == {
+        "token": "t",
+        "logprob": pytest.approx(math.log(0.5)),
+        "bytes": [116],
+        "top_logprobs": [{"token": "t", "logprob": pytest.approx(math.log(0.5)), "bytes": [116]}],
+    }
+
+
+def test_a_chat_without_a_template(serve: Serve) -> None:
+    """The plain form is the prompt, the next `User:` ends the reply, the space before the reply is left out."""
+    running = serve()
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]},
+        {"role": "assistant", "content": "Yes?", "refusal": None},
+        {"role": "user", "content": "Well"},
+    ]
+    body = running.post("/v1/chat/completions", {"messages": messages, "max_tokens": 5, "stop": ["§"]}).json()
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": SAYING[1:5], "refusal": None}
+    prompt, settings, _ = running.engine.asked[0]
+    assert bytes(prompt).decode() == "Be brief.\n\nUser: Hi\nAssistant: Yes?\nUser: Well\nAssistant:"
+    assert settings["stop"] == ["§", "\nUser:"]
+
+
+def test_a_chat_with_a_template(serve: Serve) -> None:
+    """The template writes the prompt, nothing is stripped, and no stop text is added."""
+    running = serve(make_model(encode_chat=lambda messages: list(f"<{messages[-1]['content']}>".encode())))
+    body = running.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}).json()
+    assert body["choices"][0]["message"]["content"] == SAYING[:5]
+    prompt, settings, _ = running.engine.asked[0]
+    assert (bytes(prompt), settings["stop"]) == (b"<Hi>", [])
+
+
+def test_a_chat_stream(serve: Serve) -> None:
+    """The role first, then the text, then the reason with an empty delta."""
+    running = serve()
+    body = {"messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 6, "max_tokens": 3, "stream": True}
+    deltas = [event["choices"][0] for event in read_events(running.post("/v1/chat/completions", body))]
+    assert deltas[0]["delta"] == {"role": "assistant", "content": ""}
+    assert "".join(choice["delta"].get("content", "") for choice in deltas) == SAYING[1:6]
+    assert (deltas[-1]["delta"], deltas[-1]["finish_reason"]) == ({}, "length")
+
+
+def test_a_chat_fills_what_is_left_of_the_context(serve: Serve) -> None:
+    """Without a limit of its own a reply may be as long as there is room."""
+    running = serve(make_model(context_tokens=50))
+    running.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]})
+    prompt, settings, _ = running.engine.asked[0]
+    assert settings["max_tokens"] == 50 - len(prompt)
+
+
+def test_stop_ends_with_its_reason(serve: Serve) -> None:
+    """What the engine says is the reason is the reason."""
+    body = serve().post("/v1/completions", {"prompt": "x", "max_tokens": 50, "stop": ["says"]}).json()
+    assert body["choices"][0]["finish_reason"] == "stop"
+
+
+def test_the_model_is_chosen_by_name(serve: Serve) -> None:
+    """Without a name it is the first; a name that nobody has is told with those that there are."""
+    running = serve(make_model("one"), make_model("two"))
+    assert running.post("/v1/completions", {"prompt": "x"}).json()["model"] == "one"
+    assert running.post("/v1/completions", {"prompt": "x", "model": "two"}).json()["model"] == "two"
+    wrong = running.post("/v1/completions", {"prompt": "x", "model": "three"})
+    assert wrong.status_code == 404
+    assert wrong.json()["error"] == {
+        "message": "There is no model 'three'. Served here: one, two.",
+        "type": "not_found_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+
+
+def test_a_broken_engine_is_an_error_of_the_server(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """500 in OpenAI's shape, nothing of the inside in it, the cause in the log; the server goes on."""
+    engine = FakeEngine(error=ValueError("secret inside"))
+    running = serve(make_model(engine=engine))
+    broken = running.post("/v1/completions", {"prompt": "x"})
+    assert broken.status_code == 500
+    assert broken.json()["error"]["type"] == "server_error"
+    assert "secret" not in broken.text
+    assert "secret inside" in caplog.text
+    engine.error = None
+    assert running.post("/v1/completions", {"prompt": "x"}).status_code == 200
+
+
+def test_metrics_count(serve: Serve) -> None:
+    """Requests by path and status, tokens by model, as Prometheus reads them."""
+    running = serve()
+    running.post("/v1/completions", {"prompt": "abc", "max_tokens": 7})
+    running.post("/v1/completions", {})
+    running.client.get("/nothing/here")
+    text = running.client.get("/metrics").text
+    for line in (
+        'whelp_requests_total{path="/v1/completions",status="200"} 1',
+        'whelp_requests_total{path="/v1/completions",status="400"} 1',
+        'whelp_requests_total{path="other",status="404"} 1',
+        'whelp_prompt_tokens_total{model="fake"} 3',
+        'whelp_generated_tokens_total{model="fake"} 7',
+        'whelp_running_texts{model="fake"} 0',
+        "whelp_first_token_seconds_count 1",
+    ):
+        assert line in text.splitlines()
+    assert running.client.get("/health").json() == {"status": "ok"}
+
+
+def test_a_server_without_a_model_says_so(serve: Serve) -> None:
+    """A run that has no checkpoint yet."""
+    answer = serve(has_model=False).post("/v1/completions", {"prompt": "x"})
+    assert answer.status_code == 404
+    assert "this run has no checkpoint" in answer.json()["error"]["message"]
