@@ -20,7 +20,7 @@ from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
-from whelp.model.language_model import LanguageModel, init_normal
+from whelp.model.language_model import LanguageModel, init_normal, narrow
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -52,7 +52,13 @@ class _Block(nn.Module):
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, K)
         mixed = causal_attention(
-            queries, keys, values, layer=self.layer, cache=cache, boundaries=boundaries, dropout=dropout
+            queries,
+            keys,
+            values,
+            layer=self.layer if cache is not None else 0,
+            cache=cache,
+            boundaries=boundaries,
+            dropout=dropout,
         )  # (B, H, T, K)
         mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
         x = x + self._drop(self.project(mixed))
@@ -99,6 +105,7 @@ class GPT2(LanguageModel):
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
             x = self.embed(ids) + self.positions(boundaries.positions)
+        x = narrow(x)
         if self.spec.dropout:
             x = F.dropout(x, self.spec.dropout, self.training)
         for block in self.blocks:

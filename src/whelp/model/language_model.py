@@ -25,6 +25,8 @@ class LanguageModel(nn.Module):
     `to_hugging_face` / `from_hugging_face`.
     """
 
+    blocks: nn.ModuleList
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -77,11 +79,20 @@ class LanguageModel(nn.Module):
             targets: (B, T) the ids to predict, already shifted; `IGNORED` where nothing is trained.
             documents: (B, T) numbers of the documents in a row, as `hidden` takes them.
         """
-        hidden = self.hidden(ids, None, documents).flatten(0, 1)  # (B * T, D)
+        return self._sum_loss(self.hidden(ids, None, documents).flatten(0, 1), targets)
+
+    def _sum_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss from the last hidden states, (B * T, D)."""
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
             return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+    def compile_parts(self) -> None:
+        """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
+        for block in self.blocks:
+            block.compile(dynamic=False)
+        self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""
@@ -98,6 +109,12 @@ class LanguageModel(nn.Module):
     def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Copy weights under Hugging Face's names into this model."""
         raise AssertionError(f"{type(self).__name__} has no load_hugging_face()")
+
+
+def narrow(x: torch.Tensor) -> torch.Tensor:
+    """The residual stream in the type of the matrix products: under autocast alone it would stay float32, twice the memory."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def init_normal(module: object, std: float, generator: torch.Generator) -> None:

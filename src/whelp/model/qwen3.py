@@ -20,7 +20,7 @@ from whelp.model.attention import causal_attention
 from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache, Positions
 from whelp.model.config import ModelSpec
-from whelp.model.language_model import LanguageModel, init_normal
+from whelp.model.language_model import LanguageModel, init_normal, narrow
 from whelp.model.rms_norm import RMSNorm, rms_norm
 from whelp.model.rotary import Rotation, make_rotation, rotate
 from whelp.model.swiglu import swiglu
@@ -49,7 +49,9 @@ class _Block(nn.Module):
         both = rotate(rms_norm(both, torch.cat(weights), self.query_norm.eps), rotation)  # (B, T, H + G, K)
         queries, keys = both.transpose(1, 2).split((self.num_heads, self.num_kv_heads), dim=1)  # (B, H, T, K), (B, G, T, K)
         values = values.transpose(1, 2)  # (B, G, T, K)
-        mixed = causal_attention(queries, keys, values, layer=self.layer, cache=cache, boundaries=boundaries)
+        mixed = causal_attention(
+            queries, keys, values, layer=self.layer if cache is not None else 0, cache=cache, boundaries=boundaries
+        )
         x = x + self.project(mixed.transpose(1, 2).reshape(num_rows, num_tokens, -1))  # (B, T, D)
         contribution: torch.Tensor = self.down(swiglu(self.gate_up(self.norm_2(x))))
         return x + contribution
@@ -99,7 +101,7 @@ class Qwen3(LanguageModel):
         if boundaries is not None:
             cosine, sine = rotation
             rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)
-        x = self.embed(ids)  # (B, T, D)
+        x = narrow(self.embed(ids))  # (B, T, D)
         for block in self.blocks:
             x = block(x, rotation, cache, boundaries)
         if cache is not None:

@@ -29,6 +29,7 @@ class TrainableModel(Protocol):
     """What is trained: `loss(ids, targets, documents)` sums nats over targets that are not ignored."""
 
     def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor: ...
+    def compile_parts(self) -> None: ...
     def train(self, mode: bool = True) -> object: ...
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
@@ -91,7 +92,8 @@ def fit(
         decay_share=config.decay_share,
         final_share=config.final_learning_rate_share,
     )
-    compute_loss = torch.compile(model.loss, dynamic=False) if plan.compile else model.loss
+    if plan.compile:
+        model.compile_parts()
     data_seed = make_seed(config.seed, "rows")
     before, started = progress.elapsed_seconds, clock()
     model.train()
@@ -110,7 +112,7 @@ def fit(
             ids, targets = _to_device(batch.ids[piece], device), _to_device(batch.targets[piece], device)
             documents = None if batch.documents is None else _to_device(batch.documents[piece], device)
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                nats = compute_loss(ids, targets, documents)
+                nats = model.loss(ids, targets, documents)
             mean = nats / max(num_targets, 1)
             mean.backward()
             loss += mean.detach()

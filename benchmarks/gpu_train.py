@@ -1,0 +1,242 @@
+"""Time GPT training on one GPU: whelp beside a compiled plain PyTorch loop, GPT-2 124M in bf16.
+
+    python benchmarks/gpu_train.py
+    python benchmarks/gpu_train.py --rows 8 --only plain,gpt2,qwen3 --steps 60 --json out.json
+
+One process a contestant, one after the other, rounds alternating. Work: 12 layers, width 768, 12 heads, 1,024 tokens, rows of
+random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does not depend on the text). The contestants:
+
+``plain``        what a careful user writes: a GPT-2 of one file, whole model compiled with its loss, autocast, fused AdamW.
+``gpt2``         whelp's gpt2 with AdamW, compiled.
+``gpt2-eager``   the same, not compiled.
+``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
+``packed``       gpt2 with four documents in a row kept apart (flex attention).
+
+tokens/s is the median step after warm-up: data, clipping and the optimizer are in it. MFU is against the bf16 product measured in
+the same call. First step: from the process's start to the end of the first optimizer step, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+STARTED = time.perf_counter()
+LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED = 12, 768, 12, 1024, 50257, 50304
+NAMES = ("plain", "gpt2", "gpt2-eager", "qwen3", "packed")
+
+
+class RandomRows:
+    """Rows of random ids, drawn once; `documents` cuts each into four."""
+
+    def __init__(self, num_rows: int, *, has_documents: bool) -> None:
+        import numpy as np
+
+        draw = np.random.default_rng(0)
+        self._ids = draw.integers(0, IDS, (num_rows, TOKENS + 1))
+        cuts = np.sort(draw.integers(1, TOKENS, (num_rows, 3)), axis=1)
+        numbers = (np.arange(TOKENS) >= cuts[:, :, None]).sum(1)
+        self._documents = numbers.astype(np.int32) if has_documents else None
+
+    def read(self, first: int, count: int, seed: int):
+        """The same rows every time."""
+        from whelp.artifacts.row_batch import RowBatch
+
+        return RowBatch(self._ids[:, :-1].copy(), self._ids[:, 1:].copy(), self._documents)
+
+
+def run_ours(name: str, rows: int, steps: int):
+    """Seconds of each step, by `fit`."""
+    import torch
+
+    from whelp.base.machine import count_cores
+    from whelp.model import ModelConfig, build_model, make_spec
+    from whelp.model.build import count_parameters
+    from whelp.train import Progress, TrainConfig, build_optimizer, make_plan
+    from whelp.train.fit import fit
+    from whelp.train.plan import Facts
+
+    family = "qwen3" if name == "qwen3" else "gpt2"
+    optimizer = {"optimizer": "muon"} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
+    config = TrainConfig(
+        num_steps=steps,
+        batch_tokens=rows * TOKENS,
+        micro_batch_rows=rows,
+        compile=name != "gpt2-eager",
+        log_every_steps=1,
+        **optimizer,
+    )
+    spec = make_spec(ModelConfig(family=family, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH), num_ids=IDS, context_tokens=TOKENS)
+    facts = Facts(
+        num_parameters=count_parameters(spec),
+        num_layers=LAYERS,
+        width=WIDTH,
+        ffn_width=spec.ffn_width,
+        vocab_size=spec.vocab_size,
+        context_tokens=TOKENS,
+        num_rows=rows * steps,
+        num_train_tokens=rows * steps * TOKENS,
+        num_test_rows=0,
+        device="cuda",
+        precision="bf16",
+        is_gpu=True,
+        free_bytes=torch.cuda.mem_get_info()[0],
+        threads=count_cores(),
+    )
+    model = build_model(spec, 0).cuda()
+    plan = make_plan(config, facts)
+    torch.set_float32_matmul_precision("high")
+    for report in fit(
+        model, build_optimizer(model, config), RandomRows(rows, has_documents=name == "packed"), plan, config, Progress()
+    ):
+        torch.cuda.synchronize()
+        yield report.seconds, report.loss, model.num_parameters()
+
+
+def run_plain(rows: int, steps: int):
+    """Seconds of each step of the plain loop."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm_1, self.norm_2 = nn.LayerNorm(WIDTH, bias=False), nn.LayerNorm(WIDTH, bias=False)
+            self.attend, self.project = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False)
+            self.expand, self.contract = nn.Linear(WIDTH, 4 * WIDTH, bias=False), nn.Linear(4 * WIDTH, WIDTH, bias=False)
+
+        def forward(self, x):
+            count, length, _ = x.shape
+            queries, keys, values = (
+                part.view(count, length, HEADS, -1).transpose(1, 2) for part in self.attend(self.norm_1(x)).chunk(3, -1)
+            )
+            mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+            x = x + self.project(mixed.transpose(1, 2).reshape(count, length, WIDTH))
+            return x + self.contract(F.gelu(self.expand(self.norm_2(x))))
+
+    class GPT(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.positions = nn.Embedding(PADDED, WIDTH), nn.Embedding(TOKENS, WIDTH)
+            self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+            self.norm, self.head = nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, PADDED, bias=False)
+            for parameter in self.parameters():
+                if parameter.ndim > 1:
+                    nn.init.normal_(parameter, 0.0, 0.02)
+            self.head.weight = self.embed.weight
+
+        def forward(self, ids, targets):
+            x = self.embed(ids) + self.positions.weight
+            for block in self.blocks:
+                x = block(x)
+            logits = self.head(self.norm(x))
+            return F.cross_entropy(logits.view(-1, PADDED), targets.view(-1))
+
+    torch.set_float32_matmul_precision("high")
+    model = GPT().cuda()
+    compiled = torch.compile(model)
+    optimizer = torch.optim.AdamW(model.parameters(), 6e-4, (0.9, 0.95), weight_decay=0.1, fused=True)
+    source = RandomRows(rows, has_documents=False)
+    for _ in range(steps):
+        begun = time.perf_counter()
+        batch = source.read(0, rows, 0)
+        ids, targets = (torch.from_numpy(array).pin_memory().cuda(non_blocking=True) for array in (batch.ids, batch.targets))
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = compiled(ids, targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        value = float(loss)
+        torch.cuda.synchronize()
+        yield time.perf_counter() - begun, value, sum(parameter.numel() for parameter in model.parameters())
+
+
+def measure_ceiling() -> float:
+    """TFLOP/s of a large bf16 product."""
+    import torch
+
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    best = 0.0
+    for _ in range(4):
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        for _ in range(20):
+            a @ b
+        torch.cuda.synchronize()
+        best = max(best, 20 * 2 * 8192**3 / (time.perf_counter() - begun) / 1e12)
+    return best
+
+
+def run_one(name: str, rows: int, steps: int) -> None:
+    """One contestant in this process; print one JSON line."""
+    import torch
+
+    seconds: list[float] = []
+    losses: list[float] = []
+    first_step, num_parameters = 0.0, 0
+    for step_seconds, loss, count in run_plain(rows, steps) if name == "plain" else run_ours(name, rows, steps):
+        first_step, num_parameters = first_step or time.perf_counter() - STARTED, count
+        seconds.append(step_seconds)
+        losses.append(loss)
+    result = {
+        "tokens_per_second": rows * TOKENS / statistics.median(seconds[len(seconds) // 3 :]),
+        "first_step_seconds": first_step,
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "parameters": num_parameters,
+        "losses": [losses[0], losses[-1]],
+        "ceiling": measure_ceiling(),
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+    }
+    print(json.dumps(result))
+
+
+def main() -> None:
+    """Run the rounds, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", help="contestants, by commas")
+    parser.add_argument("--json", help="write all measurements here")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contestant:
+        run_one(options.contestant, options.rows, options.steps)
+        return
+    names = options.only.split(",") if options.only else list(NAMES)
+    found: dict[str, list[dict]] = {name: [] for name in names}
+    for index in range(options.rounds):
+        turn = index % len(names)
+        for name in names[turn:] + names[:turn]:
+            arguments = ["--contestant", name, "--rows", str(options.rows), "--steps", str(options.steps)]
+            done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
+            if done.returncode:
+                print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr)
+                continue
+            found[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
+            print(f"round {index + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(found, file, indent=1)
+    print("| contestant | parameters | tokens/s | MFU | peak GiB | first step s |\n|---|---|---|---|---|---|")
+    for name, runs in found.items():
+        if not runs:
+            continue
+        speed = statistics.median(run["tokens_per_second"] for run in runs)
+        per_token = 6 * runs[0]["parameters"] + 12 * LAYERS * WIDTH * TOKENS
+        ceiling = statistics.median(run["ceiling"] for run in runs)
+        print(
+            f"| {name} | {runs[0]['parameters']:,} | {speed:,.0f} | {speed * per_token / ceiling / 1e12:.1%} | "
+            f"{max(run['peak_gib'] for run in runs):.1f} | {statistics.median(run['first_step_seconds'] for run in runs):.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
