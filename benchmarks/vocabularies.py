@@ -1,7 +1,7 @@
 """Time encoding and learning of vocabularies: whelp beside the libraries that people use for it.
 
-    python benchmarks/tokenizers.py --text books/ --shelf vocabularies/
-    python benchmarks/tokenizers.py --text corpus.txt --megabytes 100 --rounds 5 --only learn --json out.json
+    python benchmarks/vocabularies.py --text books/ --shelf vocabularies/
+    python benchmarks/vocabularies.py --text corpus.txt --megabytes 100 --rounds 5 --only learn --json out.json
 
 Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world (those
 that `load_tokenizer` finds, in `--shelf` too), the first pass over the text and a second one with warm caches. `bare` is the
