@@ -65,7 +65,7 @@ def test_version_and_help(whelp: Whelp) -> None:
         ["tokenizer", "train", "--source", "stdlib"],
         ["tokenizer", "train", "--source", "stdlib", "--out", "x", "--vocab-size", "many"],
         ["inspect", "store", "--context-tokens", "many"],
-        ["export", "store", "--out", "x"],
+        ["export", "store"],
         ["export", "store", "--format", "nonsense", "--out", "x"],
         ["import", "a.bin", "--format", "nanogpt", "--out", "x"],
     ],

@@ -331,7 +331,7 @@ def test_an_imported_store_is_trained_and_inspected(whelp: Whelp, made: Project,
         whelp("evaluate", made.run, "--store", made.store, "--json").json["nats_per_token"]
     )
     row = whelp("inspect", "store", "--rows", "0", "--json").json["rows"][0]
-    assert row["documents"][0] == {"document": 0, "file": "out/train", "line": 1}
+    assert row["documents"][0].items() >= {"document": 0, "file": "out/train", "line": 1}.items()
     assert row["text"] == whelp("inspect", made.store, "--rows", "0", "--json").json["rows"][0]["text"]
     assert snapshot(tmp_path / "store") == before
     shown = whelp(*given, "--out", "store")

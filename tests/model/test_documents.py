@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 from whelp.artifacts.targets import IGNORED
 from whelp.model.attention import causal_attention
 from whelp.model.boundaries import Boundaries, _make_block_mask, find_boundaries
+from whelp.model.cache import Cache
 from whelp.model.check import check_model
 
 VARIANTS = [
@@ -161,4 +162,4 @@ def test_documents_and_a_cache_do_not_go_together(make_model):
     model = make_model("qwen3")
     ids, _, documents = _rows()
     with pytest.raises(AssertionError, match="a cache is for one document"):
-        model(ids, model.make_cache(4, 24), documents)
+        model(ids, Cache(model.spec, 4, 24), documents)

@@ -695,6 +695,26 @@ def compare(
         show.say_plain(f"the page is {html}")
 
 
+class FormatName(Enum):
+    """Formats of token ids."""
+
+    megatron = "megatron"
+    nanogpt = "nanogpt"
+    llmc = "llmc"
+    parquet = "parquet"
+
+
+class ExportName(Enum):
+    """Formats of models, and of token ids."""
+
+    hf = "hf"
+    gguf = "gguf"
+    megatron = "megatron"
+    nanogpt = "nanogpt"
+    llmc = "llmc"
+    parquet = "parquet"
+
+
 @app.command(rich_help_panel="Use it")
 def export(
     source: Annotated[
@@ -702,12 +722,12 @@ def export(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where it goes; must be empty or new.")],
     format: Annotated[
-        str,
+        ExportName,
         typer.Option(
             help="Of a model: hf (a folder for transformers, vLLM, ...) or gguf (llama.cpp). Of a store: megatron (RWKV's "
             "binidx, too), nanogpt, llmc or parquet."
         ),
-    ] = "hf",
+    ] = ExportName.hf,
     dtype: Annotated[
         str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf), f16 (gguf).")
     ] = None,
@@ -732,8 +752,9 @@ def export(
     from whelp.cli.exchange import export_store
     from whelp.cli.export import export as write_model
 
-    if find_kind(Path(source)) == "token_store":
-        written = export_store(source, format=format, out=out, splits=split, context_tokens=context_tokens)
+    is_of_ids = format.value in {name.value for name in FormatName}
+    if is_of_ids or find_kind(Path(source)) == "token_store":
+        written = export_store(source, format=format.value, out=out, splits=split, context_tokens=context_tokens)
         if as_json:
             show.print_json(written)
             return
@@ -741,7 +762,7 @@ def export(
             show.say(f"[bold]{side:<10}[/] {counts['documents']:,} documents, {counts['tokens']:,} tokens")
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
-    result = write_model(source, out=out, format=format, dtype=dtype, name=name, license=license)
+    result = write_model(source, out=out, format=format.value, dtype=dtype, name=name, license=license)
     if as_json:
         show.print_json(result)
         return
@@ -771,15 +792,6 @@ def evaluate(
         f"loss          {result.nats_per_token:.4f} nats/token\nperplexity    {result.perplexity:.2f}\n"
         f"bits per byte {bits}\nover          {result.num_rows:,} rows, {result.num_tokens:,} tokens, {result.num_bytes:,} bytes\n"
     )
-
-
-class FormatName(Enum):
-    """Formats of token ids."""
-
-    megatron = "megatron"
-    nanogpt = "nanogpt"
-    llmc = "llmc"
-    parquet = "parquet"
 
 
 class RowsName(Enum):

@@ -42,4 +42,6 @@ def causal_attention(
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False
-    return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=is_causal, enable_gqa=is_grouped)
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=is_grouped
+    )
