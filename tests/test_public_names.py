@@ -67,7 +67,7 @@ DOORS = {
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
     "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
     "evaluate": ["LossResult", "evaluate_loss"],
-    "report": ["list_facts", "make_run_report", "make_vocabulary_guide", "make_vocabulary_report"],
+    "report": ["list_facts", "make_rows_report", "make_run_report", "make_vocabulary_guide", "make_vocabulary_report"],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
 
@@ -131,6 +131,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("train", ["recipe", "store", "out", "overrides"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        (
+            "inspect",
+            ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],
+        ),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),

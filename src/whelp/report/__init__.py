@@ -1,8 +1,8 @@
-"""Plain values about a run or about vocabularies in; one HTML file with pictures out, that opens offline.
+"""Plain values about a run, about rows or about vocabularies in; one HTML file with pictures out, that opens offline.
 
     html = make_run_report(title, recipe, plan, metrics, samples)
 
-Start reading in `run_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
+Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
 """
 
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
+    from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import make_run_report as make_run_report
     from whelp.report.vocabulary_report import list_facts as list_facts
     from whelp.report.vocabulary_report import make_vocabulary_guide as make_vocabulary_guide
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "list_facts": "vocabulary_report",
+    "make_rows_report": "rows_report",
     "make_run_report": "run_report",
     "make_vocabulary_guide": "vocabulary_report",
     "make_vocabulary_report": "vocabulary_report",
