@@ -133,7 +133,7 @@ def test_without_colours_there_are_marks(whelp: Whelp, masked: Path) -> None:
     assert "\x1b" not in shown
     assert "⟦masked⟧" in shown
     assert "⟦a0: wie heißt 日本?⟧ Japan 🗾 0<|endoftext|>" in shown
-    assert re.search(r"--- document 0: a\.jsonl, line 1 \(all \d+\)", shown)
+    assert re.search(r"--- document 0: a\.jsonl, line 1 \(all \d+ tokens\)", shown)
     whole = whelp("inspect", masked, "--plan", "none", "--context-tokens", 16, "--rows", "0:2").text
     assert re.search(r"\(tokens 0 to 15 of \d+\)\n⟦.*⟧ → ", whole)
     assert "(tokens 16 to " in whole

@@ -109,9 +109,10 @@ def _title_row(row: ShownRow, num_rows: int) -> str:
 def _title_piece(piece: ShownPiece) -> str:
     """Where a piece is from, and which part of its document it is."""
     stop = piece.start + piece.length
-    part = "whole" if piece.length == piece.document_tokens else f"tokens {piece.start:,} to {stop - 1:,}"
+    is_whole = piece.length == piece.document_tokens
+    part = "all" if is_whole else f"tokens {piece.start:,} to {stop - 1:,} of"
     place = f"{printable(piece.file)}, line {piece.line:,}"
-    return f"--- document {piece.document:,}: {place} ({part} of {piece.document_tokens:,})".replace("whole of", "all")
+    return f"--- document {piece.document:,}: {place} ({part} {piece.document_tokens:,}{' tokens' * is_whole})"
 
 
 def _write_text(piece: ShownPiece, find: str | None, *, has_marks: bool) -> Text:
