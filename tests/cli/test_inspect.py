@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import whelp as package
+from whelp.artifacts.targets import IGNORED
 from whelp.cli.inspect import OpenedRows, choose_packing, open_split
 from whelp.cli.row_report import ShownRow, make_summary, show_row
 from whelp.cli.show_rows import draw_rows
@@ -46,6 +52,22 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
+@pytest.fixture(scope="module")
+def plain(masked: Path) -> Path:
+    """A store of the same rows, all of them trained."""
+    pieces = [{"column": "prompt"}, {"column": "completion"}]
+    data = {"source": str(masked.parent / "*.jsonl"), "tokenizer": str(masked / "tokenizer"), "pieces": pieces}
+    package.prepare({"data": {**data, "test_split": 0}}, out=masked.parent / "plain")
+    return masked.parent / "plain"
+
+
+@pytest.fixture(params=["masked", "plain"])
+def store(request: pytest.FixtureRequest) -> Path:
+    """Each of the two."""
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
 def open_rows(store: Path, *overrides: str, context_tokens: int = 32) -> OpenedRows:
     """The rows of the train split."""
     return open_split(store, "train", choose_packing(None, overrides, context_tokens=context_tokens))
@@ -57,9 +79,9 @@ def show_all(opened: OpenedRows) -> list[ShownRow]:
 
 
 @pytest.mark.parametrize("overrides", PLANS, ids=" ".join)
-def test_rows_add_up_to_the_ledger(masked: Path, overrides: list[str]) -> None:
+def test_rows_add_up_to_the_ledger(store: Path, overrides: list[str]) -> None:
     """Over all rows the counts are those of the ledger; the tokens shown with each role are those counts as well."""
-    opened = open_rows(masked, *overrides)
+    opened = open_rows(store, *overrides)
     rows = show_all(opened)
     ledger = make_summary(opened.packed, opened.store, opened.vocabulary, opened.config).ledger
     if opened.config.plan != "stream":  # whose pass has no end, so the store's first token is a target as well
@@ -77,13 +99,14 @@ def test_rows_add_up_to_the_ledger(masked: Path, overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize("overrides", PLANS, ids=" ".join)
-def test_roles_follow_the_targets(masked: Path, overrides: list[str]) -> None:
+def test_roles_follow_the_targets(store: Path, overrides: list[str]) -> None:
     """A token is trained exactly where the position before it, in its row, has it as its target; else its mask says why not."""
-    opened = open_rows(masked, *overrides)
+    opened = open_rows(store, *overrides)
     split = opened.packed.split
     for view, row in zip(opened.iter_views("0:"), show_all(opened), strict=True):
         for piece in row.pieces:
-            mask = split.document(piece.document)["loss_mask"][piece.start : piece.start + piece.length]
+            document = split.document(piece.document)
+            mask = document.get("loss_mask", np.ones(piece.document_tokens))[piece.start : piece.start + piece.length]
             tokens = [token for run in piece.runs for token in run.tokens]
             for place, (token, may_be_trained) in enumerate(zip(tokens, mask, strict=True)):
                 if not may_be_trained:
@@ -91,10 +114,9 @@ def test_roles_follow_the_targets(masked: Path, overrides: list[str]) -> None:
                 elif place:
                     assert token.role == "trained"
                     assert view.targets[token.position - 1] == token.id
-                elif token.role == "trained":
-                    assert view.targets[token.position - 1] == token.id
                 else:
-                    assert token.role == "opening"
+                    is_target = token.position > 0 and view.targets[token.position - 1] != IGNORED
+                    assert token.role == ("trained" if is_target else "opening")
 
 
 def test_texts_and_next_tokens_tell_the_documents(masked: Path) -> None:
@@ -120,8 +142,9 @@ def test_characters_of_several_tokens_are_whole(masked: Path) -> None:
     opened = open_rows(masked, "pack.plan=best_fit", context_tokens=64)
     runs = [run for row in show_all(opened) for piece in row.pieces for run in piece.runs]
     assert any(len(run.tokens) > 1 and run.text in "日本🗾" for run in runs)
-    assert not any("\ufffd" in run.text for run in runs)
+    assert all(run.text and "\ufffd" not in run.text for run in runs)
     cut = [piece for row in show_all(open_rows(masked, context_tokens=9)) for piece in row.pieces]
+    assert all(run.text for piece in cut for run in piece.runs)
     texts = ["".join(run.text for run in piece.runs) for piece in cut]
     assert "\ufffd" not in "".join(texts)
     assert any(re.search(r"\\x[89a-f]", text) for text in texts)
@@ -237,3 +260,23 @@ def test_the_page(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     assert package.inspect(made.store, rows="1:3", html=tmp_path / "called.html")
     assert (tmp_path / "called.html").read_text(encoding="utf-8") == text
     assert set(whelp("inspect", made.store, "--html", page, "--json").json) == {"rows"}
+
+
+def test_a_terminal_has_colours_and_a_pager(masked: Path) -> None:
+    """On a terminal everything goes through the pager, colours included."""
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix's")
+    main_end, terminal = pty.openpty()
+    command = [sys.executable, "-c", "from whelp.cli.main import main; main()", "inspect", str(masked), "--rows", "0"]
+    settings = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "LESS")}
+    settings |= {"TERM": "xterm-256color", "PAGER": "sed s/^/paged:/", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL, env=settings) as process:
+        os.close(terminal)
+        seen = b""
+        with contextlib.suppress(OSError):  # Linux says so at the end
+            while block := os.read(main_end, 65536):
+                seen += block
+    os.close(main_end)
+    assert process.returncode == 0
+    assert "paged:\x1b[1m=== row 0 of" in seen.decode()
+    assert "\x1b[35m" in seen.decode()
+    assert "⟦" not in seen.decode()

@@ -92,10 +92,9 @@ def show_row(view: RowView, packed: PackedRows, store: TokenStore, vocabulary: V
     roles = _find_roles(view, packed.split)
     for number, piece in enumerate(view.pieces):
         last = first + piece.length - 1
-        follows = number + 1 < len(view.pieces) and not _goes_on(piece, packed.split)
         target = int(view.following[last])
         following = None
-        if target != IGNORED and not follows:
+        if target != IGNORED and number + 1 == len(view.pieces):  # of others it is the first token of the next piece
             role: Role = "trained" if view.is_trained[last] else "masked"
             following = ShownToken(position=last + 1, id=target, spelled=vocabulary.token_text(target), role=role)
         tokens = [
@@ -152,16 +151,13 @@ def describe_page(summary: RowsSummary, rows: Sequence[ShownRow]) -> dict[str, A
 def _find_roles(view: RowView, split: TokenSplit) -> list[Role]:
     """The role of each token in the row, pads left out."""
     roles: list[Role] = []
-    is_predicted = False  # whether the first token of the piece is the target of the position before it
     for piece in view.pieces:
         first = len(roles)
         for place in range(first, first + piece.length):
-            if not is_predicted or view.following[place - 1] == IGNORED:
+            if place == 0 or view.following[place - 1] == IGNORED:
                 roles.append("masked" if _is_masked(piece, place - first, split) else "opening")
             else:
                 roles.append("trained" if view.is_trained[place - 1] else "masked")
-            is_predicted = True
-        is_predicted = not _goes_on(piece, split)
     return roles
 
 
@@ -193,10 +189,6 @@ def _iter_runs(tokens: Sequence[ShownToken], vocabulary: Vocabulary) -> Iterator
 def _count_tokens(document: int, split: TokenSplit) -> int:
     ends = split.document_ends
     return int(ends[document] - (ends[document - 1] if document else 0))
-
-
-def _goes_on(piece: Piece, split: TokenSplit) -> bool:
-    return piece.start + piece.length < _count_tokens(piece.document, split)
 
 
 def _count_lengths(split: TokenSplit) -> list[tuple[int, int, int]]:
