@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.tokenizer import load_tokenizer
 
@@ -251,7 +252,11 @@ def test_a_very_long_line(tmp_path: Path, name: str) -> None:
             "print(result.splits['train']['tokens'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", command, f"store-{source}", *overrides], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, "-c", command, f"store-{source}", *overrides],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         num_tokens, peaks[source] = map(int, done.stdout.split())

@@ -268,7 +268,12 @@ def test_a_terminal_has_colours_and_a_pager(masked: Path) -> None:
     main_end, terminal = pty.openpty()
     command = [sys.executable, "-c", "from whelp.cli.main import main; main()", "inspect", str(masked), "--rows", "0"]
     settings = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "LESS")}
-    settings |= {"TERM": "xterm-256color", "PAGER": "sed s/^/paged:/", "COLUMNS": "100"}
+    settings |= {
+        "TERM": "xterm-256color",
+        "PAGER": "sed s/^/paged:/",
+        "COLUMNS": "100",
+        "PYTHONPATH": str(Path(package.__file__).parents[1]),
+    }
     with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL, env=settings) as process:
         os.close(terminal)
         seen = b""
