@@ -201,9 +201,9 @@ def expect(rows: list[Row], write: Callable[[Row], Parts], *, trains_end: bool =
 def check_rows(whole: TokenSplit) -> None:
     """The rows of every plan hold each token of each document once, and train those that the mask lets be trained.
 
-    Of the first 40 documents: the others are as these.
+    Of the first 100 documents: the others are as these.
     """
-    split = TokenSplit(whole.name, whole.table.slice(0, 40))
+    split = TokenSplit(whole.name, whole.table.slice(0, 100))
     stream, mask = np.empty(split.num_tokens, split.dtype), np.empty(split.num_tokens, np.uint8)
     assert split.read_into(0, stream) == split.read_mask_into(0, mask) == split.num_tokens
     ends = split.document_ends
