@@ -89,6 +89,7 @@ DOORS = {
         "list_facts",
         "make_compare_report",
         "make_model_card",
+        "make_rows_report",
         "make_run_report",
         "make_vocabulary_guide",
         "make_vocabulary_report",
@@ -161,6 +162,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
         ("export", ["model", "out", "format", "dtype", "name", "license"]),
         ("serve", ["model", "compare", "store", "device", "on_ready", "settings"]),
+        (
+            "inspect",
+            ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],
+        ),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         ("train_tokenizer", ["source", "out", "learn"]),

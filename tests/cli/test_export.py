@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
 from whelp.artifacts.gguf_file import find_pre_tokenizer, write_gguf
-from whelp.base.errors import ArtifactError, TokenizerError
+from whelp.base.errors import ArtifactError, ConfigError, TokenizerError
 from whelp.cli.export import export
 from whelp.cli.generate import load_model
 from whelp.model import ModelConfig, build_model, make_spec
@@ -195,7 +195,8 @@ def test_wrong_wishes(whelp: Whelp, made: Project) -> None:
     assert outcome.code == 1
     assert "something stands there, but expected an empty place" in outcome.said
     assert [path.name for path in Path("full").iterdir()] == ["letter.txt"]
-    outcome = whelp("export", made.run, "--out", "x", "--format", "onnx", "--dtype", "q2")
-    assert "--format is 'onnx', but expected one of hf, gguf" in outcome.said
-    assert "--dtype is 'q2'" in outcome.said
+    assert whelp("export", made.run, "--out", "x", "--format", "onnx").code == 2
+    assert "--dtype is 'q2'" in whelp("export", made.run, "--out", "x", "--format", "gguf", "--dtype", "q2").said
+    with pytest.raises(ConfigError, match="--format is 'onnx', but expected one of hf, gguf"):
+        export(made.run, out="x", format="onnx")
     assert not Path("x").exists()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config, merge, parse_overrides, to_dict
 from whelp.base.errors import ConfigError
+from whelp.base.files import write_atomic
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.row_report import describe_page, make_summary, show_row
+from whelp.cli.tokenizer_report import check_page_place
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
@@ -33,6 +39,53 @@ class InspectedRow:
     document_numbers: list[int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedRows:
+    """The rows of a split as they are planned, and what it takes to read them."""
+
+    store: TokenStore
+    config: PackConfig
+    packed: PackedRows
+    vocabulary: Vocabulary
+
+    def iter_views(self, rows: str, *, file: str | None = None, find: str | None = None) -> Iterator[RowView]:
+        """The rows that `first:stop` names: of all, or of those that hold a piece of a file, a text, or both."""
+        if file is None and find is None:
+            yield from iter_views(self.packed, rows)
+            return
+        numbers = range(len(self.packed)) if file is None else self._find_rows_of(file)
+        views: Iterator[RowView] = map(self.packed.look, numbers)
+        if find is not None:
+            views = filter(self._make_finder(find), views)
+        begin, end = _read_range(rows, None)
+        num_found = 0
+        for num_found, view in enumerate(islice(views, end), 1):
+            if num_found > begin:
+                yield view
+        if num_found <= begin:
+            wanted = [f"a piece of {file!r}"] * (file is not None) + [f"the text {find!r}"] * (find is not None)
+            raise _miss(rows, num_found, f"the split {self.packed.split.name}", " and ".join(wanted))
+
+    def _find_rows_of(self, file: str) -> Iterator[int]:
+        """The numbers of the rows that hold a piece of the files so called."""
+        import numpy as np
+
+        names = self.store.sources
+        chosen = [index for index, name in enumerate(names) if _is_called(name, file)]
+        if not chosen:
+            near = difflib.get_close_matches(file, names, 1, 0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {len(names):,}, such as {names[0]}."
+            raise ConfigError("--file", [f"no file of the store is called {file!r}"], hint)
+        is_chosen = np.isin(self.packed.split.table.column("file_index").to_numpy(), chosen)
+        return (row for row in range(len(self.packed)) if any(is_chosen[self.packed.find_documents(row)]))
+
+    def _make_finder(self, find: str) -> Callable[[RowView], bool]:
+        if not find:
+            raise ConfigError("--find", ["the text is empty"], "Give a text to look for.")
+        wanted, vocabulary = find.encode(), self.vocabulary
+        return lambda view: wanted in vocabulary.decode_bytes(view.ids[~view.is_padding], skip_special=False)
+
+
 def inspect(
     store: str | Path,
     *,
@@ -42,22 +95,50 @@ def inspect(
     plan: str | None = None,
     recipe: str | Path | dict[str, Any] | Recipe | None = None,
     overrides: Sequence[str] = (),
+    file: str | None = None,
+    find: str | None = None,
+    html: str | Path | None = None,
 ) -> list[InspectedRow]:
     """Read training rows back: ids, text, which targets are trained, and the documents they are from.
 
     Rows come as they lie in the store; training shuffles them (and, with the plan `stream`, the documents before).
 
     Args:
-        rows: `first:stop`, or one number.
+        rows: `first:stop`, or one number; with `file` or `find`, of the rows found.
         context_tokens: Instead of the recipe's.
         plan: Instead of the recipe's.
         recipe: Whose `pack` section to use; the defaults without one.
         overrides: `pack.field=value`.
+        file: Only rows that hold a piece of this source file: its name, the end of its path, or a pattern with `*`.
+        find: Only rows that hold this text.
+        html: Where to write the rows as one page with pictures; nothing: nowhere.
+
+    Raises:
+        ConfigError: When no row is named or found.
+        ArtifactError: When this is no token store, or the page cannot be written there.
     """
+    check_page_place(html)
+    opened = open_split(store, split, choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan))
+    views = list(opened.iter_views(rows, file=file, find=find))
+    if html is not None:
+        write_page(opened, views, html)
+    return [describe_row(view, opened) for view in views]
+
+
+def open_split(store: str | Path, split: str, config: PackConfig) -> OpenedRows:
+    """Open a store to look at the rows of one of its splits."""
     opened = open_store(Path(store))
-    config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
     packed, vocabulary = open_rows(opened, split, config)
-    return [_describe(view, opened, vocabulary) for view in iter_views(packed, rows)]
+    return OpenedRows(store=opened, config=config, packed=packed, vocabulary=vocabulary)
+
+
+def write_page(opened: OpenedRows, views: Sequence[RowView], html: str | Path) -> None:
+    """Write rows as one HTML file."""
+    from whelp.report import make_rows_report
+
+    summary = make_summary(opened.packed, opened.store, opened.vocabulary, opened.config)
+    shown = [show_row(view, opened.packed, opened.store, opened.vocabulary) for view in views]
+    write_atomic(Path(html), make_rows_report(describe_page(summary, shown)))
 
 
 def choose_packing(
@@ -96,16 +177,17 @@ def iter_views(packed: PackedRows, rows: str) -> Iterator[RowView]:
     return map(packed.look, _parse_range(rows, len(packed)))
 
 
-def _describe(view: RowView, store: TokenStore, vocabulary: Vocabulary) -> InspectedRow:
+def describe_row(view: RowView, opened: OpenedRows) -> InspectedRow:
+    """A row as `--json` has it."""
     return InspectedRow(
         row=view.row,
         ids=view.ids.tolist(),
         trained=view.is_trained.tolist(),
-        text=vocabulary.decode(view.ids[~view.is_padding], skip_special=False),
+        text=opened.vocabulary.decode(view.ids[~view.is_padding], skip_special=False),
         documents=[
             {
                 "document": piece.document,
-                "file": store.sources[piece.file_index],
+                "file": opened.store.sources[piece.file_index],
                 "line": piece.line,
                 "start": piece.start,
                 "length": piece.length,
@@ -117,12 +199,34 @@ def _describe(view: RowView, store: TokenStore, vocabulary: Vocabulary) -> Inspe
 
 
 def _parse_range(rows: str, num_rows: int) -> range:
+    begin, end = _read_range(rows, num_rows)
+    if begin >= num_rows:
+        raise ConfigError("--rows", [f"{rows!r} names no row; the split has {num_rows:,} (0 to {num_rows - 1:,})"])
+    return range(begin, num_rows if end is None else min(end, num_rows))
+
+
+def _miss(rows: str, num_found: int, split: str, wanted: str) -> ConfigError:
+    """What to say when a search comes to nothing, or to fewer rows than were asked for."""
+    if num_found:
+        return ConfigError("--rows", [f"{rows!r} names no row; {num_found:,} of {split} hold {wanted}"])
+    hint = "Try another --split, or a shorter text: one that goes over the end of a row is in none."
+    return ConfigError("--find, --file", [f"no row of {split} holds {wanted}"], hint)
+
+
+def _read_range(rows: str, num_rows: int | None) -> tuple[int, int | None]:
+    """`first:stop` as numbers; `num_rows` where it is known, for the message."""
     first, colon, stop = rows.partition(":")
     try:
         begin = int(first or 0)
-        end = int(stop or num_rows) if colon else begin + 1
+        end = (int(stop) if stop else None) if colon else begin + 1
     except ValueError:
         raise ConfigError("--rows", [f"{rows!r} is not a range"], "Give FIRST:STOP, as 0:5, or one number.") from None
-    if begin < 0 or begin >= num_rows or end <= begin:
-        raise ConfigError("--rows", [f"{rows!r} names no row; the split has {num_rows:,} (0 to {num_rows - 1:,})"])
-    return range(begin, min(end, num_rows))
+    if begin < 0 or (end is not None and end <= begin):
+        there_is = "" if num_rows is None else f"; the split has {num_rows:,} (0 to {num_rows - 1:,})"
+        raise ConfigError("--rows", [f"{rows!r} names no row{there_is}"])
+    return begin, end
+
+
+def _is_called(name: str, wanted: str) -> bool:
+    """Whether a source file is meant: by its whole name, the end of its path, or a pattern."""
+    return name == wanted or name.endswith(f"/{wanted}") or fnmatchcase(name, wanted)

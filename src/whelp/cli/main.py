@@ -941,7 +941,15 @@ def inspect(
         list[str] | None,
         typer.Argument(metavar="[pack.field=value]...", help="Options that replace the recipe's.", show_default=False),
     ] = None,
-    rows: Annotated[str, typer.Option(metavar="FIRST:STOP", help="Which rows.")] = "0:3",
+    rows: Annotated[
+        str, typer.Option(metavar="FIRST:STOP", help="Which rows; with --file or --find, which of those found.")
+    ] = "0:3",
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show position, id and spelling of every token.")] = False,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only rows with a piece of this source file: a name, a path's end, or a pattern."),
+    ] = None,
+    find: Annotated[str | None, typer.Option(metavar="TEXT", help="Only rows that hold this text.")] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     recipe: Annotated[str | None, typer.Option(metavar="RECIPE", help="Pack rows as this recipe (or run) does.")] = None,
     plan: Annotated[
@@ -949,28 +957,35 @@ def inspect(
         typer.Option(metavar="PLAN", help="concat (without a recipe), best_fit, none or stream."),
     ] = None,
     context_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens in a row; without a recipe, 256.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures, too.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show rows as they are trained: text, ids, which tokens count, which file and line they are from.
+    """Show rows as they are trained: text or tokens, what is masked, where documents begin, which file and line they are from.
 
-    Example: whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2
+    On a terminal trained text is green, masked text magenta; without colours masked text stands in ⟦ ⟧.
+
+    Example: whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2 --html rows.html
     """
+    from whelp.cli import inspect as looking
     from whelp.cli import show
-    from whelp.cli.inspect import inspect as read_rows
+    from whelp.cli.tokenizer_report import check_page_place
 
-    found = read_rows(
-        store, rows=rows, split=split, context_tokens=context_tokens, plan=plan, recipe=recipe, overrides=overrides or []
-    )
+    check_page_place(html)
+    config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
+    opened = looking.open_split(store, split, config)
+    with show.waiting("looking"):
+        views = list(opened.iter_views(rows, file=file, find=find))
+        if html is not None:
+            looking.write_page(opened, views, html)
     if as_json:
-        show.print_json({"rows": [vars(row) for row in found]})
+        show.print_json({"rows": [vars(looking.describe_row(view, opened)) for view in views]})
         return
-    for row in found:
-        sys.stdout.write(f"=== row {row.row}: {len(row.ids):,} tokens, {sum(row.trained):,} trained\n")
-        for document in row.documents:
-            place = f"{document['file']}, line {document['line']}"
-            tokens = f"{document['length']:,} tokens from {document['start']:,} on"
-            sys.stdout.write(f"    document {document['document']:,}: {place} ({tokens})\n")
-        sys.stdout.write(f"{row.text}\nids: {row.ids[:16]} ...\n")
+    from whelp.cli.row_report import show_row
+    from whelp.cli.show_rows import print_rows
+
+    shown = (show_row(view, opened.packed, opened.store, opened.vocabulary) for view in views)
+    print_rows(shown, opened, as_tokens=tokens, find=find)
+    _say_page(html)
 
 
 @app.command(rich_help_panel="Look inside")

@@ -105,7 +105,7 @@ def report_tokenizer(
     if not labels:
         raise ConfigError("whelp tokenizer report", ["no vocabulary is named"], "Name one or more, for example gpt2.")
     _check_texts(texts)
-    _check_place(html)
+    check_page_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
     source = open_source(_make_config(corpus))
     by = by or _choose_grouping(source)
@@ -171,7 +171,7 @@ def _check_texts(texts: Sequence[str]) -> None:
             raise ConfigError("--text", [problem], "Write it in the encoding of your terminal.") from None
 
 
-def _check_place(html: str | Path | None) -> None:
+def check_page_place(html: str | Path | None) -> None:
     """Find out before any work whether the page can be written."""
     if html is not None and not Path(html).absolute().parent.is_dir():
         raise ArtifactError(html, "there is no such folder", "a file in a folder that exists", "Make the folder first.")
@@ -347,7 +347,7 @@ def guide_tokenizer(
     from whelp.tokenizer import learn, shrink
     from whelp.tokenizer.sizes import measure_sizes
 
-    _check_place(html)
+    check_page_place(html)
     asked = sorted(set(sizes))
     if not asked:
         raise ConfigError("whelp tokenizer guide", ["no size is given"], "Example: --sizes 1024,4096,16384")

@@ -22,7 +22,8 @@ def name_kind(value: Any) -> str:
 def say_json_error(error: Exception) -> str:
     """What is wrong with JSON, in words."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        return f"{said[:1].lower()}{said[1:]} at column {error.colno}"
     return "nested too deeply"
 
 

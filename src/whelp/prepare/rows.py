@@ -9,7 +9,8 @@ Shapes: B rows, T tokens in a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
-from whelp.artifacts.token_store import TokenSplit
+from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class RowView:
     row: int
     ids: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
+    following: npt.NDArray[np.int64]  # the targets if nothing were masked: what a position is followed by, or IGNORED
     is_trained: npt.NDArray[np.bool_]  # the position's target counts
     is_padding: npt.NDArray[np.bool_]
     documents: npt.NDArray[np.int32]  # 0, 1, 2 ... inside the row, -1 at pads
@@ -111,6 +113,7 @@ class PackedRows:
             row=index,
             ids=batch.ids[0],
             targets=batch.targets[0],
+            following=self._unmasked.row(index).targets[0],
             is_trained=batch.targets[0] != IGNORED,
             is_padding=documents < 0,
             documents=documents,
@@ -125,6 +128,17 @@ class PackedRows:
                 for document, start, length in pieces
             ],
         )
+
+    def find_documents(self, index: int) -> list[int]:
+        """Which documents of the split have tokens in a row, in its order."""
+        return [document for document, _, _ in self._find_pieces(index)]
+
+    @cached_property
+    def _unmasked(self) -> PackedRows:
+        """The same rows of a store without a mask."""
+        if not self.split.has_mask:
+            return self
+        return replace(self, split=TokenSplit(self.split.name, self.split.table.drop_columns([MASK_COLUMN])))
 
     def find_fates(self) -> Fates:
         """What becomes of every token in one pass over the rows."""

@@ -1,8 +1,8 @@
-"""Plain values about a run or about vocabularies in; one HTML file with pictures out, that opens offline.
+"""Plain values about a run, about rows or about vocabularies in; one HTML file with pictures out, that opens offline.
 
     html = make_run_report(title, recipe, plan, metrics, samples)
 
-Start reading in `run_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
+Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
 `compare_report.py` sets several models side by side; `model_card.py` describes one.
 """
 
@@ -13,6 +13,7 @@ from whelp.base.lazy import make_door
 if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
     from whelp.report.model_card import make_model_card as make_model_card
+    from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import make_run_report as make_run_report
     from whelp.report.vocabulary_report import list_facts as list_facts
     from whelp.report.vocabulary_report import make_vocabulary_guide as make_vocabulary_guide
@@ -22,6 +23,7 @@ _HOMES = {
     "list_facts": "vocabulary_report",
     "make_compare_report": "compare_report",
     "make_model_card": "model_card",
+    "make_rows_report": "rows_report",
     "make_run_report": "run_report",
     "make_vocabulary_guide": "vocabulary_report",
     "make_vocabulary_report": "vocabulary_report",
