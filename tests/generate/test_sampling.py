@@ -209,3 +209,13 @@ def test_the_borders_of_a_draw(number):
     logits = torch.tensor([[-torch.inf, 1.0, -torch.inf, 0.0, -torch.inf]])
     chosen = choose(logits, GenerateConfig(temperature=1.0), torch.tensor([[number]]))
     assert chosen.tolist() == [1 if number < 0.5 else 3]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-300, 1e-40, 1e-5])
+def test_a_temperature_near_zero_takes_the_likeliest(temperature):
+    """No division that float32 cannot do, whatever else is asked for."""
+    logits = torch.tensor([[0.1, 3.0, -2.0], [5.0, 4.999, 0.0]])
+    for options in ({}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.1}):
+        config = GenerateConfig(temperature=temperature, **options)
+        assert config.is_greedy
+        assert choose(logits, config, None).tolist() == [1, 0]

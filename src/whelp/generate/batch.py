@@ -370,7 +370,7 @@ class _Describer:
 
 def _draw_numbers(rows: list[Row], logits: torch.Tensor) -> torch.Tensor | None:
     """One number above 0, up to 1, of each row's own stream: (N, 1). 24 bits: what float32 holds exactly."""
-    if rows[0].config.temperature == 0.0:
+    if rows[0].config.is_greedy:
         return None
     numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]
     return torch.tensor(numbers, dtype=torch.float32, device=logits.device)

@@ -44,6 +44,11 @@ class GenerateConfig:
                 raise ConfigError("generate", [problem])
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken. A temperature so near 0 does the same, and float32 cannot divide by it."""
+        return self.temperature < 1e-4 or self.top_k == 1
+
+    @property
     def is_penalised(self) -> bool:
         """Whether what is there already changes what comes next."""
         return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0

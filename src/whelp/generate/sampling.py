@@ -57,9 +57,9 @@ def choose(logits: torch.Tensor, settings: GenerateConfig, numbers: torch.Tensor
 
     Args:
         logits: With all penalties applied; any precision.
-        numbers: (N, 1) float32, above 0 and up to 1, one for each sequence; None when `temperature` is 0.
+        numbers: (N, 1) float32, above 0 and up to 1, one for each sequence; None when `settings.is_greedy`.
     """
-    if settings.temperature == 0.0 or settings.top_k == 1:
+    if settings.is_greedy:
         return logits.argmax(dim=-1)
     assert numbers is not None, "a draw needs a number for each sequence"
     logits, ids = logits.float() / settings.temperature, None

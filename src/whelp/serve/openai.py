@@ -24,7 +24,6 @@ from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, compl
 from whelp.serve.work import Workplace
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
-_COLDEST = 1e-4  # below, the likeliest token is certain, and logits divided by it leave the range of numbers
 _PLAIN = (
     "temperature",
     "top_p",
@@ -109,8 +108,6 @@ class OpenAI:
             raise ApiError(400, message, code="invalid_value", param="logit_bias")
         seed = int(body["seed"]) % (1 << 63) if "seed" in body else secrets.randbits(48)
         settings = {"temperature": 1.0, **{name: body[name] for name in _PLAIN if name in body}}
-        if settings["temperature"] < _COLDEST:
-            settings["temperature"] = 0.0
         return {**settings, "logit_bias": bias, "stop": [stop] if isinstance(stop, str) else list(stop), "seed": seed}
 
     def _respond(
