@@ -49,6 +49,7 @@ DOORS = {
         "PackConfig",
         "PackedRows",
         "PrepareConfig",
+        "SourceStream",
         "TemplateConfig",
         "make_template",
         "pack_rows",

@@ -14,7 +14,7 @@ import pytest
 from whelp.artifacts.manifest import NAME, Manifest, find_damage, read_manifest, write_manifest
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
-from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.encode import PARTS_FOLDER
 from whelp.prepare.engines import LocalEngine
 
@@ -119,9 +119,8 @@ def test_real_vocabulary_and_partition(tmp_path: Path) -> None:
     batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, schema, strict=True)], schema=schema)
     empty = pa.record_batch([pa.array([], kind.type) for kind in schema], schema=schema)
     partitions = [Partition(0, empty, "x", [], {}), Partition(1, batch, "y", [], {}), Partition(2, empty, "z", [], {})]
-    reports = list(
-        prepare(partitions, vocabulary, PrepareConfig(test_split=0), tmp_path, describe_source=dict, sources=lambda: ["a.txt"])
-    )
+    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0))
+    reports = list(prepare([stream], vocabulary, tmp_path, describe_source=dict, sources=lambda: ["a.txt"]))
     assert [report.num_documents for report in reports] == [0, 21, 0]
     documents = read_split(tmp_path, "train").documents
     assert [vocabulary.decode(document) for document in documents] == texts

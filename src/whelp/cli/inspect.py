@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config, merge, parse_overrides, to_dict
 from whelp.base.errors import ConfigError
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.source_rows import pack_by_source
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
-    from whelp.prepare.rows import PackedRows, RowView
+    from whelp.prepare.rows import RowView
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class InspectedRow:
     """One training row: what is read, which positions are trained, and where it came from.
 
-    `document_numbers` says of each position which of `documents` it is from; -1: a pad.
+    `document_numbers` says of each position which of `documents` it is from; -1: a pad. `source` is the name of the row's
+    source in a mixture.
     """
 
     row: int
@@ -31,6 +33,7 @@ class InspectedRow:
     text: str
     documents: list[dict[str, str | int]]
     document_numbers: list[int]
+    source: str | None = None
 
 
 def inspect(
@@ -45,7 +48,8 @@ def inspect(
 ) -> list[InspectedRow]:
     """Read training rows back: ids, text, which targets are trained, and the documents they are from.
 
-    Rows come as they lie in the store; training shuffles them (and, with the plan `stream`, the documents before).
+    Rows come as they lie in the store, those of a mixture one source after the other; training shuffles them (and, with the
+    plan `stream`, the documents before).
 
     Args:
         rows: `first:stop`, or one number.
@@ -54,10 +58,22 @@ def inspect(
         recipe: Whose `pack` section to use; the defaults without one.
         overrides: `pack.field=value`.
     """
+    from whelp.tokenizer import load_tokenizer
+
     opened = open_store(Path(store))
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
-    packed, vocabulary = open_rows(opened, split, config)
-    return [_describe(view, opened, vocabulary) for view in iter_views(packed, rows)]
+    vocabulary = load_tokenizer(opened.tokenizer_folder)
+    parts = pack_by_source(opened, split, config, pad_id=choose_pad(vocabulary), must_fill_a_row=False)
+    chosen = _parse_range(rows, sum(len(part) for part in parts.values()))
+    found: list[InspectedRow] = []
+    first_row = first_document = 0
+    for name, documents in opened.split_by_source(split).items():
+        num_rows = len(parts[name]) if name in parts else 0
+        for row in range(max(chosen.start, first_row), min(chosen.stop, first_row + num_rows)):
+            view = parts[name].look(row - first_row)
+            found.append(_describe(view, opened, vocabulary, row, first_document, name))
+        first_row, first_document = first_row + num_rows, first_document + documents.num_documents
+    return found
 
 
 def choose_packing(
@@ -77,34 +93,23 @@ def choose_packing(
     return load_config(PackConfig, values["pack"], "pack")
 
 
-def open_rows(store: TokenStore, split: str, config: PackConfig) -> tuple[PackedRows, Vocabulary]:
-    """The rows of a split as they are planned, and the vocabulary to read them with."""
-    from whelp.prepare.pack import pack_rows
-    from whelp.tokenizer import load_tokenizer
-
-    vocabulary = load_tokenizer(store.tokenizer_folder)
-    return pack_rows(store.split(split), config, pad_id=choose_pad(vocabulary), must_fill_a_row=False), vocabulary
-
-
 def choose_pad(vocabulary: Vocabulary) -> int:
     """What fills a row; any id will do, as a pad is never a target and nothing sees it."""
     return next((index for index in (vocabulary.pad_id, vocabulary.eos_id) if index is not None), 0)
 
 
-def iter_views(packed: PackedRows, rows: str) -> Iterator[RowView]:
-    """The rows that `first:stop` names, each with all there is to know about it."""
-    return map(packed.look, _parse_range(rows, len(packed)))
-
-
-def _describe(view: RowView, store: TokenStore, vocabulary: Vocabulary) -> InspectedRow:
+def _describe(
+    view: RowView, store: TokenStore, vocabulary: Vocabulary, row: int, first_document: int, source: str | None
+) -> InspectedRow:
+    """A row as people count: rows and documents go on from one source to the next."""
     return InspectedRow(
-        row=view.row,
+        row=row,
         ids=view.ids.tolist(),
         trained=view.is_trained.tolist(),
         text=vocabulary.decode(view.ids[~view.is_padding], skip_special=False),
         documents=[
             {
-                "document": piece.document,
+                "document": first_document + piece.document,
                 "file": store.sources[piece.file_index],
                 "line": piece.line,
                 "start": piece.start,
@@ -113,6 +118,7 @@ def _describe(view: RowView, store: TokenStore, vocabulary: Vocabulary) -> Inspe
             for piece in view.pieces
         ],
         document_numbers=view.documents.tolist(),
+        source=source,
     )
 
 

@@ -64,6 +64,7 @@ class TrainPlan:
     estimated_seconds: float | None
     estimated_bytes: int
     warnings: list[str] = field(default_factory=list)
+    source_epochs: dict[str, float] = field(default_factory=dict)  # of a mixture: how often the run trains each source's rows
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
