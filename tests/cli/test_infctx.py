@@ -19,7 +19,7 @@ from whelp.base.config import load_config, read_yaml
 from whelp.base.errors import ConfigError
 from whelp.cli.infctx import NO_EFFECT, OPTIONS, REFUSED, USED, find_data_path, is_infctx, make_table, map_infctx
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
-from whelp.prepare import make_template, prepare
+from whelp.prepare import SourceStream, make_template, prepare
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 
 from .helpers import Outcome, Whelp, run_whelp
@@ -94,6 +94,7 @@ DATA = {
     "test_split_by": "document",
     "test_split_shuffle": False,
     "special_tokens_in_text": True,
+    "multi_column_keys": ["instruction", "input", "output"],
 }
 TRAIN = {
     "num_steps": 10,
@@ -133,7 +134,6 @@ EXPECTED: dict[str, dict[str, Any]] = {
             **DATA,
             "source": "dolly.jsonl",
             "tokenizer": "neox",
-            "multi_column_keys": ["instruction", "input", "output"],
             "multi_column_prefix": [r"Instruction:\n", r"Input:\n", r"Output:\n"],
             "multi_column_train_mask": [True, False, True],
             "multi_column_separator": r"\n\n",
@@ -470,7 +470,8 @@ def make_store(
         batch = pa.record_batch({**columns, **places})
 
     assert template.find_bad(Partition.batch) == {}
-    for _ in prepare([Partition()], vocabulary, data, folder, describe_source=dict, sources=list, template=template):
+    stream = SourceStream(partitions=[Partition()], config=data, template=template)
+    for _ in prepare([stream], vocabulary, folder, describe_source=dict, sources=list):
         pass
     split = open_store(folder).split("train")
     documents = [split.document(index) for index in range(split.num_documents)]

@@ -39,7 +39,7 @@ class DataConfig(PrepareConfig, TemplateConfig, VocabularyConfig, SourceConfig):
     """What the rows are, and how they become tokens."""
 
     mixture: list[MixtureEntry] = option(
-        [], "several sources instead of `source`, drawn by weight; an entry takes the options below, for itself"
+        [], "several sources instead of `source`, drawn by weight, each with options of its own"
     )
 
     def __post_init__(self) -> None:
