@@ -14,6 +14,7 @@ import pytest
 import yaml
 from tokenizers import Tokenizer
 
+import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.config import load_config, read_yaml
 from whelp.base.errors import ConfigError
@@ -614,3 +615,15 @@ def test_without_a_place(folder: Path, whelp: Whelp) -> None:
     outcome = prepare_file(path)
     assert outcome.code == 2
     assert "--out" in outcome.said
+
+
+def test_rows_with_one_column_of_several(tmp_path: Path) -> None:
+    """As its documentation says, text in one of the columns is enough, also in a file without the others."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"instruction": f"Do {n}.", "x": "y"}) + "\n" for n in range(30)))
+    values = map_infctx(minimal(data={"source": str(tmp_path / "rows.jsonl"), "test_split": 1}), "t").values
+    data = {**values["data"], "tokenizer": {"learn": "bpe", "vocab_size": 300}}
+    package.prepare({**values, "data": data}, out=tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    assert store.ledger["notes"] == {"rows by template: multi_column": 30}
+    text = load_tokenizer(store.tokenizer_folder).decode(store.split("train").document(0)["input_ids"])
+    assert text == "Instruction:\nDo 0."

@@ -68,15 +68,15 @@ class Ledger:
             self.tokens_in += tokens
 
     def check(self) -> None:
-        """Assert that every document and token has exactly one fate."""
+        """Assert that every document and token has exactly one fate, of each source and of all together."""
+        for ledger in self.sources.values():
+            ledger.check()
         fates = self.documents.total() - self.documents_divided
         assert self.documents_in == fates, f"{self.documents_in} documents came in, {fates} have a fate"
         assert self.tokens_in == self.tokens.total(), f"{self.tokens_in} tokens came in, {self.tokens.total()} have a fate"
 
         too_many = [name for name, count in self.masked.items() if count > self.tokens[name]]
         assert not too_many, f"more tokens are masked than there are: {self.masked} of {self.tokens}"
-        for ledger in self.sources.values():
-            ledger.check()
         for name in (*_NUMBERS, "documents", "tokens", "masked"):
             parts = [_sum(getattr(ledger, name)) for ledger in self.sources.values()]
             assert not parts or sum(parts) == _sum(getattr(self, name)), (
