@@ -448,3 +448,24 @@ def test_dry_run_of_prepare(project: Path, whelp: Whelp) -> None:
     """What would be read, source by source."""
     values = whelp("prepare", project / "recipe.yaml", "--dry-run", "--json").json
     assert {name: part["files"] for name, part in values["sources"].items()} == {"books": 24, "code": 1, "chat": 1}
+
+
+def test_nothing_held_out(project: Path, tmp_path: Path, whelp: Whelp) -> None:
+    """A run without test documents has no test loss; a split in which no source has enough is refused."""
+    recipe = write_project(
+        tmp_path / "p", [{**entry, "test_split": 0} for entry in ENTRIES], data={"tokenizer": str(project / "store")}
+    )
+    assert whelp("prepare", recipe, "--out", "store").code == 0
+    result = whelp("train", recipe, "--store", "store", "--out", "run", "--json").json
+    assert result["nats_per_token"] is None
+    assert "it has no split 'test'" in whelp("evaluate", "run", "--store", "store").said
+
+
+def test_a_weight_too_small_and_a_source_too_short(project: Path, tmp_path: Path, whelp: Whelp) -> None:
+    """A source that no row is drawn from is noted; one that does not fill a row is an error by its name."""
+    arguments = ["--store", project / "store", "--dry-run", "--json"]
+    values = whelp("train", project / "recipe.yaml", "data.mixture.chat.weight=1e-6", *arguments).json
+    assert "no row of chat will be seen: its weight is too small for so short a run" in values["warnings"]
+    outcome = whelp("train", project / "recipe.yaml", "pack.context_tokens=500", "train.batch_tokens=500", *arguments)
+    assert "the chat train split: it has" in outcome.said
+    assert "fewer than one row" in outcome.said

@@ -493,9 +493,9 @@ def train(
     if dry_run:
         plan, session = plan_training(loaded, store)
         if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.ledger})
+            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
         else:
-            show.show_plan(plan, session.ledger)
+            show.show_plan(plan, session.make_ledger(plan))
         return
     result = None
     with show.training_view() as view:

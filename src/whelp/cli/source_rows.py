@@ -80,10 +80,18 @@ def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPl
 def evaluate_by_source(
     model: LossModel, parts: Mapping[str | None, PackedRows], *, num_rows: int | None, **options: Any
 ) -> LossResult:
-    """The loss over the rows of all sources, with that of each; `num_rows` of them in all, of each its share."""
+    """The loss over the rows of all sources, with that of each; `num_rows` of them in all, of each its share.
+
+    Raises:
+        PlanError: When no source has anything to predict.
+    """
     from whelp.evaluate import evaluate_loss
     from whelp.evaluate.loss import LossResult
 
+    if not parts:
+        raise PlanError(
+            "the split", "no source has more than one token in it", "something to predict", "Raise data.test_split."
+        )
     total = sum(len(rows) for rows in parts.values())
     results = {}
     for name, rows in parts.items():

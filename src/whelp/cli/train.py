@@ -125,7 +125,6 @@ class Session:
 
     def __init__(self, recipe: Recipe, store: TokenStore) -> None:
         from whelp.model import make_spec
-        from whelp.prepare.pack import make_pack_ledger
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
@@ -138,7 +137,6 @@ class Session:
         self.test_parts: SourceRows = {}
         if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
             self.test_parts = pack_by_source(store, "test", recipe.pack, pad_id=pad_id, must_fill_a_row=False)
-        self.ledger: dict[str, Any] = make_pack_ledger(*self.parts.values())
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
         self.device = choose_device(recipe.train.device)
         self.precision = choose_precision(recipe.train.precision, self.device)
@@ -151,12 +149,17 @@ class Session:
         return build_model(self.spec, self.recipe.train.seed).to(self.device)
 
     def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
-        """The rows of a run; of a mixture they depend on how many the run takes. The ledger gets to know what is drawn."""
-        if None in self.parts:
-            return self.parts[None]
-        rows = mix_rows(self.parts, self.recipe, plan)
-        self.ledger["sources"] = rows.make_ledger()["sources"]
-        return rows
+        """The rows of a run; of a mixture they depend on how many the run takes."""
+        return self.parts[None] if None in self.parts else mix_rows(self.parts, self.recipe, plan)
+
+    def make_ledger(self, plan: TrainPlan) -> dict[str, Any]:
+        """Where the tokens go in a pass over all rows; of a mixture, also what the run draws from each source."""
+        from whelp.prepare.pack import make_pack_ledger
+
+        ledger: dict[str, Any] = make_pack_ledger(*self.parts.values())
+        if None not in self.parts:
+            ledger["sources"] = mix_rows(self.parts, self.recipe, plan).make_ledger()["sources"]
+        return ledger
 
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
@@ -252,7 +255,7 @@ def iter_train(
         progress = Progress(**trainer.counters)
     run.truncate_after(progress.step if checkpoint is not None else -1)
     rows = session.choose_rows(plan)
-    yield Planned(plan=plan, ledger=session.ledger, spec=session.spec, resumed_step=progress.step)
+    yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=progress.step)
     wiring = _Wiring(session, run, plan, model, optimizer, progress)
     if checkpoint is None:
         yield from wiring.look()
