@@ -255,7 +255,7 @@ def test_a_limit_holds_over_the_run(project: Path) -> None:
     )
     assert outcome.code == 1
     assert "data.mixture: max_repeats leaves" in outcome.said
-    steps = int(outcome.said.partition("Set train.num_steps to ")[2].partition(" ")[0])
+    steps = int(outcome.said.partition("Shorten the run to ")[2].partition(" ")[0])
     fits = [*limits, f"train.num_steps={steps}"]
     assert all(
         count <= 1
@@ -278,6 +278,10 @@ def test_the_plan_shows_repeats(project: Path, whelp: Whelp) -> None:
     assert values["source_epochs"]["chat"] > 8 > values["source_epochs"]["code"]
     assert f"chat: {values['source_epochs']['chat']:.1f} epochs (75.0% of the rows" in shown.said
     assert f"every row of chat will be seen {values['source_epochs']['chat']:.0f} times" in " ".join(values["warnings"])
+    longer = whelp(*arguments[:3], "train.num_steps=2000", *arguments[4:], "--dry-run", "--json").json
+    assert len([doubt for doubt in longer["warnings"] if doubt.startswith("every row of ")]) == 3
+    assert not any("every row will be" in doubt for doubt in longer["warnings"])  # they do not come equally often
+    assert longer["source_epochs"]["books"] == pytest.approx(40)  # its limit
     entries = values["ledger"]["sources"]
     assert sum(entry["ledger"]["tokens"] for entry in entries.values()) == values["ledger"]["tokens"]
 
@@ -465,7 +469,7 @@ def test_a_weight_too_small_and_a_source_too_short(project: Path, tmp_path: Path
     """A source that no row is drawn from is noted; one that does not fill a row is an error by its name."""
     arguments = ["--store", project / "store", "--dry-run", "--json"]
     values = whelp("train", project / "recipe.yaml", "data.mixture.chat.weight=1e-6", *arguments).json
-    assert "no row of chat will be seen: its weight is too small for so short a run" in values["warnings"]
+    assert "no row of chat will be seen: its weight or max_repeats is too small for so short a run" in values["warnings"]
     outcome = whelp("train", project / "recipe.yaml", "pack.context_tokens=500", "train.batch_tokens=500", *arguments)
     assert "the chat train split: it has" in outcome.said
     assert "fewer than one row" in outcome.said

@@ -62,18 +62,17 @@ def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPl
         found = f"max_repeats leaves {len(rows):,} rows ({limits}), but the run takes {wanted:,}"
         if plan.budget_seconds is None:
             steps = len(rows) // plan.batch_rows
-            raise PlanError("data.mixture", found, "", f"Set train.num_steps to {steps:,} or less, or raise max_repeats.")
+            shorter = f"Shorten the run to {steps:,} steps or less, or raise max_repeats." if steps else "Raise max_repeats."
+            raise PlanError("data.mixture", found, "", shorter)
         doubts.append(f"{found}: they come again")
     epochs = {source.name: count / len(source.rows) for source, count in zip(rows.sources, rows.counts, strict=True)}
-    if not any("every row will be seen" in doubt for doubt in doubts):
-        doubts += [
-            f"every row of {name} will be seen {count:.0f} times: the model may learn it by heart (max_repeats limits that)"
-            for name, count in epochs.items()
-            if count > many_epochs
-        ]
-    doubts += [
-        f"no row of {name} will be seen: its weight is too small for so short a run" for name in epochs if not epochs[name]
-    ]
+    for name, count in epochs.items():
+        if count > many_epochs:
+            doubts.append(
+                f"every row of {name} will be seen {count:.0f} times: the model may learn it by heart (max_repeats limits that)"
+            )
+        elif not count:
+            doubts.append(f"no row of {name} will be seen: its weight or max_repeats is too small for so short a run")
     return dataclasses.replace(plan, source_epochs=epochs, warnings=doubts)
 
 

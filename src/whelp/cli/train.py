@@ -186,6 +186,7 @@ class Session:
             is_gpu=self.device.type == "cuda",
             free_bytes=_free_bytes(self.device),
             threads=config.threads or count_cores(),
+            is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
         plan = make_plan(config, facts)
