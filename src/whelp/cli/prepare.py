@@ -105,6 +105,16 @@ class OpenedSource:
     source: Source
     first_file: int
 
+    @property
+    def weight(self) -> float:
+        """Its weight in a mixture; alone it is all there is."""
+        return self.config.weight if isinstance(self.config, MixtureEntry) else 1.0
+
+    @property
+    def max_repeats(self) -> float | None:
+        """Its limit in a mixture; alone it has none."""
+        return self.config.max_repeats if isinstance(self.config, MixtureEntry) else None
+
 
 def open_recipe_sources(recipe: Recipe, *, rows: Any = None) -> list[OpenedSource]:
     """The source of a recipe, or those of its mixture, with the columns that their templates can use.
@@ -204,8 +214,8 @@ def iter_prepare(
             has_own_test=any(file.split == "test" for file in one.source.files),
             first_file=one.first_file,
             name=one.name,
-            weight=getattr(one.config, "weight", 1.0),
-            max_repeats=getattr(one.config, "max_repeats", None),
+            weight=one.weight,
+            max_repeats=one.max_repeats,
         )
         for one in opened
     ]

@@ -226,7 +226,7 @@ class TrainingView:
     def _on_evaluated(self, event: Any) -> None:
         self.test = f"test {event.result.nats_per_token:.3f}  "
         bits = event.result.bits_per_byte
-        if self._progress is None:
+        if self._progress is None or event.result.sources:
             tail = f", {bits:.3f} bits/byte" if bits is not None else ""
             say(
                 f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}{self._parts(event)}"
