@@ -27,18 +27,26 @@ def make_page(schema: dict[str, Any]) -> str:
     return HEAD + "".join(_make_table(name, entry) for name, entry in schema["properties"].items())
 
 
-def _make_table(path: str, entry: dict[str, Any]) -> str:
+def _make_table(path: str, entry: dict[str, Any], above: dict[str, Any] | None = None) -> str:
+    """A section; options that the section above has, too, are left out, and a sentence names it."""
     rows, below = [], []
+    shared = [name for name, field in entry["properties"].items() if above is not None and above.get(name) == field]
     for name, field in entry["properties"].items():
+        if name in shared:
+            continue
         rows.append(
             f"| `{name}` | {_describe_type(field)} | {_describe_default(field)} | {_clean(field.get('description', ''))} |"
         )
         kinds = [kind.get("items", kind) for kind in field.get("anyOf", [field])]
         inner = next((kind for kind in kinds if "properties" in kind), None)
         if inner is not None:
-            below.append(_make_table(f"{path}.{name}", inner))
+            below.append(_make_table(f"{path}.{name}", inner, entry["properties"]))
     about = _clean(entry.get("description", ""))
     lead = f"\n{about[:1].upper()}{about[1:]}.\n" if about else ""
+    if shared:
+        section = path.rpartition(".")[0]
+        others = " and ".join(f"`{name}`" for name in above or {} if name not in entry["properties"])
+        lead += f"\nAn entry also takes the options of `{section}`, all but {others}; without them it is as `{section}` says.\n"
     table = "\n".join(["| option | value | default | meaning |", "|---|---|---|---|", *rows])
     return f"\n## `{path}`\n{lead}\n{table}\n" + "".join(below)
 

@@ -55,6 +55,7 @@ DOORS = {
         "PackConfig",
         "PackedRows",
         "PrepareConfig",
+        "SourceStream",
         "TemplateConfig",
         "make_template",
         "pack_rows",

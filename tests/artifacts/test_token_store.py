@@ -221,3 +221,23 @@ def test_without_a_mask_every_token_is_trained(split: TokenSplit) -> None:
     out = np.zeros(9, np.uint8)
     assert split.read_mask_into(5, out) == 6
     assert out.tolist() == [1] * 6 + [0] * 3
+
+
+@pytest.mark.parametrize("first", range(8))
+@pytest.mark.parametrize("count", [0, 1, 3, 8])
+def test_some_of_the_documents(split: TokenSplit, first: int, count: int) -> None:
+    """A range of documents is a split like any other, wherever its batches begin and end; the tokens stay where they are."""
+    documents = [document for batch in BATCHES for document in batch]
+    part = split.take_documents(first, count, "part")
+    wanted = documents[first : first + count]
+    assert (part.name, part.num_documents, part.num_tokens) == ("part", len(wanted), sum(map(len, wanted)))
+    assert part.document_ends.tolist() == np.cumsum([len(document) for document in wanted]).tolist()
+    assert [part.document(index)["input_ids"].tolist() for index in range(len(wanted))] == wanted
+    flat = np.zeros(part.num_tokens, np.uint16)
+    assert part.read_into(0, flat) == part.num_tokens
+    assert flat.tolist() == [token for document in wanted for token in document]
+    if part.num_tokens:
+        assert any(np.shares_memory(part.ids.chunks[0], chunk) for chunk in split.ids.chunks)
+        starts = part.document_starts(np.arange(len(wanted)))
+        lengths = np.array([len(document) for document in wanted])
+        assert part.ids.take_pieces(starts[lengths > 0], lengths[lengths > 0]).tolist() == flat.tolist()

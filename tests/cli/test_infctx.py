@@ -14,12 +14,13 @@ import pytest
 import yaml
 from tokenizers import Tokenizer
 
+import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.config import load_config, read_yaml
 from whelp.base.errors import ConfigError
 from whelp.cli.infctx import NO_EFFECT, OPTIONS, REFUSED, USED, find_data_path, is_infctx, make_table, map_infctx
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
-from whelp.prepare import make_template, prepare
+from whelp.prepare import SourceStream, make_template, prepare
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 
 from .helpers import Outcome, Whelp, run_whelp
@@ -94,6 +95,7 @@ DATA = {
     "test_split_by": "document",
     "test_split_shuffle": False,
     "special_tokens_in_text": True,
+    "multi_column_keys": ["instruction", "input", "output"],
 }
 TRAIN = {
     "num_steps": 10,
@@ -133,7 +135,6 @@ EXPECTED: dict[str, dict[str, Any]] = {
             **DATA,
             "source": "dolly.jsonl",
             "tokenizer": "neox",
-            "multi_column_keys": ["instruction", "input", "output"],
             "multi_column_prefix": [r"Instruction:\n", r"Input:\n", r"Output:\n"],
             "multi_column_train_mask": [True, False, True],
             "multi_column_separator": r"\n\n",
@@ -470,7 +471,8 @@ def make_store(
         batch = pa.record_batch({**columns, **places})
 
     assert template.find_bad(Partition.batch) == {}
-    for _ in prepare([Partition()], vocabulary, data, folder, describe_source=dict, sources=list, template=template):
+    stream = SourceStream(partitions=[Partition()], config=data, template=template)
+    for _ in prepare([stream], vocabulary, folder, describe_source=dict, sources=list):
         pass
     split = open_store(folder).split("train")
     documents = [split.document(index) for index in range(split.num_documents)]
@@ -613,3 +615,15 @@ def test_without_a_place(folder: Path, whelp: Whelp) -> None:
     outcome = prepare_file(path)
     assert outcome.code == 2
     assert "--out" in outcome.said
+
+
+def test_rows_with_one_column_of_several(tmp_path: Path) -> None:
+    """As its documentation says, text in one of the columns is enough, also in a file without the others."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"instruction": f"Do {n}.", "x": "y"}) + "\n" for n in range(30)))
+    values = map_infctx(minimal(data={"source": str(tmp_path / "rows.jsonl"), "test_split": 1}), "t").values
+    data = {**values["data"], "tokenizer": {"learn": "bpe", "vocab_size": 300}}
+    package.prepare({**values, "data": data}, out=tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    assert store.ledger["notes"] == {"rows by template: multi_column": 30}
+    text = load_tokenizer(store.tokenizer_folder).decode(store.split("train").document(0)["input_ids"])
+    assert text == "Instruction:\nDo 0."

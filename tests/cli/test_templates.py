@@ -70,3 +70,27 @@ def test_another_chat_template(rows: Project, whelp: Whelp) -> None:
     assert "has another chat template than when the store was made" in said[1]
     document = open_store(rows.store).split("train").document(0)
     assert load_tokenizer(rows.store).decode(document["input_ids"]) == "What?|That.|"
+
+
+def test_a_question_whose_answer_has_another_name(rows: Project, whelp: Whelp) -> None:
+    """Rows of instruction, context and response are refused with what to set, instead of being trained without an answer."""
+    answers = [{"instruction": f"Why {n}?", "context": "", "response": f"Since {n}."} for n in range(30)]
+    path = write_lines(rows.folder / "answers.jsonl", answers)
+    recipe = {"data": {"source": str(path), "tokenizer": {"learn": "bpe", "vocab_size": 300}, "test_split": 0}}
+    rows.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    outcome = whelp("prepare", rows.recipe, "--out", rows.store)
+    assert outcome.code == 1
+    assert "3 columns hold text: " in outcome.said
+    assert "or data.multi_column_keys to those that make a text together" in outcome.said
+    keys = "data.multi_column_keys=[instruction, context, response]"
+    assert whelp("prepare", rows.recipe, keys, "--out", rows.store).code == 0
+    document = open_store(rows.store).split("train").document(3)
+    assert load_tokenizer(rows.store).decode(document["input_ids"]) == "Why 3?\n\nSince 3."
+
+
+def test_a_misspelt_text_key(rows: Project, whelp: Whelp) -> None:
+    """It is an error, though the rows have other columns that the template could use."""
+    path = write_lines(rows.folder / "texts.jsonl", [{"text": "t", "content": "c"}] * 30)
+    outcome = whelp("prepare", rows.recipe, f"data.source={path}", "data.custom_text_key=contnet", "--out", rows.store)
+    assert outcome.code == 1
+    assert "has no column 'contnet'; it has content, text, but expected the column of data.custom_text_key" in outcome.said

@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,8 @@ class PairShape:
     """Prompt and completion, or turns; a row needs one of them. Made of types of its own, as another room would."""
 
     schema: pa.Schema = pa.schema([("prompt", pa.large_string()), ("completion", pa.large_string()), ("turns", TURNS)])
+
+    companions: Mapping[str, str] = field(default_factory=dict)
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, Any]:
         """Rows where everything is null."""

@@ -131,6 +131,19 @@ def test_formulas():
     }
 
 
+def test_several_sources():
+    """Every token counts the same, whichever source it is of; the record has each part, by name."""
+    parts = {
+        "long": LossResult(nats=90.0, num_tokens=45, num_bytes=90, num_rows=9),
+        "short": LossResult(nats=20.0, num_tokens=5, num_bytes=0, num_rows=1),
+    }
+    whole = LossResult.join(parts)
+    assert (whole.nats_per_token, whole.num_tokens, whole.num_bytes, whole.num_rows) == (2.2, 50, 90, 10)
+    record = whole.to_dict()
+    assert record["sources"] == {name: part.to_dict() for name, part in parts.items()}
+    assert record["sources"]["short"]["bits_per_byte"] is None
+
+
 def test_extremes():
     """No bytes, no bits per byte; a hopeless loss is a large perplexity, not an overflow."""
     assert LossResult(nats=1.0, num_tokens=1, num_bytes=0, num_rows=1).bits_per_byte is None

@@ -16,7 +16,7 @@ import pyarrow as pa
 from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, write_split
 from whelp.artifacts.token_store import read_split as open_split
 from whelp.base.hashing import hash_json
-from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.encode import PrepareReport
 from whelp.prepare.engines import LocalEngine
 
@@ -109,9 +109,8 @@ def run(
 ) -> Iterator[PrepareReport]:
     """Prepare with the fakes; a generator, as the real one."""
     return prepare(
-        partitions,
+        [SourceStream(partitions=partitions, config=PrepareConfig(**options))],
         vocabulary or FakeVocabulary(),
-        PrepareConfig(**options),
         folder,
         describe_source=lambda: {"name": "fake"},
         sources=lambda: [f"file-{partition.index}.txt" for partition in partitions],

@@ -14,7 +14,7 @@ import pytest
 from whelp.artifacts.manifest import NAME, Manifest, find_damage, read_manifest, write_manifest
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
-from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.encode import PARTS_FOLDER
 from whelp.prepare.engines import LocalEngine
 
@@ -119,9 +119,8 @@ def test_real_vocabulary_and_partition(tmp_path: Path) -> None:
     batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, schema, strict=True)], schema=schema)
     empty = pa.record_batch([pa.array([], kind.type) for kind in schema], schema=schema)
     partitions = [Partition(0, empty, "x", [], {}), Partition(1, batch, "y", [], {}), Partition(2, empty, "z", [], {})]
-    reports = list(
-        prepare(partitions, vocabulary, PrepareConfig(test_split=0), tmp_path, describe_source=dict, sources=lambda: ["a.txt"])
-    )
+    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0))
+    reports = list(prepare([stream], vocabulary, tmp_path, describe_source=dict, sources=lambda: ["a.txt"]))
     assert [report.num_documents for report in reports] == [0, 21, 0]
     documents = read_split(tmp_path, "train").documents
     assert [vocabulary.decode(document) for document in documents] == texts
@@ -460,3 +459,47 @@ def test_a_finished_store_is_unfinished_while_it_is_made_again(tmp_path: Path) -
     for _ in work:
         pass
     assert open_store(tmp_path).split("train").num_documents == 35
+
+
+def test_streams_of_a_mixture(tmp_path: Path) -> None:
+    """Each stream by its own rules and template, one after the other, its files counted on; the same on any number of threads."""
+    first, second = make_partitions(["aa", "b"] * 20, ["cc"] * 30), make_partitions(["d", "eee"] * 15, ["ff"] * 25)
+
+    def write(folder: Path, *streams: SourceStream, workers: int) -> list[int]:
+        files = {"describe_source": dict, "sources": lambda: ["1", "2", "3", "4"]}
+        reports = prepare(streams, FakeVocabulary(), folder, engine=LocalEngine(workers), **files)
+        return [report.partition for report in reports]
+
+    streams = [
+        SourceStream(partitions=first, config=PrepareConfig(test_split=0.1, separator="none"), name="first"),
+        SourceStream(
+            partitions=second,
+            config=PrepareConfig(test_split=2, min_token_size=2),
+            first_file=2,
+            name="second",
+            weight=3,
+            max_repeats=5,
+        ),
+    ]
+    assert write(tmp_path / "one", *streams, workers=1) == write(tmp_path / "three", *streams, workers=3) == [0, 1, 2, 3]
+    bytes_of = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "one", tmp_path / "three")
+    ]
+    assert bytes_of[0] == bytes_of[1]
+    train, test = (read_split(tmp_path / "one", side) for side in ("train", "test"))
+    num_first = 63  # of 70
+    assert all(EOS not in document for document in train.documents[:num_first])
+    assert all(document[-1] == EOS and len(document) > 2 for document in train.documents[num_first:])
+    assert [index < 2 for index, _ in train.places] == [True] * num_first + [False] * (15 + 25 - 2)
+    assert [index < 2 for index, _ in test.places] == [True] * 7 + [False] * 2
+    counts = open_store(tmp_path / "one").manifest.counts["sources"]
+    assert counts[1] == {
+        "name": "second",
+        "weight": 3,
+        "max_repeats": 5,
+        "splits": {
+            side: {"documents": len(chosen), "tokens": sum(map(len, chosen))}
+            for side, chosen in (("train", train.documents[num_first:]), ("test", test.documents[7:]))
+        },
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from whelp.artifacts.token_store import open_store
-from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.ledger import Ledger
 
 from .fakes import FakeVocabulary, random_partitions, run
@@ -55,9 +55,8 @@ def test_files_and_notes_are_asked_for_at_the_end(tmp_path: Path) -> None:
         ledger.files["read"] = 2
         ledger.notes["files with a byte order mark"] = 1
 
-    work = prepare(
-        partitions, FakeVocabulary(), PrepareConfig(), tmp_path, describe_source=dict, sources=list, count_files=count_files
-    )
+    stream = SourceStream(partitions=partitions, config=PrepareConfig())
+    work = prepare([stream], FakeVocabulary(), tmp_path, describe_source=dict, sources=list, count_files=count_files)
     for _ in work:
         assert seen == []
     assert seen == [18]
@@ -92,3 +91,35 @@ def test_divided_documents_are_counted_once() -> None:
 def test_empty_ledger() -> None:
     """Nothing in, nothing out, no division by it."""
     assert Ledger().to_dict()["token_shares"] == {}
+
+
+def make_ledger(documents: int, tokens: int, masked: int = 0) -> Ledger:
+    """One of a source that is trained whole."""
+    ledger = Ledger(documents_in=documents, tokens_in=tokens)
+    ledger.documents["train"], ledger.tokens["train"], ledger.masked["train"] = documents, tokens, masked
+    return ledger
+
+
+def test_sources_add_up() -> None:
+    """The ledger of a mixture is the sum of its parts, which are checked as well."""
+    parts = {"a": make_ledger(3, 30), "b": make_ledger(2, 5, masked=4)}
+    parts["b"].documents["dropped: too long"] = 1
+    parts["b"].documents_in += 1
+    found = Ledger.join(parts).to_dict()
+    assert (found["documents_in"], found["tokens"], found["trained"]) == (6, {"train": 35}, {"train": 31})
+    assert found["sources"]["b"]["masked"] == {"train": 4}
+    assert found["documents"] == {"train": 5, "dropped: too long": 1}
+    assert "sources" not in make_ledger(1, 1).to_dict()
+
+
+def test_sources_that_do_not_add_up() -> None:
+    """A part with a document without a fate, and a whole that has another count than its parts, are found."""
+    parts = {"a": make_ledger(3, 30), "b": make_ledger(2, 5)}
+    whole = Ledger.join(parts)
+    whole.tokens["train"] += 1
+    whole.tokens_in += 1
+    with pytest.raises(AssertionError, match=r"tokens_in: \[30, 5\] of the sources, 36"):
+        whole.check()
+    parts["b"].documents_in += 1
+    with pytest.raises(AssertionError, match="3 documents came in, 2 have a fate"):
+        Ledger.join(parts).check()

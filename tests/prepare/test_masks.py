@@ -12,7 +12,7 @@ import pytest
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
-from whelp.prepare import PrepareConfig, TemplateConfig, make_template, prepare
+from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
 
 from .fakes import EOS, FakePartition, FakeVocabulary, make_partitions
 
@@ -45,16 +45,13 @@ class RowPartition:
 
 def finish(folder: Path, partitions: list[Any], template: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     """Prepare to the end; return each split as a list of (text, trained) runs of documents."""
-    work = prepare(
-        partitions,
-        FakeVocabulary(),
-        PrepareConfig(**{"test_split": 0, **options}),
-        folder,
-        describe_source=lambda: {"name": "fake"},
-        sources=lambda: ["a"] * 9,
+    stream = SourceStream(
+        partitions=partitions,
+        config=PrepareConfig(**{"test_split": 0, **options}),
         template=make_template(TemplateConfig(**(template or {})), vocabulary=FakeVocabulary()),
     )
-    for _ in work:
+    files = {"describe_source": lambda: {"name": "fake"}, "sources": lambda: ["a"] * 9}
+    for _ in prepare([stream], FakeVocabulary(), folder, **files):
         pass
     return read_store(folder)
 
@@ -173,7 +170,8 @@ def test_interrupted_then_run_again(tmp_path: Path) -> None:
     def start(folder: Path, **template: Any) -> Any:
         made = make_template(TemplateConfig(**template), vocabulary=FakeVocabulary())
         config = PrepareConfig(test_split=3)
-        return prepare(partitions, FakeVocabulary(), config, folder, describe_source=dict, sources=list, template=made)
+        stream = SourceStream(partitions=partitions, config=config, template=made)
+        return prepare([stream], FakeVocabulary(), folder, describe_source=dict, sources=list)
 
     for _ in start(tmp_path / "whole"):
         pass

@@ -13,7 +13,7 @@ import pytest
 
 import whelp
 from whelp.base.errors import MissingExtraError
-from whelp.prepare import PrepareConfig, prepare
+from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.engines import Engine, LocalEngine
 from whelp.prepare.ray_engine import RayEngine
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
@@ -41,9 +41,8 @@ def cluster() -> Iterator[Any]:
 
 def write(folder: Path, partitions: list[FakePartition], engine: Engine, vocabulary: Vocabulary) -> Iterator[int]:
     """Prepare on an engine; yield the numbers of finished partitions."""
-    reports = prepare(
-        partitions, vocabulary, PrepareConfig(test_split=0.1), folder, describe_source=dict, sources=list, engine=engine
-    )
+    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0.1))
+    reports = prepare([stream], vocabulary, folder, describe_source=dict, sources=list, engine=engine)
     yield from (report.partition for report in reports)
 
 

@@ -12,6 +12,7 @@ import pytest
 from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, PlanError
 from whelp.prepare import TemplateConfig, make_template
+from whelp.prepare.config import PieceConfig
 from whelp.prepare.segments import encode_pieces
 
 from .fakes import EOS, FakeVocabulary
@@ -74,6 +75,15 @@ def test_the_first_way_that_fits() -> None:
     assert segments.count_strategies() == {"custom_text_key": 1, "multi_column": 2, "prompt_completion": 1, "text": 1}
     alone = make_template(TemplateConfig()).segment(make_rows([{"instruction": "I", "context": "C", "response": "R"}]))
     assert alone.count_strategies() == {"multi_column without output": 1}
+
+
+def test_columns_that_need_another() -> None:
+    """Columns that nobody named are used in files that have the answer's; a column that is named is used anyway."""
+    assert make_template(TemplateConfig()).companions == {"instruction": "output", "input": "output"}
+    assert make_template(TemplateConfig(), text_key="instruction").companions == {"input": "output"}
+    assert make_template(TemplateConfig(multi_column_keys=["instruction", "input", "output"])).companions == {}
+    assert make_template(TemplateConfig(multi_column_keys=[])).companions == {}
+    assert make_template(TemplateConfig(pieces=[PieceConfig(column="instruction")])).companions == {}
 
 
 def test_columns_of_the_schema() -> None:

@@ -33,6 +33,21 @@ def test_numbers_curves_samples_and_doubts() -> None:
     assert "23,456" in page
 
 
+def test_sources_of_a_mixture() -> None:
+    """A curve of each source's test loss, with its name, and the last of them in numbers."""
+    parts = [{"a<b": {"nats_per_token": 4.25 - step}, "code": {"nats_per_token": 3.0}} for step in (0, 1)]
+    metrics = [{"step": step, "test_nats_per_token": 3.0, "test_sources": part} for step, part in enumerate(parts)]
+    plan = {"num_steps": 2, "source_epochs": {"a<b": 1.25, "code": 3.5}}
+    page = make_page(metrics=metrics, plan=plan)
+    chart = re.search(r"<figure><figcaption>Test loss of each source.*?</figure>", page)
+    assert chart is not None
+    assert chart.group().count("<circle") == 4
+    assert "■ a&lt;b" in chart.group()
+    assert "<th>nats per token of a&lt;b</th><td>3.25</td>" in page
+    assert "<th>epochs of code</th><td>3.5</td>" in page
+    assert "Test loss of each source" not in make_page()
+
+
 def test_opens_offline() -> None:
     """No script, and no address to fetch anything from."""
     page = make_page()

@@ -9,7 +9,8 @@
 
 `datasets.load_from_disk(STORE)` opens it. One row per document: `input_ids` (uint16 where the vocabulary fits, else
 uint32), `loss_mask` where anything is masked (uint8, one for each token: 1 when the token is trained as a target),
-`file_index` and `line` (where it came from; the names of the files are in `STORE/sources.json`). Reading is a memory map:
+`file_index` and `line` (where it came from; the names of the files are in `STORE/sources.json`). The documents of a mixture
+lie one source after the other, and the manifest's `counts.sources` says how many there are of each. Reading is a memory map:
 a slice of tokens costs no copy of the rest.
 """
 
@@ -200,6 +201,10 @@ class TokenSplit:
         """Stream position of each of these documents' first token."""
         return np.where(documents > 0, self.document_ends[documents - 1], 0)
 
+    def take_documents(self, first: int, count: int, name: str) -> TokenSplit:
+        """So many documents from number `first` on, as a split of its own; a view, whatever its size."""
+        return TokenSplit(name, self.table.slice(first, count))
+
     def read_into(self, start: int, out: npt.NDArray[Any]) -> int:
         """Copy tokens from stream position `start` into `out`; return how many there were."""
         return self.ids.copy_into(start, out)
@@ -229,6 +234,16 @@ def _values_of(chunk: pa.ListArray) -> npt.NDArray[Any]:
     return values
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoreSource:
+    """One source of a mixture; `splits` has documents and tokens of each split, weights are those it was prepared with."""
+
+    name: str
+    weight: float
+    max_repeats: float | None
+    splits: dict[str, dict[str, int]]
+
+
 @dataclass(frozen=True)
 class TokenStore:
     """A finished store, opened without reading it."""
@@ -252,6 +267,25 @@ class TokenStore:
     @property
     def ledger(self) -> dict[str, Any]:
         return dict(read_json(self.folder / LEDGER_FILE))
+
+    @cached_property
+    def mixture(self) -> tuple[StoreSource, ...]:
+        """The sources of a mixture, in the order in which their documents lie in every split; none where there is but one."""
+        return tuple(StoreSource(**entry) for entry in self.manifest.counts.get("sources", ()))
+
+    def split_by_source(self, name: str) -> dict[str | None, TokenSplit]:
+        """The documents of one split by their source; under None where there is but one source.
+
+        Raises:
+            ArtifactError: When the store has no such split.
+        """
+        whole = self.split(name)
+        first, splits = 0, dict[str | None, TokenSplit]()
+        for source in self.mixture:
+            count = source.splits[name]["documents"]
+            splits[source.name] = whole.take_documents(first, count, f"{source.name} {name}")
+            first += count
+        return splits or {None: whole}
 
     def split(self, name: str) -> TokenSplit:
         """Open one split.

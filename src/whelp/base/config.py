@@ -147,6 +147,9 @@ def map_paths(kind: type, values: Mapping[str, Any], change: Callable[[str, bool
         if_there = field.metadata.get("if_there", False)
         if isinstance(value, Mapping) and nested is not None:
             changed[field.name] = map_paths(typing.cast(type, nested), value, change)
+        elif isinstance(value, list) and nested is not None:
+            each = typing.cast(type, nested)
+            changed[field.name] = [map_paths(each, item, change) if isinstance(item, Mapping) else item for item in value]
         elif isinstance(value, Mapping):
             keys = field.metadata.get("path_keys", ())
             changed[field.name] = {key: walk(inside, if_there) if key in keys else inside for key, inside in value.items()}

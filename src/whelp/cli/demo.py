@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
-from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_source
+from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import Finished, TrainResult, iter_train
@@ -88,7 +88,7 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
     from whelp.tokenizer import LearnConfig, learn, load_tokenizer
     from whelp.tokenizer.vocabulary import Vocabulary
 
-    source = open_recipe_source(recipe)
+    source = open_recipe_sources(recipe)[0].source
     asked = recipe.data.tokenizer
     assert isinstance(asked, LearnConfig), f"the demo learns its vocabulary, not {asked}"
     folder = out / "tokenizer"

@@ -10,6 +10,7 @@ from whelp.base.errors import StaleError
 from whelp.cli.generate import LoadedModel, load_model
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import load_recipe
+from whelp.cli.source_rows import evaluate_by_source, pack_by_source
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
@@ -21,16 +22,15 @@ def evaluate(
 ) -> LossResult:
     """Loss, perplexity and bits per byte of a model over all rows of a split, packed as in the model's run.
 
+    The result has a part for each source where the store is of a mixture.
+
     Args:
         model: A run, a checkpoint or a Hugging Face model folder.
-        num_rows: Only the first so many rows.
+        num_rows: Only the first so many rows; of the sources of a mixture, each its share.
 
     Raises:
         StaleError: When the store was made with another vocabulary than the model's.
     """
-    from whelp.evaluate import evaluate_loss
-    from whelp.prepare.pack import pack_rows
-
     loaded, opened = load_model(model, device), open_store(Path(store))
     if opened.manifest.inputs["tokenizer"] != loaded.vocabulary.fingerprint:
         raise StaleError(
@@ -41,8 +41,8 @@ def evaluate(
         )
     vocabulary = loaded.vocabulary
     config = _find_pack(loaded)
-    rows = pack_rows(opened.split(split), config, pad_id=choose_pad(vocabulary), must_fill_a_row=False)
-    return evaluate_loss(loaded.model, rows, token_bytes=vocabulary.token_bytes, num_rows=num_rows, device=loaded.device)
+    parts = pack_by_source(opened, split, config, pad_id=choose_pad(vocabulary), must_fill_a_row=False)
+    return evaluate_by_source(loaded.model, parts, num_rows=num_rows, token_bytes=vocabulary.token_bytes, device=loaded.device)
 
 
 def _find_pack(model: LoadedModel) -> PackConfig:

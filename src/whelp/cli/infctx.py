@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from whelp.base.config import read_yaml
 from whelp.base.errors import ConfigError
+from whelp.prepare.config import TemplateConfig
 
 USED, NO_EFFECT, REFUSED = "used", "no effect", "refused"
 _DEFAULT_CONTEXT = 2048
@@ -156,7 +157,7 @@ OPTIONS: dict[str, Known] = {
     "data.data_path": _used("where `whelp prepare` writes without `--out`, and `whelp train` looks without `--store`"),
     "data.data_path_storage_options": _refused("a token store is a folder of this machine", {}),
     "data.data_prefix_skip_mask": _used("the same"),
-    "data.datapack_config_path": _refused("give one source to a recipe"),
+    "data.datapack_config_path": _refused("write its data sets as entries of `data.mixture` of a recipe, each with a weight"),
     "data.dataloader_pin_memory": _no_effect(_ROW_ORDER),
     "data.dataloader_prefetch_factor": _no_effect(_ROW_ORDER),
     "data.dataloader_shuffle_training": _no_effect(_ROW_ORDER),
@@ -169,7 +170,7 @@ OPTIONS: dict[str, Known] = {
     "data.is_random_datapack": _no_effect("of data packs"),
     "data.max_token_size": _used("the same; below 1: no limit"),
     "data.min_token_size": _used("the same; at least 2, as there"),
-    "data.multi_column_keys": _used("the same"),
+    "data.multi_column_keys": _used("the same; default instruction, input, output: text in one of them is enough"),
     "data.multi_column_prefix": _used("the same"),
     "data.multi_column_separator": _used("the same"),
     "data.multi_column_suffix": _used("the same"),
@@ -198,7 +199,7 @@ OPTIONS: dict[str, Known] = {
     "data.world_add_endoftext_token": _used("`data.special_tokens_in_text`, with the tokenizer world; else that is true"),
 }
 
-_SAME = [name.partition(".")[2] for name, known in OPTIONS.items() if known == _used("the same")]
+_SAME = [name.partition(".")[2] for name, known in OPTIONS.items() if known == _used("the same")] + ["multi_column_keys"]
 
 
 def is_infctx(values: Mapping[str, Any]) -> bool:
@@ -306,6 +307,7 @@ class _Reader:
         if "source" not in data:
             self.problems.append("data.source is missing: give the text; finished data sets of the infctx trainer are not read")
         section = {name: data[name] for name in _SAME if name in data}
+        section.setdefault("multi_column_keys", list(TemplateConfig().columns))  # named, text in one of them is enough
         if section.get("source") in _LOADERS and not (data.get("source_data_dir") or data.get("source_dataset_params")):
             self.problems.append(
                 f"data.source is {data['source']}, but nothing says which files: "

@@ -16,11 +16,12 @@ from whelp.base.errors import ConfigError
 from whelp.base.files import write_atomic
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.row_report import describe_page, make_summary, show_row
+from whelp.cli.source_rows import JoinedRows
 from whelp.cli.tokenizer_report import check_page_place
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
-    from whelp.prepare.rows import PackedRows, RowView
+    from whelp.prepare.rows import RowView
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class InspectedRow:
     """One training row: what is read, which positions are trained, and where it came from.
 
-    `document_numbers` says of each position which of `documents` it is from; -1: a pad.
+    `document_numbers` says of each position which of `documents` it is from; -1: a pad. `source` is the name of the source
+    in a mixture.
     """
 
     row: int
@@ -37,6 +39,7 @@ class InspectedRow:
     text: str
     documents: list[dict[str, str | int]]
     document_numbers: list[int]
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class OpenedRows:
 
     store: TokenStore
     config: PackConfig
-    packed: PackedRows
+    packed: JoinedRows
     vocabulary: Vocabulary
 
     def iter_views(self, rows: str, *, file: str | None = None, find: str | None = None) -> Iterator[RowView]:
@@ -101,7 +104,8 @@ def inspect(
 ) -> list[InspectedRow]:
     """Read training rows back: ids, text, which targets are trained, and the documents they are from.
 
-    Rows come as they lie in the store; training shuffles them (and, with the plan `stream`, the documents before).
+    Rows come as they lie in the store, those of a mixture one source after the other; training shuffles them (and, with the
+    plan `stream`, the documents before).
 
     Args:
         rows: `first:stop`, or one number; with `file` or `find`, of the rows found.
@@ -158,13 +162,12 @@ def choose_packing(
     return load_config(PackConfig, values["pack"], "pack")
 
 
-def open_rows(store: TokenStore, split: str, config: PackConfig) -> tuple[PackedRows, Vocabulary]:
+def open_rows(store: TokenStore, split: str, config: PackConfig) -> tuple[JoinedRows, Vocabulary]:
     """The rows of a split as they are planned, and the vocabulary to read them with."""
-    from whelp.prepare.pack import pack_rows
     from whelp.tokenizer import load_tokenizer
 
     vocabulary = load_tokenizer(store.tokenizer_folder)
-    return pack_rows(store.split(split), config, pad_id=choose_pad(vocabulary), must_fill_a_row=False), vocabulary
+    return JoinedRows(store, split, config, pad_id=choose_pad(vocabulary)), vocabulary
 
 
 def choose_pad(vocabulary: Vocabulary) -> int:
@@ -172,7 +175,7 @@ def choose_pad(vocabulary: Vocabulary) -> int:
     return next((index for index in (vocabulary.pad_id, vocabulary.eos_id) if index is not None), 0)
 
 
-def iter_views(packed: PackedRows, rows: str) -> Iterator[RowView]:
+def iter_views(packed: JoinedRows, rows: str) -> Iterator[RowView]:
     """The rows that `first:stop` names, each with all there is to know about it."""
     return map(packed.look, _parse_range(rows, len(packed)))
 
@@ -195,6 +198,7 @@ def describe_row(view: RowView, opened: OpenedRows) -> InspectedRow:
             for piece in view.pieces
         ],
         document_numbers=view.documents.tolist(),
+        source=opened.packed.name_source(view.row),
     )
 
 

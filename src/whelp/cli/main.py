@@ -423,23 +423,30 @@ def prepare(
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
     from whelp.cli import show
-    from whelp.cli.prepare import open_recipe_source
+    from whelp.cli.prepare import OpenedSource, open_recipe_sources
     from whelp.corpus import count_skipped
 
-    source = open_recipe_source(recipe)
-    values = {
-        "files": len(source.files),
-        "bytes": source.num_bytes,
-        "skipped": count_skipped(source.skipped),
-        "document": source.document,
-        "estimated_tokens": source.num_bytes // 4,
-    }
+    def describe(one: OpenedSource) -> dict[str, Any]:
+        source = one.source
+        return {
+            "files": len(source.files),
+            "bytes": source.num_bytes,
+            "skipped": count_skipped(source.skipped),
+            "document": source.document,
+            "estimated_tokens": source.num_bytes // 4,
+        }
+
+    opened = open_recipe_sources(recipe)
+    parts = {one.name: describe(one) for one in opened}
     if as_json:
-        show.print_json(values)
+        show.print_json(parts.get(None, {"sources": parts}))
         return
-    show.say_file_counts(len(source.files), source.num_bytes, source.name)
-    show.say_left_out(count_skipped(source.skipped))
-    show.say(f"           one document is: {source.document}; about {source.num_bytes // 4:,} tokens at 4 bytes each")
+    for one, values in zip(opened, parts.values(), strict=True):
+        show.say_file_counts(values["files"], values["bytes"], one.source.name if one.name is None else one.name)
+        show.say_left_out(values["skipped"])
+        show.say(
+            f"           one document is: {values['document']}; about {values['estimated_tokens']:,} tokens at 4 bytes each"
+        )
 
 
 def _show_prepare_event(event: object) -> None:
@@ -486,9 +493,9 @@ def train(
     if dry_run:
         plan, session = plan_training(loaded, store)
         if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.ledger})
+            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
         else:
-            show.show_plan(plan, session.ledger)
+            show.show_plan(plan, session.make_ledger(plan))
         return
     result = None
     with show.training_view() as view:
@@ -787,11 +794,13 @@ def evaluate(
     if as_json:
         show.print_json(result.to_dict())
         return
-    bits = f"{result.bits_per_byte:.4f}" if result.bits_per_byte is not None else "unknown"
-    sys.stdout.write(
-        f"loss          {result.nats_per_token:.4f} nats/token\nperplexity    {result.perplexity:.2f}\n"
-        f"bits per byte {bits}\nover          {result.num_rows:,} rows, {result.num_tokens:,} tokens, {result.num_bytes:,} bytes\n"
-    )
+    for name, part in {"": result, **result.sources}.items():
+        bits = f"{part.bits_per_byte:.4f}" if part.bits_per_byte is not None else "unknown"
+        sys.stdout.write(
+            (f"--- {name}\n" if name else "")
+            + f"loss          {part.nats_per_token:.4f} nats/token\nperplexity    {part.perplexity:.2f}\n"
+            f"bits per byte {bits}\nover          {part.num_rows:,} rows, {part.num_tokens:,} tokens, {part.num_bytes:,} bytes\n"
+        )
 
 
 class RowsName(Enum):

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import NAME as MANIFEST_NAME
-from whelp.artifacts.manifest import read_manifest
+from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
 from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
-from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.mixture import MixtureEntry
+from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from whelp.corpus import BadRow, Partition, Source
@@ -97,12 +98,54 @@ class StoreReady:
     result: PrepareResult
 
 
-def open_recipe_source(recipe: Recipe, *, rows: Any = None) -> Source:
-    """The source of a recipe, with the columns that its template can use; `rows` stand in for it."""
+@dataclass(frozen=True, kw_only=True)
+class OpenedSource:
+    """A source of a recipe: how it is read, and its files; `first_file` is where these begin among those of all sources."""
+
+    name: str | None  # of a mixture
+    config: DataConfig | MixtureEntry
+    source: Source
+    first_file: int
+
+    @property
+    def weight(self) -> float:
+        """Its weight in a mixture; alone it is all there is."""
+        return self.config.weight if isinstance(self.config, MixtureEntry) else 1.0
+
+    @property
+    def max_repeats(self) -> float | None:
+        """Its limit in a mixture; alone it has none."""
+        return self.config.max_repeats if isinstance(self.config, MixtureEntry) else None
+
+
+def open_recipe_sources(recipe: Recipe, *, rows: Any = None) -> list[OpenedSource]:
+    """The source of a recipe, or those of its mixture, with the columns that their templates can use.
+
+    Args:
+        rows: Stand in for the source.
+
+    Raises:
+        ConfigError: When rows are given for a mixture.
+    """
     from whelp.corpus import open_source
     from whelp.prepare.template import make_template
 
-    return open_source(recipe.data, make_template(recipe.data, text_key=recipe.data.custom_text_key), rows=rows)
+    if rows is not None and recipe.data.mixture:
+        raise ConfigError("rows", ["rows stand in for data.source, but the recipe has a mixture"], "Remove data.mixture.")
+    opened: list[OpenedSource] = []
+    first_file = 0
+    for name, config in recipe.data.entries.items():
+        source = open_source(config, make_template(config, text_key=config.custom_text_key), rows=rows)
+        opened.append(OpenedSource(name=name, config=config, source=source, first_file=first_file))
+        first_file += len(source.files)
+    return opened
+
+
+def name_sources(sources: Sequence[OpenedSource]) -> str:
+    """What all sources together are called."""
+    if len(sources) == 1:
+        return sources[0].source.name
+    return f"the mixture {', '.join(str(one.name) for one in sources)}"
 
 
 def make_engine(name: str, workers: int | None) -> Engine:
@@ -125,17 +168,19 @@ def iter_prepare(
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
     from whelp.corpus import count_skipped
-    from whelp.prepare.encode import PARTS_FOLDER, clear_parts
+    from whelp.prepare.encode import PARTS_FOLDER, SourceStream, clear_parts
     from whelp.prepare.encode import prepare as encode_documents
     from whelp.prepare.template import make_template
 
     if is_imported(out):
         expected = "an empty folder or a store prepared from text"
         raise ArtifactError(out, "holds an imported store", expected, "Choose another --out; nothing was changed.")
-    source = open_recipe_source(recipe, rows=rows)
-    skipped = count_skipped(source.skipped)
-    yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
-    changes = find_changes(out, recipe, source, vocabulary)
+    opened = open_recipe_sources(recipe, rows=rows)
+    labels = [file.label for one in opened for file in one.source.files]
+    skipped = count_skipped([file for one in opened for file in one.source.skipped])
+    num_bytes = sum(one.source.num_bytes for one in opened)
+    yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:
         clear_parts(out)
         store = open_store(out)
@@ -144,38 +189,48 @@ def iter_prepare(
     if changes:
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
     if vocabulary is None:
-        vocabulary, is_learned = make_vocabulary(recipe, source)
+        vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
         yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
     notes: Counter[str] = Counter()
     files: Counter[str] = Counter()
     quarantine = Quarantine(out / PARTS_FOLDER / BAD_ROWS_FILE)
 
-    def partitions() -> Iterator[Partition]:
-        for partition in source.iter_partitions():
+    def iter_partitions(one: OpenedSource) -> Iterator[Partition]:
+        for partition in one.source.iter_partitions():
             notes.update(partition.notes)
             files.update(f"skipped: {file.kind}" for file in partition.skipped)
-            quarantine.add(partition.bad_rows)
+            quarantine.add(partition.bad_rows, one.name)
             yield partition
 
     def count_files(ledger: Ledger) -> None:
         ledger.files.update(files)
         ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
-        ledger.files["read"] = len(source.files) - files.total()
+        ledger.files["read"] = len(labels) - files.total()
         ledger.notes.update(notes)
         num_bad = quarantine.finish(out / BAD_ROWS_FILE)
         if num_bad:
             ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
 
+    streams = [
+        SourceStream(
+            partitions=iter_partitions(one),
+            config=one.config,
+            template=make_template(one.config, text_key=one.config.custom_text_key, vocabulary=vocabulary),
+            has_own_test=any(file.split == "test" for file in one.source.files),
+            first_file=one.first_file,
+            name=one.name,
+            weight=one.weight,
+            max_repeats=one.max_repeats,
+        )
+        for one in opened
+    ]
     yield from encode_documents(
-        partitions(),
+        streams,
         vocabulary,
-        recipe.data,
         out,
-        describe_source=lambda: {**source.describe(), "tokenizer_asked": _asked_tokenizer(recipe)},
-        sources=lambda: [file.label for file in source.files],
+        describe_source=lambda: {**_describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
+        sources=lambda: labels,
         count_files=count_files,
-        template=make_template(recipe.data, text_key=recipe.data.custom_text_key, vocabulary=vocabulary),
-        has_own_test=any(file.split == "test" for file in source.files),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -189,15 +244,16 @@ class Quarantine:
         self._path = path
         self._num_rows = 0
 
-    def add(self, rows: Sequence[BadRow]) -> None:
-        """Write some rows; the first of them begin the file anew."""
+    def add(self, rows: Sequence[BadRow], source: str | None = None) -> None:
+        """Write some rows, of a mixture with the name of their source; the first of them begin the file anew."""
         if not rows:
             return
         mode = "a" if self._num_rows else "w"
         with open(
             self._path, mode, encoding="utf-8", errors="backslashreplace"
         ) as file:  # half a surrogate pair, as JSON says it
-            file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+            origin = {} if source is None else {"source": source}
+            file.writelines(json.dumps({**origin, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows)
         self._num_rows += len(rows)
 
     def finish(self, place: Path) -> int:
@@ -217,15 +273,34 @@ def is_imported(folder: Path) -> bool:
         return False
 
 
-def make_vocabulary(recipe: Recipe, source: Source) -> tuple[Vocabulary, bool]:
-    """Load the recipe's vocabulary, or learn it from the source; true when it was learned."""
-    from whelp.corpus import iter_texts
+def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabulary, bool]:
+    """Load the recipe's vocabulary, or learn it from the sources; true when it was learned.
+
+    Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
+    """
     from whelp.tokenizer import learn, load_tokenizer
 
     asked = recipe.data.tokenizer
     if isinstance(asked, str):
         return load_tokenizer(asked), False
-    return learn(iter_texts(source, asked.max_bytes), asked), True
+    return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
+
+
+def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterator[Any]:
+    """The texts of all sources; `max_bytes` of them are taken evenly from all over."""
+    from whelp.corpus import iter_texts
+
+    num_bytes = max(sum(source.num_bytes for source in sources), 1)
+    for source in sources:
+        yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
+
+
+def _describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
+    """What identifies the sources, for the manifest."""
+    if opened[0].name is None:
+        return opened[0].source.describe()
+    parts = {str(one.name): one.source.describe() for one in opened}
+    return {"name": name_sources(opened), "sources": parts}
 
 
 def describe_store(store: TokenStore, *, is_reused: bool) -> PrepareResult:
@@ -240,30 +315,52 @@ def describe_store(store: TokenStore, *, is_reused: bool) -> PrepareResult:
     )
 
 
-def find_changes(out: Path, recipe: Recipe, source: Source, vocabulary: Vocabulary | None = None) -> list[str] | None:
+def find_changes(
+    out: Path, recipe: Recipe, sources: Sequence[OpenedSource], vocabulary: Vocabulary | None = None
+) -> list[str] | None:
     """What differs between a finished store and what the recipe would make now, in words; None without a store."""
     try:
         manifest = read_manifest(out, "token_store")
     except ArtifactError:
         return None
-    before = manifest.inputs["source"]
-    changes = source.changed_since(before)
-    changes += [
-        f"data.{name}: {before['options'].get(name)!r} -> {value!r}"
-        for name, value in source.options().items()
-        if before["options"].get(name) != value
-    ]
-    now = {name: value for name, value in to_dict(recipe.data).items() if name in manifest.config}
-    now["seed"] = recipe.train.seed
-    changes += [
-        f"data.{name}: {manifest.config[name]!r} -> {value!r}" for name, value in now.items() if manifest.config[name] != value
-    ]
+    changes = _mixture_changes(recipe, manifest)
+    for one in sources:
+        if one.name is None and "mixture" not in manifest.config:
+            changes += _source_changes(one, manifest.inputs["source"], manifest.config)
+        elif one.name in manifest.config.get("mixture", {}):
+            before = manifest.inputs["source"]["sources"][one.name]
+            changes += [
+                f"{one.name}: {change}" for change in _source_changes(one, before, manifest.config["mixture"][one.name])
+            ]
+    if manifest.config["seed"] != recipe.train.seed:
+        changes.append(f"data.seed: {manifest.config['seed']!r} -> {recipe.train.seed!r}")
     if vocabulary is not None:
         if vocabulary.fingerprint != manifest.inputs["tokenizer"]:
             changes.append("the tokenizer: another vocabulary")
     else:
         changes += _tokenizer_changes(recipe, manifest.inputs)
     return changes
+
+
+def _mixture_changes(recipe: Recipe, manifest: Manifest) -> list[str]:
+    """Whether there are other sources, or the same in another order."""
+    before, now = (
+        ", ".join(names) or "one source"
+        for names in (manifest.config.get("mixture", {}), [entry.label for entry in recipe.data.mixture])
+    )
+    return [] if before == now else [f"data.mixture: {before} -> {now}"]
+
+
+def _source_changes(one: OpenedSource, before: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """What differs in one source: its files, and the options that change its documents."""
+    changes = one.source.changed_since(before)
+    changes += [
+        f"data.{name}: {before['options'].get(name)!r} -> {value!r}"
+        for name, value in one.source.options().items()
+        if before["options"].get(name) != value
+    ]
+    now = {name: value for name, value in to_dict(one.config).items() if name in config}
+    return changes + [f"data.{name}: {config[name]!r} -> {value!r}" for name, value in now.items() if config[name] != value]
 
 
 def _asked_tokenizer(recipe: Recipe) -> Any:
@@ -278,7 +375,8 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
         vocabulary = load_tokenizer(asked)
         if vocabulary.fingerprint != inputs["tokenizer"]:
             return [f"the tokenizer: {asked} is another vocabulary than the one the store was made with"]
-        if recipe.data.conversation_template is not None and hash_json(vocabulary.chat_template) != inputs.get("chat_template"):
+        is_used = any(entry.conversation_template is not None for entry in recipe.data.entries.values())
+        if is_used and hash_json(vocabulary.chat_template) != inputs.get("chat_template"):
             return [f"the tokenizer: {asked} has another chat template than when the store was made"]
         return []
     if isinstance(before, str):  # made with a vocabulary from elsewhere, as `whelp demo` does
@@ -295,15 +393,18 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
     if is_imported(store.folder):
         log.info("%s was imported: it is not compared with the recipe's source and tokenizer", store.folder)
         return
-    if read_manifest(store.folder, "token_store").inputs["source"].get("is_given"):
-        log.info("the store's text is not compared with its source: it was made of rows from Python")
-        return
-    try:
-        source = open_recipe_source(recipe)
-    except WhelpError as error:
-        log.info("the store's text is not compared with its source: %s", error)
-        return
-    changes = find_changes(store.folder, recipe, source)
+    manifest = read_manifest(store.folder, "token_store")
+    changes: list[str] | None = _mixture_changes(recipe, manifest)
+    if not changes:
+        if manifest.inputs["source"].get("is_given"):
+            log.info("the store's text is not compared with its source: it was made of rows from Python")
+            return
+        try:
+            opened = open_recipe_sources(recipe)
+        except WhelpError as error:
+            log.info("the store's text is not compared with its source: %s", error)
+            return
+        changes = find_changes(store.folder, recipe, opened)
     if changes:
         more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
         raise StaleError(

@@ -16,6 +16,7 @@ from whelp.base.config import (
     make_schema,
     map_paths,
     merge,
+    option,
     parse_overrides,
     read_yaml,
     resolve_paths,
@@ -25,6 +26,7 @@ from whelp.base.config import (
 from whelp.base.errors import ConfigError
 from whelp.base.log import log
 from whelp.cli.infctx import is_infctx, map_infctx
+from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig
 from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
@@ -36,12 +38,25 @@ from whelp.train.config import TrainConfig
 class DataConfig(PrepareConfig, TemplateConfig, VocabularyConfig, SourceConfig):
     """What the rows are, and how they become tokens."""
 
+    mixture: list[MixtureEntry] = option(
+        [], "several sources instead of `source`, drawn by weight, each with options of its own"
+    )
+
     def __post_init__(self) -> None:
         SourceConfig.__post_init__(self)
         TemplateConfig.__post_init__(self)
         PrepareConfig.__post_init__(self)
         if self.pieces and self.custom_text_key is not None:
             raise ConfigError("data", ["data.pieces and data.custom_text_key are both set. Keep one of them"])
+        labels = [entry.label for entry in self.mixture]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ConfigError("data", [f"data.mixture has two sources called {label}. Give each a name" for label in twice])
+
+    @property
+    def entries(self) -> dict[str | None, DataConfig | MixtureEntry]:
+        """The sources by name; one that is alone has none."""
+        return {entry.label: entry for entry in self.mixture} or {None: self}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +68,14 @@ class Recipe:
     model: ModelConfig = section(ModelConfig, "what is trained")
     train: TrainConfig = section(TrainConfig, "how it is trained")
 
+    def to_values(self) -> dict[str, Any]:
+        """Every value, as a recipe that is read again gives it."""
+        values = to_dict(self)
+        return {**values, "data": fold_defaults(values["data"], [entry.label for entry in self.data.mixture])}
+
     def to_yaml(self) -> str:
         """The recipe with every value written out; paths are absolute, so that it means the same in any folder."""
-        values = map_paths(Recipe, to_dict(self), lambda word, _: _absolute(word))
+        values = map_paths(Recipe, self.to_values(), lambda word, _: _absolute(word))
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
@@ -67,7 +87,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
     """Read a recipe: a YAML file, the name of a shipped one, or a mapping; then apply `section.field=value` overrides.
 
     A YAML of RWKV's infctx trainer is read as a recipe that does the same; overrides are of the recipe's own fields.
-    Relative paths in a file are relative to the file; in overrides, to the current folder.
+    Relative paths in a file are relative to the file; in overrides, to the current folder. Overrides of a mixture name the
+    source: `data.mixture.code.weight=3`.
 
     Raises:
         ConfigError: With every problem at once, each naming its key.
@@ -76,13 +97,14 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         if not overrides:
             return recipe
         where: object = "recipe"
-        values = to_dict(recipe)
+        values = recipe.to_values()
     elif isinstance(recipe, Mapping):
         where, values = "recipe", _read_infctx(recipe, "recipe")
     else:
         path = find_recipe(recipe)
         where, values = path, resolve_paths(Recipe, _read_infctx(read_yaml(path), path), path.parent)
-    return load_config(Recipe, merge(values, parse_overrides(overrides)), where)
+    merged = merge(values, override_entries(values, parse_overrides(overrides)))
+    return load_config(Recipe, spread_defaults(merged, where), where)
 
 
 def _read_infctx(values: Mapping[str, Any], where: object) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from whelp.artifacts.targets import IGNORED
 
 if TYPE_CHECKING:
     from whelp.artifacts.token_store import TokenSplit, TokenStore
+    from whelp.cli.source_rows import JoinedRows
     from whelp.prepare.config import PackConfig
-    from whelp.prepare.rows import PackedRows, Piece, RowView
+    from whelp.prepare.rows import Piece, RowView
     from whelp.tokenizer.vocabulary import Vocabulary
 
 Role = Literal["trained", "masked", "opening"]
@@ -61,6 +62,7 @@ class ShownRow:
     """One row. Each position is one of: its target is trained, is masked, it has none, it is a pad."""
 
     row: int
+    source: str | None  # in a mixture
     num_positions: int
     num_trained: int
     num_masked: int
@@ -86,7 +88,7 @@ class RowsSummary:
     lengths: list[tuple[int, int, int]]
 
 
-def show_row(view: RowView, packed: PackedRows, store: TokenStore, vocabulary: Vocabulary) -> ShownRow:
+def show_row(view: RowView, packed: JoinedRows, store: TokenStore, vocabulary: Vocabulary) -> ShownRow:
     """All there is to see of a row."""
     pieces, first = [], 0
     roles = _find_roles(view, packed.split)
@@ -118,6 +120,7 @@ def show_row(view: RowView, packed: PackedRows, store: TokenStore, vocabulary: V
     num_trained, num_padding = int(view.is_trained.sum()), int(view.is_padding.sum())
     return ShownRow(
         row=view.row,
+        source=packed.name_source(view.row),
         num_positions=len(view.ids),
         num_trained=num_trained,
         num_masked=int(has_target.sum()) - num_trained,
@@ -127,7 +130,7 @@ def show_row(view: RowView, packed: PackedRows, store: TokenStore, vocabulary: V
     )
 
 
-def make_summary(packed: PackedRows, store: TokenStore, vocabulary: Vocabulary, config: PackConfig) -> RowsSummary:
+def make_summary(packed: JoinedRows, store: TokenStore, vocabulary: Vocabulary, config: PackConfig) -> RowsSummary:
     """What all rows come to."""
     from whelp.prepare.pack import make_pack_ledger
 
@@ -138,7 +141,7 @@ def make_summary(packed: PackedRows, store: TokenStore, vocabulary: Vocabulary, 
         context_tokens=config.context_tokens,
         vocabulary=f"{vocabulary.kind}, {vocabulary.size:,} ids",
         num_files=len(store.sources),
-        ledger=make_pack_ledger(packed),
+        ledger=make_pack_ledger(*packed.parts),
         lengths=_count_lengths(packed.split),
     )
 

@@ -121,6 +121,7 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
         ]
     about = "about " if plan.budget_seconds is not None else ""
     rows.append(("steps", f"{about}{plan.num_steps:,} = {plan.total_tokens:,} tokens = {plan.num_epochs:.2f} epochs"))
+    rows += _describe_sources(plan, ledger or {})
     rows.append(("memory", f"about {megabytes(plan.estimated_bytes)}"))
     if plan.estimated_seconds is not None:
         rows.append(("time", f"about {duration(plan.estimated_seconds)}"))
@@ -131,6 +132,18 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
     for doubt in plan.warnings:
         console.print(f"[yellow]note[/]  {escape(doubt)}")
+
+
+def _describe_sources(plan: TrainPlan, ledger: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of each source of a mixture: its share of the run, and how often its rows come."""
+    described: list[tuple[str, str]] = []
+    for name, epochs in plan.source_epochs.items():
+        entry = ledger.get("sources", {}).get(name)
+        share = "" if entry is None else f"{entry['share']:.1%} of the rows, from {entry['ledger']['tokens']:,} tokens"
+        described.append(
+            ("" if described else "sources", f"{escape(name)}: {epochs:.1f} epochs{f' ({share})' if share else ''}")
+        )
+    return described
 
 
 def describe_packing(ledger: dict[str, Any]) -> str:
@@ -247,9 +260,16 @@ class TrainingView:
     def _on_evaluated(self, event: Any) -> None:
         self.test = f"test {event.result.nats_per_token:.3f}  "
         bits = event.result.bits_per_byte
-        if self._progress is None:
+        if self._progress is None or event.result.sources:
             tail = f", {bits:.3f} bits/byte" if bits is not None else ""
-            say(f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}")
+            say(
+                f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}{self._parts(event)}"
+            )
+
+    def _parts(self, event: Any) -> str:
+        """The losses of the sources of a mixture, in brackets."""
+        parts = ", ".join(f"{name} {part.nats_per_token:.3f}" for name, part in event.result.sources.items())
+        return f" ({escape(parts)})" if parts else ""
 
     def _on_sampled(self, event: Any) -> None:
         first_lines = printable(event.prompt + event.text).strip("\n").split("\n")[:6]
@@ -305,6 +325,11 @@ def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab
     dropped = {fate: count for fate, count in ledger["documents"].items() if fate.startswith("dropped") and count}
     parts += [f"{fate} {count:,} documents" for fate, count in dropped.items()]
     say(f"[bold]store[/]      {'; '.join(parts)}")
+    for source, entry in ledger.get("sources", {}).items():
+        counts = [
+            f"{name} {entry['documents'].get(name, 0):,} documents, {entry['tokens'].get(name, 0):,} tokens" for name in splits
+        ]
+        say(f"           {escape(source)}: {'; '.join(counts)}")
     if ledger["text_bytes"]:
         ratio = ledger["text_bytes"] / max(ledger["tokens_in"], 1)
         say(f"           {megabytes(ledger['text_bytes'])} of text, {ratio:.2f} bytes a token, vocabulary {vocab_size:,}")

@@ -103,7 +103,8 @@ def _title_row(row: ShownRow, num_rows: int) -> str:
         "padding": row.num_padding,
     }
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count or name == "trained")
-    return f"\n=== row {row.row} of {num_rows:,}: {row.num_positions:,} positions, {said}"
+    origin = "" if row.source is None else f" ({row.source})"
+    return f"\n=== row {row.row} of {num_rows:,}{origin}: {row.num_positions:,} positions, {said}"
 
 
 def _title_piece(piece: ShownPiece) -> str:

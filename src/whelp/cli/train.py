@@ -32,10 +32,12 @@ from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.inspect import choose_pad
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.source_rows import SourceRows, add_repeats, evaluate_by_source, mix_rows, pack_by_source
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
     from whelp.model import LanguageModel, ModelSpec
+    from whelp.prepare.mixture_rows import MixtureRows
     from whelp.prepare.rows import PackedRows
     from whelp.tokenizer.vocabulary import Vocabulary
     from whelp.train import Progress, StepReport, TrainPlan
@@ -123,7 +125,6 @@ class Session:
 
     def __init__(self, recipe: Recipe, store: TokenStore) -> None:
         from whelp.model import make_spec
-        from whelp.prepare.pack import make_pack_ledger, pack_rows
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
@@ -132,11 +133,10 @@ class Session:
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
         pad_id = choose_pad(self.vocabulary)
         batch_rows = count_batch_rows(recipe.train, recipe.pack.context_tokens)
-        self.rows: PackedRows = pack_rows(store.split("train"), recipe.pack, pad_id=pad_id, batch_rows=batch_rows)
-        self.test_rows: PackedRows | None = None
+        self.parts = pack_by_source(store, "train", recipe.pack, pad_id=pad_id, batch_rows=batch_rows)
+        self.test_parts: SourceRows = {}
         if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
-            self.test_rows = pack_rows(store.split("test"), recipe.pack, pad_id=pad_id, must_fill_a_row=False)
-        self.ledger = make_pack_ledger(self.rows)
+            self.test_parts = pack_by_source(store, "test", recipe.pack, pad_id=pad_id, must_fill_a_row=False)
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
         self.device = choose_device(recipe.train.device)
         self.precision = choose_precision(recipe.train.precision, self.device)
@@ -148,12 +148,26 @@ class Session:
 
         return build_model(self.spec, self.recipe.train.seed).to(self.device)
 
+    def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
+        """The rows of a run; of a mixture they depend on how many the run takes."""
+        return self.parts[None] if None in self.parts else mix_rows(self.parts, self.recipe, plan)
+
+    def make_ledger(self, plan: TrainPlan) -> dict[str, Any]:
+        """Where the tokens go in a pass over all rows; of a mixture, also what the run draws from each source."""
+        from whelp.prepare.pack import make_pack_ledger
+
+        ledger: dict[str, Any] = make_pack_ledger(*self.parts.values())
+        if None not in self.parts:
+            ledger["sources"] = mix_rows(self.parts, self.recipe, plan).make_ledger()["sources"]
+        return ledger
+
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
         import torch
 
         from whelp.model.build import count_parameters
-        from whelp.train.plan import Facts, make_plan
+        from whelp.prepare.rows import PackedRows
+        from whelp.train.plan import MANY_EPOCHS, Facts, make_plan
         from whelp.train.probe import probe_speed
 
         config = self.recipe.train
@@ -164,21 +178,23 @@ class Session:
             ffn_width=self.spec.ffn_width,
             vocab_size=self.spec.vocab_size,
             context_tokens=self.spec.context_tokens,
-            num_rows=len(self.rows),
-            num_train_tokens=self.rows.split.num_tokens,
-            num_test_rows=len(self.test_rows) if self.test_rows is not None else 0,
+            num_rows=sum(len(rows) for rows in self.parts.values()),
+            num_train_tokens=sum(rows.split.num_tokens for rows in self.parts.values()),
+            num_test_rows=sum(len(rows) for rows in self.test_parts.values()),
             device=str(self.device),
             precision="bf16" if self.precision == torch.bfloat16 else "fp32",
             is_gpu=self.device.type == "cuda",
             free_bytes=_free_bytes(self.device),
             threads=config.threads or count_cores(),
+            is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
         plan = make_plan(config, facts)
         if must_time or config.minutes is not None or (self.device.type == "cpu" and config.threads is None):
-            probe = probe_speed(self.build, self.rows, plan, config)
+            probe = probe_speed(self.build, self.choose_rows(plan), plan, config)
             plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
-        return plan
+        rows = self.choose_rows(plan)
+        return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
 
 
 def _free_bytes(device: Any) -> int:
@@ -223,8 +239,8 @@ def iter_train(
     session = Session(recipe, store)
     plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
     if started is None:
-        identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
-        facts = {"plan": plan.to_dict(), "ledger": session.ledger, "versions": _versions()}
+        identity = {"recipe": recipe.to_values(), "store": store.manifest.fingerprint}
+        facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": _versions()}
         run.start(recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
@@ -240,7 +256,8 @@ def iter_train(
         optimizer.load_state(trainer.tensors)
         progress = Progress(**trainer.counters)
     run.truncate_after(progress.step if checkpoint is not None else -1)
-    yield Planned(plan=plan, ledger=session.ledger, spec=session.spec, resumed_step=progress.step)
+    rows = session.choose_rows(plan)
+    yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=progress.step)
     wiring = _Wiring(session, run, plan, model, optimizer, progress)
     if checkpoint is None:
         yield from wiring.look()
@@ -250,7 +267,7 @@ def iter_train(
         yield Finished(result=wiring.result(is_finished=True))
         return
     with _StopRequests() as requests:
-        for report in fit(model, optimizer, session.rows, plan, recipe.train, progress):
+        for report in fit(model, optimizer, rows, plan, recipe.train, progress):
             if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
                 wiring.record(report)
             yield report
@@ -298,14 +315,13 @@ class _Wiring:
 
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""
-        from whelp.evaluate import evaluate_loss
         from whelp.generate import GenerateConfig, complete
 
         session, config, step = self.session, self.session.recipe.train, self.progress.step
-        if session.test_rows is not None:
-            self.last_loss = evaluate_loss(
+        if session.test_parts:
+            self.last_loss = evaluate_by_source(
                 self.model,
-                session.test_rows,
+                session.test_parts,
                 token_bytes=session.vocabulary.token_bytes,
                 num_rows=self.plan.evaluate_rows,
                 batch_rows=self.plan.micro_batch_rows,
@@ -422,6 +438,13 @@ def _check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out:
             f"{part}.{name}: {before[name]!r} -> {value!r}"
             for name, value in now[part].items()
             if name in before and before[name] != value and name not in _MAY_CHANGE
+        ]
+    drawn = {entry["name"]: entry for entry in started["recipe"]["data"].get("mixture", [])}
+    for entry in recipe.to_values()["data"]["mixture"]:  # the store does not depend on these
+        changes += [
+            f"data.mixture.{entry['name']}.{name}: {drawn[entry['name']][name]!r} -> {entry[name]!r}"
+            for name in ("weight", "max_repeats")
+            if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
         ]
     if changes:
         raise PlanError(

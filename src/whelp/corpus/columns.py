@@ -13,6 +13,9 @@ from whelp.corpus.shape import NOT_AN_OBJECT, NOT_UTF8, TEXT, BadValue, RowShape
 from whelp.corpus.text import BadFile
 
 _MOST_NAMES = 20
+_SEVERAL_COLUMNS = (
+    "Set data.custom_text_key to the column that holds the text, or data.multi_column_keys to those that make a text together."
+)
 _OTHER_COLUMN = "Leave it out of the options that name columns, or convert it."
 
 
@@ -46,13 +49,25 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
         BadFile: When neither is there; it names what there is, nearest first.
     """
     if not isinstance(shape, TextShape):
-        names = [name for name in shape.schema.names if name in columns]
+        usable = [name for name in shape.schema.names if shape.companions.get(name, name) in columns or name not in columns]
+        names = [name for name in usable if name in columns]
         if names:
-            schema = shape.schema if absent_too else pa.schema([shape.schema.field(name) for name in names])
+            schema = pa.schema([shape.schema.field(name) for name in (usable if absent_too else names)])
             return Selection(schema, schema, shape)
-    column = choose_column(asked, columns)
+    try:
+        column = choose_column(asked, columns)
+    except BadFile as error:
+        if isinstance(shape, TextShape) or asked is not None or sum(columns.values()) < 2:
+            raise
+        raise BadFile(error.kind, error.reason, _SEVERAL_COLUMNS) from None
     schema = pa.schema([(column, pa.large_string())])
     return Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column))
+
+
+def list_missing_companions(shape: RowShape, columns: Collection[str]) -> list[str]:
+    """The candidates that would make others of use, which a file has."""
+    wanted = dict.fromkeys(companion for name, companion in shape.companions.items() if name in columns)
+    return [name for name in wanted if name not in columns]
 
 
 def select_typed(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
-from whelp.corpus.columns import Selection, list_candidates, select_columns
+from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
 from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
 from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns
@@ -114,6 +114,8 @@ def _select_of_lines(reading: Reading) -> Selection:
         columns = dict.fromkeys(candidates, True)
     elif not any(name in columns for name in candidates):
         columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
+    for name in list_missing_companions(reading.shape, columns):
+        columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 

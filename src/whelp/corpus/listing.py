@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from whelp.base.errors import SourceError
@@ -13,6 +14,7 @@ from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile
 from whelp.corpus.reader import Reader, inspect_file
 from whelp.corpus.rows import TABLE, find_format, measure
+from whelp.corpus.shape import TextShape
 from whelp.corpus.text import BadFile
 from whelp.corpus.window import Window
 
@@ -143,6 +145,35 @@ def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, 
         "at least one text file",
         f"The first: {example.path}: {example.reason}.",
     )
+
+
+def check_text_key(name: str, reader: Reader, text_key: str) -> None:
+    """Look for the column that was asked for by name, up to the first file of rows that has it.
+
+    Raises:
+        SourceError: When none has it; it names what the first of them has, nearest first.
+    """
+    reader = replace(reader, shape=TextShape(text_key))
+    first: BadFile | None = None
+    num_without = 0
+    for file in reader.files:
+        if file.format is None:
+            continue
+        try:
+            next(iter(reader.iter_rows(file, reader.make_bad_rows(file, stops=False), BLOCK_BYTES, Window())), None)
+            return
+        except BadFile as error:
+            if error.kind != "no text column":  # reading it will say what is wrong
+                return
+            first, num_without = first or error, num_without + 1
+    if first is not None:
+        which = "" if num_without == 1 else f"the first of {num_without:,} files, none of which has that column, "
+        raise SourceError(
+            name,
+            which + first.reason,
+            "the column of data.custom_text_key",
+            "Correct data.custom_text_key, or leave it out to take what the template finds.",
+        )
 
 
 def _has_rows_of_text(reader: Reader, file: SourceFile, *, is_windowed: bool) -> bool:

@@ -48,6 +48,11 @@ class RowShape(Protocol):
         """Candidate columns, in order: each `large_string`, or `large_list(struct([... large_string fields ...]))`."""
         ...
 
+    @property
+    def companions(self) -> Mapping[str, str]:
+        """Of some candidates, the one without which they are passed over: in a file that has not that one."""
+        ...
+
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, BadValueLike]:
         """The rows of a batch that cannot be used, by index. The batch has those candidate columns that were found."""
         ...
@@ -66,6 +71,11 @@ class TextShape:
     def schema(self) -> pa.Schema:
         """The one column."""
         return pa.schema([(self.custom_text_key or TEXT, pa.large_string())])
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """None: there is one column alone."""
+        return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """Rows whose text is null.

@@ -13,7 +13,7 @@ from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
-from whelp.corpus.listing import list_files, look_for_text, make_label, printable
+from whelp.corpus.listing import check_text_key, list_files, look_for_text, make_label, printable
 from whelp.corpus.locate import Place, locate
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
 from whelp.corpus.partition import Partition
@@ -229,6 +229,8 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
             document = ROW if num_of_rows == len(files) else f"{ROW} or file"
     source = Source(config, shape, name, root, document, tuple(files), tuple(skipped), is_given)
     look_for_text(name, source._reader(), skipped, is_windowed=source._is_windowed)
+    if config.custom_text_key is not None and not isinstance(shape, TextShape):  # with a shape, another column might do
+        check_text_key(name, source._reader(), config.custom_text_key)
     return source
 
 

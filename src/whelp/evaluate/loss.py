@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,25 @@ class LossModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LossResult:
-    """Summed loss and what it was summed over."""
+    """Summed loss and what it was summed over; of a mixture, with the part of each source."""
 
     nats: float
     num_tokens: int
     num_bytes: int
     num_rows: int
+    sources: Mapping[str, LossResult] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, sources: Mapping[str, LossResult]) -> LossResult:
+        """The loss over all sources, every token counting the same, with the part of each source."""
+        parts = list(sources.values())
+        return cls(
+            nats=sum(part.nats for part in parts),
+            num_tokens=sum(part.num_tokens for part in parts),
+            num_bytes=sum(part.num_bytes for part in parts),
+            num_rows=sum(part.num_rows for part in parts),
+            sources=dict(sources),
+        )
 
     @property
     def nats_per_token(self) -> float:
@@ -53,8 +67,9 @@ class LossResult:
         """Bits to write one byte of text: the same scale for every vocabulary. None when no bytes are known."""
         return self.nats / math.log(2) / self.num_bytes if self.num_bytes else None
 
-    def to_dict(self) -> dict[str, float | int | None]:
-        """For a JSON record."""
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON record; without `sources` where there is but one."""
+        parts = {name: part.to_dict() for name, part in self.sources.items()}
         return {
             "nats_per_token": self.nats_per_token,
             "perplexity": self.perplexity,
@@ -62,6 +77,7 @@ class LossResult:
             "num_tokens": self.num_tokens,
             "num_bytes": self.num_bytes,
             "num_rows": self.num_rows,
+            **({"sources": parts} if parts else {}),
         }
 
 

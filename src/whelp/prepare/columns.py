@@ -14,7 +14,7 @@ from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_PREFIXES = {"instruction": "Instruction:\n", "input": "Input:\n", "output": "Output:\n"}
 _UNTRAINED = {"input"}
-_ANSWER = "output"
+ANSWER = "output"
 
 IsControl = Callable[[str], bool]  # whether a text of the recipe spells a control token
 
@@ -152,9 +152,9 @@ def make_multi_column(config: TemplateConfig, is_control: IsControl) -> list[Mul
     if config.multi_column_keys is not None:
         return [MultiColumn("multi_column", config, is_control, columns)] if columns else []
     trained = [column for column, weight in zip(columns, _choose_trained(config), strict=True) if weight]
-    answers = [column for column in trained if column == _ANSWER]
-    others = [column for column in trained if column != _ANSWER]
-    ways = [("multi_column", answers), (f"multi_column without {_ANSWER}" if answers else "multi_column", others)]
+    answers = [column for column in trained if column == ANSWER]
+    others = [column for column in trained if column != ANSWER]
+    ways = [("multi_column", answers), (f"multi_column without {ANSWER}" if answers else "multi_column", others)]
     return [MultiColumn(name, config, is_control, sufficient) for name, sufficient in ways if sufficient]
 
 

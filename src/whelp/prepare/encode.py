@@ -6,6 +6,7 @@
 2. Parts become the files of the splits: linked as they are, or written anew where documents are held out afterwards.
 3. The manifest is written last, then the parts go.
 
+A mixture has several sources: their partitions come one source after the other, each made by its own template and rules.
 Partitions depend on the source alone, so the store is the same, to the byte, on any number of workers, and however often
 the work was interrupted.
 """
@@ -14,15 +15,17 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
@@ -30,15 +33,17 @@ from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOL
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
+from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
 from whelp.prepare.engines import Engine, Job, LocalEngine
 from whelp.prepare.held_out import can_draw, draw_held_out
-from whelp.prepare.lay_out import lay_out_splits
+from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.ledger import Ledger
-from whelp.prepare.parts import Part, Rules, VocabularyLike, encode_partition, read_part
+from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part
 from whelp.prepare.template import Template, make_template
 
 PARTS_FOLDER = ".parts"
+_NOTHING = {"documents": 0, "tokens": 0}
 _FORMAT = 2  # raise it when the same inputs would give another store
 
 
@@ -54,6 +59,36 @@ class PartitionLike(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceStream:
+    """One source of a store, and how its documents are made.
+
+    Attributes:
+        partitions: Pieces of the source, in order, numbered from 0; each a record batch of the template's columns (as far as
+            there are such), `file_index` and `line`.
+        template: Makes text of rows; by default the one of a recipe that says nothing of templates.
+        has_own_test: Whether some partitions are of the test split; then none is drawn from the others.
+        first_file: Where the files of this source begin among those of all.
+        name: In a mixture, what it is called; None where it is the only source.
+        weight: In a mixture, its share of training rows, beside the weights of the others.
+        max_repeats: In a mixture, how often its rows may be trained; None: as the weight wants.
+    """
+
+    partitions: Iterable[PartitionLike]
+    config: PrepareConfig
+    template: Template = field(default_factory=lambda: make_template(TemplateConfig()))
+    has_own_test: bool = False
+    first_file: int = 0
+    name: str | None = None
+    weight: float = 1.0
+    max_repeats: float | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that change its documents, besides those that say where they are."""
+        return {**{field.name: getattr(self.config, field.name) for field in fields(PrepareConfig)}, **self.template.options}
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareReport:
     """Progress after one partition."""
 
@@ -65,30 +100,24 @@ class PrepareReport:
 
 
 def prepare(
-    partitions: Iterable[PartitionLike],
+    streams: Sequence[SourceStream],
     vocabulary: VocabularyLike,
-    config: PrepareConfig,
     folder: Path,
     *,
     describe_source: Callable[[], Mapping[str, Any]],
     sources: Callable[[], list[str]],
     count_files: Callable[[Ledger], None] = lambda ledger: None,
-    template: Template | None = None,
-    has_own_test: bool = False,
     seed: int = 0,
     engine: Engine | None = None,
 ) -> Iterator[PrepareReport]:
     """Write a token store at `folder`; yield a report after each partition.
 
     Args:
-        partitions: Pieces of the source, in order; each a record batch of the template's columns (as far as there are
-            such), `file_index` and `line`.
-        describe_source: What identifies the source, for the manifest; asked on a thread of its own, since it may take
+        streams: The source, or those of a mixture, each with a name: their documents lie one source after the other.
+        describe_source: What identifies the sources, for the manifest; asked on a thread of its own, since it may take
             as long as reading everything once.
-        sources: Names of the source's files; asked once all partitions are read.
+        sources: Names of the files of all sources; asked once all partitions are read.
         count_files: Fills in the ledger's files and notes; asked at the same time.
-        template: Makes text of rows; by default the one of a recipe that says nothing of templates.
-        has_own_test: Whether some partitions are of the test split; then none is drawn from the others.
         seed: Draws the held-out documents.
         engine: Where partitions are encoded; threads of this process by default.
 
@@ -100,23 +129,16 @@ def prepare(
     parts_folder = folder / PARTS_FOLDER
     parts_folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST_NAME).unlink(missing_ok=True)  # from here on it is not finished
-    template = template or make_template(TemplateConfig())
-    rules = Rules(
-        separator=_separator_ids(vocabulary, config),
-        is_separator_trained=config.separator_mask,
-        min_tokens=config.min_token_size,
-        max_tokens=config.max_token_size,
-    )
-    encode = partial(encode_partition, template=template, vocabulary=vocabulary, rules=rules)
-    parts: list[Part] = []
-    ledger = Ledger()
+    rules = [_make_rules(vocabulary, stream.config) for stream in streams]
+    encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
+    parts: list[list[Part]] = [[] for _ in streams]
+    ledgers = [Ledger() for _ in streams]
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as background:
         description = background.submit(describe_source)
-        options = {"format": _FORMAT, "vocabulary": vocabulary.fingerprint, "template": template.fingerprint, **rules.to_dict()}
-        jobs = _iter_jobs(partitions, config, seed, options, parts_folder, may_draw=not has_own_test)
+        jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
         for job, part in (engine or LocalEngine()).run(jobs, encode):
-            ledger.add_part(part)
-            parts.append(part)
+            ledgers[job.stream].add_part(part)
+            parts[job.stream].append(part)
             yield PrepareReport(
                 partition=job.index,
                 num_documents=part.count("documents"),
@@ -125,15 +147,19 @@ def prepare(
                 is_reused=job.done is not None,
             )
         source = dict(description.result())
+    for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
+        _check_trainable(folder, stream.name, ledger, group)
+    groups = [
+        Group(group, stream.config, ledger, seed=_own_seed(stream, seed), name=stream.name)
+        for group, stream, ledger in zip(parts, streams, ledgers, strict=True)
+    ]
+    names = lay_out_splits(folder, groups, vocabulary.size)
+    is_mixture = any(stream.name is not None for stream in streams)
+    ledger = (
+        Ledger.join({str(stream.name): one for stream, one in zip(streams, ledgers, strict=True)}) if is_mixture else ledgers[0]
+    )
     count_files(ledger)
-    if ledger.documents_in == ledger.documents.total():  # all of them are dropped
-        dropped = ", ".join(f"{count:,} {fate}" for fate, count in ledger.documents.items()) or "no document at all"
-        raise PlanError(
-            folder, f"nothing is left to train on ({dropped})", "at least one document", "Check data.source and its filters."
-        )
-    if not any("train" in part.files for part in parts):
-        raise PlanError(folder, "every document is of the test split", "some to train on", "Add a train split to data.source.")
-    splits, names = lay_out_splits(folder, parts, vocabulary.size, config, ledger, seed)
+    splits = ledger.count_splits()
     shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
     (folder / TOKENIZER_FOLDER).mkdir()
     vocabulary.save(folder / TOKENIZER_FOLDER)
@@ -142,18 +168,30 @@ def prepare(
     write_splits(folder, list(splits))
     sync_tree(folder)
     inputs = {"source": source, "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
-    if template.chat_template is not None:
-        inputs["chat_template"] = hash_json(template.chat_template)
+    for stream in streams:
+        if stream.template.chat_template is not None:
+            inputs["chat_template"] = hash_json(stream.template.chat_template)
+    counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
+    if is_mixture:
+        counts["sources"] = [
+            {
+                "name": stream.name,
+                "weight": stream.weight,
+                "max_repeats": stream.max_repeats,
+                "splits": {side: one.count_splits().get(side, _NOTHING) for side in splits},
+            }
+            for stream, one in zip(streams, ledgers, strict=True)
+        ]
+    own = [stream.options for stream in streams]
+    config = (
+        {"mixture": {str(stream.name): options for stream, options in zip(streams, own, strict=True)}} if is_mixture else own[0]
+    )
     write_manifest(
         folder,
         Manifest(
             kind="token_store",
-            config={
-                **{field.name: getattr(config, field.name) for field in fields(PrepareConfig)},
-                **template.options,
-                "seed": seed,
-            },
-            counts={"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes},
+            config={**config, "seed": seed},
+            counts=counts,
             inputs=inputs,
             files=names | describe_files(folder, [SOURCES_FILE, LEDGER_FILE]),
         ),
@@ -166,18 +204,73 @@ def clear_parts(folder: Path) -> None:
     shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
 
 
-def _iter_jobs(
-    partitions: Iterable[PartitionLike],
-    config: PrepareConfig,
-    seed: int,
-    options: dict[str, Any],
-    parts_folder: Path,
+def _make_rules(vocabulary: VocabularyLike, config: PrepareConfig) -> Rules:
+    return Rules(
+        separator=_separator_ids(vocabulary, config),
+        is_separator_trained=config.separator_mask,
+        min_tokens=config.min_token_size,
+        max_tokens=config.max_token_size,
+    )
+
+
+def _encode(
+    stream: int,
+    batch: pa.RecordBatch,
+    is_test: npt.NDArray[np.bool_] | None,
     *,
-    may_draw: bool,
+    vocabulary: VocabularyLike,
+    templates: list[Template],
+    rules: list[Rules],
+) -> EncodedPart:
+    """Encode a partition as its source wants it; a function of the module, so that it can travel."""
+    return encode_partition(batch, is_test, template=templates[stream], vocabulary=vocabulary, rules=rules[stream])
+
+
+def _own_seed(stream: SourceStream, seed: int) -> int:
+    """Draws the held-out documents of a source; of a mixture's by name, so that no source changes those of another."""
+    return seed if stream.name is None else make_seed(seed, "source", stream.name)
+
+
+def _check_trainable(folder: Path, name: str | None, ledger: Ledger, parts: list[Part]) -> None:
+    where, option = (folder, "data.source") if name is None else (f"{folder}, source {name}", "its entry in data.mixture")
+    if ledger.documents_in == ledger.documents.total():  # all of them are dropped
+        dropped = ", ".join(f"{count:,} {fate}" for fate, count in ledger.documents.items()) or "no document at all"
+        raise PlanError(
+            where, f"nothing is left to train on ({dropped})", "at least one document", f"Check {option} and its filters."
+        )
+    if not any("train" in part.files for part in parts):
+        raise PlanError(where, "every document is of the test split", "some to train on", f"Add a train split to {option}.")
+
+
+def _iter_all_jobs(
+    streams: Sequence[SourceStream], vocabulary: VocabularyLike, rules: list[Rules], seed: int, parts_folder: Path
+) -> Iterator[Job]:
+    """The jobs of all sources; the numbers of partitions and of files go on from one to the next."""
+    first = 0
+    for number, stream in enumerate(streams):
+        options = {
+            "format": _FORMAT,
+            "vocabulary": vocabulary.fingerprint,
+            "template": stream.template.fingerprint,
+            **rules[number].to_dict(),
+        }
+        if stream.first_file:
+            options["first_file"] = stream.first_file
+        last = first - 1
+        for job in _iter_jobs(stream, number, first, _own_seed(stream, seed), options, parts_folder):
+            last = job.index
+            yield job
+        first = last + 1
+
+
+def _iter_jobs(
+    stream: SourceStream, number: int, first: int, seed: int, options: dict[str, Any], parts_folder: Path
 ) -> Iterator[Job]:
     """What there is to do for each partition; a part that a run before has finished is found by its name."""
-    remaining = iter(partitions)
+    config = stream.config
+    remaining = iter(stream.partitions)
     head = list(itertools.islice(remaining, 2))
+    may_draw = not stream.has_own_test
     is_drawn = may_draw and bool(head) and can_draw(config, head[0].batch.num_rows, is_all=len(head) == 1)
     if is_drawn:
         options = {**options, "test_split": config.test_split, "seed": seed}
@@ -189,9 +282,19 @@ def _iter_jobs(
         if split == "test":
             is_test = np.ones(count, dtype=bool)
         key = hash_json({**options, "text": partition.fingerprint, "split": split, "first": num_before if is_drawn else 0})
-        place = parts_folder / f"part-{partition.index:05d}-{key}"
+        index = first + partition.index
+        place = parts_folder / f"part-{index:05d}-{key}"
         num_before += count
-        yield Job(partition.index, partition.batch, is_test, place, read_part(place))
+        yield Job(index, number, _move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
+
+
+def _move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+    """A partition that points into the files of all sources, of which its own begin at `first`."""
+    if not first:
+        return batch
+    place = batch.schema.get_field_index("file_index")
+    moved = pc.add(batch.column(place), pa.scalar(first, batch.column(place).type))
+    return batch.set_column(place, batch.schema.field(place), moved)
 
 
 def _check_place(folder: Path) -> None:

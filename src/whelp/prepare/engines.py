@@ -19,14 +19,15 @@ import pyarrow as pa
 from whelp.base.machine import count_cores
 from whelp.prepare.parts import EncodedPart, Part, write_part
 
-Encode = Callable[[pa.RecordBatch, npt.NDArray[np.bool_] | None], EncodedPart]
+Encode = Callable[[int, pa.RecordBatch, npt.NDArray[np.bool_] | None], EncodedPart]  # the first: the number of the source
 
 
 @dataclass(frozen=True)
 class Job:
-    """A partition to encode. `is_test` says which of its documents are held out; None for none."""
+    """A partition of source number `stream` to encode. `is_test` says which of its documents are held out; None for none."""
 
     index: int
+    stream: int
     batch: pa.RecordBatch
     is_test: npt.NDArray[np.bool_] | None
     place: Path
@@ -52,7 +53,7 @@ class LocalEngine:
         workers = self.workers or count_cores()
 
         def work(job: Job) -> Part:
-            return job.done or write_part(encode(job.batch, job.is_test), job.place)
+            return job.done or write_part(encode(job.stream, job.batch, job.is_test), job.place)
 
         pending: deque[tuple[Job, Future[Part]]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:

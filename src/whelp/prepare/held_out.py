@@ -60,8 +60,13 @@ def _scatter(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64
     return values ^ (values >> np.uint64(31))
 
 
-def choose_held_out(lengths: npt.NDArray[np.int64], config: PrepareConfig, seed: int) -> npt.NDArray[np.int64]:
+def choose_held_out(
+    lengths: npt.NDArray[np.int64], config: PrepareConfig, seed: int, *, where: str = "data.test_split"
+) -> npt.NDArray[np.int64]:
     """How many tokens at the end of each document are held out: all of some documents, or the tail of each.
+
+    Args:
+        where: The option, as an error calls it.
 
     Raises:
         PlanError: When nothing would be left to train on.
@@ -78,7 +83,7 @@ def choose_held_out(lengths: npt.NDArray[np.int64], config: PrepareConfig, seed:
     num_test = int(wanted) if wanted >= 1 else max(1, round(num_documents * wanted))
     if num_test >= num_documents:
         raise PlanError(
-            "data.test_split",
+            where,
             f"holds out {num_test:,} of {num_documents:,} documents, which leaves none to train on",
             "",
             "Lower it, or set data.test_split_by=tail to hold out the end of each document.",

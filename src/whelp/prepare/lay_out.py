@@ -1,14 +1,17 @@
 """Parts to splits: the files of a finished store.
 
 A part that no document is taken from is linked under its final name: no byte is copied. Where documents, or their tails,
-are held out after all were counted, the part is written anew, once for each side.
+are held out after all were counted, the part is written anew, once for each side. Sources lie one after the other.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,45 +32,76 @@ from whelp.artifacts.token_store import (
 from whelp.prepare.config import PrepareConfig
 from whelp.prepare.held_out import choose_held_out
 from whelp.prepare.ledger import Ledger
-from whelp.prepare.parts import Part, count_masked, join_ranges
+from whelp.prepare.parts import Part, join_ranges
 
 Lengths = npt.NDArray[np.int64]
-Written = tuple[dict[str, dict[str, Any]], int]  # what is in each file, size and checksum; tokens that are not trained
 
 
-def lay_out_splits(
-    folder: Path, parts: list[Part], vocab_size: int, config: PrepareConfig, ledger: Ledger, seed: int
-) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, Any]]]:
-    """Write train and test from the parts; return what is in each, and size and checksum of their files."""
-    has_test = any("test" in part.files for part in parts)
-    tails = None if has_test or config.test_split == 0 else _choose_tails(parts, config, seed)
-    sides = ["train", "test"] if has_test or tails is not None else ["train"]
+@dataclass(frozen=True)
+class Group:
+    """The parts of one source. Its ledger gets to know what went into each split.
+
+    `seed` draws what is held out; `name` is the source's in a mixture.
+    """
+
+    parts: list[Part]
+    config: PrepareConfig
+    ledger: Ledger
+    seed: int
+    name: str | None = None
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the documents of its test split are in parts of their own."""
+        return any("test" in part.files for part in self.parts)
+
+
+@dataclass
+class _Placed:
+    """A part on its way into the splits; `counts` is filled while it is written.
+
+    `tails` are the tokens at the end of each of its documents that are held out; None: the part has its sides already.
+    """
+
+    part: Part
+    tails: Lengths | None
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: {"train": Counter(), "test": Counter()})
+
+
+def lay_out_splits(folder: Path, groups: list[Group], vocab_size: int) -> dict[str, dict[str, Any]]:
+    """Write train and test from the parts, one source after the other; return size and checksum of their files."""
+    placed = [_place(group) for group in groups]
+    flat = [one for some in placed for one in some]
+    has_test = any(group.has_test for group in groups) or any(one.tails is not None for one in flat)
     for side in ("train", "test"):  # also one of before that is not wanted any more
         shutil.rmtree(folder / side, ignore_errors=True)
-    if tails is not None:
-        divided = [(held > 0) & (held < _lengths(part)) for part, held in zip(parts, tails, strict=True)]
-        ledger.documents_divided = sum(int(some.sum()) for some in divided)
-    has_mask = any(entry["masked"] is not None for part in parts for entry in part.files.values())
+    has_mask = any(entry["masked"] is not None for one in flat for entry in one.part.files.values())
     schema = make_schema(vocab_size, has_mask=has_mask)
-    counts: dict[str, dict[str, int]] = {}
     checksums: dict[str, dict[str, Any]] = {}
-    for side in sides:
+    for side in ["train", "test"] if has_test else ["train"]:
         (folder / side).mkdir()
-        write = _write_train if side == "train" else _write_test
-        files, masked = write(folder / side, parts, tails, schema)
-        documents, tokens = (sum(int(entry.pop(what)) for entry in files.values()) for what in ("documents", "tokens"))
+        files = _write_train(folder / side, flat, schema) if side == "train" else _write_test(folder / side, flat, schema)
+        for group, some in zip(groups, placed, strict=True):
+            counted = sum((one.counts[side] for one in some), Counter())
+            ledger = group.ledger
+            ledger.documents[side], ledger.tokens[side] = counted["documents"], counted["tokens"]
+            ledger.masked[side] = counted["masked"]
+        documents, tokens = (sum(one.counts[side][what] for one in flat) for what in ("documents", "tokens"))
         finish_split(folder / side, schema, len(files), documents, tokens)
-        ledger.documents[side], ledger.tokens[side], ledger.masked[side] = documents, tokens, masked
-        counts[side] = {"documents": documents, "tokens": tokens}
         checksums |= {f"{side}/{name}": entry for name, entry in files.items()}
-    return counts, checksums
+    return checksums
 
 
-def _choose_tails(parts: list[Part], config: PrepareConfig, seed: int) -> list[Lengths]:
-    """For each part, how many tokens at the end of each of its documents are held out."""
-    lengths = [_lengths(part) for part in parts]
-    tails = choose_held_out(np.concatenate(lengths), config, seed)
-    return np.split(tails, np.cumsum([len(some) for some in lengths])[:-1])
+def _place(group: Group) -> list[_Placed]:
+    """Choose what is held out of a source, by its own rule; count the documents that are divided."""
+    if group.has_test or group.config.test_split == 0:
+        return [_Placed(part, None) for part in group.parts]
+    lengths = [_lengths(part) for part in group.parts]
+    where = "data.test_split" if group.name is None else f"data.test_split of the source {group.name}"
+    tails = choose_held_out(np.concatenate(lengths), group.config, group.seed, where=where)
+    group.ledger.documents_divided = int(((tails > 0) & (tails < np.concatenate(lengths))).sum())
+    each = np.split(tails, np.cumsum([len(some) for some in lengths])[:-1])
+    return [_Placed(part, held) for part, held in zip(group.parts, each, strict=True)]
 
 
 def _lengths(part: Part) -> Lengths:
@@ -82,54 +116,33 @@ def document_lengths(batch: pa.RecordBatch) -> Lengths:
     return lengths
 
 
-def _write_train(folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema) -> Written:
-    """One file for each part."""
+def _write_train(folder: Path, placed: list[_Placed], schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """One file for each part; return size and checksum of each."""
     entries: list[dict[str, Any]] = []
-    num_masked = 0
-    for index, part in enumerate(parts):
-        entry = part.files.get("train")
+    for one in placed:
+        entry = one.part.files.get("train")
         if entry is None:
             continue
         path = folder / f"{len(entries)}.tmp"
         has_schema = (entry["masked"] is not None) == (MASK_COLUMN in schema.names)
-        if has_schema and (tails is None or not tails[index].any()):
-            _link(part.path("train"), path)
-            num_masked += entry["masked"] or 0
-            entries.append({name: entry[name] for name in ("documents", "tokens", "bytes", "checksum")})
+        if has_schema and (one.tails is None or not one.tails.any()):
+            _link(one.part.path("train"), path)
+            one.counts["train"].update({name: entry[name] or 0 for name in ("documents", "tokens", "masked")})
+            entries.append({name: entry[name] for name in ("bytes", "checksum")})
             continue
-        batches = _Masked(_select(part, schema, None if tails is None else tails[index], is_test=False))
-        documents, tokens = write_rows(path, schema, batches)
-        num_masked += batches.num_masked
-        entries.append({"documents": documents, "tokens": tokens, **describe_file(path)})
+        write_rows(path, schema, _select(one, schema, is_test=False))
+        entries.append(describe_file(path))
     names = [name_data_file(index, len(entries)) for index in range(len(entries))]
     for index, name in enumerate(names):
         (folder / f"{index}.tmp").rename(folder / name)
-    return dict(zip(names, entries, strict=True)), num_masked
+    return dict(zip(names, entries, strict=True))
 
 
-def _write_test(folder: Path, parts: list[Part], tails: list[Lengths] | None, schema: pa.Schema) -> Written:
-    """One file for all parts: what is held out is small."""
-
-    def select() -> Iterator[pa.RecordBatch]:
-        for index, part in enumerate(parts):
-            yield from _select(part, schema, None if tails is None else tails[index], is_test=True)
-
+def _write_test(folder: Path, placed: list[_Placed], schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """One file for all parts: what is held out is small. Return its size and checksum."""
     path = folder / name_data_file(0, 1)
-    batches = _Masked(select())
-    documents, tokens = write_rows(path, schema, batches)
-    return {path.name: {"documents": documents, "tokens": tokens, **describe_file(path)}}, batches.num_masked
-
-
-class _Masked:
-    """Batches passed on; counts the tokens in them that are not trained."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches, self.num_masked = batches, 0
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self.num_masked += count_masked(batch) or 0
-            yield batch
+    write_rows(path, schema, itertools.chain.from_iterable(_select(one, schema, is_test=True) for one in placed))
+    return {path.name: describe_file(path)}
 
 
 def _link(path: Path, target: Path) -> None:
@@ -140,8 +153,9 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _select(part: Part, schema: pa.Schema, tails: Lengths | None, *, is_test: bool) -> Iterator[pa.RecordBatch]:
-    """The train or the test side of a part. With `tails`, so many tokens of each of its documents are held out."""
+def _select(placed: _Placed, schema: pa.Schema, *, is_test: bool) -> Iterator[pa.RecordBatch]:
+    """The train or the test side of a part, counted as it goes by."""
+    part, tails, counts = placed.part, placed.tails, placed.counts["test" if is_test else "train"]
     side = "test" if is_test and tails is None else "train"
     if side not in part.files:
         return
@@ -164,6 +178,7 @@ def _select(part: Part, schema: pa.Schema, tails: Lengths | None, *, is_test: bo
             mask = _take(batch.column(MASK_COLUMN), starts, stops)
         elif MASK_COLUMN in schema.names:  # a part without one has nothing that is not trained
             mask = np.ones(sizes.sum(), np.uint8)
+        counts.update(documents=len(sizes), tokens=int(sizes.sum()), masked=0 if mask is None else int((mask == 0).sum()))
         yield make_batch(
             schema,
             _take(batch.column("input_ids"), starts, stops),

@@ -6,6 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+_SPLITS = ("train", "test")
+_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes")
+_COUNTERS = ("documents", "tokens", "masked", "strategies", "files", "notes")
+
 
 class PartLike(Protocol):
     """What became of one partition."""
@@ -39,6 +43,18 @@ class Ledger:
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
     notes: Counter[str] = field(default_factory=Counter)  # how unusual files were read, and what was left out before
+    sources: dict[str, Ledger] = field(default_factory=dict)  # of a mixture: the part of each source, which this one adds up
+
+    @classmethod
+    def join(cls, sources: dict[str, Ledger]) -> Ledger:
+        """One ledger for all sources of a mixture, with the part of each."""
+        joined = cls(sources=sources)
+        for ledger in sources.values():
+            for name in _NUMBERS:
+                setattr(joined, name, getattr(joined, name) + getattr(ledger, name))
+            for name in _COUNTERS:
+                getattr(joined, name).update(getattr(ledger, name))
+        return joined
 
     def add_part(self, part: PartLike) -> None:
         """Add the counts of a part; the documents it kept get their fate when the splits are written."""
@@ -52,17 +68,39 @@ class Ledger:
             self.tokens_in += tokens
 
     def check(self) -> None:
-        """Assert that every document and token has exactly one fate."""
+        """Assert that every document and token has exactly one fate, of each source and of all together."""
+        for ledger in self.sources.values():
+            ledger.check()
         fates = self.documents.total() - self.documents_divided
         assert self.documents_in == fates, f"{self.documents_in} documents came in, {fates} have a fate"
         assert self.tokens_in == self.tokens.total(), f"{self.tokens_in} tokens came in, {self.tokens.total()} have a fate"
 
         too_many = [name for name, count in self.masked.items() if count > self.tokens[name]]
         assert not too_many, f"more tokens are masked than there are: {self.masked} of {self.tokens}"
+        for name in (*_NUMBERS, "documents", "tokens", "masked"):
+            parts = [_sum(getattr(ledger, name)) for ledger in self.sources.values()]
+            assert not parts or sum(parts) == _sum(getattr(self, name)), (
+                f"{name}: {parts} of the sources, {getattr(self, name)}"
+            )
+
+    def count_splits(self) -> dict[str, dict[str, int]]:
+        """Documents and tokens of each split."""
+        return {
+            name: {"documents": self.documents[name], "tokens": self.tokens[name]} for name in _SPLITS if name in self.tokens
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """For `ledger.json`."""
         self.check()
+        parts = {name: {**ledger._describe(), "notes": ledger._note_strategies()} for name, ledger in self.sources.items()}
+        return {
+            **self._describe(),
+            "files": dict(self.files),
+            "notes": {**self.notes, **self._note_strategies()},
+            **({"sources": parts} if parts else {}),
+        }
+
+    def _describe(self) -> dict[str, Any]:
         return {
             "documents_in": self.documents_in,
             "tokens_in": self.tokens_in,
@@ -70,11 +108,9 @@ class Ledger:
             "documents": dict(self.documents),
             "documents_divided": self.documents_divided,
             "tokens": dict(self.tokens),
-            "trained": {name: self.tokens[name] - self.masked[name] for name in ("train", "test") if name in self.tokens},
-            "masked": {name: self.masked[name] for name in ("train", "test") if name in self.tokens},
+            "trained": {name: self.tokens[name] - self.masked[name] for name in _SPLITS if name in self.tokens},
+            "masked": {name: self.masked[name] for name in _SPLITS if name in self.tokens},
             "token_shares": {fate: count / max(self.tokens_in, 1) for fate, count in self.tokens.items()},
-            "files": dict(self.files),
-            "notes": {**self.notes, **self._note_strategies()},
         }
 
     def _note_strategies(self) -> dict[str, int]:
@@ -82,3 +118,7 @@ class Ledger:
         if set(self.strategies) <= {"text"}:
             return {}
         return {f"rows by template: {name}": count for name, count in self.strategies.items()}
+
+
+def _sum(count: int | Counter[str]) -> int:
+    return count if isinstance(count, int) else count.total()

@@ -76,32 +76,36 @@ def _pack_stream(split: TokenSplit, config: PackConfig, pad_id: int, must_fill_a
     )
 
 
-def make_pack_ledger(rows: PackedRows) -> dict[str, float | int]:
-    """Where the tokens of a split go in one pass over its rows; the shares of its tokens add up to 1.
+def make_pack_ledger(*parts: PackedRows) -> dict[str, float | int]:
+    """Where the tokens of a split, or of the splits of several sources, go in one pass over the rows; shares add up to 1.
 
     Each token has one fate, as a target: `trained`, `masked` (a row has it, but it may not be trained), `first` (nothing
     before it to predict it from), `cut` (left out of a document longer than a row) or `dropped` (in no row).
     `padding_share` is of row positions, not of tokens; `cut_documents` counts those that are not whole in one row.
     """
-    fates, num_tokens = rows.find_fates(), rows.split.num_tokens
-    num_targets = int((fates.ends - fates.begins).sum())
-    masked = _count_masked(rows.split, fates.begins, fates.ends) if rows.split.has_mask else 0
-    counts = {
-        "trained": num_targets - masked,
-        "masked": masked,
-        "first": fates.first,
-        "cut": fates.cut,
-        "dropped": num_tokens - num_targets - fates.first - fates.cut,
-    }
-    assert min(counts.values()) >= 0, f"a fate of fewer than no tokens: {counts}"
+    counts = dict.fromkeys(("trained", "masked", "first", "cut", "dropped"), 0)
+    padding = positions = cut_documents = 0
+    for rows in parts:
+        fates = rows.find_fates()
+        num_targets = int((fates.ends - fates.begins).sum())
+        masked = _count_masked(rows.split, fates.begins, fates.ends) if rows.split.has_mask else 0
+        counts["trained"] += num_targets - masked
+        counts["masked"] += masked
+        counts["first"] += fates.first
+        counts["cut"] += fates.cut
+        counts["dropped"] += rows.split.num_tokens - num_targets - fates.first - fates.cut
+        assert min(counts.values()) >= 0, f"a fate of fewer than no tokens: {counts}"
+        padding, positions = padding + fates.padding, positions + fates.positions
+        cut_documents += fates.cut_documents
+    num_tokens = sum(rows.split.num_tokens for rows in parts)
     return {
         "tokens": num_tokens,
-        "rows": rows.num_rows,
-        "documents": rows.split.num_documents,
-        "cut_documents": fates.cut_documents,
+        "rows": sum(rows.num_rows for rows in parts),
+        "documents": sum(rows.split.num_documents for rows in parts),
+        "cut_documents": cut_documents,
         **counts,
         **{f"{fate}_share": count / num_tokens for fate, count in counts.items()},
-        "padding_share": fates.padding / fates.positions,
+        "padding_share": padding / positions,
     }
 
 

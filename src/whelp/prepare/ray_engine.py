@@ -63,8 +63,8 @@ class _Encoder:
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
 
-    def encode(self, batch: Any, is_test: Any) -> EncodedPart:
-        return self._encode(batch, is_test)
+    def encode(self, stream: int, batch: Any, is_test: Any) -> EncodedPart:
+        return self._encode(stream, batch, is_test)
 
 
 def _dispatch(ray: Any, encoders: list[Any], jobs: Iterator[Job]) -> Iterator[tuple[Job, Part]]:
@@ -89,7 +89,7 @@ def _dispatch(ray: Any, encoders: list[Any], jobs: Iterator[Job]) -> Iterator[tu
         else:
             number = min(range(len(encoders)), key=lambda index: num_waiting[index])
             num_waiting[number] += 1
-            pending.append((job, number, encoders[number].encode.remote(job.batch, job.is_test)))
+            pending.append((job, number, encoders[number].encode.remote(job.stream, job.batch, job.is_test)))
         if len(pending) >= _JOBS_IN_FLIGHT * len(encoders):
             yield finish()
     while pending:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare.chat import ChatConversation, make_chat_template
-from whelp.prepare.columns import PieceByPiece, PromptCompletion, Strategy, TextColumn, make_multi_column
+from whelp.prepare.columns import ANSWER, MultiColumn, PieceByPiece, PromptCompletion, Strategy, TextColumn, make_multi_column
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import Conversation
 from whelp.prepare.segments import Pieces, Segments, merge, no_pieces
@@ -91,6 +91,16 @@ class Template:
     def fingerprint(self) -> str:
         """The same for templates that make the same of the same rows."""
         return hash_json({**self.options, "custom_text_key": self._text_key, "chat_template": self.chat_template})
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """Columns that nobody named, and the one that a file must have as well for them to be used."""
+        default = next((strategy for strategy in self.strategies if isinstance(strategy, MultiColumn)), None)
+        if default is None or self.config.multi_column_keys is not None:
+            return {}
+        others = [strategy for strategy in self.strategies if not isinstance(strategy, MultiColumn)]
+        named = {field.name for strategy in others for field in strategy.fields}
+        return {field.name: ANSWER for field in default.fields if field.name != ANSWER and field.name not in named}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """The rows that no strategy can make text of, by their index in the batch."""

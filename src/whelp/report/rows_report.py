@@ -84,6 +84,7 @@ def _draw_fates(ledger: Report) -> str:
         f'<td class="number">{ledger[f"{name}_share"]:.2%}</td><td class="dim">{meaning}</td></tr>'
         for name, style, meaning in shown
     )
+    origin = f" ({html.escape(row['source'])})" if row.get("source") else ""
     bar = _draw_shares((style, ledger[f"{name}_share"], name) for name, style, _ in shown)
     padding = f"<p>{ledger['padding_share']:.2%} of all positions are padding.</p>"
     return f'<h2>Where the tokens go</h2>{bar}<div class="wide"><table>{lines}</table></div>{padding}'
@@ -138,11 +139,12 @@ def _draw_row(row: Report, num_rows: int) -> str:
         ("padding", "p", row["num_padding"]),
     ]
     said = ", ".join(f"{count:,} {name}" for name, _, count in counts if count or name == "trained")
+    origin = f" ({html.escape(row['source'])})" if row.get("source") else ""
     bar = _draw_shares((style, count / row["num_positions"], name) for name, style, count in counts)
     pieces = "".join(_draw_piece(piece, number) for number, piece in enumerate(row["pieces"]))
     pads = f'<p><span class="key p">{row["num_padding"]:,} pads</span></p>' if row["num_padding"] else ""
     return (
-        f'<h3 id="row-{row["row"]}">Row {row["row"]:,} of {num_rows:,}</h3>'
+        f'<h3 id="row-{row["row"]}">Row {row["row"]:,} of {num_rows:,}{origin}</h3>'
         f'<p class="dim">{row["num_positions"]:,} positions: {said}</p>{bar}{pieces}{pads}'
     )
 

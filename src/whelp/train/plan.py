@@ -37,6 +37,7 @@ class Facts:
     threads: int
     seconds_per_step: float | None = None
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
+    is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class TrainPlan:
     estimated_seconds: float | None
     estimated_bytes: int
     warnings: list[str] = field(default_factory=list)
+    source_epochs: dict[str, float] = field(default_factory=dict)  # of a mixture: how often the run trains each source's rows
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
@@ -162,7 +164,7 @@ def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: in
             f"{total_tokens:,} tokens will be seen, fewer than {TOKENS_PER_PARAMETER} x {facts.num_parameters:,} parameters = {wanted:,}: "
             "a smaller model, or a longer run, makes better use of the time"
         )
-    if epochs > MANY_EPOCHS:
+    if epochs > MANY_EPOCHS and not facts.is_mixture:
         doubts.append(f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart")
     if batch_rows > facts.num_rows:
         doubts.append(

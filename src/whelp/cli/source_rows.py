@@ -1,0 +1,151 @@
+"""The training rows of each source of a store, and what is made of them: a mixture to train on, a loss to report.
+
+Rows are planned for each source on its own, so no row holds text of two. Where a store has one source, its name is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.token_store import TokenStore
+from whelp.base.errors import PlanError
+from whelp.prepare.config import PackConfig
+
+if TYPE_CHECKING:
+    from whelp.cli.recipe import Recipe
+    from whelp.evaluate.loss import LossModel, LossResult
+    from whelp.prepare.mixture_rows import MixtureRows
+    from whelp.prepare.rows import PackedRows, RowView
+    from whelp.train import TrainPlan
+
+SourceRows = dict["str | None", "PackedRows"]
+
+
+def pack_by_source(
+    store: TokenStore, split: str, config: PackConfig, *, pad_id: int, must_fill_a_row: bool = True, batch_rows: int = 16
+) -> SourceRows:
+    """Plan the rows of each source of a split; of a mixture's, those that have nothing to predict there are left out."""
+    from whelp.prepare.pack import pack_rows
+
+    return {
+        name: pack_rows(part, config, pad_id=pad_id, must_fill_a_row=must_fill_a_row, batch_rows=batch_rows)
+        for name, part in store.split_by_source(split).items()
+        if name is None or must_fill_a_row or part.num_tokens > 1
+    }
+
+
+def mix_rows(parts: SourceRows, recipe: Recipe, plan: TrainPlan) -> MixtureRows:
+    """Draw a whole run from the sources, by the weights and limits of the recipe. A pure function of these."""
+    from whelp.prepare.mixture_rows import MixtureRows, MixtureSource
+
+    entries = {entry.label: entry for entry in recipe.data.mixture}
+    sources = [
+        MixtureSource(name=name, rows=rows, weight=entries[name].weight, max_repeats=entries[name].max_repeats)
+        for name, rows in parts.items()
+        if name is not None
+    ]
+    return MixtureRows.plan(sources, num_rows=plan.num_steps * plan.batch_rows)
+
+
+def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPlan:
+    """The plan, with how often the run trains the rows of each source, and the doubts about that.
+
+    Raises:
+        PlanError: When the limits leave fewer rows than the run wants.
+    """
+    wanted = plan.num_steps * plan.batch_rows
+    doubts = list(plan.warnings)
+    if len(rows) < wanted:
+        limits = ", ".join(f"{source.name} {source.most_rows:,.0f} rows" for source in rows.sources)
+        found = f"max_repeats leaves {len(rows):,} rows ({limits}), but the run takes {wanted:,}"
+        if plan.budget_seconds is None:
+            steps = len(rows) // plan.batch_rows
+            shorter = f"Shorten the run to {steps:,} steps or less, or raise max_repeats." if steps else "Raise max_repeats."
+            raise PlanError("data.mixture", found, "", shorter)
+        doubts.append(f"{found}: they come again")
+    epochs = {source.name: count / len(source.rows) for source, count in zip(rows.sources, rows.counts, strict=True)}
+    for name, count in epochs.items():
+        if count > many_epochs:
+            doubts.append(
+                f"every row of {name} will be seen {count:.0f} times: the model may learn it by heart (max_repeats limits that)"
+            )
+        elif not count:
+            doubts.append(f"no row of {name} will be seen: its weight or max_repeats is too small for so short a run")
+    return dataclasses.replace(plan, source_epochs=epochs, warnings=doubts)
+
+
+def evaluate_by_source(
+    model: LossModel, parts: Mapping[str | None, PackedRows], *, num_rows: int | None, **options: Any
+) -> LossResult:
+    """The loss over the rows of all sources, with that of each; `num_rows` of them in all, of each its share.
+
+    Raises:
+        PlanError: When no source has anything to predict.
+    """
+    from whelp.evaluate import evaluate_loss
+    from whelp.evaluate.loss import LossResult
+
+    if not parts:
+        raise PlanError(
+            "the split", "no source has more than one token in it", "something to predict", "Raise data.test_split."
+        )
+    total = sum(len(rows) for rows in parts.values())
+    results = {}
+    for name, rows in parts.items():
+        wanted = None if num_rows is None else max(1, num_rows * len(rows) // total)
+        result = evaluate_loss(model, rows, num_rows=wanted, **options)
+        if name is None:
+            return result
+        results[name] = result
+    return LossResult.join(results)
+
+
+class JoinedRows:
+    """The rows of all sources of a split, one source after the other, to be looked at: rows and documents count on.
+
+    `split` holds the documents of all of them.
+    """
+
+    def __init__(self, store: TokenStore, split: str, config: PackConfig, *, pad_id: int) -> None:
+        self.split = store.split(split)
+        self._parts: list[tuple[str | None, PackedRows, int]] = []  # name, rows, number of the first document
+        packed = pack_by_source(store, split, config, pad_id=pad_id, must_fill_a_row=False)
+        first_document = 0
+        for name, documents in store.split_by_source(split).items():
+            if name in packed:
+                self._parts.append((name, packed[name], first_document))
+            first_document += documents.num_documents
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows, _ in self._parts)
+
+    @property
+    def parts(self) -> list[PackedRows]:
+        """The rows of each source."""
+        return [rows for _, rows, _ in self._parts]
+
+    def look(self, row: int) -> RowView:
+        """A row with all there is to know about it."""
+        _, rows, first_row, first_document = self._find(row)
+        view = rows.look(row - first_row)
+        pieces = [dataclasses.replace(piece, document=piece.document + first_document) for piece in view.pieces]
+        return dataclasses.replace(view, row=row, pieces=pieces)
+
+    def find_documents(self, row: int) -> list[int]:
+        """The numbers of the documents that a row holds pieces of."""
+        _, rows, first_row, first_document = self._find(row)
+        return [document + first_document for document in rows.find_documents(row - first_row)]
+
+    def name_source(self, row: int) -> str | None:
+        """The source of a row; None where there is only one."""
+        return self._find(row)[0]
+
+    def _find(self, row: int) -> tuple[str | None, PackedRows, int, int]:
+        first_row = 0
+        for name, rows, first_document in self._parts:
+            if row < first_row + len(rows):
+                return name, rows, first_row, first_document
+            first_row += len(rows)
+        assert False, f"row {row} of {first_row}"
