@@ -84,7 +84,6 @@ def _draw_fates(ledger: Report) -> str:
         f'<td class="number">{ledger[f"{name}_share"]:.2%}</td><td class="dim">{meaning}</td></tr>'
         for name, style, meaning in shown
     )
-    origin = f" ({html.escape(row['source'])})" if row.get("source") else ""
     bar = _draw_shares((style, ledger[f"{name}_share"], name) for name, style, _ in shown)
     padding = f"<p>{ledger['padding_share']:.2%} of all positions are padding.</p>"
     return f'<h2>Where the tokens go</h2>{bar}<div class="wide"><table>{lines}</table></div>{padding}'
