@@ -127,8 +127,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers"]),
-        ("train", ["recipe", "store", "out", "overrides"]),
+        ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
+        ("train", ["recipe", "store", "out", "overrides", "scale"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("demo", ["out", "corpus", "minutes"]),
@@ -136,7 +136,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("train_tokenizer", ["source", "out", "learn"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
-        ("load_recipe", ["recipe", "overrides"]),
+        ("load_recipe", ["recipe", "overrides", "scale"]),
         ("schema", []),
     ],
 )

@@ -40,6 +40,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[section.field=value]...", help="Options that replace the recipe's.", show_default=False),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Another size of the recipe: tiny (the whole path in seconds), or one that it names."),
+]
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -393,6 +397,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads, or encoders on the cluster. Nothing: one for each core.")
     ] = None,
+    scale: Scale = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -404,7 +409,7 @@ def prepare(
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides, scale)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
@@ -468,6 +473,7 @@ def train(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
+    scale: Scale = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
     ] = False,
@@ -481,7 +487,7 @@ def train(
     from whelp.cli.infctx import find_data_path
     from whelp.cli.train import Finished, iter_train, plan_training
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides, scale)
     store = store or find_data_path(recipe) or Path("store")
     if dry_run:
         plan, session = plan_training(loaded, store)
@@ -632,10 +638,10 @@ def schema(
     sys.stdout.write(json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
-def _load(recipe: str, overrides: list[str] | None) -> Recipe:
+def _load(recipe: str, overrides: list[str] | None, scale: str | None = None) -> Recipe:
     from whelp.cli.recipe import load_recipe
 
-    return load_recipe(recipe, overrides or [])
+    return load_recipe(recipe, overrides or [], scale)
 
 
 def _need(value: Path | None, name: str) -> Path:

@@ -101,9 +101,17 @@ class Finished:
 
 
 def train(
-    recipe: str | Path | dict[str, Any] | Recipe, *, store: str | Path, out: str | Path, overrides: Sequence[str] = ()
+    recipe: str | Path | dict[str, Any] | Recipe,
+    *,
+    store: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    scale: str | None = None,
 ) -> TrainResult:
     """Train a model on a token store; write a run folder at `out`. The same call again goes on where it stopped.
+
+    Args:
+        scale: Another size of the recipe: `tiny`, or one that it names.
 
     Raises:
         StaleError: When the store was made from other inputs than the recipe names now.
@@ -111,7 +119,7 @@ def train(
         TrainingError: When the loss is no longer a finite number.
     """
     result = None
-    for event in iter_train(load_recipe(recipe, overrides), Path(store), Path(out)):
+    for event in iter_train(load_recipe(recipe, overrides, scale), Path(store), Path(out)):
         if isinstance(event, Finished):
             result = event.result
     assert result is not None, "a run always ends with a result"
