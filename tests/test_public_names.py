@@ -18,6 +18,7 @@ CALLS = [
     "evaluate",
     "generate",
     "guide_tokenizer",
+    "init",
     "inspect",
     "load_recipe",
     "new",
@@ -133,6 +134,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
+        (
+            "init",
+            [
+                *("recipe", "out", "family", "n_layer", "n_head", "n_embd", "vocab_size", "context_tokens", "seed"),
+                *("skip_if_exists", "overrides", "scale"),
+            ],
+        ),
         ("train_tokenizer", ["source", "out", "learn"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.generate import generate as generate
+    from whelp.cli.init import init as init
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
     from whelp.cli.prepare import prepare as prepare
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
 _CALLS = {
     "demo": "demo",
+    "init": "init",
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",

@@ -40,13 +40,18 @@ def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
         TokenizerError: When the folder has no tokenizer.
     """
     from whelp.model import model_from_hugging_face
+    from whelp.model.build import FAMILIES
+    from whelp.model.hugging_face import open_hugging_face
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
     folder = find_model_folder(Path(path))
     chosen = choose_device(device)
     config, weights = read_model_folder(folder)
-    model = model_from_hugging_face(config, weights, folder).to(chosen)
+    if config.get("model_type") in FAMILIES:
+        model = model_from_hugging_face(config, weights, folder).to(chosen)
+    else:
+        model = open_hugging_face(folder, config).to(chosen)
     model.eval()
     return LoadedModel(model, load_tokenizer(folder), folder, chosen)
 

@@ -462,6 +462,86 @@ def _show_prepare_event(event: object) -> None:
 
 
 @app.command(rich_help_panel="Steps")
+def init(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="A YAML file or a shipped recipe, or give --family.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
+    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, or hf with model.hf_config=KIND.")] = None,
+    n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
+    n_head: Annotated[
+        int | None,
+        typer.Option("--n_head", "--n-head", metavar="N", help="Number of heads. With --n_embd, by default heads of 64."),
+    ] = None,
+    n_embd: Annotated[int | None, typer.Option("--n_embd", "--n-embd", metavar="N", help="Width.")] = None,
+    vocab_size: Annotated[
+        str | None,
+        typer.Option(
+            "--vocab_size",
+            "--vocab-size",
+            metavar="N|NAME",
+            help="So many ids, or a vocabulary's name, folder or token store, which is saved along.",
+        ),
+    ] = None,
+    context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--context_tokens", "--context-tokens", metavar="N", help="Tokens it sees at once. Without a recipe, 1,024."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="The same seed draws the same weights.")] = None,
+    skip_if_exists: Annotated[
+        bool, typer.Option("--skip-if-exists", help="Leave a model that stands at DIR as it is, and end well.")
+    ] = False,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model folder with random weights: what a run starts from (train.start_from=DIR), or a model to measure.
+
+    Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
+
+    Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.init import init as make_weights
+
+    given = list(overrides or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        given, recipe = [recipe, *given], None
+    if recipe is None and family is None:
+        raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
+    result = make_weights(
+        recipe,
+        out=_need(out, "--out"),
+        family=family,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        vocab_size=vocab_size,
+        context_tokens=context_tokens,
+        seed=seed,
+        skip_if_exists=skip_if_exists,
+        overrides=given,
+        scale=scale,
+    )
+    if as_json:
+        show.print_json(result)
+        return
+    if result.is_reused:
+        show.say(f"[bold]{escape(result.folder)}[/] stands there already and is kept")
+        return
+    tokenizer = "with its tokenizer" if result.has_tokenizer else "without a tokenizer"
+    show.say(
+        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} random parameters, "
+        f"{result.vocab_size:,} ids, {tokenizer}"
+    )
+
+
+@app.command(rich_help_panel="Steps")
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,

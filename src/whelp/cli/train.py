@@ -29,9 +29,11 @@ from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.cli.generate import SAMPLE_STYLE
+from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.start import load_start, read_start
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
@@ -151,10 +153,22 @@ class Session:
         keep_freed_memory()
 
     def build(self) -> LanguageModel:
-        """The model with its first weights, on its device."""
+        """The model with its first weights, on its device.
+
+        Raises:
+            PlanError: When an architecture of transformers is no causal language model as it is configured.
+        """
         from whelp.model import build_model
 
-        return build_model(self.spec, self.recipe.train.seed).to(self.device)
+        model = build_model(self.spec, self.recipe.train.seed).to(self.device)
+        if self.spec.family == "hf":
+            check_causal(model, self.recipe.model.hf_config)
+        return model
+
+    def read_start(self) -> dict[str, Any] | None:
+        """The weights that `train.start_from` names, checked against the recipe and the store."""
+        start_from = self.recipe.train.start_from
+        return None if start_from is None else read_start(start_from, self.spec, self.vocabulary)
 
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
@@ -208,6 +222,7 @@ def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     opened = open_store(store)
     check_fresh(opened, recipe)
     session = Session(recipe, opened)
+    session.read_start()
     return session.make_plan(must_time=True), session
 
 
@@ -230,13 +245,16 @@ def iter_train(
         _check_same(started, recipe, store, out)
     session = Session(recipe, store)
     plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
+    checkpoint = find_newest_whole(run.checkpoints)
+    start = session.read_start() if checkpoint is None else None
     if started is None:
         identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
         run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     model = session.build()
-    checkpoint = find_newest_whole(run.checkpoints)
+    if start is not None:
+        load_start(model, start, str(recipe.train.start_from))
     trainer = None
     if checkpoint is not None:
         model.load_hugging_face(read_model_folder(checkpoint)[1])

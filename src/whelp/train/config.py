@@ -16,6 +16,12 @@ class TrainConfig:
     num_steps: int | None = option(None, "optimizer steps", at_least=1)
     num_epochs: float | None = option(None, "passes over the training rows", at_least=0.0)
     minutes: float | None = option(None, "a budget of wall-clock time; the learning rate follows the clock", at_least=0.0)
+    start_from: str | None = option(
+        None,
+        "a run, a checkpoint or a Hugging Face model folder whose weights a new run begins with (its optimizer is fresh); "
+        "`model` must describe it",
+        is_path=True,
+    )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     micro_batch_rows: int | None = option(
         None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1
