@@ -23,6 +23,7 @@ CALLS = [
     "load_recipe",
     "new",
     "prepare",
+    "report_runs",
     "report_tokenizer",
     "schema",
     "train",
@@ -68,7 +69,15 @@ DOORS = {
     "train": ["Progress", "StepReport", "TrainConfig", "TrainPlan", "build_optimizer", "make_plan"],
     "generate": ["Completion", "GenerateConfig", "TextPiece", "Token", "complete", "generate_tokens", "stream_text"],
     "evaluate": ["LossResult", "evaluate_loss"],
-    "report": ["list_facts", "make_run_report", "make_vocabulary_guide", "make_vocabulary_report"],
+    "report": [
+        "RunRecords",
+        "find_differences",
+        "list_facts",
+        "make_run_report",
+        "make_vocabulary_guide",
+        "make_vocabulary_report",
+        "sum_up",
+    ],
 }
 COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
 
@@ -142,6 +151,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             ],
         ),
         ("train_tokenizer", ["source", "out", "learn"]),
+        ("report_runs", ["runs", "out"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),

@@ -707,6 +707,32 @@ def inspect(
 
 
 @app.command(rich_help_panel="Look inside")
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page. Default: report.html, of one run in its folder, of several here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw runs into one page that opens offline: what differs in their recipes, curves over each other, samples, plans.
+
+    Example: whelp report run-1 run-2 --out compared.html
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.report import report_runs
+
+    result = report_runs(runs, out=out)
+    if as_json:
+        show.print_json(result)
+        return
+    show.show_runs(result)
+    show.say(f"page: [bold]{escape(result.page)}[/]")
+
+
+@app.command(rich_help_panel="Look inside")
 def schema(
     as_json: Annotated[bool, typer.Option("--json", help="Accepted as everywhere: a schema is always JSON.")] = False,
 ) -> None:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from whelp.cli.report import RunsReport
     from whelp.cli.train import Planned, TrainResult
     from whelp.train import TrainPlan
 
@@ -288,6 +289,24 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
         row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
         table.add_row(*row)
     console.print(table)
+
+
+def show_runs(result: RunsReport) -> None:
+    """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
+    output = Console(file=sys.stdout, highlight=False)
+    table = Table("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best", box=None, padding=(0, 2, 0, 0))
+    for run in result.runs:
+        numbers = [
+            run["tokens_per_second"],
+            run["test_nats_per_token"],
+            run["test_bits_per_byte"],
+            run["best_test_nats_per_token"],
+        ]
+        cells = ["" if number is None else f"{number:,.0f}" if number > 100 else f"{number:.4f}" for number in numbers]
+        table.add_row(escape(run["name"]), f"{run['step']:,}", f"{run['tokens']:,}", *cells)
+    output.print(table)
+    for name, values in result.differences.items():
+        output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
 
 
 def say_result(result: TrainResult) -> None:

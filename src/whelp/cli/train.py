@@ -21,7 +21,7 @@ from whelp.artifacts.checkpoint import (
     save_checkpoint,
     step_name,
 )
-from whelp.artifacts.run_folder import RunFolder, append_record, iter_records
+from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, PlanError
@@ -33,6 +33,7 @@ from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.report import read_run
 from whelp.cli.start import load_start, read_start
 
 if TYPE_CHECKING:
@@ -249,7 +250,8 @@ def iter_train(
     start = session.read_start() if checkpoint is None else None
     if started is None:
         identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
-        run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
+        facts = {"plan": plan.to_dict(), "ledger": session.ledger, "versions": _versions()}
+        run.start(recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     model = session.build()
@@ -378,15 +380,7 @@ class _Wiring:
         """Draw the run so far in report.html."""
         from whelp.report import make_run_report
 
-        folder = self.run.folder.resolve()
-        page = make_run_report(
-            f"{folder.parent.name}/{folder.name}",
-            self.session.recipe.to_yaml(),
-            self.plan.to_dict(),
-            iter_records(self.run.metrics),
-            iter_records(self.run.samples),
-        )
-        write_atomic(self.run.report, page)
+        write_atomic(self.run.report, make_run_report([read_run(self.run.folder)]))
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
@@ -463,5 +457,10 @@ def _versions() -> dict[str, str]:
     import torch
 
     import whelp
+    from whelp.base.machine import count_cores
 
-    return {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    machine = {"system": f"{platform.system()} {platform.machine()}", "cores": str(count_cores())}
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return versions | machine

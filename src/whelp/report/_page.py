@@ -30,12 +30,16 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend."""
+    """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend.
+
+    A faint line is what a bold one is the mean of.
+    """
 
     points: Points
     name: str = ""
     color: int = 0
     has_dots: bool = False
+    is_faint: bool = False
 
 
 def make_page(title: str, body: str, style: str = "") -> str:
@@ -148,7 +152,8 @@ def _draw_series(series: Series, place: Callable[[float, float], tuple[float, fl
         return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places)
     thinned = series.points[:: max(1, len(series.points) // _MOST_POINTS)]
     path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in thinned)
-    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>'
+    look = 'stroke-width="1" stroke-opacity=".3"' if series.is_faint else 'stroke-width="1.5"'
+    return f'<polyline points="{path}" fill="none" stroke="{color}" {look}/>'
 
 
 def _label(value: float) -> str:
