@@ -565,6 +565,7 @@ def train(
     """
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
+    from whelp.cli.track import iter_tracked
     from whelp.cli.train import Finished, iter_train, plan_training
 
     loaded = _load(recipe, overrides, scale)
@@ -578,7 +579,8 @@ def train(
         return
     result = None
     with show.training_view() as view:
-        for event in iter_train(loaded, store, _need(out, "--out")):
+        folder = _need(out, "--out")
+        for event in iter_tracked(iter_train(loaded, store, folder), loaded, folder):
             view.show(event)
             if isinstance(event, Finished):
                 result = event.result

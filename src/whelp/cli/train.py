@@ -35,6 +35,7 @@ from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.report import read_run
 from whelp.cli.start import load_start, read_start
+from whelp.cli.track import iter_tracked
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.optimizer import Optimizer
 
-_MAY_CHANGE = {"log_every_steps", "keep_checkpoints"}  # options that do not change what is computed
+_MAY_CHANGE = {"log_every_steps", "keep_checkpoints", "track"}  # options that do not change what is computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,8 @@ def train(
         TrainingError: When the loss is no longer a finite number.
     """
     result = None
-    for event in iter_train(load_recipe(recipe, overrides, scale), Path(store), Path(out)):
+    loaded = load_recipe(recipe, overrides, scale)
+    for event in iter_tracked(iter_train(loaded, Path(store), Path(out)), loaded, Path(out)):
         if isinstance(event, Finished):
             result = event.result
     assert result is not None, "a run always ends with a result"

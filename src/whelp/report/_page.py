@@ -18,7 +18,7 @@ _STYLE = """
   :root { --c0: #60a5fa; --c1: #fbbf24; --c2: #34d399; --c3: #f472b6; --c4: #a78bfa; --c5: #22d3ee; } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
-svg { max-width: 100%; height: auto; } text { font-size: 11px; fill: currentColor; }
+svg { max-width: 100%; height: auto; overflow: visible; } text { font-size: 11px; fill: currentColor; }
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
 table { border-collapse: collapse; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
@@ -60,9 +60,9 @@ def draw_values(values: Mapping[str, Any]) -> str:
 
 
 def write_number(value: Any) -> str:
-    """1234567 -> '1,234,567'; 0.123456 -> '0.1235'"""
+    """1234567 -> '1,234,567'; 12345.6 -> '12,346'; 0.123456 -> '0.1235'"""
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

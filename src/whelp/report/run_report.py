@@ -15,7 +15,9 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make
 _SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; }
-.best { font-weight: bold; } .same { opacity: .6; }
+.best { font-weight: bold; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
+.charts figure { margin: 0; } figcaption { margin-bottom: .4rem; }
 td pre { margin: 0; } details { margin: .5rem 0; } summary { cursor: pointer; }
 """
 
@@ -48,7 +50,8 @@ def make_run_report(runs: Sequence[RunRecords]) -> str:
     assert runs, "a report is about one run at least"
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     parts = [_draw_table(runs), _draw_differences(runs) if len(runs) > 1 else _draw_end(runs[0])]
-    parts += ["<h2>Curves</h2>", *_draw_curves(runs), "<h2>Samples</h2>", _draw_samples(runs)]
+    parts += ["<h2>Curves</h2>", f'<div class="charts">{"".join(_draw_curves(runs))}</div>']
+    parts += ["<h2>Samples</h2>", _draw_samples(runs)]
     for run in runs:
         parts.append(_draw_rest(run, is_folded=len(runs) > 1))
     return make_page(title, "".join(parts), _STYLE)
@@ -163,18 +166,20 @@ def _draw_end(run: RunRecords) -> str:
 def _draw_curves(runs: Sequence[RunRecords]) -> list[str]:
     """Losses against steps, tokens and time; then what else was recorded, against steps."""
     charts = []
-    for axis, name in (("step", "step"), ("tokens", "tokens"), ("elapsed_seconds", "second")):
+    for axis, name in (("step", "steps"), ("tokens", "tokens"), ("elapsed_seconds", "seconds")):
         series = [one for index, run in enumerate(runs) for one in _losses(runs, index, run, axis)]
-        charts.append(draw_chart(f"Loss against {name}s, nats per token (line: training, dots: test)", series, x_name=name))
+        charts.append(draw_chart(f"Loss against {name}, nats per token (line: training, dots: test)", series, x_name=name))
     for title, name in (
         ("Learning rate", "learning_rate"),
         ("Gradient norm", "gradient_norm"),
         ("Tokens per second", "tokens_per_second"),
     ):
-        series = [
-            Series(points=_pick(run.metrics, "step", name), color=index, name=run.name if len(runs) > 1 else "")
-            for index, run in enumerate(runs)
-        ]
+        series = []
+        for index, run in enumerate(runs):
+            points = _pick(run.metrics, "step", name)
+            series.append(Series(points=points, color=index, is_faint=True))
+            bold = points if name == "learning_rate" else _smooth(points)  # which is smooth but for its corners
+            series.append(Series(points=bold, color=index, name=run.name if len(runs) > 1 else ""))
         charts.append(draw_chart(title, series, x_name="step"))
     return charts
 

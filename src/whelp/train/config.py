@@ -58,6 +58,9 @@ class TrainConfig:
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
+    track: list[Literal["tensorboard", "wandb", "trackio"]] = option(
+        [], "tools that get the run's records, too, besides metrics.jsonl (pip install 'whelp[tracking]')"
+    )
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)
 
     def __post_init__(self) -> None:
