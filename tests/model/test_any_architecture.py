@@ -168,3 +168,16 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r'pip install "whelp\[hf\]"'):
         spec_of("llama")
+
+
+def test_flops_of_a_token() -> None:
+    """GPT-2 small at 1,024 tokens, by hand; an embedding that is no head is not multiplied."""
+    from whelp.model.build import count_token_flops
+
+    gpt2 = ModelConfig(family="gpt2", n_layer=12, n_head=12, n_embd=768, vocab_size=50257)
+    assert count_token_flops(make_spec(gpt2, num_ids=50257, context_tokens=1024)) == 6 * 124_439_808 + 12 * 12 * 768 * 1024
+    tied, untied = (
+        count_token_flops(make_spec(ModelConfig(tie_embeddings=is_tied), num_ids=640, context_tokens=64))
+        for is_tied in (True, False)
+    )
+    assert tied == untied

@@ -146,6 +146,8 @@ class TrainingView:
         self.test = ""
         self._started = self._last_line = time.monotonic()
         self._tokens, self._seconds = 0, 0.0
+        self._ceiling = 0.0  # flops a second of the GPU; without one, nothing to compare with
+        self._token_flops = 0
         self._progress: Progress | None = None
         self._task: Any = None
 
@@ -167,6 +169,8 @@ class TrainingView:
         if event.resumed_step:
             say(f"[bold]going on[/]   from step {event.resumed_step:,}")
         show_plan(event.plan, event.ledger)
+        if event.plan.device.startswith("cuda"):
+            self._measure_ceiling(event)
         if console.is_terminal:
             self._progress = Progress(
                 TextColumn("[bold]train[/]      "),
@@ -177,6 +181,27 @@ class TrainingView:
             )
             self._task = self._progress.add_task("train", total=1.0, text="starting")
             self._progress.start()
+
+    def _measure_ceiling(self, event: Planned) -> None:
+        import torch
+
+        from whelp.model.build import count_token_flops
+        from whelp.train.device import measure_ceiling
+
+        precision = torch.bfloat16 if event.plan.precision == "bf16" else torch.float32
+        self._ceiling = measure_ceiling(torch.device(event.plan.device), precision)
+        self._token_flops = count_token_flops(event.spec)
+
+    def _describe_machine(self, device: str) -> str:
+        """Share of the measured ceiling (on a GPU), and memory."""
+        import torch
+
+        from whelp.train.device import used_memory
+
+        speed = self._tokens / max(self._seconds, 1e-9)
+        share = f"MFU {speed * self._token_flops / self._ceiling:.0%}  " if self._ceiling else ""
+        used = used_memory(torch.device(device))
+        return share + (f"{megabytes(used)}  " if used else "")
 
     def _on_stepreport(self, event: Any) -> None:
         self._tokens, self._seconds = self._tokens + event.num_tokens, self._seconds + event.seconds
@@ -209,7 +234,7 @@ class TrainingView:
         loss = f"loss {sum(recent) / len(recent):.3f}" if recent else ""
         speed = f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
         curve = sparkline(self.losses, 16) if len(self.losses) > 1 else ""
-        return f"step {event.step:,}  {loss} {curve}  {self.test}{speed}  {duration(left)} left"
+        return f"step {event.step:,}  {loss} {curve}  {self.test}{speed}  {self._describe_machine(plan.device)}{duration(left)} left"
 
     def _on_evaluated(self, event: Any) -> None:
         self.test = f"test {event.result.nats_per_token:.3f}  "

@@ -45,6 +45,14 @@ def count_parameters(spec: ModelSpec) -> int:
         return find_family(spec)(spec).num_parameters()
 
 
+def count_token_flops(spec: ModelSpec) -> int:
+    """Arithmetic of training on one token: 6 for each number that is multiplied, 12 x layers x width of all heads x context for
+    attention (Chowdhery et al. 2022, PaLM, appendix B); the embedding is looked up, not multiplied."""
+    looked_up = 0 if spec.tie_embeddings else spec.vocab_size * spec.n_embd
+    attention = 12 * spec.n_layer * spec.n_head * spec.head_width * spec.context_tokens
+    return 6 * (count_parameters(spec) - looked_up) + attention
+
+
 def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], where: object) -> LanguageModel:
     """Build the model that a `config.json` describes and fill in its weights.
 
