@@ -23,7 +23,7 @@ CALLS = [
     "load_recipe",
     "new",
     "prepare",
-    "report_runs",
+    "report",
     "report_tokenizer",
     "schema",
     "train",
@@ -79,7 +79,7 @@ DOORS = {
         "sum_up",
     ],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate"]  # rooms that are calls, too
+COMMANDS = ["prepare", "train", "generate", "evaluate", "report"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -151,7 +151,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             ],
         ),
         ("train_tokenizer", ["source", "out", "learn"]),
-        ("report_runs", ["runs", "out"]),
+        ("report", ["runs", "out"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),

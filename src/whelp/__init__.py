@@ -29,20 +29,19 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe as Recipe
     from whelp.cli.recipe import load_recipe as load_recipe
     from whelp.cli.recipe import schema as schema
-    from whelp.cli.report import report_runs as report_runs
+    from whelp.cli.report import report as report
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
 
-_ROOMS = ("prepare", "train", "generate", "evaluate")  # rooms that are also commands
+_ROOMS = ("prepare", "train", "generate", "evaluate", "report")  # rooms that are also commands
 _CALLS = {
     "demo": "demo",
     "init": "init",
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
-    "report_runs": "report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",

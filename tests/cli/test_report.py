@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whelp.cli.report import report_runs
+import whelp as package
 
 from .helpers import Project, Whelp
 
@@ -29,7 +29,7 @@ def test_two_runs(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     assert "page: report.html" in shown.said
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "■ other" in page
-    result = report_runs([made.run, "other"], out=tmp_path / "again.html")
+    result = package.report([made.run, "other"], out=tmp_path / "again.html")
     assert [run["name"] for run in result.runs] == ["run", "other"]
     assert list(result.differences) == ["train.learning_rate"]
 

@@ -724,9 +724,9 @@ def report(
     from rich.markup import escape
 
     from whelp.cli import show
-    from whelp.cli.report import report_runs
+    from whelp.cli.report import report as draw
 
-    result = report_runs(runs, out=out)
+    result = draw(runs, out=out)
     if as_json:
         show.print_json(result)
         return

@@ -27,7 +27,7 @@ class RunsReport:
     differences: dict[str, list[Any]]
 
 
-def report_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
+def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
     """Draw runs into one HTML file that opens offline: what differs, curves over each other, samples, plans.
 
     Args:
