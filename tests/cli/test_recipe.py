@@ -228,6 +228,7 @@ def test_schema_knows_what_the_recipes_say() -> None:
     """Every key of every shipped recipe is in the schema, and every option there has its meaning."""
     made = schema()
     assert made["$schema"].startswith("https://json-schema.org/")
+    assert list(made["patternProperties"]) == ["^scales$"]
     for name in NAMES:
         values = yaml.safe_load(find_recipe(name).read_text(encoding="utf-8"))
         for sections in (values, *values.pop("scales", {}).values()):

@@ -465,7 +465,7 @@ def _show_prepare_event(event: object) -> None:
 def init(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="A YAML file or a shipped recipe, or give --family.", show_default=False),
+        typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe, or give --family.", show_default=False),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,

@@ -92,7 +92,7 @@ def _compare(
         known = theirs in _OPTIONS
         return [
             ("model.family", spec.family, theirs if known else "hf"),
-            *([] if known else [("model.hf_config", None, folder)]),
+            *([] if known else [("model.hf_config", "not set", folder)]),
         ]
     there = model_from_hugging_face(config, weights, folder).spec  # which looks at every value and every shape
     ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
