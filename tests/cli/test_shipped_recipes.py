@@ -45,7 +45,7 @@ def test_from_text_to_a_reply(name: str, whelp: Whelp, tmp_path: Path) -> None:
     assert (result["step"], result["is_finished"]) == (4, True)
     assert result["nats_per_token"] > 0
     recipe = load_recipe("run")
-    assert (recipe.model.n_layer, recipe.model.n_embd, recipe.pack.context_tokens) == (2, 32, 32)
+    assert (recipe.model.n_layer, recipe.model.n_embd, recipe.pack.context_tokens) == (2, 32, 64)
     assert recipe.pack.plan == load_recipe(name).pack.plan
     assert whelp("generate", "run", "--prompt", "The" if name != "bark" else "User: speak", "--max-tokens", "4").code == 0
 

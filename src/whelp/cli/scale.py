@@ -18,7 +18,7 @@ TINY = "tiny"
 # The whole path in seconds, on one core: is anything missing, do the rows look right? What is learned is nothing.
 _TINY: dict[str, dict[str, Any]] = {
     "data": {"dataset_length": 64},
-    "pack": {"context_tokens": 32},
+    "pack": {"context_tokens": 64},
     "train": {
         "num_steps": 4,
         "num_epochs": None,

@@ -174,10 +174,10 @@ def resolve_spec(name: str, overrides: Mapping[str, Any], *, vocab_size: int, co
     values |= given | dict.fromkeys(_SPECIAL) | {"vocab_size": vocab_size}
     if length:
         values[length] = asked
-    return _describe(_plain(_make_config(kind, values)), context_tokens)
+    return describe_config(_plain(_make_config(kind, values)), context_tokens)
 
 
-def _describe(config: Mapping[str, Any], context_tokens: int) -> ModelSpec:
+def describe_config(config: Mapping[str, Any], context_tokens: int) -> ModelSpec:
     """The numbers that a plan asks for, by the names that most architectures have."""
     text = _make_config(str(config["model_type"]), config).get_text_config()
     width, num_heads = int(text.hidden_size), int(getattr(text, "num_attention_heads", None) or 1)
@@ -305,4 +305,4 @@ def open_hugging_face(folder: Path, config: dict[str, Any]) -> HuggingFaceModel:
         inner = inner.float()
     text = inner.config.get_text_config()
     found = next((getattr(text, name) for name in _LENGTHS if isinstance(getattr(text, name, None), int)), 2048)
-    return HuggingFaceModel(_describe(_plain(inner.config), found), inner)
+    return HuggingFaceModel(describe_config(_plain(inner.config), found), inner)
