@@ -23,10 +23,12 @@ CALLS = [
     "generate",
     "guide_tokenizer",
     "import_store",
+    "init",
     "inspect",
     "load_recipe",
     "new",
     "prepare",
+    "report",
     "report_tokenizer",
     "schema",
     "serve",
@@ -87,6 +89,8 @@ DOORS = {
     ],
     "evaluate": ["LossResult", "evaluate_loss", "evaluate_text"],
     "report": [
+        "RunRecords",
+        "find_differences",
         "list_facts",
         "make_compare_report",
         "make_model_card",
@@ -94,10 +98,11 @@ DOORS = {
         "make_run_report",
         "make_vocabulary_guide",
         "make_vocabulary_report",
+        "sum_up",
     ],
     "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate", "serve"]  # rooms that are calls, too
+COMMANDS = ["prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -155,8 +160,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers"]),
-        ("train", ["recipe", "store", "out", "overrides"]),
+        ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
+        ("train", ["recipe", "store", "out", "overrides", "scale"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("chat", ["model", "system", "device", "settings"]),
@@ -169,12 +174,20 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
+        (
+            "init",
+            [
+                *("recipe", "out", "family", "n_layer", "n_head", "n_embd", "vocab_size", "context_tokens", "seed"),
+                *("skip_if_exists", "overrides", "scale"),
+            ],
+        ),
         ("train_tokenizer", ["source", "out", "learn"]),
+        ("report", ["runs", "out"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),
         ("import_store", ["files", "format", "tokenizer", "out", "test", "test_split", "seed", "column", "rows"]),
-        ("load_recipe", ["recipe", "overrides"]),
+        ("load_recipe", ["recipe", "overrides", "scale"]),
         ("schema", []),
     ],
 )

@@ -27,19 +27,21 @@ if TYPE_CHECKING:
     from whelp.cli.exchange import import_store as import_store
     from whelp.cli.export import export as export
     from whelp.cli.generate import generate as generate
+    from whelp.cli.init import init as init
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
     from whelp.cli.prepare import prepare as prepare
     from whelp.cli.recipe import Recipe as Recipe
     from whelp.cli.recipe import load_recipe as load_recipe
     from whelp.cli.recipe import schema as schema
+    from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
 
-_ROOMS = ("prepare", "train", "generate", "evaluate", "serve")  # rooms that are also commands
+_ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
     "compare": "compare",
@@ -47,6 +49,7 @@ _CALLS = {
     "demo": "demo",
     "export_store": "exchange",
     "import_store": "exchange",
+    "init": "init",
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",

@@ -141,7 +141,7 @@ def test_unknown_keys(whelp: Whelp, project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prepare", "nonsense.yaml", "--out", "s"], ["nonsense.yaml: there is no such recipe file", "Shipped recipes: demo"]),
+        (["prepare", "nonsense.yaml", "--out", "s"], ["nonsense.yaml: there is no such recipe file", "Shipped recipes: bark"]),
         (["prepare", "demo", "nonsense", "--out", "s"], ["'nonsense' is not of the form section.field=value"]),
         (["train", "demo", "--store", "nowhere", "--out", "r"], ["nowhere: there is no such folder", "`whelp prepare`"]),
         (["generate", "nowhere", "--prompt", "a"], ["nowhere: there is no such folder", "Check the spelling"]),

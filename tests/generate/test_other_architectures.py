@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from whelp.base.errors import ArtifactError, MissingExtraError
 from whelp.generate import Engine, GenerateConfig, complete
 from whelp.model import find_obstacle, open_hugging_face
-from whelp.model.hugging_face import HuggingFaceModel
+from whelp.model.hugging_face import HuggingFaceModel, describe_config
 
 from .helpers import NumberVocabulary
 
@@ -94,7 +94,8 @@ def test_a_model_without_a_cache():
     torch.manual_seed(0)
     llama = KINDS["llama"]().eval()
     settings = GenerateConfig(temperature=1.0, max_tokens=9, seed=4)
-    models = [HuggingFaceModel(inner, 40) for inner in (llama, Forgetful(llama))]
+    spec = describe_config(llama.config.to_dict(), 40)
+    models = [HuggingFaceModel(spec, inner) for inner in (llama, Forgetful(llama))]
     texts = [[whole.text for whole in complete(model, VOCABULARY, [1, 2, 3], settings, n=2)] for model in models]
     assert texts[0] == texts[1]
 

@@ -5,29 +5,39 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 
-from whelp.report import make_run_report
+from whelp.report import RunRecords, find_differences, make_run_report, sum_up
 
 METRICS = [
-    {"step": 0, "test_nats_per_token": 4.0, "test_perplexity": 54.6},
-    {"step": 1, "loss": 4.1, "learning_rate": 0.1, "gradient_norm": 2.0, "tokens_per_second": 12345.0},
-    {"step": 2, "loss": 3.0, "learning_rate": 0.2, "gradient_norm": 1.0, "tokens_per_second": 23456.0},
-    {"step": 2, "test_nats_per_token": 3.5, "test_perplexity": 33.1},
+    {"step": 0, "test_nats_per_token": 4.0, "test_perplexity": 54.6, "elapsed_seconds": 0.0},
+    {"step": 1, "loss": 4.1, "learning_rate": 0.1, "gradient_norm": 2.0, "tokens_per_second": 12345.0}
+    | {"tokens": 100, "elapsed_seconds": 5.0},
+    {"step": 2, "loss": 3.0, "learning_rate": 0.2, "gradient_norm": 1.0, "tokens_per_second": 23456.0}
+    | {"tokens": 200, "elapsed_seconds": 10.0},
+    {"step": 2, "test_nats_per_token": 3.5, "test_perplexity": 33.1, "elapsed_seconds": 10.0},
 ]
 
 
 def make_page(**changes: object) -> str:
     """A page about a run of two steps."""
-    values = {"title": "a/run", "recipe": "data: {}\n", "plan": {"num_steps": 2, "warnings": ["too <short>"]}}
+    return make_run_report([make_run(**changes)])
+
+
+def make_run(**changes: object) -> RunRecords:
+    """A run of two steps."""
+    values = {"name": "a/run", "recipe": "data: {}\n", "plan": {"num_steps": 2, "warnings": ["too <short>"]}}
     values |= {"metrics": METRICS, "samples": [{"step": 2, "prompt": "Once", "text": " upon a time"}]}
-    return make_run_report(**{**values, **changes})
+    values |= {"ledger": {"tokens": 999, "trained_share": 0.5}, "versions": {"torch": "9.9"}}
+    return RunRecords(**{**values, **changes})
 
 
 def test_numbers_curves_samples_and_doubts() -> None:
-    """The last test loss, four curves with every point, the samples, the plan's doubts."""
+    """The last test loss, six curves with every point, the samples, the plan's doubts, ledger, versions."""
     page = make_page()
     assert "<th>nats per token</th><td>3.5</td>" in page
-    assert page.count("<svg") == 4
-    assert page.count("<circle") == 2  # two evaluations
+    assert page.count("<svg") == 6
+    assert page.count("<circle") == 3 * 2  # two evaluations against steps, tokens and time
+    assert "<th>trained share</th><td>0.5</td>" in page
+    assert "<th>torch</th><td>9.9</td>" in page
     assert "<b>Once</b> upon a time" in page
     assert "too &lt;short&gt;" in page
     assert "23,456" in page
@@ -69,9 +79,9 @@ def test_points_lie_inside_the_picture() -> None:
 def test_text_of_a_run_is_only_text() -> None:
     """Markup in prompts, samples, recipe and title is shown, not obeyed."""
     evil = "<script>alert(1)</script>"
-    page = make_page(title=evil, recipe=evil, samples=[{"step": 0, "prompt": evil, "text": evil}])
+    page = make_page(name=evil, recipe=evil, samples=[{"step": 0, "prompt": evil, "text": evil}])
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 5  # the title twice
+    assert page.count("&lt;script&gt;") == 6  # the name three times
 
 
 def test_a_run_without_records() -> None:
@@ -79,3 +89,33 @@ def test_a_run_without_records() -> None:
     page = make_page(metrics=[], samples=[])
     assert "<svg" not in page
     assert "<h2>Plan</h2>" in page
+
+
+def test_several_runs_lie_over_each_other() -> None:
+    """What differs comes first; each run has its color in every chart, its row in the table, the better loss in bold."""
+    better = [*METRICS[:-1], {**METRICS[-1], "test_nats_per_token": 2.25}]
+    runs = [
+        make_run(name="slow", settings={"train": {"learning_rate": 0.1, "seed": 0}, "pack": {"plan": "concat"}}),
+        make_run(name="fast", settings={"train": {"learning_rate": 0.3, "seed": 0}}, metrics=better),
+    ]
+    assert find_differences(runs) == {"train.learning_rate": [0.1, 0.3], "pack.plan": ["concat", None]}
+    page = make_run_report(runs)
+    assert page.index("<h2>What differs</h2>") < page.index("<h2>Curves</h2>")
+    assert "<th>train.learning_rate</th><td>0.1</td><td>0.3</td>" in page
+    assert "<th>pack.plan</th><td>concat</td><td>not set</td>" in page
+    assert "<td class=best>2.25</td>" in page
+    assert "<td class=best>3.5</td>" not in page
+    assert page.count("<svg") == 6
+    assert page.count("■ slow") == page.count("■ fast") == 6
+    assert "train.seed" not in page.partition("<h2>Curves</h2>")[0]
+    assert "The recipes are the same." in make_run_report([runs[0], runs[0]])
+
+
+def test_the_numbers_of_a_run() -> None:
+    """Its end, its speed over the whole run, and its best test loss."""
+    turned = [*METRICS, {"step": 3, "loss": 2.0, "tokens": 300, "elapsed_seconds": 12.0}]
+    turned.append({"step": 3, "test_nats_per_token": 3.75})
+    found = sum_up(make_run(metrics=turned))
+    assert (found["step"], found["tokens"], found["tokens_per_second"]) == (3, 300, 25.0)
+    assert (found["test_nats_per_token"], found["best_test_nats_per_token"], found["best_step"]) == (3.75, 3.5, 2)
+    assert sum_up(make_run(metrics=[]))["test_nats_per_token"] is None

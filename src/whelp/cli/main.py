@@ -40,6 +40,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[section.field=value]...", help="Options that replace the recipe's.", show_default=False),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Another size of the recipe: tiny (the whole path in seconds), or one that it names."),
+]
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -393,6 +397,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads, or encoders on the cluster. Nothing: one for each core.")
     ] = None,
+    scale: Scale = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -404,7 +409,7 @@ def prepare(
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides, scale)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
@@ -464,6 +469,86 @@ def _show_prepare_event(event: object) -> None:
 
 
 @app.command(rich_help_panel="Steps")
+def init(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe, or give --family.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
+    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, or hf with model.hf_config=KIND.")] = None,
+    n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
+    n_head: Annotated[
+        int | None,
+        typer.Option("--n_head", "--n-head", metavar="N", help="Number of heads. With --n_embd, by default heads of 64."),
+    ] = None,
+    n_embd: Annotated[int | None, typer.Option("--n_embd", "--n-embd", metavar="N", help="Width.")] = None,
+    vocab_size: Annotated[
+        str | None,
+        typer.Option(
+            "--vocab_size",
+            "--vocab-size",
+            metavar="N|NAME",
+            help="So many ids, or a vocabulary's name, folder or token store, which is saved along.",
+        ),
+    ] = None,
+    context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--context_tokens", "--context-tokens", metavar="N", help="Tokens it sees at once. Without a recipe, 1,024."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="The same seed draws the same weights.")] = None,
+    skip_if_exists: Annotated[
+        bool, typer.Option("--skip-if-exists", help="Leave a model that stands at DIR as it is, and end well.")
+    ] = False,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model folder with random weights: what a run starts from (train.start_from=DIR), or a model to measure.
+
+    Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
+
+    Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.init import init as make_weights
+
+    given = list(overrides or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        given, recipe = [recipe, *given], None
+    if recipe is None and family is None:
+        raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
+    result = make_weights(
+        recipe,
+        out=_need(out, "--out"),
+        family=family,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        vocab_size=vocab_size,
+        context_tokens=context_tokens,
+        seed=seed,
+        skip_if_exists=skip_if_exists,
+        overrides=given,
+        scale=scale,
+    )
+    if as_json:
+        show.print_json(result)
+        return
+    if result.is_reused:
+        show.say(f"[bold]{escape(result.folder)}[/] stands there already and is kept")
+        return
+    tokenizer = "with its tokenizer" if result.has_tokenizer else "without a tokenizer"
+    show.say(
+        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} random parameters, "
+        f"{result.vocab_size:,} ids, {tokenizer}"
+    )
+
+
+@app.command(rich_help_panel="Steps")
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -475,6 +560,7 @@ def train(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
+    scale: Scale = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
     ] = False,
@@ -486,9 +572,10 @@ def train(
     """
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
+    from whelp.cli.track import iter_tracked
     from whelp.cli.train import Finished, iter_train, plan_training
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides, scale)
     store = store or find_data_path(recipe) or Path("store")
     if dry_run:
         plan, session = plan_training(loaded, store)
@@ -499,7 +586,8 @@ def train(
         return
     result = None
     with show.training_view() as view:
-        for event in iter_train(loaded, store, _need(out, "--out")):
+        folder = _need(out, "--out")
+        for event in iter_tracked(iter_train(loaded, store, folder), loaded, folder):
             view.show(event)
             if isinstance(event, Finished):
                 result = event.result
@@ -998,6 +1086,32 @@ def inspect(
 
 
 @app.command(rich_help_panel="Look inside")
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page. Default: report.html, of one run in its folder, of several here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw runs into one page that opens offline: what differs in their recipes, curves over each other, samples, plans.
+
+    Example: whelp report run-1 run-2 --out compared.html
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.report import report as draw
+
+    result = draw(runs, out=out)
+    if as_json:
+        show.print_json(result)
+        return
+    show.show_runs(result)
+    show.say(f"page: [bold]{escape(result.page)}[/]")
+
+
+@app.command(rich_help_panel="Look inside")
 def schema(
     as_json: Annotated[bool, typer.Option("--json", help="Accepted as everywhere: a schema is always JSON.")] = False,
 ) -> None:
@@ -1009,10 +1123,10 @@ def schema(
     sys.stdout.write(json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
-def _load(recipe: str, overrides: list[str] | None) -> Recipe:
+def _load(recipe: str, overrides: list[str] | None, scale: str | None = None) -> Recipe:
     from whelp.cli.recipe import load_recipe
 
-    return load_recipe(recipe, overrides or [])
+    return load_recipe(recipe, overrides or [], scale)
 
 
 def _need(value: Path | None, name: str) -> Path:

@@ -27,6 +27,7 @@ from whelp.base.errors import ConfigError
 from whelp.base.log import log
 from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
+from whelp.cli.scale import lay_scale, take_scales
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig
 from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
@@ -83,18 +84,23 @@ def _absolute(path: str) -> str:
     return os.path.realpath(path) if os.path.exists(path) else path
 
 
-def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str] = (), scale: str | None = None
+) -> Recipe:
     """Read a recipe: a YAML file, the name of a shipped one, or a mapping; then apply `section.field=value` overrides.
 
     A YAML of RWKV's infctx trainer is read as a recipe that does the same; overrides are of the recipe's own fields.
     Relative paths in a file are relative to the file; in overrides, to the current folder. Overrides of a mixture name the
     source: `data.mixture.code.weight=3`.
 
+    Args:
+        scale: One of the recipe's `scales`, laid over it before the overrides; `tiny` is there for every recipe.
+
     Raises:
         ConfigError: With every problem at once, each naming its key.
     """
     if isinstance(recipe, Recipe):
-        if not overrides:
+        if not overrides and scale is None:
             return recipe
         where: object = "recipe"
         values = recipe.to_values()
@@ -102,9 +108,26 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequ
         where, values = "recipe", _read_infctx(recipe, "recipe")
     else:
         path = find_recipe(recipe)
-        where, values = path, resolve_paths(Recipe, _read_infctx(read_yaml(path), path), path.parent)
+        where, values = path, _read_infctx(read_yaml(path), path)
+    scales = take_scales(values, where)
+    if not isinstance(recipe, (Recipe, Mapping)):
+        values = _resolve(values, path)
+        scales = {name: _resolve(sections, path) for name, sections in scales.items()}
+    for name in scales:  # a mistake in a scale is one, asked for or not
+        load_config(Recipe, spread_defaults(lay_scale(values, scales, name, where), where), f"{where}, scale {name}")
+    if scale is not None:
+        values = lay_scale(values, scales, scale, where)
     merged = merge(values, override_entries(values, parse_overrides(overrides)))
     return load_config(Recipe, spread_defaults(merged, where), where)
+
+
+def _resolve(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Paths of a file are relative to it; in a shipped recipe, what is not shipped with it is the user's, and stands here."""
+    resolved = resolve_paths(Recipe, values, path.parent)
+    if path.parent.resolve() != _shipped_folder().resolve():
+        return resolved
+    beside = f"{path.parent}{os.sep}"
+    return map_paths(Recipe, resolved, lambda word, _: word.removeprefix(beside) if not os.path.exists(word) else word)
 
 
 def _read_infctx(values: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -149,4 +172,11 @@ def _shipped_folder() -> Path:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a recipe: every section and option, its meaning, default and range."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "whelp recipe", **make_schema(Recipe)}
+    made = make_schema(Recipe)
+    scales = {"type": "object", "additionalProperties": {"type": "object", "properties": made["properties"]}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "whelp recipe",
+        **made,
+        "patternProperties": {"^scales$": scales},
+    }

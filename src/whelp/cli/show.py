@@ -18,6 +18,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
+    from whelp.cli.report import RunsReport
     from whelp.cli.train import Planned, TrainResult
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
@@ -192,6 +193,8 @@ class TrainingView:
         self.test = ""
         self._started = self._last_line = time.monotonic()
         self._tokens, self._seconds = 0, 0.0
+        self._ceiling = 0.0  # flops a second of the GPU; without one, nothing to compare with
+        self._token_flops = 0
         self._progress: Progress | None = None
         self._task: Any = None
 
@@ -213,6 +216,8 @@ class TrainingView:
         if event.resumed_step:
             say(f"[bold]going on[/]   from step {event.resumed_step:,}")
         show_plan(event.plan, event.ledger)
+        if event.plan.device.startswith("cuda"):
+            self._measure_ceiling(event)
         if console.is_terminal:
             self._progress = Progress(
                 TextColumn("[bold]train[/]      "),
@@ -223,6 +228,27 @@ class TrainingView:
             )
             self._task = self._progress.add_task("train", total=1.0, text="starting")
             self._progress.start()
+
+    def _measure_ceiling(self, event: Planned) -> None:
+        import torch
+
+        from whelp.model.build import count_token_flops
+        from whelp.train.device import measure_ceiling
+
+        precision = torch.bfloat16 if event.plan.precision == "bf16" else torch.float32
+        self._ceiling = measure_ceiling(torch.device(event.plan.device), precision)
+        self._token_flops = count_token_flops(event.spec)
+
+    def _describe_machine(self, device: str) -> str:
+        """Share of the measured ceiling (on a GPU), and memory."""
+        import torch
+
+        from whelp.train.device import used_memory
+
+        speed = self._tokens / max(self._seconds, 1e-9)
+        share = f"MFU {speed * self._token_flops / self._ceiling:.0%}  " if self._ceiling else ""
+        used = used_memory(torch.device(device))
+        return share + (f"{megabytes(used)}  " if used else "")
 
     def _on_stepreport(self, event: Any) -> None:
         self._tokens, self._seconds = self._tokens + event.num_tokens, self._seconds + event.seconds
@@ -255,7 +281,7 @@ class TrainingView:
         loss = f"loss {sum(recent) / len(recent):.3f}" if recent else ""
         speed = f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
         curve = sparkline(self.losses, 16) if len(self.losses) > 1 else ""
-        return f"step {event.step:,}  {loss} {curve}  {self.test}{speed}  {duration(left)} left"
+        return f"step {event.step:,}  {loss} {curve}  {self.test}{speed}  {self._describe_machine(plan.device)}{duration(left)} left"
 
     def _on_evaluated(self, event: Any) -> None:
         self.test = f"test {event.result.nats_per_token:.3f}  "
@@ -347,6 +373,24 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
         row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
         table.add_row(*row)
     console.print(table)
+
+
+def show_runs(result: RunsReport) -> None:
+    """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
+    output = Console(file=sys.stdout, highlight=False)
+    table = Table("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best", box=None, padding=(0, 2, 0, 0))
+    for run in result.runs:
+        numbers = [
+            run["tokens_per_second"],
+            run["test_nats_per_token"],
+            run["test_bits_per_byte"],
+            run["best_test_nats_per_token"],
+        ]
+        cells = ["" if number is None else f"{number:,.0f}" if number > 100 else f"{number:.4f}" for number in numbers]
+        table.add_row(escape(run["name"]), f"{run['step']:,}", f"{run['tokens']:,}", *cells)
+    output.print(table)
+    for name, values in result.differences.items():
+        output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
 
 
 def say_result(result: TrainResult) -> None:

@@ -21,7 +21,7 @@ from whelp.artifacts.checkpoint import (
     save_checkpoint,
     step_name,
 )
-from whelp.artifacts.run_folder import RunFolder, append_record, iter_records
+from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.errors import ArtifactError, PlanError
@@ -29,10 +29,14 @@ from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.cli.generate import SAMPLE_STYLE
+from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.report import read_run
 from whelp.cli.source_rows import SourceRows, add_repeats, evaluate_by_source, mix_rows, pack_by_source
+from whelp.cli.start import load_start, read_start
+from whelp.cli.track import iter_tracked
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.optimizer import Optimizer
 
-_MAY_CHANGE = {"log_every_steps", "keep_checkpoints"}  # options that do not change what is computed
+_MAY_CHANGE = {"log_every_steps", "keep_checkpoints", "track"}  # options that do not change what is computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +107,17 @@ class Finished:
 
 
 def train(
-    recipe: str | Path | dict[str, Any] | Recipe, *, store: str | Path, out: str | Path, overrides: Sequence[str] = ()
+    recipe: str | Path | dict[str, Any] | Recipe,
+    *,
+    store: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    scale: str | None = None,
 ) -> TrainResult:
     """Train a model on a token store; write a run folder at `out`. The same call again goes on where it stopped.
+
+    Args:
+        scale: Another size of the recipe: `tiny`, or one that it names.
 
     Raises:
         StaleError: When the store was made from other inputs than the recipe names now.
@@ -113,7 +125,8 @@ def train(
         TrainingError: When the loss is no longer a finite number.
     """
     result = None
-    for event in iter_train(load_recipe(recipe, overrides), Path(store), Path(out)):
+    loaded = load_recipe(recipe, overrides, scale)
+    for event in iter_tracked(iter_train(loaded, Path(store), Path(out)), loaded, Path(out)):
         if isinstance(event, Finished):
             result = event.result
     assert result is not None, "a run always ends with a result"
@@ -143,10 +156,22 @@ class Session:
         keep_freed_memory()
 
     def build(self) -> LanguageModel:
-        """The model with its first weights, on its device."""
+        """The model with its first weights, on its device.
+
+        Raises:
+            PlanError: When an architecture of transformers is no causal language model as it is configured.
+        """
         from whelp.model import build_model
 
-        return build_model(self.spec, self.recipe.train.seed).to(self.device)
+        model = build_model(self.spec, self.recipe.train.seed).to(self.device)
+        if self.spec.family == "hf":
+            check_causal(model, self.recipe.model.hf_config)
+        return model
+
+    def read_start(self) -> dict[str, Any] | None:
+        """The weights that `train.start_from` names, checked against the recipe and the store."""
+        start_from = self.recipe.train.start_from
+        return None if start_from is None else read_start(start_from, self.spec, self.vocabulary)
 
     def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
         """The rows of a run; of a mixture they depend on how many the run takes."""
@@ -216,6 +241,7 @@ def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     opened = open_store(store)
     check_fresh(opened, recipe)
     session = Session(recipe, opened)
+    session.read_start()
     return session.make_plan(must_time=True), session
 
 
@@ -238,6 +264,8 @@ def iter_train(
         _check_same(started, recipe, store, out)
     session = Session(recipe, store)
     plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
+    checkpoint = find_newest_whole(run.checkpoints)
+    start = session.read_start() if checkpoint is None else None
     if started is None:
         identity = {"recipe": recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": _versions()}
@@ -245,7 +273,8 @@ def iter_train(
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     model = session.build()
-    checkpoint = find_newest_whole(run.checkpoints)
+    if start is not None:
+        load_start(model, start, str(recipe.train.start_from))
     trainer = None
     if checkpoint is not None:
         model.load_hugging_face(read_model_folder(checkpoint)[1])
@@ -369,15 +398,7 @@ class _Wiring:
         """Draw the run so far in report.html."""
         from whelp.report import make_run_report
 
-        folder = self.run.folder.resolve()
-        page = make_run_report(
-            f"{folder.parent.name}/{folder.name}",
-            self.session.recipe.to_yaml(),
-            self.plan.to_dict(),
-            iter_records(self.run.metrics),
-            iter_records(self.run.samples),
-        )
-        write_atomic(self.run.report, page)
+        write_atomic(self.run.report, make_run_report([read_run(self.run.folder)]))
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
@@ -461,5 +482,10 @@ def _versions() -> dict[str, str]:
     import torch
 
     import whelp
+    from whelp.base.machine import count_cores
 
-    return {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    machine = {"system": f"{platform.system()} {platform.machine()}", "cores": str(count_cores())}
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return versions | machine

@@ -11,6 +11,7 @@ from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
 from whelp.model.config import ModelSpec
 from whelp.model.gpt2 import GPT2
+from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
 
@@ -25,15 +26,31 @@ _ONLY: dict[str, dict[str, object]] = {
 
 def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
     """Allocate a model and draw its first weights; the same seed gives the same weights, to the bit."""
-    model = FAMILIES[spec.family](spec)
-    model.init_weights(torch.Generator().manual_seed(make_seed(seed, "init")))
+    number = make_seed(seed, "init")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)  # architectures of transformers draw while they are built
+        model = find_family(spec)(spec)
+    model.init_weights(torch.Generator().manual_seed(number))
     return model
+
+
+def find_family(spec: ModelSpec) -> type[GPT2] | type[Qwen3] | type[HuggingFaceModel]:
+    """The class of a spec."""
+    return HuggingFaceModel if spec.family == "hf" else FAMILIES[spec.family]
 
 
 def count_parameters(spec: ModelSpec) -> int:
     """How many numbers a model of this spec has, without allocating it."""
     with torch.device("meta"):
-        return FAMILIES[spec.family](spec).num_parameters()
+        return find_family(spec)(spec).num_parameters()
+
+
+def count_token_flops(spec: ModelSpec) -> int:
+    """Arithmetic of training on one token: 6 for each number that is multiplied, 12 x layers x width of all heads x context for
+    attention (Chowdhery et al. 2022, PaLM, appendix B); the embedding is looked up, not multiplied."""
+    looked_up = 0 if spec.tie_embeddings else spec.vocab_size * spec.n_embd
+    attention = 12 * spec.n_layer * spec.n_head * spec.head_width * spec.context_tokens
+    return 6 * (count_parameters(spec) - looked_up) + attention
 
 
 def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], where: object) -> LanguageModel:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
@@ -15,8 +15,18 @@ VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd voca
 class ModelConfig:
     """The `model` section of a recipe."""
 
-    family: Literal["gpt2", "qwen3"] = option(
-        "qwen3", "architecture: gpt2 (exactly GPT-2) or qwen3 (RMSNorm, RoPE, QK norm, SwiGLU)"
+    family: Literal["gpt2", "qwen3", "hf"] = option(
+        "qwen3",
+        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU) or hf (any of transformers: hf_config)",
+    )
+    hf_config: str | None = option(
+        None,
+        "hf: a kind that transformers knows, such as llama, with its default sizes; a folder with a config.json; a hub id",
+        is_path=True,
+        if_there=True,
+    )
+    hf_overrides: dict[str, Any] = option(
+        {}, "hf: values of the config to replace, by its own names, such as {num_hidden_layers: 4}"
     )
     n_layer: int = option(6, "number of blocks", at_least=1)
     n_head: int = option(6, "number of attention heads", at_least=1)
@@ -40,7 +50,11 @@ class ModelConfig:
     tie_embeddings: bool = option(True, "the output head shares the embedding's weights")
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = self._check_hugging_face()
+        if self.family == "hf":
+            if problems:
+                raise ConfigError("model", problems)
+            return
         if self.head_width is None and self.n_embd % self.n_head:
             problems.append(f"model.n_embd ({self.n_embd}) must be divisible by model.n_head ({self.n_head})")
         if self.n_kv_head is not None and self.n_head % self.n_kv_head:
@@ -59,6 +73,22 @@ class ModelConfig:
                     problems.append(f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3")
         if problems:
             raise ConfigError("model", problems)
+
+    def _check_hugging_face(self) -> list[str]:
+        if self.family != "hf":
+            given = [name for name in ("hf_config", "hf_overrides") if getattr(self, name)]
+            return [f"model.{name} is set, but model.family is {self.family}. Remove it, or use family hf" for name in given]
+        problems = (
+            [] if self.hf_config else ["model.family is hf, but model.hf_config is missing. Example: model.hf_config=llama"]
+        )
+        ours = [field for field in fields(self) if field.name not in ("family", "hf_config", "hf_overrides", "vocab_size")]
+        problems += [
+            f"model.{field.name} is set, but with family hf sizes have the architecture's own names: "
+            "use model.hf_overrides (num_hidden_layers, num_attention_heads, hidden_size, ...)"
+            for field in ours
+            if getattr(self, field.name) != field.default
+        ]
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +110,15 @@ class ModelSpec:
     tie_embeddings: bool = True
     activation: str = "gelu_tanh"
     bias: bool = True
+    hf_config: dict[str, Any] | None = None  # of family hf: the whole `config.json`
 
 
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
     """Resolve a model for a vocabulary of `num_ids` ids and rows of `context_tokens`.
 
     Raises:
-        ConfigError: When the asked vocabulary is smaller than the tokenizer's.
+        ConfigError: When the asked vocabulary is smaller than the tokenizer's, or transformers has no such architecture.
+        MissingExtraError: When family hf is asked for, and transformers is not installed.
     """
     vocab_size = config.vocab_size or -(-num_ids // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
     if vocab_size < num_ids:
@@ -95,6 +127,11 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
             [f"is {vocab_size:,}, but the tokenizer has {num_ids:,} ids"],
             f"Leave it out, or set it to {num_ids} or more.",
         )
+    if config.family == "hf":
+        from whelp.model.hugging_face import resolve_spec
+
+        assert config.hf_config is not None, "checked when the section was read"
+        return resolve_spec(config.hf_config, config.hf_overrides, vocab_size=vocab_size, context_tokens=context_tokens)
     if config.family == "gpt2":
         ffn_width = config.ffn_width or 4 * config.n_embd
     else:

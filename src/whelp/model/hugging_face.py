@@ -1,34 +1,83 @@
-"""Any causal language model of transformers, behind the interface of ours: it can be continued and evaluated, not trained.
+"""Any causal language model of transformers behind the interface of ours: trained, evaluated, continued and saved as they are.
 
-Each slot keeps the model's own cache; the price is one call of the model for each row and step. A model that hands no
-`past_key_values` out reads its whole text for every token: right, and slow.
+Documents in a row are unpacked into rows of their own: the one way that is right for every architecture, whatever it does
+with masks and positions. In generating each slot keeps the model's own cache; the price is one call of the model for each
+row and step. A model that hands no `past_key_values` out reads its whole text for every token: right, and slow.
+Shapes: B rows, T tokens in a row, N documents, V vocabulary.
 """
 
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from whelp.artifacts.checkpoint import find_model_folder
 from whelp.artifacts.targets import IGNORED
-from whelp.base.errors import ArtifactError, MissingExtraError, PlanError
+from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError
+from whelp.base.files import read_json
+from whelp.model.config import ModelSpec
+from whelp.model.language_model import LanguageModel
 
 _HEADS = ("ForCausalLM", "LMHeadModel")
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")  # the vocabulary's business, not the architecture's
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
 
 
-class HuggingFaceModel(nn.Module):
-    """A `PreTrainedModel` with a language model's head."""
+class HuggingFaceModel(LanguageModel):
+    """A `PreTrainedModel` with a language model's head.
 
-    def __init__(self, inner: Any, context_tokens: int) -> None:
-        super().__init__()
-        self.inner, self.context_tokens = inner, context_tokens
+    Raises:
+        ConfigError: When transformers cannot build what the spec describes.
+    """
 
-    def make_decoder(self, num_slots: int, capacity: int) -> HuggingFaceDecoder:
+    def __init__(self, spec: ModelSpec, inner: Any = None) -> None:
+        super().__init__(spec)
+        self.inner: Any = _build(spec) if inner is None else inner
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Nothing is left to draw: the architecture drew its first weights, its own way, while it was built."""
+
+    @property
+    def head_weight(self) -> torch.Tensor:
+        head = self.inner.get_output_embeddings()
+        weight: torch.Tensor = next(self.parameters()) if head is None else head.weight
+        return weight
+
+    def forward(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits of the next token at every position: (B, T) -> (B, T, V)."""
+        assert cache is None, "it is continued by its own decoder"
+        return self._read(ids) if documents is None else self._read_documents(ids, documents)
+
+    def _read(self, ids: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.inner(input_ids=ids, use_cache=False).logits
+        return logits
+
+    def _read_documents(self, ids: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Each document in a row of its own, filled up behind its end, where no token of it looks."""
+        begins = torch.ones_like(documents, dtype=torch.bool)
+        begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+        number = begins.flatten().cumsum(0) - 1  # (B * T,): which document of the batch
+        starts = begins.flatten().nonzero()[:, 0]  # (N,)
+        place = torch.arange(number.numel(), device=ids.device) - starts[number]  # (B * T,): where in it
+        rows = ids.new_zeros(starts.numel(), int(place.max()) + 1)
+        rows[number, place] = ids.flatten()
+        return self._read(rows)[number, place].view(*ids.shape, -1)
+
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy in nats, summed over targets that are not `IGNORED`; a float32 scalar."""
+        logits = self(ids, None, documents)
+        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+    def make_decoder(self, num_slots: int, capacity: int) -> HuggingFaceDecoder:  # type: ignore[override]
         """The model with room for `num_slots` texts."""
         return HuggingFaceDecoder(self.inner, num_slots)
 
@@ -36,25 +85,34 @@ class HuggingFaceModel(nn.Module):
         """Nothing is set aside: caches grow with their texts."""
         return 0
 
-    def num_parameters(self) -> int:
-        """All numbers; a shared head counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def compile_parts(self) -> None:
+        """Compile it as one: where its blocks are, only it knows."""
+        self._read = torch.compile(self._read, dynamic=False)  # type: ignore[method-assign]
 
-    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
-        """Cross-entropy in nats, summed over targets that are not `IGNORED`; ids and targets (B, T).
+    def is_block_matrix(self, name: str) -> bool:
+        """Whether a matrix is in one of the blocks, which every architecture numbers."""
+        return re.search(r"\.\d+\.", name) is not None
 
-        Raises:
-            PlanError: When documents in a row are to be kept apart, which not every architecture can.
-        """
-        if documents is not None:
-            raise PlanError(
-                "pack.isolate_documents",
-                "is on, but a model of transformers does not keep documents in a row apart",
-                "",
-                "Set it to false, or choose pack.plan=none.",
-            )
-        logits = self.inner(input_ids=ids).logits
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    def to_hugging_face(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """For the class of transformers that it is; a shared head is written once."""
+        config = _plain(self.inner.config)
+        shared = self._shared_names()
+        weights = {name: tensor for name, tensor in self.inner.state_dict().items() if name not in shared}
+        return {**config, "architectures": [type(self.inner).__name__], "dtype": "float32"}, weights
+
+    def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """From the same class of transformers."""
+        found = self.inner.load_state_dict(weights, strict=False)
+        missing = set(found.missing_keys) - self._shared_names()
+        if missing or found.unexpected_keys:
+            odd = [f"{name} is missing" for name in sorted(missing)]
+            odd += [f"{name} is unknown" for name in found.unexpected_keys]
+            raise RuntimeError("; ".join(odd[:3]))
+
+    def _shared_names(self) -> set[str]:
+        """Other names of weights that have one already."""
+        once = {name for name, _ in self.inner.named_parameters()}
+        return {name for name, _ in self.inner.named_parameters(remove_duplicate=False)} - once
 
 
 class HuggingFaceDecoder:
@@ -113,6 +171,139 @@ def _can_forget(cache: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None]))
 
 
+def resolve_spec(name: str, overrides: Mapping[str, Any], *, vocab_size: int, context_tokens: int) -> ModelSpec:
+    """The spec of an architecture with these values.
+
+    Args:
+        name: A kind that transformers knows (`llama`), with its defaults; a folder or file with a `config.json`; a hub id.
+
+    Raises:
+        ConfigError: When there is none, it is no causal language model, or it has no such value.
+        MissingExtraError: When transformers is not installed.
+    """
+    values = _find_values(name)
+    kind = str(values.pop("model_type"))
+    known = _make_config(kind, values)
+    aliases = dict(getattr(known, "attribute_map", {}))
+    names = sorted({*_plain(known), *aliases})
+    problems = []
+    for key in overrides:
+        if aliases.get(key, key) == "vocab_size":
+            problems.append("model.hf_overrides.vocab_size is set. Use model.vocab_size")
+        elif key not in names:
+            near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            problems.append(f"unknown key model.hf_overrides.{key}: {kind} has no such value.{hint}")
+    length = next((aliases.get(key, key) for key in _LENGTHS if key in names), None)
+    given = {aliases.get(key, key): value for key, value in overrides.items()}
+    asked = given.get(length, context_tokens) if length else context_tokens
+    if asked < context_tokens:
+        problems.append(f"model.hf_overrides.{length} is {asked}, but a row has {context_tokens} tokens")
+    if problems:
+        raise ConfigError("model", problems)
+    values |= given | dict.fromkeys(_SPECIAL) | {"vocab_size": vocab_size}
+    if length:
+        values[length] = asked
+    return describe_config(_plain(_make_config(kind, values)), context_tokens)
+
+
+def describe_config(config: Mapping[str, Any], context_tokens: int) -> ModelSpec:
+    """The numbers that a plan asks for, by the names that most architectures have."""
+    text = _make_config(str(config["model_type"]), config).get_text_config()
+    width, num_heads = int(text.hidden_size), int(getattr(text, "num_attention_heads", None) or 1)
+    drops = [value for key, value in _plain(text).items() if "drop" in key and isinstance(value, float)]
+    return ModelSpec(
+        family="hf",
+        n_layer=int(text.num_hidden_layers),
+        n_head=num_heads,
+        n_kv_head=int(getattr(text, "num_key_value_heads", None) or num_heads),
+        head_width=int(getattr(text, "head_dim", None) or max(1, width // num_heads)),
+        n_embd=width,
+        ffn_width=int(getattr(text, "intermediate_size", None) or 4 * width),
+        vocab_size=int(text.vocab_size),
+        context_tokens=context_tokens,
+        dropout=max(drops, default=0.0),
+        tie_embeddings=bool(getattr(config, "tie_word_embeddings", True)),
+        hf_config=dict(config),
+    )
+
+
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A `config.json` with the defaults of its kind written out."""
+    return _plain(_make_config(str(config["model_type"]), config))
+
+
+def _find_values(name: str) -> dict[str, Any]:
+    """The `config.json` that a name means; of a kind, its name alone."""
+    try:
+        from transformers import AutoConfig
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    except ImportError:
+        raise MissingExtraError("model.family: hf", "transformers", "hf") from None
+    path = Path(name).expanduser()
+    if path.exists():
+        file = path if path.is_file() else find_model_folder(path) / "config.json"
+        try:
+            values = dict(read_json(file))
+        except (ValueError, TypeError) as error:
+            raise ConfigError("model.hf_config", [f"{file} is no config.json ({error})"]) from None
+        if values.get("model_type") not in CONFIG_MAPPING_NAMES:
+            raise ConfigError(
+                "model.hf_config", [f"{file} has model_type {values.get('model_type')!r}, which is not known here"]
+            )
+        return values
+    if name in CONFIG_MAPPING_NAMES:
+        return {"model_type": name}
+    if "/" not in name:
+        near = difflib.get_close_matches(name, CONFIG_MAPPING_NAMES, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            "model.hf_config",
+            [f"there is no folder {name!r}, and transformers knows no such kind"],
+            f"{hint}Give a kind such as llama, a folder with a config.json, or a hub id.",
+        )
+    try:
+        return _plain(AutoConfig.from_pretrained(name, trust_remote_code=False))
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError("model.hf_config", [f"{name!r} cannot be had ({_first_line(error)})"]) from None
+
+
+def _make_config(kind: str, values: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.for_model(kind, **{key: value for key, value in values.items() if key != "model_type"})
+    except Exception as error:  # every kind checks its values in its own way
+        raise ConfigError("model.hf_overrides", [f"{kind} refuses these values ({_first_line(error)})"]) from None
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return dict(json.loads(config.to_json_string(use_diff=False)))
+
+
+def _build(spec: ModelSpec) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    assert spec.hf_config is not None, "a spec of this family has a config"
+    kind = spec.hf_config["model_type"]
+    config = _make_config(kind, spec.hf_config)
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        raise ConfigError(
+            "model.hf_config",
+            [f"transformers has no causal language model of the kind {kind}"],
+            "Choose another, such as llama.",
+        )
+    try:
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except Exception as error:  # sizes that do not fit together are found where they meet
+        raise ConfigError("model.hf_overrides", [f"{kind} cannot be built ({_first_line(error)})"]) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__
+
+
 def open_hugging_face(folder: Path, config: dict[str, Any]) -> HuggingFaceModel:
     """Open a model folder with transformers; safetensors only, and no code from the folder is run.
 
@@ -137,11 +328,11 @@ def open_hugging_face(folder: Path, config: dict[str, Any]) -> HuggingFaceModel:
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ArtifactError(folder, f"transformers cannot open it ({reason})", "", "Copy the folder again.") from None
+        raise ArtifactError(
+            folder, f"transformers cannot open it ({_first_line(error)})", "", "Copy the folder again."
+        ) from None
     if inner.device.type == "cpu":
         inner = inner.float()
     text = inner.config.get_text_config()
-    names = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
-    found = next((getattr(text, name) for name in names if isinstance(getattr(text, name, None), int)), 2048)
-    return HuggingFaceModel(inner, found)
+    found = next((getattr(text, name) for name in _LENGTHS if isinstance(getattr(text, name, None), int)), 2048)
+    return HuggingFaceModel(describe_config(_plain(inner.config), found), inner)

@@ -99,6 +99,10 @@ class LanguageModel(nn.Module):
         """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""
         return [tensor]
 
+    def is_block_matrix(self, name: str) -> bool:
+        """Whether a matrix is in one of the blocks: neither an embedding nor the head."""
+        return name.startswith("blocks.")
+
     def num_parameters(self) -> int:
         """All trained numbers; a shared head counts once."""
         return sum(parameter.numel() for parameter in self.parameters())

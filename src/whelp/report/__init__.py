@@ -1,6 +1,6 @@
 """Plain values about a run, about rows or about vocabularies in; one HTML file with pictures out, that opens offline.
 
-    html = make_run_report(title, recipe, plan, metrics, samples)
+    html = make_run_report([RunRecords(name="run", recipe=text, settings=values, metrics=records)])
 
 Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
 `compare_report.py` sets several models side by side; `model_card.py` describes one.
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
     from whelp.report.model_card import make_model_card as make_model_card
     from whelp.report.rows_report import make_rows_report as make_rows_report
+    from whelp.report.run_report import RunRecords as RunRecords
+    from whelp.report.run_report import find_differences as find_differences
     from whelp.report.run_report import make_run_report as make_run_report
+    from whelp.report.run_report import sum_up as sum_up
     from whelp.report.vocabulary_report import list_facts as list_facts
     from whelp.report.vocabulary_report import make_vocabulary_guide as make_vocabulary_guide
     from whelp.report.vocabulary_report import make_vocabulary_report as make_vocabulary_report
 
 _HOMES = {
+    "RunRecords": "run_report",
+    "find_differences": "run_report",
     "list_facts": "vocabulary_report",
     "make_compare_report": "compare_report",
     "make_model_card": "model_card",
@@ -27,6 +32,7 @@ _HOMES = {
     "make_run_report": "run_report",
     "make_vocabulary_guide": "vocabulary_report",
     "make_vocabulary_report": "vocabulary_report",
+    "sum_up": "run_report",
 }
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

@@ -18,7 +18,7 @@ _STYLE = """
   :root { --c0: #60a5fa; --c1: #fbbf24; --c2: #34d399; --c3: #f472b6; --c4: #a78bfa; --c5: #22d3ee; } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
-svg { max-width: 100%; height: auto; } text { font-size: 11px; fill: currentColor; }
+svg { max-width: 100%; height: auto; overflow: visible; } text { font-size: 11px; fill: currentColor; }
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
 table { border-collapse: collapse; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
@@ -30,12 +30,16 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend."""
+    """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend.
+
+    A faint line is what a bold one is the mean of.
+    """
 
     points: Points
     name: str = ""
     color: int = 0
     has_dots: bool = False
+    is_faint: bool = False
 
 
 def make_page(title: str, body: str, style: str = "") -> str:
@@ -56,9 +60,9 @@ def draw_values(values: Mapping[str, Any]) -> str:
 
 
 def write_number(value: Any) -> str:
-    """1234567 -> '1,234,567'; 0.123456 -> '0.1235'"""
+    """1234567 -> '1,234,567'; 12345.6 -> '12,346'; 0.123456 -> '0.1235'"""
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
@@ -148,7 +152,8 @@ def _draw_series(series: Series, place: Callable[[float, float], tuple[float, fl
         return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places)
     thinned = series.points[:: max(1, len(series.points) // _MOST_POINTS)]
     path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in thinned)
-    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>'
+    look = 'stroke-width="1" stroke-opacity=".3"' if series.is_faint else 'stroke-width="1.5"'
+    return f'<polyline points="{path}" fill="none" stroke="{color}" {look}/>'
 
 
 def _label(value: float) -> str:

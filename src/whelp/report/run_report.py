@@ -1,80 +1,285 @@
-"""One HTML file about a run: curves, the timeline of samples, the plan, the recipe."""
+"""One HTML file about a run, or about several laid over each other: what differs, curves, samples, plan, environment, recipe."""
 
 from __future__ import annotations
 
+import bisect
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from whelp.report._page import Series, draw_chart, draw_values, make_page
+import yaml
 
-_NOT_VALUES = ("warnings", "source_epochs")
+from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
+
+_SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
+_STYLE = """
+.wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; }
+.best { font-weight: bold; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
+.charts figure { margin: 0; } figcaption { margin-bottom: .4rem; }
+td pre { margin: 0; } details { margin: .5rem 0; } summary { cursor: pointer; }
+"""
+
+Record = Mapping[str, Any]
 
 
-def make_run_report(
-    title: str, recipe: str, plan: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]
-) -> str:
-    """Draw a run.
+@dataclass(frozen=True, kw_only=True)
+class RunRecords:
+    """What is known of a run.
 
-    Args:
-        recipe: The recipe as YAML.
-        plan: Contents of `plan.json`'s plan.
-        metrics: Records of `metrics.jsonl`.
-        samples: Records of `samples.jsonl`.
+    Attributes:
+        recipe: As YAML text.
+        settings: The recipe's values: section, option, value.
+        plan, ledger, versions: As in `plan.json`.
+        metrics, samples: Records of `metrics.jsonl` and `samples.jsonl`.
     """
-    records = list(metrics)
-    losses = [
-        Series(points=_pick(records, "loss")),
-        Series(points=_pick(records, "test_nats_per_token"), color=1, has_dots=True),
-    ]
-    charts = [
-        draw_chart("Loss, nats per token (line: training batch, dots: test split)", losses, x_name="step"),
-        _chart_sources(records),
-        _chart("Learning rate", records, "learning_rate"),
-        _chart("Gradient norm", records, "gradient_norm"),
-        _chart("Tokens per second", records, "tokens_per_second"),
-    ]
-    last = next((record for record in reversed(records) if "test_nats_per_token" in record), None)
-    numbers = draw_values(_name_values(last or {}))
-    plan_table = draw_values({name.replace("_", " "): value for name, value in plan.items() if name not in _NOT_VALUES})
-    plan_table += draw_values({f"epochs of {name}": count for name, count in plan.get("source_epochs", {}).items()})
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in plan.get("warnings", []))
-    timeline = "".join(
-        f"<tr><td>{sample['step']:,}</td><td><pre><b>{html.escape(sample['prompt'])}</b>{html.escape(sample['text'])}</pre></td></tr>"
-        for sample in samples
+
+    name: str
+    recipe: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Sequence[Record] = ()
+    samples: Sequence[Record] = ()
+
+
+def make_run_report(runs: Sequence[RunRecords]) -> str:
+    """Draw runs, each in a color of its own; of a single one, more of its numbers."""
+    assert runs, "a report is about one run at least"
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    parts = [_draw_table(runs), _draw_differences(runs) if len(runs) > 1 else _draw_end(runs[0])]
+    parts += ["<h2>Curves</h2>", f'<div class="charts">{"".join(_draw_curves(runs))}</div>']
+    parts += ["<h2>Samples</h2>", _draw_samples(runs)]
+    for run in runs:
+        parts.append(_draw_rest(run, is_folded=len(runs) > 1))
+    return make_page(title, "".join(parts), _STYLE)
+
+
+def sum_up(run: RunRecords) -> dict[str, Any]:
+    """The numbers of a run that runs are compared by; None where one is not known yet."""
+    trained = [record for record in run.metrics if record.get("loss") is not None]
+    tested = [record for record in run.metrics if record.get("test_nats_per_token") is not None]
+    last = trained[-1] if trained else {}
+    end = tested[-1] if tested else {}
+    best = min(tested, key=lambda record: float(record["test_nats_per_token"]), default={})
+    seconds = float(last.get("elapsed_seconds") or 0.0)
+    return {
+        "step": last.get("step", 0),
+        "tokens": last.get("tokens", 0),
+        "elapsed_seconds": seconds,
+        "tokens_per_second": last.get("tokens", 0) / seconds if seconds else None,
+        "num_parameters": run.plan.get("num_parameters"),
+        "train_loss": last.get("loss"),
+        "test_nats_per_token": end.get("test_nats_per_token"),
+        "test_perplexity": end.get("test_perplexity"),
+        "test_bits_per_byte": end.get("test_bits_per_byte"),
+        "best_test_nats_per_token": best.get("test_nats_per_token"),
+        "best_step": best.get("step"),
+    }
+
+
+def find_differences(runs: Sequence[RunRecords]) -> dict[str, list[Any]]:
+    """Options that are not the same in all recipes, each with its value in every run; None where one has no such option."""
+    flat = [_flatten(run.settings) for run in runs]
+    names = list(dict.fromkeys(name for values in flat for name in values))
+    table = {name: [values.get(name) for values in flat] for name in names}
+    return {name: values for name, values in table.items() if any(value != values[0] for value in values)}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+_COLUMNS = {
+    "step": "steps",
+    "tokens": "tokens",
+    "elapsed_seconds": "seconds",
+    "tokens_per_second": "tokens a second",
+    "num_parameters": "parameters",
+    "train_loss": "training loss",
+    "test_nats_per_token": "test loss",
+    "test_perplexity": "perplexity",
+    "test_bits_per_byte": "bits a byte",
+    "best_test_nats_per_token": "best test loss",
+    "best_step": "at step",
+}
+_LOW_IS_GOOD = ("test_nats_per_token", "test_perplexity", "test_bits_per_byte", "best_test_nats_per_token")
+
+
+def _draw_table(runs: Sequence[RunRecords]) -> str:
+    """A row for each run."""
+    sums = [sum_up(run) for run in runs]
+    columns = [name for name in _COLUMNS if any(values[name] is not None for values in sums)]
+    best = {
+        name: min((values[name] for values in sums if values[name] is not None), default=None)
+        for name in _LOW_IS_GOOD
+        if len(runs) > 1
+    }
+    head = "".join(f"<th>{_COLUMNS[name]}</th>" for name in columns)
+    rows = ""
+    for index, (run, values) in enumerate(zip(runs, sums, strict=True)):
+        cells = ""
+        for name in columns:
+            is_best = values[name] is not None and best.get(name) == values[name]
+            text = "" if values[name] is None else write_number(values[name])
+            cells += f"<td{' class=best' if is_best else ''}>{html.escape(text)}</td>"
+        rows += f"<tr><th>{_mark(runs, index)}{html.escape(run.name)}</th>{cells}</tr>"
+    return f'<div class="wide"><table><tr><th>run</th>{head}</tr>{rows}</table></div>'
+
+
+def _mark(runs: Sequence[RunRecords], index: int) -> str:
+    return f'<span style="color:var(--c{index % NUM_COLORS})">■</span> ' if len(runs) > 1 else ""
+
+
+def _draw_differences(runs: Sequence[RunRecords]) -> str:
+    differences = find_differences(runs)
+    if not differences:
+        return "<h2>What differs</h2><p>The recipes are the same.</p>"
+    head = "".join(f"<th>{_mark(runs, index)}{html.escape(run.name)}</th>" for index, run in enumerate(runs))
+    rows = "".join(
+        f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(_write(value))}</td>" for value in values) + "</tr>"
+        for name, values in differences.items()
     )
-    return make_page(
-        title,
-        f"<h2>Test split, at the end</h2>{numbers}<h2>Curves</h2>{''.join(charts)}"
-        f"<h2>Samples</h2><table><tr><th>step</th><th>text</th></tr>{timeline}</table>"
-        f"<h2>Plan</h2><ul>{notes}</ul>{plan_table}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre>",
+    return f'<h2>What differs</h2><div class="wide"><table><tr><th>option</th>{head}</tr>{rows}</table></div>'
+
+
+def _write(value: Any) -> str:
+    return (
+        "not set" if value is None else yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...")
     )
 
 
-def _chart_sources(records: Sequence[Mapping[str, Any]]) -> str:
+def _draw_end(run: RunRecords) -> str:
+    last = next((record for record in reversed(run.metrics) if "test_nats_per_token" in record), {})
+    values = {
+        name.removeprefix("test_").replace("_", " "): value
+        for name, value in last.items()
+        if name.startswith("test_") and name != "test_sources"
+    }
+    parts = last.get("test_sources", {})
+    values |= {f"nats per token of {name}": part["nats_per_token"] for name, part in parts.items()}
+    return f"<h2>Test split, at the end</h2>{draw_values(values)}" if values else ""
+
+
+def _draw_curves(runs: Sequence[RunRecords]) -> list[str]:
+    """Losses against steps, tokens and time; then what else was recorded, against steps."""
+    charts = []
+    for axis, name in (("step", "steps"), ("tokens", "tokens"), ("elapsed_seconds", "seconds")):
+        series = [one for index, run in enumerate(runs) for one in _losses(runs, index, run, axis)]
+        charts.append(draw_chart(f"Loss against {name}, nats per token (line: training, dots: test)", series, x_name=name))
+    if len(runs) == 1:
+        charts.append(_draw_sources(runs[0]))
+    for title, name in (
+        ("Learning rate", "learning_rate"),
+        ("Gradient norm", "gradient_norm"),
+        ("Tokens per second", "tokens_per_second"),
+    ):
+        series = []
+        for index, run in enumerate(runs):
+            points = _pick(run.metrics, "step", name)
+            series.append(Series(points=points, color=index, is_faint=True))
+            bold = points if name == "learning_rate" else _smooth(points)  # which is smooth but for its corners
+            series.append(Series(points=bold, color=index, name=run.name if len(runs) > 1 else ""))
+        charts.append(draw_chart(title, series, x_name="step"))
+    return charts
+
+
+def _draw_sources(run: RunRecords) -> str:
     """The test losses of the sources of a mixture; nothing where there is but one."""
     points: dict[str, list[tuple[float, float]]] = {}
-    for record in records:
+    for record in run.metrics:
         for name, part in record.get("test_sources", {}).items():
             points.setdefault(name, []).append((record["step"], part["nats_per_token"]))
     series = [Series(points=found, name=name, color=color, has_dots=True) for color, (name, found) in enumerate(points.items())]
     return draw_chart("Test loss of each source, nats per token", series, x_name="step")
 
 
-def _name_values(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured on the test split, by names for people; then the loss of each source."""
-    values = {
-        name.removeprefix("test_").replace("_", " "): value
-        for name, value in record.items()
-        if name.startswith("test_") and name != "test_sources"
-    }
-    parts = record.get("test_sources", {})
-    return values | {f"nats per token of {name}": part["nats_per_token"] for name, part in parts.items()}
+def _losses(runs: Sequence[RunRecords], index: int, run: RunRecords, axis: str) -> list[Series]:
+    points = _pick(run.metrics, axis, "loss")
+    tested = _pick(_count_tokens(run.metrics) if axis == "tokens" else run.metrics, axis, "test_nats_per_token")
+    is_one = len(runs) == 1
+    return [
+        Series(points=points, color=index, is_faint=True),
+        Series(points=_smooth(points), color=index, name="" if is_one else run.name),
+        Series(points=tested, color=1 if is_one else index, has_dots=True),
+    ]
 
 
-def _chart(title: str, records: Sequence[Mapping[str, Any]], name: str) -> str:
-    return draw_chart(title, [Series(points=_pick(records, name))], x_name="step")
+def _count_tokens(records: Sequence[Record]) -> list[Record]:
+    """Evaluations with the tokens that were trained before them, as far as those were recorded."""
+    steps = [record["step"] for record in records if "tokens" in record]
+    tokens = [record["tokens"] for record in records if "tokens" in record]
+    counted: list[Record] = []
+    for record in records:
+        if "test_nats_per_token" in record and steps:
+            place = bisect.bisect_right(steps, record["step"])
+            counted.append({**record, "tokens": tokens[place - 1] if place else 0})
+    return counted
 
 
-def _pick(records: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    return [(record["step"], record[name]) for record in records if record.get(name) is not None]
+def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Means over a few neighbours on each side."""
+    reach = int(len(points) * _SMOOTH_SHARE)
+    if reach == 0:
+        return list(points)
+    sums = [0.0]
+    for _, y in points:
+        sums.append(sums[-1] + y)
+    smoothed = []
+    for index, (x, _) in enumerate(points):
+        first, stop = max(0, index - reach), min(len(points), index + reach + 1)
+        smoothed.append((x, (sums[stop] - sums[first]) / (stop - first)))
+    return smoothed
+
+
+def _draw_samples(runs: Sequence[RunRecords]) -> str:
+    """What each prompt became, step by step; of several runs, the last of each side by side."""
+    if len(runs) == 1:
+        rows = "".join(f"<tr><td>{sample['step']:,}</td><td><pre>{_text(sample)}</pre></td></tr>" for sample in runs[0].samples)
+        return f"<table><tr><th>step</th><th>text</th></tr>{rows}</table>"
+    rows = ""
+    for index, run in enumerate(runs):
+        last = {sample["prompt"]: sample for sample in run.samples}
+        for sample in last.values():
+            rows += (
+                f"<tr><th>{_mark(runs, index)}{html.escape(run.name)}</th>"
+                f"<td>{sample['step']:,}</td><td><pre>{_text(sample)}</pre></td></tr>"
+            )
+    return f"<table><tr><th>run</th><th>step</th><th>text</th></tr>{rows}</table>"
+
+
+def _text(sample: Record) -> str:
+    return f"<b>{html.escape(sample['prompt'])}</b>{html.escape(sample['text'])}"
+
+
+def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
+    """Plan, ledger, environment, recipe."""
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in run.plan.get("warnings", []))
+    parts = [("Plan", (f"<ul>{notes}</ul>" if notes else "") + _table(run.plan, leave_out=("warnings",)))]
+    if run.ledger:
+        parts.append(("Where the tokens go", _table(run.ledger)))
+    if run.versions:
+        parts.append(("Environment", _table(run.versions)))
+    parts.append(("Recipe", f"<pre>{html.escape(run.recipe)}</pre>"))
+    level = "h3" if is_folded else "h2"
+    body = "".join(f"<{level}>{name}</{level}>{content}" for name, content in parts)
+    return (
+        f"<details><summary>{html.escape(run.name)}: plan, environment, recipe</summary>{body}</details>" if is_folded else body
+    )
+
+
+def _table(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
+    shown = {name.replace("_", " "): value for name, value in _flatten(values).items() if name not in leave_out}
+    return draw_values({name: value for name, value in shown.items() if value is not None})
+
+
+def _pick(records: Iterable[Record], axis: str, name: str) -> list[tuple[float, float]]:
+    return [(record[axis], record[name]) for record in records if record.get(name) is not None and record.get(axis) is not None]

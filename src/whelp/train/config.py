@@ -16,6 +16,12 @@ class TrainConfig:
     num_steps: int | None = option(None, "optimizer steps", at_least=1)
     num_epochs: float | None = option(None, "passes over the training rows", at_least=0.0)
     minutes: float | None = option(None, "a budget of wall-clock time; the learning rate follows the clock", at_least=0.0)
+    start_from: str | None = option(
+        None,
+        "a run, a checkpoint or a Hugging Face model folder whose weights a new run begins with (its optimizer is fresh); "
+        "`model` must describe it",
+        is_path=True,
+    )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     micro_batch_rows: int | None = option(
         None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1
@@ -52,6 +58,9 @@ class TrainConfig:
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
+    track: list[Literal["tensorboard", "wandb", "trackio"]] = option(
+        [], "tools that get the run's records, too, besides metrics.jsonl (pip install 'whelp[tracking]')"
+    )
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)
 
     def __post_init__(self) -> None:

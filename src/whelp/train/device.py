@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 import torch
 
 from whelp.base.errors import PlanError
@@ -44,10 +47,40 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type} ({count_cores()} cores)" if device.type == "cpu" else device.type
 
 
+def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int = 8192, num_products: int = 8) -> float:
+    """Floating-point operations a second of plain matrix products: the most that a model can hope for. Takes an instant."""
+    matrix = torch.ones(size, size, device=device, dtype=precision)
+    best = float("inf")
+    for _ in range(3):  # the first one warms up
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(num_products):
+            torch.mm(matrix, matrix)
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return num_products * 2 * size**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def used_memory(device: torch.device) -> int:
+    """The most bytes that this process has taken so far: of the GPU, or of the machine; 0 when the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def keep_freed_memory() -> None:
     """Ask the C library to keep freed blocks instead of returning them (Linux): no page faults in every step."""
     import ctypes
-    import sys
 
     if sys.platform == "linux":
         try:

@@ -46,6 +46,7 @@ class HasMatrices(Protocol):
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
+    def is_block_matrix(self, name: str) -> bool: ...
 
 
 @dataclass
@@ -216,7 +217,7 @@ def build_optimizer(model: HasMatrices, settings: OptimizerSettings) -> Optimize
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             plain[name] = parameter
-        elif settings.optimizer == "muon" and name.startswith("blocks."):
+        elif settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
             matrices[name] = parameter
         else:
             decayed[name] = parameter

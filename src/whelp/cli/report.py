@@ -1,0 +1,91 @@
+"""`whelp report`: one page about one run or several."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.run_folder import RunFolder, iter_records
+from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.files import write_atomic
+
+if TYPE_CHECKING:
+    from whelp.report import RunRecords
+
+_PAGE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsReport:
+    """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run."""
+
+    page: str
+    runs: list[dict[str, Any]]
+    differences: dict[str, list[Any]]
+
+
+def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
+    """Draw runs into one HTML file that opens offline: what differs, curves over each other, samples, plans.
+
+    Args:
+        runs: Run folders, finished or not.
+        out: The file; None: `report.html`, of one run in its folder, of several here.
+
+    Raises:
+        ArtifactError: When a folder is no run.
+    """
+    from whelp.report import find_differences, make_run_report, sum_up
+
+    folders = [Path(run) for run in runs]
+    if not folders:
+        raise ConfigError("whelp report", ["no run is given"], "Example: whelp report run-1 run-2")
+    records = [read_run(folder) for folder in folders]
+    names = _tell_apart(folders)
+    if len(records) > 1:
+        records = [dataclasses.replace(record, name=name) for record, name in zip(records, names, strict=True)]
+    page = Path(out) if out is not None else folders[0] / _PAGE if len(folders) == 1 else Path(_PAGE)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(page, make_run_report(records))
+    numbers = [
+        {"name": record.name, "folder": str(folder), **sum_up(record)} for record, folder in zip(records, folders, strict=True)
+    ]
+    return RunsReport(page=str(page), runs=numbers, differences=find_differences(records))
+
+
+def read_run(folder: Path) -> RunRecords:
+    """What a run folder says of its run.
+
+    Raises:
+        ArtifactError: When it is no run folder.
+    """
+    from whelp.report import RunRecords
+
+    run = RunFolder(folder)
+    started = run.read_plan()
+    if started is None:
+        found = "there is no plan.json in it" if folder.is_dir() else "there is no such folder"
+        raise ArtifactError(folder, found, "a run folder of `whelp train`", "Check the spelling.")
+    place = folder.resolve()
+    return RunRecords(
+        name=f"{place.parent.name}/{place.name}",
+        recipe=run.recipe.read_text(encoding="utf-8") if run.recipe.is_file() else "",
+        settings=started.get("recipe", {}),
+        plan=started.get("plan", {}),
+        ledger=started.get("ledger", {}),
+        versions=started.get("versions", {}),
+        metrics=list(iter_records(run.metrics)),
+        samples=list(iter_records(run.samples)),
+    )
+
+
+def _tell_apart(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of paths that differ: a/run, b/run -> a/run, b/run; x/a, x/b -> a, b."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(set(parts)):
+            return names
+    return [str(folder) for folder in folders]

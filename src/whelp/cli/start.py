@@ -1,0 +1,136 @@
+"""`train.start_from`: a run that begins with the weights of a model folder, and with a fresh optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.base.errors import ArtifactError, PlanError, StaleError
+
+if TYPE_CHECKING:
+    import torch
+
+    from whelp.model import ModelSpec
+    from whelp.tokenizer.vocabulary import Vocabulary
+
+_OPTIONS = {
+    "gpt2": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size", "tie_embeddings", "activation"),
+    "qwen3": (
+        "n_layer",
+        "n_head",
+        "n_kv_head",
+        "head_width",
+        "n_embd",
+        "ffn_width",
+        "vocab_size",
+        "rope_base",
+        "tie_embeddings",
+    ),
+}
+# values of a `config.json` that do not change what its weights compute
+_NO_MATTER = {
+    "_name_or_path",
+    "architectures",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "use_cache",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "max_position_embeddings",
+}
+
+
+def read_start(start_from: str, spec: ModelSpec, vocabulary: Vocabulary) -> dict[str, torch.Tensor]:
+    """The weights to begin with, under Hugging Face's names.
+
+    Raises:
+        ArtifactError: When there is no model, or its files are damaged.
+        StaleError: When the model has another vocabulary than the token store.
+        PlanError: When the recipe describes another model; it says which options describe this one.
+    """
+    folder = find_model_folder(Path(start_from).expanduser())
+    config, weights = read_model_folder(folder)
+    changes = _compare_foreign(spec, config) if spec.family == "hf" else _compare(spec, config, weights, folder)
+    if changes:
+        found = ", ".join(f"{name} is {ours}, and there {theirs}" for name, ours, theirs in changes)
+        overrides = " ".join(f"{name}={theirs}" for name, _, theirs in changes)
+        raise PlanError(
+            f"train.start_from {folder}", f"it is another model than the recipe's: {found}", "", f"To take it, add: {overrides}"
+        )
+    _check_vocabulary(folder, config, vocabulary)
+    return weights
+
+
+def _check_vocabulary(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
+    from whelp.tokenizer import load_tokenizer
+
+    if not (folder / "tokenizer.json").is_file():  # made for a number of ids
+        return
+    theirs = load_tokenizer(folder)
+    if theirs.fingerprint != vocabulary.fingerprint:
+        raise StaleError(
+            f"train.start_from {folder}",
+            f"it has another vocabulary ({theirs.size:,} ids) than the token store ({vocabulary.size:,} ids)",
+            "the same",
+            f"Run `whelp prepare RECIPE data.tokenizer={folder} --out ANOTHER_STORE`.",
+        )
+
+
+def _compare(
+    spec: ModelSpec, config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], folder: Path
+) -> list[tuple[str, object, object]]:
+    """Options of the recipe whose value differs from the folder's: name, ours, theirs."""
+    from whelp.model import model_from_hugging_face
+
+    if config.get("model_type") != spec.family:
+        theirs = config.get("model_type")
+        known = theirs in _OPTIONS
+        return [
+            ("model.family", spec.family, theirs if known else "hf"),
+            *([] if known else [("model.hf_config", "not set", folder)]),
+        ]
+    there = model_from_hugging_face(config, weights, folder).spec  # which looks at every value and every shape
+    ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
+    changes: list[tuple[str, object, object]] = [
+        (f"model.{name}", ours[name], theirs[name]) for name in _OPTIONS[spec.family] if ours[name] != theirs[name]
+    ]
+    if spec.family == "gpt2":
+        if spec.context_tokens != there.context_tokens:  # positions are learned
+            changes.append(("pack.context_tokens", spec.context_tokens, there.context_tokens))
+        if not spec.bias and any(bool(tensor.any()) for name, tensor in weights.items() if name.endswith(".bias")):
+            changes.append(("model.bias", "false", "true"))
+    return changes
+
+
+def _compare_foreign(spec: ModelSpec, config: Mapping[str, Any]) -> list[tuple[str, object, object]]:
+    from whelp.model.hugging_face import complete_config
+
+    assert spec.hf_config is not None, "a spec of this family has a config"
+    if config.get("model_type") != spec.hf_config["model_type"]:
+        return [("model.hf_config", spec.hf_config["model_type"], config.get("model_type"))]
+    there = complete_config(config)
+    changes: list[tuple[str, object, object]] = []
+    for key, value in spec.hf_config.items():
+        if key not in _NO_MATTER and there.get(key) != value:
+            name = "model.vocab_size" if key == "vocab_size" else f"model.hf_overrides.{key}"
+            changes.append((name, value, there.get(key)))
+    return changes
+
+
+def load_start(model: Any, weights: Mapping[str, torch.Tensor], start_from: str) -> None:
+    """Fill the weights in.
+
+    Raises:
+        ArtifactError: When they do not fit the model that they should be of.
+    """
+    try:
+        model.load_hugging_face(weights)
+    except (KeyError, RuntimeError) as error:
+        raise ArtifactError(
+            f"train.start_from {start_from}", f"its weights do not fit ({error})", "", "Copy the folder again."
+        ) from None

@@ -1,0 +1,200 @@
+"""`train.track`: a run's records for tools outside. `metrics.jsonl` is the record; this reads it as it grows and passes it on."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from whelp.artifacts.run_folder import RunFolder
+from whelp.base.config import to_dict
+from whelp.base.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from whelp.cli.recipe import Recipe
+
+Event = TypeVar("Event")
+_GROUPS = {"test_": "test/", "": "train/"}  # of the names of values
+
+
+class Tracker(Protocol):
+    """A tool that shows runs."""
+
+    def write_values(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers at a step, by name: train/loss, test/nats_per_token, ..."""
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """A sample at a step."""
+
+    def close(self) -> None:
+        """All has been said."""
+
+
+def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator[Event]:
+    """Pass the events of a run on; after each, hand new records to the tools that `train.track` names.
+
+    A run that goes on hands over the records from where it goes on.
+
+    Raises:
+        MissingExtraError: Before anything is trained, when a tool is not installed.
+    """
+    if not recipe.train.track:
+        yield from events
+        return
+    modules = {name: _find(name) for name in dict.fromkeys(recipe.train.track)}
+    run = RunFolder(out)
+    trackers: list[Tracker] = []
+    metrics, samples = _Tail(run.metrics), _Tail(run.samples)
+    try:
+        for event in events:
+            if not trackers:  # the first event is the plan: the folder is there, and records after a checkpoint are gone
+                resumed = int(getattr(event, "resumed_step", 0))
+                with _quiet():
+                    trackers = [_TRACKERS[name](module, out, recipe, resumed) for name, module in modules.items()]
+                if resumed:
+                    metrics.skip()
+                    samples.skip()
+            _hand_over(trackers, metrics, samples)
+            yield event
+        _hand_over(trackers, metrics, samples)
+    finally:
+        with _quiet():
+            for tracker in trackers:
+                tracker.close()
+
+
+def _quiet() -> contextlib.redirect_stdout[Any]:
+    """Standard output is for results alone; some tools greet there."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _hand_over(trackers: list[Tracker], metrics: _Tail, samples: _Tail) -> None:
+    with _quiet():
+        for record in metrics.read():
+            values = _name_values(record)
+            for tracker in trackers:
+                tracker.write_values(record["step"], values)
+        for record in samples.read():
+            for tracker in trackers:
+                tracker.write_text(record["step"], f"sample: {record['prompt']}", record["prompt"] + record["text"])
+
+
+def _name_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """{'step': 2, 'loss': 3.5, 'test_perplexity': 9.0} -> {'train/loss': 3.5, 'test/perplexity': 9.0}"""
+    values = {}
+    for name, value in record.items():
+        if name != "step" and isinstance(value, (int, float)):
+            start = next(start for start in _GROUPS if name.startswith(start))
+            values[_GROUPS[start] + name.removeprefix(start)] = float(value)
+    return values
+
+
+class _Tail:
+    """The records that were added to a file since it was read last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._place = path, 0
+
+    def skip(self) -> None:
+        """Leave out what is there now."""
+        self._place = self._path.stat().st_size if self._path.is_file() else 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Whole new lines."""
+        if not self._path.is_file() or self._path.stat().st_size == self._place:
+            return
+        with open(self._path, "rb") as file:
+            file.seek(self._place)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._place += len(line)
+                yield json.loads(line)
+
+
+def _find(name: str) -> Any:
+    module, package = {"tensorboard": ("torch.utils.tensorboard", "tensorboard")}.get(name, (name, name))
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(f"train.track: {name}", package, "tracking") from None
+
+
+def _name(out: Path) -> tuple[str, str]:
+    """A project and a run: the last two folders of the path."""
+    place = out.resolve()
+    return place.parent.name or "whelp", place.name
+
+
+class _TensorBoard:
+    """Event files in RUN/tensorboard; steps that are trained again replace those of before."""
+
+    def __init__(self, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> None:
+        self._writer = module.SummaryWriter(str(out / "tensorboard"), purge_step=resumed_step + 1 if resumed_step else None)
+        self._writer.add_text("recipe", f"```yaml\n{recipe.to_yaml()}```", resumed_step)
+
+    def write_values(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        self._writer.add_text(name, f"```text\n{text}\n```", step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """A run of Weights & Biases with files in RUN/wandb; WANDB_MODE=offline keeps it here."""
+
+    def __init__(self, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> None:
+        project, name = _name(out)
+        id_file = out / "wandb-id.txt"
+        identity = id_file.read_text(encoding="ascii") if id_file.is_file() else None
+        self._module = module
+        self._run = module.init(
+            project=project, name=name, dir=str(out), config=to_dict(recipe), id=identity, resume="allow" if identity else None
+        )
+        self._run.define_metric("*", step_metric="step")
+        id_file.write_text(self._run.id, encoding="ascii")
+
+    def write_values(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **values})
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        self._run.log({"step": step, name: self._module.Html(f"<pre>{html.escape(text)}</pre>")})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _Trackio:
+    """A run of trackio, in its own folder on this machine (TRACKIO_DIR)."""
+
+    def __init__(self, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> None:
+        project, name = _name(out)
+        self._run = module.init(
+            project=project, name=name, config=to_dict(recipe), resume="allow" if resumed_step else "never", embed=False
+        )
+        self._module = module
+
+    def write_values(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        self._run.log({name: self._module.Markdown(f"```text\n{text}\n```")}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+_TRACKERS: dict[str, Callable[[Any, Path, Recipe, int], Tracker]] = {
+    "tensorboard": _TensorBoard,
+    "wandb": _Wandb,
+    "trackio": _Trackio,
+}

@@ -1,0 +1,137 @@
+"""Every shipped recipe from text to a reply, at the scale `tiny`; what a scale is."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from whelp.artifacts.token_store import open_store
+from whelp.base.errors import ConfigError
+from whelp.cli.recipe import load_recipe
+from whelp.tokenizer import load_tokenizer
+
+from .helpers import Whelp
+
+SHIPPED = Path(__file__).parents[2] / "recipes"
+NAMES = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+PLACES = {"gpt2-books": "books", "cook": "corpus", "project": "text", "shakespeare": "input.txt"}  # where each looks for text
+
+
+def write_corpus(place: Path) -> None:
+    """Forty short texts: files of a folder, or one file."""
+    texts = [f"The old cook {n} put {n * n} onions into the pot.\n\nROMEO: by the history of it, warm.\n" for n in range(40)]
+    if place.suffix:
+        place.write_text("\n".join(texts), encoding="utf-8")
+        return
+    place.mkdir(parents=True)
+    for number, text in enumerate(texts):
+        (place / f"{number}.txt").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_from_text_to_a_reply(name: str, whelp: Whelp, tmp_path: Path) -> None:
+    """`prepare` and `train` by the recipe's name, in the folder where the text is; the model is of that scale, and talks."""
+    overrides = ["train.threads=1", "train.device=cpu"]
+    if name in PLACES:
+        write_corpus(tmp_path / PLACES[name])
+    elif name != "bark":  # the standard library takes seconds to be looked through
+        write_corpus(tmp_path / "text")
+        overrides.append("data.source=text/")
+    prepared = whelp("prepare", name, *overrides, "--scale", "tiny", "--out", "store")
+    assert prepared.code == 0, prepared.stderr
+    result = whelp("train", name, *overrides, "--scale", "tiny", "--store", "store", "--out", "run", "--json").json
+    assert (result["step"], result["is_finished"]) == (4, True)
+    assert result["nats_per_token"] > 0
+    recipe = load_recipe("run")
+    assert (recipe.model.n_layer, recipe.model.n_embd, recipe.pack.context_tokens) == (2, 32, 64)
+    assert recipe.pack.plan == load_recipe(name).pack.plan
+    assert whelp("generate", "run", "--prompt", "The" if name != "bark" else "User: speak", "--max-tokens", "4").code == 0
+
+
+def test_the_sizes_that_the_recipes_name() -> None:
+    """Parameters as the tutorials have them (GPT-2 small; with 5,096 ids), up to the vocabulary's last block of 64 rows."""
+    from whelp.model import make_spec
+    from whelp.model.build import count_parameters
+
+    def count(name: str, num_ids: int) -> int:
+        recipe = load_recipe(name)
+        return count_parameters(make_spec(recipe.model, num_ids=num_ids, context_tokens=recipe.pack.context_tokens))
+
+    assert count("gpt2-books", 50257) == 124_439_808 + 47 * 768
+    assert count("codeparrot", 5096) == 124_439_808 - (50257 - 5120) * 768
+    for name, num_ids in (("gpt2-books", 50257), ("codeparrot", 5096), ("cook", 50281)):
+        millions = f"{count(name, num_ids) / 1e6:.1f} M"
+        assert millions in (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0], (name, millions)
+
+
+def test_barks_are_what_the_generator_writes() -> None:
+    """bark.jsonl can be made again, and only the answers of it are trained."""
+    spec = importlib.util.spec_from_file_location("make_barks", SHIPPED / "make_barks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (SHIPPED / "bark.jsonl").read_text(encoding="utf-8") == module.make_rows()
+
+
+def test_only_barks_are_trained(whelp: Whelp) -> None:
+    """Nine words, a space and a colon; the prompt is read, the answer and its end are learned."""
+    assert whelp("prepare", "bark", "--out", "store").code == 0
+    vocabulary = load_tokenizer("store")
+    assert vocabulary.size == 11
+    split = open_store(Path("store")).split("train")
+    for index in range(split.num_documents):
+        document = split.document(index)
+        trained = vocabulary.decode(document["input_ids"][document["loss_mask"] == 1], skip_special=False)
+        *barks, last = trained.split()
+        barks.append(last.removesuffix("<|endoftext|>"))
+        assert last.endswith("<|endoftext|>")
+        assert set(barks) <= {"woof", "arf", "ruff", "grrr"}
+        assert 2 <= len(barks) <= 10
+
+
+def test_a_recipe_names_its_scales() -> None:
+    """A scale is laid over the recipe, an override over both; `tiny` takes the shared one first."""
+    recipe = {
+        "model": {"n_layer": 8, "n_head": 8, "n_embd": 512},
+        "train": {"num_epochs": 3},
+        "scales": {"small": {"model": {"n_layer": 4}}, "tiny": {"train": {"num_steps": 7}}},
+    }
+    assert load_recipe(recipe).model.n_layer == 8
+    assert load_recipe(recipe, scale="small").model.n_layer == 4
+    assert load_recipe(recipe, ["model.n_layer=5"], "small").model.n_layer == 5
+    tiny = load_recipe(recipe, scale="tiny")
+    assert (tiny.train.num_steps, tiny.train.num_epochs, tiny.model.n_embd) == (7, None, 32)
+    assert load_recipe(load_recipe(recipe), scale="tiny").train.num_steps == 4  # a loaded recipe has no scales of its own
+    assert "scales" in recipe  # what is given is not changed
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "message"),
+    [
+        ({"scales": {"small": {}}}, "smal", "there is no scale 'smal'. Did you mean small? Its scales: small, tiny."),
+        ({}, "huge", "there is no scale 'huge'. Its scales: tiny."),
+        ({"scales": [1]}, None, "scales is not a mapping of names to sections"),
+        (
+            {"scales": {"a": {"model": {"n_layr": 2}}}},
+            None,
+            "recipe, scale a: unknown key model.n_layr. Did you mean model.n_layer?",
+        ),
+    ],
+)
+def test_a_scale_that_is_wrong(values: dict[str, object], scale: str | None, message: str) -> None:
+    """The known ones are named; a mistake in a scale is found also when another one is asked for."""
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(values, scale=scale)
+    assert message in str(caught.value)
+
+
+def test_another_seed_trains_on_the_store_as_it_is(whelp: Whelp, tmp_path: Path) -> None:
+    """What is held out was drawn when the store was made; `prepare` with another seed draws anew."""
+    arguments = ("bark", "train.threads=1", "--scale", "tiny")
+    assert whelp("prepare", *arguments, "--out", "store").code == 0
+    assert whelp("train", *arguments, "train.seed=5", "--store", "store", "--out", "run").code == 0
+    again = whelp("prepare", *arguments, "train.seed=5", "--out", "store")
+    assert "data.seed: 0 -> 5" in again.said

@@ -1,0 +1,45 @@
+"""The line of a run that people watch."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from whelp.cli import show
+from whelp.train.device import measure_ceiling
+
+
+def make_report(step: int) -> Any:
+    """What the loop yields after a step."""
+    values: dict[str, Any] = {"step": step, "loss": 4.0 / step, "num_tokens": 500, "seconds": 0.5, "share_done": step / 4}
+    return SimpleNamespace(**values, is_last=step == 4)
+
+
+@pytest.mark.parametrize("ceiling", [0.0, 1e6])
+def test_the_line_of_a_run(ceiling: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step, loss and its curve, speed, memory, time left; with a known ceiling, how near the model comes to it."""
+    said = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=said, width=200))
+    view = show.TrainingView()
+    view.planned = SimpleNamespace(plan=SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None), resumed_step=0)
+    view._ceiling, view._token_flops = ceiling, 250
+    for step in range(1, 5):
+        view._on_stepreport(make_report(step))
+    line = said.getvalue()
+    assert "step 4" in line
+    assert "█" in line
+    assert "1,000 tokens/s" in line
+    assert ("MFU 25%" in line) == bool(ceiling)
+    assert "MB" in line or "GB" in line
+    assert "0 s left" in line
+
+
+def test_the_ceiling_is_a_speed() -> None:
+    """Of plain products; more of it than nothing, and no more than any machine has."""
+    found = measure_ceiling(torch.device("cpu"), torch.float32, size=128, num_products=2)
+    assert 1e6 < found < 1e16

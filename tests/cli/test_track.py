@@ -1,0 +1,109 @@
+"""`train.track`: the tools get what metrics.jsonl has, once, also when a run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from .helpers import Project, Whelp
+
+
+def recorded(run: Path, name: str) -> list[tuple[int, float]]:
+    """A value of metrics.jsonl at each step that has one."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(record["step"], record[name]) for record in records if record.get(name) is not None]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tools that keep files of their own keep them here, and reach for no network."""
+    for name, value in (
+        ("HOME", "home"),
+        ("TRACKIO_DIR", "trackio"),
+        ("WANDB_CONFIG_DIR", "home"),
+        ("WANDB_CACHE_DIR", "home"),
+    ):
+        (tmp_path / value).mkdir(exist_ok=True)
+        monkeypatch.setenv(name, str(tmp_path / value))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    return tmp_path / "home"
+
+
+def train(whelp: Whelp, made: Project, tool: str, *overrides: str) -> None:
+    """A run of four steps that is tracked; its standard output is one JSON object whatever the tool says."""
+    tracked = (f"train.track=[{tool}]", "train.sample_prompts=[The]", "train.save_every_steps=2", *overrides)
+    result = whelp("train", made.recipe, *tracked, "--store", made.store, "--out", "run", "--json").json
+    assert result["is_finished"] is True
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the reader
+def test_tensorboard(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Each value once, the samples as text; a run that goes on from a checkpoint adds what comes after it."""
+    pytest.importorskip("tensorboard", reason='pip install "whelp[tracking]"')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def read(name: str) -> list[tuple[int, float]]:
+        events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+        events.Reload()
+        return [(event.step, event.value) for event in events.Scalars(name)]
+
+    train(whelp, made, "tensorboard")
+    run = tmp_path / "run"
+    expected = recorded(run, "loss")
+    assert [step for step, _ in expected] == [1, 2, 3, 4]
+    assert read("train/loss") == [(step, pytest.approx(value)) for step, value in expected]
+    assert read("test/nats_per_token") == [(s, pytest.approx(v)) for s, v in recorded(run, "test_nats_per_token")]
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert any("sample: The" in tag for tag in events.Tags()["tensors"])
+    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    train(whelp, made, "tensorboard")
+    assert read("train/loss") == [(step, pytest.approx(value)) for step, value in expected]
+
+
+def test_wandb(whelp: Whelp, made: Project, tmp_path: Path, home: Path) -> None:
+    """Offline, in the run folder, under one id however often it goes on."""
+    pytest.importorskip("wandb", reason='pip install "whelp[tracking]"')
+    train(whelp, made, "wandb")
+    identity = (tmp_path / "run" / "wandb-id.txt").read_text()
+    (log,) = (tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{identity}.wandb")
+    assert b"train/gradient_norm" in log.read_bytes()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
+    train(whelp, made, "wandb")
+    assert (tmp_path / "run" / "wandb-id.txt").read_text() == identity
+
+
+def test_trackio(whelp: Whelp, made: Project, tmp_path: Path, home: Path) -> None:
+    """Its own file has every step."""
+    pytest.importorskip("trackio", reason='pip install "whelp[tracking]"')
+    train(whelp, made, "trackio")
+    (file,) = (tmp_path / "trackio").glob("*.db")
+    with sqlite3.connect(file) as database:
+        rows = database.execute("select step, metrics from metrics").fetchall()
+    records = [(step, json.loads(metrics)) for step, metrics in rows]
+    losses = {step: metrics["train/loss"] for step, metrics in records if "train/loss" in metrics}
+    assert losses == {step: pytest.approx(value) for step, value in recorded(tmp_path / "run", "loss")}
+
+
+def test_a_tool_that_is_not_installed(whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is trained."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    outcome = whelp("train", made.recipe, "train.track=[wandb]", "--store", made.store, "--out", "run")
+    assert outcome.code == 1
+    assert outcome.said == 'error: train.track: wandb: the package wandb is not installed. Run `pip install "whelp[tracking]"`.'
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_tool(whelp: Whelp, made: Project) -> None:
+    """The known ones are named."""
+    outcome = whelp("train", made.recipe, "train.track=[tensorbord]", "--store", made.store, "--out", "run")
+    assert (
+        "train.track[0] is 'tensorbord', but expected one of tensorboard, wandb, trackio. Did you mean tensorboard?"
+        in outcome.said
+    )
