@@ -263,7 +263,9 @@ def _text(sample: Record) -> str:
 def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
     """Plan, ledger, environment, recipe."""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in run.plan.get("warnings", []))
-    parts = [("Plan", (f"<ul>{notes}</ul>" if notes else "") + _table(run.plan, leave_out=("warnings",)))]
+    plan = {name: value for name, value in run.plan.items() if name != "source_epochs"}
+    plan |= {f"epochs of {name}": count for name, count in run.plan.get("source_epochs", {}).items()}
+    parts = [("Plan", (f"<ul>{notes}</ul>" if notes else "") + _table(plan, leave_out=("warnings",)))]
     if run.ledger:
         parts.append(("Where the tokens go", _table(run.ledger)))
     if run.versions:
