@@ -33,7 +33,7 @@ class _Rows:
             self.targets[ignored] = IGNORED
         self.places: list[int] = []
 
-    def read(self, first: int, count: int, seed: int) -> RowBatch:
+    def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
         self.places += range(first, first + count)
         rows = np.arange(first, first + count) % len(self.ids)
         return RowBatch(self.ids[rows].copy(), self.targets[rows].copy())
@@ -172,8 +172,8 @@ def test_documents_are_kept_apart(make_model, family, micro_batch_rows):
     """With document numbers the loss is the mean over the targets of every document alone."""
 
     class PackedRows(_Rows):
-        def read(self, first: int, count: int, seed: int) -> RowBatch:
-            batch = super().read(first, count, seed)
+        def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
+            batch = super().read(first, count, seed, rank=rank, world=world)
             documents = np.repeat(np.arange(LENGTH // 4, dtype=np.int32), 4)
             return batch._replace(documents=np.tile(documents, (count, 1)))
 
@@ -285,9 +285,9 @@ class _SlowRows(_Rows):
 
     now = 100.0
 
-    def read(self, first: int, count: int, seed: int) -> RowBatch:
+    def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
         self.now += 1.0
-        return super().read(first, count, seed)
+        return super().read(first, count, seed, rank=rank, world=world)
 
 
 def test_a_budget_of_time(make_model):

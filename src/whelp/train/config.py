@@ -18,7 +18,7 @@ class TrainConfig:
     minutes: float | None = option(None, "a budget of wall-clock time; the learning rate follows the clock", at_least=0.0)
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     micro_batch_rows: int | None = option(
-        None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1
+        None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
     )
     optimizer: Literal["adamw", "muon"] = option(
         "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
@@ -41,15 +41,33 @@ class TrainConfig:
     clip_gradient_norm: float = option(1.0, "largest norm of the whole gradient; 0: no clipping", at_least=0.0)
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
     threads: int | None = option(
-        None, "CPU threads; default: all cores, unless a short probe finds one thread faster", at_least=1
+        None,
+        "CPU threads of a process; default: all cores, unless a short probe finds one thread faster; of many processes, "
+        "each its share",
+        at_least=1,
     )
     log_every_steps: int = option(1, "one record in metrics.jsonl every so many steps", at_least=1)
     evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)
     save_every_steps: int | None = option(None, "checkpoint every so many steps; default: as often as evaluation", at_least=1)
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
+    keep_every_steps: int | None = option(None, "keep every checkpoint of a multiple of so many steps, too", at_least=1)
+    keep_best: bool = option(False, "keep the checkpoint of the lowest test loss, too; checkpoints/best is a link to it")
+    on_bad_loss: Literal["stop", "skip"] = option(
+        "stop", "when loss or gradient is no number: stop, or skip the batch (at most ten in a row)"
+    )
+    spike_factor: float | None = option(
+        None,
+        "when the loss exceeds so many times the median of the last 50 steps: go back to the last checkpoint and skip "
+        "those rows",
+        at_least=1.0,
+    )
+    record_rows: bool = option(False, "put a checksum of every step's rows into metrics.jsonl")
+    timeout_minutes: float = option(
+        10.0, "many processes: how long to wait for one that does not answer", at_least=0.1
+    )
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)

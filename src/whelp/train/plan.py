@@ -19,6 +19,7 @@ class Facts:
     """What the plan is made from, besides the recipe.
 
     `seconds_per_step` is from a short probe on `threads` threads, None before one.
+    `free_bytes` and `threads` are those of one process.
     """
 
     num_parameters: int
@@ -36,6 +37,7 @@ class Facts:
     free_bytes: int
     threads: int
     seconds_per_step: float | None = None
+    num_processes: int = 1
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
 
 
@@ -64,6 +66,7 @@ class TrainPlan:
     estimated_seconds: float | None
     estimated_bytes: int
     warnings: list[str] = field(default_factory=list)
+    num_processes: int = 1  # each computes a slice of every batch, `micro_batch_rows` rows at a time
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
@@ -86,10 +89,17 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     """Decide every number of a run.
 
     Raises:
-        PlanError: When not even one row fits the memory.
+        PlanError: When not even one row fits the memory, or there are more processes than rows in a batch.
     """
     length = facts.context_tokens
     batch_rows = count_batch_rows(config, length)
+    if batch_rows < facts.num_processes:
+        raise PlanError(
+            "the plan",
+            f"a batch of {batch_rows} rows is to be divided among {facts.num_processes} processes",
+            "a row for each at least",
+            f"Raise train.batch_tokens to {facts.num_processes * length:,} or more, or start fewer processes.",
+        )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
@@ -133,6 +143,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
         warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens, is_compiled),
+        num_processes=facts.num_processes,
     )
 
 
@@ -142,7 +153,8 @@ def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
 
 
 def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[int, int]:
-    """Rows at a time, and how many times: even pieces that fit a third of the free memory."""
+    """Rows at a time, and how many times: even pieces of a process's share that fit a third of the free memory."""
+    batch_rows = math.ceil(batch_rows / facts.num_processes)
     if config.micro_batch_rows is not None:
         micro_rows = min(config.micro_batch_rows, batch_rows)
     else:
