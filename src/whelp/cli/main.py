@@ -471,20 +471,36 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
     ] = False,
+    nproc: Annotated[
+        int, typer.Option("--nproc", metavar="N", min=1, help="Processes of this machine that train together; one for a GPU.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
 
     Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+
+    Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
+
+    Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
+    from whelp.cli.launch import follow_launcher
     from whelp.cli.train import Finished, iter_train, plan_training
+    from whelp.train.place import find_place
 
+    follow_launcher()
+    is_first = find_place().is_first
     loaded = _load(recipe, overrides)
     store = store or find_data_path(recipe) or Path("store")
+    if nproc > 1:
+        _train_together(loaded, store, out, nproc, dry_run=dry_run, as_json=as_json)
+        return
     if dry_run:
         plan, session = plan_training(loaded, store)
+        if not is_first:
+            return
         if as_json:
             show.print_json({**plan.to_dict(), "ledger": session.ledger})
         else:
@@ -493,10 +509,31 @@ def train(
     result = None
     with show.training_view() as view:
         for event in iter_train(loaded, store, _need(out, "--out")):
-            view.show(event)
+            if is_first:
+                view.show(event)
             if isinstance(event, Finished):
                 result = event.result
     assert result is not None, "a run always ends with a result"
+    if not is_first:
+        return
+    if as_json:
+        show.print_json(result)
+        return
+    show.say_result(result)
+
+
+def _train_together(recipe: Recipe, store: Path, out: Path | None, nproc: int, *, dry_run: bool, as_json: bool) -> None:
+    from whelp.cli import show
+    from whelp.cli.launch import FirstProcessError
+    from whelp.cli.train import plan_together, train_together
+
+    try:
+        if dry_run:
+            sys.stdout.write(plan_together(recipe, store, nproc, as_json=as_json))
+            return
+        result = train_together(recipe, store, _need(out, "--out"), nproc)
+    except FirstProcessError as error:
+        sys.exit(error.code)
     if as_json:
         show.print_json(result)
         return

@@ -95,10 +95,11 @@ def sparkline(values: list[float], width: int = 24) -> str:
 def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     """The plan as a table, its doubts below."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    together = f"{plan.num_processes} processes x " if plan.num_processes > 1 else ""
     rows = [
         ("parameters", f"{plan.num_parameters:,}"),
         ("rows", f"{plan.context_tokens:,} tokens each, {plan.batch_rows:,} a step"),
-        ("batch", f"{plan.batch_tokens:,} tokens = {plan.accumulation} x {plan.micro_batch_rows} rows"),
+        ("batch", f"{plan.batch_tokens:,} tokens = {together}{plan.accumulation} x {plan.micro_batch_rows} rows"),
     ]
     if ledger is not None:
         rows[1:1] = [

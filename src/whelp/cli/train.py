@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import logging
 import signal
+import statistics
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import (
+    BEST,
     TrainerState,
+    find_best,
     find_newest_whole,
     keep_newest,
     point_last,
@@ -24,12 +31,13 @@ from whelp.artifacts.checkpoint import (
 from whelp.artifacts.run_folder import RunFolder, append_record, iter_records
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
-from whelp.base.errors import ArtifactError, PlanError
-from whelp.base.files import read_json, write_atomic
+from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.base.files import read_json, write_atomic, write_json
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.inspect import choose_pad
+from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -40,8 +48,20 @@ if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.optimizer import Optimizer
+    from whelp.train.plan import Facts
+    from whelp.train.team import Team
 
-_MAY_CHANGE = {"log_every_steps", "keep_checkpoints"}  # options that do not change what is computed
+_MAY_CHANGE = {  # options that do not change what is computed
+    "log_every_steps",
+    "keep_checkpoints",
+    "keep_every_steps",
+    "keep_best",
+    "record_rows",
+    "timeout_minutes",
+}
+_SPIKE_WINDOW = 50  # losses that a spike is compared with
+_SPIKE_LEAST = 10  # fewer say nothing
+_MOST_REWINDS = 10  # of one run; more are no accident
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,34 +121,68 @@ class Finished:
 
 
 def train(
-    recipe: str | Path | dict[str, Any] | Recipe, *, store: str | Path, out: str | Path, overrides: Sequence[str] = ()
+    recipe: str | Path | dict[str, Any] | Recipe,
+    *,
+    store: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    nproc: int = 1,
 ) -> TrainResult:
     """Train a model on a token store; write a run folder at `out`. The same call again goes on where it stopped.
+
+    Args:
+        nproc: Processes of this machine that train together; another number may go on.
 
     Raises:
         StaleError: When the store was made from other inputs than the recipe names now.
         PlanError: When the store does not fill a row, or memory is too small.
         TrainingError: When the loss is no longer a finite number.
     """
-    result = None
-    for event in iter_train(load_recipe(recipe, overrides), Path(store), Path(out)):
+    loaded, result = load_recipe(recipe, overrides), None
+    if nproc > 1:
+        return train_together(loaded, Path(store), Path(out), nproc)
+    for event in iter_train(loaded, Path(store), Path(out)):
         if isinstance(event, Finished):
             result = event.result
     assert result is not None, "a run always ends with a result"
     return result
 
 
+def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int) -> TrainResult:
+    """Train in several processes of this machine."""
+    with _written(recipe) as path:
+        arguments = ["train", path, "--store", str(store), "--out", str(out), "--json"]
+        return TrainResult(**json.loads(launch(arguments, num_processes)))
+
+
+def plan_together(recipe: Recipe, store: Path, num_processes: int, *, as_json: bool) -> str:
+    """Show the plan of a run of several processes, timed by a short probe of all; or return it as JSON."""
+    with _written(recipe) as path:
+        arguments = ["train", path, "--store", str(store), "--dry-run", *(["--json"] if as_json else [])]
+        return launch(arguments, num_processes)
+
+
+@contextlib.contextmanager
+def _written(recipe: Recipe) -> Iterator[str]:
+    """A recipe as a file, for other processes."""
+    with tempfile.TemporaryDirectory(prefix="whelp-") as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(recipe.to_yaml(), encoding="utf-8")
+        yield str(path)
+
+
 class Session:
     """Everything a run needs, opened and checked; nothing is written yet."""
 
-    def __init__(self, recipe: Recipe, store: TokenStore) -> None:
+    def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
         from whelp.model import make_spec
         from whelp.prepare.pack import make_pack_ledger, pack_rows
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
+        from whelp.train.team import Team
 
-        self.recipe, self.store = recipe, store
+        self.recipe, self.store, self.team = recipe, store, team or Team()
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
         pad_id = choose_pad(self.vocabulary)
         batch_rows = count_batch_rows(recipe.train, recipe.pack.context_tokens)
@@ -138,7 +192,7 @@ class Session:
             self.test_rows = pack_rows(store.split("test"), recipe.pack, pad_id=pad_id, must_fill_a_row=False)
         self.ledger = make_pack_ledger(self.rows)
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
-        self.device = choose_device(recipe.train.device)
+        self.device = choose_device(recipe.train.device, self.team.place)
         self.precision = choose_precision(recipe.train.precision, self.device)
         keep_freed_memory()
 
@@ -148,16 +202,16 @@ class Session:
 
         return build_model(self.spec, self.recipe.train.seed).to(self.device)
 
-    def make_plan(self, *, must_time: bool) -> TrainPlan:
-        """Plan the run; a CPU run, and one that must know its time, is probed first."""
+    def find_facts(self) -> Facts:
+        """What a plan is made from; the same in every process."""
         import torch
 
         from whelp.model.build import count_parameters
-        from whelp.train.plan import Facts, make_plan
-        from whelp.train.probe import probe_speed
+        from whelp.train.plan import Facts
 
-        config = self.recipe.train
-        facts = Facts(
+        place = self.team.place
+        free_bytes = _free_bytes(self.device) // (place.local_size if self.device.type == "cpu" else 1)
+        return Facts(
             num_parameters=count_parameters(self.spec),
             num_layers=self.spec.n_layer,
             width=self.spec.n_embd,
@@ -170,15 +224,32 @@ class Session:
             device=str(self.device),
             precision="bf16" if self.precision == torch.bfloat16 else "fp32",
             is_gpu=self.device.type == "cuda",
-            free_bytes=_free_bytes(self.device),
-            threads=config.threads or count_cores(),
+            free_bytes=-int(self.team.largest([-free_bytes])[0]),
+            threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
+            num_processes=place.size,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
+
+    def make_plan(self, *, must_time: bool) -> TrainPlan:
+        """Plan the run; a CPU run, and one that must know its time, is probed first."""
+        from whelp.train.plan import make_plan
+        from whelp.train.probe import probe_speed
+
+        config, facts = self.recipe.train, self.find_facts()
         plan = make_plan(config, facts)
-        if must_time or config.minutes is not None or (self.device.type == "cpu" and config.threads is None):
-            probe = probe_speed(self.build, self.rows, plan, config)
+        must_choose = self.device.type == "cpu" and config.threads is None and self.team.size == 1
+        if must_time or config.minutes is not None or must_choose:
+            probe = probe_speed(self.build, self.rows, plan, config, team=self.team)
             plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
         return plan
+
+    def adapt_plan(self, plan: TrainPlan) -> TrainPlan:
+        """The plan a run was started with, for the processes there are now."""
+        from whelp.train.plan import adapt_plan, make_plan
+
+        if plan.num_processes == self.team.size:
+            return plan
+        return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
 
 
 def _free_bytes(device: Any) -> int:
@@ -197,71 +268,102 @@ def _free_bytes(device: Any) -> int:
 
 def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     """Make the plan of a run, timed by a short probe, and write nothing."""
-    opened = open_store(store)
-    check_fresh(opened, recipe)
-    session = Session(recipe, opened)
-    return session.make_plan(must_time=True), session
+    with _join(recipe) as team:
+        opened = open_store(store)
+        if team.is_first:
+            check_fresh(opened, recipe)
+        session = Session(recipe, opened, team)
+        return session.make_plan(must_time=True), session
+
+
+@contextlib.contextmanager
+def _join(recipe: Recipe) -> Iterator[Team]:
+    """Meet the other processes, if a launcher has started several."""
+    from whelp.train.device import choose_device
+    from whelp.train.place import find_place
+    from whelp.train.team import join_team
+
+    place = find_place()
+    if not place.is_first:
+        log.setLevel(logging.ERROR)  # one speaks for all
+    uses_gpu = choose_device(recipe.train.device, place).type == "cuda"
+    with join_team(place, uses_gpu=uses_gpu, timeout_minutes=recipe.train.timeout_minutes) as team:
+        yield team
 
 
 def iter_train(
     recipe: Recipe, store_folder: Path, out: Path
 ) -> Iterator[Planned | StepReport | Evaluated | Sampled | Saved | Finished]:
-    """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, the result."""
+    """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, the result.
+
+    Of several processes that a launcher started, each calls this; the first one writes, and has the samples.
+    """
+    with _join(recipe) as team:
+        yield from _iter_train(recipe, store_folder, out, team)
+
+
+def _iter_train(
+    recipe: Recipe, store_folder: Path, out: Path, team: Team
+) -> Iterator[Planned | StepReport | Evaluated | Sampled | Saved | Finished]:
     import torch
 
-    from whelp.train import Progress, TrainPlan, build_optimizer
-    from whelp.train.fit import fit
+    from whelp.train import TrainPlan
 
-    store = open_store(store_folder)
-    check_fresh(store, recipe)
-    run = RunFolder(out)
-    started = run.read_plan()
-    if started is None:
-        _check_place(run)
+    store, run, started = open_store(store_folder), RunFolder(out), None
+    if team.is_first:
+        check_fresh(store, recipe)
+        started = run.read_plan()
+        if started is None:
+            _check_place(run)
+        else:
+            _check_same(started, recipe, store, out)
+    started = team.share(started)
+    session = Session(recipe, store, team)
+    if started is not None:
+        plan = session.adapt_plan(TrainPlan(**started["plan"]))
     else:
-        _check_same(started, recipe, store, out)
-    session = Session(recipe, store)
-    plan = TrainPlan(**started["plan"]) if started is not None else session.make_plan(must_time=False)
-    if started is None:
-        identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
-        run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
+        plan = session.make_plan(must_time=False)
+        if team.is_first:
+            identity = {"recipe": to_dict(recipe), "store": store.manifest.fingerprint}
+            run.start(recipe.to_yaml(), {**identity, "plan": plan.to_dict(), "versions": _versions()})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    model = session.build()
-    checkpoint = find_newest_whole(run.checkpoints)
-    trainer = None
-    if checkpoint is not None:
-        model.load_hugging_face(read_model_folder(checkpoint)[1])
-        trainer = read_trainer_state(checkpoint)
-    optimizer = build_optimizer(model, recipe.train)
-    progress = Progress()
-    if trainer is not None:
-        optimizer.load_state(trainer.tensors)
-        progress = Progress(**trainer.counters)
-    run.truncate_after(progress.step if checkpoint is not None else -1)
-    yield Planned(plan=plan, ledger=session.ledger, spec=session.spec, resumed_step=progress.step)
-    wiring = _Wiring(session, run, plan, model, optimizer, progress)
+    newest = find_newest_whole(run.checkpoints) if team.is_first else None
+    name = team.share(newest.name if newest is not None else None)
+    checkpoint = run.checkpoints / name if name is not None else None
+    wiring = _Wiring(session, run, plan, checkpoint)
+    if team.is_first:
+        run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
+    yield Planned(plan=plan, ledger=session.ledger, spec=session.spec, resumed_step=wiring.progress.step)
     if checkpoint is None:
         yield from wiring.look()
     else:
         wiring.tidy(checkpoint)
-    if checkpoint is not None and _is_done(plan, progress):
+    if checkpoint is not None and _is_done(plan, wiring.progress):
         yield Finished(result=wiring.result(is_finished=True))
         return
-    with _StopRequests() as requests:
-        for report in fit(model, optimizer, session.rows, plan, recipe.train, progress):
-            if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
-                wiring.record(report)
-            yield report
-            is_ending = report.is_last or requests.is_asked
-            if report.step % plan.evaluate_every_steps == 0 or report.is_last:
-                yield from wiring.look()
-            if report.step % plan.save_every_steps == 0 or is_ending:
-                yield wiring.save()
-            if requests.is_asked and not report.is_last:
-                log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
-                yield Finished(result=wiring.result(is_finished=False))
-                raise KeyboardInterrupt
+    with _Requests() as requests:
+        while True:
+            with contextlib.closing(wiring.iter_steps()) as reports:
+                for report in reports:
+                    if wiring.is_spike(report):
+                        break
+                    if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
+                        wiring.record(report)
+                    yield report
+                    must_stop, must_save = map(bool, team.largest([requests.must_stop, requests.must_save]))
+                    if report.step % plan.evaluate_every_steps == 0 or report.is_last:
+                        yield from wiring.look()
+                    if report.step % plan.save_every_steps == 0 or report.is_last or must_stop or must_save:
+                        yield wiring.save()
+                        requests.must_save = False
+                    if must_stop and not report.is_last:
+                        log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
+                        yield Finished(result=wiring.result(is_finished=False))
+                        raise KeyboardInterrupt
+                else:
+                    break
+            wiring.rewind(report)
     yield Finished(result=wiring.result(is_finished=True))
 
 
@@ -272,15 +374,107 @@ def _is_done(plan: TrainPlan, progress: Progress) -> bool:
 
 
 class _Wiring:
-    """What is done between steps: records, evaluation, samples, checkpoints."""
+    """What is done around steps: restoring, records, evaluation, samples, checkpoints."""
 
-    def __init__(
-        self, session: Session, run: RunFolder, plan: TrainPlan, model: LanguageModel, optimizer: Optimizer, progress: Progress
-    ) -> None:
-        self.session, self.run, self.plan = session, run, plan
-        self.model, self.optimizer, self.progress = model, optimizer, progress
+    def __init__(self, session: Session, run: RunFolder, plan: TrainPlan, checkpoint: Path | None) -> None:
+        self.session, self.run, self.plan, self.team = session, run, plan, session.team
         self.last_loss: LossResult | None = None
+        self.last_look = -1
         self.last_saved: Path | None = None
+        self.model: LanguageModel
+        self.optimizer: Optimizer
+        self.progress: Progress
+        self.restore(checkpoint)
+
+    def restore(self, checkpoint: Path | None) -> None:
+        """Take up a checkpoint's weights, optimizer state and counters; without one, begin."""
+        from whelp.train import Progress, build_optimizer
+
+        self.model = self.session.build()
+        trainer = None
+        if checkpoint is not None:
+            self.model.load_hugging_face(read_model_folder(checkpoint)[1])
+            trainer = read_trainer_state(checkpoint)
+        self.optimizer = build_optimizer(self.model, self.session.recipe.train, self.team)
+        self.progress = Progress()
+        if trainer is not None:
+            self.optimizer.load_state(trainer.tensors)
+            self.progress = Progress(**trainer.counters)
+
+    def iter_steps(self) -> Generator[StepReport]:
+        """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
+        import torch
+
+        try:
+            yield from self._fit()
+            return
+        except torch.OutOfMemoryError:
+            pass  # leave the handler first: the error holds on to what filled the memory
+        self._halve_micro_batch()
+        try:
+            yield from self._fit()
+        except torch.OutOfMemoryError:
+            self._halve_micro_batch()
+
+    def _fit(self) -> Iterator[StepReport]:
+        from whelp.train.fit import fit
+
+        session = self.session
+        return fit(self.model, self.optimizer, session.rows, self.plan, session.recipe.train, self.progress, team=self.team)
+
+    def _halve_micro_batch(self) -> None:
+        """Halve the micro-batch and remember it in the run folder; it can be done once."""
+        import torch
+
+        from whelp.train.plan import halve_micro_batch
+
+        plan = halve_micro_batch(self.plan)
+        started = self.run.read_plan()
+        assert started is not None, "a run that trains has a plan"
+        write_json(self.run.plan, {**started, "plan": plan.to_dict()})
+        found = f"out of memory with {self.plan.micro_batch_rows} rows at a time; from now on {plan.micro_batch_rows}"
+        if self.team.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
+            raise TrainingError(f"process {self.team.rank + 1}", found, "", "The same command goes on so.")
+        log.warning("%s", found)
+        self.plan = plan
+        self.optimizer.zero_grad()
+        if self.session.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def is_spike(self, report: StepReport) -> bool:
+        """Whether a step's loss is far above those before; remembers it if not."""
+        factor, recent = self.session.recipe.train.spike_factor, self.progress.recent_losses
+        if factor is None or report.loss is None or report.is_skipped:
+            return False
+        if len(recent) >= _SPIKE_LEAST and report.loss > factor * statistics.median(recent):
+            return True
+        recent.append(report.loss)
+        del recent[:-_SPIKE_WINDOW]
+        return False
+
+    def rewind(self, report: StepReport) -> None:
+        """Go back to the last checkpoint, and on with the rows after those of the spike.
+
+        Raises:
+            TrainingError: When that has not helped many times before.
+        """
+        num_rewinds, rows_read, seconds = self.progress.rewinds + 1, self.progress.rows_read, self.progress.elapsed_seconds
+        median = statistics.median(self.progress.recent_losses)
+        found = f"the loss is {report.loss:.3f}, and the median of the steps before {median:.3f}"
+        if num_rewinds > _MOST_REWINDS:
+            advice = "Lower train.learning_rate, or raise train.spike_factor, then start a new run."
+            found = f"{found}; the run was rewound {_MOST_REWINDS} times before"
+            raise TrainingError(f"step {report.step}", found, "fewer spikes", advice)
+        self.restore(self.last_saved)
+        first_row, step = self.progress.rows_read, self.progress.step
+        self.progress.rewinds, self.progress.rows_read, self.progress.elapsed_seconds = num_rewinds, rows_read, seconds
+        log.warning(
+            "step %d: %s; back to step %d, leaving out %d rows", report.step, found, step, self.progress.rows_read - first_row
+        )
+        if self.team.is_first:
+            self.run.truncate_after(step)
+            event = {"rewound_from": report.step, "spike_loss": report.loss, "skipped_rows": [first_row, rows_read]}
+            append_record(self.run.metrics, {"step": step, **event})
 
     def record(self, report: StepReport) -> None:
         """One line of metrics.jsonl."""
@@ -293,7 +487,13 @@ class _Wiring:
             "tokens_per_second": report.num_tokens / report.seconds,
             "elapsed_seconds": self.progress.elapsed_seconds,
         }
-        append_record(self.run.metrics, values)
+        if report.rows_checksum is not None:
+            values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
+        if report.is_skipped:  # what is no number is not JSON either
+            values |= {"loss": None, "gradient_norm": None, "is_skipped": True}
+            log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)
+        if self.team.is_first:
+            append_record(self.run.metrics, values)
 
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""
@@ -308,14 +508,19 @@ class _Wiring:
                 token_bytes=session.vocabulary.token_bytes,
                 num_rows=self.plan.evaluate_rows,
                 batch_rows=self.plan.micro_batch_rows,
+                rank=self.team.rank,
+                world=self.team.size,
+                add=self.team.add,
                 device=session.device,
                 precision=session.precision,
             )
+            self.last_look = step
             values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
-            append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
+            if self.team.is_first:
+                append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss)
         settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
-        for prompt in config.sample_prompts:
+        for prompt in config.sample_prompts if self.team.is_first else ():
             text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
@@ -324,11 +529,15 @@ class _Wiring:
     def save(self) -> Saved:
         """Write a checkpoint, point `last` at it, delete the oldest."""
         vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
+        if not self.team.is_first:
+            self.last_saved = path
+            return Saved(step=self.progress.step, path=path)
         config, weights = self.model.to_hugging_face()
         special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
         counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
         if self.last_loss is not None:
             counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+            counts["evaluated_step"] = self.last_look
         save_checkpoint(
             path,
             config={**config, **special},
@@ -343,9 +552,15 @@ class _Wiring:
 
     def tidy(self, newest: Path) -> None:
         """Point `last` at the newest checkpoint, delete the oldest, draw the report; a killed run may not have come to it."""
-        point_last(newest)
-        keep_newest(self.run.checkpoints, self.session.recipe.train.keep_checkpoints)
         self.last_saved = newest
+        if not self.team.is_first:
+            return
+        point_last(newest)
+        config, folder = self.session.recipe.train, self.run.checkpoints
+        best = find_best(folder) if config.keep_best else None
+        if best is not None:
+            point_last(best, BEST)
+        keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, best=best)
         self.report()
 
     def report(self) -> None:
@@ -364,8 +579,8 @@ class _Wiring:
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
-        path = self.last_saved or find_newest_whole(self.run.checkpoints)
-        counts = read_json(path / "manifest.json")["counts"] if path else {}
+        path = self.last_saved
+        counts = self.team.share(read_json(path / "manifest.json")["counts"] if path and self.team.is_first else {})
         return TrainResult(
             folder=str(self.run.folder),
             step=self.progress.step,
@@ -378,27 +593,36 @@ class _Wiring:
         )
 
 
-class _StopRequests:
-    """Turn the first SIGINT or SIGTERM into a request to stop after this step; a second one stops at once."""
+class _Requests:
+    """Turn signals into requests that are met after the step that is running.
+
+    SIGINT, SIGTERM: save and stop; a second one stops at once. SIGUSR1: save and go on.
+    """
 
     def __init__(self) -> None:
-        self.is_asked = False
+        self.must_stop = self.must_save = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _StopRequests:
+    def __enter__(self) -> _Requests:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+            handlers = {"SIGINT": self._stop, "SIGTERM": self._stop, "SIGUSR1": self._save}
+            for name, handler in handlers.items():
+                if hasattr(signal, name):
+                    number = getattr(signal, name)
+                    self._before[number] = signal.signal(number, handler)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.is_asked:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.must_stop:
             raise KeyboardInterrupt
-        self.is_asked = True
+        self.must_stop = True
+
+    def _save(self, number: int, frame: FrameType | None) -> None:
+        self.must_save = True
 
 
 def _check_place(run: RunFolder) -> None:

@@ -65,9 +65,7 @@ class TrainConfig:
         at_least=1.0,
     )
     record_rows: bool = option(False, "put a checksum of every step's rows into metrics.jsonl")
-    timeout_minutes: float = option(
-        10.0, "many processes: how long to wait for one that does not answer", at_least=0.1
-    )
+    timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)

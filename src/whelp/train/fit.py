@@ -129,9 +129,7 @@ def fit(
             num_targets, checksum = map(int, team.add([own_targets, checksum]))
             loss = backward(batch, num_targets)
             norm = optimizer.clip(config.clip_gradient_norm)
-            is_read = (
-                device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
-            )
+            is_read = device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
                 team.add_tensor(loss)
             loss_value, norm_value = (float(loss), float(norm)) if is_read else (None, None)

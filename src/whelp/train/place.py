@@ -37,12 +37,10 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place:
     Raises:
         PlanError: When the variables contradict each other, or do not say where the processes meet.
     """
-    for rank_name, size_name, local_rank_name, local_size_name in _NAMES:
-        if rank_name in environment and size_name in environment:
-            break
-    else:
+    names = next((names for names in _NAMES if names[0] in environment and names[1] in environment), None)
+    if names is None:
         return Place()
-    names = (rank_name, size_name, local_rank_name, local_size_name)
+    rank_name, size_name, local_rank_name, local_size_name = names
     try:
         rank, size = int(environment[rank_name]), int(environment[size_name])
         local_rank = int(environment.get(local_rank_name, rank))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from whelp.base.errors import PlanError
+from whelp.base.errors import PlanError, TrainingError
 from whelp.train.config import TrainConfig
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
@@ -67,6 +67,7 @@ class TrainPlan:
     estimated_bytes: int
     warnings: list[str] = field(default_factory=list)
     num_processes: int = 1  # each computes a slice of every batch, `micro_batch_rows` rows at a time
+    is_halved: bool = False  # whether `micro_batch_rows` was halved, once, when memory did not suffice
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
@@ -145,6 +146,36 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens, is_compiled),
         num_processes=facts.num_processes,
     )
+
+
+def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
+    """The plan a run was started with, divided among as many processes as there are now; what is computed is the same."""
+    if plan.num_processes == now.num_processes:
+        return plan
+    return replace(
+        plan,
+        num_processes=now.num_processes,
+        micro_batch_rows=now.micro_batch_rows,
+        accumulation=now.accumulation,
+        threads=now.threads,
+        estimated_bytes=now.estimated_bytes,
+        is_halved=False,
+    )
+
+
+def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
+    """The same batch in micro-batches of half as many rows.
+
+    Raises:
+        TrainingError: When that was done before, or a micro-batch is one row.
+    """
+    if plan.is_halved or plan.micro_batch_rows == 1:
+        found = f"the device is out of memory with {plan.micro_batch_rows} rows at a time"
+        advice = "Lower train.micro_batch_rows, pack.context_tokens or the model's size, then start a new run."
+        raise TrainingError("the device", found + (", halved before" if plan.is_halved else ""), "room", advice)
+    rows = math.ceil(plan.batch_rows / plan.num_processes)
+    micro_rows = plan.micro_batch_rows // 2
+    return replace(plan, micro_batch_rows=micro_rows, accumulation=math.ceil(rows / micro_rows), is_halved=True)
 
 
 def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
