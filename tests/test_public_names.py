@@ -26,6 +26,7 @@ CALLS = [
     "schema",
     "train",
     "train_tokenizer",
+    "verify_resume",
 ]
 DOORS = {
     "corpus": [
@@ -128,7 +129,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers"]),
-        ("train", ["recipe", "store", "out", "overrides"]),
+        ("train", ["recipe", "store", "out", "overrides", "nproc"]),
+        ("verify_resume", ["recipe", "store", "overrides", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("demo", ["out", "corpus", "minutes"]),

@@ -540,6 +540,50 @@ def _train_together(recipe: Recipe, store: Path, out: Path | None, nproc: int, *
     show.say_result(result)
 
 
+@app.command("verify-resume", rich_help_panel="Look inside")
+def verify_resume(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    store: StorePath = Path("store"),
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each run.")] = 20,
+    nproc: Annotated[
+        str,
+        typer.Option(
+            "--nproc", metavar="N,N,...", help="Numbers of processes: half a run on the first, half on each of the others."
+        ),
+    ] = "1,2",
+    tolerance: Annotated[
+        float,
+        typer.Option(metavar="T", min=0.0, help="Largest difference of losses, in nats per token, where bits may differ."),
+    ] = 1e-3,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that runs of this recipe go on exactly: short runs are killed, taken up, and compared with one left alone.
+
+    Exit code 1 when something is not as promised. Example: whelp verify-resume recipe.yaml --store store --nproc 1,2,4
+    """
+    from whelp.cli import show
+    from whelp.cli.verify_resume import VerifyResult, iter_verify
+
+    try:
+        counts = [int(count) for count in nproc.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{nproc!r} is not a list of numbers such as 1,2.", param_hint="'--nproc'") from None
+    result = None
+    checks = iter_verify(recipe, store=store, overrides=overrides or [], num_steps=steps, nproc=counts, tolerance=tolerance)
+    with show.waiting("training"):
+        for check in checks:
+            if isinstance(check, VerifyResult):
+                result = check
+    assert result is not None, "it ends with a result"
+    if as_json:
+        show.print_json(result)
+    else:
+        show.show_verify_result(result)
+    if not result.holds:
+        sys.exit(1)
+
+
 @app.command(rich_help_panel="Use it")
 def generate(
     model: ModelPath,

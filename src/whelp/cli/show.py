@@ -18,6 +18,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from whelp.cli.train import Planned, TrainResult
+    from whelp.cli.verify_resume import VerifyResult
     from whelp.train import TrainPlan
 
 console = Console(stderr=True, highlight=False)
@@ -289,6 +290,29 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
         row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
         table.add_row(*row)
     console.print(table)
+
+
+def show_verify_result(result: VerifyResult) -> None:
+    """What was compared with a run that was left alone, as a table on standard output."""
+    asked = {"bits": "same bits", "close": f"within {result.tolerance:g}", "free": "free (dropout)"}
+    lines = [("check", "processes", "rows", "largest difference", "asked", "")]
+    lines += [
+        (
+            check.name,
+            " then ".join(map(str, check.processes)),
+            "same" if check.same_rows else "NOT THE SAME",
+            "none, to the bit" if check.same_bits else f"{check.largest_difference:.2g} nats/token",
+            asked[check.losses],
+            "holds" if check.holds else "DOES NOT HOLD",
+        )
+        for check in result.checks
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    verdict = "runs of this recipe go on exactly" if result.holds else "runs of this recipe do NOT go on exactly"
+    sys.stdout.write(f"{result.num_steps} steps on {result.device}: {verdict}\n")
 
 
 def say_result(result: TrainResult) -> None:
