@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.optimizer import Optimizer
     from whelp.train.plan import Facts
+    from whelp.train.shard import ShardedAdamW
     from whelp.train.team import Team
 
 _MAY_CHANGE = {  # options that do not change what is computed
@@ -57,6 +58,7 @@ _MAY_CHANGE = {  # options that do not change what is computed
     "keep_every_steps",
     "keep_best",
     "record_rows",
+    "shard",
     "timeout_minutes",
 }
 _SPIKE_WINDOW = 50  # losses that a spike is compared with
@@ -196,11 +198,31 @@ class Session:
         self.precision = choose_precision(recipe.train.precision, self.device)
         keep_freed_memory()
 
-    def build(self) -> LanguageModel:
-        """The model with its first weights, on its device."""
+    def make_trainable(self, checkpoint: Path | None = None) -> tuple[LanguageModel, Optimizer | ShardedAdamW]:
+        """The model on its device, with its first weights or a checkpoint's, and its optimizer without state."""
+        from whelp.train import build_optimizer
+
+        model = self.build_whole()
+        if checkpoint is not None:
+            model.load_hugging_face(read_model_folder(checkpoint)[1])
+        if self.is_sharded:
+            from whelp.train.shard import ShardedAdamW, shard_model
+
+            shard_model(model, self.device, self.team)
+            return model, ShardedAdamW(model, self.recipe.train, self.team)
+        model.to(self.device)
+        return model, build_optimizer(model, self.recipe.train, self.team)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the processes divide the model; one alone has nobody to divide it with."""
+        return self.recipe.train.shard and self.team.size > 1
+
+    def build_whole(self) -> LanguageModel:
+        """The model with its first weights, on the CPU."""
         from whelp.model import build_model
 
-        return build_model(self.spec, self.recipe.train.seed).to(self.device)
+        return build_model(self.spec, self.recipe.train.seed)
 
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
@@ -239,7 +261,7 @@ class Session:
         plan = make_plan(config, facts)
         must_choose = self.device.type == "cpu" and config.threads is None and self.team.size == 1
         if must_time or config.minutes is not None or must_choose:
-            probe = probe_speed(self.build, self.rows, plan, config, team=self.team)
+            probe = probe_speed(self.make_trainable, self.rows, plan, config, team=self.team)
             plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
         return plan
 
@@ -382,22 +404,18 @@ class _Wiring:
         self.last_look = -1
         self.last_saved: Path | None = None
         self.model: LanguageModel
-        self.optimizer: Optimizer
+        self.optimizer: Optimizer | ShardedAdamW
         self.progress: Progress
         self.restore(checkpoint)
 
     def restore(self, checkpoint: Path | None) -> None:
         """Take up a checkpoint's weights, optimizer state and counters; without one, begin."""
-        from whelp.train import Progress, build_optimizer
+        from whelp.train import Progress
 
-        self.model = self.session.build()
-        trainer = None
-        if checkpoint is not None:
-            self.model.load_hugging_face(read_model_folder(checkpoint)[1])
-            trainer = read_trainer_state(checkpoint)
-        self.optimizer = build_optimizer(self.model, self.session.recipe.train, self.team)
+        self.model, self.optimizer = self.session.make_trainable(checkpoint)
         self.progress = Progress()
-        if trainer is not None:
+        if checkpoint is not None:
+            trainer = read_trainer_state(checkpoint)
             self.optimizer.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
 
@@ -520,19 +538,37 @@ class _Wiring:
                 append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss)
         settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
-        for prompt in config.sample_prompts if self.team.is_first else ():
-            text = complete(self.model, session.vocabulary, prompt, settings, device=session.device)[0].text
+        model = self.find_whole_model() if config.sample_prompts else None
+        for prompt in config.sample_prompts if model is not None else ():
+            assert model is not None, "there are prompts, and this process has the model"
+            device = "cpu" if session.is_sharded else session.device
+            text = complete(model, session.vocabulary, prompt, settings, device=device)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()
 
+    def find_whole_model(self) -> LanguageModel | None:
+        """The model with all weights, in the first process; one that is divided is gathered, by all, on the CPU."""
+        if not self.session.is_sharded:
+            return self.model if self.team.is_first else None
+        from whelp.train.shard import gather_weights
+
+        weights = gather_weights(self.model, self.team)
+        if not self.team.is_first:
+            return None
+        whole = self.session.build_whole()
+        whole.load_state_dict(weights)
+        return whole
+
     def save(self) -> Saved:
         """Write a checkpoint, point `last` at it, delete the oldest."""
         vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
-        if not self.team.is_first:
+        model = self.find_whole_model()
+        state = self.optimizer.state() if self.team.is_first or self.session.is_sharded else {}
+        if model is None:
             self.last_saved = path
             return Saved(step=self.progress.step, path=path)
-        config, weights = self.model.to_hugging_face()
+        config, weights = model.to_hugging_face()
         special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
         counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
         if self.last_loss is not None:
@@ -544,7 +580,7 @@ class _Wiring:
             weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
             save_tokenizer=vocabulary.save,
             generation={name: value for name, value in special.items() if value is not None},
-            trainer=TrainerState(dataclasses.asdict(self.progress), self.optimizer.state()),
+            trainer=TrainerState(dataclasses.asdict(self.progress), state),
             counts=counts,
         )
         self.tidy(path)

@@ -66,6 +66,12 @@ class LossResult:
         }
 
 
+def _read_empty(rows: Rows) -> RowBatch:
+    """A row without a target."""
+    batch = rows.read_in_order(0, 1)
+    return batch._replace(targets=np.full_like(batch.targets, IGNORED))
+
+
 @torch.no_grad()
 def evaluate_loss(
     model: LossModel,
@@ -96,8 +102,9 @@ def evaluate_loss(
     nats, num_tokens, num_bytes = 0.0, 0, 0
     device_type = torch.device(device).type
     begin, end = total * rank // world, total * (rank + 1) // world
-    for first in range(begin, end, batch_rows):
-        batch = rows.read_in_order(first, min(batch_rows, end - first))
+    most = -(-total // world)  # rows of any slice: all compute equally often, as processes that divide a model must
+    for first in range(begin, begin + most, batch_rows):
+        batch = rows.read_in_order(first, min(batch_rows, end - first)) if first < end else _read_empty(rows)
         ids, targets = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.targets).to(device)
         documents = None if batch.documents is None else torch.from_numpy(batch.documents).to(device)
         with torch.autocast(device_type, precision, enabled=precision != torch.float32):

@@ -37,6 +37,8 @@ def make_run_report(
         if last
         else {}
     )
+    events = "".join(f"<li>{html.escape(event)}</li>" for event in _describe_events(records))
+    trouble = f"<h2>Trouble</h2><ul>{events}</ul>" if events else ""
     plan_table = draw_values({name.replace("_", " "): value for name, value in plan.items() if name != "warnings"})
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in plan.get("warnings", []))
     timeline = "".join(
@@ -45,10 +47,27 @@ def make_run_report(
     )
     return make_page(
         title,
-        f"<h2>Test split, at the end</h2>{numbers}<h2>Curves</h2>{''.join(charts)}"
+        f"<h2>Test split, at the end</h2>{numbers}<h2>Curves</h2>{''.join(charts)}{trouble}"
         f"<h2>Samples</h2><table><tr><th>step</th><th>text</th></tr>{timeline}</table>"
         f"<h2>Plan</h2><ul>{notes}</ul>{plan_table}<h2>Recipe</h2><pre>{html.escape(recipe)}</pre>",
     )
+
+
+def _describe_events(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Batches that were passed over, and spikes that were rewound."""
+    skipped = [record["step"] for record in records if record.get("is_skipped")]
+    events = []
+    if skipped:
+        first = ", ".join(f"{step:,}" for step in skipped[:10]) + (" ..." if len(skipped) > 10 else "")
+        events.append(f"{len(skipped):,} batches were skipped, as their loss or gradient was no number: steps {first}")
+    for record in records:
+        if "rewound_from" in record:
+            begin, end = record["skipped_rows"]
+            events.append(
+                f"step {record['rewound_from']:,}: a loss of {record['spike_loss']:.3f}; rewound to step {record['step']:,}, "
+                f"rows {begin:,} to {end - 1:,} were left out"
+            )
+    return events
 
 
 def _chart(title: str, records: Sequence[Mapping[str, Any]], name: str) -> str:

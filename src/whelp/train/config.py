@@ -65,6 +65,9 @@ class TrainConfig:
         at_least=1.0,
     )
     record_rows: bool = option(False, "put a checksum of every step's rows into metrics.jsonl")
+    shard: bool = option(
+        False, "many processes: divide weights, gradients and AdamW's state over them (FSDP2); each keeps a part"
+    )
     timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
@@ -72,6 +75,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = []
+        if self.shard and self.optimizer != "adamw":
+            problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
+        if self.shard and self.compile is True:
+            problems.append("train.shard and train.compile=true cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             problems.append(f"train.{' and train.'.join(given)} are both set. Keep one of them (override the other with null)")

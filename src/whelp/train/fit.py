@@ -42,6 +42,16 @@ class TrainableModel(Protocol):
     def uses_randomness(self) -> bool: ...
 
 
+class StepOptimizer(Protocol):
+    """What updates the weights: `Optimizer`, or `ShardedAdamW`, whose model adds up gradients by itself."""
+
+    @property
+    def is_sharded(self) -> bool: ...
+    def clip(self, largest_norm: float) -> torch.Tensor: ...
+    def step(self, learning_rate: float) -> None: ...
+    def zero_grad(self) -> None: ...
+
+
 class Rows(Protocol):
     """Rows in an endless order that is a pure function of the seed."""
 
@@ -84,7 +94,7 @@ class StepReport:
 
 def fit(
     model: TrainableModel,
-    optimizer: Optimizer,
+    optimizer: StepOptimizer,
     rows: Rows,
     plan: TrainPlan,
     config: TrainConfig,
@@ -164,16 +174,22 @@ def fit(
 class _Backward:
     """Loss and gradient of a batch: micro-batch by micro-batch here, added up over all processes."""
 
-    def __init__(self, model: TrainableModel, optimizer: Optimizer, plan: TrainPlan, team: Team) -> None:
+    def __init__(self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, team: Team) -> None:
         self.plan, self.device = plan, torch.device(plan.device)
+        self.is_sharded = optimizer.is_sharded
+        self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = torch.bfloat16 if plan.precision == "bf16" else torch.float32
         self.compute = torch.compile(model.loss, dynamic=False) if plan.compile else model.loss
-        self.sum = GradientSum(team, optimizer, dict(model.named_parameters())) if team.size > 1 else None
+        self.sum: GradientSum | None = None
+        if isinstance(optimizer, Optimizer) and team.size > 1:
+            self.sum = GradientSum(team, optimizer, dict(model.named_parameters()))
 
     def __call__(self, batch: RowBatch, num_targets: int) -> torch.Tensor:
         """Leave the gradient of the mean over `num_targets` in place; return this process's part of the loss."""
         num_rows, at_once = len(batch.ids), self.plan.micro_batch_rows
         loss = torch.zeros((), device=self.device)
+        if self.is_sharded and num_rows < self.most_rows:  # all gather each weight equally often: compute a row for nothing
+            batch, num_rows = _add_empty_row(batch), self.most_rows
         for first in range(0, num_rows, at_once):
             piece = slice(first, first + at_once)
             ids, targets = _to_device(batch.ids[piece], self.device), _to_device(batch.targets[piece], self.device)
@@ -193,6 +209,13 @@ class _Backward:
         """Leave the model as it was."""
         if self.sum is not None:
             self.sum.close()
+
+
+def _add_empty_row(batch: RowBatch) -> RowBatch:
+    """One row more, without a target."""
+    targets = np.concatenate([batch.targets, np.full_like(batch.targets[:1], IGNORED)])
+    documents = None if batch.documents is None else np.concatenate([batch.documents, batch.documents[:1]])
+    return RowBatch(np.concatenate([batch.ids, batch.ids[:1]]), targets, documents)
 
 
 def _is_bad(loss: float | None, norm: float | None, config: TrainConfig, progress: Progress) -> bool:

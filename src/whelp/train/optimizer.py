@@ -89,6 +89,8 @@ def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
 class Optimizer:
     """One optimizer for the whole model: Muon for the matrices it is given, AdamW for all else."""
 
+    is_sharded = False  # every process has all weights
+
     def __init__(
         self,
         matrices: FlatGroup | None,

@@ -103,6 +103,8 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
+    if config.shard:
+        fixed_bytes //= facts.num_processes
     if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
         raise PlanError(
             "the plan",
@@ -121,7 +123,8 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
-    is_compiled = config.compile is True or (config.compile == "auto" and facts.is_gpu and _is_long(estimated, num_steps))
+    is_worth_compiling = facts.is_gpu and not config.shard and _is_long(estimated, num_steps)
+    is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
         num_epochs=num_steps / steps_in_epoch,

@@ -15,8 +15,7 @@ import torch
 
 from whelp.base.machine import count_cores
 from whelp.train.config import TrainConfig
-from whelp.train.fit import Progress, Rows, TrainableModel, fit
-from whelp.train.optimizer import build_optimizer
+from whelp.train.fit import Progress, Rows, StepOptimizer, TrainableModel, fit
 from whelp.train.plan import TrainPlan
 from whelp.train.team import Team
 
@@ -32,7 +31,7 @@ class ProbeResult:
 
 
 def probe_speed(
-    build: Callable[[], TrainableModel],
+    build: Callable[[], tuple[TrainableModel, StepOptimizer]],
     rows: Rows,
     plan: TrainPlan,
     config: TrainConfig,
@@ -43,7 +42,7 @@ def probe_speed(
     """Train a throw-away copy for a few steps and take the time; of many processes, the first one's.
 
     Args:
-        build: Makes a model like the one to be trained, on its device.
+        build: Makes a model like the one to be trained, on its device, and its optimizer.
     """
     team = team or Team()
     device = torch.device(plan.device)
@@ -64,10 +63,14 @@ def probe_speed(
 
 
 def _time_steps(
-    build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan, config: TrainConfig, num_steps: int, team: Team
+    build: Callable[[], tuple[TrainableModel, StepOptimizer]],
+    rows: Rows,
+    plan: TrainPlan,
+    config: TrainConfig,
+    num_steps: int,
+    team: Team,
 ) -> float:
-    model = build()
-    optimizer = build_optimizer(model, config, team)
+    model, optimizer = build()
     plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False)
     times, start = [], time.perf_counter()
     for _ in fit(model, optimizer, rows, plan, config, Progress(), team=team):
