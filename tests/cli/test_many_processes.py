@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
@@ -107,6 +109,25 @@ def test_one_then_two_then_four_then_one(ready: Project, environment: dict[str, 
             assert record[name] == measured[1][step][name]
         assert record["test_nats_per_token"] == pytest.approx(measured[1][step]["test_nats_per_token"], abs=1e-5)
     assert (parts / "samples.jsonl").read_text().count("\n") == (whole / "samples.jsonl").read_text().count("\n")
+
+
+def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
+    """Weights and state in two parts (FSDP2), rows that do not divide evenly; one process goes on, and all is as of one."""
+    whole, parts, written = tmp_path / "whole", tmp_path / "parts", tmp_path / "recipe.yaml"
+    overrides = ["train.optimizer=adamw", "train.batch_tokens=144", "train.shard=true", "train.epsilon=1e-4"]
+    recipe = load_recipe(ready.recipe, overrides)
+    written.write_text(recipe.to_yaml(), encoding="utf-8")
+    whelp.train(recipe, store=ready.store, out=whole)
+    _run(written, ready.store, parts, 2, die_after=7)
+    assert whelp.train(recipe, store=ready.store, out=parts).step == 12
+    ours, theirs = _read(parts), _read(whole)
+    assert ours.rows == theirs.rows
+    assert ours.losses == pytest.approx(theirs.losses, abs=1e-5)
+    for file in ("model.safetensors", "trainer/optimizer.safetensors"):
+        found, expected = (load_file(run / "checkpoints" / "last" / file) for run in (parts, whole))
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-3)
 
 
 def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ _MAY_CHANGE = {  # options that do not change what is computed
     "keep_every_steps",
     "keep_best",
     "record_rows",
+    "checkpoint_activations",
     "shard",
     "timeout_minutes",
 }
@@ -203,6 +204,7 @@ class Session:
         from whelp.train import build_optimizer
 
         model = self.build_whole()
+        model.checkpoints_activations = self.recipe.train.checkpoint_activations
         if checkpoint is not None:
             model.load_hugging_face(read_model_folder(checkpoint)[1])
         if self.is_sharded:
@@ -249,6 +251,7 @@ class Session:
             free_bytes=-int(self.team.largest([-free_bytes])[0]),
             threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
             num_processes=place.size,
+            keeps_activations=not self.recipe.train.checkpoint_activations,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
 

@@ -99,7 +99,7 @@ class Qwen3(LanguageModel):
             rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)
         x = self.embed(ids)  # (B, T, D)
         for block in self.blocks:
-            x = block(x, rotation, cache, boundaries)
+            x = self.apply_block(block, x, rotation, cache, boundaries)
         if cache is not None:
             cache.advance(ids.shape[1])
         normed: torch.Tensor = self.norm(x)

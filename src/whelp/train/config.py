@@ -65,6 +65,9 @@ class TrainConfig:
         at_least=1.0,
     )
     record_rows: bool = option(False, "put a checksum of every step's rows into metrics.jsonl")
+    checkpoint_activations: bool = option(
+        False, "compute each block again in the backward pass instead of keeping what it computed: less memory, more time"
+    )
     shard: bool = option(
         False, "many processes: divide weights, gradients and AdamW's state over them (FSDP2); each keeps a part"
     )

@@ -38,6 +38,7 @@ class Facts:
     threads: int
     seconds_per_step: float | None = None
     num_processes: int = 1
+    keeps_activations: bool = True  # of all blocks; else of one, and what goes into each
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
 
 
@@ -77,7 +78,9 @@ class TrainPlan:
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
     number_bytes = 2 if facts.precision == "bf16" else 4
-    per_token = facts.num_layers * (14 * facts.width + 5 * facts.ffn_width) * number_bytes + 10 * facts.vocab_size
+    per_block = 14 * facts.width + 5 * facts.ffn_width
+    kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
+    per_token = kept * number_bytes + 10 * facts.vocab_size
     return facts.context_tokens * per_token
 
 
