@@ -199,3 +199,17 @@ def test_saving_on_request(ready: Project, tmp_path: Path) -> None:
         if isinstance(event, StepReport) and event.step in (3, 5):
             os.kill(os.getpid(), signal.SIGUSR1)
     assert saved_steps(run) == [3, 5, 20]
+
+
+def test_averaged_weights_are_saved_beside(ready: Project, tmp_path: Path) -> None:
+    """`ema/` of a checkpoint is a model folder of its own, with the loss that was measured; the run itself is unchanged."""
+    plain = train(ready, tmp_path / "plain")
+    run = tmp_path / "run"
+    assert [r["loss"] for r in train(ready, run, "train.ema_decay=0.9")] == [record["loss"] for record in plain]
+    last = run / "checkpoints" / "last"
+    measured = [record for record in iter_records(run / "metrics.jsonl") if "ema_test_nats_per_token" in record][-1]
+    for folder, name in ((last, "test_nats_per_token"), (last / "ema", "ema_test_nats_per_token")):
+        found = whelp.evaluate(folder, store=ready.store, device="cpu")
+        assert found.nats_per_token == pytest.approx(measured[name], rel=1e-5)
+    assert measured["ema_test_nats_per_token"] != measured["test_nats_per_token"]
+    assert json.loads((last / "manifest.json").read_text())["files"]["ema/model.safetensors"]["bytes"] > 0

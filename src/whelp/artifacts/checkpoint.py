@@ -1,6 +1,7 @@
 """A checkpoint is a Hugging Face model folder plus `trainer/`, what training needs to go on.
 
     step-00001000/config.json, model.safetensors, generation_config.json, tokenizer.json, ...
+    step-00001000/ema/                        another model folder: averaged weights, where asked for
     step-00001000/trainer/state.json          counters
     step-00001000/trainer/optimizer.safetensors
     step-00001000/manifest.json               written last
@@ -26,7 +27,7 @@ from whelp.base.log import log
 if TYPE_CHECKING:
     import torch
 
-LAST, BEST = "last", "best"
+LAST, BEST, AVERAGE = "last", "best", "ema"
 _WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
     "model.safetensors",
     "config.json",
@@ -57,6 +58,7 @@ def save_checkpoint(
     generation: Mapping[str, Any],
     trainer: TrainerState | None,
     counts: Mapping[str, Any],
+    average: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write a whole checkpoint at `folder`, or nothing.
 
@@ -67,12 +69,16 @@ def save_checkpoint(
         generation: Contents of `generation_config.json`.
         trainer: State to resume from; None for weights alone.
         counts: Numbers worth knowing without opening the weights (step, loss, ...).
+        average: Averaged weights, for a model folder `ema/` inside.
     """
     with atomic_folder(folder) as temporary:
-        write_json(temporary / _CONFIG, dict(config))
-        write_json(temporary / "generation_config.json", dict(generation))
-        _write_tensors(temporary / _WEIGHTS, weights, {"format": "pt"})
-        save_tokenizer(temporary)
+        for place, state in ((temporary, weights), (temporary / AVERAGE, average)):
+            if state is not None:
+                place.mkdir(exist_ok=True)
+                write_json(place / _CONFIG, dict(config))
+                write_json(place / "generation_config.json", dict(generation))
+                _write_tensors(place / _WEIGHTS, state, {"format": "pt"})
+                save_tokenizer(place)
         if trainer is not None:
             (temporary / "trainer").mkdir()
             write_json(temporary / _STATE, trainer.counters)

@@ -70,7 +70,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                         **streams,  # type: ignore[call-overload]
                     )
                 )
-            with _forwarding(children):
+            with _forwarding(children) as forwarded:
                 try:
                     failed = _watch(children)
                 finally:
@@ -79,7 +79,8 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                             child.kill()
                         child.wait()
         codes = [child.returncode for child in children]
-        if _INTERRUPTED in codes and all(code in (0, _INTERRUPTED) for code in codes):
+        stopped = {0, _INTERRUPTED, *(-number for number in forwarded)}  # asked so early that nothing was there to stop
+        if failed and all(code in stopped for code in codes):
             raise KeyboardInterrupt
         if failed:
             _explain(failed, codes, said)
@@ -87,7 +88,10 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
 
 
 def follow_launcher() -> None:
-    """End this process when the one that launched it is gone: nobody would watch it any more."""
+    """End this process when the one that launched it is gone: nobody would watch it any more.
+
+    A request to save that comes before there is anything to save is not met.
+    """
     launcher = os.environ.get(_LAUNCHER)
     if launcher is None or os.getppid() != int(launcher):
         return
@@ -97,6 +101,8 @@ def follow_launcher() -> None:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # by itself it would end the process
     threading.Thread(target=follow, daemon=True).start()
 
 
@@ -130,8 +136,12 @@ def _environment(rank: int, num_processes: int, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[int]]:
+    """Pass signals on; gives those that were."""
+    forwarded: set[int] = set()
+
     def forward(number: int, frame: Any) -> None:
+        forwarded.add(number)
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
@@ -140,7 +150,7 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, forward) for number in _FORWARDED}
     try:
-        yield
+        yield forwarded
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -168,7 +178,7 @@ def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     own = [
         rank for rank in failed if texts[rank] and "another process of this run is gone" not in " ".join(texts[rank].split())
     ]
-    cause = (killed or own or failed)[0]
+    cause = (killed or own or ([0] if 0 in failed else failed))[0]
     count, code = len(codes), codes[cause]
     if cause == 0 and code > 0:
         raise FirstProcessError(count, code)

@@ -217,6 +217,7 @@ class TrainingView:
         bits = event.result.bits_per_byte
         if self._progress is None:
             tail = f", {bits:.3f} bits/byte" if bits is not None else ""
+            tail += f"; averaged weights {event.average.nats_per_token:.3f}" if event.average is not None else ""
             say(f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}")
 
     def _on_sampled(self, event: Any) -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from whelp.prepare.rows import PackedRows
     from whelp.tokenizer.vocabulary import Vocabulary
     from whelp.train import Progress, StepReport, TrainPlan
+    from whelp.train.average import WeightAverage
     from whelp.train.optimizer import Optimizer
     from whelp.train.plan import Facts
     from whelp.train.shard import ShardedAdamW
@@ -93,10 +94,11 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """The test loss at a step."""
+    """The test loss at a step; `average` is that of the averaged weights, where they are kept."""
 
     step: int
     result: LossResult
+    average: LossResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +406,8 @@ class _Wiring:
     def __init__(self, session: Session, run: RunFolder, plan: TrainPlan, checkpoint: Path | None) -> None:
         self.session, self.run, self.plan, self.team = session, run, plan, session.team
         self.last_loss: LossResult | None = None
+        self.last_average_loss: LossResult | None = None
+        self.average: WeightAverage | None
         self.last_look = -1
         self.last_saved: Path | None = None
         self.model: LanguageModel
@@ -414,12 +418,19 @@ class _Wiring:
     def restore(self, checkpoint: Path | None) -> None:
         """Take up a checkpoint's weights, optimizer state and counters; without one, begin."""
         from whelp.train import Progress
+        from whelp.train.average import WeightAverage
+        from whelp.train.optimizer import Optimizer
 
         self.model, self.optimizer = self.session.make_trainable(checkpoint)
-        self.progress = Progress()
+        self.progress, self.average = Progress(), None
+        decay = self.session.recipe.train.ema_decay
+        if decay is not None and isinstance(self.optimizer, Optimizer):
+            self.average = WeightAverage(self.optimizer, decay)
         if checkpoint is not None:
             trainer = read_trainer_state(checkpoint)
             self.optimizer.load_state(trainer.tensors)
+            if self.average is not None:
+                self.average.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
 
     def iter_steps(self) -> Generator[StepReport]:
@@ -440,8 +451,11 @@ class _Wiring:
     def _fit(self) -> Iterator[StepReport]:
         from whelp.train.fit import fit
 
-        session = self.session
-        return fit(self.model, self.optimizer, session.rows, self.plan, session.recipe.train, self.progress, team=self.team)
+        session, config = self.session, self.session.recipe.train
+        for report in fit(self.model, self.optimizer, session.rows, self.plan, config, self.progress, team=self.team):
+            if self.average is not None and not report.is_skipped:
+                self.average.update(report.step)
+            yield report
 
     def _halve_micro_batch(self) -> None:
         """Halve the micro-batch and remember it in the run folder; it can be done once."""
@@ -518,28 +532,19 @@ class _Wiring:
 
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""
-        from whelp.evaluate import evaluate_loss
         from whelp.generate import GenerateConfig, complete
 
         session, config, step = self.session, self.session.recipe.train, self.progress.step
         if session.test_rows is not None:
-            self.last_loss = evaluate_loss(
-                self.model,
-                session.test_rows,
-                token_bytes=session.vocabulary.token_bytes,
-                num_rows=self.plan.evaluate_rows,
-                batch_rows=self.plan.micro_batch_rows,
-                rank=self.team.rank,
-                world=self.team.size,
-                add=self.team.add,
-                device=session.device,
-                precision=session.precision,
-            )
-            self.last_look = step
+            self.last_loss, self.last_look = self._evaluate(session.test_rows), step
             values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+            if self.average is not None:
+                with self.average.in_place():
+                    self.last_average_loss = self._evaluate(session.test_rows)
+                values |= self._describe_average()
             if self.team.is_first:
                 append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
-            yield Evaluated(step=step, result=self.last_loss)
+            yield Evaluated(step=step, result=self.last_loss, average=self.last_average_loss)
         settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
         model = self.find_whole_model() if config.sample_prompts else None
         for prompt in config.sample_prompts if model is not None else ():
@@ -549,6 +554,29 @@ class _Wiring:
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()
+
+    def _evaluate(self, rows: PackedRows) -> LossResult:
+        from whelp.evaluate import evaluate_loss
+
+        return evaluate_loss(
+            self.model,
+            rows,
+            token_bytes=self.session.vocabulary.token_bytes,
+            num_rows=self.plan.evaluate_rows,
+            batch_rows=self.plan.micro_batch_rows,
+            rank=self.team.rank,
+            world=self.team.size,
+            add=self.team.add,
+            device=self.session.device,
+            precision=self.session.precision,
+        )
+
+    def _describe_average(self) -> dict[str, Any]:
+        """The test loss of the averaged weights, as a record and a manifest have it."""
+        if self.last_average_loss is None:
+            return {}
+        names = ("nats_per_token", "perplexity", "bits_per_byte")
+        return {f"ema_test_{name}": getattr(self.last_average_loss, name) for name in names}
 
     def find_whole_model(self) -> LanguageModel | None:
         """The model with all weights, in the first process; one that is divided is gathered, by all, on the CPU."""
@@ -576,7 +604,12 @@ class _Wiring:
         counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
         if self.last_loss is not None:
             counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
-            counts["evaluated_step"] = self.last_look
+            counts |= {"evaluated_step": self.last_look, **self._describe_average()}
+        average = None
+        if self.average is not None:
+            state |= self.average.state()
+            with self.average.in_place():  # what the model gives may be its own memory: copied while it is the average
+                average = {name: tensor.detach().cpu().clone() for name, tensor in model.to_hugging_face()[1].items()}
         save_checkpoint(
             path,
             config={**config, **special},
@@ -585,6 +618,7 @@ class _Wiring:
             generation={name: value for name, value in special.items() if value is not None},
             trainer=TrainerState(dataclasses.asdict(self.progress), state),
             counts=counts,
+            average=average,
         )
         self.tidy(path)
         return Saved(step=self.progress.step, path=path)

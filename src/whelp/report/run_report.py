@@ -24,6 +24,7 @@ def make_run_report(
     losses = [
         Series(points=_pick(records, "loss")),
         Series(points=_pick(records, "test_nats_per_token"), color=1, has_dots=True),
+        Series(points=_pick(records, "ema_test_nats_per_token"), color=2, has_dots=True),
     ]
     charts = [
         draw_chart("Loss, nats per token (line: training batch, dots: test split)", losses, x_name="step"),

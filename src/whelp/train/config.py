@@ -39,6 +39,13 @@ class TrainConfig:
     epsilon: float = option(1e-8, "AdamW: added to the root of the squared mean", at_least=0.0)
     momentum: float = option(0.95, "muon: momentum", at_least=0.0, at_most=1.0)
     clip_gradient_norm: float = option(1.0, "largest norm of the whole gradient; 0: no clipping", at_least=0.0)
+    ema_decay: float | None = option(
+        None,
+        "keep a moving average of the weights, each step so much of the old one (0.999, ...); it is evaluated, and saved "
+        "in ema/ of every checkpoint",
+        at_least=0.0,
+        at_most=1.0,
+    )
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
@@ -82,6 +89,8 @@ class TrainConfig:
             problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
         if self.shard and self.compile is True:
             problems.append("train.shard and train.compile=true cannot be combined. Leave one of them out")
+        if self.shard and self.ema_decay is not None:
+            problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             problems.append(f"train.{' and train.'.join(given)} are both set. Keep one of them (override the other with null)")
