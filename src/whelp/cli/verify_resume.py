@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -113,9 +114,10 @@ def iter_verify(
         path.write_text(prepared.to_yaml(), encoding="utf-8")
         _run(path, Path(store), folder / "whole", first)
         whole = _read(folder / "whole")
+        _run(path, Path(store), folder / "half", first, die_after=num_steps // 2 + 1)
         for number, second in enumerate(dict.fromkeys([first, *nproc[1:]])):
             run = folder / f"run-{number}"
-            _run(path, Path(store), run, first, die_after=num_steps // 2 + 1)
+            shutil.copytree(folder / "half", run, symlinks=True)
             _run(path, Path(store), run, second)
             is_exact = device == "cpu" and (first, second) == (1, 1)
             losses = "bits" if is_exact else "free" if loaded.model.dropout and first != second else "close"
