@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.run_folder import iter_records
+from whelp.base.errors import TrainingError
+from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
@@ -178,6 +180,24 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
     assert (done.returncode, said.count("the disk is full")) == (1, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert list((run / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "texts", "message"),
+    [
+        ([3, -9], ["", ""], r"process 2 of 2: it was killed by SIGKILL\. The others were ended"),
+        ([3, 1, 3], ["", "error: no room.\n", ""], r"process 2 of 3: it ended with exit code 1, and said: no room\. The"),
+        ([1, 1], ["", "error: the same\n"], r"process 1 of 2: it ended with exit code 1; its message stands above"),
+        ([3, 3], ["", ""], r"2 processes: they lost each other: one did not answer in time"),
+    ],
+)
+def test_who_is_to_blame(tmp_path: Path, codes: list[int], texts: list[str], message: str) -> None:
+    """Of processes that failed together, the one that failed by itself is named."""
+    said = [tmp_path / str(rank) for rank in range(len(codes))]
+    for path, text in zip(said, texts, strict=True):
+        path.write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        _explain(list(range(len(codes))), codes, said)
 
 
 def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]) -> None:

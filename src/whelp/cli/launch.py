@@ -16,14 +16,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-from whelp.base.errors import PlanError, TrainingError
+from whelp.base.errors import LostProcessError, PlanError, TrainingError, WhelpError
 from whelp.base.machine import count_cores
 
 COMMAND = "from whelp.cli.main import main; main()"
 _LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
 _INTERRUPTED = 130
+_LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
+_GO_ON = "The others were ended. The last checkpoint stands; the same command goes on from there."
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
 _TAIL_LINES = 8  # of what a process said last
@@ -85,6 +87,14 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         if failed:
             _explain(failed, codes, said)
         return output.read_text(encoding="utf-8")
+
+
+def fail(error: WhelpError) -> NoReturn:
+    """Say what is wrong, and end with exit code 1. A launched process that lost another leaves the word to its launcher."""
+    if isinstance(error, LostProcessError) and _LAUNCHER in os.environ:
+        sys.exit(_LOST)
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(1)
 
 
 def follow_launcher() -> None:
@@ -173,20 +183,15 @@ def _watch(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 
 def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     """Say which process failed first of its own: one that only lost another is not to blame."""
-    texts = {rank: said[rank].read_text(encoding="utf-8", errors="replace") if rank else "" for rank in failed}
-    killed = [rank for rank in failed if codes[rank] < 0]
-    own = [
-        rank for rank in failed if texts[rank] and "another process of this run is gone" not in " ".join(texts[rank].split())
-    ]
-    cause = (killed or own or ([0] if 0 in failed else failed))[0]
-    count, code = len(codes), codes[cause]
+    count = len(codes)
+    own = [rank for rank in failed if codes[rank] != _LOST]
+    own.sort(key=lambda rank: (codes[rank] > 0, rank))  # killed ones first; of equal errors, that of the first has been read
+    if not own:
+        raise TrainingError(f"{count} processes", "they lost each other: one did not answer in time", "", _GO_ON)
+    cause, code = own[0], codes[own[0]]
     if cause == 0 and code > 0:
         raise FirstProcessError(count, code)
-    tail = "\n".join(texts[cause].strip().splitlines()[-_TAIL_LINES:])
+    text = said[cause].read_text(encoding="utf-8", errors="replace") if cause else ""
+    tail = "\n".join(text.strip().splitlines()[-_TAIL_LINES:]).removeprefix("error: ").rstrip(".")
     how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
-    raise TrainingError(
-        f"process {cause + 1} of {count}",
-        how + (f", and said:\n{tail}\n" if tail else ""),
-        "",
-        "The others were ended. The last checkpoint stands; the same command goes on from there.",
-    )
+    raise TrainingError(f"process {cause + 1} of {count}", how + (f", and said: {tail}" if tail else ""), "", _GO_ON)

@@ -67,8 +67,9 @@ def main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
+    from whelp.cli.launch import fail
+
+    fail(error)
 
 
 def _set_up_log() -> None:

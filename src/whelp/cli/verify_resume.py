@@ -165,7 +165,7 @@ def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after:
 
 def run_part() -> None:
     """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
-    from whelp.cli.launch import follow_launcher
+    from whelp.cli.launch import fail, follow_launcher
     from whelp.cli.train import iter_train
     from whelp.train import StepReport
 
@@ -176,8 +176,7 @@ def run_part() -> None:
             if isinstance(event, StepReport) and event.step == int(die_after):
                 os.kill(os.getpid(), signal.SIGKILL)
     except WhelpError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
+        fail(error)
 
 
 def _read(run: Path) -> _Trace:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 import torch.distributed as dist
 
-from whelp.base.errors import TrainingError
+from whelp.base.errors import LostProcessError
 from whelp.train.place import Place
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Team:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise TrainingError(
+            raise LostProcessError(
                 f"process {self.rank + 1} of {self.size}",
                 f"another process of this run is gone, or did not answer in time ({str(error).splitlines()[0]})",
                 "",
