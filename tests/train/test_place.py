@@ -26,6 +26,12 @@ def test_launchers(variables: dict[str, str]) -> None:
     assert not place.is_first
 
 
+def test_our_own_launcher() -> None:
+    """Processes of one machine meet at a file; no address is needed."""
+    place = find_place({**TORCHRUN, "WHELP_MEETING_FILE": "/tmp/meeting"})
+    assert (place.rank, place.size, place.meeting_file) == (5, 8, "/tmp/meeting")
+
+
 @pytest.mark.parametrize(
     "variables",
     [

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import IO, Any, NoReturn
 
 from whelp.base.errors import LostProcessError, PlanError, TrainingError, WhelpError
 from whelp.base.machine import count_cores
+from whelp.train.place import MEETING_FILE
 
 COMMAND = "from whelp.cli.main import main; main()"
 _LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
@@ -56,7 +56,6 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         output = Path(folder) / "stdout"
         with contextlib.ExitStack() as stack:
             children = []
-            port = _find_port()
             for rank in range(num_processes):
                 streams: dict[str, IO[bytes] | int | None] = {"stdout": subprocess.DEVNULL}
                 if rank == 0:
@@ -66,7 +65,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                 children.append(
                     subprocess.Popen(
                         [sys.executable, "-c", code, *arguments],
-                        env=_environment(rank, num_processes, port),
+                        env=_environment(rank, num_processes, Path(folder) / "meeting"),
                         stdin=subprocess.DEVNULL,
                         start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
                         **streams,  # type: ignore[call-overload]
@@ -97,6 +96,15 @@ def fail(error: WhelpError) -> NoReturn:
     sys.exit(1)
 
 
+def leave(code: object) -> None:
+    """End a process that met others at once: torch's threads, taken down one by one, now and then abort it at the very end."""
+    team = sys.modules.get("whelp.train.team")
+    if team is not None and team.has_met:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
 def follow_launcher() -> None:
     """End this process when the one that launched it is gone: nobody would watch it any more.
 
@@ -124,17 +132,11 @@ def _own_stderr() -> int | None:
         return None
 
 
-def _find_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def _environment(rank: int, num_processes: int, port: int) -> dict[str, str]:
+def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str, str]:
     import whelp
 
     place = {"RANK": rank, "WORLD_SIZE": num_processes, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_processes}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), _LAUNCHER: str(os.getpid())}
+    meeting = {MEETING_FILE: str(meeting_file), _LAUNCHER: str(os.getpid())}
     defaults = {
         "OMP_NUM_THREADS": str(max(1, count_cores() // num_processes)),
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",

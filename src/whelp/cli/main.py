@@ -47,6 +47,16 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
+    from whelp.cli.launch import leave
+
+    try:
+        _main()
+    except SystemExit as ending:
+        leave(ending.code)
+        raise
+
+
+def _main() -> None:
     _set_up_log()
     try:
         app()

@@ -165,7 +165,7 @@ def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after:
 
 def run_part() -> None:
     """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
-    from whelp.cli.launch import fail, follow_launcher
+    from whelp.cli.launch import fail, follow_launcher, leave
     from whelp.cli.train import iter_train
     from whelp.train import StepReport
 
@@ -176,7 +176,12 @@ def run_part() -> None:
             if isinstance(event, StepReport) and event.step == int(die_after):
                 os.kill(os.getpid(), signal.SIGKILL)
     except WhelpError as error:
-        fail(error)
+        try:
+            fail(error)
+        except SystemExit as ending:
+            leave(ending.code)
+            raise
+    leave(0)
 
 
 def _read(run: Path) -> _Trace:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from whelp.base.errors import PlanError
 
+MEETING_FILE = "WHELP_MEETING_FILE"  # set by our own launcher: no port that another program could take first
+
 # rank, number of processes, rank on this machine, processes on this machine: ours and torchrun's, Slurm's, Open MPI's
 _NAMES = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
@@ -24,6 +26,7 @@ class Place:
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    meeting_file: str | None = None  # where the processes find each other, when it is not at MASTER_ADDR and MASTER_PORT
 
     @property
     def is_first(self) -> bool:
@@ -57,12 +60,13 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place:
             "numbers below those counts",
             f"Correct {', '.join(names)}.",
         )
+    meeting_file = environment.get(MEETING_FILE)
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
-    if missing:
+    if missing and meeting_file is None:
         raise PlanError(
             "the launcher",
             f"{rank_name} and {size_name} are set, but not {' and '.join(missing)}",
             "an address and a port where the processes meet",
             f"Set {' and '.join(missing)}, start with torchrun, or unset {rank_name}.",
         )
-    return Place(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
+    return Place(rank=rank, size=size, local_rank=local_rank, local_size=local_size, meeting_file=meeting_file)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _BUCKET_NUMBERS = 1 << 22  # 16 MiB of fp32: long enough to be worth a message, short enough to start early
 
+has_met = False  # whether this process has met others
+
 
 class HasGroups(Protocol):
     """An optimizer over flat buffers."""
@@ -178,12 +180,14 @@ def join_team(place: Place, *, uses_gpu: bool, timeout_minutes: float) -> Iterat
     if place.size == 1:
         yield Team(place)
         return
-    team = Team(place)
+    global has_met
+    team, has_met = Team(place), True
     is_ours = not dist.is_initialized()
     if is_ours:
         with team._talking():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
+                init_method=f"file://{place.meeting_file}" if place.meeting_file is not None else "env://",
                 rank=place.rank,
                 world_size=place.size,
                 timeout=datetime.timedelta(minutes=timeout_minutes),
