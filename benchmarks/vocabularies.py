@@ -37,6 +37,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -287,22 +289,21 @@ def iter_documents(file: Path) -> Iterator[str]:
         yield "".join(lines)
 
 
+def start_encoder(
+    arguments: argparse.Namespace, table: Path, threads: int, vocabulary: str, library: str
+) -> dict[str, Any] | None:
+    """One library on one vocabulary, in a process of its own."""
+    return start_worker(arguments, table, threads, ["--worker", "encode", "--library", library, "--vocabulary", vocabulary])
+
+
 def measure_encoding(arguments: argparse.Namespace, table: Path) -> list[dict[str, Any]]:
     """Every vocabulary, library and number of threads."""
     rows = []
     for vocabulary in arguments.vocabularies:
         for threads in arguments.threads:
             libraries = [name for name in ENCODERS if is_installed(name)]
-            runs = run_rounds(
-                libraries,
-                arguments.rounds,
-                lambda library: start_worker(
-                    arguments,
-                    table,
-                    threads,  # noqa: B023
-                    ["--worker", "encode", "--library", library, "--vocabulary", vocabulary],  # noqa: B023
-                ),
-            )
+            start = partial(start_encoder, arguments, table, threads, vocabulary)
+            runs = run_rounds(libraries, arguments.rounds, start)
             for library, results in runs.items():
                 if not any("missing" in result for result in results):
                     rows.append({"vocabulary": vocabulary, "threads": threads, "library": library, "runs": results})
@@ -365,6 +366,11 @@ def start_worker(arguments: argparse.Namespace, table: Path, threads: int, words
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def median_speed(runs: list[dict[str, Any]], name: str) -> float:
+    """MB in each of the seconds that are measured under this name."""
+    return median(runs, lambda run: run["megabytes"] / max(run[name], 1e-9))
+
+
 def median(runs: list[dict[str, Any]], compute: Callable[[dict[str, Any]], float]) -> float:
     return statistics.median(map(compute, runs))
 
@@ -378,10 +384,7 @@ def show_encoding(rows: list[dict[str, Any]]) -> None:
             for other in rows
             if (other["vocabulary"], other["threads"]) == (row["vocabulary"], row["threads"])
         }
-        first, warm, cpu = (
-            median(row["runs"], lambda run, name=name: run["megabytes"] / max(run[name], 1e-9))  # type: ignore[misc]
-            for name in ("first_seconds", "second_seconds", "cpu_seconds")
-        )
+        first, warm, cpu = (median_speed(row["runs"], name) for name in ("first_seconds", "second_seconds", "cpu_seconds"))
         bare = (
             median(group["bare"], lambda run: run["megabytes"] / run["first_seconds"])
             if row["library"] == "whelp" and "bare" in group
@@ -404,8 +407,7 @@ def show_learning(rows: list[dict[str, Any]], vocab_size: int) -> None:
     print("|---|---|---|---|---|")
     for row in rows:
         wall, cpu, peak, size = (
-            median(row["runs"], lambda run, name=name: run[name])  # type: ignore[misc]
-            for name in ("seconds", "cpu_seconds", "peak_megabytes", "bytes_per_token")
+            median(row["runs"], itemgetter(name)) for name in ("seconds", "cpu_seconds", "peak_megabytes", "bytes_per_token")
         )
         print(f"| {row['library']} | {wall:.1f} | {cpu:.1f} | {peak:.0f} | {size:.3f} |")
 
