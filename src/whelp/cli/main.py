@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -33,21 +34,6 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[section.field=value]...", help="Options that replace the recipe's.", show_default=False),
-]
-Scale = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Another size of the recipe: tiny (the whole path in seconds), or one that it names."),
-]
-StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
-ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""

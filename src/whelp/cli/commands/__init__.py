@@ -1,0 +1,1 @@
+"""The commands of the terminal, one file a group: names, options and help. Each calls one function of the wiring."""
