@@ -18,13 +18,10 @@ from safetensors.torch import load_file
 
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
-from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import TrainingError
 from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
-from whelp.cli.train import iter_train
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
-from whelp.train import StepReport
 
 from .helpers import Project, Whelp, make_project
 
@@ -83,34 +80,6 @@ def start(ready: Project, run: Path, environment: dict[str, str], *overrides: st
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-def test_one_then_two_then_four_then_one(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
-    """Killed and taken up by other numbers of processes: the rows, losses and evaluations of a run of one."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whelp.train(ready.recipe, store=ready.store, out=whole)
-    for event in iter_train(load_recipe(ready.recipe), ready.store, parts):
-        if isinstance(event, StepReport) and event.step == 4:
-            break  # not saved: the checkpoint is of step 3
-    for num_processes, die_after in ((2, 7), (4, 10)):
-        _run(ready.recipe, ready.store, parts, num_processes, die_after=die_after)
-        assert [path.name for path in find_checkpoints(parts / "checkpoints")][-1] == f"step-{die_after - 1:08}"
-    result = whelp.train(ready.recipe, store=ready.store, out=parts)
-    assert (result.is_finished, result.step) == (True, 12)
-    ours, theirs = _read(parts), _read(whole)
-    assert ours.rows == theirs.rows
-    assert [first for first, _, _ in ours.rows.values()] == list(range(0, 120, 10))
-    assert ours.losses == pytest.approx(theirs.losses, abs=1e-5)
-    measured = [
-        {record["step"]: record for record in iter_records(run / "metrics.jsonl") if "test_num_rows" in record}
-        for run in (parts, whole)
-    ]
-    assert measured[0].keys() == measured[1].keys()
-    for step, record in measured[0].items():
-        for name in ("test_num_rows", "test_num_tokens", "test_num_bytes"):
-            assert record[name] == measured[1][step][name]
-        assert record["test_nats_per_token"] == pytest.approx(measured[1][step]["test_nats_per_token"], abs=1e-5)
-    assert (parts / "samples.jsonl").read_text().count("\n") == (whole / "samples.jsonl").read_text().count("\n")
 
 
 def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
@@ -204,10 +173,12 @@ def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]
     """On a recipe as it should be, all holds: to the bit with one process, closely with two; and the exit code says so."""
     found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1,2", "--json").json
     assert (found["holds"], found["device"], found["num_steps"]) == (True, "cpu", 6)
-    one, two = found["checks"]
+    one, two, chain = found["checks"]
     assert (one["processes"], one["same_rows"], one["same_bits"], one["largest_difference"]) == ([1, 1], True, True, 0.0)
     assert (two["processes"], two["same_rows"], two["losses"], two["holds"]) == ([1, 2], True, "close", True)
     assert 0.0 < two["largest_difference"] < 1e-4
+    assert (chain["name"], chain["processes"], chain["same_rows"]) == ("killed after steps 3, 5", [1, 2, 1], True)
+    assert 0.0 < chain["largest_difference"] < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -228,8 +199,8 @@ def test_what_does_not_hold(change: dict[str, Any], problem: str) -> None:
         "checksums": {"model.safetensors": "one"},
     }
     whole = _Trace(**values)
-    assert _compare(whole, _Trace(**values), [1, 1], 1, "bits", 1e-3).holds
-    check = _compare(whole, _Trace(**values | change), [1, 1], 1, "bits", 1e-3)
+    assert _compare("it", whole, _Trace(**values), [1, 1], "bits", 1e-3).holds
+    check = _compare("it", whole, _Trace(**values | change), [1, 1], "bits", 1e-3)
     assert not check.holds
     assert check.same_rows == (problem != "rows")
 
