@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.base.errors import TrainingError
+from whelp.cli import verify_resume
 from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
@@ -170,15 +171,34 @@ def test_who_is_to_blame(tmp_path: Path, codes: list[int], texts: list[str], mes
 
 
 def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]) -> None:
-    """On a recipe as it should be, all holds: to the bit with one process, closely with two; and the exit code says so."""
-    found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1,2", "--json").json
+    """On a recipe as it should be, a run that was killed goes on to the bit; and the exit code says so."""
+    found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1", "--json").json
     assert (found["holds"], found["device"], found["num_steps"]) == (True, "cpu", 6)
-    one, two, chain = found["checks"]
-    assert (one["processes"], one["same_rows"], one["same_bits"], one["largest_difference"]) == ([1, 1], True, True, 0.0)
-    assert (two["processes"], two["same_rows"], two["losses"], two["holds"]) == ([1, 2], True, "close", True)
-    assert 0.0 < two["largest_difference"] < 1e-4
-    assert (chain["name"], chain["processes"], chain["same_rows"]) == ("killed after steps 3, 5", [1, 2, 1], True)
-    assert 0.0 < chain["largest_difference"] < 1e-4
+    (check,) = found["checks"]
+    assert (check["name"], check["processes"]) == ("killed after step 4, then on from 3", [1, 1])
+    assert (check["same_rows"], check["same_bits"], check["largest_difference"]) == (True, True, 0.0)
+
+
+def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which runs it makes of three numbers of processes (here all are one), and where it stops them."""
+    legs: list[tuple[str, int, int]] = []
+
+    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
+        legs.append((out.name, num_processes, die_after))
+        for event in iter_train(load_recipe(recipe), store, out):
+            if isinstance(event, StepReport) and event.step == die_after:
+                return
+
+    monkeypatch.setattr(verify_resume, "_run", run)
+    result = whelp.verify_resume(ready.recipe, store=ready.store, num_steps=8, nproc=[1, 2, 4])
+    assert legs == [
+        *[("whole", 1, 0), ("half", 1, 5), ("run-0", 1, 0), ("run-1", 2, 0), ("run-2", 4, 0)],
+        *[("chain", 1, 3), ("chain", 2, 5), ("chain", 4, 7), ("chain", 1, 0)],
+    ]
+    assert [check.processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
+    assert [check.losses for check in result.checks] == ["bits", "close", "close", "close"]
+    assert all(check.same_bits and check.same_rows and check.holds for check in result.checks)
+    assert result.checks[-1].name == "killed after steps 3, 5, 7"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +227,6 @@ def test_what_does_not_hold(change: dict[str, Any], problem: str) -> None:
 
 def test_verify_resume_says_what_is_wrong(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that reads other rows after its stop: a table that says so, and exit code 1."""
-    from whelp.cli import verify_resume
     from whelp.cli.train import train
 
     def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
