@@ -22,7 +22,9 @@ from whelp.base.errors import TrainingError
 from whelp.cli import verify_resume
 from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
+from whelp.cli.train import iter_train
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
+from whelp.train import StepReport
 
 from .helpers import Project, Whelp, make_project
 
