@@ -114,24 +114,26 @@ def run_one(store_folder: Path, seconds: float, overrides: list[str]) -> dict:
             num_train_tokens=split.num_tokens,
             num_test_rows=0,
             device="cuda",
-            precision="bf16",
+            precision="bf16" if config.precision == "auto" else config.precision,
             is_gpu=True,
+            slices_logits=True,
             free_bytes=torch.cuda.mem_get_info()[0],
             threads=count_cores(),
         )
         model = build_model(spec, config.seed).to(device)
         plan = make_plan(config, facts)
         begun, times = time.perf_counter(), []
+        last_loss = None
         for report in fit(model, build_optimizer(model, config), rows, plan, config, Progress()):
             torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
-        return model, plan, times, report
+            begun, last_loss = time.perf_counter(), report.loss or last_loss
+        return model, plan, times, last_loss
 
     _, _, times, _ = train(40)
     first_step = time.perf_counter() - STARTED
     step_seconds = statistics.median(times[10:])
-    model, plan, times, report = train(max(1, round(seconds / step_seconds)))
+    model, plan, times, last_loss = train(max(1, round(seconds / step_seconds)))
     typical = statistics.median(times)
     scored = pack_rows(
         store.split_by_source("test")[None],
@@ -152,7 +154,7 @@ def run_one(store_folder: Path, seconds: float, overrides: list[str]) -> dict:
         "tokens": len(times) * plan.batch_tokens,
         "tokens_per_second": plan.batch_tokens / typical,
         "parameters": model.num_parameters(),
-        "last_train_loss": report.loss,
+        "last_train_loss": last_loss,
         "probe_ended_at": first_step,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "device": torch.cuda.get_device_name(),
