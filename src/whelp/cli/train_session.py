@@ -34,7 +34,7 @@ class Session:
     def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
         from whelp.model import make_spec
         from whelp.tokenizer import load_tokenizer
-        from whelp.train.device import choose_device, choose_precision, keep_freed_memory
+        from whelp.train.device import allow_fast_products, choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
         from whelp.train.team import Team
 
@@ -49,6 +49,8 @@ class Session:
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
         self.device = choose_device(recipe.train.device, self.team.place)
         self.precision = choose_precision(recipe.train.precision, self.device)
+        if self.device.type == "cuda":
+            allow_fast_products(self.precision)
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
@@ -117,7 +119,6 @@ class Session:
 
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
-        import torch
 
         from whelp.model.build import count_parameters
         from whelp.train.plan import Facts
@@ -135,12 +136,13 @@ class Session:
             num_train_tokens=sum(rows.split.num_tokens for rows in self.parts.values()),
             num_test_rows=sum(len(rows) for rows in self.test_parts.values()),
             device=str(self.device),
-            precision="bf16" if self.precision == torch.bfloat16 else "fp32",
+            precision=self.precision,
             is_gpu=self.device.type == "cuda",
             free_bytes=-int(self.team.largest([-free_bytes])[0]),
             threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
             num_processes=place.size,
             keeps_activations=not self.recipe.train.checkpoint_activations,
+            slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
             is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )

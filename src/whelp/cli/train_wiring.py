@@ -202,6 +202,8 @@ class RunWiring:
 
     def _evaluate(self) -> LossResult:
         """The loss over the test rows, each process computing a slice of them."""
+        from whelp.train.device import get_product_type
+
         return evaluate_by_source(
             self.model,
             self.session.test_parts,
@@ -212,7 +214,7 @@ class RunWiring:
             world=self.team.size,
             add=self.team.add,
             device=self.session.device,
-            precision=self.session.precision,
+            precision=get_product_type(self.session.precision),
         )
 
     def _describe_average(self) -> dict[str, Any]:
