@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,13 +19,18 @@ from safetensors.torch import load_file
 
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
-from whelp.base.errors import TrainingError
+from whelp.artifacts.token_store import open_store
+from whelp.base.errors import PlanError, TrainingError
 from whelp.cli import verify_resume
 from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
+from whelp.cli.train_session import Session
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
+from whelp.model import ModelConfig
 from whelp.train import StepReport
+from whelp.train.place import Place
+from whelp.train.team import Team
 
 from .helpers import Project, Whelp, make_project
 
@@ -255,3 +261,12 @@ def test_wrong_numbers_of_processes(whelp: Whelp, ready: Project, tmp_path: Path
     assert outcome.code == 1
     assert "--nproc: a launcher has started several processes already" in outcome.said
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_divided(ready: Project) -> None:
+    """An architecture of transformers, whose blocks are not known: said before anything is built."""
+    recipe = load_recipe(ready.recipe, ["train.shard=true", "train.optimizer=adamw"])
+    recipe = dataclasses.replace(recipe, model=ModelConfig(family="hf", hf_config="gpt2"))
+    team = Team(Place(rank=0, size=2, local_rank=0, local_size=2))
+    with pytest.raises(PlanError, match=r"train\.shard: the blocks of model\.family: hf are not known"):
+        Session(recipe, open_store(ready.store), team)
