@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 import whelp as package
-from whelp.base.errors import ConfigError, SourceError
+from whelp.base.errors import ConfigError, MissingExtraError, SourceError
+from whelp.base.languages import open_language_model
 
 from .helpers import Whelp
 
@@ -166,7 +167,8 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
 
 def test_without_the_packages_the_rest_is_measured(books: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes say what is missing and how to mend it; a reference that was asked for is an error."""
-    for name in ("py3langid", "py3langid.langid", "wordfreq"):
+    open_language_model.cache_clear()
+    for name in ("fasttext", "wordfreq"):
         monkeypatch.setitem(sys.modules, name, None)
     found = report(str(books))
     assert found["languages"] is None
@@ -174,7 +176,7 @@ def test_without_the_packages_the_rest_is_measured(books: Path, monkeypatch: pyt
     assert found["total"]["num_documents"] == 4
     assert [note.split(":")[0] for note in found["notes"]] == ["languages", "the reference"]
     assert all('pip install "whelp[corpus]"' in note for note in found["notes"])
-    with pytest.raises(package.base.errors.MissingExtraError, match="wordfreq is not installed"):
+    with pytest.raises(MissingExtraError, match="wordfreq is not installed"):
         report(str(books), reference="en")
 
 

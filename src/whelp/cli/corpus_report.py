@@ -240,22 +240,21 @@ def _is_language(reference: str) -> bool:
 
 def _open_reference(reference: str, meter: CorpusMeter, notes: list[str]) -> Reference | None:
     from whelp.corpus import iter_texts, open_source
-    from whelp.corpus.measuring.reference import Reference, list_word_lists, open_word_list
+    from whelp.corpus.measuring.reference import Reference, find_word_list, open_word_list
     from whelp.corpus.measuring.words import WordTable
 
     if reference == NONE:
         return None
     if reference == AUTO:
+        language = meter.main_language or _DEFAULT_LANGUAGE
         try:
-            known = list_word_lists()
+            found = find_word_list(language)
         except MissingExtraError as error:
             notes.append(f"{error}")
             return None
-        language = meter.main_language or _DEFAULT_LANGUAGE
-        if language not in known:
+        if found is None:
             notes.append(f"words are held against no reference: there is no word list of the main language, {language}")
-            return None
-        return open_word_list(language)
+        return None if found is None else open_word_list(found)
     if _is_language(reference):
         return open_word_list(reference)
     source = open_source(SourceConfig(source=reference))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from whelp.base.errors import MissingExtraError
+from whelp.base.languages import open_language_model
 from whelp.corpus.measuring.hashes import Texts, view_bytes
 
 PIECE_BYTES = 400
@@ -16,27 +16,23 @@ _LEAST_SPACING, _MOST_SPACING = 2_048, 65_536  # bytes from one place to the nex
 _WANTED_PIECES = 2_000
 _EXAMPLE_CHARACTERS = 100
 _LEAST_CONFIDENCE = 0.5
-_NO_LANGUAGE = ("zxx", UNKNOWN)
+_LABEL = "__label__"
 
 Identify = Callable[[str], str]
 """Text -> the code of its language (ISO 639-1, or -3 where there is none), or `und`."""
 
 
 def open_identifier() -> Identify:
-    """Tell languages with `py3langid` (a naive Bayes model over bytes, Lui and Baldwin 2012), which ships its model.
+    """Tell languages offline, by `open_language_model`.
 
     Raises:
         MissingExtraError: When it is not installed.
     """
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError:
-        raise MissingExtraError("languages", "py3langid", "corpus") from None
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model = open_language_model("languages", "corpus")
 
     def identify(text: str) -> str:
-        language, confidence = identifier.classify(text)
-        return UNKNOWN if language in _NO_LANGUAGE or confidence < _LEAST_CONFIDENCE else str(language)
+        found = model.predict(" ".join(text.split()), 1, _LEAST_CONFIDENCE, "strict")[0]
+        return str(found[0]).removeprefix(_LABEL) if found else UNKNOWN
 
     return identify
 

@@ -20,6 +20,7 @@ _UNSEEN_SHARE = 0.5  # of the rarest frequency: what a word gets that the refere
 _DIGIT = r"\d"  # word lists write numbers in ways of their own
 _LEAST_COUNT = 5
 _LEAST_SURPLUS = 2.0
+_SAME_LIST = {"no": "nb", "nn": "nb", "hr": "sh", "sr": "sh", "bs": "sh"}  # other codes of a list's language
 _NUM_POINTS = 500
 _WITHOUT_SPACES = ("ja", "zh")  # their word lists hold words that no space tells apart
 
@@ -59,6 +60,16 @@ def list_word_lists() -> list[str]:
     except ImportError:
         raise MissingExtraError("the reference", "wordfreq", "corpus") from None
     return sorted(set(available_languages()) - set(_WITHOUT_SPACES))
+
+
+def find_word_list(language: str) -> str | None:
+    """The code of the word list of a language; None where there is none.
+
+    Raises:
+        MissingExtraError: When `wordfreq` is not installed.
+    """
+    known = list_word_lists()
+    return next((code for code in (language, _SAME_LIST.get(language)) if code in known), None)
 
 
 def open_word_list(language: str) -> Reference:
