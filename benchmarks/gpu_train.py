@@ -42,7 +42,7 @@ class RandomRows:
         numbers = (np.arange(TOKENS) >= cuts[:, :, None]).sum(1)
         self._documents = numbers.astype(np.int32) if has_documents else None
 
-    def read(self, first: int, count: int, seed: int):
+    def read(self, first: int, count: int, seed: int, rank: int = 0, world: int = 1):
         """The same rows every time."""
         from whelp.artifacts.row_batch import RowBatch
 
@@ -82,8 +82,9 @@ def run_ours(name: str, rows: int, steps: int):
         num_train_tokens=rows * steps * TOKENS,
         num_test_rows=0,
         device="cuda",
-        precision="bf16",
+        precision="bf16" if config.precision == "auto" else config.precision,
         is_gpu=True,
+        slices_logits=True,
         free_bytes=torch.cuda.mem_get_info()[0],
         threads=count_cores(),
     )
