@@ -6,6 +6,7 @@ pandas for that: a quarter of a second, as long as it takes to encode 40 MB of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,18 @@ def view_text(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.ND
     offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
     return data, offsets
+
+
+def to_texts(strings: Sequence[str]) -> pa.LargeStringArray:
+    """Python's strings as an Arrow array.
+
+    Raises:
+        UnicodeEncodeError: When one holds half of a surrogate pair.
+    """
+    encoded = [text.encode() for text in strings]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+    return pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
 def _unpack(buffer: pa.Buffer, offset: int, count: int) -> npt.NDArray[np.bool_]:

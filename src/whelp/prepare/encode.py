@@ -134,7 +134,8 @@ def prepare(
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
     parts: list[list[Part]] = [[] for _ in streams]
     ledgers = [Ledger() for _ in streams]
-    with ThreadPoolExecutor(1, thread_name_prefix="describe") as background:
+    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+        background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
         description = background.submit(describe_source)
         jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
         for job, part in (engine or LocalEngine()).run(jobs, encode):

@@ -9,35 +9,27 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
-import threading
 import unicodedata
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer, normalizers
 
-from whelp.base.arrays import to_arrow, view_text
+from whelp.base.arrays import to_arrow, to_texts, view_text
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, code_points, cut_blocks
+from whelp.tokenizer._arrow import Texts, code_points
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._threads import count_threads
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
 
 _NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
-
-# gigatoken encodes so little on the thread that asks. More goes to a pool of its own, where each call wakes threads and copies
-# what they made into fresh memory: up to twice the processor time for 8 MB, while another thread encodes as well.
-_CALL_BYTES = 1 << 20
 
 _NASTY = (
     "",
@@ -69,46 +61,21 @@ class Engine(Protocol):
 
 
 class FastEngine:
-    """gigatoken over Arrow's own buffers: no Python object per document or token.
+    """gigatoken over Arrow's own buffers: no Python object per document or token."""
 
-    Text is cut into pieces for our own threads, no more of which encode at once than gigatoken has caches of words, however many
-    threads ask. A document that is longer than a piece it divides itself.
-    """
-
-    def __init__(self, specification: dict[str, Any]) -> None:
+    def __init__(self, specification_json: str) -> None:
         import gigatoken
         from gigatoken.gigatoken_rs import load_hf_json
 
         # The wrapper chooses threads, or none inside a worker process, where the thread pool would hang after a fork.
-        self._tokenizer = gigatoken.Tokenizer(load_hf_json(_write(specification)))
-        self._num_threads = count_threads()
-        self._turns = threading.Semaphore(self._num_threads)
+        self._tokenizer = gigatoken.Tokenizer(load_hf_json(specification_json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
+        import awkward
+
         data, offsets = view_text(strings)
         if not len(strings):
             return np.zeros(0, np.uint32), offsets
-        blocks = list(cut_blocks(offsets, _CALL_BYTES))
-
-        def encode(block: tuple[int, int]) -> Encoded:
-            first, stop = block
-            with self._turns:
-                return self._encode_some(data, offsets[first : stop + 1])
-
-        num_threads = min(self._num_threads, len(blocks))
-        if num_threads < 2:
-            found = list(map(encode, blocks))
-        else:
-            with ThreadPoolExecutor(num_threads) as pool:
-                found = list(pool.map(encode, blocks))
-        ends = np.zeros(len(offsets), np.int64)
-        for (first, stop), (_, block_ends) in zip(blocks, found, strict=True):
-            ends[first + 1 : stop + 1] = block_ends[1:] + ends[first]
-        return found[0][0] if len(found) == 1 else np.concatenate([ids for ids, _ in found]), ends
-
-    def _encode_some(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Encoded:
-        import awkward
-
         bytes_layout = awkward.contents.NumpyArray(data, parameters={"__array__": "char"})
         lists = awkward.contents.ListOffsetArray(
             awkward.index.Index64(offsets), bytes_layout, parameters={"__array__": "string"}
@@ -133,7 +100,7 @@ class NormalizingEngine:
 
     def __init__(self, specification: dict[str, Any]) -> None:
         self._form = specification["normalizer"]["type"]
-        self._fast = FastEngine({**specification, "normalizer": None})
+        self._fast = FastEngine(_write({**specification, "normalizer": None}))
         self._normalizer = getattr(normalizers, self._form)()
         self._is_inert = np.zeros(0x110000, np.int8)  # 1: never changes, whatever stands beside it; -1: may; 0: not asked yet
 
@@ -141,8 +108,8 @@ class NormalizingEngine:
         may_change = self._find_changing(strings)
         if may_change.any():
             mask = to_arrow(may_change)
-            normalized = map(self._normalize, strings.filter(mask).to_pylist())
-            strings = pc.replace_with_mask(strings, mask, pa.array(normalized, pa.large_string()))
+            normalized = list(map(self._normalize, strings.filter(mask).to_pylist()))
+            strings = pc.replace_with_mask(strings, mask, to_texts(normalized))
         return self._fast.encode_batch(strings)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
@@ -205,7 +172,7 @@ class ReferenceEngine:
         return np.concatenate(parts), np.cumsum(np.concatenate(lengths))
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
 
 class WordEngine(ReferenceEngine):
@@ -258,7 +225,7 @@ class CharacterEngine:
         return ids, offsets
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
 
 def open_engine(
@@ -272,7 +239,8 @@ def open_engine(
         return ReferenceEngine(open_reference())
     sample = [*_NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
-    record = f"{_hash_comparison(specification, sample)}.agrees" if is_large else ""
+    specification_json = _write(specification)
+    record = f"{_hash_comparison(specification_json, sample)}.agrees" if is_large else ""
     is_known = is_large and read_cached(record) is not None
     reference = None if is_known else open_reference()
     try:
@@ -281,10 +249,10 @@ def open_engine(
         if is_normalized and all(not entry["special"] for entry in specification["added_tokens"]):
             fast = NormalizingEngine(specification)
         else:
-            fast = FastEngine(specification)
+            fast = FastEngine(specification_json)
         if reference is None:
             return fast
-        strings = pa.array(sample, pa.large_string())
+        strings = to_texts(sample)
         ids, offsets = fast.encode_batch(strings)
     except BaseException as error:  # a Rust panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
@@ -309,6 +277,6 @@ def open_engine(
     return slow
 
 
-def _hash_comparison(specification: dict[str, Any], sample: Sequence[str]) -> str:
+def _hash_comparison(specification_json: str, sample: Sequence[str]) -> str:
     versions = [importlib.metadata.version(package) for package in ("gigatoken", "tokenizers")]
-    return hash_bytes(json.dumps([versions, sample]).encode(), _write(specification).encode())
+    return hash_bytes(json.dumps([versions, sample]).encode(), specification_json.encode())

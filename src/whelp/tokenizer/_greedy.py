@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import to_numpy, view_text
+from whelp.base.arrays import to_numpy, to_texts, view_text
 from whelp.tokenizer._arrow import Texts, cut_blocks
 from whelp.tokenizer._threads import count_threads
 
@@ -72,7 +72,7 @@ class GreedyEngine:
         return np.concatenate(parts), np.concatenate(ends)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
     def _iter_cut(self, data: npt.NDArray[np.uint8], blocks: list[npt.NDArray[np.int64]]) -> Iterator[Pieces]:
         """Cut blocks of whole documents into pieces, several at once where there are cores: numpy and Arrow let go of Python."""
