@@ -35,6 +35,7 @@ tokenizer_app = typer.Typer(
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 
+
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
     _set_up_log()

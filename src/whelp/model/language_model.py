@@ -16,6 +16,7 @@ from whelp.model.cross_entropy import linear_cross_entropy
 
 if TYPE_CHECKING:
     from whelp.model.decoder import Decoder
+    from whelp.model.recurrent_state import StateCache
 
 
 class LanguageModel(nn.Module):
@@ -26,15 +27,17 @@ class LanguageModel(nn.Module):
     """
 
     blocks: nn.ModuleList
+    is_recurrent = False  # whether it reads on from a state (`Rwkv`), rather than from the tokens themselves
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
 
         Args:
+            cache: What was read before (`make_cache`); `ids` are new tokens then.
             documents: (B, T) numbers of the documents in a row, equal within a document, which then do not see each
                 other, each at positions from 0 on; None: a row is one document. Not together with a cache.
         """
@@ -45,7 +48,7 @@ class LanguageModel(nn.Module):
         """The output head, (V, D)."""
         raise AssertionError(f"{type(self).__name__} has no head_weight")
 
-    def forward(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
         return F.linear(self.hidden(ids, cache, documents), self.head_weight)
 
@@ -58,6 +61,11 @@ class LanguageModel(nn.Module):
     def context_tokens(self) -> int:
         """Tokens the model is trained to see at once."""
         return self.spec.context_tokens
+
+    def make_cache(self, num_slots: int, capacity: int) -> Cache | StateCache:
+        """What the model remembers of `num_slots` texts of `capacity` tokens, on its device."""
+        weight = self.head_weight
+        return Cache(self.spec, num_slots, capacity, weight.device, weight.dtype)
 
     def make_decoder(self, num_slots: int, capacity: int) -> Decoder:
         """The model with room for `capacity` tokens of `num_slots` texts, on its device."""
@@ -102,6 +110,14 @@ class LanguageModel(nn.Module):
     def is_block_matrix(self, name: str) -> bool:
         """Whether a matrix is in one of the blocks: neither an embedding nor the head."""
         return name.startswith("blocks.")
+
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Whether a parameter has weight decay."""
+        return parameter.ndim >= 2
+
+    def learning_rate_scale(self, name: str) -> float:
+        """How many times as fast as the others a parameter learns."""
+        return 1.0
 
     def num_parameters(self) -> int:
         """All trained numbers; a shared head counts once."""
