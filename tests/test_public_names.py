@@ -34,6 +34,7 @@ CALLS = [
     "serve",
     "train",
     "train_tokenizer",
+    "verify_resume",
 ]
 DOORS = {
     "corpus": [
@@ -161,7 +162,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
-        ("train", ["recipe", "store", "out", "overrides", "scale"]),
+        ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
+        ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("chat", ["model", "system", "device", "settings"]),

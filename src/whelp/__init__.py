@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
+    from whelp.cli.verify_resume import verify_resume as verify_resume
 
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
@@ -57,6 +58,7 @@ _CALLS = {
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
 __all__ = sorted([*_ROOMS, *_CALLS])

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
-from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
+from whelp.cli.commands import train as commands_train
+from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath, need
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -38,6 +39,16 @@ app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
+    from whelp.cli.launch import leave
+
+    try:
+        _main()
+    except SystemExit as ending:
+        leave(ending.code)
+        raise
+
+
+def _main() -> None:
     _set_up_log()
     try:
         app()
@@ -58,8 +69,9 @@ def main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
+    from whelp.cli.launch import fail
+
+    fail(error)
 
 
 def _set_up_log() -> None:
@@ -400,7 +412,7 @@ def prepare(
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
+    events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     _show_prepare_event(first)
     result = None
@@ -510,7 +522,7 @@ def init(
         raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
     result = make_weights(
         recipe,
-        out=_need(out, "--out"),
+        out=need(out, "--out"),
         family=family,
         n_layer=n_layer,
         n_head=n_head,
@@ -535,54 +547,8 @@ def init(
     )
 
 
-@app.command(rich_help_panel="Steps")
-def train(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="STORE",
-            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
-    scale: Scale = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
-
-    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
-    """
-    from whelp.cli import show
-    from whelp.cli.infctx import find_data_path
-    from whelp.cli.track import iter_tracked
-    from whelp.cli.train import Finished, iter_train, plan_training
-
-    loaded = _load(recipe, overrides, scale)
-    store = store or find_data_path(recipe) or Path("store")
-    if dry_run:
-        plan, session = plan_training(loaded, store)
-        if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
-        else:
-            show.show_plan(plan, session.make_ledger(plan))
-        return
-    result = None
-    with show.training_view() as view:
-        folder = _need(out, "--out")
-        for event in iter_tracked(iter_train(loaded, store, folder), loaded, folder):
-            view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
-    assert result is not None, "a run always ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show.say_result(result)
+app.command(rich_help_panel="Steps")(commands_train.train)
+app.command("verify-resume", rich_help_panel="Look inside")(commands_train.verify_resume)
 
 
 @app.command(rich_help_panel="Use it")
@@ -1114,9 +1080,3 @@ def _load(recipe: str, overrides: list[str] | None, scale: str | None = None) ->
     from whelp.cli.recipe import load_recipe
 
     return load_recipe(recipe, overrides or [], scale)
-
-
-def _need(value: Path | None, name: str) -> Path:
-    if value is None:
-        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
-    return value

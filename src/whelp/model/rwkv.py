@@ -101,7 +101,7 @@ class Rwkv(LanguageModel):
         after: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         layers = zip(state.time_shift.unbind(0), state.channel_shift.unbind(0), state.memory.unbind(0), strict=True)
         for block, (time_shift, channel_shift, memory) in zip(self.blocks, layers, strict=True):
-            x, shared, *parts = block(x, shared, time_shift, channel_shift, memory, flow)
+            x, shared, *parts = self.apply_block(block, x, shared, time_shift, channel_shift, memory, flow)
             after.append((parts[0], parts[1], parts[2]))
         time_shifts, channel_shifts, memories = (torch.stack(parts) for parts in zip(*after, strict=True))
         normed: torch.Tensor = self.ln_out(x)

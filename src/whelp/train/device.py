@@ -9,20 +9,37 @@ import torch
 
 from whelp.base.errors import PlanError
 from whelp.base.machine import count_cores
+from whelp.train.place import Place
 
 
-def choose_device(asked: str) -> torch.device:
-    """'auto' is a GPU when there is one.
+def choose_device(asked: str, place: Place | None = None) -> torch.device:
+    """'auto' is a GPU when there is one; of many processes each takes the GPU of its number on this machine.
 
     Raises:
-        PlanError: When the asked device is not there.
+        PlanError: When the asked device is not there, or there are more processes than GPUs.
     """
-    if asked == "auto":
+    place = place or Place()
+    if place.size > 1 and (asked == "cuda" or (asked == "auto" and torch.cuda.is_available())):
+        num_gpus = torch.cuda.device_count()
+        if place.local_rank >= num_gpus:
+            raise PlanError(
+                "train.device",
+                f"{place.local_size} processes are to share {num_gpus} GPUs",
+                "a GPU for each",
+                "Start fewer processes, or use train.device=cpu.",
+            )
+        torch.cuda.set_device(place.local_rank)
+        return torch.device("cuda")
+    if place.size > 1 and asked not in ("auto", "cpu"):
+        raise PlanError(
+            "train.device", f"{asked!r} is one device for {place.size} processes", "auto, cpu or cuda", "Use one of those."
+        )
+    if asked == "auto" and place.size == 1:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device("cpu" if asked == "auto" else asked)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -20,3 +20,10 @@ Scale = Annotated[
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def need(value: Path | None, name: str) -> Path:
+    """Ask for an option that only a dry run can do without."""
+    if value is None:
+        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
+    return value
