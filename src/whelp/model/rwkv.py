@@ -20,6 +20,7 @@ from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, narrow
 from whelp.model.recurrent_state import RecurrentState, StateCache, make_state
 
+_PIECE_TOKENS = 2048  # of rows that are only looked at
 UNBOUNDED_TOKENS = (1 << 31) - 1  # "no limit", where a number is asked for
 
 
@@ -116,6 +117,20 @@ class Rwkv(LanguageModel):
         hidden, state = self.read(ids, state, None, counts)
         cache.end(state)
         return hidden
+
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """As for every model; without gradients a long row is read in pieces, so memory does not grow with its length."""
+        if torch.is_grad_enabled() or ids.shape[1] <= _PIECE_TOKENS:
+            return super().loss(ids, targets, documents)
+        starts, state = find_starts(documents), None
+        total = torch.zeros((), device=ids.device)
+        for begin in range(0, ids.shape[1], _PIECE_TOKENS):
+            part = slice(begin, begin + _PIECE_TOKENS)
+            nats, state = self.loss_and_state(
+                ids[:, part], targets[:, part], state, None if starts is None else starts[:, part]
+            )
+            total += nats
+        return total
 
     def loss_and_state(
         self, ids: torch.Tensor, targets: torch.Tensor, state: RecurrentState | None, starts: torch.Tensor | None = None

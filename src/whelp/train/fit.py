@@ -6,12 +6,13 @@ Shapes: B rows of a micro-batch, T tokens in a row.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
+from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
@@ -43,8 +45,19 @@ class TrainableModel(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
     def is_block_matrix(self, name: str) -> bool: ...
+    def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
+    def learning_rate_scale(self, name: str) -> float: ...
     @property
     def uses_randomness(self) -> bool: ...
+
+
+@runtime_checkable
+class RecurrentModel(Protocol):
+    """A model that reads on from a state, so that rows may be trained chunk by chunk."""
+
+    def loss_and_state(
+        self, ids: torch.Tensor, targets: torch.Tensor, state: Any, starts: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Any]: ...
 
 
 class StepOptimizer(Protocol):
@@ -129,7 +142,7 @@ def fit(
     data_seed = make_seed(config.seed, "rows")
     before, started = progress.elapsed_seconds, clock()
     model.train()
-    with contextlib.closing(_Backward(model, optimizer, plan, team)) as backward:
+    with contextlib.closing(_Backward(model, optimizer, plan, config, team)) as backward:
         while True:
             begun, first_row = clock(), progress.rows_read
             share = _share_done(progress, plan)
@@ -139,6 +152,7 @@ def fit(
                 place = (team.rank,) if team.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
             batch = rows.read(first_row, plan.batch_rows, data_seed, rank=team.rank, world=team.size)
+            batch = limit_targets(batch, config)
             checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
             own_targets = int(np.count_nonzero(batch.targets != IGNORED))
             num_targets, checksum = map(int, team.add([own_targets, checksum]))
@@ -179,13 +193,17 @@ def fit(
 class _Backward:
     """Loss and gradient of a batch: micro-batch by micro-batch here, added up over all processes."""
 
-    def __init__(self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, team: Team) -> None:
-        self.plan, self.device = plan, torch.device(plan.device)
+    def __init__(
+        self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, config: TrainConfig, team: Team
+    ) -> None:
+        self.plan, self.config, self.team, self.device = plan, config, team, torch.device(plan.device)
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = torch.bfloat16 if plan.precision == "bf16" else torch.float32
         self.compute = model.loss
-        if plan.compile and plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS:
+        self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
+        tokens_at_once = plan.micro_batch_rows * min(config.bptt_tokens or plan.context_tokens, plan.context_tokens)
+        if plan.compile and (tokens_at_once >= _MANY_TOKENS or self.compute_on is not None):
             model.compile_parts()
         elif plan.compile:
             self.compute = torch.compile(model.loss, dynamic=False)
@@ -203,16 +221,30 @@ class _Backward:
             piece = slice(first, first + at_once)
             ids, targets = _to_device(batch.ids[piece], self.device), _to_device(batch.targets[piece], self.device)
             documents = None if batch.documents is None else _to_device(batch.documents[piece], self.device)
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                nats = self.compute(ids, targets, documents)
-            mean = nats / max(num_targets, 1)
-            if self.sum is not None:
-                self.sum.is_last = first + at_once >= num_rows
-            mean.backward()
-            loss += mean.detach()
+            chunks = self._plan_chunks(batch, piece)
+            num_backwards = sum(chunk.is_trained for chunk in chunks)
+            if self.compute_on is not None and not self.config.bptt_truncated_learning:
+                num_backwards = min(num_backwards, 1)
+            losses = iter_losses(self.compute_on, self.compute, ids, targets, documents, chunks, self.config)
+            for number in range(1, num_backwards + 1):
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                    nats = next(losses)
+                mean = nats / max(num_targets, 1)
+                if self.sum is not None:
+                    self.sum.is_last = first + at_once >= num_rows and number == num_backwards
+                mean.backward()
+                loss += mean.detach()
         if self.sum is not None:
             self.sum.finish()
         return loss
+
+    def _plan_chunks(self, batch: RowBatch, piece: slice) -> list[Chunk]:
+        """The chunks of a micro-batch; where a gathered weight is everybody's, all compute equally many."""
+        part = RowBatch(batch.ids[piece], batch.targets[piece])
+        if not self.is_sharded:
+            return plan_chunks(part, self.config)
+        most = int(self.team.largest([len(plan_chunks(part, self.config))])[0])
+        return [dataclasses.replace(chunk, is_trained=True) for chunk in plan_chunks(part, self.config, num_chunks=most)]
 
     def close(self) -> None:
         """Leave the model as it was."""

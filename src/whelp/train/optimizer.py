@@ -174,7 +174,9 @@ class Optimizer:
 
     def _adam_states(self) -> list[tuple[FlatGroup, dict[str, torch.Tensor]]]:
         parameters = [adam_group["params"][0] for adam_group in self.adam.param_groups]
-        return [(other.parameters, self.adam.state[parameter]) for other, parameter in zip(self.others, parameters, strict=True)]
+        return [
+            (other.parameters, self.adam.state[parameter]) for other, parameter in zip(self.others, parameters, strict=True)
+        ]
 
 
 class Muon:
