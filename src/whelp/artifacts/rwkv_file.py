@@ -30,6 +30,10 @@ def read_rwkv_file(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ArtifactError: When there is no such file, it is damaged, or holds anything but tensors by name.
     """
+    return {name: tensor.float() for name, tensor in _open(path, is_mapped=False).items()}
+
+
+def _open(path: Path, *, is_mapped: bool) -> dict[str, torch.Tensor]:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -37,7 +41,10 @@ def read_rwkv_file(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ArtifactError(path, "there is no such file", "RWKV weights (.pth or .safetensors)", "Check the spelling.")
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except pickle.UnpicklingError:
         raise ArtifactError(
             path,
@@ -50,7 +57,16 @@ def read_rwkv_file(path: Path) -> dict[str, torch.Tensor]:
         raise ArtifactError(path, f"is damaged ({line})", "RWKV weights", "Copy it again.") from None
     if not isinstance(found, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
         raise ArtifactError(path, f"it holds a {type(found).__name__}", "a state dict of tensors", "Save its state dict alone.")
-    return {str(name): tensor.float() for name, tensor in found.items()}
+    return {str(name): tensor for name, tensor in found.items()}
+
+
+def read_rwkv_shapes(path: Path) -> dict[str, torch.Tensor]:
+    """Names and shapes of official RWKV weights, without reading them.
+
+    Raises:
+        ArtifactError: As `read_rwkv_file`.
+    """
+    return {name: tensor.to("meta") for name, tensor in _open(path, is_mapped=True).items()}
 
 
 def write_rwkv_file(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

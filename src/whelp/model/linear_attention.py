@@ -54,9 +54,10 @@ def scan(
     log_w = divide(inputs.log_w.double().clamp(min=_LOWEST_LOG_DECAY), size)
     total = log_w.cumsum(3)  # of the decays from the chunk's begin on, this token's included
     middle, last = total[..., size // 2, None, :], total[..., -1:, :]
-    weights = ((r * (total - log_w - middle).exp()) @ (k * (middle - total).exp()).mT).float()  # (B, H, N, C, C)
+    weights = (r * (total - log_w - middle).exp()) @ (k * (middle - total).exp()).mT  # (B, H, N, C, C)
     seen, before = make_masks(size, starts, r.device)
-    weights = weights * before.whole + torch.diag_embed((r * k * inputs.u[:, None, None]).sum(-1))
+    weights = weights.masked_fill(before.whole == 0, 0.0).float()  # of later tokens they may be infinite
+    weights = weights + torch.diag_embed((r * k * inputs.u[:, None, None]).sum(-1))
     from_state, to_state, carry = r * (total - log_w).exp().float(), k * (last - total).exp().float(), last.exp().float()
     if seen.from_state is not None and seen.to_state is not None and seen.carried is not None:
         from_state, to_state, carry = from_state * seen.from_state, to_state * seen.to_state, carry * seen.carried
