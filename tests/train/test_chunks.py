@@ -141,9 +141,9 @@ def test_recall_over_many_chunks(is_carried: bool) -> None:
         bptt_tokens=8,
         bptt_truncated_learning=False,
         num_steps=60,
-        schedule="constant",
+        warmup_share=0.1,
         batch_tokens=16 * 32,
-        learning_rate=1.5e-2,
+        learning_rate=7e-3,
         weight_decay=0.0,
     )
     spec = make_spec(ModelConfig(family="rwkv7", n_layer=1, n_head=2, n_embd=32), num_ids=11, context_tokens=32)
