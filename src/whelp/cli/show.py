@@ -235,10 +235,9 @@ class TrainingView:
         import torch
 
         from whelp.model.build import count_token_flops
-        from whelp.train.device import measure_ceiling
+        from whelp.train.device import get_product_type, measure_ceiling
 
-        precision = torch.bfloat16 if event.plan.precision == "bf16" else torch.float32
-        self._ceiling = measure_ceiling(torch.device(event.plan.device), precision)
+        self._ceiling = measure_ceiling(torch.device(event.plan.device), get_product_type(event.plan.precision))
         self._token_flops = count_token_flops(event.spec)
 
     def _describe_machine(self, device: str) -> str:

@@ -38,7 +38,7 @@ class Session:
         from whelp.model.config import RECURRENT_FAMILIES
         from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
-        from whelp.train.device import choose_device, choose_precision, keep_freed_memory
+        from whelp.train.device import allow_fast_products, choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
         from whelp.train.team import Team
 
@@ -54,6 +54,8 @@ class Session:
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=pack.context_tokens)
         self.device = choose_device(recipe.train.device, self.team.place)
         self.precision = choose_precision(recipe.train.precision, self.device)
+        if self.device.type == "cuda":
+            allow_fast_products(self.precision)
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
@@ -127,8 +129,6 @@ class Session:
 
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
-        import torch
-
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
         from whelp.train.plan import Facts
@@ -146,7 +146,7 @@ class Session:
             num_train_tokens=sum(rows.split.num_tokens for rows in self.parts.values()),
             num_test_rows=sum(len(rows) for rows in self.test_parts.values()),
             device=str(self.device),
-            precision="bf16" if self.precision == torch.bfloat16 else "fp32",
+            precision=self.precision,
             is_gpu=self.device.type == "cuda",
             free_bytes=-int(self.team.largest([-free_bytes])[0]),
             threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
@@ -154,6 +154,7 @@ class Session:
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
             tokens_at_once=self._count_tokens_at_once(),
+            slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
             is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )

@@ -21,7 +21,7 @@ _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 toke
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _softmax_gradient(
+def _softmax_gradient(  # type: ignore[no-untyped-def]
     logits,
     targets,
     losses,
@@ -31,7 +31,7 @@ def _softmax_gradient(
     ignored,
     needs_gradient: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     """One program a row: its loss in nats; the row becomes softmax - onehot, or zeros where nothing is trained."""
     row = tl.program_id(0).to(tl.int64)
     target = tl.load(targets + row)
@@ -133,7 +133,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _narrow_gradient(
+def _narrow_gradient(  # type: ignore[no-untyped-def]
     logits,
     targets,
     normalisers,
@@ -145,7 +145,7 @@ def _narrow_gradient(
     num_columns: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     """A tile of softmax - onehot in 8 bits, as it is and turned: tensor cores take such numbers only row by row."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)

@@ -111,8 +111,9 @@ class LanguageModel(nn.Module):
             weight = self.head_weight
             return linear_cross_entropy(hidden.to(weight.dtype), weight, targets.flatten(), IGNORED)
         if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
+            uses_fp8 = self.uses_fp8_head and self.training
             return gpu_cross_entropy.linear_cross_entropy(
-                hidden, self.head_weight, targets.flatten(), IGNORED, uses_fp8=self.uses_fp8_head
+                hidden, self.head_weight, targets.flatten(), IGNORED, uses_fp8=uses_fp8
             )
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -22,7 +22,8 @@ def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
         mixed: torch.Tensor = _CpuSwiGLU.apply(gate_up)
         return mixed
     if HAS_TRITON and gate_up.is_cuda:
-        return gpu_swiglu.swiglu(gate_up)
+        mixed = gpu_swiglu.swiglu(gate_up)
+        return mixed
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 

@@ -10,12 +10,18 @@ from collections.abc import Callable, Sequence
 import torch
 
 Inputs = Sequence["torch.Tensor | None"]
+Shapes = list["torch.Size | None"]
+
+
+def get_shapes(inputs: Inputs) -> Shapes:
+    """The sizes of tensors, some of which may be missing."""
+    return [None if tensor is None else tensor.shape for tensor in inputs]
 
 
 class CapturedCall:
     """A function of tensors whose sizes never change, and whose results are left in place (gradients, sums).
 
-    The first call runs the function twice to warm it up (compilers, libraries), undoes what that left behind, and records it.
+    Making one runs the function once to warm up the stream (libraries), undoes what that left behind, and records it.
     """
 
     def __init__(self, function: Callable[..., None], inputs: Inputs, undo: Callable[[], None]) -> None:
@@ -24,8 +30,7 @@ class CapturedCall:
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
-            for _ in range(2):
-                function(*self.inputs)
+            function(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         undo()
         self.graph = torch.cuda.CUDAGraph()
@@ -34,8 +39,7 @@ class CapturedCall:
 
     def fits(self, inputs: Inputs) -> bool:
         """Whether the sizes are those that were recorded."""
-        shapes = [None if tensor is None else tensor.shape for tensor in inputs]
-        return shapes == [None if tensor is None else tensor.shape for tensor in self.inputs]
+        return get_shapes(inputs) == get_shapes(self.inputs)
 
     def __call__(self, inputs: Inputs) -> None:
         """Do the recorded work on other contents; `inputs` may lie in pinned memory of the processor."""

@@ -64,7 +64,11 @@ class TrainConfig:
         at_least=0.0,
         at_most=1.0,
     )
-    precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
+        "auto",
+        "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products; fp8: bf16 with a head of 8-bit products "
+        "(NVIDIA from Ada and Hopper on)",
+    )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
     threads: int | None = option(
@@ -108,8 +112,6 @@ class TrainConfig:
         problems = []
         if self.shard and self.optimizer != "adamw":
             problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
-        if self.shard and self.compile is True:
-            problems.append("train.shard and train.compile=true cannot be combined. Leave one of them out")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         if self.bptt_learning_range == 0:

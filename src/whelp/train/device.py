@@ -49,12 +49,29 @@ def choose_device(asked: str, place: Place | None = None) -> torch.device:
     return device
 
 
-def choose_precision(asked: str, device: torch.device) -> torch.dtype:
-    """Arithmetic of the matrix products: bf16 where the device does it fast."""
+def choose_precision(asked: str, device: torch.device) -> str:
+    """Arithmetic of the matrix products: `fp32`, `tf32`, `bf16` or `fp8`; auto is bf16 where the device does it fast.
+
+    Raises:
+        PlanError: When the device has no such arithmetic.
+    """
     if asked == "auto":
-        is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if is_fast else torch.float32
-    return torch.bfloat16 if asked == "bf16" else torch.float32
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    is_there = {"tf32": (8, 0), "fp8": (8, 9)}.get(asked, (0, 0))
+    if asked in ("tf32", "fp8") and (device.type != "cuda" or torch.cuda.get_device_capability(device) < is_there):
+        found = describe_device(device)
+        raise PlanError("train.precision", f"{asked} on {found}", "a GPU that has it", "Use train.precision=auto.")
+    return asked
+
+
+def get_product_type(precision: str) -> torch.dtype:
+    """The numbers that matrix products take (those of `fp8`: all but the head's)."""
+    return torch.bfloat16 if precision in ("bf16", "fp8") else torch.float32
+
+
+def allow_fast_products(precision: str) -> None:
+    """Let float32 products round their factors to tf32, unless whole float32 was asked for: 8 times slower on an H200."""
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
 def describe_device(device: torch.device) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 import zlib
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
+from whelp.base.log import log
 from whelp.base.seeds import make_seed
+from whelp.train.captured import CapturedCall, Shapes, get_shapes
 from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import Optimizer
@@ -31,8 +33,8 @@ from whelp.train.team import GradientSum, Team
 
 _MOST_SKIPS = 10  # bad batches in a row that are passed over; more are no accident
 _CHECKSUM = 1 << 40  # sums of such numbers over thousands of processes are exact in float64
-# With fewer tokens at a time, calling a dozen compiled parts costs more than the half minute of compiling all as one:
-# 336 against 437 thousand tokens a second with 8 rows of 1,024 on an H200, and no difference with 64.
+# Where steps are not recorded: with fewer tokens at a time, calling a dozen compiled parts costs more than the half minute of
+# compiling all as one: 336 against 437 thousand tokens a second with 8 rows of 1,024 on an H200, and no difference with 64.
 _MANY_TOKENS = 1 << 15
 
 
@@ -47,6 +49,9 @@ class TrainableModel(Protocol):
     def is_block_matrix(self, name: str) -> bool: ...
     def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
     def learning_rate_scale(self, name: str) -> float: ...
+
+    uses_fp8_head: bool
+
     @property
     def uses_randomness(self) -> bool: ...
 
@@ -142,6 +147,7 @@ def fit(
     data_seed = make_seed(config.seed, "rows")
     before, started = progress.elapsed_seconds, clock()
     model.train()
+    upcoming: RowBatch | None = None  # on a GPU: read while it computes the step before
     with contextlib.closing(_Backward(model, optimizer, plan, config, team)) as backward:
         while True:
             begun, first_row = clock(), progress.rows_read
@@ -151,21 +157,26 @@ def fit(
             if model.uses_randomness:
                 place = (team.rank,) if team.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
-            batch = rows.read(first_row, plan.batch_rows, data_seed, rank=team.rank, world=team.size)
-            batch = limit_targets(batch, config)
+            read = functools.partial(rows.read, count=plan.batch_rows, seed=data_seed, rank=team.rank, world=team.size)
+            batch = limit_targets(upcoming or read(first_row), config)
             checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
             own_targets = int(np.count_nonzero(batch.targets != IGNORED))
             num_targets, checksum = map(int, team.add([own_targets, checksum]))
             loss = backward(batch, num_targets)
             norm = optimizer.clip(config.clip_gradient_norm)
+            # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
+            learning_rate = config.learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
             is_read = device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
                 team.add_tensor(loss)
+            waits = device.type == "cpu" or config.on_bad_loss == "skip"  # for the numbers, before the weights change
+            if not waits:
+                optimizer.step(learning_rate)
+                is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
+                upcoming = None if is_over else read(first_row + plan.batch_rows)
             loss_value, norm_value = (float(loss), float(norm)) if is_read else (None, None)
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
-            # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
-            learning_rate = config.learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
-            if not is_skipped:
+            if waits and not is_skipped:
                 optimizer.step(learning_rate)
             optimizer.zero_grad()
             progress.step += 1
@@ -191,19 +202,30 @@ def fit(
 
 
 class _Backward:
-    """Loss and gradient of a batch: micro-batch by micro-batch here, added up over all processes."""
+    """Loss and gradient of a batch: micro-batch by micro-batch here, added up over all processes.
+
+    On a GPU a micro-batch of sizes that come again is recorded as a CUDA graph, and replayed from then on.
+    """
 
     def __init__(
         self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, config: TrainConfig, team: Team
     ) -> None:
-        self.plan, self.config, self.team, self.device = plan, config, team, torch.device(plan.device)
+        self.plan, self.config, self.team = plan, config, team
+        self.device, self.optimizer = torch.device(plan.device), optimizer
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
-        self.precision = torch.bfloat16 if plan.precision == "bf16" else torch.float32
+        self.precision = torch.float32 if plan.precision == "fp32" else torch.bfloat16
         self.compute = model.loss
         self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
-        tokens_at_once = plan.micro_batch_rows * min(config.bptt_tokens or plan.context_tokens, plan.context_tokens)
-        if plan.compile and (tokens_at_once >= _MANY_TOKENS or self.compute_on is not None):
+        self.loss = torch.zeros((), device=self.device)
+        self.num_targets = torch.ones((), device=self.device)  # of the batch, in all processes
+        self.graph: CapturedCall | None = None
+        self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
+        self.last_shapes: Shapes | None = None
+        if plan.precision == "fp8":
+            model.uses_fp8_head = True
+        is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
+        if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
             model.compile_parts()
         elif plan.compile:
             self.compute = torch.compile(model.loss, dynamic=False)
@@ -212,31 +234,90 @@ class _Backward:
             self.sum = GradientSum(team, optimizer, dict(model.named_parameters()))
 
     def __call__(self, batch: RowBatch, num_targets: int) -> torch.Tensor:
-        """Leave the gradient of the mean over `num_targets` in place; return this process's part of the loss."""
+        """Leave the gradient of the mean over `num_targets` in place; return this process's part of the loss.
+
+        The returned tensor is overwritten by the next call.
+        """
         num_rows, at_once = len(batch.ids), self.plan.micro_batch_rows
-        loss = torch.zeros((), device=self.device)
+        self.loss.zero_()
+        self.num_targets.fill_(max(num_targets, 1))
         if self.is_sharded and num_rows < self.most_rows:  # all gather each weight equally often: compute a row for nothing
             batch, num_rows = _add_empty_row(batch), self.most_rows
         for first in range(0, num_rows, at_once):
             piece = slice(first, first + at_once)
-            ids, targets = _to_device(batch.ids[piece], self.device), _to_device(batch.targets[piece], self.device)
-            documents = None if batch.documents is None else _to_device(batch.documents[piece], self.device)
-            chunks = self._plan_chunks(batch, piece)
-            num_backwards = sum(chunk.is_trained for chunk in chunks)
-            if self.compute_on is not None and not self.config.bptt_truncated_learning:
-                num_backwards = min(num_backwards, 1)
-            losses = iter_losses(self.compute_on, self.compute, ids, targets, documents, chunks, self.config)
-            for number in range(1, num_backwards + 1):
-                with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                    nats = next(losses)
-                mean = nats / max(num_targets, 1)
-                if self.sum is not None:
-                    self.sum.is_last = first + at_once >= num_rows and number == num_backwards
-                mean.backward()
-                loss += mean.detach()
+            arrays = (batch.ids[piece], batch.targets[piece], None if batch.documents is None else batch.documents[piece])
+            is_last = first + at_once >= num_rows
+            tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
+            if self.device.type == "cuda":
+                tensors = [None if tensor is None else tensor.pin_memory() for tensor in tensors]
+            if self._is_cut(batch):
+                self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
+                continue
+            if self.sum is not None:
+                self.sum.is_last = is_last
+            if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
+                self.graph(tensors)
+            else:
+                self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
         if self.sum is not None:
             self.sum.finish()
-        return loss
+        return self.loss
+
+    def _add(self, ids: torch.Tensor | None, targets: torch.Tensor | None, documents: torch.Tensor | None) -> None:
+        """Add the loss and the gradient of a micro-batch to what is there."""
+        assert ids is not None, "a batch without ids"
+        assert targets is not None, "a batch without targets"
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            nats = self.compute(ids, targets, documents)
+        mean = nats / self.num_targets
+        mean.backward()
+        self.loss += mean.detach()
+
+    def _is_cut(self, batch: RowBatch) -> bool:
+        """Whether the rows are trained in chunks."""
+        return self.config.bptt_tokens is not None and self.config.bptt_tokens < batch.ids.shape[1]
+
+    def _add_chunks(self, tensors: list[torch.Tensor | None], chunks: list[Chunk], *, is_last: bool) -> None:
+        """Add the loss and the gradient of a micro-batch of rows that are cut."""
+        ids, targets, documents = (None if part is None else part.to(self.device, non_blocking=True) for part in tensors)
+        assert ids is not None, "a batch without ids"
+        assert targets is not None, "a batch without targets"
+        num_backwards = sum(chunk.is_trained for chunk in chunks)
+        if self.compute_on is not None and not self.config.bptt_truncated_learning:
+            num_backwards = min(num_backwards, 1)
+        losses = iter_losses(self.compute_on, self.compute, ids, targets, documents, chunks, self.config)
+        for number in range(1, num_backwards + 1):
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                nats = next(losses)
+            mean = nats / self.num_targets
+            if self.sum is not None:
+                self.sum.is_last = is_last and number == num_backwards
+            mean.backward()
+            self.loss += mean.detach()
+
+    def _is_recorded(self, tensors: list[torch.Tensor | None], *, is_first: bool) -> bool:
+        """Whether the graph takes these sizes; recorded where the same sizes came before, and nothing is added up yet."""
+        if not self.may_record or (self.compute_on is not None and tensors[2] is not None):
+            return False  # where documents begin decides the sizes of a recurrent kernel's work
+        if self.graph is not None:
+            return self.graph.fits(tensors)
+        shapes = get_shapes(tensors)
+        comes_again, self.last_shapes = shapes == self.last_shapes, shapes
+        if comes_again and is_first:
+            own = [None if tensor is None else tensor.to(self.device) for tensor in tensors]
+            try:
+                self.graph = CapturedCall(self._add, own, self._forget)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self.may_record = False
+                self._forget()
+                log.warning("steps are not recorded as a CUDA graph (%s): small batches are slower", str(error).splitlines()[0])
+        return self.graph is not None
+
+    def _forget(self) -> None:
+        self.optimizer.zero_grad()
+        self.loss.zero_()
 
     def _plan_chunks(self, batch: RowBatch, piece: slice) -> list[Chunk]:
         """The chunks of a micro-batch; where a gathered weight is everybody's, all compute equally many."""
@@ -291,8 +372,3 @@ def _share_done(progress: Progress, plan: TrainPlan) -> float:
     if plan.budget_seconds is not None:
         return min(progress.elapsed_seconds / plan.budget_seconds, 1.0)
     return progress.step / plan.num_steps
-
-
-def _to_device(array: npt.NDArray[np.int64] | npt.NDArray[np.int32], device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

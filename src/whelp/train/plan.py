@@ -12,6 +12,7 @@ from whelp.train.config import TrainConfig
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
 _EVALUATIONS_IN_A_RUN = 10
+_HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Facts:
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
     is_recurrent: bool = False
     tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
+    slices_logits: bool = False  # whether the logits of a batch never exist at once
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -85,10 +87,10 @@ _NUMBERS, _RECURRENT_NUMBERS = 14, 55
 
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
-    number_bytes = 2 if facts.precision == "bf16" else 4
+    number_bytes = 2 if facts.precision in ("bf16", "fp8") else 4
     per_block = (_RECURRENT_NUMBERS if facts.is_recurrent else _NUMBERS) * facts.width + 5 * facts.ffn_width
     kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
-    per_token = kept * number_bytes + 10 * facts.vocab_size
+    per_token = kept * number_bytes + (0 if facts.slices_logits else 10 * facts.vocab_size)
     return (facts.tokens_at_once or facts.context_tokens) * per_token
 
 
@@ -134,7 +136,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
-    is_worth_compiling = facts.is_gpu and not config.shard and _is_long(estimated, num_steps)
+    is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
@@ -193,17 +195,19 @@ def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
 
 
 def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
-    """Whether a run is long enough to earn back the half minute that compiling takes."""
-    return estimated_seconds >= 300 if estimated_seconds is not None else num_steps >= 1000
+    """Whether a run is long enough to earn back the ten seconds that compiling takes."""
+    return estimated_seconds >= 60 if estimated_seconds is not None else num_steps >= 500
 
 
 def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[int, int]:
-    """Rows at a time, and how many times: even pieces of a process's share that fit a third of the free memory."""
+    """Rows at a time, and how many times: even pieces of a process's share that fit most of a GPU, or a third of the machine."""
     batch_rows = math.ceil(batch_rows / facts.num_processes)
     if config.micro_batch_rows is not None:
         micro_rows = min(config.micro_batch_rows, batch_rows)
     else:
         room = facts.free_bytes // 3 if facts.free_bytes else 1 << 30
+        if facts.is_gpu:
+            room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters - _HEAD_BYTES
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
     accumulation = math.ceil(batch_rows / micro_rows)
     return math.ceil(batch_rows / accumulation), accumulation
@@ -234,6 +238,8 @@ def _find_doubts(
         )
     if is_compiled and not facts.has_fixed_width:
         doubts.append("batches have many widths, and each is compiled anew: set pack.pad_to=context, or train.compile=false")
+    if facts.is_gpu and facts.precision == "fp32":
+        doubts.append("matrix products in full fp32 are far slower than a GPU can be: train.precision=tf32, or bf16")
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts
