@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--n_embd", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=100_000, help="--generate: how many")
     parser.add_argument("--steps", type=int, default=400, help="--recall: how many")
+    parser.add_argument("--rows", type=int, default=8, help="--recall: rows of a step")
     parser.add_argument("--seconds", type=float, default=5.0, help="--gpu: of each measurement")
     options = parser.parse_args()
     if options.train:
@@ -48,7 +49,7 @@ def main() -> None:
     if options.generate:
         time_generating(options.n_layer, options.n_embd, options.tokens)
     if options.recall:
-        try_recall(options.steps)
+        try_recall(options.steps, rows=options.rows)
     if options.gpu_check:
         check_kernels()
     if options.gpu:
@@ -116,10 +117,11 @@ def make_recall_rows(count: int, length: int, draw: np.random.Generator, *, num_
     return RowBatch(ids, targets)
 
 
-def try_recall(num_steps: int, *, length: int = 4096, chunk: int = 512, rows: int = 8) -> None:
+def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 512) -> None:
     """Train with gradients through all chunks, and with chunks that know nothing of each other."""
     config = TrainConfig(bptt_tokens=chunk, bptt_truncated_learning=False, optimizer="adamw", weight_decay=0.0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(1)
     for is_carried in (True, False):
         model = build("rwkv7", 1, 64, num_ids=17, context_tokens=length).to(device)
         optimizer, draw = build_optimizer(model, config), np.random.default_rng(0)
