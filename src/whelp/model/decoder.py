@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from whelp.base.log import log
 from whelp.model.cache import Cache
 from whelp.model.decode_step import make_step
+from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
 
@@ -21,6 +23,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
         self._step = make_step(model)
+        self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda else None
 
     @property
     def lengths(self) -> list[int]:
@@ -28,7 +31,13 @@ class Decoder:
         return self.cache.lengths
 
     def step(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first B slots; logits (B, V)."""
+        """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
+        if self._fixed_step is not None and not torch.is_autocast_enabled("cuda"):  # which keeps casts that do not last
+            try:
+                return self._fixed_step(ids)
+            except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
+                log.info("the step of decoding is not recorded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+                self._fixed_step = None
         self.cache.select(0, [1] * len(ids))
         new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
         hidden = self.model.hidden(new, self.cache)[:, 0] if self._step is None else self._step(new, self.cache)  # (B, D)

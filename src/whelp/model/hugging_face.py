@@ -2,7 +2,7 @@
 
 Documents in a row are unpacked into rows of their own: the one way that is right for every architecture, whatever it does
 with masks and positions. In generating each slot keeps the model's own cache; the price is one call of the model for each
-row and step. A model that hands no `past_key_values` out reads its whole text for every token: right, and slow.
+row and step. A model that hands no cache out reads its whole text for every token: right, and slow.
 Shapes: B rows, T tokens in a row, N documents, V vocabulary.
 """
 
@@ -139,6 +139,7 @@ class HuggingFaceDecoder:
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # older transformers
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
@@ -155,8 +156,8 @@ class HuggingFaceDecoder:
         if past is None:
             output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **self._options)
         else:
-            output = self.inner(input_ids=self._tensor(ids), past_key_values=past, use_cache=True, **self._options)
-        self._caches[slot] = getattr(output, "past_key_values", None)
+            output = self.inner(input_ids=self._tensor(ids), use_cache=True, **{self._cache_name: past}, **self._options)
+        self._caches[slot] = getattr(output, self._cache_name, None)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
