@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -43,6 +44,7 @@ import numpy as np
 import torch
 
 from whelp.artifacts.checkpoint import read_model_folder, save_checkpoint
+from whelp.base.log import log
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import ModelConfig, build_model, make_spec, model_from_hugging_face
@@ -255,6 +257,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.only = arguments.only or ",".join(name for name in OPENERS if name not in GPU_ALONE or arguments.device != "cpu")
     torch.set_num_threads(arguments.threads)
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in arguments.models.split(","):

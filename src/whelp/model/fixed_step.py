@@ -46,7 +46,7 @@ class FixedStep:
 
     def __init__(self, model: LanguageModel, cache: Cache, record: Recorder | None = None) -> None:
         self._model, self._cache = model, cache
-        self._record = record or GraphRecorder()
+        self._record = record or GraphRecorder(cache.keys.device)
         self._inputs: dict[int, torch.Tensor] = {}  # by rows: ids and positions, (2, B)
         self._work: dict[tuple[int, int], Work | None] = {}  # by rows and length; None: seen once
 
@@ -88,19 +88,22 @@ class FixedStep:
 class GraphRecorder:
     """Records work as CUDA graphs, which share their memory: only one of them is at work at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, work: Work) -> Work:
         """Do the work once on a stream of its own, as libraries want before it is recorded; then record it."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            work()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):  # others may use the GPU meanwhile
-            result = work()
+        with torch.cuda.device(self._device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                work()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: other threads may use the GPU meanwhile
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                result = work()
 
         def replay() -> torch.Tensor:
             graph.replay()
