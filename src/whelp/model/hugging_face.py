@@ -97,7 +97,9 @@ class HuggingFaceModel(LanguageModel):
                 "train.checkpoint_activations", [f"{kind} of transformers keeps all activations"], "Leave it out."
             )
         super().checkpoint_activations()
-        self.inner.gradient_checkpointing_enable({"use_reentrant": False})
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # of today, and before transformers 5
+        enable = next(getattr(self.inner, name) for name in names if hasattr(self.inner, name))
+        enable({"use_reentrant": False})
 
     def compile_parts(self) -> None:
         """Compile it as one: where its blocks are, only it knows."""
