@@ -255,3 +255,17 @@ def test_a_chat_template_of_the_model(tmp_path: Path) -> None:
     finally:
         serving.stop()
         thread.join(20)
+
+
+def test_a_prompt_is_scored(served: Served, trained: Project) -> None:
+    """With echo and no token to add: what each token of the text was given, as evaluation programs ask for it."""
+    _, _, client = served
+    text = "The quick brown fox 3 jumps"
+    body = {"prompt": text, "max_tokens": 0, "logprobs": 1, "echo": True}
+    found = client.post("/v1/completions", json=body).json()["choices"][0]
+    (expected,) = whelp.generate(trained.run, text, max_tokens=1, prompt_logprobs=1, device="cpu")
+    scores = found["logprobs"]
+    assert found["text"] == "".join(scores["tokens"]) == text
+    assert scores["token_logprobs"][0] is None
+    assert scores["token_logprobs"][1:] == pytest.approx([entry.logprob for entry in expected.prompt_logprobs], abs=1e-4)
+    assert [text[offset] for offset in scores["text_offset"]] == [token[0] for token in scores["tokens"]]

@@ -23,7 +23,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
         self._step = make_step(model)
-        self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda else None
+        self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
     def lengths(self) -> list[int]:
@@ -53,6 +53,12 @@ class Decoder:
         hidden = self.model.hidden(padded.to(self.device), self.cache)  # (B, T, D)
         last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
         return F.linear(last, self.model.head_weight)
+
+    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
+        """More tokens for one slot; logits after each of them (T, V)."""
+        self.cache.select(slot, [len(ids)])
+        hidden = self.model.hidden(torch.tensor([ids], device=self.device), self.cache)[0]  # (T, D)
+        return F.linear(hidden, self.model.head_weight)
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be."""
