@@ -108,13 +108,22 @@ class Batch:
         end_ids: Iterable[int] = (),
     ) -> None:
         model.eval()
-        self.vocabulary, self.max_rows = vocabulary, max_rows
+        self.model, self.vocabulary, self.max_rows = model, vocabulary, max_rows
         self.capacity = min(max_context_tokens or model.context_tokens, model.context_tokens)
-        self.decoder = model.make_decoder(max_rows + 1, self.capacity)  # one to exchange rows by
+        self.decoder = self._make_decoder()
         self.end_ids = {*end_ids, *([] if vocabulary.eos_id is None else [vocabulary.eos_id])}
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []  # by slot: running ones first, then those being read
         self.num_running = 0
+
+    def _make_decoder(self) -> DecoderLike:
+        return self.model.make_decoder(self.max_rows + 1, self.capacity)  # one slot to exchange rows by
+
+    def renew(self) -> None:
+        """Forget everything that was made of the model's weights, which are others now; no row may have a slot."""
+        assert not self.rows, f"{len(self.rows)} rows have slots"
+        del self.decoder  # first: there may be no room for two
+        self.decoder = self._make_decoder()
 
     def make_rows(self, prompt: Prompt, config: GenerateConfig, n: int, wake: Callable[[], object] = lambda: None) -> list[Row]:
         """Check a request and make its rows; nothing is queued yet.
@@ -143,8 +152,8 @@ class Batch:
         return bool(self.rows or self.waiting)
 
     @torch.inference_mode()
-    def admit(self) -> None:
-        """Let cancelled rows go, and give free slots to those that wait."""
+    def admit(self, *, is_held: bool = False) -> None:
+        """Let cancelled rows go, and give free slots to those that wait, unless these are held back."""
         for row in [row for row in self.rows if row.generation.is_cancelled]:
             self._end(row, "cancelled")
         if any(row.generation.is_cancelled for row in self.waiting):
@@ -152,7 +161,7 @@ class Batch:
             self.waiting = deque(row for row in self.waiting if row not in cancelled)
             for row in cancelled:
                 row.generation.end("cancelled")
-        if self.waiting and len(self.rows) < self.max_rows:
+        if self.waiting and len(self.rows) < self.max_rows and not is_held:
             self._give_slots()
 
     @torch.inference_mode()

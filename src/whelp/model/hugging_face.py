@@ -140,8 +140,8 @@ class HuggingFaceDecoder:
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # older transformers
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
