@@ -278,7 +278,7 @@ def test_metrics_count(serve: Serve) -> None:
         "whelp_first_token_seconds_count 1",
     ):
         assert line in text.splitlines()
-    assert running.client.get("/health").json() == {"status": "ok"}
+    assert running.client.get("/health").json() == {"status": "ok", "steps": [None], "taken_up": 0, "failed": 0}
 
 
 def test_a_server_without_a_model_says_so(serve: Serve) -> None:

@@ -87,6 +87,8 @@ class ServedModel:
     Attributes:
         encode_chat: Turns messages into ids by this model's own chat template; None where it has none.
         about: What the page tells of it: parameters, step, family, folder.
+        renew: Looks for newer weights, puts them into the engine between two requests, and gives the model as it is then;
+            None when there are none. Blocks; called again and again. Without one, the model stays what it is.
     """
 
     id: str
@@ -97,6 +99,7 @@ class ServedModel:
     fingerprint: str
     encode_chat: Callable[[Sequence[Mapping[str, Any]]], list[int]] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    renew: Callable[[], ServedModel | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
