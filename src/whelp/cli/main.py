@@ -965,6 +965,9 @@ def serve(
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens that one request may add.")] = 4096,
     max_body_bytes: Annotated[int, typer.Option(metavar="N", help="Largest request body; a larger one gets 413.")] = 1 << 20,
     request_seconds: Annotated[float, typer.Option(metavar="S", help="Longest that a request may take; then 504.")] = 300.0,
+    renew_seconds: Annotated[
+        float, typer.Option(metavar="S", help="How often to look for a newer checkpoint of a run; 0: never.")
+    ] = 5.0,
     drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -1014,6 +1017,7 @@ def serve(
         max_tokens=max_tokens,
         max_body_bytes=max_body_bytes,
         request_seconds=request_seconds,
+        renew_seconds=renew_seconds,
         drain_seconds=drain_seconds,
     )
 
