@@ -10,7 +10,8 @@ goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
 peak memory of the whole process, and bytes a token on the last tenth. `whelp, a tenth` learns with `max_bytes` from a tenth
-of it: its memory must not grow with the corpus.
+of it: its memory must not grow with the corpus. `gigatoken` is the trainer that whelp uses, called bare on a file of the text
+that is there before the clock starts.
 
 Each contestant runs in a process of its own, one at a time; they alternate within a round and the order rotates between
 rounds. Values are medians over rounds. Libraries that are not installed are left out and named.
@@ -25,6 +26,7 @@ if sys.path and sys.path[0] and Path(sys.path[0]).resolve() == Path(__file__).re
     del sys.path[0]  # this file has the name of a package that it imports
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import itertools
@@ -46,9 +48,10 @@ import pyarrow as pa
 
 VOCABULARIES = ("gpt2", "p50k_base", "neox", "world")
 ENCODERS = ("whelp", "bare", "tokenizers", "tiktoken", "rwkv")
-LEARNERS = ("whelp", "whelp, a tenth", "tokenizers", "rustbpe", "bpeasy")
+LEARNERS = ("whelp", "whelp, a tenth", "gigatoken", "tokenizers", "rustbpe", "bpeasy")
 PACKAGES = {"bare": "gigatoken", "whelp, a tenth": "whelp"}
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GIGATOKEN_FILE = Path(tempfile.gettempdir()) / "whelp-benchmark-gigatoken.txt"
 SLOW_BYTES = 2_000_000
 """The slow libraries encode only so much of the text; MB/s is what is compared."""
 
@@ -164,6 +167,10 @@ def learn(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
     """Learn from nine tenths of the documents; count the tokens of the others."""
     num_train = max(1, len(texts) * 9 // 10)
     train, held_out = texts.slice(0, num_train), texts.slice(num_train)
+    if arguments.library == "gigatoken":
+        with open(GIGATOKEN_FILE, "wb") as file:
+            for first in range(0, len(train), 1000):
+                file.writelines(text.encode() + b"\xff" for text in train.slice(first, 1000).to_pylist())
     wall, cpu = time.perf_counter(), time.process_time()
     count = learn_with(arguments.library, train, arguments.vocab_size)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -192,7 +199,13 @@ def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.A
         tokenizer.train_from_iterator(rows, trainer)
         return lambda texts: sum(len(entry.ids) for entry in tokenizer.encode_batch_fast(texts.to_pylist()))
     each = itertools.chain.from_iterable(rows)
-    if library == "rustbpe":
+    if library == "gigatoken":
+        import gigatoken
+
+        source = gigatoken.TextFileSource([GIGATOKEN_FILE], separator=b"\xff")
+        tokens, _ = gigatoken.train_bpe(source, vocab_size, [], separator=b"\xff")
+        ranks = {token: rank for rank, token in tokens.items()}
+    elif library == "rustbpe":
         import rustbpe
 
         learned = rustbpe.Tokenizer()
@@ -424,7 +437,8 @@ def iter_versions() -> Iterator[str]:
 
     for package in ("whelp", "gigatoken", "tokenizers", "tiktoken", "pyrwkv_tokenizer", "rwkv", "rustbpe", "bpeasy"):
         if importlib.util.find_spec(package) is not None:
-            yield f"{package} {importlib.metadata.version(package)}"
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a folder on the path, not installed
+                yield f"{package} {importlib.metadata.version(package)}"
 
 
 if __name__ == "__main__":

@@ -128,13 +128,14 @@ class RowLayout:
             mask = np.zeros(len(ids) + 1, np.uint8)
             split.mask.copy_places(self.mask[low:high], lengths, places, mask)
             targets = np.where(mask[1:], np.append(ids[1:], 0), IGNORED)
-        ids, targets = ids.reshape(count, width), targets.reshape(count, width)
-        self.fixes.apply(targets, first)
+        shape = (count, width)
+        by_row = targets.reshape(shape)
+        self.fixes.apply(by_row, first)
         if has_pads:
             for row, stop in enumerate(filled):
                 if stop < width:
-                    targets[row, stop:] = IGNORED
-        return RowBatch(ids, targets, None if self.numbering is None else self.numbering.read(first, ids.shape))
+                    by_row[row, stop:] = IGNORED
+        return RowBatch(ids.reshape(shape), by_row, None if self.numbering is None else self.numbering.read(first, shape))
 
 
 def read_targets(split: TokenSplit, positions: Integers) -> Integers:
