@@ -9,7 +9,7 @@ fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-
 goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
-peak memory of the whole process, and bytes a token on the last tenth. `whelp, a tenth` learns with `max_bytes` from a tenth
+peak memory of the whole process, and bytes a token on the last tenth. `whelp-tenth` learns with `max_bytes` from a tenth
 of it: its memory must not grow with the corpus. `gigatoken` is the trainer that whelp uses, called bare on a file of the text
 that is there before the clock starts.
 
@@ -33,7 +33,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -48,10 +47,9 @@ import pyarrow as pa
 
 VOCABULARIES = ("gpt2", "p50k_base", "neox", "world")
 ENCODERS = ("whelp", "bare", "tokenizers", "tiktoken", "rwkv")
-LEARNERS = ("whelp", "whelp, a tenth", "gigatoken", "tokenizers", "rustbpe", "bpeasy")
-PACKAGES = {"bare": "gigatoken", "whelp, a tenth": "whelp"}
+LEARNERS = ("whelp", "whelp-tenth", "gigatoken", "tokenizers", "rustbpe", "bpeasy")
+PACKAGES = {"bare": "gigatoken", "whelp-tenth": "whelp"}
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-GIGATOKEN_FILE = Path(tempfile.gettempdir()) / "whelp-benchmark-gigatoken.txt"
 SLOW_BYTES = 2_000_000
 """The slow libraries encode only so much of the text; MB/s is what is compared."""
 
@@ -67,8 +65,14 @@ def run_worker(arguments: argparse.Namespace) -> None:
     texts = table.column("text").combine_chunks()
     texts = texts if isinstance(texts, pa.Array) else texts.chunk(0)
     result = learn(arguments, texts) if arguments.worker == "learn" else encode(arguments, texts)
-    result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result["peak_megabytes"] = peak_megabytes()
     print(json.dumps(result))
+
+
+def peak_megabytes() -> float:
+    """The largest memory of this process. getrusage would give what the program that started it held at that moment."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def encode(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
@@ -168,17 +172,19 @@ def learn(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
     num_train = max(1, len(texts) * 9 // 10)
     train, held_out = texts.slice(0, num_train), texts.slice(num_train)
     if arguments.library == "gigatoken":
-        with open(GIGATOKEN_FILE, "wb") as file:
+        with open(Path(arguments.table).with_suffix(".txt"), "wb") as file:
             for first in range(0, len(train), 1000):
                 file.writelines(text.encode() + b"\xff" for text in train.slice(first, 1000).to_pylist())
+    is_whelp = arguments.library.startswith("whelp")
+    importlib.import_module("whelp.tokenizer.learning" if is_whelp else arguments.library)  # or imports would be counted
     wall, cpu = time.perf_counter(), time.process_time()
-    count = learn_with(arguments.library, train, arguments.vocab_size)
+    count = learn_with(arguments.library, train, arguments.vocab_size, Path(arguments.table).with_suffix(".txt"))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     num_bytes = sum(len(text.encode()) for text in held_out.to_pylist())
     return {"seconds": wall, "cpu_seconds": cpu, "bytes_per_token": num_bytes / max(1, count(held_out))}
 
 
-def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.Array], int]:
+def learn_with(library: str, train: pa.Array, vocab_size: int, text_file: Path) -> Callable[[pa.Array], int]:
     """Learn `vocab_size` ids (without control tokens); a function that counts the tokens of other texts."""
     rows = (train.slice(first, 1000).to_pylist() for first in range(0, len(train), 1000))
     if library.startswith("whelp"):
@@ -202,7 +208,7 @@ def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.A
     if library == "gigatoken":
         import gigatoken
 
-        source = gigatoken.TextFileSource([GIGATOKEN_FILE], separator=b"\xff")
+        source = gigatoken.TextFileSource([text_file], separator=b"\xff")
         tokens, _ = gigatoken.train_bpe(source, vocab_size, [], separator=b"\xff")
         ranks = {token: rank for rank, token in tokens.items()}
     elif library == "rustbpe":
@@ -256,6 +262,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shelf", type=Path, help="a folder of vocabularies, as $WHELP_TOKENIZERS")
     parser.add_argument("--vocab-size", type=int, default=32_768)
     parser.add_argument("--only", type=lambda value: value.split(","), default=["encode", "learn"], help="encode, learn")
+    parser.add_argument("--learners", type=lambda value: value.split(","), default=list(LEARNERS), help="who learns")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--worker", choices=["encode", "learn"], help=argparse.SUPPRESS)
     parser.add_argument("--table", help=argparse.SUPPRESS)
@@ -324,7 +331,7 @@ def measure_encoding(arguments: argparse.Namespace, table: Path) -> list[dict[st
 
 
 def measure_learning(arguments: argparse.Namespace, table: Path) -> list[dict[str, Any]]:
-    libraries = [name for name in LEARNERS if is_installed(name)]
+    libraries = [name for name in arguments.learners if is_installed(name)]
     threads = max(arguments.threads)
     runs = run_rounds(
         libraries,

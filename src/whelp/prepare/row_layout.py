@@ -70,7 +70,7 @@ class Numbering:
     def count_begins(cls, rows: Integers, columns: Integers, num_rows: int, length: int) -> Numbering:
         """0, 1, 2 ... inside each row, one more at each of these places. A row's first token begins one anyway."""
         row_places = np.arange(num_rows) * length
-        places = np.unique(np.concatenate([row_places, rows * length + columns]))
+        places = sort_distinct(np.concatenate([row_places, rows * length + columns]))
         offsets = np.searchsorted(places, np.append(row_places, num_rows * length))
         numbers = np.arange(len(places)) - np.repeat(offsets[:-1], np.diff(offsets))
         counts = np.diff(places, append=num_rows * length)
@@ -136,6 +136,16 @@ class RowLayout:
                 if stop < width:
                     by_row[row, stop:] = IGNORED
         return RowBatch(ids.reshape(shape), by_row, None if self.numbering is None else self.numbering.read(first, shape))
+
+
+def sort_distinct(values: Integers) -> Integers:
+    """Places, none of them negative, as `np.unique` would give them, which takes several times as long.
+
+    >>> sort_distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
 def read_targets(split: TokenSplit, positions: Integers) -> Integers:

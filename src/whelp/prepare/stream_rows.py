@@ -18,7 +18,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.seeds import make_seed
 from whelp.prepare.concat_rows import ConcatRows
 from whelp.prepare.order import shuffle_indices
-from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets, sort_distinct
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class StreamRows(ConcatRows):
         starts, lengths, is_begin = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         begins = np.cumsum(lengths) - lengths  # of documents, or what is left of one, in the stretch
         row_ends = np.arange(1, count + 1) * length
-        cuts = np.unique(np.concatenate([begins, row_ends]))[:-1] if count else begins[:0]
+        cuts = sort_distinct(np.concatenate([begins, row_ends]))[:-1] if count else begins[:0]
         rows, columns = np.divmod(cuts, length)
         owners = np.searchsorted(begins, cuts, side="right") - 1
         sources = starts[owners] + cuts - begins[owners]
@@ -64,8 +64,10 @@ class StreamRows(ConcatRows):
         fix_places, fix_values, numbering = row_ends - 1, after, None
         if self.isolates:
             places = begins[is_begin]
-            inner = places[places % length > 0]
-            after[np.isin(row_ends, places)] = IGNORED
+            is_inner = places % length > 0
+            inner = places[is_inner]
+            row_firsts = places[~is_inner] // length
+            after[row_firsts[row_firsts > 0] - 1] = IGNORED
             fix_places = np.concatenate([fix_places, inner - 1])
             fix_values = np.concatenate([after, np.full(len(inner), IGNORED)])
             numbering = Numbering.count_begins(inner // length, inner % length, count, length)
