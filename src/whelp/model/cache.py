@@ -129,12 +129,13 @@ class Cache:
                 self.lengths[row] = start + count
         self._window = None
 
-    def copy(self, source: int, target: int, num_tokens: int) -> None:
-        """Let a slot hold the first tokens of another."""
+    def copy(self, source: int, target: int, num_tokens: int) -> bool:
+        """Let a slot hold the first tokens of another, which keys and values always can."""
         if source != target:
             for store in (self.keys, self.values):
                 store[:, target, :num_tokens] = store[:, source, :num_tokens]
         self.lengths[target] = num_tokens
+        return True
 
     def _store(self, store: torch.Tensor, new: torch.Tensor, window: _Window) -> None:
         """Write (B, T, G, K) where it belongs; padding is left out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -21,14 +23,15 @@ class Decoder:
     def __init__(self, model: LanguageModel, num_slots: int, capacity: int) -> None:
         weight = model.head_weight
         self.model, self.device = model, weight.device
-        self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
+        self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
     def lengths(self) -> list[int]:
         """Tokens in each slot; setting one to 0 forgets them."""
-        return self.cache.lengths
+        lengths: list[int] = self.cache.lengths
+        return lengths
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
@@ -62,5 +65,4 @@ class Decoder:
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be."""
-        self.cache.copy(source, target, num_tokens)
-        return True
+        return bool(self.cache.copy(source, target, num_tokens))
