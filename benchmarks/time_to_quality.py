@@ -8,7 +8,7 @@ out (by their checksum). A vocabulary of 32,768 is learned from the rest. Every 
 (compiling, evaluating and saving are not counted; both are shown), each in a process of its own, and is scored the same
 way: every held-out file whole, in chunks of at most 1,024 tokens from its start, every token but a chunk's first counted in full.
 
-``modern``   the recipe `modern` at `--scale gpu`: a stock qwen3, Muon.
+``modern``   the recipe `modern` at `--scale gpu-minute`: a stock qwen3, Muon.
 ``plain``    GPT-2 124M without biases, AdamW 6e-4, cosine, batches of 65,536 tokens: nanoGPT's published settings, on our engine.
 
 More contestants: `--try NAME:section.field=value,...` is `modern` with other options, as often as you like.
@@ -32,6 +32,10 @@ VOCABULARY, CHUNK_TOKENS, LONGEST_FILE = 32_768, 1024, 1 << 20
 PLAIN = [
     "model.family=gpt2",
     "model.bias=false",
+    "model.n_layer=12",
+    "model.n_head=12",
+    "model.n_embd=768",
+    "model.tie_embeddings=true",
     "train.optimizer=adamw",
     "train.learning_rate=6e-4",
     "train.schedule=cosine",
@@ -72,8 +76,8 @@ def prepare_store(folder: Path) -> None:
     print(f"corpus {sizes}, prepared in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
-def run_one(store_folder: Path, seconds: float, overrides: list[str]) -> dict:
-    """Train for so many seconds of steps, then score."""
+def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides: list[str]) -> dict:
+    """Train for so many seconds of steps, or for so many steps, then score."""
     import dataclasses
 
     import torch
@@ -93,7 +97,9 @@ def run_one(store_folder: Path, seconds: float, overrides: list[str]) -> dict:
 
     store = open_store(store_folder)
     vocabulary = load_tokenizer(store.tokenizer_folder)
-    recipe = load_recipe("modern", ["train.minutes=null", "train.num_steps=100000", "train.compile=true", *overrides], "gpu")
+    recipe = load_recipe(
+        "modern", ["train.minutes=null", "train.num_steps=100000", "train.compile=true", *overrides], "gpu-minute"
+    )
     pack, length = recipe.pack, recipe.pack.context_tokens
     split = store.split_by_source("train")[None]
     rows = pack_rows(split, pack, pad_id=0)
@@ -133,7 +139,7 @@ def run_one(store_folder: Path, seconds: float, overrides: list[str]) -> dict:
     _, _, times, _ = train(40)
     first_step = time.perf_counter() - STARTED
     step_seconds = statistics.median(times[10:])
-    model, plan, times, last_loss = train(max(1, round(seconds / step_seconds)))
+    model, plan, times, last_loss = train(num_steps or max(1, round(seconds / step_seconds)))
     typical = statistics.median(times)
     scored = pack_rows(
         store.split_by_source("test")[None],
@@ -166,6 +172,7 @@ def main() -> None:
     """Run the rounds, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", default="30,60", help="budgets, by commas")
+    parser.add_argument("--steps", type=int, help="the same number of steps for all, whatever time they take")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", default="modern,plain", help="contestants, by commas")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="NAME:OPTION,...", help="modern, otherwise")
@@ -175,7 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.contestant:
         seconds, overrides = options.contestant
-        print(json.dumps(run_one(options.store, float(seconds), json.loads(overrides))))
+        print(json.dumps(run_one(options.store, float(seconds), options.steps, json.loads(overrides))))
         return
     contestants = {name: {"modern": [], "plain": PLAIN}[name] for name in options.only.split(",") if name}
     for text in options.tries:

@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
     from whelp.cli.compare import compare as compare
+    from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.exchange import export_store as export_store
@@ -54,6 +55,7 @@ _CALLS = {
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
+    "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",

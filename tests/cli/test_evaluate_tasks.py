@@ -99,6 +99,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
+_EMBEDDING = {"gpt2": "transformer.wte.weight", "qwen3": "model.embed_tokens.weight", "llama": "model.embed_tokens.weight"}
+
+
 @pytest.fixture(scope="module", params=list(FAMILIES))
 def model_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose opinions are strong: two families of ours, and one that only transformers has.
@@ -114,6 +117,9 @@ def model_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     weights = load_file(folder / "first" / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     changed = {name: tensor + 0.3 * torch.randn(tensor.shape, generator=generator) for name, tensor in weights.items()}
+    for tensor in changed.values():
+        if tensor.shape == weights[_EMBEDDING[request.param]].shape:
+            tensor[NUM_IDS:] = 0  # the head is wider than the vocabulary; what is no id is not to be the likeliest
     shutil.copytree(folder / "first", folder / "model", ignore=shutil.ignore_patterns("manifest.json"))
     save_file(changed, folder / "model" / "model.safetensors", metadata={"format": "pt"})
     return folder / "model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,13 +19,18 @@ from safetensors.torch import load_file
 
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints
-from whelp.artifacts.run_folder import iter_records
-from whelp.base.errors import TrainingError
+from whelp.artifacts.token_store import open_store
+from whelp.base.errors import PlanError, TrainingError
+from whelp.cli import verify_resume
 from whelp.cli.launch import _explain
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
+from whelp.cli.train_session import Session
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
+from whelp.model import ModelConfig
 from whelp.train import StepReport
+from whelp.train.place import Place
+from whelp.train.team import Team
 
 from .helpers import Project, Whelp, make_project
 
@@ -83,34 +89,6 @@ def start(ready: Project, run: Path, environment: dict[str, str], *overrides: st
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-
-
-def test_one_then_two_then_four_then_one(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
-    """Killed and taken up by other numbers of processes: the rows, losses and evaluations of a run of one."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whelp.train(ready.recipe, store=ready.store, out=whole)
-    for event in iter_train(load_recipe(ready.recipe), ready.store, parts):
-        if isinstance(event, StepReport) and event.step == 4:
-            break  # not saved: the checkpoint is of step 3
-    for num_processes, die_after in ((2, 7), (4, 10)):
-        _run(ready.recipe, ready.store, parts, num_processes, die_after=die_after)
-        assert [path.name for path in find_checkpoints(parts / "checkpoints")][-1] == f"step-{die_after - 1:08}"
-    result = whelp.train(ready.recipe, store=ready.store, out=parts)
-    assert (result.is_finished, result.step) == (True, 12)
-    ours, theirs = _read(parts), _read(whole)
-    assert ours.rows == theirs.rows
-    assert [first for first, _, _ in ours.rows.values()] == list(range(0, 120, 10))
-    assert ours.losses == pytest.approx(theirs.losses, abs=1e-5)
-    measured = [
-        {record["step"]: record for record in iter_records(run / "metrics.jsonl") if "test_num_rows" in record}
-        for run in (parts, whole)
-    ]
-    assert measured[0].keys() == measured[1].keys()
-    for step, record in measured[0].items():
-        for name in ("test_num_rows", "test_num_tokens", "test_num_bytes"):
-            assert record[name] == measured[1][step][name]
-        assert record["test_nats_per_token"] == pytest.approx(measured[1][step]["test_nats_per_token"], abs=1e-5)
-    assert (parts / "samples.jsonl").read_text().count("\n") == (whole / "samples.jsonl").read_text().count("\n")
 
 
 def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
@@ -201,13 +179,34 @@ def test_who_is_to_blame(tmp_path: Path, codes: list[int], texts: list[str], mes
 
 
 def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]) -> None:
-    """On a recipe as it should be, all holds: to the bit with one process, closely with two; and the exit code says so."""
-    found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1,2", "--json").json
+    """On a recipe as it should be, a run that was killed goes on to the bit; and the exit code says so."""
+    found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1", "--json").json
     assert (found["holds"], found["device"], found["num_steps"]) == (True, "cpu", 6)
-    one, two = found["checks"]
-    assert (one["processes"], one["same_rows"], one["same_bits"], one["largest_difference"]) == ([1, 1], True, True, 0.0)
-    assert (two["processes"], two["same_rows"], two["losses"], two["holds"]) == ([1, 2], True, "close", True)
-    assert 0.0 < two["largest_difference"] < 1e-4
+    (check,) = found["checks"]
+    assert (check["name"], check["processes"]) == ("killed after step 4, then on from 3", [1, 1])
+    assert (check["same_rows"], check["same_bits"], check["largest_difference"]) == (True, True, 0.0)
+
+
+def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which runs it makes of three numbers of processes (here all are one), and where it stops them."""
+    legs: list[tuple[str, int, int]] = []
+
+    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
+        legs.append((out.name, num_processes, die_after))
+        for event in iter_train(load_recipe(recipe), store, out):
+            if isinstance(event, StepReport) and event.step == die_after:
+                return
+
+    monkeypatch.setattr(verify_resume, "_run", run)
+    result = whelp.verify_resume(ready.recipe, store=ready.store, num_steps=8, nproc=[1, 2, 4])
+    assert legs == [
+        *[("whole", 1, 0), ("half", 1, 5), ("run-0", 1, 0), ("run-1", 2, 0), ("run-2", 4, 0)],
+        *[("chain", 1, 3), ("chain", 2, 5), ("chain", 4, 7), ("chain", 1, 0)],
+    ]
+    assert [check.processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
+    assert [check.losses for check in result.checks] == ["bits", "close", "close", "close"]
+    assert all(check.same_bits and check.same_rows and check.holds for check in result.checks)
+    assert result.checks[-1].name == "killed after steps 3, 5, 7"
 
 
 @pytest.mark.parametrize(
@@ -228,15 +227,14 @@ def test_what_does_not_hold(change: dict[str, Any], problem: str) -> None:
         "checksums": {"model.safetensors": "one"},
     }
     whole = _Trace(**values)
-    assert _compare(whole, _Trace(**values), [1, 1], 1, "bits", 1e-3).holds
-    check = _compare(whole, _Trace(**values | change), [1, 1], 1, "bits", 1e-3)
+    assert _compare("it", whole, _Trace(**values), [1, 1], "bits", 1e-3).holds
+    check = _compare("it", whole, _Trace(**values | change), [1, 1], "bits", 1e-3)
     assert not check.holds
     assert check.same_rows == (problem != "rows")
 
 
 def test_verify_resume_says_what_is_wrong(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that reads other rows after its stop: a table that says so, and exit code 1."""
-    from whelp.cli import verify_resume
     from whelp.cli.train import train
 
     def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
@@ -263,3 +261,12 @@ def test_wrong_numbers_of_processes(whelp: Whelp, ready: Project, tmp_path: Path
     assert outcome.code == 1
     assert "--nproc: a launcher has started several processes already" in outcome.said
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_divided(ready: Project) -> None:
+    """An architecture of transformers, whose blocks are not known: said before anything is built."""
+    recipe = load_recipe(ready.recipe, ["train.shard=true", "train.optimizer=adamw"])
+    recipe = dataclasses.replace(recipe, model=ModelConfig(family="hf", hf_config="gpt2"))
+    team = Team(Place(rank=0, size=2, local_rank=0, local_size=2))
+    with pytest.raises(PlanError, match=r"train\.shard: the blocks of model\.family: hf are not known"):
+        Session(recipe, open_store(ready.store), team)

@@ -79,7 +79,7 @@ def test_the_seed_decides(folder):
 
 
 def test_a_model_without_a_cache():
-    """What hands out no `past_key_values` reads its text anew, and says the same."""
+    """What hands out no cache reads its text anew, and says the same."""
 
     class Forgetful(torch.nn.Module):
         device = torch.device("cpu")

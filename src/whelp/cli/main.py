@@ -16,8 +16,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands import corpus_report
 from whelp.cli.commands import train as commands_train
-from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath, need
+from whelp.cli.commands.options import (
+    AsJson,
+    Device,
+    MaxTokens,
+    MinP,
+    ModelPath,
+    Overrides,
+    RecipeName,
+    RepetitionPenalty,
+    Scale,
+    Stop,
+    StorePath,
+    Temperature,
+    TopK,
+    TopP,
+    need,
+)
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -35,6 +52,7 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
 
 
 def main() -> None:
@@ -558,17 +576,17 @@ def generate(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Many prompts: one a line, or JSON lines (texts, or {'prompt': ...}).")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    max_tokens: MaxTokens = 128,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     presence_penalty: Annotated[
         float, typer.Option(metavar="P", help="Subtract P from what the continuation has already.")
     ] = 0.0,
     frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    stop: Stop = None,
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
     ] = None,
@@ -693,13 +711,13 @@ def compare(
     steps: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Checkpoints of each run: 0,500,last or all. Default: the last.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 64,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    max_tokens: MaxTokens = 64,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    stop: Stop = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same for every model.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Continuations of each prompt.")] = 1,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,

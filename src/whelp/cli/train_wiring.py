@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,8 @@ class RunWiring:
         model = self.find_whole_model() if config.sample_prompts else None
         for prompt in config.sample_prompts if model is not None else ():
             assert model is not None, "there are prompts, and this process has the model"
-            text = complete(model, session.vocabulary, prompt, settings)[0].text
+            with self._uncompiled():
+                text = complete(model, session.vocabulary, prompt, settings)[0].text
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()
@@ -204,18 +206,25 @@ class RunWiring:
         """The loss over the test rows, each process computing a slice of them."""
         from whelp.train.device import get_product_type
 
-        return evaluate_by_source(
-            self.model,
-            self.session.test_parts,
-            token_bytes=self.session.vocabulary.token_bytes,
-            num_rows=self.plan.evaluate_rows,
-            batch_rows=self.plan.micro_batch_rows,
-            rank=self.team.rank,
-            world=self.team.size,
-            add=self.team.add,
-            device=self.session.device,
-            precision=get_product_type(self.session.precision),
-        )
+        with self._uncompiled():
+            return evaluate_by_source(
+                self.model,
+                self.session.test_parts,
+                token_bytes=self.session.vocabulary.token_bytes,
+                num_rows=self.plan.evaluate_rows,
+                batch_rows=self.plan.micro_batch_rows,
+                rank=self.team.rank,
+                world=self.team.size,
+                add=self.team.add,
+                device=self.session.device,
+                precision=get_product_type(self.session.precision),
+            )
+
+    def _uncompiled(self) -> AbstractContextManager[object]:
+        """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
+        import torch
+
+        return torch.compiler.set_stance("force_eager") if self.plan.compile else nullcontext()
 
     def _describe_average(self) -> dict[str, Any]:
         """The test loss of the averaged weights, as a record and a manifest have it."""

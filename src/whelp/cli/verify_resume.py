@@ -73,8 +73,9 @@ def verify_resume(
 ) -> VerifyResult:
     """Prove that a recipe's runs go on exactly: train, kill, go on, and compare with a run that was left alone.
 
-    All runs are short ones of `num_steps` steps in a folder that is removed. Rows must always be the same. Losses, weights
-    and optimizer state of one process on a CPU must have the same bits; other losses must be within `tolerance`.
+    One run is stopped once and taken up by each number of processes; another one goes from each number to the next, and back
+    to the first. All are short ones of `num_steps` steps in a folder that is removed. Rows must always be the same. Losses,
+    weights and optimizer state of one process on a CPU must have the same bits; other losses must be within `tolerance`.
 
     Args:
         scale: Another size of the recipe: `tiny`, or one that it names.
@@ -101,29 +102,40 @@ def iter_verify(
     from whelp.train.device import choose_device
 
     problems = [f"--nproc: {count} is no number of processes" for count in nproc if count < 1]
-    if num_steps < 4:
-        problems.append(f"--steps is {num_steps}, but expected 4 at least: a run is stopped in its middle")
+    counts = list(dict.fromkeys(nproc))
+    least = max(4, len(counts) + 1)
+    if num_steps < least:
+        problems.append(f"--steps is {num_steps}, but expected {least} at least: runs are stopped on their way")
     if problems or not nproc:
         raise ConfigError("verify-resume", problems or ["--nproc is empty"])
     device = choose_device(recipe.train.device).type
     prepared = _prepare(recipe, num_steps, max(nproc))
-    first, checks = nproc[0], []
+    first, checks = counts[0], []
     with tempfile.TemporaryDirectory(prefix="whelp-verify-") as name:
         folder = Path(name)
-        path = folder / "recipe.yaml"
-        path.write_text(prepared.to_yaml(), encoding="utf-8")
+        path = _write(prepared, folder / "recipe.yaml", save_every_steps=num_steps // 2)
         _run(path, Path(store), folder / "whole", first)
         whole = _read(folder / "whole")
         _run(path, Path(store), folder / "half", first, die_after=num_steps // 2 + 1)
-        for number, second in enumerate(dict.fromkeys([first, *nproc[1:]])):
+        for number, second in enumerate(counts):
             run = folder / f"run-{number}"
             shutil.copytree(folder / "half", run, symlinks=True)
             _run(path, Path(store), run, second)
-            is_exact = device == "cpu" and (first, second) == (1, 1)
-            losses = "bits" if is_exact else "free" if recipe.model.dropout and first != second else "close"
-            check = _compare(whole, _read(run), [first, second], num_steps // 2, losses, tolerance)
-            checks.append(check)
-            yield check
+            with_others = f" with {second} process{'es' if second > 1 else ''}" if second != first else ""
+            name = f"killed after step {num_steps // 2 + 1}, then on from {num_steps // 2}{with_others}"
+            losses = _choose_demand(recipe, device, [first, second])
+            checks.append(_compare(name, whole, _read(run), [first, second], losses, tolerance))
+            yield checks[-1]
+        if len(counts) > 1:
+            legs, length = [*counts, first], num_steps // (len(counts) + 1)
+            path = _write(prepared, folder / "chain.yaml", save_every_steps=length)
+            for number, count in enumerate(legs[:-1], 1):
+                _run(path, Path(store), folder / "chain", count, die_after=number * length + 1)
+            _run(path, Path(store), folder / "chain", first)
+            stops = ", ".join(str(number * length + 1) for number in range(1, len(legs)))
+            losses = _choose_demand(recipe, device, legs)
+            checks.append(_compare(f"killed after steps {stops}", whole, _read(folder / "chain"), legs, losses, tolerance))
+            yield checks[-1]
     yield VerifyResult(
         num_steps=num_steps,
         tolerance=tolerance,
@@ -141,7 +153,6 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "num_epochs": None,
         "minutes": None,
         "warmup_steps": None if train.warmup_steps is None else min(train.warmup_steps, num_steps),
-        "save_every_steps": num_steps // 2,
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,
@@ -154,6 +165,19 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "threads": train.threads or max(1, count_cores() // most_processes),
     }
     return dataclasses.replace(recipe, train=dataclasses.replace(train, **changes))
+
+
+def _write(recipe: Recipe, path: Path, *, save_every_steps: int) -> Path:
+    train = dataclasses.replace(recipe.train, save_every_steps=save_every_steps)
+    path.write_text(dataclasses.replace(recipe, train=train).to_yaml(), encoding="utf-8")
+    return path
+
+
+def _choose_demand(recipe: Recipe, device: str, processes: Sequence[int]) -> str:
+    """What is asked of the losses. On a GPU bits are not promised; with dropout each process draws its own."""
+    if device == "cpu" and set(processes) == {1}:
+        return "bits"
+    return "free" if recipe.model.dropout and len(set(processes)) > 1 else "close"
 
 
 def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
@@ -195,12 +219,7 @@ def _read(run: Path) -> _Trace:
     )
 
 
-def _compare(whole: _Trace, parts: _Trace, processes: list[int], stopped_at: int, losses: str, tolerance: float) -> ResumeCheck:
-    first, second = processes
-    plural = "es" if second > 1 else ""
-    name = f"killed after step {stopped_at + 1}, then on from {stopped_at}"
-    if first != second:
-        name += f" with {second} process{plural}"
+def _compare(name: str, whole: _Trace, parts: _Trace, processes: list[int], losses: str, tolerance: float) -> ResumeCheck:
     same_rows = whole.rows == parts.rows
     pairs = [(whole.losses[step], parts.losses.get(step, math.nan)) for step in whole.losses]
     differences = [0.0 if ours == theirs else abs(ours - theirs) for ours, theirs in pairs]

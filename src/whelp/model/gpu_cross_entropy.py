@@ -16,6 +16,7 @@ import torch
 import triton
 import triton.language as tl
 
+_TILE = (64, 128, 4)  # rows, columns and warps of the tiles of `_narrow_gradient`
 _FP8_SCALE = 32768.0  # e5m2 reaches 57,344; below 2^-29 a softmax is taken for zero
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 

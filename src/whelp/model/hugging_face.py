@@ -2,7 +2,7 @@
 
 Documents in a row are unpacked into rows of their own: the one way that is right for every architecture, whatever it does
 with masks and positions. In generating each slot keeps the model's own cache; the price is one call of the model for each
-row and step. A model that hands no `past_key_values` out reads its whole text for every token: right, and slow.
+row and step. A model that hands no cache out reads its whole text for every token: right, and slow.
 Shapes: B rows, T tokens in a row, N documents, V vocabulary.
 """
 
@@ -97,7 +97,9 @@ class HuggingFaceModel(LanguageModel):
                 "train.checkpoint_activations", [f"{kind} of transformers keeps all activations"], "Leave it out."
             )
         super().checkpoint_activations()
-        self.inner.gradient_checkpointing_enable({"use_reentrant": False})
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # of today, and before transformers 5
+        enable = next(getattr(self.inner, name) for name in names if hasattr(self.inner, name))
+        enable({"use_reentrant": False})
 
     def compile_parts(self) -> None:
         """Compile it as one: where its blocks are, only it knows."""
@@ -138,6 +140,7 @@ class HuggingFaceDecoder:
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def step(self, ids: list[int]) -> torch.Tensor:
@@ -155,8 +158,9 @@ class HuggingFaceDecoder:
         if past is None:
             output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **self._options)
         else:
-            output = self.inner(input_ids=self._tensor(ids), past_key_values=past, use_cache=True, **self._options)
-        self._caches[slot] = getattr(output, "past_key_values", None)
+            options = {self._cache_name: past, **self._options}
+            output = self.inner(input_ids=self._tensor(ids), use_cache=True, **options)
+        self._caches[slot] = getattr(output, self._cache_name, None)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 

@@ -100,8 +100,6 @@ class TrainConfig:
         problems = []
         if self.shard and self.optimizer != "adamw":
             problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
-        if self.shard and self.compile is True:
-            problems.append("train.shard and train.compile=true cannot be combined. Leave one of them out")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]

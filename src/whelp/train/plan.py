@@ -130,7 +130,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
-    is_worth_compiling = facts.is_gpu and not config.shard and _is_long(estimated, num_steps)
+    is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
