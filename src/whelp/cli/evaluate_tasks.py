@@ -79,9 +79,11 @@ def evaluate_tasks(
         built = [_load_task(manager, spec) for spec in specifications]
         adapter = _make_adapter(loaded, on_progress)
         found = _run(adapter, manager, built, num_fewshot, limit)
-    result = {
+    result: dict[str, Any] = {
         "model": str(loaded.folder.resolve()),
-        "tasks": {name: _read_scores(scores) for name, scores in sorted({**found["results"], **found.get("groups", {})}.items())},
+        "tasks": {
+            name: _read_scores(scores) for name, scores in sorted({**found["results"], **found.get("groups", {})}.items())
+        },
         "versions": dict(sorted(found["versions"].items())),
         "num_fewshot": dict(sorted(found["n-shot"].items())),
         "num_documents": {name: counts["effective"] for name, counts in sorted(found["n-samples"].items())},
@@ -150,9 +152,7 @@ def _load_task(manager: Any, spec: Any) -> Any:
         ) from None
 
 
-def _run(
-    adapter: HarnessModel, manager: Any, built: list[Any], num_fewshot: int | None, limit: int | None
-) -> dict[str, Any]:
+def _run(adapter: HarnessModel, manager: Any, built: list[Any], num_fewshot: int | None, limit: int | None) -> dict[str, Any]:
     """Let the harness ask its questions."""
     from lm_eval import simple_evaluate
 
@@ -178,7 +178,9 @@ def _run(
     except WhelpError:
         raise
     except (ValueError, KeyError, TypeError) as error:
-        raise PlanError("the tasks", f"lm_eval cannot run them ({_first_line(error)})", "", "Look at the task's YAML.") from error
+        raise PlanError(
+            "the tasks", f"lm_eval cannot run them ({_first_line(error)})", "", "Look at the task's YAML."
+        ) from error
     assert found is not None, "one process has all results"
     return dict(found)
 
@@ -188,14 +190,13 @@ def _make_adapter(loaded: LoadedModel, on_progress: Progress) -> HarnessModel:
     from whelp.model import HuggingFaceModel
 
     model = loaded.model
-    is_ours = not isinstance(model, HuggingFaceModel)
     return HarnessModel(
         loaded.vocabulary,
         context_tokens=model.context_tokens,
         vocab_size=model.spec.vocab_size,
         continue_texts=lambda requests: _continue_texts(loaded, requests),
-        read_rows=None if is_ours else model,
-        make_reader=model.make_decoder if is_ours else None,
+        read_rows=model if isinstance(model, HuggingFaceModel) else None,
+        make_reader=None if isinstance(model, HuggingFaceModel) else model.make_decoder,
         device=loaded.device,
         first_ids=_find_first_ids(loaded),
         on_progress=on_progress,

@@ -31,13 +31,13 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOM
 _EPERM, _ENOSYS = 1, 38
 _CLONE_THREAD = 0x10000
 # name: (x86-64, arm64); None where a machine does not have it. All fail as if forbidden.
-_FORBIDDEN: dict[str, tuple[int | None, int]] = {
+_FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "socket": (41, 198),
     "socketpair": (53, 199),
     "connect": (42, 203),
     "io_uring_setup": (425, 425),  # which opens sockets, too
-    "fork": (57, None),  # type: ignore[dict-item]
-    "vfork": (58, None),  # type: ignore[dict-item]
+    "fork": (57, None),
+    "vfork": (58, None),
     "kill": (62, 129),
     "tkill": (200, 130),
     "tgkill": (234, 131),
@@ -73,7 +73,7 @@ def main() -> None:
     if sys.platform == "linux":
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent below becomes ours
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: (_kill_all(child), os._exit(1)))
+    signal.signal(signal.SIGTERM, lambda *_: _give_up_watching(child))
     reading, writing = os.pipe()
     watcher = os.getpid()
     child = os.fork()
@@ -93,6 +93,11 @@ def main() -> None:
     if "reason" not in result:
         result["reason"] = "timeout" if is_over_time else _explain(status)
     print(json.dumps(result))
+
+
+def _give_up_watching(child: int) -> None:
+    _kill_all(child)
+    os._exit(1)
 
 
 def _listen(reading: int, deadline: float) -> tuple[dict[str, Any] | None, bool]:
@@ -240,7 +245,7 @@ def _seccomp(libc: Any) -> bool:
     if platform.machine() not in _MACHINES or sys.maxsize < 1 << 32:
         return False
     column, architecture = _MACHINES[platform.machine()]
-    forbidden = [numbers[column] for numbers in _FORBIDDEN.values() if numbers[column] is not None]
+    forbidden = [number for numbers in _FORBIDDEN.values() if (number := numbers[column]) is not None]
     code = make_filter(architecture, forbidden, _CLONE[column], _CLONE3[column], _PRLIMIT[column])
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
@@ -266,7 +271,13 @@ def make_filter(architecture: int, forbidden: list[int], clone: int, clone3: int
     for number in forbidden:
         lines += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
     lines += [(equal, 0, 1, clone3), (answer, 0, 0, missing)]
-    lines += [(equal, 0, 4, clone), (load, 0, 0, 16), (bits, 1, 0, _CLONE_THREAD), (answer, 0, 0, refuse), (answer, 0, 0, allow)]
+    lines += [
+        (equal, 0, 4, clone),
+        (load, 0, 0, 16),
+        (bits, 1, 0, _CLONE_THREAD),
+        (answer, 0, 0, refuse),
+        (answer, 0, 0, allow),
+    ]
     lines += [(equal, 0, 3, prlimit), (load, 0, 0, 16), (equal, 1, 0, 0), (answer, 0, 0, refuse)]
     lines += [(answer, 0, 0, allow)]
     return b"".join(struct.pack("HBBI", *line) for line in lines)
