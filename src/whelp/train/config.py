@@ -52,10 +52,8 @@ class TrainConfig:
         at_least=0.0,
         at_most=1.0,
     )
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
-        "auto",
-        "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products; fp8: bf16 with a head of 8-bit products "
-        "(NVIDIA from Ada and Hopper on)",
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = option(
+        "auto", "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products (NVIDIA)"
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")

@@ -24,6 +24,7 @@ from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.train.captured import CapturedCall, Shapes, get_shapes
 from whelp.train.config import TrainConfig
+from whelp.train.device import get_product_type
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
 from whelp.train.schedule import Schedule
@@ -45,8 +46,6 @@ class TrainableModel(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
     def is_block_matrix(self, name: str) -> bool: ...
-
-    uses_fp8_head: bool
 
     @property
     def uses_randomness(self) -> bool: ...
@@ -159,13 +158,15 @@ def fit(
             waits = device.type == "cpu" or config.on_bad_loss == "skip"  # for the numbers, before the weights change
             if not waits:
                 optimizer.step(learning_rate)
+                optimizer.zero_grad()
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 upcoming = None if is_over else read(first_row + plan.batch_rows)
             loss_value, norm_value = (float(loss), float(norm)) if is_read else (None, None)
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if waits and not is_skipped:
                 optimizer.step(learning_rate)
-            optimizer.zero_grad()
+            if waits:
+                optimizer.zero_grad()
             progress.step += 1
             progress.rows_read += plan.batch_rows
             progress.tokens_trained += 0 if is_skipped else num_targets
@@ -198,15 +199,13 @@ class _Backward:
         self.plan, self.device, self.optimizer = plan, torch.device(plan.device), optimizer
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
-        self.precision = torch.float32 if plan.precision == "fp32" else torch.bfloat16
+        self.precision = get_product_type(plan.precision)
         self.compute = model.loss
         self.loss = torch.zeros((), device=self.device)
         self.num_targets = torch.ones((), device=self.device)  # of the batch, in all processes
         self.graph: CapturedCall | None = None
         self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
         self.last_shapes: Shapes | None = None
-        if plan.precision == "fp8":
-            model.uses_fp8_head = True
         if plan.compile and (self.may_record or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
             model.compile_parts()
         elif plan.compile:
