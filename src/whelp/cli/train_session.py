@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
+from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
@@ -55,7 +56,19 @@ class Session:
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
             )
+        self._settle_learning_rate()
         keep_freed_memory()
+
+    def _settle_learning_rate(self) -> None:
+        """Make a number of `train.learning_rate: auto`, and say it."""
+        from whelp.train.learning_rate import settle_learning_rate
+
+        train = settle_learning_rate(self.recipe.train, self.spec.n_embd)
+        if train is not self.recipe.train:
+            self.recipe = dataclasses.replace(self.recipe, train=train)
+            if self.team.is_first:
+                note = "train.learning_rate: auto is %g, for %s and a width of %d"
+                log.info(note, train.peak_learning_rate, train.optimizer, self.spec.n_embd)
 
     @property
     def is_sharded(self) -> bool:

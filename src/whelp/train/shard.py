@@ -71,7 +71,7 @@ class ShardedAdamW:
         betas = (settings.beta1, settings.beta2)
         self.adam = torch.optim.AdamW(
             [group for group in groups if group["params"]],
-            lr=settings.learning_rate,
+            lr=0.0,  # said at every step
             betas=betas,
             eps=settings.epsilon,
             foreach=True,
