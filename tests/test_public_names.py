@@ -18,6 +18,8 @@ CALLS = [
     "compare",
     "demo",
     "evaluate",
+    "evaluate_code",
+    "evaluate_tasks",
     "export",
     "export_store",
     "generate",
@@ -169,6 +171,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
+        ("evaluate_tasks", ["model", "tasks", "num_fewshot", "limit", "out", "device", "on_progress"]),
+        (
+            "evaluate_code",
+            [
+                *("model", "problems", "run_generated_code", "n", "k", "temperature", "top_p", "max_tokens", "seed", "limit"),
+                *("timeout_seconds", "memory_megabytes", "out", "device", "on_progress"),
+            ],
+        ),
         ("chat", ["model", "system", "device", "settings"]),
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
         ("export", ["model", "out", "format", "dtype", "name", "license"]),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.evaluate_code import evaluate_code as evaluate_code
+    from whelp.cli.evaluate_tasks import evaluate_tasks as evaluate_tasks
     from whelp.cli.exchange import export_store as export_store
     from whelp.cli.exchange import import_store as import_store
     from whelp.cli.export import export as export
@@ -48,6 +50,8 @@ _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # room
 _CALLS = {
     "chat": "chat",
     "compare": "compare",
+    "evaluate_code": "evaluate_code",
+    "evaluate_tasks": "evaluate_tasks",
     "export": "export",
     "demo": "demo",
     "export_store": "exchange",
