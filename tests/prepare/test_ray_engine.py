@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 import whelp
+from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import MissingExtraError
+from whelp.base.ray_engine import RayEngine
 from whelp.prepare import PrepareConfig, SourceStream, prepare
-from whelp.prepare.engines import Engine, LocalEngine
-from whelp.prepare.ray_engine import RayEngine
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
 
 from .fakes import FakePartition, random_partitions
@@ -56,7 +56,7 @@ def find_encoders() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"ray::_Encoder" in path.read_bytes():
+            if b"ray::_Worker" in path.read_bytes():
                 found.append(int(path.parent.name))
         except OSError:
             continue

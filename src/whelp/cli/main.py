@@ -35,6 +35,7 @@ tokenizer_app = typer.Typer(
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 
+
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
     _set_up_log()
@@ -391,9 +392,10 @@ def prepare(
 
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
+    from whelp.base.engines import make_engine
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
-    from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
+    from whelp.cli.prepare import StoreReady, iter_prepare
 
     loaded = _load(recipe, overrides, scale)
     if dry_run:
