@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
     from whelp.cli.compare import compare as compare
+    from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.exchange import export_store as export_store
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
 
-_ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
+_ROOMS = ("curate", "prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
     "compare": "compare",

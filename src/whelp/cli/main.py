@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
-from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
+from whelp.cli.commands import curate as curate_command
+from whelp.cli.commands.options import AsJson, Device, EngineName, ModelPath, Overrides, RecipeName, Scale, StorePath
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -34,6 +35,7 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.command("curate", rich_help_panel="Steps")(curate_command.curate)
 
 
 def main() -> None:
@@ -361,13 +363,6 @@ def tokenizer_decode(
         return
     sys.stdout.buffer.write(vocabulary.decode_bytes(ids, skip_special=False))
     sys.stdout.buffer.flush()
-
-
-class EngineName(Enum):
-    """Where partitions are encoded."""
-
-    local = "local"
-    ray = "ray"
 
 
 @app.command(rich_help_panel="Steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,3 +21,10 @@ Scale = Annotated[
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+class EngineName(Enum):
+    """Where partitions are worked on."""
+
+    local = "local"
+    ray = "ray"
