@@ -254,7 +254,7 @@ def test_prepare_killed_and_a_text_edited(commands: Commands, tmp_path: Path) ->
 
 def test_curate_killed_at_any_moment(commands: Commands, tmp_path: Path) -> None:
     """The corpus of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left."""
-    recipe = write_project(tmp_path, curate={"length": {"min_characters": 700}, "gopher_quality": False, "repetition": False})
+    recipe = write_project(tmp_path, curate={"length": {"min_characters": 2000}, "gopher_quality": False, "repetition": False})
     whole = tmp_path / "whole"
     seconds = commands.run("curate", recipe, "--out", whole)
     expected = read_tree(whole)
