@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from whelp.base.errors import ConfigError
 from whelp.curate.config import BoilerplateLinesConfig
 from whelp.curate.rules.outcome import Outcome, keep_all
-from whelp.curate.texts import Texts, join
+from whelp.curate.texts import Texts, join, to_mask
 
 _NETWORKS = "facebook|twitter|x|linkedin|whatsapp|pinterest|reddit|instagram|youtube|telegram|e-?mail"
 _PHRASES = (
@@ -51,7 +51,7 @@ class BoilerplateLines:
         is_short = (lines.lengths > 0) & (lines.lengths <= self._most)
         matches = pc.match_substring_regex(texts.take_segments(lines.choose(is_short)), self._pattern)
         is_out = np.zeros(len(lines), np.bool_)
-        is_out[is_short] = matches.to_numpy(zero_copy_only=False)
+        is_out[is_short] = to_mask(matches)
         if not is_out.any():
             return keep_all(len(texts))
         kept = lines.choose(~is_out)

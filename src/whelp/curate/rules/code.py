@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from whelp.curate.config import ConfigOrTestConfig, FewSignsOfCodeConfig, GeneratedCodeConfig
 from whelp.curate.hashing import Places, mix
 from whelp.curate.rules.outcome import Outcome, judge
-from whelp.curate.texts import Mask, Segments, Texts
+from whelp.curate.texts import Mask, Segments, Texts, to_mask
 
 
 class GeneratedCode:
@@ -74,7 +74,7 @@ def _has_any(array: pa.LargeStringArray, words: Sequence[str]) -> Mask:
     lowered = pc.ascii_lower(array)
     found = np.zeros(len(array), np.bool_)
     for word in words:
-        found |= pc.match_substring(lowered, word.lower()).to_numpy(zero_copy_only=False)
+        found |= to_mask(pc.match_substring(lowered, word.lower()))
     return found
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from whelp.curate.config import PersonalDataConfig
 from whelp.curate.rules.outcome import Outcome, keep_all
-from whelp.curate.texts import Mask, Texts
+from whelp.curate.texts import Mask, Texts, to_mask
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -46,7 +46,7 @@ class PersonalData:
         """The texts with masks."""
         array, changes = texts.array, dict[str, int]()
         for name, pattern, mask, check in self._masks:
-            where = pc.match_substring_regex(array, _SIGNS[name]).to_numpy(zero_copy_only=False)
+            where = to_mask(pc.match_substring_regex(array, _SIGNS[name]))
             if where.any():
                 array = self._replace(array, where, name, pattern, str(mask), check, changes)
         return keep_all(len(texts), array if changes else None, changes)
