@@ -111,7 +111,8 @@ def apply_rule(name: str, texts: list[str]) -> list[bool]:
     array = pa.array(texts, pa.large_string())
     if name in ("exact_duplicates", "near_duplicates", "duplicate_paragraphs"):
         config = CurateConfig(preset="none", **{name: True})  # type: ignore[arg-type]
-        make_signatures(array, config.find("near_duplicates"), config.find("duplicate_paragraphs"))
+        for block in iter_blocks(array):
+            make_signatures(block, config.find("near_duplicates"), config.find("duplicate_paragraphs"))
         return []
     values: Any = {"symbols_are_words": True} if name == "gopher_quality" else {}
     config = CurateConfig(preset="none", **{name: RULES[name](**values)})

@@ -107,7 +107,7 @@ def test_boilerplate_lines() -> None:
         BoilerplateLines(BoilerplateLinesConfig(patterns=["(?<=a)b"]))
 
 
-def test_encoding_is_repaired_as_ftfy_does() -> None:
+def test_encoding_is_repaired_as_ftfy_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that are not handed to ftfy would not have been changed by it."""
     texts = [
         "schÃ¶n",
@@ -136,6 +136,9 @@ def test_encoding_is_repaired_as_ftfy_does() -> None:
     made = change(EncodingRepair(EncodingRepairConfig()), texts)
     assert made == [ftfy.fix_text(text, options) for text in texts]
     assert made[:3] == ["schön", "“quotes” and l’été", "a & b <c>"]
+    with monkeypatch.context() as patch:  # good typography is not even looked at
+        patch.setattr(ftfy, "fix_text", lambda text, options: pytest.fail(f"handed to ftfy: {text}"))
+        change(EncodingRepair(EncodingRepairConfig()), ["“good” quotes – naïve café, l’été", "привет", "日本語"])
     assert change(EncodingRepair(EncodingRepairConfig(uncurl_quotes=True)), ["“so” ﬁne"]) == ['"so" ﬁne']
 
 

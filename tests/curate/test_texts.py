@@ -86,9 +86,9 @@ def test_a_slice_is_read_as_such() -> None:
 def test_signatures_do_not_depend_on_the_neighbours() -> None:
     """A text has the same numbers alone, among ASCII, and among others; white space aside, other texts have others."""
     texts = ["ab cd efgh ijkl", "abcdefgh", "abcdefgi", "", "abcdefghabcdefgh", "é" * 9, "\u00a0", "a b c d e f g h"]
-    together = make_signatures(make_array(texts), None, None).exact
+    together = make_signatures(Texts(make_array(texts)), None, None).exact
     for number, text in enumerate(texts):
-        assert make_signatures(make_array([text]), None, None).exact.tolist() == together[number : number + 1].tolist()
+        assert make_signatures(Texts(make_array([text])), None, None).exact.tolist() == together[number : number + 1].tolist()
     dense = ["".join(text.split()) for text in texts]
     for left in range(len(texts)):
         for right in range(len(texts)):

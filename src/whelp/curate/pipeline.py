@@ -34,7 +34,7 @@ from whelp.curate.rules.lengths import Alphanumeric, Length, LineLengths
 from whelp.curate.rules.outcome import KEEP, Outcome, Rule
 from whelp.curate.rules.personal_data import PersonalData
 from whelp.curate.rules.repetition import Repetition
-from whelp.curate.signatures import Signatures, make_signatures
+from whelp.curate.signatures import Signatures, join_signatures, make_signatures
 from whelp.curate.texts import Texts, cut_blocks
 
 PLACES = ("file_index", "line")
@@ -57,6 +57,7 @@ _RULES: dict[str, Callable[[Any], Rule]] = {
 }
 _OF_VALUES = {"encoding_repair", "personal_data"}  # they change each value of a row by itself
 _OF_LINES = {"boilerplate_lines", "c4"}  # they need a row that is one text
+_WORTH_KEEPING = 0.8  # of the texts of a block, so many must be left
 _NUM_SIZES = 40  # powers of two
 
 
@@ -121,26 +122,28 @@ class Pipeline:
         names = self._text_columns(batch)
         whole = join_columns(batch, names)
         changes, reasons = Counter[str](), _Reasons()
-        kept, codes = [], []
+        paragraphs = self.config.find("duplicate_paragraphs") if len(names) == 1 else None
+        near = self.config.find("near_duplicates")
+        kept, codes, signatures = [], [], []
         for first, end in cut_blocks(whole):
-            block, found = self._apply_to_block(batch.slice(first, end - first), names, changes, reasons)
-            kept.append(block)
-            codes.append(found)
+            block = _Block(batch.slice(first, end - first), names)
+            self._apply_to_block(block, changes, reasons)
+            kept.append(block.kept)
+            codes.append(block.codes)
+            signatures.append(make_signatures(block.texts, near, paragraphs).choose(block.is_open))
         code = np.concatenate(codes) if codes else np.zeros(0, np.int64)
         rows = pa.Table.from_batches(kept, batch.schema).combine_chunks().to_batches() if kept else []
         left = rows[0] if rows else batch.slice(0, 0)
         text = join_columns(left, names)
-        notes = {NOTE_SEVERAL_COLUMNS: batch.num_rows} if len(names) > 1 and _OF_LINES & set(self.rules) else {}
-        paragraphs = self.config.find("duplicate_paragraphs") if len(names) == 1 else None
         return CuratedPart(
             kept=left,
             dropped=reasons.add_columns(batch, code),
-            signatures=make_signatures(text, self.config.find("near_duplicates"), paragraphs),
+            signatures=join_signatures(signatures or [make_signatures(Texts(text), near, paragraphs)]),
             documents_in=batch.num_rows,
             bytes_in=_num_bytes(whole),
             bytes_kept=_num_bytes(text),
             changes=dict(changes),
-            notes=notes,
+            notes={NOTE_SEVERAL_COLUMNS: batch.num_rows} if len(names) > 1 and _OF_LINES & set(self.rules) else {},
             sizes_in=count_sizes(whole),
             sizes_kept=count_sizes(text),
         )
@@ -158,32 +161,64 @@ class Pipeline:
                 )
         return names
 
-    def _apply_to_block(
-        self, batch: pa.RecordBatch, names: list[str], changes: Counter[str], reasons: _Reasons
-    ) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
-        """The rows that are kept, changed, and for every row KEEP or the number of its reason."""
-        code = np.full(batch.num_rows, KEEP, np.int64)
-        alive = np.arange(batch.num_rows)
-        texts = Texts(join_columns(batch, names))
-        for rule_name, rule in self.rules.items():
-            if rule_name in _OF_LINES and len(names) > 1:
+    def _apply_to_block(self, block: _Block, changes: Counter[str], reasons: _Reasons) -> None:
+        """Judge the rows of a block, one rule after the other, and change them."""
+        several = len(block.names) > 1
+        for name, rule in self.rules.items():
+            if several and name in _OF_LINES:
                 continue
-            if rule_name in _OF_VALUES and len(names) > 1:
-                batch = _change_values(batch, names, rule, rule_name, changes)
-                texts = Texts(join_columns(batch, names))
+            if several and name in _OF_VALUES:
+                block.change_values(rule, name, changes)
                 continue
-            outcome = rule.apply(texts)
+            outcome = rule.apply(block.texts)
+            changes.update({f"{name}: {what}": count for what, count in outcome.changes.items()})
+            block.settle(outcome, reasons.number(name, outcome))
+
+
+class _Block:
+    """Rows that are judged together. `codes` has for every row KEEP or the number of its reason.
+
+    Rows that are dropped stay among `texts` until these are made anew: so long as they are few, that would take longer than to
+    judge them again. `is_open` says which of `texts` are not dropped.
+    """
+
+    def __init__(self, batch: pa.RecordBatch, names: list[str]) -> None:
+        self.names = names
+        self.codes = np.full(batch.num_rows, KEEP, np.int64)
+        self._batch, self._rows = batch, np.arange(batch.num_rows)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.texts = Texts(join_columns(self._batch, self.names))
+        self.is_open = np.ones(len(self.texts), np.bool_)
+
+    @property
+    def kept(self) -> pa.RecordBatch:
+        """The rows that are not dropped, as they are now."""
+        return self._batch if self.is_open.all() else self._batch.filter(pa.array(self.is_open))
+
+    def settle(self, outcome: Outcome, numbers: npt.NDArray[np.int64]) -> None:
+        """Give rows their reasons (`numbers` of them, by the outcome's own), and the others their new texts."""
+        is_out = (outcome.codes != KEEP) & self.is_open
+        self.codes[self._rows[is_out]] = numbers[outcome.codes[is_out]]
+        self.is_open &= ~is_out
+        if outcome.texts is not None:
+            self._batch = _set_column(self._batch, self.names[0], outcome.texts)
+        if outcome.texts is not None or np.count_nonzero(self.is_open) < _WORTH_KEEPING * len(self.is_open):
+            self._batch, self._rows = self.kept, self._rows[self.is_open]
+            self._begin()
+
+    def change_values(self, rule: Rule, rule_name: str, changes: Counter[str]) -> None:
+        """Let a rule change each column by itself; null stays null."""
+        for name in self.names:
+            column = self._batch.column(name)
+            outcome = rule.apply(Texts(column))
             changes.update({f"{rule_name}: {what}": count for what, count in outcome.changes.items()})
-            is_out = outcome.codes != KEEP
-            if not is_out.any() and outcome.texts is None:
-                continue
-            code[alive[is_out]] = reasons.number(rule_name, outcome)[outcome.codes[is_out]]
-            alive = alive[~is_out]
             if outcome.texts is not None:
-                batch = _set_column(batch, names[0], outcome.texts)
-            batch = batch.filter(pa.array(~is_out)) if is_out.any() else batch
-            texts = Texts(join_columns(batch, names))
-        return batch, code
+                nothing = pa.scalar(None, pa.large_string())
+                self._batch = _set_column(self._batch, name, pc.if_else(column.is_null(), nothing, outcome.texts))
+        self._batch, self._rows = self.kept, self._rows[self.is_open]
+        self._begin()
 
 
 class _Reasons:
@@ -220,19 +255,6 @@ def count_sizes(array: pa.LargeStringArray) -> list[int]:
     lengths = np.maximum(pc.utf8_length(array).to_numpy(zero_copy_only=False), 1)
     counts = np.bincount(np.floor(np.log2(lengths)).astype(np.int64), minlength=_NUM_SIZES)
     return [int(count) for count in counts]
-
-
-def _change_values(
-    batch: pa.RecordBatch, names: list[str], rule: Rule, rule_name: str, changes: Counter[str]
-) -> pa.RecordBatch:
-    for name in names:
-        column = batch.column(name)
-        outcome = rule.apply(Texts(column))
-        changes.update({f"{rule_name}: {what}": count for what, count in outcome.changes.items()})
-        if outcome.texts is not None:
-            nothing = pa.scalar(None, pa.large_string())
-            batch = _set_column(batch, name, pc.if_else(column.is_null(), nothing, outcome.texts))
-    return batch
 
 
 def _set_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

@@ -1,22 +1,22 @@
 """What says that two documents, or two paragraphs, are the same, or nearly: a few numbers for each.
 
-signatures = make_signatures(texts, near=NearDuplicatesConfig(), paragraphs=None)
+signatures = make_signatures(texts, NearDuplicatesConfig(), None)
 signatures.exact        # two 64-bit hashes of each document without its white space
 signatures.minhash      # MinHash of its runs of words: a share of equal entries is about their Jaccard similarity
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from whelp.curate.characters import SPACE
 from whelp.curate.config import DuplicateParagraphsConfig, NearDuplicatesConfig
 from whelp.curate.hashing import Hashes, Places, Prefix, mix
-from whelp.curate.texts import Segments, Texts, iter_blocks, no_segments, read_buffers
+from whelp.curate.texts import Mask, Segments, Texts, no_segments, read_buffers
 
 _WORD_MASKS = np.array([(1 << (8 * size)) - 1 for size in range(9)], np.uint64)
 _LEAST_FOUND = 0.995
@@ -36,18 +36,21 @@ class Signatures:
     paragraphs: Hashes
     num_paragraphs: Places
 
+    def choose(self, where: Mask) -> Signatures:
+        """Those of some documents."""
+        signed = where[self.has_minhash]
+        return Signatures(
+            exact=self.exact[where],
+            minhash=self.minhash[signed],
+            bands=self.bands[signed],
+            has_minhash=self.has_minhash[where],
+            paragraphs=self.paragraphs[np.repeat(where, self.num_paragraphs)],
+            num_paragraphs=self.num_paragraphs[where],
+        )
 
-def make_signatures(
-    array: pa.LargeStringArray, near: NearDuplicatesConfig | None, paragraphs: DuplicateParagraphsConfig | None
-) -> Signatures:
+
+def make_signatures(texts: Texts, near: NearDuplicatesConfig | None, asked: DuplicateParagraphsConfig | None) -> Signatures:
     """Signatures of documents; of the kinds that are not asked for, none."""
-    blocks = [_sign(texts, near, paragraphs) for texts in iter_blocks(array)]
-    if not blocks:
-        blocks = [_sign(Texts(array), near, paragraphs)]
-    return Signatures(*(np.concatenate([getattr(block, name) for block in blocks]) for name in Signatures.__dataclass_fields__))
-
-
-def _sign(texts: Texts, near: NearDuplicatesConfig | None, asked: DuplicateParagraphsConfig | None) -> Signatures:
     whole = Segments(texts.starts, texts.stops, np.arange(len(texts)), len(texts))
     paragraphs = no_segments(len(texts)) if asked is None else choose_paragraphs(texts, asked)
     dense = _Dense(texts)
@@ -61,6 +64,11 @@ def _sign(texts: Texts, near: NearDuplicatesConfig | None, asked: DuplicateParag
         paragraphs=dense.hash(paragraphs)[:, 0],
         num_paragraphs=paragraphs.counts,
     )
+
+
+def join_signatures(parts: Sequence[Signatures]) -> Signatures:
+    """Those of several lists of documents, one after the other."""
+    return Signatures(*(np.concatenate([getattr(part, name) for part in parts]) for name in Signatures.__dataclass_fields__))
 
 
 def choose_paragraphs(texts: Texts, config: DuplicateParagraphsConfig) -> Segments:

@@ -18,7 +18,7 @@ from whelp.curate.texts import Mask, Texts, to_mask
 
 # Entities, control characters (also those that ftfy removes beyond ASCII), terminal escapes.
 _SIGN = r"&[#A-Za-z0-9]+;|[\x00-\x08\x0b\x0e-\x1f\x7f-\x{9f}\x{206a}-\x{206f}\x{feff}\x{fff9}-\x{fffc}]"
-_LOOK_BEHIND = re.compile(r"\(\?<!\[[^]]*\]\)")
+_LOOK_BEHIND = re.compile(r"\(\?<!\s*\[[^]]*\]\s*\)")
 
 
 class EncodingRepair:
