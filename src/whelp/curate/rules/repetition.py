@@ -112,7 +112,7 @@ class _Words:
             places = np.arange(first, max(first, end - size + 1))
             hashes = self._hash_joined(places, size)
             lengths = self._ends[places + size] - self._ends[places]
-            holds[number] = _count_repeated(hashes.tolist(), lengths, size) / self._texts.lengths[number] > most
+            holds[number] = _count_repeated(hashes, lengths, size) / self._texts.lengths[number] > most
         return holds
 
     def _places(self, size: int, is_open: Mask) -> Places:
@@ -126,15 +126,24 @@ class _Words:
         return self._joined.hash_ranges(self._ends[places], self._ends[places + size])
 
 
-def _count_repeated(hashes: list[int], lengths: Places, size: int) -> int:
-    """Characters in repeated runs: after one that has stood before, go on behind it, else by one word."""
+def _count_repeated(hashes: Hashes, lengths: Places, size: int) -> int:
+    """Characters in repeated runs: after one that has stood before, go on behind it, else by one word.
+
+    Runs that come once decide nothing, so only the others are gone through.
+    """
+    order = np.argsort(hashes)
+    is_equal = hashes[order[1:]] == hashes[order[:-1]]
+    comes_again = np.zeros(len(hashes), np.bool_)
+    comes_again[order[1:][is_equal]] = comes_again[order[:-1][is_equal]] = True
+    places = np.flatnonzero(comes_again)
     seen: set[int] = set()
-    place = count = 0
-    while place < len(hashes):
-        if hashes[place] in seen:
-            count += int(lengths[place])
-            place += size
+    count = next_place = 0
+    for place, value, length in zip(places.tolist(), hashes[places].tolist(), lengths[places].tolist(), strict=True):
+        if place < next_place:
+            continue
+        if value in seen:
+            count += length
+            next_place = place + size
         else:
-            seen.add(hashes[place])
-            place += 1
+            seen.add(value)
     return count
