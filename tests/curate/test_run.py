@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_the_same_bytes_however_it_was_made(tmp_path: Path) -> None:
         reused = [event.is_reused for event in iter_run(folder, partitions) if isinstance(event, PartCurated)]
         assert sum(reused) >= min(stop, len(partitions))
         assert read_tree(folder) == expected
+
+
+def test_a_pipeline_travels(tmp_path: Path) -> None:
+    """On another machine it is made anew of its configuration, and gives the same."""
+    pipeline = Pipeline(CONFIG, index=make_index({"exam": [make_array([make_prose(random.Random(1), 60)])]}, 13))
+    _ = pipeline.rules
+    batch = make_partitions()[0].batch
+    made, again = pipeline.apply(batch), pickle.loads(pickle.dumps(pipeline)).apply(batch)
+    assert made.kept == again.kept
+    assert made.dropped == again.dropped
+    assert (made.signatures.minhash == again.signatures.minhash).all()
 
 
 def test_an_edited_row_changes_only_its_partition(tmp_path: Path) -> None:

@@ -81,6 +81,19 @@ def test_a_worker_killed_midway(tmp_path: Path, cluster: Any) -> None:
     assert contents(tmp_path / "local") == contents(tmp_path / "ray")
 
 
+def test_curating_on_the_cluster(tmp_path: Path, cluster: Any) -> None:
+    """Rules, evaluation texts and signatures travel, too: the corpus equals the one made on threads."""
+    texts = [text for partition in random_partitions(6, 12) for text in partition.texts]
+    rows = pa.table({"text": [*texts, *texts[:9]]})
+    exam = tmp_path / "exam.txt"
+    exam.write_text(texts[5])
+    rules = {"preset": "rows", "repetition": True, "decontaminate": {"against": [str(exam)]}}
+    for engine in ("local", "ray"):
+        whelp.curate({"curate": rules}, out=tmp_path / engine, rows=rows, engine=engine, workers=2)
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+    assert (tmp_path / "ray" / "dropped" / "00000.jsonl").is_file()
+
+
 def test_an_error_of_an_encoder_comes_through(tmp_path: Path, cluster: Any) -> None:
     """What cannot be encoded says the same as on threads."""
     vocabulary = learn([pa.array(["ab"])], LearnConfig(learn="chars"))
