@@ -13,7 +13,7 @@ from whelp.cli.commands.options import AsJson, EngineName, Overrides, Scale
 def curate(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="A YAML file, or the name of a shipped recipe.", show_default=False),
+        typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.", show_default=False),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Gets kept/, dropped/, report.html and a ledger.")] = None,
@@ -31,7 +31,7 @@ def curate(
     scale: Scale = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep what is worth training on: rules, duplicates, personal data; all that is dropped is kept aside with its reason.
+    r"""Keep what is worth training on: rules, duplicates, personal data; all that is dropped is kept aside with its reason.
 
     Killed at any moment, the same command goes on. DIR/kept is a source for the next step: data.source=DIR/kept.
 
@@ -41,7 +41,7 @@ def curate(
 
     Other numbers: whelp curate recipe.yaml curate.near_duplicates.jaccard=0.7 curate.repetition=false --out clean
 
-    Keep evaluations out: whelp curate recipe.yaml 'curate.decontaminate.against=[gsm8k_test.jsonl]' --out clean
+    Keep evaluations out: whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' --out clean
     """
     from whelp.base.engines import make_engine
     from whelp.cli import show
