@@ -30,11 +30,14 @@ CALLS = [
     "new",
     "prepare",
     "report",
+    "report_corpus",
     "report_tokenizer",
+    "save_state",
     "schema",
     "serve",
     "train",
     "train_tokenizer",
+    "verify_resume",
 ]
 DOORS = {
     "corpus": [
@@ -95,6 +98,7 @@ DOORS = {
         "find_differences",
         "list_facts",
         "make_compare_report",
+        "make_corpus_report",
         "make_curate_report",
         "make_model_card",
         "make_rows_report",
@@ -165,7 +169,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
         ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
-        ("train", ["recipe", "store", "out", "overrides", "scale"]),
+        ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
+        ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("chat", ["model", "system", "device", "settings"]),
@@ -182,11 +187,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "init",
             [
                 *("recipe", "out", "family", "n_layer", "n_head", "n_embd", "vocab_size", "context_tokens", "seed"),
-                *("skip_if_exists", "overrides", "scale"),
+                *("weights", "skip_if_exists", "overrides", "scale"),
             ],
         ),
         ("train_tokenizer", ["source", "out", "learn"]),
         ("report", ["runs", "out"]),
+        ("report_corpus", ["source", "overrides", "reference", "by", "columns", "html"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),

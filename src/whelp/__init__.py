@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
     from whelp.cli.compare import compare as compare
+    from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import schema as schema
     from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
+    from whelp.cli.state import save_state as save_state
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
+    from whelp.cli.verify_resume import verify_resume as verify_resume
 
 _ROOMS = ("curate", "prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
@@ -54,10 +57,13 @@ _CALLS = {
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
+    "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "save_state": "state",
+    "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
 __all__ = sorted([*_ROOMS, *_CALLS])
