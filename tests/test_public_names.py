@@ -16,6 +16,7 @@ CALLS = [
     "Recipe",
     "chat",
     "compare",
+    "curate",
     "demo",
     "evaluate",
     "evaluate_code",
@@ -55,6 +56,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
@@ -99,6 +101,7 @@ DOORS = {
         "list_facts",
         "make_compare_report",
         "make_corpus_report",
+        "make_curate_report",
         "make_model_card",
         "make_rows_report",
         "make_run_report",
@@ -108,7 +111,7 @@ DOORS = {
     ],
     "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
+COMMANDS = ["curate", "prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -167,6 +170,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
+        ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
         ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),

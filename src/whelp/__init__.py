@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
     from whelp.cli.compare import compare as compare
     from whelp.cli.corpus_report import report_corpus as report_corpus
+    from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.evaluate_code import evaluate_code as evaluate_code
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
-_ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
+_ROOMS = ("curate", "prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
     "compare": "compare",

@@ -17,12 +17,14 @@ import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import corpus_report
+from whelp.cli.commands import curate as commands_curate
 from whelp.cli.commands import evaluate as commands_evaluate
 from whelp.cli.commands import state as commands_state
 from whelp.cli.commands import train as commands_train
 from whelp.cli.commands.options import (
     AsJson,
     Device,
+    EngineName,
     MaxTokens,
     MinP,
     ModelPath,
@@ -55,6 +57,7 @@ tokenizer_app = typer.Typer(
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
+app.command("curate", rich_help_panel="Steps")(commands_curate.curate)
 
 
 def main() -> None:
@@ -395,13 +398,6 @@ def tokenizer_decode(
     sys.stdout.buffer.flush()
 
 
-class EngineName(Enum):
-    """Where partitions are encoded."""
-
-    local = "local"
-    ray = "ray"
-
-
 @app.command(rich_help_panel="Steps")
 def prepare(
     recipe: RecipeName,
@@ -424,9 +420,10 @@ def prepare(
 
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
+    from whelp.base.engines import make_engine
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
-    from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
+    from whelp.cli.prepare import StoreReady, iter_prepare
 
     loaded = _load(recipe, overrides, scale)
     if dry_run:
