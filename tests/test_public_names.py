@@ -36,6 +36,7 @@ CALLS = [
     "train_tokenizer",
 ]
 DOORS = {
+    "collect": ["Document", "make_line"],
     "corpus": [
         "BadRow",
         "BadValue",

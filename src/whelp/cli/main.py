@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands.collect import collect_app
 from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
+
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
