@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.collect import collect_app
 from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
 

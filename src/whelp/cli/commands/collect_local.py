@@ -1,0 +1,84 @@
+"""The commands `whelp collect ...` of what is on this machine already: a dump, a folder."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.options import AsJson
+
+Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text is one line with where it is from.")]
+
+
+class HeadingStyle(Enum):
+    """How headings look."""
+
+    wiki = "wiki"
+    markdown = "markdown"
+    plain = "plain"
+    none = "none"
+
+
+@collect_app.command("wikipedia-dump")
+def collect_wikipedia_dump(
+    file: Annotated[Path, typer.Argument(metavar="DUMP", help="pages-articles XML: .xml, .xml.bz2, .xml.gz or .xml.xz.")],
+    out: Out,
+    namespaces: Annotated[
+        list[int] | None,
+        typer.Option("--namespace", metavar="N", help="A namespace to keep; may be repeated. Default: 0, the articles."),
+    ] = None,
+    headings: Annotated[
+        HeadingStyle, typer.Option(help="wiki: == Title ==, markdown: ## Title, plain: Title; or none of them.")
+    ] = HeadingStyle.wiki,
+    formulas: Annotated[bool, typer.Option(help="Keep formulas, as TeX between dollar signs.")] = True,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What the text may be used for. Default: CC BY-SA 4.0 for Wikipedia and its sisters."
+        ),
+    ] = None,
+    max_page_bytes: Annotated[
+        int, typer.Option(metavar="N", min=1024, help="Leave out, and count, pages larger than this.")
+    ] = 64 << 20,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for each core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a MediaWiki dump into clean text: templates, tables, references and files out; sections, lists, formulas kept.
+
+    Redirects and other namespaces are counted and left out. Memory stays flat; killed at any moment, the same command goes on.
+    Multistream dumps are read in parallel and need no index file.
+
+    Example: whelp collect wikipedia-dump simplewiki-latest-pages-articles-multistream.xml.bz2 --out corpus/simple.jsonl
+
+    Then: whelp prepare cook data.source=corpus/ --out store
+    """
+    from whelp.base.config import load_config
+    from whelp.cli import show
+    from whelp.cli.collect_dump import DumpProgress, DumpResult, iter_collect_dump
+    from whelp.cli.show_collect import bar, show_dump
+    from whelp.collect.dump import DumpConfig
+
+    values = {
+        "namespaces": namespaces or [0],
+        "headings": headings.value,
+        "formulas": formulas,
+        "licence": licence,
+        "max_page_bytes": max_page_bytes,
+    }
+    config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
+    result = None
+    with bar("collect") as advance:
+        for event in iter_collect_dump(file, out, config, workers=workers):
+            if isinstance(event, DumpProgress):
+                advance(event.position, event.total, f"{event.documents:,} documents")
+            elif isinstance(event, DumpResult):
+                result = event
+    assert result is not None, "collecting ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_dump(result)

@@ -1,0 +1,63 @@
+"""What `whelp collect` of a dump or a folder, `whelp convert`, `append` and `split` show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from whelp.cli.show import console, duration, megabytes, say
+
+if TYPE_CHECKING:
+    from whelp.cli.collect_dump import DumpResult
+
+Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Advance]:
+    """A bar over bytes; nothing where there is no terminal."""
+    started = time.monotonic()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(f"[bold]{title}[/]"),
+        BarColumn(24),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=1, text="")
+
+        def advance(done: int, total: int, text: str) -> None:
+            seconds = time.monotonic() - started
+            left = seconds / max(done, 1) * max(total - done, 0)
+            said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+            progress.update(task, completed=done, total=max(total, 1), text=said)
+
+        yield advance
+
+
+def show_counts(title: str, counts: dict[str, int], kept: str | None = None) -> None:
+    """A table of what was counted; the line of what was kept stands out."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, count in counts.items():
+        style = "bold" if name == kept else "dim"
+        table.add_row(title, f"[{style}]{count:,}[/]", f"[{style}]{escape(name)}[/]")
+        title = ""
+    console.print(table)
+
+
+def show_dump(result: DumpResult) -> None:
+    """The closing table of a dump."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same dump and options[/]")
+    show_counts("[bold]pages[/]    ", result.pages, "kept")
+    if result.removed:
+        show_counts("[bold]taken out[/]", result.removed)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
