@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import connection
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -21,12 +24,25 @@ class ProcessPool(ProcessPoolExecutor):
     """
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"))
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
         """Schedule a call."""
         with _hidden_main():  # processes start here, as they are needed
             return super().submit(function, *args, **options)
+
+
+def _end_with_parent() -> None:
+    """In a process of the pool: end when the one that started it was killed, and not wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            connection.wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True, name="watch the parent").start()
 
 
 @contextmanager

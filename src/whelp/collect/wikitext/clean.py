@@ -26,14 +26,15 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _POWER = re.compile(r"<sup\b[^<>]*>\s*([+\-−–]?[\w+\-−]{1,8})\s*</sup>", re.IGNORECASE)
 _SWITCH = re.compile(r"__(?:[^\W\d_]+_?)+__")
 _VARIANT = re.compile(r"-\{(?:[^{}|]*\|)?(?:[^{}:;]*:)?([^{}:;]*)[^{}]*\}-")
-_REDIRECT_STYLE = re.compile(r"[ \t\xa0]+")
+_SPACES = re.compile(r"[ \t\xa0]+")
 _HOLES = (  # what removed templates leave inside sentences
     (re.compile(r"\([\s,;:/–—-]*\)"), ""),
     (re.compile(r"\([ \t]*(?:[,;:][ \t]*)+"), "("),
-    (re.compile(r"[ \t]*(?:[,;][ \t]*)+\)"), ")"),
+    (re.compile(r"(?<![,; \t])[ \t]*[,;][,; \t]*\)"), ")"),  # from the start of a run only: else quadratic
     (re.compile(r"\([ \t]+(?=\S)"), "("),
     (re.compile(r"(?<=\S)[ \t]+\)"), ")"),
-    (re.compile(r"[ \t]+(?=[,.](?:\s|\Z))"), ""),
+    (re.compile(r"(?<![ .])([.,;:])[ \t]+[.,](?=\s|\Z)(?![ \t]*\.)"), r"\1"),
+    (re.compile(r"(?<!\.)[ \t]+(?=,(?:\s|\Z)|\.(?![ \t]*\.)(?:\s|\Z))"), ""),
     (re.compile(r",(?:[ \t]*,)+"), ","),
     (re.compile(r"[ \t]{2,}"), " "),
 )
@@ -73,7 +74,7 @@ class Wikitext:
         text = _CONTROL.sub("", wikitext.replace("\r\n", "\n"))
         if "<" in text:
             text = take_out_tags(text, held, counts, formulas=self.formulas)
-        text = _PLAIN_LINK.sub(r"\1\2", text)
+        text = _OUTER_LINK.sub(r"\1", _PLAIN_LINK.sub(r"\1\2", text))
         text = resolve_braces(text, self.namespaces, counts)
         text = _QUOTES.sub("", text)
         text = _OUTER_LINK.sub(r"\1", text)
@@ -118,7 +119,7 @@ def _take_out_html_tables(text: str) -> str:
 def _unescape(text: str) -> str:
     if "&" in text:
         text = html.unescape(text)
-    return _REDIRECT_STYLE.sub(" ", text)
+    return _SPACES.sub(" ", text)
 
 
 def _fill_holes(text: str) -> str:

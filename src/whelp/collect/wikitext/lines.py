@@ -25,7 +25,8 @@ class _Paragraphs:
         self._waiting: list[tuple[int, str]] = []
         self._lines: list[str] = []
         self._separator = " "
-        self._numbers: list[int] = []
+        self._marks = ""  # of the item before
+        self._numbers: list[int] = []  # how many items of each depth there are in its list
 
     def end(self) -> None:
         """End the paragraph or the list."""
@@ -39,7 +40,7 @@ class _Paragraphs:
     def add_heading(self, level: int, title: str) -> None:
         """A heading takes the place of those as deep or deeper with nothing below them."""
         self.end()
-        self._numbers = []
+        self._marks = ""
         while self._waiting and self._waiting[-1][0] >= level:
             self._waiting.pop()
         self._waiting.append((level, title))
@@ -48,7 +49,7 @@ class _Paragraphs:
         """A line of a paragraph."""
         if self._separator != " ":
             self.end()
-            self._separator, self._numbers = " ", []
+            self._separator, self._marks = " ", ""
         self._lines.append(line)
 
     def add_item(self, marks: str, line: str) -> None:
@@ -56,8 +57,9 @@ class _Paragraphs:
         if self._separator != "\n":
             self.end()
             self._separator = "\n"
-        depth = len(marks)
-        del self._numbers[depth:]
+        depth, num_same = len(marks), _count_same(marks, self._marks)
+        self._marks = marks
+        del self._numbers[num_same:]
         self._numbers += [0] * (depth - len(self._numbers))
         self._numbers[-1] += 1
         sign = f"{self._numbers[-1]}. " if marks[-1] == "#" else "- "
@@ -72,6 +74,11 @@ class _Paragraphs:
         """The text so far."""
         self.end()
         return "\n\n".join(self._blocks)
+
+
+def _count_same(one: str, other: str) -> int:
+    """How many characters two texts begin with together."""
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def lay_out(text: str, headings: Headings) -> str:
