@@ -15,6 +15,7 @@ import whelp
 CALLS = [
     "Recipe",
     "chat",
+    "collect_folder",
     "collect_wikipedia_dump",
     "compare",
     "demo",
@@ -189,6 +190,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),
         ("import_store", ["files", "format", "tokenizer", "out", "test", "test_split", "seed", "column", "rows"]),
+        ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
         (
             "collect_wikipedia_dump",
             ["file", "out", "namespaces", "headings", "formulas", "licence", "max_page_bytes", "workers"],

@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
+    from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
+    "collect_folder": "collect_folder",
     "collect_wikipedia_dump": "collect_dump",
     "compare": "compare",
     "export": "export",

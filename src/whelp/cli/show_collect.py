@@ -11,11 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from whelp.cli.show import console, duration, megabytes, say
+from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.collect_dump import DumpResult
+    from whelp.cli.collect_folder import FolderResult
 
+_MAX_SHOWN = 10
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
 
@@ -60,4 +62,18 @@ def show_dump(result: DumpResult) -> None:
     show_counts("[bold]pages[/]    ", result.pages, "kept")
     if result.removed:
         show_counts("[bold]taken out[/]", result.removed)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+
+
+def show_folder(result: FolderResult) -> None:
+    """The closing table of a folder."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    show_counts("[bold]read[/]       ", result.files["read"])
+    if result.files["skipped"]:
+        show_counts("[bold]left out[/]   ", result.files["skipped"])
+    for skipped in result.skipped_files[:_MAX_SHOWN]:
+        say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
+    if len(result.skipped_files) > _MAX_SHOWN:
+        say("           [dim]... more with --json[/]")
     say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")

@@ -82,3 +82,54 @@ def collect_wikipedia_dump(
         show.print_json(result)
         return
     show_dump(result)
+
+
+@collect_app.command("folder")
+def collect_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Read with all folders below; what is hidden is not.")],
+    out: Out,
+    include_suffixes: Annotated[
+        list[str] | None,
+        typer.Option("--suffix", metavar=".EXT", help="Read only files that end like this; may be repeated."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the text may be used for. Default: what a file says of itself.")
+    ] = None,
+    max_file_bytes: Annotated[int, typer.Option(metavar="N", min=1, help="Leave out, and count, larger files.")] = 256 << 20,
+    max_unpacked_bytes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Leave out, and count, files that unpack to more.")
+    ] = 256 << 20,
+    as_json: AsJson = False,
+) -> None:
+    """Turn files into clean text: txt, Markdown, code, HTML, DOCX, EPUB, notebooks; PDF with `pip install "whelp[pdf]"`.
+
+    A file is a document. Menus and scripts of pages, outputs of notebooks and contents of books are left out; so are files
+    that are no text, counted by reason. Killed at any moment, the same command goes on.
+
+    Example: whelp collect folder documents/ --suffix .epub --suffix .docx --out corpus/documents.jsonl
+    """
+    from whelp.base.config import load_config
+    from whelp.cli import show
+    from whelp.cli.collect_folder import FolderProgress, FolderResult, iter_collect_folder
+    from whelp.cli.show_collect import bar, show_folder
+    from whelp.collect.folder import FolderConfig
+
+    values = {
+        "include_suffixes": include_suffixes,
+        "licence": licence,
+        "max_file_bytes": max_file_bytes,
+        "max_unpacked_bytes": max_unpacked_bytes,
+    }
+    config = load_config(FolderConfig, values, "whelp collect folder")
+    result = None
+    with bar("collect") as advance:
+        for event in iter_collect_folder(folder, out, config):
+            if isinstance(event, FolderProgress):
+                advance(event.position, event.total, f"{event.documents:,} documents")
+            elif isinstance(event, FolderResult):
+                result = event
+    assert result is not None, "collecting ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_folder(result)
