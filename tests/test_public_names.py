@@ -14,10 +14,12 @@ import whelp
 
 CALLS = [
     "Recipe",
+    "append",
     "chat",
     "collect_folder",
     "collect_wikipedia_dump",
     "compare",
+    "convert",
     "demo",
     "evaluate",
     "export",
@@ -34,6 +36,7 @@ CALLS = [
     "report_tokenizer",
     "schema",
     "serve",
+    "split",
     "train",
     "train_tokenizer",
 ]
@@ -195,6 +198,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "collect_wikipedia_dump",
             ["file", "out", "namespaces", "headings", "formulas", "licence", "max_page_bytes", "workers"],
         ),
+        ("convert", ["files", "out", "columns", "separator"]),
+        ("append", ["files", "out", "separator", "max_bytes"]),
+        ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),
         ("schema", []),
     ],

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whelp.cli.append import append as append
     from whelp.cli.chat import chat as chat
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
     from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
+    from whelp.cli.convert import convert as convert
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.exchange import export_store as export_store
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import schema as schema
     from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
+    from whelp.cli.split import split as split
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
@@ -45,10 +48,12 @@ if TYPE_CHECKING:
 
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
+    "append": "append",
     "chat": "chat",
     "collect_folder": "collect_folder",
     "collect_wikipedia_dump": "collect_dump",
     "compare": "compare",
+    "convert": "convert",
     "export": "export",
     "demo": "demo",
     "export_store": "exchange",
@@ -61,6 +66,7 @@ _CALLS = {
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "split": "split",
     "Recipe": "recipe",
 }
 __all__ = sorted([*_ROOMS, *_CALLS])

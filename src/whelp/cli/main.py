@@ -18,6 +18,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.corpus import add_corpus_commands
 from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ tokenizer_app = typer.Typer(
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
+add_corpus_commands(app)
 
 
 def main() -> None:

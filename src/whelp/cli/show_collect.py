@@ -14,8 +14,11 @@ from rich.table import Table
 from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
+    from whelp.cli.append import AppendResult
     from whelp.cli.collect_dump import DumpResult
     from whelp.cli.collect_folder import FolderResult
+    from whelp.cli.convert import ConvertResult
+    from whelp.cli.split import SplitResult
 
 _MAX_SHOWN = 10
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
@@ -77,3 +80,36 @@ def show_folder(result: FolderResult) -> None:
     if len(result.skipped_files) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
     say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+
+
+def show_convert(result: ConvertResult) -> None:
+    """What was converted."""
+    _show_order(result.files, is_reused=result.is_reused)
+    for name, count in result.notes.items():
+        say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
+    say(f"[bold]file[/]       {escape(result.file)}: {result.rows:,} rows, {megabytes(result.num_bytes)}")
+
+
+def show_append(result: AppendResult) -> None:
+    """What was appended, in which order."""
+    _show_order(result.files, is_reused=result.is_reused)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.lines:,} lines, {megabytes(result.num_bytes)}")
+
+
+def show_split(result: SplitResult) -> None:
+    """The parts."""
+    if result.is_reused:
+        say("[dim]the folder is finished, of the same file and options[/]")
+    for file, documents, num_bytes in zip(result.files, result.documents, result.num_bytes, strict=True):
+        say(f"[bold]part[/]       {escape(file)}: {documents:,} documents, {megabytes(num_bytes)}")
+
+
+def _show_order(files: list[str], *, is_reused: bool) -> None:
+    if is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    title = "[bold]in order[/]  "
+    for file in files[:_MAX_SHOWN]:
+        say(f"{title} {escape(file)}")
+        title = " " * 10
+    if len(files) > _MAX_SHOWN:
+        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")
