@@ -111,7 +111,8 @@ def iter_split(
             yield progress
         names = sorted(path.name for path in folder.iterdir())
         if parts is not None and len(names) != parts:
-            raise PlanError(file, f"has borders of documents for {len(names)} parts only", f"{parts} parts", "Ask for fewer.")
+            found = f"can be cut between documents into {len(names)} only"
+            raise PlanError(file, found, f"{parts} parts of about one size", "Ask for fewer, or for --max-bytes.")
         manifest = Manifest(kind=KIND, config=request, counts={"documents": counts}, files=describe_files(folder, names))
         write_manifest(folder, manifest)
     yield _describe(out, manifest, is_reused=False)

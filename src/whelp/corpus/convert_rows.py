@@ -22,6 +22,7 @@ from whelp.base.errors import SourceError
 Format = Literal["jsonl", "csv", "tsv", "txt"]
 READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
 _BATCH_ROWS = 1024
+_MAX_BATCH_BYTES = 1 << 30
 _CSV_BLOCK_BYTES = 16 << 20  # a row must fit
 _FILE_MAGIC = b"ARROW1"
 _DELIMITERS = {"csv": ",", "tsv": "\t", ".csv": ",", ".tsv": "\t"}
@@ -49,6 +50,7 @@ def iter_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Recor
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 names = _choose(path, file.schema_arrow.names, columns)
                 for index in range(file.num_row_groups):
+                    _check_size(path, file.metadata.row_group(index))
                     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=names, use_threads=False):
                         yield batch.select(names)
         elif suffix in (".arrow", ".feather"):
@@ -68,6 +70,14 @@ def iter_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Recor
             raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise SourceError(path, f"cannot be read ({reason})", f"a whole {suffix} file", "Get it again.") from None
+
+
+def _check_size(path: Path, group: pq.RowGroupMetaData) -> None:
+    """A few kilobytes can hold gigabytes; what a file says of its sizes is checked before it is unpacked."""
+    row_bytes = group.total_byte_size // max(group.num_rows, 1)
+    if row_bytes * min(_BATCH_ROWS, group.num_rows) > _MAX_BATCH_BYTES:
+        found = f"unpacks to {row_bytes:,} bytes a row"
+        raise SourceError(path, found, f"at most {_MAX_BATCH_BYTES // _BATCH_ROWS:,}", "Split its rows first.")
 
 
 def _iter_csv(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

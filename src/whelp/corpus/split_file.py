@@ -42,7 +42,7 @@ def iter_documents(blocks: Iterable[bytes], border: Border, most: int) -> Iterat
             cut = data.rfind(b"\n") + 1
         else:  # a run of blank lines may go on in the next block
             ends = [match.end() for match in pattern.finditer(data)]
-            while ends and ends[-1] == len(data):
+            while ends and not data[ends[-1] :].strip(b" \t\r"):
                 ends.pop()
             cut = ends[-1] if ends else 0
         if cut:
@@ -74,12 +74,13 @@ def iter_slices(
             if max_bytes is not None and length > max_bytes:
                 raise DocumentTooLarge(position + previous, length)
             is_full = max_bytes is not None and size + (end - start) > max_bytes
-            is_passed = next_end is not None and position + previous >= next_end and size + (previous - start) > 0
+            middle = position + previous + length // 2  # a part may end on either side of a place: on the nearer one
+            is_passed = next_end is not None and middle >= next_end and size + (previous - start) > 0
             if is_full or is_passed:
                 if previous > start:
                     yield Slice(part, run[start:previous], num_borders)
                 part, size, start, num_borders = part + 1, 0, previous, 0
-                while next_end is not None and position + previous >= next_end:
+                while next_end is not None and middle >= next_end:
                     next_end = next(places, None)
             previous, num_borders = end, num_borders + 1
         yield Slice(part, run[start:], num_borders)
