@@ -15,6 +15,7 @@ import whelp
 CALLS = [
     "Recipe",
     "chat",
+    "collect_wikipedia",
     "compare",
     "demo",
     "evaluate",
@@ -36,7 +37,18 @@ CALLS = [
     "train_tokenizer",
 ]
 DOORS = {
-    "collect": ["Document", "make_line"],
+    "collect": [
+        "Asking",
+        "Client",
+        "Collector",
+        "Document",
+        "Event",
+        "Journal",
+        "MannersConfig",
+        "Wikipedia",
+        "gather",
+        "make_line",
+    ],
     "corpus": [
         "BadRow",
         "BadValue",
@@ -172,6 +184,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         (
             "inspect",
             ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],
+        ),
+        (
+            "collect_wikipedia",
+            [
+                *("out", "search", "titles", "categories", "links_of", "starter_lists", "language", "category_depth"),
+                *("max_per_search", "base_url", "max_documents", "refresh", "finish", "manners"),
+            ],
         ),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),

@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
+    from whelp.cli.collect import collect_wikipedia as collect_wikipedia
     from whelp.cli.compare import compare as compare
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
+    "collect_wikipedia": "collect",
     "compare": "compare",
     "export": "export",
     "demo": "demo",

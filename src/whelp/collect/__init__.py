@@ -4,7 +4,8 @@
 
     make_line(Document(text="A whelp is a young dog.", source="wikipedia", title="Whelp"))  # one JSON line
 
-A file for each source. Start reading in `document.py`, which says what a document is.
+A file for each source, and `client.py` for the manners of all that ask the network. Start reading in `document.py`, which
+says what a document is, then `gather.py`, the loop of every collector of the network.
 """
 
 from typing import TYPE_CHECKING
@@ -12,9 +13,28 @@ from typing import TYPE_CHECKING
 from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
+    from whelp.collect.client import Client as Client
+    from whelp.collect.config import MannersConfig as MannersConfig
     from whelp.collect.document import Document as Document
     from whelp.collect.document import make_line as make_line
+    from whelp.collect.gather import Asking as Asking
+    from whelp.collect.gather import Collector as Collector
+    from whelp.collect.gather import Event as Event
+    from whelp.collect.gather import gather as gather
+    from whelp.collect.journal import Journal as Journal
+    from whelp.collect.wikipedia import Wikipedia as Wikipedia
 
-_HOMES = {"Document": "document", "make_line": "document"}
+_HOMES = {
+    "Asking": "gather",
+    "Client": "client",
+    "Collector": "gather",
+    "Document": "document",
+    "Event": "gather",
+    "Journal": "journal",
+    "MannersConfig": "config",
+    "Wikipedia": "wikipedia",
+    "gather": "gather",
+    "make_line": "document",
+}
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)
