@@ -46,7 +46,7 @@ DOORS = {
         "Journal",
         "MannersConfig",
         "Wikipedia",
-        "gather",
+        "gather_documents",
         "make_line",
     ],
     "corpus": [

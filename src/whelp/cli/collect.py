@@ -101,7 +101,7 @@ def iter_collect(
 
     try:
         from whelp.collect.client import Client
-        from whelp.collect.gather import Asking, gather
+        from whelp.collect.gather import Asking, gather_documents
         from whelp.collect.journal import Journal
         from whelp.collect.output import check_output, write_output
     except ModuleNotFoundError as error:
@@ -127,7 +127,7 @@ def iter_collect(
             journal.begin_round()
         if not finish:
             try:
-                yield from gather(plan.collector, Asking(client, journal), journal, max_documents=max_documents)
+                yield from gather_documents(plan.collector, Asking(client, journal), journal, max_documents=max_documents)
             except SourceError:
                 yield sum_up(is_finished=False)
                 raise

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from whelp.collect.gather import Asking as Asking
     from whelp.collect.gather import Collector as Collector
     from whelp.collect.gather import Event as Event
-    from whelp.collect.gather import gather as gather
+    from whelp.collect.gather import gather_documents as gather_documents
     from whelp.collect.journal import Journal as Journal
     from whelp.collect.wikipedia import Wikipedia as Wikipedia
 
@@ -33,7 +33,7 @@ _HOMES = {
     "Journal": "journal",
     "MannersConfig": "config",
     "Wikipedia": "wikipedia",
-    "gather": "gather",
+    "gather_documents": "gather",
     "make_line": "document",
 }
 __all__ = sorted(_HOMES)

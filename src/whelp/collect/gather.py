@@ -131,7 +131,7 @@ def read_validators(answer: Answer) -> Validators:
     return Validators(answer.headers.get("etag"), answer.headers.get("last-modified"))
 
 
-def gather(
+def gather_documents(
     collector: Collector,
     asking: Asking,
     journal: Journal,
