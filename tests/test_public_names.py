@@ -15,7 +15,10 @@ import whelp
 CALLS = [
     "Recipe",
     "chat",
+    "collect_britannica",
+    "collect_urls",
     "collect_wikipedia",
+    "collect_youtube",
     "compare",
     "demo",
     "evaluate",
@@ -39,13 +42,16 @@ CALLS = [
 DOORS = {
     "collect": [
         "Asking",
+        "Britannica",
         "Client",
         "Collector",
         "Document",
         "Event",
         "Journal",
         "MannersConfig",
+        "Urls",
         "Wikipedia",
+        "YouTube",
         "gather_documents",
         "make_line",
     ],
@@ -190,6 +196,29 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             [
                 *("out", "search", "titles", "categories", "links_of", "starter_lists", "language", "category_depth"),
                 *("max_per_search", "base_url", "max_documents", "refresh", "finish", "manners"),
+            ],
+        ),
+        (
+            "collect_britannica",
+            [
+                "out",
+                "permission",
+                "search",
+                "articles",
+                "max_pages",
+                "base_url",
+                "max_documents",
+                "refresh",
+                "finish",
+                "manners",
+            ],
+        ),
+        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "refresh", "finish", "manners"]),
+        (
+            "collect_youtube",
+            [
+                *("out", "videos", "playlists", "channels", "languages", "kind", "with_times", "only_creative_commons"),
+                *("api_url", "site_url", "max_documents", "refresh", "finish", "manners"),
             ],
         ),
         ("demo", ["out", "corpus", "minutes"]),

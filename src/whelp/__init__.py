@@ -20,7 +20,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from whelp.cli.chat import chat as chat
+    from whelp.cli.collect import collect_britannica as collect_britannica
+    from whelp.cli.collect import collect_urls as collect_urls
     from whelp.cli.collect import collect_wikipedia as collect_wikipedia
+    from whelp.cli.collect import collect_youtube as collect_youtube
     from whelp.cli.compare import compare as compare
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "chat": "chat",
+    "collect_urls": "collect",
+    "collect_youtube": "collect",
+    "collect_britannica": "collect",
     "collect_wikipedia": "collect",
     "compare": "compare",
     "export": "export",

@@ -14,30 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.config import load_config
-from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.errors import SourceError
+from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
 
 if TYPE_CHECKING:
-    from whelp.collect import Collector, Event, MannersConfig
+    from whelp.collect import Event, MannersConfig
     from whelp.collect.client import Wait
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectPlan:
-    """What is to be collected.
-
-    Attributes:
-        source: The collector's name.
-        collector: Finds and reads.
-        hosts: Which hosts it may ask.
-        asked: What the journal is of; another request may not go on with it.
-        notes: What people should know before anything is asked for.
-    """
-
-    source: str
-    collector: Collector
-    hosts: Sequence[str]
-    asked: Mapping[str, Any]
-    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +80,10 @@ def iter_collect(
         SourceError: When no host is left to ask, or nothing at all could be had.
     """
     import whelp
-
-    try:
-        from whelp.collect.client import Client
-        from whelp.collect.gather import Asking, gather_documents
-        from whelp.collect.journal import Journal
-        from whelp.collect.output import check_output, write_output
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"whelp collect {plan.source}", str(error.name), "collect") from None
+    from whelp.collect.client import Client
+    from whelp.collect.gather import Asking, gather_documents
+    from whelp.collect.journal import Journal
+    from whelp.collect.output import check_output, write_output
 
     path = Path(out)
     check_output(path)
@@ -143,15 +121,6 @@ def iter_collect(
         journal.close()
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a file that are neither empty nor comments (`# ...`)."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "a list, one entry a line") from None
-    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-
-
 def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
     result = None
     for event in iter_collect(plan, out, make_manners(manners), **how):
@@ -159,59 +128,6 @@ def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **h
             result = event
     assert result is not None, "a collection ends with its result"
     return result
-
-
-def plan_wikipedia(
-    *,
-    search: Sequence[str] = (),
-    titles: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    links_of: Sequence[str] = (),
-    starter_lists: Sequence[str] = (),
-    language: str = "en",
-    category_depth: int = 0,
-    max_per_search: int = 10,
-    base_url: str | None = None,
-) -> CollectPlan:
-    """Plan a collection of articles.
-
-    Raises:
-        ConfigError: When nothing is asked for, or values cannot be used.
-    """
-    import re
-
-    from whelp.base.errors import ConfigError
-    from whelp.collect.addresses import host_of
-    from whelp.collect.starter_lists import STARTER_LISTS
-    from whelp.collect.wikipedia import Wikipedia
-
-    problems = [
-        f"there is no starter list {name!r}: {', '.join(STARTER_LISTS)}" for name in starter_lists if name not in STARTER_LISTS
-    ]
-    if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", language):
-        problems.append(f"language is {language!r}, but the code of a Wikipedia is expected: en, de, simple, zh-yue")
-    if not (search or titles or categories or links_of or starter_lists):
-        problems.append("nothing is asked for: give search words, titles, categories, links_of or starter_lists")
-    if category_depth < 0 or max_per_search < 1:
-        problems.append(
-            f"category_depth is {category_depth}, max_per_search is {max_per_search}: at least 0 and 1 are expected"
-        )
-    if problems:
-        raise ConfigError("whelp collect wikipedia", problems, "`whelp collect wikipedia --help` shows examples.")
-    base_url = base_url or f"https://{language}.wikipedia.org"
-    listed = [title for name in starter_lists for title in STARTER_LISTS[name]]
-    asked = {
-        "base_url": base_url,
-        "language": language,
-        "search": list(search),
-        "titles": [*titles, *listed],
-        "categories": list(categories),
-        "category_depth": category_depth,
-        "links_of": list(links_of),
-        "max_per_search": max_per_search,
-    }
-    collector = Wikipedia(**asked)  # type: ignore[arg-type]
-    return CollectPlan(source="wikipedia", collector=collector, hosts=[host_of(base_url)], asked=asked)
 
 
 def collect_wikipedia(
@@ -264,4 +180,123 @@ def collect_wikipedia(
         max_per_search=max_per_search,
         base_url=base_url,
     )
+    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+
+
+def collect_britannica(
+    *,
+    out: str | Path,
+    permission: str,
+    search: Sequence[str] = (),
+    articles: Sequence[str] = (),
+    max_pages: int = 10,
+    base_url: str | None = None,
+    max_documents: int | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect articles of the Encyclopaedia Britannica, as far as its robots.txt allows.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        permission: What permits you to collect its texts; it becomes their licence.
+        search: Search words, each a search of its own.
+        articles: Addresses of articles.
+        max_pages: Most pages of results of a search.
+        base_url: Another server that answers in the same way.
+        max_documents: Stop after so many.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When the site refuses, or nothing could be had.
+    """
+    plan = plan_britannica(permission=permission, search=search, articles=articles, max_pages=max_pages, base_url=base_url)
+    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+
+
+def collect_youtube(
+    *,
+    out: str | Path,
+    videos: Sequence[str] = (),
+    playlists: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    languages: Sequence[str] = ("en",),
+    kind: str = "any",
+    with_times: bool = False,
+    only_creative_commons: bool = False,
+    api_url: str | None = None,
+    site_url: str | None = None,
+    max_documents: int | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect transcripts of videos, one document a video. The key of the Data API is taken from YOUTUBE_API_KEY.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        videos: Ids or addresses of videos; they alone can be had without a key.
+        playlists: Ids or addresses of playlists.
+        channels: Ids, handles or addresses of channels: all of their uploads.
+        languages: In order of preference.
+        kind: `any` (in each language manual before automatic), `manual` or `automatic`.
+        with_times: A line for each snippet, with its time; else running text.
+        only_creative_commons: Only videos under a Creative Commons licence.
+        api_url: Another server that answers as the Data API.
+        site_url: Another server that answers as YouTube.
+        max_documents: Stop after so many.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When the key's quota is used up, YouTube refuses, or nothing could be had.
+    """
+    plan = plan_youtube(
+        videos=videos,
+        playlists=playlists,
+        channels=channels,
+        languages=languages,
+        kind=kind,
+        with_times=with_times,
+        only_creative_commons=only_creative_commons,
+        api_url=api_url,
+        site_url=site_url,
+    )
+    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+
+
+def collect_urls(
+    *,
+    out: str | Path,
+    urls: Sequence[str] = (),
+    sitemaps: Sequence[str] = (),
+    match: str | None = None,
+    max_documents: int | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect the articles of pages of the web, as far as the robots.txt of each host allows.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        urls: Addresses of pages.
+        sitemaps: Addresses of sitemaps.
+        match: Of sitemaps, only addresses in which this regular expression is found.
+        max_documents: Stop after so many.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When no host is left to ask, or nothing could be had.
+    """
+    plan = plan_urls(urls=urls, sitemaps=sitemaps, match=match)
     return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)

@@ -15,7 +15,8 @@ from rich.table import Table
 from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
-    from whelp.cli.collect import CollectPlan, CollectResult
+    from whelp.cli.collect import CollectResult
+    from whelp.cli.collect_plans import CollectPlan
     from whelp.collect import Event
 
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
+    from whelp.collect.britannica import Britannica as Britannica
     from whelp.collect.client import Client as Client
     from whelp.collect.config import MannersConfig as MannersConfig
     from whelp.collect.document import Document as Document
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
     from whelp.collect.gather import Event as Event
     from whelp.collect.gather import gather_documents as gather_documents
     from whelp.collect.journal import Journal as Journal
+    from whelp.collect.urls import Urls as Urls
     from whelp.collect.wikipedia import Wikipedia as Wikipedia
+    from whelp.collect.youtube import YouTube as YouTube
 
 _HOMES = {
     "Asking": "gather",
+    "Britannica": "britannica",
     "Client": "client",
     "Collector": "gather",
     "Document": "document",
     "Event": "gather",
     "Journal": "journal",
     "MannersConfig": "config",
+    "Urls": "urls",
     "Wikipedia": "wikipedia",
+    "YouTube": "youtube",
     "gather_documents": "gather",
     "make_line": "document",
 }

@@ -6,21 +6,18 @@ with growing waits, and refuses what is too large, too slow or private.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 import httpx
 
-from whelp.base.errors import SourceError
 from whelp.collect.addresses import CheckedNetwork, PrivateAddressError, host_of
+from whelp.collect.answers import Answer, Busy, HostRefusesError, Look, NotFetched, read_retry_after, refuse
 from whelp.collect.config import MannersConfig
 from whelp.collect.robots import Robots
 from whelp.collect.unpack import BoundedBody, TooLargeError
@@ -28,67 +25,6 @@ from whelp.collect.unpack import BoundedBody, TooLargeError
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _CAPTCHAS = (b"g-recaptcha", b"h-captcha", b"cf-challenge", b"challenge-platform", b"captcha-delivery")
 Wait = Callable[[float, str], None]
-
-
-class NotFetched(Exception):
-    """There is no usable answer.
-
-    Attributes:
-        reason: A few words that are the same for all of their kind: what tables count by.
-        fate: `skipped` when that is as it should be, `failed` when it may be mended.
-        is_final: Whether asking again is in vain.
-    """
-
-    def __init__(self, reason: str, *, is_final: bool, is_refusal: bool = False) -> None:
-        self.reason, self.is_final = reason, is_final
-        self.fate: Literal["skipped", "failed"] = "skipped" if is_final or is_refusal else "failed"
-        super().__init__(reason)
-
-
-def refuse(reason: str) -> NotFetched:
-    """What our manners do not allow: skipped, but a later run, with other manners, decides anew."""
-    return NotFetched(reason, is_final=False, is_refusal=True)
-
-
-class Busy(Exception):
-    """The host cannot answer now; `after` is how many seconds it asks to wait, if it says."""
-
-    def __init__(self, reason: str, after: float | None = None) -> None:
-        self.reason, self.after = reason, after
-        super().__init__(reason)
-
-
-class HostRefusesError(SourceError):
-    """A host is asked no more: it shows a captcha, has had enough for today, or does not answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a host said."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def kind(self) -> str:
-        """The media type: `text/html`."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    def json(self) -> Any:
-        """Read the body as JSON.
-
-        Raises:
-            NotFetched: When it is none.
-        """
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise NotFetched("the answer is not JSON", is_final=False) from None
-
-
-Look = Callable[[Answer], None]
 
 
 @dataclass
@@ -172,7 +108,7 @@ class Client:
             content: Sent in a POST request; without it, GET.
             headers: Further headers.
             obey_robots: Whether robots.txt of the host decides; not for interfaces that are made for programs.
-            look: Called with each answer; may raise `Busy` (to try again), `NotFetched` or `HostRefusesError`.
+            look: Called with each answer, whatever its status; may raise `Busy` (to try again), `NotFetched` or `HostRefusesError`.
 
         Raises:
             NotFetched: When there is no usable answer.
@@ -184,9 +120,9 @@ class Client:
                 raise HostRefusesError(host_of(url), host.refusal, "", "Run the same command again later.")
             try:
                 answer = self._follow(url, content, headers or {}, obey_robots)
-                self._inspect(answer)
                 if look is not None:
                     look(answer)
+                self._inspect(answer)
             except Busy as busy:
                 self._back_off(url, busy, attempt)
                 continue
@@ -215,10 +151,9 @@ class Client:
                 return answer
             if content is not None:
                 raise refuse("a redirect of a POST request")
-            target = urljoin(url, answer.headers.get("location", ""))
-            if urlsplit(target).scheme not in ("http", "https"):
-                raise refuse("a redirect to what is no address of the web")
-            url = target
+            url = _read_location(answer)
+            if host_of(url) != host_of(answer.url):
+                headers = {}  # they may hold a key
         raise refuse("too many redirects")
 
     def _check_robots(self, url: str) -> None:
@@ -228,6 +163,8 @@ class Client:
             self._robots[origin] = self._read_robots(f"{origin}/robots.txt")
         if not self._robots[origin].allows(url):
             raise refuse("robots.txt does not allow it")
+        if self._robots[origin].delay_seconds > self.config.max_wait_seconds:
+            raise refuse("robots.txt asks for pauses longer than max_wait_seconds")
 
     def _read_robots(self, url: str) -> Robots:
         """RFC 9309: without a file all is allowed; while it cannot be read, nothing is."""
@@ -303,7 +240,7 @@ class Client:
         """Wait for the host's turn."""
         parts = urlsplit(url)
         robots = self._robots.get(f"{parts.scheme}://{parts.netloc}")
-        delay = max(self.config.delay_seconds, min(robots.delay_seconds, self.config.max_wait_seconds) if robots else 0.0)
+        delay = max(self.config.delay_seconds, robots.delay_seconds if robots else 0.0)
         host = self._host(url)
         now = time.monotonic()
         if host.free_at > now:
@@ -320,8 +257,8 @@ class Client:
             )
         if attempt == self.config.max_retries:
             host.num_failures += 1
-            if host.num_failures >= self.config.max_failures:
-                host.refusal = f"{host.num_failures} requests in a row have failed, the last one: {busy.reason}"
+            if busy.reason == "status 429" or host.num_failures >= self.config.max_failures:
+                host.refusal = f"it does not answer: {busy.reason}, {host.num_failures} times in a row"
                 raise HostRefusesError(
                     host_of(url), host.refusal, "", "Run the same command again later; what is collected is kept."
                 )
@@ -337,24 +274,19 @@ class Client:
         self.wait(seconds, reason)
 
 
+def _read_location(answer: Answer) -> str:
+    """Where a redirect leads."""
+    try:
+        target = urljoin(answer.url, answer.headers.get("location", ""))
+        if urlsplit(target).scheme in ("http", "https") and host_of(target):
+            return target
+    except ValueError:
+        pass
+    raise refuse("a redirect to what is no address of the web")
+
+
 def _is_captcha(answer: Answer) -> bool:
     """Tell a page that only asks whether a person reads it; articles may have a captcha in the form of their comments."""
     if answer.status not in (200, 403, 429, 503) or answer.kind != "text/html" or len(answer.body) > 200_000:
         return False
     return any(sign in answer.body for sign in _CAPTCHAS) and (answer.status != 200 or answer.body.count(b"<p") < 2)
-
-
-def read_retry_after(value: str | None) -> float | None:
-    """Read a `Retry-After` header, seconds or a date; None when there is none that can be read.
-
-    >>> read_retry_after("120"), read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), read_retry_after("soon")
-    (120.0, 0.0, None)
-    """
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None

@@ -22,7 +22,7 @@ class MannersConfig:
     max_wait_seconds: float = option(300.0, "Longest wait for a host; one that asks for more is asked no more.", at_least=0)
     timeout_seconds: float = option(30.0, "Longest silence of a host.", at_least=0.01)
     max_request_seconds: float = option(120.0, "Longest time of one request.", at_least=0.01)
-    max_page_bytes: int = option(20_000_000, "Largest answer, after unpacking.", at_least=1)
+    max_page_bytes: int = option(10_000_000, "Largest answer, after unpacking.", at_least=1)
     max_redirects: int = option(5, "Most redirects of one request.", at_least=0, at_most=20)
     max_failures: int = option(10, "After so many failures in a row a host is asked no more.", at_least=1)
     allow_hosts: tuple[str, ...] = option((), "Further hosts that redirects and sitemaps may lead to.")

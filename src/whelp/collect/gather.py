@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from whelp.collect.client import Answer, Client, HostRefusesError, Look, NotFetched
+from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
+from whelp.collect.client import Client
 from whelp.collect.document import Document
 from whelp.collect.journal import Fate, Journal, Validators
 
@@ -48,7 +49,14 @@ class Unchanged(Exception):
 
 
 class Collector(Protocol):
-    """A source of documents."""
+    """A source of documents.
+
+    Attributes:
+        is_of_many_hosts: Whether one that refuses leaves others to ask.
+    """
+
+    @property
+    def is_of_many_hosts(self) -> bool: ...
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Find items, in an order that depends on the answers alone."""
@@ -70,12 +78,19 @@ class NotFound:
 
     Attributes:
         is_final: Whether asking again is in vain.
+        is_refused: Whether our manners are why: a later run, with other manners, decides anew.
     """
 
     key: str
     name: str
     reason: str
     is_final: bool = True
+    is_refused: bool = False
+
+    @property
+    def fate(self) -> Fate:
+        """How it is counted."""
+        return "skipped" if self.is_final or self.is_refused else "failed"
 
 
 @dataclass(frozen=True)
@@ -171,9 +186,8 @@ def _settle(
     collector: Collector, entry: Item | NotFound, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
 ) -> Event:
     if isinstance(entry, NotFound):
-        fate: Fate = "skipped" if entry.is_final else "failed"
-        journal.record(entry.key, position, fate, entry.reason, is_final=entry.is_final)
-        return Event(entry.name, fate, entry.reason)
+        journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
+        return Event(entry.name, entry.fate, entry.reason)
     try:
         found = collector.read(entry, asking)
     except Unchanged:
@@ -182,7 +196,7 @@ def _settle(
     except NotFetched as problem:
         return _miss(entry, position, problem, journal)
     except HostRefusesError as error:
-        if asking.client.is_given_up():
+        if not collector.is_of_many_hosts or asking.client.is_given_up():
             raise
         return _miss(entry, position, NotFetched(error.found, is_final=False), journal)
     fetched = datetime.datetime.fromtimestamp(clock(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -201,4 +215,6 @@ def _miss(item: Item, position: int, problem: NotFetched, journal: Journal) -> E
 
 def list_problem(url: str, name: str, problem: NotFetched) -> NotFound:
     """A list that could not be had: what it would have named is missing, which is counted."""
-    return NotFound(f"list {url}", name, f"list: {problem.reason}", problem.is_final)
+    return NotFound(
+        f"list {url}", name, f"list: {problem.reason}", is_final=problem.is_final, is_refused=problem.fate == "skipped"
+    )

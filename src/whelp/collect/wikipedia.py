@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from whelp.base.errors import SourceError
-from whelp.collect.client import Answer, Busy, NotFetched, read_retry_after
+from whelp.collect.answers import Answer, Busy, NotFetched, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.extract import clean_extract
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
@@ -48,6 +48,7 @@ class Wikipedia:
     category_depth: int = 0
     links_of: Sequence[str] = ()
     max_per_search: int = 10
+    is_of_many_hosts: bool = False
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Titles first, then searches, categories and links, each as its list gives them."""
@@ -170,7 +171,7 @@ class Wikipedia:
 
 def check_answer(answer: Answer) -> None:
     """Tell an error of the API, which comes with status 200, from an answer."""
-    if answer.status == 304:
+    if answer.status != 200:
         return
     try:
         value = json.loads(answer.body)

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from whelp.cli.commands.options import AsJson
 
 if TYPE_CHECKING:
-    from whelp.cli.collect import CollectPlan
+    from whelp.cli.collect_plans import CollectPlan
 
 collect_app = typer.Typer(
     help="Collect text from the web and from files into JSON lines that say where each document is from.",
@@ -54,7 +55,7 @@ Timeout = Annotated[
 ]
 MaxPageBytes = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Largest answer, after unpacking. Default: 20000000.", rich_help_panel=_MANNERS),
+    typer.Option(metavar="N", help="Largest answer, after unpacking. Default: 10000000.", rich_help_panel=_MANNERS),
 ]
 AllowHost = Annotated[
     list[str] | None,
@@ -165,7 +166,7 @@ def wikipedia(
     Examples: whelp collect wikipedia --search "sled dog" --title Wolf --contact me@example.org --out dogs.jsonl;
     whelp collect wikipedia --category Hunde --language de --contact me@example.org --out hunde.jsonl
     """
-    from whelp.cli.collect import plan_wikipedia, read_list
+    from whelp.cli.collect_plans import plan_wikipedia, read_list
 
     return plan_wikipedia(
         search=search or [],
@@ -178,3 +179,100 @@ def wikipedia(
         max_per_search=max_per_search,
         base_url=base_url,
     )
+
+
+@collect_app.command()
+@collecting
+def britannica(
+    permission: Annotated[
+        str, typer.Option(metavar="TEXT", help="What permits you to collect its texts; becomes their licence. Needed.")
+    ] = "",
+    search: Annotated[list[str] | None, typer.Option(metavar="WORDS", help="Articles that a search finds; repeatable.")] = None,
+    article: Annotated[list[str] | None, typer.Option(metavar="URL", help="An article; repeatable.")] = None,
+    max_pages: Annotated[int, typer.Option(metavar="N", min=1, help="Most pages of results of each search.")] = 10,
+    base_url: BaseUrl = None,
+) -> "CollectPlan":
+    """Articles of the Encyclopaedia Britannica, as far as its robots.txt allows. They are under copyright.
+
+    Example: whelp collect britannica --search whales --permission "letter of 3 May 2026" --contact me@example.org --out whales.jsonl
+    """
+    from whelp.cli.collect_plans import plan_britannica
+
+    return plan_britannica(
+        permission=permission, search=search or [], articles=article or [], max_pages=max_pages, base_url=base_url
+    )
+
+
+class TranscriptName(Enum):
+    """Who has written a transcript."""
+
+    any = "any"
+    manual = "manual"
+    automatic = "automatic"
+
+
+@collect_app.command()
+@collecting
+def youtube(
+    video: Annotated[list[str] | None, typer.Option(metavar="ID|URL", help="A video; repeatable.")] = None,
+    playlist: Annotated[list[str] | None, typer.Option(metavar="ID|URL", help="Videos of a playlist; repeatable.")] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option(metavar="ID|@HANDLE|URL", help="All uploads of a channel; repeatable.")
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Of the transcript; repeatable, in order of preference. Default: en."),
+    ] = None,
+    kind: Annotated[
+        TranscriptName, typer.Option(help="In each language: manual before automatic (any), or only one of them.")
+    ] = TranscriptName.any,
+    times: Annotated[
+        bool, typer.Option("--times", help="A line for each snippet, with its time. Default: running text.")
+    ] = False,
+    only_creative_commons: Annotated[
+        bool, typer.Option("--only-creative-commons", help="Only videos under a Creative Commons licence.")
+    ] = False,
+    api_url: Annotated[str | None, typer.Option(metavar="URL", help="Another server that answers as the Data API.")] = None,
+    site_url: Annotated[str | None, typer.Option(metavar="URL", help="Another server that answers as YouTube.")] = None,
+) -> "CollectPlan":
+    """Transcripts of videos, one document a video. Channels and playlists need a key of the Data API in YOUTUBE_API_KEY.
+
+    Examples: whelp collect youtube --video GJLlxj_dtq8 --language de --language en --contact me@example.org --out talk.jsonl;
+    whelp collect youtube --channel @somebody --only-creative-commons --contact me@example.org --out talks.jsonl
+    """
+    from whelp.cli.collect_plans import plan_youtube
+
+    return plan_youtube(
+        videos=video or [],
+        playlists=playlist or [],
+        channels=channel or [],
+        languages=language or ["en"],
+        kind=kind.value,
+        with_times=times,
+        only_creative_commons=only_creative_commons,
+        api_url=api_url,
+        site_url=site_url,
+    )
+
+
+@collect_app.command()
+@collecting
+def urls(
+    url: Annotated[list[str] | None, typer.Option(metavar="URL", help="A page; repeatable.")] = None,
+    urls_from: Annotated[Path | None, typer.Option(metavar="LIST", help="A file with an address on each line.")] = None,
+    sitemap: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Pages of a sitemap, or of a sitemap of sitemaps; repeatable.")
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Of sitemaps, only addresses in which this is found.")
+    ] = None,
+) -> "CollectPlan":
+    """Articles of pages of the web, without menus and adverts, as far as the robots.txt of each host allows.
+
+    Examples: whelp collect urls --urls-from addresses.txt --contact me@example.org --out pages.jsonl;
+    whelp collect urls --sitemap https://example.org/sitemap.xml --match /blog/ --contact me@example.org --out blog.jsonl
+    """
+    from whelp.cli.collect_plans import plan_urls, read_list
+
+    listed = read_list(urls_from) if urls_from else []
+    return plan_urls(urls=[*(url or []), *listed], sitemaps=sitemap or [], match=match)
