@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import httpcore
 
 _PORTS = {"http": 80, "https": 443}
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _TRACKING = ("utm_", "mc_", "pk_")
 _TRACKING_NAMES = frozenset({"fbclid", "gclid", "dclid", "msclkid", "yclid", "igshid", "ref_src"})
 _SAFE = "/?:@!$&'()*+,;=~-._%"
@@ -68,8 +69,9 @@ def host_of(url: str) -> str:
 def is_public(address: str) -> bool:
     """Tell whether an IP address is one of the open internet."""
     number = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(number, "ipv4_mapped", None) or getattr(number, "sixtofour", None)
-    number = mapped or number
+    if isinstance(number, ipaddress.IPv6Address):  # what other addresses stand for
+        inside = ipaddress.IPv4Address(int(number) & 0xFFFFFFFF) if number in _TRANSLATED else None
+        number = number.ipv4_mapped or number.sixtofour or inside or number
     return number.is_global and not number.is_multicast
 
 

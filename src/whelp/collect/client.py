@@ -6,7 +6,9 @@ with growing waits, and refuses what is too large, too slow or private.
 
 from __future__ import annotations
 
+import functools
 import random
+import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -66,24 +68,20 @@ class Client:
         self._hosts: dict[str, _Host] = {}
         self._robots: dict[str, Robots] = {}
         self._random = random.Random()
-        transport = httpx.HTTPTransport(retries=0)
+        self._transport = httpx.HTTPTransport(retries=0)
         # httpx offers no way to check the address that a name stands for; its pool does.
-        transport._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+        self._transport._pool = httpcore.ConnectionPool(
+            ssl_context=_make_ssl_context(),
             max_connections=8,
             keepalive_expiry=30.0,
             network_backend=CheckedNetwork(self.config.allow_private),
         )
-        self._http = httpx.Client(
-            transport=transport,
-            timeout=self.config.timeout_seconds,
-            trust_env=False,
-            headers={"User-Agent": f"{self.agent} (+{self.config.contact})", "Accept-Encoding": "gzip"},
-        )
+        self._headers = {"User-Agent": f"{self.agent} (+{self.config.contact})", "Accept": "*/*", "Accept-Encoding": "gzip"}
+        self._extensions = {"timeout": httpx.Timeout(self.config.timeout_seconds).as_dict()}
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._transport.close()
 
     def may_ask(self, url: str) -> bool:
         """Tell whether the host of an address is one that may be asked."""
@@ -180,13 +178,19 @@ class Client:
         self._pace(url)
         self.traffic.requests += 1
         try:
-            request = self._http.build_request("GET" if content is None else "POST", url, content=content, headers=headers)
-            response = self._http.send(request, stream=True, follow_redirects=False)
+            # Not through a client of httpx: it keeps cookies, and looks into redirects that are not to be followed.
+            request = httpx.Request(
+                "GET" if content is None else "POST",
+                url,
+                content=content,
+                headers={**self._headers, **headers},
+                extensions=self._extensions,
+            )
+            response = self._transport.handle_request(request)
             try:
                 body = self._read_body(response)
             finally:
                 response.close()
-                self._http.cookies.clear()
         except PrivateAddressError as error:
             raise refuse("leads to a private address") from error
         except httpx.TimeoutException as error:
@@ -272,6 +276,12 @@ class Client:
     def _pass_time(self, seconds: float, reason: str) -> None:
         self.traffic.seconds_waited += seconds
         self.wait(seconds, reason)
+
+
+@functools.cache
+def _make_ssl_context() -> ssl.SSLContext:
+    """The certificates that are trusted; to read them takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 def _read_location(answer: Answer) -> str:
