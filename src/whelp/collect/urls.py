@@ -12,7 +12,7 @@ from whelp.collect.addresses import host_of, normalise_url
 from whelp.collect.answers import Answer, NotFetched, refuse
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
-from whelp.collect.page_text import decode, read_page
+from whelp.collect.page_text import read_page
 from whelp.collect.unpack import TooLargeError, unpack_gzip
 
 _MAX_SITEMAPS = 1000
@@ -100,20 +100,23 @@ class Urls:
             except (EOFError, zlib.error):
                 raise NotFetched("a damaged gzip file", is_final=False) from None
         if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            return decode(Answer(url=answer.url, status=200, headers={}, body=body)).split(), False
+            words = body.decode("utf-8-sig", errors="replace").split()
+            if not words or not words[0].startswith(("http://", "https://")):
+                raise NotFetched("no sitemap: neither XML nor addresses", is_final=False)
+            return words, False
         return _parse_sitemap(body)
 
 
 def _parse_sitemap(body: bytes) -> tuple[list[str], bool]:
     from lxml import etree
 
+    if b"<!ENTITY" in body:
+        raise refuse("a sitemap with entities of its own")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
     try:
         root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError:
         raise NotFetched("no sitemap: not XML", is_final=False) from None
-    if root.getroottree().docinfo.internalDTD is not None and root.getroottree().docinfo.internalDTD.entities():
-        raise refuse("a sitemap with entities of its own")
     kind = etree.QName(root).localname
     if kind not in ("urlset", "sitemapindex"):
         raise NotFetched(f"no sitemap: its root is {kind[:40]}", is_final=False)
