@@ -189,7 +189,7 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><urlset><url><l
         (BOMB.encode(), {"list: a sitemap with entities of its own"}),
         (BOMB.encode("utf-16"), {"list: no sitemap: neither XML nor addresses"}),
         (OUTSIDE.encode(), {"list: a sitemap with entities of its own"}),
-        (gzip.compress(bytes(200_000_000), 9), {"list: larger than 50,000,000 bytes"}),
+        (b"a gzip bomb", {"list: larger than 50,000,000 bytes"}),
         (gzip.compress(b"<urlset/>" * 1000)[:-9], {"list: a damaged gzip file"}),
         (b"<urlset><url>", {"list: no sitemap: not XML"}),
         (b"<html><body>Sorry</body></html>", {"list: no sitemap: its root is html"}),
@@ -197,7 +197,7 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><urlset><url><l
 )
 def test_hostile_sitemaps(site: Site, pages: dict[str, Reply | str], tmp_path: Path, body: bytes, reasons: set[str]) -> None:
     """Refused with a reason; pages that are named beside it are collected all the same."""
-    pages["/sitemap.xml"] = Reply(body=body)
+    pages["/sitemap.xml"] = Reply(body=gzip.compress(bytes(60_000_000), 1) if body == b"a gzip bomb" else body)
     result, documents = collect(tmp_path / "x.jsonl", urls=[f"{site.url}/wolf"], sitemaps=[f"{site.url}/sitemap.xml"])
     assert len(documents) == 1
     assert {**result.skipped, **result.failed}.keys() == reasons

@@ -68,7 +68,7 @@ class Client:
         self._hosts: dict[str, _Host] = {}
         self._robots: dict[str, Robots] = {}
         self._random = random.Random()
-        self._transport = httpx.HTTPTransport(retries=0)
+        self._transport = httpx.HTTPTransport(verify=_make_ssl_context(), retries=0)
         # httpx offers no way to check the address that a name stands for; its pool does.
         self._transport._pool = httpcore.ConnectionPool(
             ssl_context=_make_ssl_context(),
