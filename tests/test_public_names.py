@@ -33,11 +33,13 @@ CALLS = [
     "new",
     "prepare",
     "report",
+    "report_corpus",
     "report_tokenizer",
     "schema",
     "serve",
     "train",
     "train_tokenizer",
+    "verify_resume",
 ]
 DOORS = {
     "collect": [
@@ -112,6 +114,7 @@ DOORS = {
         "find_differences",
         "list_facts",
         "make_compare_report",
+        "make_corpus_report",
         "make_model_card",
         "make_rows_report",
         "make_run_report",
@@ -180,7 +183,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
-        ("train", ["recipe", "store", "out", "overrides", "scale"]),
+        ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
+        ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("chat", ["model", "system", "device", "settings"]),
@@ -232,6 +236,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ),
         ("train_tokenizer", ["source", "out", "learn"]),
         ("report", ["runs", "out"]),
+        ("report_corpus", ["source", "overrides", "reference", "by", "columns", "html"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from whelp.cli.collect import collect_wikipedia as collect_wikipedia
     from whelp.cli.collect import collect_youtube as collect_youtube
     from whelp.cli.compare import compare as compare
+    from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.exchange import export_store as export_store
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
+    from whelp.cli.verify_resume import verify_resume as verify_resume
 
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
@@ -61,10 +63,12 @@ _CALLS = {
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
+    "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
 __all__ = sorted([*_ROOMS, *_CALLS])
