@@ -139,7 +139,7 @@ def test_without_the_extra(whelp: Whelp, monkeypatch: pytest.MonkeyPatch, comman
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX: run the tests on Linux or macOS")
 def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     """Ctrl-C: exit code 130, what was collected is kept; --finish writes it; the same command goes on to the end."""
-    site.faults.append(lambda request: Reply(status=404, stall=30) if request.query.get("pageids") == "10" else None)
+    site.faults.append(lambda request: Reply(body=b"{}", stall=30) if request.query.get("pageids") == "10" else None)
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
     process = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
