@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "qwen3, muon": {
         "model": {"family": "qwen3", "n_layer": 2, "n_head": 2, "n_embd": 32},
-        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay"},
+        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay", "ema_decay": 0.9},
     },
 }
 SOURCES: dict[str, dict[str, Any]] = {

@@ -21,10 +21,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from whelp.cli.append import append as append
     from whelp.cli.chat import chat as chat
+    from whelp.cli.collect import collect_britannica as collect_britannica
+    from whelp.cli.collect import collect_urls as collect_urls
+    from whelp.cli.collect import collect_wikipedia as collect_wikipedia
+    from whelp.cli.collect import collect_youtube as collect_youtube
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
     from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
     from whelp.cli.convert import convert as convert
+    from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.exchange import export_store as export_store
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.train import train as train
+    from whelp.cli.verify_resume import verify_resume as verify_resume
 
 _ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
@@ -52,6 +58,10 @@ _CALLS = {
     "chat": "chat",
     "collect_folder": "collect_folder",
     "collect_wikipedia_dump": "collect_dump",
+    "collect_urls": "collect",
+    "collect_youtube": "collect",
+    "collect_britannica": "collect",
+    "collect_wikipedia": "collect",
     "compare": "compare",
     "convert": "convert",
     "export": "export",
@@ -62,11 +72,13 @@ _CALLS = {
     "inspect": "inspect",
     "new": "new",
     "train_tokenizer": "tokenizer",
+    "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
     "split": "split",
+    "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
 __all__ = sorted([*_ROOMS, *_CALLS])

@@ -63,7 +63,7 @@ CASES = {
 def test_what_readers_see(name: str) -> None:
     """One construct each."""
     wikitext, text = CASES[name]
-    cleaner = Wikitext(namespaces=Namespaces.make({6: "Fails", 14: "Kategoreja", 4: "Wikipedia"}))
+    cleaner = Wikitext(headings="wiki", namespaces=Namespaces.make({6: "Fails", 14: "Kategoreja", 4: "Wikipedia"}))
     assert cleaner.clean(wikitext).text == text
 
 

@@ -3,6 +3,8 @@
 import itertools
 import json
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -202,6 +204,35 @@ def test_fast_encoder_is_used(bpe, warnings_logged):
     fresh.encode("a", allow_special=True)
     assert all(isinstance(engine, FastEngine) for engine in fresh._engines.values())
     assert not warnings_logged.records
+
+
+def test_threads_share_one_encoder(bpe, monkeypatch):
+    expected = bpe.encode("abc abc").tolist()
+    opened = []
+    open_one = Vocabulary._open_engine
+
+    def open_slowly(self, allow_special):
+        opened.append(allow_special)
+        time.sleep(0.05)
+        return open_one(self, allow_special)
+
+    monkeypatch.setattr(Vocabulary, "_open_engine", open_slowly)
+    fresh = pickle.loads(pickle.dumps(bpe))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: fresh.encode("abc abc").tolist(), range(4)))
+    assert found == [expected] * 4
+    assert opened == [False]
+
+
+def test_fingerprint_of_a_large_vocabulary_is_kept(bpe, tmp_path, monkeypatch):
+    expected = pickle.loads(pickle.dumps(bpe)).fingerprint
+    monkeypatch.setenv("WHELP_CACHE", str(tmp_path))
+    monkeypatch.setattr("whelp.tokenizer.vocabulary._KEPT_FROM_CHARACTERS", 0)
+    for _ in range(2):
+        assert pickle.loads(pickle.dumps(bpe)).fingerprint == expected
+    assert len(list(tmp_path.glob("*.fingerprint"))) == 1
+    other = Vocabulary(bpe.to_json(), name=bpe.name)  # without an end-of-text token
+    assert other.fingerprint != expected
 
 
 def test_other_kinds(prefix_space_json, tmp_path):

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_column import TokenColumn
+from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.errors import ArtifactError
 from whelp.base.files import read_json, write_json
 
@@ -61,13 +62,13 @@ def make_batch(
     """
     assert offsets[-1] - offsets[0] < MAX_BATCH_TOKENS, f"{offsets[-1]} tokens do not fit one record batch"
     value_type = schema.field("input_ids").type.value_type
-    values = pa.array(ids.astype(value_type.to_pandas_dtype(), copy=False), type=value_type)
-    bounds = pa.array(offsets.astype(np.int32))
+    values = to_arrow(ids.astype(value_type.to_pandas_dtype(), copy=False))
+    bounds = to_arrow(offsets.astype(np.int32))
     columns = [pa.ListArray.from_arrays(bounds, values)]
     if MASK_COLUMN in schema.names:
         assert mask is not None, "a schema with a mask needs one"
         assert len(mask) == len(ids), (len(mask), len(ids))
-        columns.append(pa.ListArray.from_arrays(bounds, pa.array(mask, type=pa.uint8())))
+        columns.append(pa.ListArray.from_arrays(bounds, to_arrow(mask.astype(np.uint8, copy=False))))
     return pa.record_batch([*columns, file_index.cast(pa.int32()), line.cast(pa.int64())], schema=schema)
 
 
@@ -192,7 +193,7 @@ class TokenSplit:
         ends = np.empty(self.num_documents, dtype=np.int64)
         row = position = 0
         for chunk in self.table.column("input_ids").chunks:
-            offsets = chunk.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+            offsets = to_numpy(chunk.offsets).astype(np.int64)
             ends[row : row + len(chunk)] = offsets[1:] - offsets[0] + position
             row, position = row + len(chunk), position + int(offsets[-1] - offsets[0])
         return ends
@@ -230,7 +231,7 @@ def _values_of(chunk: pa.ListArray) -> npt.NDArray[Any]:
     if not len(chunk):
         return np.empty(0, dtype=chunk.type.value_type.to_pandas_dtype())
     first, last = chunk.offsets[0].as_py(), chunk.offsets[len(chunk)].as_py()
-    values: npt.NDArray[Any] = chunk.values.slice(first, last - first).to_numpy(zero_copy_only=True)
+    values: npt.NDArray[Any] = to_numpy(chunk.values.slice(first, last - first))
     return values
 
 

@@ -51,7 +51,7 @@ def collect_wikipedia_dump(
     *,
     out: str | Path,
     namespaces: Sequence[int] = (0,),
-    headings: str = "wiki",
+    headings: str = "plain",
     formulas: bool = True,
     licence: str | None = None,
     max_page_bytes: int = 64 << 20,
@@ -64,7 +64,7 @@ def collect_wikipedia_dump(
     Args:
         file: `pages-articles` XML, plain or packed as .bz2 (multistream is read in parallel), .gz or .xz.
         namespaces: Numbers of the namespaces to keep; 0 holds the articles.
-        headings: `wiki` (== Title ==), `markdown` (## Title), `plain`, or `none`.
+        headings: `plain`, `wiki` (== Title ==), `markdown` (## Title), or `none`.
         formulas: Keep formulas, as TeX between dollar signs.
         licence: What the text may be used for; None: CC BY-SA 4.0 for Wikipedia and its sisters.
         workers: Processes.

@@ -17,9 +17,27 @@ import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands import corpus_report
+from whelp.cli.commands import train as commands_train
 from whelp.cli.commands.collect import collect_app
 from whelp.cli.commands.corpus import add_corpus_commands
-from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
+from whelp.cli.commands.options import (
+    AsJson,
+    Device,
+    MaxTokens,
+    MinP,
+    ModelPath,
+    Overrides,
+    RecipeName,
+    RepetitionPenalty,
+    Scale,
+    Stop,
+    StorePath,
+    Temperature,
+    TopK,
+    TopP,
+    need,
+)
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -39,10 +57,21 @@ tokenizer_app = typer.Typer(
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
 app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
 add_corpus_commands(app)
+app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
 
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
+    from whelp.cli.launch import leave
+
+    try:
+        _main()
+    except SystemExit as ending:
+        leave(ending.code)
+        raise
+
+
+def _main() -> None:
     _set_up_log()
     try:
         app()
@@ -63,8 +92,9 @@ def main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
+    from whelp.cli.launch import fail
+
+    fail(error)
 
 
 def _set_up_log() -> None:
@@ -405,7 +435,7 @@ def prepare(
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
+    events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     _show_prepare_event(first)
     result = None
@@ -515,7 +545,7 @@ def init(
         raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
     result = make_weights(
         recipe,
-        out=_need(out, "--out"),
+        out=need(out, "--out"),
         family=family,
         n_layer=n_layer,
         n_head=n_head,
@@ -540,54 +570,8 @@ def init(
     )
 
 
-@app.command(rich_help_panel="Steps")
-def train(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="STORE",
-            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
-    scale: Scale = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
-
-    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
-    """
-    from whelp.cli import show
-    from whelp.cli.infctx import find_data_path
-    from whelp.cli.track import iter_tracked
-    from whelp.cli.train import Finished, iter_train, plan_training
-
-    loaded = _load(recipe, overrides, scale)
-    store = store or find_data_path(recipe) or Path("store")
-    if dry_run:
-        plan, session = plan_training(loaded, store)
-        if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
-        else:
-            show.show_plan(plan, session.make_ledger(plan))
-        return
-    result = None
-    with show.training_view() as view:
-        folder = _need(out, "--out")
-        for event in iter_tracked(iter_train(loaded, store, folder), loaded, folder):
-            view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
-    assert result is not None, "a run always ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show.say_result(result)
+app.command(rich_help_panel="Steps")(commands_train.train)
+app.command("verify-resume", rich_help_panel="Look inside")(commands_train.verify_resume)
 
 
 @app.command(rich_help_panel="Use it")
@@ -597,17 +581,17 @@ def generate(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Many prompts: one a line, or JSON lines (texts, or {'prompt': ...}).")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    max_tokens: MaxTokens = 128,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     presence_penalty: Annotated[
         float, typer.Option(metavar="P", help="Subtract P from what the continuation has already.")
     ] = 0.0,
     frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    stop: Stop = None,
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
     ] = None,
@@ -732,13 +716,13 @@ def compare(
     steps: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Checkpoints of each run: 0,500,last or all. Default: the last.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 64,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    max_tokens: MaxTokens = 64,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    stop: Stop = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same for every model.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Continuations of each prompt.")] = 1,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,
@@ -1119,9 +1103,3 @@ def _load(recipe: str, overrides: list[str] | None, scale: str | None = None) ->
     from whelp.cli.recipe import load_recipe
 
     return load_recipe(recipe, overrides or [], scale)
-
-
-def _need(value: Path | None, name: str) -> Path:
-    if value is None:
-        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
-    return value

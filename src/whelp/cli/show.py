@@ -19,7 +19,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
     from whelp.cli.report import RunsReport
-    from whelp.cli.train import Planned, TrainResult
+    from whelp.cli.train_events import Planned, TrainResult
+    from whelp.cli.verify_resume import VerifyResult
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
 
@@ -110,10 +111,11 @@ def sparkline(values: list[float], width: int = 24) -> str:
 def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     """The plan as a table, its doubts below."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    together = f"{plan.num_processes} processes x " if plan.num_processes > 1 else ""
     rows = [
         ("parameters", f"{plan.num_parameters:,}"),
         ("rows", f"{plan.context_tokens:,} tokens each, {plan.batch_rows:,} a step"),
-        ("batch", f"{plan.batch_tokens:,} tokens = {plan.accumulation} x {plan.micro_batch_rows} rows"),
+        ("batch", f"{plan.batch_tokens:,} tokens = {together}{plan.accumulation} x {plan.micro_batch_rows} rows"),
     ]
     if ledger is not None:
         rows[1:1] = [
@@ -233,10 +235,9 @@ class TrainingView:
         import torch
 
         from whelp.model.build import count_token_flops
-        from whelp.train.device import measure_ceiling
+        from whelp.train.device import get_product_type, measure_ceiling
 
-        precision = torch.bfloat16 if event.plan.precision == "bf16" else torch.float32
-        self._ceiling = measure_ceiling(torch.device(event.plan.device), precision)
+        self._ceiling = measure_ceiling(torch.device(event.plan.device), get_product_type(event.plan.precision))
         self._token_flops = count_token_flops(event.spec)
 
     def _describe_machine(self, device: str) -> str:
@@ -288,6 +289,8 @@ class TrainingView:
         bits = event.result.bits_per_byte
         if self._progress is None or event.result.sources:
             tail = f", {bits:.3f} bits/byte" if bits is not None else ""
+            if event.average is not None:
+                tail += f"; averaged weights {event.average.nats_per_token:.3f}"
             say(
                 f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}{self._parts(event)}"
             )
@@ -391,6 +394,29 @@ def show_runs(result: RunsReport) -> None:
     output.print(table)
     for name, values in result.differences.items():
         output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
+
+
+def show_verify_result(result: VerifyResult) -> None:
+    """What was compared with a run that was left alone, as a table on standard output."""
+    asked = {"bits": "same bits", "close": f"within {result.tolerance:g}", "free": "free (dropout)"}
+    lines = [("check", "processes", "rows", "largest difference", "asked", "")]
+    lines += [
+        (
+            check.name,
+            " then ".join(map(str, check.processes)),
+            "same" if check.same_rows else "NOT THE SAME",
+            "none, to the bit" if check.same_bits else f"{check.largest_difference:.2g} nats/token",
+            asked[check.losses],
+            "holds" if check.holds else "DOES NOT HOLD",
+        )
+        for check in result.checks
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    verdict = "runs of this recipe go on exactly" if result.holds else "runs of this recipe do NOT go on exactly"
+    sys.stdout.write(f"{result.num_steps} steps on {result.device}: {verdict}\n")
 
 
 def say_result(result: TrainResult) -> None:

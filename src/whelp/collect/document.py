@@ -44,4 +44,5 @@ def make_line(document: Document) -> str:
     >>> make_line(Document(text="one\ntwo", source="urls"))[:40]
     '{"text": "one\\ntwo", "source": "urls", "'
     """
-    return json.dumps(dataclasses.asdict(document), ensure_ascii=False) + "\n"
+    line = json.dumps(dataclasses.asdict(document), ensure_ascii=False)
+    return line.encode("utf-8", "replace").decode() + "\n"  # JSON of others may hold halves of characters, which no file can

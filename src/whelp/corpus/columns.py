@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from whelp.base.arrays import find_valid, to_numpy, view_text
 from whelp.corpus.shape import NOT_AN_OBJECT, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.text import BadFile
 
@@ -201,7 +203,7 @@ def _to_turns(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
     offsets, turns = values.offsets.cast(pa.int64()), values.values
     if pa.types.is_null(turns.type):
         turns = pa.nulls(len(turns), field.type.value_type)
-    _find_null_turns(field.name, turns, offsets.to_numpy(), is_null.to_numpy(zero_copy_only=False), found)
+    _find_null_turns(field.name, turns, to_numpy(offsets), to_numpy(is_null), found)
     columns = []
     for inner in field.type.value_type:
         index = turns.type.get_field_index(inner.name)
@@ -229,7 +231,7 @@ def _to_turns(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
 def _find_null_turns(name: str, turns: pa.Array, offsets: np.ndarray, is_null: np.ndarray, found: dict[int, BadValue]) -> None:
     if not turns.null_count:
         return
-    null_turns = np.flatnonzero(turns.is_null().to_numpy(zero_copy_only=False))
+    null_turns = np.flatnonzero(~find_valid(turns))
     rows = np.searchsorted(offsets, null_turns, side="right") - 1
     for row in np.unique(rows[(rows >= 0) & (null_turns < offsets[-1])]):
         if not is_null[row]:
@@ -242,13 +244,31 @@ def _blank(values: pa.Array, is_kept: np.ndarray) -> pa.Array:
     return values.take(indices)
 
 
+def measure_texts(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each text: how many bytes it has, and whether that is none but white space. A null has none.
+
+    >>> measure_texts(pa.array(["a", " ", ""], pa.large_string()))
+    (array([1, 1, 0]), array([False,  True,  True]))
+    """
+    data, offsets = view_text(texts)
+    sizes = np.diff(offsets)
+    if texts.null_count:
+        sizes[~find_valid(texts)] = 0
+    is_blank = sizes == 0
+    begins = data[offsets[:-1][~is_blank]]
+    if not ((begins > ord(" ")) & (begins < 0x80)).all():  # else each begins with a letter or a sign, and is not blank
+        is_space = pc.utf8_is_space(texts)
+        is_blank |= to_numpy(is_space.fill_null(True) if texts.null_count else is_space)
+    return sizes, is_blank
+
+
 def iter_leaves(batch: pa.RecordBatch) -> Iterable[tuple[pa.Array, np.ndarray | None]]:
     """The arrays of text in a batch; those of turns with the list offsets that say whose they are."""
     for column in batch.columns:
         if not is_turns(column.type):
             yield column, None
             continue
-        offsets = column.offsets.to_numpy()
+        offsets = to_numpy(column.offsets)
         first, end = int(offsets[0]), int(offsets[-1])
         turns = column.values.slice(first, end - first)
         for index in range(turns.type.num_fields):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from whelp.base.arrays import find_valid, to_arrow, to_numpy, view_text
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.corpus._files import SkippedFile
 from whelp.corpus.columns import iter_leaves
@@ -84,7 +85,7 @@ class Builder:
         """Add the documents of file number `index` (one for all, or one for each) that have any text; count the others."""
         num_kept = len(is_empty) - int(np.count_nonzero(is_empty))
         if num_kept < len(is_empty):
-            batch, lines = batch.filter(pa.array(~is_empty)), lines[~is_empty]
+            batch, lines = batch.filter(to_arrow(~is_empty)), lines[~is_empty]
             index = index if isinstance(index, int) else index[~is_empty]
             self.notes[NOTE_EMPTY] += len(is_empty) - num_kept
         self._batches.append(batch)
@@ -99,7 +100,7 @@ class Builder:
         columns = {field.name: self._join(field) for field in order_columns(shape)}
         if self.num_rows:
             columns = {name: column for name, column in columns.items() if column.null_count < len(column)}
-        places = {"file_index": pa.array(file_indices), "line": pa.array(lines)}
+        places = {"file_index": to_arrow(file_indices), "line": to_arrow(lines)}
         batch = pa.RecordBatch.from_pydict({**columns, **places})
         labels = [files[int(number)].label for number in np.unique(file_indices)]
         notes = {note: count for note, count in self.notes.items() if count}
@@ -110,7 +111,7 @@ class Builder:
             batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
             for batch in self._batches
         ]
-        return pa.concat_arrays(parts) if parts else pa.array([], field.type)
+        return pa.concat_arrays(parts) if parts else pa.nulls(0, field.type)
 
 
 def order_columns(shape: RowShape) -> list[pa.Field]:
@@ -126,7 +127,7 @@ def fingerprint_rows(batch: pa.RecordBatch, labels: list[str]) -> str:
     for leaf, offsets in iter_leaves(batch.drop_columns(["file_index", "line"])):
         chunks += [offsets.tobytes()] if offsets is not None else []
         chunks += _iter_text_bytes(leaf)
-    places = [memoryview(batch.column(name).to_numpy()) for name in ("file_index", "line")]
+    places = [memoryview(to_numpy(batch.column(name))) for name in ("file_index", "line")]
     return hash_bytes(*chunks, *places, hash_json([batch.schema.names, labels]).encode())
 
 
@@ -135,10 +136,8 @@ def _iter_text_bytes(texts: pa.LargeStringArray) -> Iterator[bytes | memoryview]
     if not len(texts):
         return
     if texts.null_count:
-        yield texts.is_valid().to_numpy(zero_copy_only=False).tobytes()
+        yield find_valid(texts).tobytes()
         texts = texts.fill_null("")
-    _, offsets_buffer, data = texts.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data, offsets = view_text(texts)
     yield np.diff(offsets).tobytes()
-    if data is not None:
-        yield memoryview(data)[int(offsets[0]) : int(offsets[-1])]
+    yield memoryview(data)[int(offsets[0]) : int(offsets[-1])]

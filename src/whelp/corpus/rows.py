@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from whelp.base.arrays import find_valid, to_arrow
 from whelp.base.errors import SourceError
-from whelp.corpus.columns import Selection, iter_leaves, to_column
+from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.packed import split_name
 from whelp.corpus.shape import BadValue, BadValueLike, RowShape
 from whelp.corpus.window import Window
@@ -165,7 +165,7 @@ def make_rows(
     if wrong:
         is_good = np.ones(len(numbers), np.bool_)
         is_good[list(wrong)] = False
-        batch, numbers = batch.filter(pa.array(is_good)), numbers[is_good]
+        batch, numbers = batch.filter(to_arrow(is_good)), numbers[is_good]
     return Rows(pa.RecordBatch.from_arrays(batch.columns, schema=selection.delivered), numbers)
 
 
@@ -174,10 +174,10 @@ def _leave_empty(batch: pa.RecordBatch, bad: Mapping[int, BadValueLike]) -> Mapp
     if not bad:
         return bad
     indices = np.array(sorted(bad))
-    chosen = batch.take(pa.array(indices))
+    chosen = batch.take(to_arrow(indices))
     has_value = np.zeros(len(indices), np.bool_)
     for column in chosen.columns:
-        has_value |= column.is_valid().to_numpy(zero_copy_only=False)
+        has_value |= find_valid(column)
     is_empty = has_value & measure(chosen)[1]
     return {int(index): bad[int(index)] for index in indices[~is_empty]} if is_empty.any() else bad
 
@@ -192,11 +192,9 @@ def measure(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     num_bytes = np.zeros(batch.num_rows, np.int64)
     is_empty = np.ones(batch.num_rows, np.bool_)
     for texts, offsets in iter_leaves(batch):
-        lengths: Any = pc.binary_length(texts)
-        blank: Any = pc.or_(pc.equal(lengths, 0), pc.utf8_is_space(texts))
-        if texts.null_count:
-            lengths, blank = lengths.fill_null(0), blank.fill_null(True)
-        sizes, is_blank = lengths.to_numpy(), blank.to_numpy(zero_copy_only=False)
+        if texts.null_count == len(texts):
+            continue
+        sizes, is_blank = measure_texts(texts)
         if offsets is None:
             num_bytes += sizes
             is_empty &= is_blank

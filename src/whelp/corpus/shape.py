@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from whelp.base.arrays import find_valid
+
 NO_TEXT = "null or missing text"
 NOT_TEXT = "a value that is not text"
 NOT_UTF8 = "text that is not UTF-8"
@@ -88,7 +90,7 @@ class TextShape:
         if not column.null_count:
             return {}
         value = BadValue(NO_TEXT, f"{rows.schema.names[0]!r} is null", "text")
-        return {int(index): value for index in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))}
+        return {int(index): value for index in np.flatnonzero(~find_valid(column))}
 
 
 def is_turns(kind: pa.DataType) -> bool:

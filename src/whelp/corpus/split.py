@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from whelp.base.arrays import to_arrow
+from whelp.corpus.columns import measure_texts
 
 Positions = npt.NDArray[np.int64]
 
@@ -215,13 +218,12 @@ def _make_documents(buffer: Buffer, starts: Positions, ends: Positions, line: in
     bounds[0], bounds[-1] = 0, len(buffer)
     bounds[1:-1:2], bounds[2:-1:2] = starts, ends
     texts = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(buffer.data))
-    texts = texts.take(pa.array(np.arange(1, len(bounds) - 1, 2)))
+    texts = texts.take(to_arrow(np.arange(1, len(bounds) - 1, 2)))
     if len(starts) == 1:
         lines = np.array([line + buffer.count_newlines(int(starts[0]))], np.int64)
     else:
         lines = line + np.searchsorted(buffer.newlines, starts).astype(np.int64)
-    is_empty: Any = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
-    return Documents(texts, lines, starts + offset, is_empty.to_numpy(zero_copy_only=False))
+    return Documents(texts, lines, starts + offset, measure_texts(texts)[1])
 
 
 def _find_matches(buffer: bytes, pattern: str) -> tuple[Positions, Positions]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from whelp.base.arrays import to_arrow, to_numpy
 from whelp.corpus.columns import iter_leaves
 from whelp.corpus.source import Source
 
@@ -28,7 +29,7 @@ def iter_texts(source: Source, max_bytes: int | None = None) -> Iterator[pa.Larg
         chosen = np.arange(-num_seen % step, batch.num_rows, step)
         num_seen += batch.num_rows
         if step > 1:
-            batch = batch.take(pa.array(chosen))
+            batch = batch.take(to_arrow(chosen))
         for texts, _ in iter_leaves(batch):
             texts = texts.drop_null() if texts.null_count else texts
             if left is not None:
@@ -41,7 +42,7 @@ def iter_texts(source: Source, max_bytes: int | None = None) -> Iterator[pa.Larg
 
 def _cut(texts: pa.LargeStringArray, max_bytes: int) -> tuple[pa.LargeStringArray, int]:
     """The first `max_bytes` of the texts, and how many bytes are left then."""
-    ends = np.cumsum(pc.binary_length(texts).to_numpy())
+    ends = np.cumsum(to_numpy(pc.binary_length(texts)))
     num_whole = int(np.searchsorted(ends, max_bytes, side="right"))
     if num_whole == len(texts):
         return texts, max_bytes - (int(ends[-1]) if len(ends) else 0)

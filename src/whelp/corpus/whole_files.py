@@ -5,12 +5,10 @@ A folder of many small files costs what its bytes cost, and little more for each
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from whelp.corpus.columns import measure_texts
 from whelp.corpus.partition import TEXT_SCHEMA, Builder
 
 
@@ -34,11 +32,10 @@ class WholeFiles:
         np.cumsum(np.fromiter(map(len, self._texts), np.int64, len(self._texts)), out=offsets[1:])
         data = self._texts[0] if len(self._texts) == 1 else b"".join(self._texts)
         texts = pa.LargeStringArray.from_buffers(len(self._texts), pa.py_buffer(offsets), pa.py_buffer(data))
-        is_empty: Any = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
         builder.add(
             np.array(self._indices, np.int32),
             pa.RecordBatch.from_arrays([texts], schema=TEXT_SCHEMA),
             np.ones(len(self._texts), np.int64),
-            is_empty.to_numpy(zero_copy_only=False),
+            measure_texts(texts)[1],
         )
         self._texts, self._indices = [], []

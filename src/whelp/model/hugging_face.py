@@ -85,6 +85,22 @@ class HuggingFaceModel(LanguageModel):
         """Nothing is set aside: caches grow with their texts."""
         return 0
 
+    def checkpoint_activations(self) -> None:
+        """Ask the architecture for it.
+
+        Raises:
+            ConfigError: When it does not know how.
+        """
+        if not self.inner.supports_gradient_checkpointing:
+            kind = self.inner.config.model_type
+            raise ConfigError(
+                "train.checkpoint_activations", [f"{kind} of transformers keeps all activations"], "Leave it out."
+            )
+        super().checkpoint_activations()
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # of today, and before transformers 5
+        enable = next(getattr(self.inner, name) for name in names if hasattr(self.inner, name))
+        enable({"use_reentrant": False})
+
     def compile_parts(self) -> None:
         """Compile it as one: where its blocks are, only it knows."""
         self._read = torch.compile(self._read, dynamic=False)  # type: ignore[method-assign]

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from whelp.artifacts.targets import IGNORED
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.cross_entropy import linear_cross_entropy
+from whelp.model.triton_here import HAS_TRITON
 
+if HAS_TRITON:
+    from whelp.model import gpu_cross_entropy
 if TYPE_CHECKING:
     from whelp.model.decoder import Decoder
 
@@ -30,6 +34,8 @@ class LanguageModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.uses_fp8_head = False  # 8-bit products in head and loss while training on a GPU
+        self.checkpoints_activations = False
 
     def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
@@ -44,6 +50,18 @@ class LanguageModel(nn.Module):
     def head_weight(self) -> torch.Tensor:
         """The output head, (V, D)."""
         raise AssertionError(f"{type(self).__name__} has no head_weight")
+
+    def checkpoint_activations(self) -> None:
+        """From now on keep of each block only what goes into it while training: less memory, a third more time."""
+        self.checkpoints_activations = True
+
+    def apply_block(self, block: nn.Module, *arguments: object) -> torch.Tensor:
+        """A block's output; with `checkpoints_activations`, what it computes is computed again in the backward pass."""
+        if self.checkpoints_activations and self.training and torch.is_grad_enabled():
+            output: torch.Tensor = checkpoint(block, *arguments, use_reentrant=False)
+        else:
+            output = block(*arguments)
+        return output
 
     def forward(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
@@ -86,6 +104,11 @@ class LanguageModel(nn.Module):
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
             weight = self.head_weight
             return linear_cross_entropy(hidden.to(weight.dtype), weight, targets.flatten(), IGNORED)
+        if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
+            uses_fp8 = self.uses_fp8_head and self.training
+            return gpu_cross_entropy.linear_cross_entropy(
+                hidden, self.head_weight, targets.flatten(), IGNORED, uses_fp8=uses_fp8
+            )
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
@@ -93,7 +116,8 @@ class LanguageModel(nn.Module):
         """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
         for block in self.blocks:
             block.compile(dynamic=False)
-        self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
+        if not HAS_TRITON:
+            self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from whelp.base.arrays import find_valid
 from whelp.prepare.config import PieceConfig, TemplateConfig
 from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
@@ -60,10 +61,7 @@ class TextColumn:
         self._column = column
 
     def find(self, rows: pa.RecordBatch) -> Flags:
-        values = read_column(rows, self._column)
-        if not values.null_count:
-            return np.ones(rows.num_rows, np.bool_)
-        return np.asarray(values.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+        return find_valid(read_column(rows, self._column))
 
     def lay_out(self, rows: pa.RecordBatch) -> Pieces:
         return Pieces(
@@ -84,8 +82,7 @@ class PromptCompletion:
         self._trains_prompt = trains_prompt
 
     def find(self, rows: pa.RecordBatch) -> Flags:
-        valid = [read_column(rows, name).is_valid().to_numpy(zero_copy_only=False) for name in ("prompt", "completion")]
-        return np.asarray(valid[0] & valid[1], np.bool_)
+        return find_valid(read_column(rows, "prompt")) & find_valid(read_column(rows, "completion"))
 
     def lay_out(self, rows: pa.RecordBatch) -> Pieces:
         slots = Slots(rows.num_rows)

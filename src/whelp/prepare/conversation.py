@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from whelp.base.arrays import to_arrow, to_numpy
 from whelp.prepare.columns import IsControl, read_column, text_field
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.escapes import decode_escapes
@@ -66,7 +67,7 @@ class Conversation:
         order = np.insert(np.arange(num_turns), offsets[1:], np.arange(num_turns, num_turns + num_rows))
         blank = pa.nulls(num_rows, turns.schema.field(0).type)
         longer = pa.record_batch(
-            [pa.concat_arrays([column, blank]).take(pa.array(order)) for column in turns.columns], names=turns.schema.names
+            [pa.concat_arrays([column, blank]).take(to_arrow(order)) for column in turns.columns], names=turns.schema.names
         )
         slots = self._lay_out_turns(longer)
         slots.add_constant(self._end, order >= num_turns, 1, is_control=self._is_control(self._end))
@@ -100,7 +101,7 @@ class Conversation:
     def _read_senders(self, turns: pa.RecordBatch) -> tuple[list[str], npt.NDArray[np.int64]]:
         """The senders there are, and which one each turn names; a turn without one is from nobody."""
         encoded = pc.fill_null(read_column(turns, self._sender_key), "").dictionary_encode()
-        which = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        which = to_numpy(encoded.indices).astype(np.int64)
         return encoded.dictionary.to_pylist() or [""], which
 
     def _read_turns(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
@@ -119,7 +120,7 @@ def flatten_turns(rows: pa.RecordBatch, key: str, kind: pa.DataType) -> tuple[pa
     else:
         lists = rows.column(key).cast(kind)
         turns = lists.flatten()
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        lengths = to_numpy(pc.fill_null(pc.list_value_length(lists), 0))
         offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     names = [kind.value_type.field(index).name for index in range(kind.value_type.num_fields)]
     return pa.record_batch([pc.struct_field(turns, name) for name in names], names=names), offsets

@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
 from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, write_splits
+from whelp.base.arrays import to_arrow
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
@@ -133,7 +134,8 @@ def prepare(
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
     parts: list[list[Part]] = [[] for _ in streams]
     ledgers = [Ledger() for _ in streams]
-    with ThreadPoolExecutor(1, thread_name_prefix="describe") as background:
+    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+        background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
         description = background.submit(describe_source)
         jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
         for job, part in (engine or LocalEngine()).run(jobs, encode):
@@ -293,7 +295,7 @@ def _move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
     if not first:
         return batch
     place = batch.schema.get_field_index("file_index")
-    moved = pc.add(batch.column(place), pa.scalar(first, batch.column(place).type))
+    moved = pc.add(batch.column(place), to_arrow(np.array([first], np.int32))[0])
     return batch.set_column(place, batch.schema.field(place), moved)
 
 

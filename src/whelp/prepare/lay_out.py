@@ -29,6 +29,7 @@ from whelp.artifacts.token_store import (
     name_data_file,
     write_rows,
 )
+from whelp.base.arrays import to_arrow, to_numpy
 from whelp.prepare.config import PrepareConfig
 from whelp.prepare.held_out import choose_held_out
 from whelp.prepare.ledger import Ledger
@@ -112,7 +113,7 @@ def _lengths(part: Part) -> Lengths:
 
 def document_lengths(batch: pa.RecordBatch) -> Lengths:
     """Tokens in each document."""
-    lengths: Lengths = np.diff(batch.column(0).offsets.to_numpy(zero_copy_only=False)).astype(np.int64)
+    lengths: Lengths = np.diff(to_numpy(batch.column(0).offsets)).astype(np.int64)
     return lengths
 
 
@@ -163,7 +164,7 @@ def _select(placed: _Placed, schema: pa.Schema, *, is_test: bool) -> Iterator[pa
     for batch in iter_batches(part.path(side)):
         lengths = document_lengths(batch)
         sizes, chosen = lengths, np.ones(len(lengths), dtype=bool)
-        stops = batch.column(0).offsets.to_numpy(zero_copy_only=False)[1:].astype(np.int64)
+        stops = to_numpy(batch.column(0).offsets)[1:].astype(np.int64)
         if tails is not None:
             held_out = tails[first : first + len(lengths)]
             first += len(lengths)
@@ -183,11 +184,11 @@ def _select(placed: _Placed, schema: pa.Schema, *, is_test: bool) -> Iterator[pa
             schema,
             _take(batch.column("input_ids"), starts, stops),
             np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
-            batch.column("file_index").filter(pa.array(chosen)),
-            batch.column("line").filter(pa.array(chosen)),
+            batch.column("file_index").filter(to_arrow(chosen)),
+            batch.column("line").filter(to_arrow(chosen)),
             mask,
         )
 
 
 def _take(lists: pa.ListArray, starts: Lengths, stops: Lengths) -> npt.NDArray[Any]:
-    return join_ranges(lists.values.to_numpy(zero_copy_only=True), starts, stops)
+    return join_ranges(to_numpy(lists.values), starts, stops)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from whelp.artifacts.manifest import describe_file
 from whelp.artifacts.token_store import MASK_COLUMN, make_batch, make_schema, write_rows
+from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.files import read_json, write_atomic
 from whelp.prepare.segments import EncodedRows, encode_pieces
 from whelp.prepare.template import NO_TEXT, Template
@@ -114,7 +115,7 @@ def encode_partition(
 
     def take(chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
         places = batch.select(["file_index", "line"])
-        places = places if chosen.all() else places.filter(pa.array(chosen))
+        places = places if chosen.all() else places.filter(to_arrow(chosen))
         return _lay_out_rows(_take_rows(encoded, chosen), rules, vocabulary.size, places)
 
     return EncodedPart(
@@ -202,7 +203,7 @@ def count_masked(batch: pa.RecordBatch) -> int | None:
     """How many tokens of a batch are not trained; None when it has no mask."""
     if MASK_COLUMN not in batch.schema.names:
         return None
-    values = batch.column(MASK_COLUMN).flatten().to_numpy(zero_copy_only=True)
+    values = to_numpy(batch.column(MASK_COLUMN).flatten())
     return len(values) - int(np.count_nonzero(values))
 
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from whelp.base.arrays import find_valid, to_arrow, view_text
 
 Flags = npt.NDArray[np.bool_]
 
@@ -94,7 +95,7 @@ class Slots:
         if any(self._is_control):
             is_control = np.broadcast_to(np.array(self._is_control), is_filled.shape)[is_filled]
         return Pieces(
-            texts=pa.concat_arrays(self._pool).take(pa.array(indices)),
+            texts=pa.concat_arrays(self._pool).take(to_arrow(indices)),
             weights=np.stack(self._weights, axis=1)[is_filled],
             row_offsets=ends if item_offsets is None else ends[item_offsets],
             is_control=is_control,
@@ -110,9 +111,12 @@ def no_pieces(num_rows: int) -> Pieces:
     )
 
 
-def has_text(values: pa.Array) -> Flags:
+def has_text(values: pa.LargeStringArray) -> Flags:
     """Where a column of strings is neither null nor empty."""
-    return np.asarray(pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False), np.bool_)
+    if values.null_count == len(values):
+        return np.zeros(len(values), np.bool_)
+    is_filled: Flags = np.diff(view_text(values)[1]) > 0
+    return is_filled & find_valid(values) if values.null_count else is_filled
 
 
 def merge(groups: Sequence[Pieces], group_of_row: npt.NDArray[np.int64]) -> Pieces:
@@ -132,7 +136,7 @@ def merge(groups: Sequence[Pieces], group_of_row: npt.NDArray[np.int64]) -> Piec
         flags = [group.is_control if group.is_control is not None else np.zeros(len(group.texts), np.bool_) for group in groups]
         controls = np.concatenate(flags)[indices]
     return Pieces(
-        texts=pa.concat_arrays([group.texts for group in groups]).take(pa.array(indices)),
+        texts=pa.concat_arrays([group.texts for group in groups]).take(to_arrow(indices)),
         weights=np.concatenate([group.weights for group in groups])[indices],
         row_offsets=offsets,
         is_control=controls,
@@ -179,8 +183,8 @@ def _encode_texts(pieces: Pieces, encoder: EncoderLike, allow_special: bool) -> 
     is_control = pieces.is_control
     if is_control is None or not is_control.any():
         return encoder.encode_batch(pieces.texts)
-    plain_ids, plain_ends = encoder.encode_batch(pieces.texts.filter(pa.array(~is_control)))
-    control_ids, control_ends = encoder.encode_batch(pieces.texts.filter(pa.array(is_control)), allow_special=True)
+    plain_ids, plain_ends = encoder.encode_batch(pieces.texts.filter(to_arrow(~is_control)))
+    control_ids, control_ends = encoder.encode_batch(pieces.texts.filter(to_arrow(is_control)), allow_special=True)
     lengths = np.empty(len(is_control), np.int64)
     lengths[~is_control], lengths[is_control] = np.diff(plain_ends), np.diff(control_ends)
     is_control_token = np.repeat(is_control, lengths)

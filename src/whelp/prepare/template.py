@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from whelp.base.arrays import to_arrow
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare.chat import ChatConversation, make_chat_template
@@ -124,7 +125,7 @@ class Template:
             pieces = self._lay_out(used[0], rows)
         else:
             masks = [chosen == number for number in used]
-            groups = [self._lay_out(number, rows.filter(pa.array(mask))) for number, mask in zip(used, masks, strict=True)]
+            groups = [self._lay_out(number, rows.filter(to_arrow(mask))) for number, mask in zip(used, masks, strict=True)]
             pieces = merge(groups, np.searchsorted(used, chosen)) if groups else no_pieces(rows.num_rows)
         return Segments(**vars(pieces), strategies=chosen, names=tuple(strategy.name for strategy in self.strategies))
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from whelp.base.arrays import to_arrow, to_numpy, view_text
 from whelp.base.errors import TokenizerError
 
 Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
@@ -31,14 +32,17 @@ def as_strings(texts: Texts) -> Texts:
     return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
 
 
-def view_buffers(strings: Texts) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """View the UTF-8 bytes and the offsets into them (documents + 1) of a large_string array, without a copy."""
-    if not len(strings):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    _, offset_buffer, data_buffer = strings.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
-    return data, offsets
+def cut_blocks(offsets: npt.NDArray[np.int64], block_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cut documents into runs of at most `block_bytes` (a longer document is alone): first and end of each.
+
+    >>> list(cut_blocks(np.array([0, 3, 5, 20, 21]), block_bytes=5))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    first, count = 0, len(offsets) - 1
+    while first < count:
+        stop = max(first + 1, int(np.searchsorted(offsets, offsets[first] + block_bytes, side="right")) - 1)
+        yield first, stop
+        first = stop
 
 
 def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: int | None = None) -> Iterator[Texts]:
@@ -50,7 +54,7 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
             strings = strings.slice(0, rows_left)
             rows_left -= len(strings)
         if left is not None and len(strings):
-            data, offsets = view_buffers(strings)
+            data, offsets = view_text(strings)
             if offsets[-1] - offsets[0] > left:
                 num_whole = int(np.searchsorted(offsets[1:] - offsets[0], left, side="right"))
                 start, end = int(offsets[num_whole]), int(offsets[0]) + left
@@ -65,16 +69,16 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
 
 def join_bytes(strings: Texts, separator: bytes) -> Texts:
     """One Arrow buffer: every document followed by `separator`."""
-    ends = pa.array([0, len(strings)], pa.int32())
+    ends = to_arrow(np.array([0, len(strings)], np.int32))
     one_list = pa.ListArray.from_arrays(ends, strings.cast(pa.large_binary()))
     return pc.binary_join(one_list, pa.scalar(separator, pa.large_binary()))[0].as_buffer()
 
 
 def code_points(strings: Texts) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """Unicode code points of all documents, flat, and where each document starts (documents + 1)."""
-    data, byte_offsets = view_buffers(strings)
+    data, byte_offsets = view_text(strings)
     text = data[byte_offsets[0] : byte_offsets[-1]].tobytes().decode()
     offsets = np.zeros(len(strings) + 1, np.int64)
     if len(strings):
-        np.cumsum(pc.utf8_length(strings).to_numpy(zero_copy_only=False), out=offsets[1:])
+        np.cumsum(to_numpy(pc.utf8_length(strings)), out=offsets[1:])
     return np.frombuffer(text.encode("utf-32-le"), np.uint32), offsets

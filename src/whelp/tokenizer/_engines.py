@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer, normalizers
 
+from whelp.base.arrays import to_arrow, to_texts, view_text
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, code_points, view_buffers
+from whelp.tokenizer._arrow import Texts, code_points
 from whelp.tokenizer._cache import keep, read_cached
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
@@ -63,17 +63,17 @@ class Engine(Protocol):
 class FastEngine:
     """gigatoken over Arrow's own buffers: no Python object per document or token."""
 
-    def __init__(self, specification: dict[str, Any]) -> None:
+    def __init__(self, specification_json: str) -> None:
         import gigatoken
         from gigatoken.gigatoken_rs import load_hf_json
 
         # The wrapper chooses threads, or none inside a worker process, where the thread pool would hang after a fork.
-        self._tokenizer = gigatoken.Tokenizer(load_hf_json(_write(specification)))
+        self._tokenizer = gigatoken.Tokenizer(load_hf_json(specification_json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
         import awkward
 
-        data, offsets = view_buffers(strings)
+        data, offsets = view_text(strings)
         if not len(strings):
             return np.zeros(0, np.uint32), offsets
         bytes_layout = awkward.contents.NumpyArray(data, parameters={"__array__": "char"})
@@ -100,16 +100,16 @@ class NormalizingEngine:
 
     def __init__(self, specification: dict[str, Any]) -> None:
         self._form = specification["normalizer"]["type"]
-        self._fast = FastEngine({**specification, "normalizer": None})
+        self._fast = FastEngine(_write({**specification, "normalizer": None}))
         self._normalizer = getattr(normalizers, self._form)()
         self._is_inert = np.zeros(0x110000, np.int8)  # 1: never changes, whatever stands beside it; -1: may; 0: not asked yet
 
     def encode_batch(self, strings: Texts) -> Encoded:
         may_change = self._find_changing(strings)
         if may_change.any():
-            mask = pa.array(may_change)
-            normalized = map(self._normalize, strings.filter(mask).to_pylist())
-            strings = pc.replace_with_mask(strings, mask, pa.array(normalized, pa.large_string()))
+            mask = to_arrow(may_change)
+            normalized = list(map(self._normalize, strings.filter(mask).to_pylist()))
+            strings = pc.replace_with_mask(strings, mask, to_texts(normalized))
         return self._fast.encode_batch(strings)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
@@ -121,7 +121,7 @@ class NormalizingEngine:
 
     def _find_changing(self, strings: Texts) -> npt.NDArray[np.bool_]:
         """Which documents hold a character that a normalizer may change or move."""
-        data, offsets = view_buffers(strings)
+        data, offsets = view_text(strings)
         found = np.zeros(len(strings), bool)
         data = data[offsets[0] : offsets[-1]]
         lowest = 0xCC if self._form == "NFC" else 0xC2  # the first byte of U+0300, below which NFC changes nothing
@@ -172,7 +172,7 @@ class ReferenceEngine:
         return np.concatenate(parts), np.cumsum(np.concatenate(lengths))
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
 
 class WordEngine(ReferenceEngine):
@@ -225,7 +225,7 @@ class CharacterEngine:
         return ids, offsets
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
 
 def open_engine(
@@ -239,7 +239,8 @@ def open_engine(
         return ReferenceEngine(open_reference())
     sample = [*_NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
-    record = f"{_hash_comparison(specification, sample)}.agrees" if is_large else ""
+    specification_json = _write(specification)
+    record = f"{_hash_comparison(specification_json, sample)}.agrees" if is_large else ""
     is_known = is_large and read_cached(record) is not None
     reference = None if is_known else open_reference()
     try:
@@ -248,10 +249,10 @@ def open_engine(
         if is_normalized and all(not entry["special"] for entry in specification["added_tokens"]):
             fast = NormalizingEngine(specification)
         else:
-            fast = FastEngine(specification)
+            fast = FastEngine(specification_json)
         if reference is None:
             return fast
-        strings = pa.array(sample, pa.large_string())
+        strings = to_texts(sample)
         ids, offsets = fast.encode_batch(strings)
     except BaseException as error:  # a Rust panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
@@ -276,6 +277,6 @@ def open_engine(
     return slow
 
 
-def _hash_comparison(specification: dict[str, Any], sample: Sequence[str]) -> str:
+def _hash_comparison(specification_json: str, sample: Sequence[str]) -> str:
     versions = [importlib.metadata.version(package) for package in ("gigatoken", "tokenizers")]
-    return hash_bytes(json.dumps([versions, sample]).encode(), _write(specification).encode())
+    return hash_bytes(json.dumps([versions, sample]).encode(), specification_json.encode())

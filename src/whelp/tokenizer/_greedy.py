@@ -7,7 +7,6 @@ other. Pieces recur as words do: Arrow finds the different ones, each is encoded
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from array import array
@@ -19,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.tokenizer._arrow import Texts, view_buffers
+from whelp.base.arrays import to_numpy, to_texts, view_text
+from whelp.tokenizer._arrow import Texts, cut_blocks
+from whelp.tokenizer._threads import count_threads
 
 Pieces = tuple[Any, npt.NDArray[np.int64], npt.NDArray[np.int64]]  # dictionary array; starts and documents in bytes
 
@@ -38,14 +39,6 @@ def find_neighbours(tokens: Iterable[bytes]) -> npt.NDArray[np.bool_]:
     firsts = np.flatnonzero(is_inside)
     follows[(joined[firsts] << 8) | joined[firsts + 1]] = True
     return follows
-
-
-def _count_threads() -> int:
-    """As many as the other encoders take: $RAYON_NUM_THREADS, else one for each core that this process may use."""
-    asked = os.environ.get("RAYON_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class GreedyEngine:
@@ -68,13 +61,8 @@ class GreedyEngine:
     def encode_batch(self, strings: Texts) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         if self._special_pattern is not None:
             return self._encode_with_specials(strings.to_pylist())
-        data, offsets = view_buffers(strings)
-        blocks = []
-        first = 0
-        while first < len(strings):
-            stop = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _BLOCK_BYTES, side="right")) - 1)
-            blocks.append(offsets[first : stop + 1])
-            first = stop
+        data, offsets = view_text(strings)
+        blocks = [offsets[first : stop + 1] for first, stop in cut_blocks(offsets, _BLOCK_BYTES)]
         parts = [np.zeros(0, np.uint32)]
         ends = [np.zeros(1, np.int64)]
         for cut in self._iter_cut(data, blocks):
@@ -84,11 +72,11 @@ class GreedyEngine:
         return np.concatenate(parts), np.concatenate(ends)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(pa.array([text], pa.large_string()))[0]
+        return self.encode_batch(to_texts([text]))[0]
 
     def _iter_cut(self, data: npt.NDArray[np.uint8], blocks: list[npt.NDArray[np.int64]]) -> Iterator[Pieces]:
         """Cut blocks of whole documents into pieces, several at once where there are cores: numpy and Arrow let go of Python."""
-        num_threads = min(_count_threads(), len(blocks))
+        num_threads = min(count_threads(), len(blocks))
         if num_threads < 2:
             yield from (self._cut(data, block) for block in blocks)
             return
@@ -120,7 +108,7 @@ class GreedyEngine:
         with self._lock:
             found = np.fromiter(map(self._find, pieces.dictionary.to_pylist()), np.int64)
             slot_starts, flat = np.frombuffer(self._starts, np.int64), np.frombuffer(self._flat, np.uint32)
-            slots = found[pieces.indices.to_numpy()]
+            slots = found[to_numpy(pieces.indices)]
             counts = (slot_starts[1:] - slot_starts[:-1])[slots]
             ends = np.cumsum(counts)
             ids = flat[np.repeat(slot_starts[slots] - ends + counts, counts) + np.arange(ends[-1])]

@@ -17,8 +17,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from whelp.base.arrays import view_text
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes, view_buffers
+from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes
 from whelp.tokenizer._build import build_bpe, make_cutter, no_text
 from whelp.tokenizer._bytes import spell_bytes
 from whelp.tokenizer.config import LearnConfig
@@ -60,7 +61,7 @@ def _learn_fast(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[
         path = Path(folder) / "text"
         with open(path, "wb") as file:
             for batch in strings:
-                _, offsets = view_buffers(batch)
+                _, offsets = view_text(batch)
                 num_bytes += int(offsets[-1] - offsets[0])
                 file.write(join_bytes(batch, _SEPARATOR))
                 file.write(_SEPARATOR)

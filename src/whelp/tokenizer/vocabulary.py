@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,11 @@ from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.base.files import write_atomic, write_json
-from whelp.base.hashing import hash_json
+from whelp.base.hashing import hash_bytes, hash_json
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, as_strings
 from whelp.tokenizer._bytes import read_spelling
+from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine, open_engine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN, find_gguf_name
@@ -31,6 +33,7 @@ Ids = npt.NDArray[Any] | Sequence[int]
 _END_GUESSES = (END_TOKEN, "</s>", "<eos>")
 _PAD_GUESSES = (PAD_TOKEN, "<pad>", "[PAD]", "<|padding|>")
 _UNKNOWN_GUESSES = (UNKNOWN_TOKEN, "[UNK]")
+_KEPT_FROM_CHARACTERS = 500_000  # the fingerprints of smaller ones take no time
 _NO_LIMIT = int(1e30)  # what transformers writes for "no longest input"
 
 
@@ -97,6 +100,7 @@ class Vocabulary:
         marked_ids = {entry["id"] for entry in self._added if entry.get("special")}
         self.special_ids: frozenset[int] = frozenset(control_ids | marked_ids)
         self._engines: dict[bool, Engine] = {}
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Vocabulary {self.name}: {self.kind}, {self.size:,} ids>"
@@ -107,7 +111,15 @@ class Vocabulary:
     @cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits; the same for the same tokenizer.json values and control tokens."""
-        return hash_json({"tokenizer": self._specification, **self._control})
+        if len(self._json) < _KEPT_FROM_CHARACTERS:
+            return hash_json({"tokenizer": self._specification, **self._control})
+        # Of a large one it is kept under the hash of its text, which takes a fiftieth of the time.
+        record = f"{hash_bytes(self._json.encode(), json.dumps(self._control).encode())}.fingerprint"
+        found = read_cached(record)
+        if found is None:
+            found = hash_json({"tokenizer": self._specification, **self._control})
+            keep(record, found)
+        return found
 
     @property
     def gguf_name(self) -> str | None:
@@ -236,9 +248,10 @@ class Vocabulary:
         return [b"" if token_id in self.special_ids else raw for token_id, raw in enumerate(self._all_bytes)]
 
     def _engine(self, allow_special: bool) -> Engine:
-        if allow_special not in self._engines:
-            self._engines[allow_special] = self._open_engine(allow_special)
-        return self._engines[allow_special]
+        with self._lock:  # or each of several threads would open one of its own, with its own memory of words
+            if allow_special not in self._engines:
+                self._engines[allow_special] = self._open_engine(allow_special)
+            return self._engines[allow_special]
 
     def _open_engine(self, allow_special: bool) -> Engine:
         if self.kind == "chars" and not allow_special:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.tokenizer._arrow import Texts, as_strings, code_points, view_buffers
+from whelp.base.arrays import view_text
+from whelp.tokenizer._arrow import Texts, as_strings, code_points
 
 _JOINERS = "_\u200c\u200d"
 _MOST_PARTS = 32  # batches counted before they are put together
@@ -96,7 +97,7 @@ def find_words(texts: Texts) -> tuple[Texts, npt.NDArray[np.int64]]:
 
 def _cut(strings: Texts, points: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Texts:
     """Strings from `starts` to `ends`, which count characters of the whole batch."""
-    data, byte_offsets = view_buffers(strings)
+    data, byte_offsets = view_text(strings)
     borders = np.stack([starts, ends], axis=1).ravel()  # words and what stands between them take turns
     if len(points) != byte_offsets[-1] - byte_offsets[0]:  # not ASCII alone: characters have one to four bytes
         widths = (1 + (points > 0x7F) + (points > 0x7FF) + (points > 0xFFFF)).astype(np.int64)

@@ -18,6 +18,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from whelp.train.team import Team
+
 _ALIGNMENT = 64  # floats: every parameter starts on its own cache line
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Jordan et al.
 
@@ -88,6 +90,8 @@ def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
 class Optimizer:
     """One optimizer for the whole model: Muon for the matrices it is given, AdamW for all else."""
 
+    is_sharded = False  # every process has all weights
+
     def __init__(
         self,
         matrices: FlatGroup | None,
@@ -95,6 +99,7 @@ class Optimizer:
         plain: FlatGroup | None,
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
+        team: Team,
     ) -> None:
         self.settings = settings
         self.matrices, self.decayed, self.plain = matrices, decayed, plain
@@ -108,7 +113,7 @@ class Optimizer:
         self.adam = torch.optim.AdamW(
             adam_groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
-        self.muon = Muon(matrices, settings, split_matrix) if matrices is not None else None
+        self.muon = Muon(matrices, settings, split_matrix, team) if matrices is not None else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -165,18 +170,27 @@ class Optimizer:
 
 
 class Muon:
-    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch."""
+    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch.
+
+    Of many processes, each orthogonalises its share of the matrices; the sum of all shares is the update of all.
+    """
 
     def __init__(
-        self, group: FlatGroup, settings: OptimizerSettings, split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]]
+        self,
+        group: FlatGroup,
+        settings: OptimizerSettings,
+        split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
+        team: Team,
     ) -> None:
-        self.group, self.settings = group, settings
+        self.group, self.settings, self.team = group, settings, team
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
         self._by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
         for name, view in group.views(self.update).items():
             for matrix in split_matrix(name, view):
                 self._by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
+        matrices = [matrix for same in self._by_shape.values() for matrix in same]
+        self._theirs = {id(matrix) for number, matrix in enumerate(matrices) if number % team.size != team.rank}
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -184,10 +198,17 @@ class Muon:
         momentum = self.settings.momentum
         self.momentum.lerp_(self.group.grad, 1 - momentum)
         torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
-        for (num_rows, num_columns), matrices in self._by_shape.items():
+        for (num_rows, num_columns), same in self._by_shape.items():
             scale = 0.2 * max(num_rows, num_columns) ** 0.5
+            for matrix in same:
+                if id(matrix) in self._theirs:
+                    matrix.zero_()
+            matrices = [matrix for matrix in same if id(matrix) not in self._theirs]
+            if not matrices:
+                continue
             for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices)), strict=True):
                 torch.mul(orthogonal, scale, out=matrix)
+        self.team.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
 
@@ -206,10 +227,11 @@ def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def build_optimizer(model: HasMatrices, settings: OptimizerSettings) -> Optimizer:
+def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team | None = None) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
     Matrices of blocks go to Muon when asked for; other matrices to AdamW with weight decay; vectors to AdamW without.
+    Of many processes, all begin with the weights of the first.
     """
     matrices: dict[str, nn.Parameter] = {}
     decayed: dict[str, nn.Parameter] = {}
@@ -222,4 +244,8 @@ def build_optimizer(model: HasMatrices, settings: OptimizerSettings) -> Optimize
         else:
             decayed[name] = parameter
     groups = [flatten(group) if group else None for group in (matrices, decayed, plain)]
-    return Optimizer(groups[0], groups[1], groups[2], settings, model.split_matrix)
+    team = team or Team()
+    for group in groups:
+        if group is not None:
+            team.copy_from_first(group.data)
+    return Optimizer(groups[0], groups[1], groups[2], settings, model.split_matrix, team)

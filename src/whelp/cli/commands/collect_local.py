@@ -17,9 +17,9 @@ Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text 
 class HeadingStyle(Enum):
     """How headings look."""
 
+    plain = "plain"
     wiki = "wiki"
     markdown = "markdown"
-    plain = "plain"
     none = "none"
 
 
@@ -32,8 +32,8 @@ def collect_wikipedia_dump(
         typer.Option("--namespace", metavar="N", help="A namespace to keep; may be repeated. Default: 0, the articles."),
     ] = None,
     headings: Annotated[
-        HeadingStyle, typer.Option(help="wiki: == Title ==, markdown: ## Title, plain: Title; or none of them.")
-    ] = HeadingStyle.wiki,
+        HeadingStyle, typer.Option(help="plain: Title, wiki: == Title ==, markdown: ## Title; or none of them.")
+    ] = HeadingStyle.plain,
     formulas: Annotated[bool, typer.Option(help="Keep formulas, as TeX between dollar signs.")] = True,
     licence: Annotated[
         str | None,

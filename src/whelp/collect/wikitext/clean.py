@@ -55,19 +55,19 @@ class Wikitext:
 
     Attributes:
         namespaces: What the wiki calls files and categories.
-        headings: How headings look: `== Title ==` (wiki), `## Title` (markdown), `Title` (plain), or left out (none).
+        headings: How headings look: `Title` (plain), `== Title ==` (wiki), `## Title` (markdown), or left out (none).
         formulas: Keep formulas, as TeX between dollar signs.
     """
 
     namespaces: Namespaces = field(default_factory=Namespaces.make)
-    headings: Headings = "wiki"
+    headings: Headings = "plain"
     formulas: bool = True
 
     def clean(self, wikitext: str) -> Cleaned:
         """Make the text of a page: paragraphs separated by one blank line, headings and list items kept.
 
         >>> Wikitext().clean("The '''whelp''' is a [[dog|young dog]].<ref>A book.</ref>\\n\\n== Food ==\\n* milk").text
-        'The whelp is a young dog.\\n\\n== Food ==\\n\\n- milk'
+        'The whelp is a young dog.\\n\\nFood\\n\\n- milk'
         """
         counts: Counter[str] = Counter()
         held = Held()
