@@ -26,18 +26,13 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _POWER = re.compile(r"<sup\b[^<>]*>\s*([+\-−–]?[\w+\-−]{1,8})\s*</sup>", re.IGNORECASE)
 _SWITCH = re.compile(r"__(?:[^\W\d_]+_?)+__")
 _VARIANT = re.compile(r"-\{(?:[^{}|]*\|)?(?:[^{}:;]*:)?([^{}:;]*)[^{}]*\}-")
-_SPACES = re.compile(r"[ \t\xa0]+")
-_HOLES = (  # what removed templates leave inside sentences
-    (re.compile(r"\([\s,;:/–—-]*\)"), ""),
-    (re.compile(r"\([ \t]*(?:[,;:][ \t]*)+"), "("),
-    (re.compile(r"(?<![,; \t])[ \t]*[,;][,; \t]*\)"), ")"),  # from the start of a run only: else quadratic
-    (re.compile(r"\([ \t]+(?=\S)"), "("),
-    (re.compile(r"(?<=\S)[ \t]+\)"), ")"),
-    (re.compile(r"(?<![ .])([.,;:])[ \t]+[.,](?=\s|\Z)(?![ \t]*\.)"), r"\1"),
-    (re.compile(r"(?<!\.)[ \t]+(?=,(?:\s|\Z)|\.(?![ \t]*\.)(?:\s|\Z))"), ""),
-    (re.compile(r",(?:[ \t]*,)+"), ","),
-    (re.compile(r"[ \t]{2,}"), " "),
-)
+_COMMON_ENTITIES = (("&nbsp;", " "), ("&ndash;", "–"), ("&mdash;", "—"), ("&thinsp;", " "))
+_EMPTY_BRACKETS = re.compile(r"\([ ,;:/–—-]*\)")
+_AFTER_BRACKET = re.compile(r"\( ?(?:[,;:] ?)+")
+_BEFORE_BRACKET = re.compile(r"[,;](?<![,;].)(?<![,;] .)[,; ]*\)")  # from the start of a run only: else quadratic
+_TWO_MARKS = re.compile(r"([.,;:])(?<![ .].) [.,](?=\s|\Z)(?! ?\.)")
+_COMMAS = re.compile(r",(?: ?,)+")
+_BEFORE_STOP = re.compile(r"(?<!\.) (?=\.(?:\s|\Z)(?! ?\.))")
 _MAX_PASSES = 3  # over holes in holes: "((, ))"
 
 
@@ -117,15 +112,35 @@ def _take_out_html_tables(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
+    """Entities become characters; every run of blanks becomes one."""
     if "&" in text:
+        for entity, character in _COMMON_ENTITIES:  # `html.unescape` calls a function for each
+            text = text.replace(entity, character)
         text = html.unescape(text)
-    return _SPACES.sub(" ", text)
+    return _join_blanks(text.replace("\xa0", " ").replace("\t", " "))
+
+
+def _join_blanks(text: str) -> str:
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
 
 
 def _fill_holes(text: str) -> str:
-    for pattern, replacement in _HOLES:
-        for _ in range(_MAX_PASSES):
-            text, count = pattern.subn(replacement, text)
-            if not count:
-                break
-    return text
+    """Mend what removed templates leave inside sentences: `A ( , b) , c .` becomes `A (b), c.`
+
+    Plain replacements where they do: a pattern that begins with a blank is tried at every word.
+    """
+    for _ in range(_MAX_PASSES):
+        text, count = _EMPTY_BRACKETS.subn("", text)
+        if not count:
+            break
+    if " ." in text or " ," in text:
+        text = _TWO_MARKS.sub(r"\1", _join_blanks(text))
+        text = text.replace(" , ", ", ").replace(" ,\n", ",\n")
+        if " ." in text:
+            text = _BEFORE_STOP.sub("", text)
+    text = _AFTER_BRACKET.sub("(", text)
+    text = text.replace("( ", "(").replace(" )", ")")
+    text = _COMMAS.sub(",", _BEFORE_BRACKET.sub(")", text))
+    return _join_blanks(text)
