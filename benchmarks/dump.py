@@ -220,9 +220,7 @@ def report(results: dict[tuple[str, str], list[dict[str, float]]], megabytes: fl
             runs = results.get((question, name))
             if not runs:
                 continue
-            cpu, wall, peak = (
-                statistics.median(run[key] for run in runs) for key in ("cpu_seconds", "wall_seconds", "peak_mib")
-            )
+            cpu, wall = (statistics.median(run[key] for run in runs) for key in ("cpu_seconds", "wall_seconds"))
             rate = megabytes / cpu
             ours = ours or rate
             times = "" if name.startswith("whelp") else f"{ours / rate:.1f} x"
