@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
+    from whelp.cli.evaluate_code import evaluate_code as evaluate_code
+    from whelp.cli.evaluate_tasks import evaluate_tasks as evaluate_tasks
     from whelp.cli.exchange import export_store as export_store
     from whelp.cli.exchange import import_store as import_store
     from whelp.cli.export import export as export
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
     from whelp.cli.split import split as split
+    from whelp.cli.state import save_state as save_state
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
@@ -64,6 +67,8 @@ _CALLS = {
     "collect_wikipedia": "collect",
     "compare": "compare",
     "convert": "convert",
+    "evaluate_code": "evaluate_code",
+    "evaluate_tasks": "evaluate_tasks",
     "export": "export",
     "demo": "demo",
     "export_store": "exchange",
@@ -78,6 +83,7 @@ _CALLS = {
     "load_recipe": "recipe",
     "schema": "recipe",
     "split": "split",
+    "save_state": "state",
     "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
