@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands import corpus_report
 from whelp.cli.commands import curate as commands_curate
 from whelp.cli.commands import evaluate as commands_evaluate
 from whelp.cli.commands import state as commands_state
 from whelp.cli.commands import train as commands_train
+from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.corpus import add_corpus_commands
 from whelp.cli.commands.options import (
     AsJson,
     Device,
@@ -56,6 +59,8 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
+add_corpus_commands(app)
 app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
 app.command("curate", rich_help_panel="Steps")(commands_curate.curate)
 
