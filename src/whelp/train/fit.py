@@ -274,8 +274,9 @@ class _Backward:
         self.loss += mean.detach()
 
     def _is_cut(self, batch: RowBatch) -> bool:
-        """Whether the rows are trained in chunks."""
-        return self.config.bptt_tokens is not None and self.config.bptt_tokens < batch.ids.shape[1]
+        """Whether the rows are trained in chunks; one answer for all that share weights, though their rows differ in width."""
+        tokens = self.config.bptt_tokens
+        return tokens is not None and (self.is_sharded or tokens < batch.ids.shape[1])
 
     def _add_chunks(self, tensors: list[torch.Tensor | None], chunks: list[Chunk], *, is_last: bool) -> None:
         """Add the loss and the gradient of a micro-batch of rows that are cut."""
