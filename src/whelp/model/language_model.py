@@ -36,7 +36,6 @@ class LanguageModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.uses_fp8_head = False  # 8-bit products in head and loss while training on a GPU
         self.checkpoints_activations = False
 
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
@@ -111,10 +110,7 @@ class LanguageModel(nn.Module):
             weight = self.head_weight
             return linear_cross_entropy(hidden.to(weight.dtype), weight, targets.flatten(), IGNORED)
         if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
-            uses_fp8 = self.uses_fp8_head and self.training
-            return gpu_cross_entropy.linear_cross_entropy(
-                hidden, self.head_weight, targets.flatten(), IGNORED, uses_fp8=uses_fp8
-            )
+            return gpu_cross_entropy.linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 

@@ -26,6 +26,7 @@ from whelp.base.seeds import make_seed
 from whelp.train.captured import CapturedCall, Shapes, get_shapes
 from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
+from whelp.train.device import get_product_type
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
 from whelp.train.schedule import Schedule
@@ -49,8 +50,6 @@ class TrainableModel(Protocol):
     def is_block_matrix(self, name: str) -> bool: ...
     def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
     def learning_rate_scale(self, name: str) -> float: ...
-
-    uses_fp8_head: bool
 
     @property
     def uses_randomness(self) -> bool: ...
@@ -165,20 +164,22 @@ def fit(
             loss = backward(batch, num_targets)
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
-            learning_rate = config.learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
+            learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
             is_read = device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
                 team.add_tensor(loss)
             waits = device.type == "cpu" or config.on_bad_loss == "skip"  # for the numbers, before the weights change
             if not waits:
                 optimizer.step(learning_rate)
+                optimizer.zero_grad()
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 upcoming = None if is_over else read(first_row + plan.batch_rows)
             loss_value, norm_value = (float(loss), float(norm)) if is_read else (None, None)
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if waits and not is_skipped:
                 optimizer.step(learning_rate)
-            optimizer.zero_grad()
+            if waits:
+                optimizer.zero_grad()
             progress.step += 1
             progress.rows_read += plan.batch_rows
             progress.tokens_trained += 0 if is_skipped else num_targets
@@ -214,7 +215,7 @@ class _Backward:
         self.device, self.optimizer = torch.device(plan.device), optimizer
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
-        self.precision = torch.float32 if plan.precision == "fp32" else torch.bfloat16
+        self.precision = get_product_type(plan.precision)
         self.compute = model.loss
         self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
         self.loss = torch.zeros((), device=self.device)
@@ -222,8 +223,6 @@ class _Backward:
         self.graph: CapturedCall | None = None
         self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
         self.last_shapes: Shapes | None = None
-        if plan.precision == "fp8":
-            model.uses_fp8_head = True
         is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
         if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
             model.compile_parts()
