@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,6 +125,15 @@ def test_pages_that_give_no_document(site: Site, pages: dict[str, Reply | str], 
         "status 404": 1,
     }
     assert site.asked("/closed") == []
+
+
+def test_a_page_of_nothing_but_tags(site: Site, pages: dict[str, Reply | str], tmp_path: Path) -> None:
+    """Small enough to fetch, but hours to read: refused before it is parsed."""
+    pages["/tags"] = html_reply("<html><body><article>" + "<p>a b</p>" * 200_000)
+    started = time.process_time()
+    result, _ = collect(tmp_path / "x.jsonl", urls=[f"{site.url}/tags", f"{site.url}/wolf"])
+    assert result.skipped == {"more than 100,000 tags": 1}
+    assert time.process_time() - started < 5
 
 
 def test_other_manners_decide_anew(site: Site, pages: dict[str, Reply | str], tmp_path: Path) -> None:
