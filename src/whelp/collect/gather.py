@@ -152,21 +152,27 @@ def gather_documents(
     journal: Journal,
     *,
     max_documents: int | None = None,
+    max_seconds: float | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Event]:
     """Collect; yield what each item comes to, as it is written down. Items of an earlier run are not read again.
 
-    Items that have failed before are tried again. Whatever ends the loop, the journal knows all that was yielded.
+    Items that have failed before are tried again. After `max_seconds` it stops unfinished. Whatever ends the loop, the journal
+    knows all that was yielded.
 
     Raises:
         HostRefusesError: When no host is left to ask.
     """
     seen: set[str] = set()
     num_kept = 0
+    latest = None if max_seconds is None else time.monotonic() + max_seconds
+    journal.mark("begun")
     journal.forget_failures()
     for entry in collector.iter_items(asking):
         if max_documents is not None and num_kept >= max_documents:
             break
+        if latest is not None and time.monotonic() > latest:
+            return
         if entry.key in seen:
             continue
         position = len(seen)
@@ -179,7 +185,7 @@ def gather_documents(
         event = _settle(collector, entry, position, asking, journal, clock)
         num_kept += event.fate == "kept"
         yield event
-    journal.finish()
+    journal.mark("finished")
 
 
 def _settle(
