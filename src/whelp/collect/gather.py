@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from whelp.base.errors import SourceError
 from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.document import Document
@@ -168,7 +169,7 @@ def gather_documents(
     latest = None if max_seconds is None else time.monotonic() + max_seconds
     journal.mark("begun")
     journal.forget_failures()
-    for entry in collector.iter_items(asking):
+    for entry in _iter_entries(collector, asking):
         if max_documents is not None and num_kept >= max_documents:
             break
         if latest is not None and time.monotonic() > latest:
@@ -188,6 +189,25 @@ def gather_documents(
     journal.mark("finished")
 
 
+_ODD = (LookupError, TypeError, AttributeError, ValueError)  # what answers of another form than known end in
+
+
+def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFound]:
+    """Find items; a list of another form than known is said to be one."""
+    entries = collector.iter_items(asking)
+    while True:
+        try:
+            entry = next(entries, None)
+        except _ODD as error:
+            raise SourceError(
+                "a list", f"the answer is not understood ({type(error).__name__}: {error})", "", "Has the site changed?"
+            ) from error
+        if entry is None:
+            return
+        key = entry.key.encode("utf-8", "replace").decode()  # JSON may hold halves of characters, which no file can
+        yield entry if key == entry.key else replace(entry, key=key)
+
+
 def _settle(
     collector: Collector, entry: Item | NotFound, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
 ) -> Event:
@@ -196,6 +216,7 @@ def _settle(
         return Event(entry.name, entry.fate, entry.reason)
     try:
         found = collector.read(entry, asking)
+        _check_types(found.document)
     except Unchanged:
         journal.keep_earlier(entry.key, position)
         return Event(entry.name, "kept")
@@ -205,10 +226,20 @@ def _settle(
         if not collector.is_of_many_hosts or asking.client.is_given_up():
             raise
         return _miss(entry, position, NotFetched(error.found, is_final=False), journal)
+    except _ODD as error:
+        odd = NotFetched(f"the answer is not understood ({type(error).__name__})", is_final=False)
+        return _miss(entry, position, odd, journal)
     fetched = datetime.datetime.fromtimestamp(clock(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = replace(found.document, fetched=fetched)
     fate = journal.record(entry.key, position, "kept", document=document, document_key=found.key, validators=found.validators)
     return Event(document.title or entry.name, fate, "", len(document.text))
+
+
+def _check_types(document: Document) -> None:
+    """A column of a file holds one type: what an answer gave of another is odd."""
+    for name, value in vars(document).items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}")
 
 
 def _miss(item: Item, position: int, problem: NotFetched, journal: Journal) -> Event:

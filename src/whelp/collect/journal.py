@@ -63,7 +63,7 @@ class Journal:
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")  # after a power cut the last documents may be fetched again
             self._base.execute("BEGIN EXCLUSIVE")  # a second collection into the same file ends here
-            self._begin(json.dumps(request, sort_keys=True, ensure_ascii=False))
+            self._begin(json.dumps(request, sort_keys=True))
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):

@@ -192,7 +192,7 @@ class Wikipedia:
 
     def _address(self, **parameters: Any) -> str:
         common = {"action": "query", "format": "json", "formatversion": 2, "maxlag": 5}
-        return f"{self.base_url.rstrip('/')}/w/api.php?{urlencode({**common, **parameters})}"
+        return f"{self.base_url.rstrip('/')}/w/api.php?{urlencode({**common, **parameters}, errors='replace')}"
 
 
 def check_answer(answer: Answer) -> None:
