@@ -11,7 +11,6 @@ random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does
 ``hf-tutorial``  the same as tutorials have it: 8 rows at a time, float32, not compiled, dropout 0.1.
 ``gpt2``         whelp's gpt2 with AdamW, compiled: with biases, as GPT-2 has them.
 ``gpt2-bare``    the same without biases, as the plain loop.
-``gpt2-fp8``     the same as gpt2-bare with train.precision=fp8: head and loss in 8 bits.
 ``gpt2-eager``   the same, not compiled.
 ``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
 ``packed``       gpt2 with four documents in a row kept apart (flex attention).
@@ -31,7 +30,7 @@ import time
 
 STARTED = time.perf_counter()
 LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED = 12, 768, 12, 1024, 50257, 50304
-NAMES = ("plain", "hf", "hf-tutorial", "gpt2", "gpt2-bare", "gpt2-fp8", "gpt2-eager", "qwen3", "packed")
+NAMES = ("plain", "hf", "hf-tutorial", "gpt2", "gpt2-bare", "gpt2-eager", "qwen3", "packed")
 
 
 class RandomRows:
@@ -71,11 +70,10 @@ def run_ours(name: str, rows: int, steps: int):
         batch_tokens=rows * TOKENS,
         micro_batch_rows=rows,
         compile=name != "gpt2-eager",
-        precision="fp8" if name == "gpt2-fp8" else "bf16",
         log_every_steps=1,
         **optimizer,
     )
-    has_bias = name not in ("gpt2-bare", "gpt2-fp8")
+    has_bias = name != "gpt2-bare"
     model_config = ModelConfig(family=family, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH, bias=has_bias)
     spec = make_spec(model_config, num_ids=IDS, context_tokens=TOKENS)
     facts = Facts(

@@ -202,6 +202,7 @@ def main() -> None:
                     "--contestant",
                     str(budget),
                     json.dumps([*overrides, f"train.seed={index}"]),
+                    *(["--steps", str(options.steps)] if options.steps else []),
                 ]
                 done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
                 if done.returncode:

@@ -224,7 +224,6 @@ def test_activations_computed_again_need_less_memory():
     ("options", "message"),
     [
         ({"optimizer": "muon"}, r"train\.shard needs train\.optimizer=adamw, not muon"),
-        ({"optimizer": "adamw", "compile": True}, r"train\.shard and train\.compile=true cannot be combined"),
     ],
 )
 def test_what_cannot_be_sharded(options, message):

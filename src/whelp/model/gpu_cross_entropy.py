@@ -9,14 +9,12 @@ Shapes: N tokens, n tokens of a slice, D width, V vocabulary.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-_FP8_SCALE = 32768.0  # e5m2 reaches 57,344; below 2^-29 a softmax is taken for zero
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 
 
@@ -25,7 +23,6 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     logits,
     targets,
     losses,
-    normalisers,
     row_stride,
     num_columns: tl.constexpr,
     ignored,
@@ -56,7 +53,6 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     normaliser = largest + tl.log(total)
     chosen = tl.load(start + target).to(tl.float32)
     tl.store(losses + row, normaliser - chosen)
-    tl.store(normalisers + row, normaliser)
     if needs_gradient:
         for first in range(0, num_columns, BLOCK):
             place = first + columns
@@ -67,39 +63,18 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
 
 def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, *, needs_gradient: bool) -> torch.Tensor:
     """Cross-entropy of every row in nats, (n,) float32; with `needs_gradient`, `logits` (n, V) become its gradient."""
-    return _run_softmax(logits, targets, ignored, needs_gradient)[0]
-
-
-def _run_softmax(
-    logits: torch.Tensor, targets: torch.Tensor, ignored: int, needs_gradient: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and normaliser (log of the summed exponentials) of every row."""
-    losses, normalisers = torch.empty(2, logits.shape[0], dtype=torch.float32, device=logits.device).unbind()
+    losses = torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device)
     block = min(triton.next_power_of_2(logits.shape[1]), 8192)
-    grid = (logits.shape[0],)
-    _softmax_gradient[grid](
-        logits, targets, losses, normalisers, logits.stride(0), logits.shape[1], ignored, needs_gradient, block, num_warps=8
+    _softmax_gradient[(logits.shape[0],)](
+        logits, targets, losses, logits.stride(0), logits.shape[1], ignored, needs_gradient, block, num_warps=8
     )
-    return losses, normalisers
+    return losses
 
 
-def _scale_gradients(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
-    """The gradients that the forward pass has made, times what comes from above (one number)."""
-    (grad,) = grads
-    hidden_grad, weight_grad = ctx.saved_tensors
-    hidden_type, weight_type = ctx.types
-    if hidden_grad is not None:
-        hidden_grad = (hidden_grad * grad).to(hidden_type)
-    if weight_grad is not None:
-        weight_grad = (weight_grad * grad).to(weight_type)
-    return hidden_grad, weight_grad, None, None
-
-
-def _slice_length(num_tokens: int, row_bytes: int, multiple: int = 1) -> int:
+def _slice_length(num_tokens: int, row_bytes: int) -> int:
     """Tokens of a slice: slices of one length, as few as `_SLICE_BYTES` allows."""
     longest = min(num_tokens, max(1, _SLICE_BYTES // row_bytes))
-    length = -(-num_tokens // -(-num_tokens // longest))
-    return -(-length // multiple) * multiple
+    return -(-num_tokens // -(-num_tokens // longest))
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -129,93 +104,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(hidden_grad, weight_grad)
         return loss
 
-    backward = staticmethod(_scale_gradients)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _narrow_gradient(  # type: ignore[no-untyped-def]
-    logits,
-    targets,
-    normalisers,
-    out,
-    turned,
-    num_rows,
-    ignored,
-    scale,
-    num_columns: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """A tile of softmax - onehot in 8 bits, as it is and turned: tensor cores take such numbers only row by row."""
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    is_row, is_inside = rows < num_rows, (rows < num_rows)[:, None] & (columns < num_columns)[None, :]
-    target = tl.load(targets + rows, mask=is_row, other=ignored)
-    normaliser = tl.load(normalisers + rows, mask=is_row, other=0.0)
-    values = tl.load(logits + rows[:, None] * num_columns + columns[None, :], mask=is_inside, other=0.0).to(tl.float32)
-    gradient = tl.exp(values - normaliser[:, None]) - tl.where(columns[None, :] == target[:, None], 1.0, 0.0)
-    gradient = tl.where((target != ignored)[:, None], gradient * scale, 0.0).to(tl.float8e5)
-    tl.store(out + rows[:, None] * num_columns + columns[None, :], gradient, mask=is_inside)
-    tl.store(turned + columns[:, None].to(tl.int64) * num_rows + rows[None, :], tl.trans(gradient), mask=tl.trans(is_inside))
-
-
-def _to_fp8(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """8-bit numbers, and the one factor to multiply them by."""
-    factor = (tensor.abs().amax().float() / torch.finfo(torch.float8_e4m3fn).max).clamp(min=1e-12)
-    return (tensor.float() / factor).to(torch.float8_e4m3fn), factor
-
-
-class _Fp8LinearCrossEntropy(torch.autograd.Function):
-    """All three products in 8 bits: weights and hidden states as e4m3, the gradient of the logits as e5m2 (it is in -1 .. 1)."""
-
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
-        needs_grad = any(ctx.needs_input_grad[:2])
-        ctx.types = hidden.dtype, weight.dtype
-        product = functools.partial(torch._scaled_mm, use_fast_accum=True)
-        with torch.autocast(hidden.device.type, enabled=False):
-            rows, row_factor = _to_fp8(hidden.bfloat16())
-            columns, column_factor = _to_fp8(weight.bfloat16())
-            columns_turned = columns.t().contiguous()  # (D, V)
-            num_tokens, vocab_size = rows.shape[0], columns.shape[0]
-            size = _slice_length(num_tokens, vocab_size * 2, multiple=16)
-            one_part = torch.full((), 1.0 / _FP8_SCALE, device=hidden.device)
-            hidden_grad = torch.empty(hidden.shape, dtype=torch.bfloat16, device=hidden.device) if needs_grad else None
-            weight_grad = None
-            loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
-            for start in range(0, num_tokens, size):
-                part = slice(start, min(start + size, num_tokens))
-                logits = product(rows[part], columns.t(), row_factor, column_factor, out_dtype=torch.bfloat16)  # (n, V)
-                count = logits.shape[0]
-                losses, normalisers = _run_softmax(logits, targets[part], ignored, False)
-                loss += losses.sum()
-                if hidden_grad is None:
-                    continue
-                grad = torch.empty(count, vocab_size, dtype=torch.float8_e5m2, device=hidden.device)
-                turned = torch.empty(vocab_size, count, dtype=torch.float8_e5m2, device=hidden.device)
-                grid = (triton.cdiv(count, 64), triton.cdiv(vocab_size, 128))
-                _narrow_gradient[grid](
-                    logits,
-                    targets[part],
-                    normalisers,
-                    grad,
-                    turned,
-                    count,
-                    ignored,
-                    _FP8_SCALE,
-                    vocab_size,
-                    64,
-                    128,
-                    num_warps=4,
-                )
-                hidden_grad[part] = product(grad, columns_turned.t(), one_part, column_factor, out_dtype=torch.bfloat16)
-                rows_turned = rows[part].t().contiguous()  # (D, n)
-                piece = product(turned, rows_turned.t(), one_part, row_factor, out_dtype=torch.float32)
-                weight_grad = piece if weight_grad is None else weight_grad.add_(piece)
-        ctx.save_for_backward(hidden_grad, weight_grad)
-        return loss
-
-    backward = staticmethod(_scale_gradients)
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        (grad,) = grads  # one number: both gradients are made, but for this factor
+        hidden_grad, weight_grad = ctx.saved_tensors
+        hidden_type, weight_type = ctx.types
+        if hidden_grad is not None:
+            hidden_grad = (hidden_grad * grad).to(hidden_type)
+        if weight_grad is not None:
+            weight_grad = (weight_grad * grad).to(weight_type)
+        return hidden_grad, weight_grad, None, None
 
 
 def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -227,16 +125,11 @@ def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Te
     return torch.addmm(total, left, right, out_dtype=torch.float32)
 
 
-def linear_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int, *, uses_fp8: bool = False
-) -> torch.Tensor:
+def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
     """Summed cross-entropy in nats of `hidden @ weight.T` against `targets`; a float32 scalar.
 
     Args:
         hidden: (N, D). weight: (V, D). targets: (N,), `ignored` where nothing is trained.
-        uses_fp8: Products of 8-bit numbers, where N, V and D are multiples of 16 and the GPU has them (Hopper and later).
     """
-    is_narrow = uses_fp8 and all(size % 16 == 0 for size in (*hidden.shape, weight.shape[0]))
-    function = _Fp8LinearCrossEntropy if is_narrow else _LinearCrossEntropy
-    loss: torch.Tensor = function.apply(hidden, weight, targets, ignored)
+    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored)
     return loss

@@ -1,5 +1,7 @@
-"""Whether kernels of our own can run on a GPU of this machine: they are written in Triton, which comes with builds for GPUs."""
+"""Whether kernels of our own can run on a GPU here: they are written in Triton, which comes with builds for NVIDIA's GPUs."""
 
 import importlib.util
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+import torch
+
+HAS_TRITON = torch.version.cuda is not None and importlib.util.find_spec("triton") is not None

@@ -26,6 +26,18 @@ class TrainConfig:
     micro_batch_rows: int | None = option(
         None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
     )
+    bptt_tokens: int | None = option(
+        None,
+        "rows longer than this are trained in chunks of so many tokens: recurrent models carry their state from chunk to "
+        "chunk, others read each as a row of its own; default: whole rows",
+        at_least=1,
+    )
+    bptt_learning_range: int = option(-1, "with bptt_tokens: train the last so many chunks of each row; -1: all", at_least=-1)
+    bptt_truncated_learning: bool = option(
+        True,
+        "with bptt_tokens: no gradient flows from a chunk into those before it, so memory is that of one chunk; false: "
+        "through all that are trained",
+    )
     optimizer: Literal["adamw", "muon"] = option(
         "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
     )
@@ -52,10 +64,8 @@ class TrainConfig:
         at_least=0.0,
         at_most=1.0,
     )
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
-        "auto",
-        "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products; fp8: bf16 with a head of 8-bit products "
-        "(NVIDIA from Ada and Hopper on)",
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = option(
+        "auto", "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products (NVIDIA)"
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
@@ -100,10 +110,16 @@ class TrainConfig:
         problems = []
         if self.shard and self.optimizer != "adamw":
             problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
-        if self.shard and self.compile is True:
-            problems.append("train.shard and train.compile=true cannot be combined. Leave one of them out")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
+        if self.bptt_learning_range == 0:
+            problems.append(
+                "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"
+            )
+        if self.bptt_tokens is None and (self.bptt_learning_range != -1 or not self.bptt_truncated_learning):
+            problems.append("train.bptt_learning_range and train.bptt_truncated_learning need train.bptt_tokens")
+        if self.shard and not self.bptt_truncated_learning:
+            problems.append("train.shard and train.bptt_truncated_learning=false cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             problems.append(f"train.{' and train.'.join(given)} are both set. Keep one of them (override the other with null)")

@@ -50,23 +50,22 @@ def choose_device(asked: str, place: Place | None = None) -> torch.device:
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
-    """Arithmetic of the matrix products: `fp32`, `tf32`, `bf16` or `fp8`; auto is bf16 where the device does it fast.
+    """Arithmetic of the matrix products: `fp32`, `tf32` or `bf16`; auto is bf16 where the device does it fast.
 
     Raises:
         PlanError: When the device has no such arithmetic.
     """
     if asked == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    is_there = {"tf32": (8, 0), "fp8": (8, 9)}.get(asked, (0, 0))
-    if asked in ("tf32", "fp8") and (device.type != "cuda" or torch.cuda.get_device_capability(device) < is_there):
+    if asked == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         found = describe_device(device)
-        raise PlanError("train.precision", f"{asked} on {found}", "a GPU that has it", "Use train.precision=auto.")
+        raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", "Use train.precision=auto.")
     return asked
 
 
 def get_product_type(precision: str) -> torch.dtype:
-    """The numbers that matrix products take (those of `fp8`: all but the head's)."""
-    return torch.bfloat16 if precision in ("bf16", "fp8") else torch.float32
+    """The numbers that matrix products take."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def allow_fast_products(precision: str) -> None:
