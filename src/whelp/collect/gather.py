@@ -22,11 +22,13 @@ class Item:
     Attributes:
         key: Its one name; what is found twice under it is read once.
         name: What people are shown.
+        host: Whom it is asked of, where a collector has several.
         values: What the collector wants to know again when it reads the item.
     """
 
     key: str
     name: str
+    host: str = ""
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -164,29 +166,51 @@ def gather_documents(
     Raises:
         HostRefusesError: When no host is left to ask.
     """
-    seen: set[str] = set()
-    num_kept = 0
     latest = None if max_seconds is None else time.monotonic() + max_seconds
+    window = _WINDOW if collector.is_of_many_hosts and max_documents is None else 1  # the first N are the first N found
+    numbered = _number(collector, asking)
+    waiting: list[tuple[int, Item]] = []
+    num_kept, is_more = 0, True
     journal.mark("begun")
     journal.forget_failures()
-    for entry in _iter_entries(collector, asking):
-        if max_documents is not None and num_kept >= max_documents:
+    while max_documents is None or num_kept < max_documents:
+        while is_more and len(waiting) < window:
+            position, entry = next(numbered, (-1, None))
+            if entry is None:
+                is_more = False
+            elif (done := journal.find_fate(entry.key)) is not None:
+                journal.place(entry.key, position)
+                num_kept += done == "kept"
+            elif isinstance(entry, NotFound):
+                journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
+                yield Event(entry.name, entry.fate, entry.reason)
+            else:
+                waiting.append((position, entry))
+            if max_documents is not None and num_kept >= max_documents:
+                waiting.clear()
+                is_more = False
+        if not waiting:
             break
         if latest is not None and time.monotonic() > latest:
             return
-        if entry.key in seen:
-            continue
-        position = len(seen)
-        seen.add(entry.key)
-        done = journal.find_fate(entry.key)
-        if done is not None:
-            journal.place(entry.key, position)
-            num_kept += done == "kept"
-            continue
-        event = _settle(collector, entry, position, asking, journal, clock)
+        soonest = min(range(len(waiting)), key=lambda place: asking.client.seconds_until_free(waiting[place][1].host))
+        position, item = waiting.pop(soonest)
+        event = _settle(collector, item, position, asking, journal, clock)
         num_kept += event.fate == "kept"
         yield event
     journal.mark("finished")
+
+
+_WINDOW = 256  # items among which one is looked for whose host need not be waited for
+
+
+def _number(collector: Collector, asking: Asking) -> Iterator[tuple[int, Item | NotFound]]:
+    """Number what is found, each once."""
+    seen: set[str] = set()
+    for entry in _iter_entries(collector, asking):
+        if entry.key not in seen:
+            seen.add(entry.key)
+            yield len(seen) - 1, entry
 
 
 _ODD = (LookupError, TypeError, AttributeError, ValueError)  # what answers of another form than known end in
@@ -209,11 +233,8 @@ def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFo
 
 
 def _settle(
-    collector: Collector, entry: Item | NotFound, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
+    collector: Collector, entry: Item, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
 ) -> Event:
-    if isinstance(entry, NotFound):
-        journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
-        return Event(entry.name, entry.fate, entry.reason)
     try:
         found = collector.read(entry, asking)
         _check_types(found.document)

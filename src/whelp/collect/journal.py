@@ -199,15 +199,25 @@ class Journal:
         try:
             self._run(_WRITE, entry)
         except sqlite3.IntegrityError:
-            if not self._displace(document_key):
+            if not self._displace(document_key, position):
                 fate, entry = "skipped", (*entry[:3], "skipped", SAME_DOCUMENT, True, None, None, None, None)
             self._run(_WRITE, entry)
         return fate
 
-    def _displace(self, document_key: str | None) -> bool:
-        """Remove an earlier round's holder of a document."""
-        done = self._run("DELETE FROM items WHERE document_key = ? AND fate = 'kept' AND round < ?", (document_key, self.round))
-        return done.rowcount > 0
+    def _displace(self, document_key: str | None, position: int) -> bool:
+        """Make room for a document that another address holds, if that is of an earlier round or was found later.
+
+        Which address a document has must not depend on the order in which hosts have answered.
+        """
+        removed = self._run(
+            "DELETE FROM items WHERE document_key = ? AND fate = 'kept' AND round < ?", (document_key, self.round)
+        )
+        moved = self._run(
+            "UPDATE items SET fate = 'skipped', reason = ?, is_final = 1, document_key = NULL, line = NULL "
+            "WHERE document_key = ? AND fate = 'kept' AND position > ?",
+            (SAME_DOCUMENT, document_key, position),
+        )
+        return removed.rowcount + moved.rowcount > 0
 
     def count(self) -> tuple[int, dict[str, int], dict[str, int]]:
         """How many items were kept; skipped and failed ones by reason, most frequent first."""
