@@ -164,7 +164,7 @@ def fit(
             loss = backward(batch, num_targets)
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
-            learning_rate = config.learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
+            learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
             is_read = device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
                 team.add_tensor(loss)
