@@ -219,7 +219,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "collect_wikipedia",
             [
                 *("out", "search", "titles", "categories", "links_of", "starter_lists", "language", "category_depth"),
-                *("max_per_search", "base_url", "max_documents", "refresh", "finish", "manners"),
+                *("max_per_search", "base_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
             ],
         ),
         (
@@ -232,17 +232,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "max_pages",
                 "base_url",
                 "max_documents",
+                "max_minutes",
                 "refresh",
                 "finish",
                 "manners",
             ],
         ),
-        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "refresh", "finish", "manners"]),
+        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "max_minutes", "refresh", "finish", "manners"]),
         (
             "collect_youtube",
             [
                 *("out", "videos", "playlists", "channels", "languages", "kind", "with_times", "only_creative_commons"),
-                *("api_url", "site_url", "max_documents", "refresh", "finish", "manners"),
+                *("api_url", "site_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
             ],
         ),
         ("demo", ["out", "corpus", "minutes"]),
