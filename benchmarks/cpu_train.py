@@ -461,8 +461,8 @@ def train_with_whelp(corpus: Corpus, settings: Settings, started: float, values:
     from whelp.artifacts.token_store import open_store
     from whelp.cli.prepare import prepare as prepare_store
     from whelp.cli.recipe import load_recipe
-    from whelp.cli.train import Session
-    from whelp.train import Progress, build_optimizer
+    from whelp.cli.train_session import Session
+    from whelp.train import Progress
     from whelp.train.fit import fit
 
     data = {
@@ -479,8 +479,7 @@ def train_with_whelp(corpus: Corpus, settings: Settings, started: float, values:
         session = Session(recipe, open_store(Path(folder) / "store"))
         plan = session.make_plan(must_time=False)
         torch.set_num_threads(plan.threads)
-        model = session.build()
-        optimizer = build_optimizer(model, recipe.train)
+        model, optimizer = session.make_trainable()
         tokens = session.vocabulary.encode(Path(corpus.validation_text).read_text(encoding="utf-8")).astype(np.int64)
 
         def score() -> float:
@@ -492,7 +491,7 @@ def train_with_whelp(corpus: Corpus, settings: Settings, started: float, values:
 
         recorder = Recorder(replace(settings, steps=plan.num_steps), started, score)
         recorder.begin()
-        for _ in fit(model, optimizer, session.rows, plan, recipe.train, Progress()):
+        for _ in fit(model, optimizer, session.choose_rows(plan), plan, recipe.train, Progress()):
             recorder.step()
         return recorder.result(model.num_parameters(), characters_per_step=plan.batch_tokens)
 

@@ -7,7 +7,10 @@ One process a contestant, one after the other, rounds alternating. Work: 12 laye
 random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does not depend on the text). The contestants:
 
 ``plain``        what a careful user writes: a GPT-2 of one file, whole model compiled with its loss, autocast, fused AdamW.
-``gpt2``         whelp's gpt2 with AdamW, compiled.
+``hf``           the Hugging Face Trainer at its best settings: GPT2Config, bf16, torch_compile, fused AdamW, no dropout.
+``hf-tutorial``  the same as tutorials have it: 8 rows at a time, float32, not compiled, dropout 0.1.
+``gpt2``         whelp's gpt2 with AdamW, compiled: with biases, as GPT-2 has them.
+``gpt2-bare``    the same without biases, as the plain loop.
 ``gpt2-eager``   the same, not compiled.
 ``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
 ``packed``       gpt2 with four documents in a row kept apart (flex attention).
@@ -27,7 +30,7 @@ import time
 
 STARTED = time.perf_counter()
 LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED = 12, 768, 12, 1024, 50257, 50304
-NAMES = ("plain", "gpt2", "gpt2-eager", "qwen3", "packed")
+NAMES = ("plain", "hf", "hf-tutorial", "gpt2", "gpt2-bare", "gpt2-eager", "qwen3", "packed")
 
 
 class RandomRows:
@@ -42,7 +45,7 @@ class RandomRows:
         numbers = (np.arange(TOKENS) >= cuts[:, :, None]).sum(1)
         self._documents = numbers.astype(np.int32) if has_documents else None
 
-    def read(self, first: int, count: int, seed: int):
+    def read(self, first: int, count: int, seed: int, rank: int = 0, world: int = 1):
         """The same rows every time."""
         from whelp.artifacts.row_batch import RowBatch
 
@@ -70,7 +73,9 @@ def run_ours(name: str, rows: int, steps: int):
         log_every_steps=1,
         **optimizer,
     )
-    spec = make_spec(ModelConfig(family=family, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH), num_ids=IDS, context_tokens=TOKENS)
+    has_bias = name != "gpt2-bare"
+    model_config = ModelConfig(family=family, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH, bias=has_bias)
+    spec = make_spec(model_config, num_ids=IDS, context_tokens=TOKENS)
     facts = Facts(
         num_parameters=count_parameters(spec),
         num_layers=LAYERS,
@@ -82,8 +87,9 @@ def run_ours(name: str, rows: int, steps: int):
         num_train_tokens=rows * steps * TOKENS,
         num_test_rows=0,
         device="cuda",
-        precision="bf16",
+        precision="bf16" if config.precision == "auto" else config.precision,
         is_gpu=True,
+        slices_logits=True,
         free_bytes=torch.cuda.mem_get_info()[0],
         threads=count_cores(),
     )
@@ -157,6 +163,56 @@ def run_plain(rows: int, steps: int):
         yield time.perf_counter() - begun, value, sum(parameter.numel() for parameter in model.parameters())
 
 
+def run_trainer(rows: int, steps: int, *, is_tutorial: bool):
+    """Seconds of each step of the Hugging Face Trainer; its log has them."""
+    import tempfile
+
+    import numpy as np
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+
+    class Data(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return rows * steps
+
+        def __getitem__(self, index: int):
+            ids = torch.from_numpy(np.random.default_rng(index).integers(0, IDS, TOKENS))
+            return {"input_ids": ids, "labels": ids}
+
+    class Clock(TrainerCallback):
+        def __init__(self) -> None:
+            self.times = []
+
+        def on_step_begin(self, *_, **__) -> None:
+            torch.cuda.synchronize()
+            self.begun = time.perf_counter()
+
+        def on_step_end(self, *_, **__) -> None:
+            torch.cuda.synchronize()
+            self.times.append(time.perf_counter() - self.begun)
+            self.first = getattr(self, "first", time.perf_counter() - STARTED)
+
+    dropout = 0.1 if is_tutorial else 0.0
+    config = GPT2Config(vocab_size=IDS if is_tutorial else PADDED, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
+    best = {"bf16": True, "torch_compile": True, "optim": "adamw_torch_fused", "dataloader_num_workers": 4}
+    best["logging_nan_inf_filter"] = False
+    clock, model = Clock(), GPT2LMHeadModel(config)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=rows,
+            max_steps=steps,
+            logging_steps=steps,
+            save_strategy="no",
+            report_to=[],
+            learning_rate=6e-4,
+            **({"tf32": False} if is_tutorial else best),
+        )
+        result = Trainer(model=model, args=settings, train_dataset=Data(), callbacks=[clock]).train()
+    for seconds in clock.times:
+        yield seconds, result.training_loss, model.num_parameters(), clock.first
+
+
 def measure_ceiling() -> float:
     """TFLOP/s of a large bf16 product."""
     import torch
@@ -180,8 +236,14 @@ def run_one(name: str, rows: int, steps: int) -> None:
     seconds: list[float] = []
     losses: list[float] = []
     first_step, num_parameters = 0.0, 0
-    for step_seconds, loss, count in run_plain(rows, steps) if name == "plain" else run_ours(name, rows, steps):
-        first_step, num_parameters = first_step or time.perf_counter() - STARTED, count
+    if name == "hf-tutorial":
+        rows = 8
+    if name == "plain":
+        run = run_plain(rows, steps)
+    else:
+        run = run_trainer(rows, steps, is_tutorial=name != "hf") if name.startswith("hf") else run_ours(name, rows, steps)
+    for step_seconds, loss, count, *first in run:
+        first_step, num_parameters = first_step or (first[0] if first else time.perf_counter() - STARTED), count
         seconds.append(step_seconds)
         losses.append(loss)
     result = {

@@ -1,6 +1,7 @@
-"""Write docs/images/: pictures of the page of `whelp serve`, of a run of yours, with a store beside it.
+"""Write docs/images/: pictures of the page of `whelp serve`, of a run of yours, with a store beside it; or of a report.
 
     python docs/make_screenshots.py RUN [--compare MODEL] [--prompt TEXT]
+    python docs/make_screenshots.py --corpus SOURCE
 
 Needs Chromium, and `pip install playwright`. A picture that is larger than 150 KB is an error.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -32,37 +34,77 @@ TO_WEBP = """async (png) => {
 def main() -> None:
     """Serve the run, open the tabs, write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
+    parser.add_argument("run", nargs="?")
     parser.add_argument("--compare", action="append", default=[])
     parser.add_argument("--prompt", default="ROMEO:")
+    parser.add_argument("--corpus", metavar="SOURCE", help="draw `whelp corpus report` of this instead")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     arguments = parser.parse_args()
+    if (arguments.run is None) == (arguments.corpus is None):
+        parser.error("give RUN or --corpus")
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
+        if arguments.corpus is not None:
+            draw_corpus(browser, arguments.corpus)
+        else:
+            draw_page(browser, arguments)
+        browser.close()
+
+
+def draw_page(browser: Any, arguments: argparse.Namespace) -> None:
+    """The tabs of `whelp serve`."""
     from whelp.cli.serve import open_server
 
     serving = open_server(arguments.run, compare=arguments.compare, port=0, drain_seconds=1)
     thread = threading.Thread(target=serving.run)
     thread.start()
     try:
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
-            writer = browser.new_page()
-            for name, tab, scheme, size, act in shots(arguments.prompt):
-                png = take(browser, f"{serving.url}/#{tab}", scheme, size, act)
-                webp = base64.b64decode(writer.evaluate(TO_WEBP, base64.b64encode(png).decode()))
-                if len(webp) > MAX_BYTES:
-                    sys.exit(f"{name} has {len(webp):,} bytes, but at most {MAX_BYTES:,} are allowed")
-                FOLDER.mkdir(exist_ok=True)
-                (FOLDER / f"serve-{name}.webp").write_bytes(webp)
-                print(f"serve-{name}.webp: {len(webp):,} bytes")
-            browser.close()
+        for name, tab, scheme, size, act in shots(arguments.prompt):
+            write(browser, f"serve-{name}", take(browser, f"{serving.url}/#{tab}", scheme, size, act))
     finally:
         serving.stop()
         thread.join()
 
 
-def take(browser: Any, url: str, scheme: str, size: tuple[int, int], act: Callable[[Any], None]) -> bytes:
+def draw_corpus(browser: Any, source: str) -> None:
+    """The first screens of a corpus report, and the words beside a reference."""
+    import whelp
+
+    def to_words(page: Any) -> None:
+        page.evaluate(
+            "[...document.querySelectorAll('h2')].find((one) => one.textContent.startsWith('Beside')).scrollIntoView()"
+        )
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "corpus.html"
+        whelp.report_corpus(source, html=path)
+        for name, scheme, act in (("report", "light", lambda page: None), ("words", "dark", to_words)):
+            write(browser, f"corpus-{name}", take(browser, path.as_uri(), scheme, DESK, act, ready="h1"))
+
+
+def write(browser: Any, name: str, png: bytes) -> None:
+    """One picture, as WebP."""
+    page = browser.new_page()
+    webp = base64.b64decode(page.evaluate(TO_WEBP, base64.b64encode(png).decode()))
+    page.close()
+    if len(webp) > MAX_BYTES:
+        sys.exit(f"{name} has {len(webp):,} bytes, but at most {MAX_BYTES:,} are allowed")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.webp").write_bytes(webp)
+    print(f"{name}.webp: {len(webp):,} bytes")
+
+
+def take(
+    browser: Any,
+    url: str,
+    scheme: str,
+    size: tuple[int, int],
+    act: Callable[[Any], None],
+    *,
+    ready: str = "html[data-ready]",
+) -> bytes:
     """Open the page, do something, and look."""
     width, height = size
     context = browser.new_context(
@@ -71,7 +113,7 @@ def take(browser: Any, url: str, scheme: str, size: tuple[int, int], act: Callab
     context.add_init_script("""localStorage.setItem("whelp-knobs", '{"seed": "4"}')""")
     page = context.new_page()
     page.goto(url)
-    page.wait_for_selector("html[data-ready]")
+    page.wait_for_selector(ready)
     act(page)
     page.wait_for_timeout(500)
     picture: bytes = page.screenshot()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -401,20 +399,6 @@ def test_a_loss_that_is_not_a_number(whelp: Whelp, project: Project) -> None:
     outcome = train(whelp, project, *overrides, "train.save_every_steps=100", "train.evaluate_every_steps=100")
     said_once(outcome, "the loss is ", "Lower train.learning_rate")
     assert list((project.run / "checkpoints").iterdir()) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root on Linux: run the tests in a container")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting a small disk is not permitted here: allow it (CAP_SYS_ADMIN). {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_full_disk_while_preparing(whelp: Whelp, project: Project, small_disk: Path) -> None:

@@ -6,9 +6,15 @@ import json
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from whelp.artifacts.run_folder import RunFolder, append_record
+from whelp.cli import track
+from whelp.cli.recipe import load_recipe
+from whelp.cli.train_events import Rewound
 
 from .helpers import Project, Whelp
 
@@ -107,3 +113,36 @@ def test_an_unknown_tool(whelp: Whelp, made: Project) -> None:
         "train.track[0] is 'tensorbord', but expected one of tensorboard, wandb, trackio. Did you mean tensorboard?"
         in outcome.said
     )
+
+
+def test_steps_of_a_rewound_spike(made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that were taken back from the file: what was handed over is not handed over again, what is new is."""
+    steps: list[int] = []
+
+    class Tool:
+        def write_values(self, step: int, values: Mapping[str, float]) -> None:
+            assert values == {"train/loss": float(step)}
+            steps.append(step)
+
+        def write_text(self, step: int, name: str, text: str) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(track, "_find", lambda name: None)
+    monkeypatch.setitem(track._TRACKERS, "tensorboard", lambda *arguments: Tool())
+    run = RunFolder(tmp_path / "run")
+    run.start("", {})
+
+    def step_on(step: int) -> int:
+        append_record(run.metrics, {"step": step, "loss": float(step), "first_row": 8 * step, "rows_checksum": 5})
+        return step
+
+    def train_on() -> Iterator[object]:
+        yield from map(step_on, (1, 2, 3))
+        run.truncate_after(1)
+        append_record(run.metrics, {"step": 1, "rewound_from": 3, "spike_loss": 9.0, "skipped_rows": [8, 24]})
+        yield Rewound(step=1, from_step=3, loss=9.0, skipped_rows=(8, 24))
+        yield from map(step_on, (2, 3))
+
+    recipe = load_recipe(made.recipe, ["train.track=[tensorboard]"])
+    assert len(list(track.iter_tracked(train_on(), recipe, run.folder))) == 6
+    assert steps == [1, 2, 3, 2, 3]

@@ -166,3 +166,29 @@ def test_half_precision(make_model):
     exact = evaluate_loss(model, _Rows(), token_bytes=TOKEN_BYTES)
     half = evaluate_loss(model, _Rows(), token_bytes=TOKEN_BYTES, precision=torch.bfloat16)
     assert half.nats == pytest.approx(exact.nats, rel=0.02)
+
+
+@pytest.mark.parametrize("world", [2, 3, 7, 9])
+@pytest.mark.parametrize("batch_rows", [1, 2, 16])
+def test_slices_add_up(make_model, world, batch_rows):
+    """Every row is in the slice of one process, all compute equally often, and the sums are those of one process."""
+    model = make_model("qwen3")
+    whole = evaluate_loss(model, _Rows(), token_bytes=TOKEN_BYTES)
+    parts: list[list[float]] = []
+    computed = []
+    original = model.loss
+    for rank in range(world):
+        rows, calls = _Rows(), []
+        model.loss = lambda *arguments, calls=calls: (calls.append(1), original(*arguments))[1]
+
+        def add(values):
+            parts.append(list(values))
+            return list(values)
+
+        result = evaluate_loss(model, rows, token_bytes=TOKEN_BYTES, batch_rows=batch_rows, rank=rank, world=world, add=add)
+        computed.append(len(calls))
+        assert result.num_rows == 7
+    nats, num_tokens, num_bytes = (sum(values) for values in zip(*parts, strict=True))
+    assert nats == pytest.approx(whole.nats, rel=1e-6)
+    assert (num_tokens, num_bytes) == (whole.num_tokens, whole.num_bytes)
+    assert len(set(computed)) == 1

@@ -49,6 +49,24 @@ def test_every_kind_is_sound(kind: str) -> None:
     assert check_model(model) == []
 
 
+def test_activations_computed_again() -> None:
+    """The same gradient, with each block computed once more; an architecture that cannot do it says so."""
+    gradients, calls = [], []
+    for is_asked in (False, True):
+        model = build_model(spec_of("llama")).train()
+        if is_asked:
+            model.checkpoint_activations()
+        model.inner.model.layers[0].mlp.register_forward_pre_hook(lambda *_, is_asked=is_asked: calls.append(is_asked))
+        ids = torch.arange(24).view(2, 12)
+        model.loss(ids, ids.roll(-1, 1)).backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert calls == [False, True, True]
+    torch.testing.assert_close(gradients[1], gradients[0])
+    model.inner.supports_gradient_checkpointing = False
+    with pytest.raises(ConfigError, match=r"train\.checkpoint_activations: llama of transformers keeps all activations"):
+        model.checkpoint_activations()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_and_opened_by_transformers(kind: str, tmp_path: Path) -> None:
     """The same logits there, in our own words, and from a spec of the same recipe."""
@@ -114,8 +132,8 @@ def test_matrices_of_blocks_go_to_muon() -> None:
     optimizer = build_optimizer(model, TrainConfig(optimizer="muon"))
     assert optimizer.matrices is not None
     assert all(".layers." in name for name in optimizer.matrices.names)
-    assert optimizer.decayed is not None
-    odd = {name.rsplit(".", 1)[1] if "experts" in name else name for name in optimizer.decayed.names}
+    decayed = next(group for group in optimizer.others if group.decays)
+    odd = {name.rsplit(".", 1)[1] if "experts" in name else name for name in decayed.parameters.names}
     assert odd == {"inner.model.embed_tokens.weight", "inner.lm_head.weight", "gate_up_proj", "down_proj"}
 
 

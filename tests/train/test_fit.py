@@ -16,7 +16,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.model import LanguageModel
 from whelp.train import Progress, StepReport, TrainConfig, TrainPlan, build_optimizer, make_plan
-from whelp.train.fit import fit
+from whelp.train.fit import _check_rows, fit
 from whelp.train.plan import Facts
 from whelp.train.schedule import Schedule
 
@@ -33,7 +33,7 @@ class _Rows:
             self.targets[ignored] = IGNORED
         self.places: list[int] = []
 
-    def read(self, first: int, count: int, seed: int) -> RowBatch:
+    def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
         self.places += range(first, first + count)
         rows = np.arange(first, first + count) % len(self.ids)
         return RowBatch(self.ids[rows].copy(), self.targets[rows].copy())
@@ -172,8 +172,8 @@ def test_documents_are_kept_apart(make_model, family, micro_batch_rows):
     """With document numbers the loss is the mean over the targets of every document alone."""
 
     class PackedRows(_Rows):
-        def read(self, first: int, count: int, seed: int) -> RowBatch:
-            batch = super().read(first, count, seed)
+        def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
+            batch = super().read(first, count, seed, rank=rank, world=world)
             documents = np.repeat(np.arange(LENGTH // 4, dtype=np.int32), 4)
             return batch._replace(documents=np.tile(documents, (count, 1)))
 
@@ -285,9 +285,9 @@ class _SlowRows(_Rows):
 
     now = 100.0
 
-    def read(self, first: int, count: int, seed: int) -> RowBatch:
+    def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch:
         self.now += 1.0
-        return super().read(first, count, seed)
+        return super().read(first, count, seed, rank=rank, world=world)
 
 
 def test_a_budget_of_time(make_model):
@@ -314,3 +314,46 @@ def test_a_budget_of_time_is_resumed(make_model):
         rows.now += 0.5
     assert steps == [10, 11, 12]
     assert progress.elapsed_seconds == 6.5
+
+
+@pytest.mark.parametrize(("family", "options"), [("gpt2", {"dropout": 0.2}), ("qwen3", {})])
+def test_computing_again_is_the_same(make_model, family, options):
+    """Blocks that are computed again in the backward pass give the same bits; and they are computed again."""
+    calls = []
+    runs = []
+    for checkpoints_activations in (False, True):
+        model = make_model(family, **options)
+        model.checkpoints_activations = checkpoints_activations
+        model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(checkpoints_activations))  # noqa: B023
+        reports = _train(model, _config(num_steps=3, micro_batch_rows=2))
+        runs.append(([report.loss for report in reports], _weights(model)))
+    assert calls.count(False) == 3 * 2
+    assert calls.count(True) == 3 * 2 * 2
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(tensor, runs[1][1][name]) for name, tensor in runs[0][1].items())
+
+
+def test_slices_of_a_batch_make_the_batch():
+    """Checksums of the rows of slices add up to that of the batch; another row or another order is another checksum."""
+    rows = _Rows(_tokens(), np.random.default_rng(1).random((64, LENGTH)) < 0.3)
+    batch = rows.read(0, 10, 0)
+    whole = _check_rows(batch, 0)
+    for world in (2, 3, 4, 10):
+        bounds = [10 * rank // world for rank in range(world + 1)]
+        slices = [(rows.read(begin, end - begin, 0), begin) for begin, end in itertools.pairwise(bounds)]
+        assert sum(_check_rows(part, begin) for part, begin in slices) % (1 << 40) == whole
+    assert _check_rows(rows.read(1, 10, 0), 0) != whole
+    assert _check_rows(RowBatch(batch.ids[::-1], batch.targets[::-1]), 0) != whole
+    ids = batch.ids.copy()
+    ids[batch.targets == IGNORED] = 59
+    assert _check_rows(batch._replace(ids=ids), 0) == whole  # what is not trained may be padding
+
+
+def test_a_gradient_that_is_no_number(make_model):
+    """A loss that is fine, and a gradient that is not: the weights are not touched."""
+    model = make_model("gpt2")
+    before = _weights(model)
+    model.embed.weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(TrainingError, match=r"step 1: the gradient's norm is nan, but expected a finite number"):
+        _train(model, _config())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from whelp.base.errors import ConfigError, PlanError
+from whelp.base.errors import ConfigError, PlanError, TrainingError
 from whelp.train import TrainConfig, make_plan
-from whelp.train.plan import Facts, TrainPlan, estimate_row_bytes
+from whelp.train.plan import Facts, TrainPlan, adapt_plan, estimate_row_bytes, halve_micro_batch
 
 FACTS = Facts(
     num_parameters=1000,
@@ -108,10 +108,10 @@ def test_warm_up_in_steps():
     ("choice", "is_gpu", "num_steps", "is_compiled"),
     [
         ("auto", True, 1000, True),
-        ("auto", True, 999, False),
-        ("auto", False, 9999, False),
+        ("auto", True, 499, False),
+        ("auto", False, 4999, False),
         (True, False, 1, True),
-        (False, True, 999, False),
+        (False, True, 499, False),
     ],
 )
 def test_compiling(choice, is_gpu, num_steps, is_compiled):
@@ -170,3 +170,63 @@ def test_settings_that_contradict(config, message):
     """Contradictions are told, before any plan."""
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**config)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 4, 10])
+def test_processes_divide_a_batch(num_processes):
+    """Each computes its share in micro-batches; what a step is does not depend on how many there are."""
+    plan, alone = _plan({"num_processes": num_processes}, micro_batch_rows=2), _plan(micro_batch_rows=2)
+    share = -(-10 // num_processes)
+    assert plan.num_processes == num_processes
+    assert plan.accumulation == -(-share // 2)
+    assert plan.accumulation * plan.micro_batch_rows >= share
+    for name in ("num_steps", "batch_rows", "batch_tokens", "total_tokens", "warmup_share", "evaluate_every_steps"):
+        assert getattr(plan, name) == getattr(alone, name)
+
+
+def test_more_processes_than_rows():
+    """A batch that cannot be divided is refused."""
+    message = (
+        r"a batch of 10 rows is to be divided among 11 processes, but expected a row for each at least\. "
+        r"Raise train\.batch_tokens to 352 or more"
+    )
+    with pytest.raises(PlanError, match=message):
+        _plan({"num_processes": 11})
+
+
+def test_another_number_of_processes_goes_on():
+    """Only how the batch is divided changes; with the old number the old plan is back."""
+    alone = _plan(num_steps=7)
+    four = _plan({"num_processes": 4, "threads": 3}, num_steps=99)
+    adapted = adapt_plan(alone, four)
+    assert (adapted.num_processes, adapted.micro_batch_rows, adapted.threads, adapted.num_steps) == (4, 3, 3, 7)
+    assert adapt_plan(alone, _plan({"threads": 9}, num_steps=99)) is alone
+
+
+def test_half_the_micro_batch():
+    """Half as many rows at a time, twice as often; once."""
+    halved = halve_micro_batch(_plan(micro_batch_rows=5))
+    assert (halved.micro_batch_rows, halved.accumulation, halved.batch_rows, halved.is_halved) == (2, 5, 10, True)
+    with pytest.raises(TrainingError, match="out of memory with 2 rows at a time, halved before"):
+        halve_micro_batch(halved)
+    with pytest.raises(TrainingError, match="out of memory with 1 rows at a time, but expected room"):
+        halve_micro_batch(_plan(micro_batch_rows=1))
+
+
+def test_activations_computed_again_need_less_memory():
+    """Of all blocks but one, only what goes in is kept."""
+    deep = {"num_layers": 20}
+    kept, again = (estimate_row_bytes(dataclasses.replace(FACTS, **deep, keeps_activations=keeps)) for keeps in (True, False))
+    assert again < kept / 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "muon"}, r"train\.shard needs train\.optimizer=adamw, not muon"),
+    ],
+)
+def test_what_cannot_be_sharded(options, message):
+    """Said when the recipe is read, not in the middle of a run."""
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(shard=True, **options)

@@ -1,6 +1,7 @@
 """A checkpoint is a Hugging Face model folder plus `trainer/`, what training needs to go on.
 
     step-00001000/config.json, model.safetensors, generation_config.json, tokenizer.json, ...
+    step-00001000/ema/                        another model folder: averaged weights, where asked for
     step-00001000/trainer/state.json          counters
     step-00001000/trainer/optimizer.safetensors
     step-00001000/manifest.json               written last
@@ -26,7 +27,7 @@ from whelp.base.log import log
 if TYPE_CHECKING:
     import torch
 
-LAST = "last"
+LAST, BEST, AVERAGE = "last", "best", "ema"
 _WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
     "model.safetensors",
     "config.json",
@@ -57,6 +58,7 @@ def save_checkpoint(
     generation: Mapping[str, Any],
     trainer: TrainerState | None,
     counts: Mapping[str, Any],
+    average: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write a whole checkpoint at `folder`, or nothing.
 
@@ -67,12 +69,16 @@ def save_checkpoint(
         generation: Contents of `generation_config.json`.
         trainer: State to resume from; None for weights alone.
         counts: Numbers worth knowing without opening the weights (step, loss, ...).
+        average: Averaged weights, for a model folder `ema/` inside.
     """
     with atomic_folder(folder) as temporary:
-        write_json(temporary / _CONFIG, dict(config))
-        write_json(temporary / "generation_config.json", dict(generation))
-        _write_tensors(temporary / _WEIGHTS, weights, {"format": "pt"})
-        save_tokenizer(temporary)
+        for place, state in ((temporary, weights), (temporary / AVERAGE, average)):
+            if state is not None:
+                place.mkdir(exist_ok=True)
+                write_json(place / _CONFIG, dict(config))
+                write_json(place / "generation_config.json", dict(generation))
+                _write_tensors(place / _WEIGHTS, state, {"format": "pt"})
+                save_tokenizer(place)
         if trainer is not None:
             (temporary / "trainer").mkdir()
             write_json(temporary / _STATE, trainer.counters)
@@ -96,9 +102,9 @@ def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: di
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
-def point_last(checkpoint: Path) -> None:
-    """Make `last` beside `checkpoint` a link to it, in one step."""
-    link, temporary = checkpoint.parent / LAST, checkpoint.parent / f".{LAST}.tmp"
+def point_last(checkpoint: Path, name: str = LAST) -> None:
+    """Make `last` (or another name) beside `checkpoint` a link to it, in one step."""
+    link, temporary = checkpoint.parent / name, checkpoint.parent / f".{name}.tmp"
     temporary.unlink(missing_ok=True)
     os.symlink(checkpoint.name, temporary)
     os.replace(temporary, link)
@@ -122,10 +128,27 @@ def find_newest_whole(folder: Path) -> Path | None:
     return None
 
 
-def keep_newest(folder: Path, num_kept: int) -> None:
-    """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted."""
+def find_best(folder: Path) -> Path | None:
+    """The checkpoint of the lowest test loss, the earlier of equal ones; only those evaluated at their own step count."""
+    found = []
+    for path in find_checkpoints(folder):
+        counts = read_json(path / "manifest.json")["counts"]
+        if counts.get("test_nats_per_token") is not None and counts.get("evaluated_step") == counts["step"]:
+            found.append((counts["test_nats_per_token"], path))
+    return min(found)[1] if found else None
+
+
+def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, best: Path | None = None) -> None:
+    """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted.
+
+    Args:
+        every_steps: Those of a multiple of so many steps stay, too.
+        best: This one stays, too.
+    """
     for path in find_checkpoints(folder)[: -num_kept or None]:
-        os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
+        is_regular = every_steps is not None and int(path.name.partition("-")[2]) % every_steps == 0
+        if not is_regular and path != best:
+            os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
     for path in folder.glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)
 

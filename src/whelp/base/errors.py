@@ -8,6 +8,7 @@
     |   `-- StaleError        made from inputs that have changed since
     |-- PlanError             the inputs are fine, but nothing sensible can be made of them together
     |-- TrainingError         training cannot go on: the loss is not a number, the device is out of memory
+    |   `-- LostProcessError  another process of the run is gone, or does not answer
     |-- MissingExtraError     an optional package is needed
     `-- DiskError             the disk is full or not writable
 
@@ -78,6 +79,10 @@ class PlanError(WhelpError):
 
 class TrainingError(WhelpError):
     """Training cannot go on."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the same run is gone, or does not answer: it has the reason, not this one."""
 
 
 class DiskError(WhelpError):

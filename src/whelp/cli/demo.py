@@ -13,7 +13,8 @@ from whelp.base.errors import ArtifactError
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
-from whelp.cli.train import Finished, TrainResult, iter_train
+from whelp.cli.train import iter_train
+from whelp.cli.train_events import Finished, TrainResult
 
 if TYPE_CHECKING:
     from whelp.corpus.source import Source

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whelp.artifacts.checkpoint import AVERAGE
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import StaleError
 from whelp.cli.generate import LoadedModel, load_model
@@ -47,5 +48,8 @@ def evaluate(
 
 def _find_pack(model: LoadedModel) -> PackConfig:
     """The packing that a checkpoint was trained with; documents joined and cut for a model without a run."""
-    recipe = model.folder.resolve().parents[1] / "recipe.yaml"
+    checkpoint = model.folder.resolve()
+    if checkpoint.name == AVERAGE:
+        checkpoint = checkpoint.parent
+    recipe = checkpoint.parents[1] / "recipe.yaml"
     return load_recipe(recipe).pack if recipe.is_file() else PackConfig(context_tokens=model.model.context_tokens)

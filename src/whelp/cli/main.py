@@ -16,7 +16,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
-from whelp.cli.commands.options import AsJson, Device, ModelPath, Overrides, RecipeName, Scale, StorePath
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands import corpus_report
+from whelp.cli.commands import curate as commands_curate
+from whelp.cli.commands import evaluate as commands_evaluate
+from whelp.cli.commands import state as commands_state
+from whelp.cli.commands import train as commands_train
+from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.corpus import add_corpus_commands
+from whelp.cli.commands.options import (
+    AsJson,
+    Device,
+    EngineName,
+    MaxTokens,
+    MinP,
+    ModelPath,
+    Overrides,
+    RecipeName,
+    RepetitionPenalty,
+    Scale,
+    StateFile,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    need,
+)
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -34,9 +59,24 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
+add_corpus_commands(app)
+app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
+app.command("curate", rich_help_panel="Steps")(commands_curate.curate)
+
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
+    from whelp.cli.launch import leave
+
+    try:
+        _main()
+    except SystemExit as ending:
+        leave(ending.code)
+        raise
+
+
+def _main() -> None:
     _set_up_log()
     try:
         app()
@@ -57,8 +97,9 @@ def main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
+    from whelp.cli.launch import fail
+
+    fail(error)
 
 
 def _set_up_log() -> None:
@@ -362,13 +403,6 @@ def tokenizer_decode(
     sys.stdout.buffer.flush()
 
 
-class EngineName(Enum):
-    """Where partitions are encoded."""
-
-    local = "local"
-    ray = "ray"
-
-
 @app.command(rich_help_panel="Steps")
 def prepare(
     recipe: RecipeName,
@@ -391,15 +425,16 @@ def prepare(
 
     Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
     """
+    from whelp.base.engines import make_engine
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
-    from whelp.cli.prepare import StoreReady, iter_prepare, make_engine
+    from whelp.cli.prepare import StoreReady, iter_prepare
 
     loaded = _load(recipe, overrides, scale)
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, _need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
+    events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     _show_prepare_event(first)
     result = None
@@ -462,7 +497,7 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
-    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, or hf with model.hf_config=KIND.")] = None,
+    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
         int | None,
@@ -485,6 +520,12 @@ def init(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="The same seed draws the same weights.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Official RWKV weights (.pth, .safetensors) instead of random ones; they say the sizes."
+        ),
+    ] = None,
     skip_if_exists: Annotated[
         bool, typer.Option("--skip-if-exists", help="Leave a model that stands at DIR as it is, and end well.")
     ] = False,
@@ -496,6 +537,8 @@ def init(
     Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
 
     Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+
+    RWKV, with model.pth beside: whelp init --family rwkv7 --n_layer 6 --n_embd 512 --vocab_size world --out model
     """
     from rich.markup import escape
 
@@ -505,11 +548,11 @@ def init(
     given = list(overrides or [])
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
         given, recipe = [recipe, *given], None
-    if recipe is None and family is None:
+    if recipe is None and family is None and weights is None:
         raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
     result = make_weights(
         recipe,
-        out=_need(out, "--out"),
+        out=need(out, "--out"),
         family=family,
         n_layer=n_layer,
         n_head=n_head,
@@ -517,6 +560,7 @@ def init(
         vocab_size=vocab_size,
         context_tokens=context_tokens,
         seed=seed,
+        weights=weights,
         skip_if_exists=skip_if_exists,
         overrides=given,
         scale=scale,
@@ -529,59 +573,14 @@ def init(
         return
     tokenizer = "with its tokenizer" if result.has_tokenizer else "without a tokenizer"
     show.say(
-        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} random parameters, "
+        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} {'random ' if weights is None else ''}parameters, "
         f"{result.vocab_size:,} ids, {tokenizer}"
     )
 
 
-@app.command(rich_help_panel="Steps")
-def train(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="STORE",
-            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
-    scale: Scale = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
-
-    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
-    """
-    from whelp.cli import show
-    from whelp.cli.infctx import find_data_path
-    from whelp.cli.track import iter_tracked
-    from whelp.cli.train import Finished, iter_train, plan_training
-
-    loaded = _load(recipe, overrides, scale)
-    store = store or find_data_path(recipe) or Path("store")
-    if dry_run:
-        plan, session = plan_training(loaded, store)
-        if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
-        else:
-            show.show_plan(plan, session.make_ledger(plan))
-        return
-    result = None
-    with show.training_view() as view:
-        folder = _need(out, "--out")
-        for event in iter_tracked(iter_train(loaded, store, folder), loaded, folder):
-            view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
-    assert result is not None, "a run always ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show.say_result(result)
+app.command(rich_help_panel="Steps")(commands_train.train)
+app.command(rich_help_panel="Use it")(commands_state.state)
+app.command("verify-resume", rich_help_panel="Look inside")(commands_train.verify_resume)
 
 
 @app.command(rich_help_panel="Use it")
@@ -591,17 +590,17 @@ def generate(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Many prompts: one a line, or JSON lines (texts, or {'prompt': ...}).")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 128,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
+    max_tokens: MaxTokens = 128,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     presence_penalty: Annotated[
         float, typer.Option(metavar="P", help="Subtract P from what the continuation has already.")
     ] = 0.0,
     frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    stop: Stop = None,
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
     ] = None,
@@ -610,6 +609,7 @@ def generate(
     ] = "slide",
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
+    state: StateFile = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -640,7 +640,7 @@ def generate(
     clean = show.printable if sys.stdout.isatty() else str
     if prompts is not None:
         texts = read_prompts(prompts)
-        loaded = load_model(model, device)
+        loaded = load_model(model, device, state)
         results = []
         for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
             if as_json:
@@ -655,7 +655,7 @@ def generate(
             show.print_json({"results": results, "model": str(loaded.folder)})
         return
     text = sys.stdin.read() if prompt == "-" else str(prompt)
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, state)
     if as_json:
         found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
         show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
@@ -684,6 +684,7 @@ def chat(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As /set: temperature=0.2; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
+    state: StateFile = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -695,8 +696,9 @@ def chat(
     from whelp.cli import show
     from whelp.cli.chat import Terminal
     from whelp.cli.chat import chat as open_chat
+    from whelp.cli.generate import load_model
 
-    conversation = open_chat(model, system=system, device=device, seed=seed)
+    conversation = open_chat(load_model(model, device, state), system=system, seed=seed)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -726,13 +728,13 @@ def compare(
     steps: Annotated[
         str | None, typer.Option(metavar="STEPS", help="Checkpoints of each run: 0,500,last or all. Default: the last.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")] = 64,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")] = 1.0,
-    min_p: Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")] = None,
+    max_tokens: MaxTokens = 64,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    stop: Stop = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same for every model.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Continuations of each prompt.")] = 1,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens offline.")] = None,
@@ -790,6 +792,7 @@ class ExportName(Enum):
 
     hf = "hf"
     gguf = "gguf"
+    pth = "pth"
     megatron = "megatron"
     nanogpt = "nanogpt"
     llmc = "llmc"
@@ -805,12 +808,12 @@ def export(
     format: Annotated[
         ExportName,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...) or gguf (llama.cpp). Of a store: megatron (RWKV's "
-            "binidx, too), nanogpt, llmc or parquet."
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
+            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
     ] = ExportName.hf,
     dtype: Annotated[
-        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf), f16 (gguf).")
+        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
@@ -851,30 +854,7 @@ def export(
     show.say(f"           {escape(', '.join(result.files))}")
 
 
-@app.command(rich_help_panel="Use it")
-def evaluate(
-    model: ModelPath,
-    store: StorePath = Path("store"),
-    split: Annotated[str, typer.Option(help="train or test.")] = "test",
-    rows: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")] = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Loss, perplexity and bits per byte over all rows of a split."""
-    from whelp.cli import show
-    from whelp.cli.evaluate import evaluate as measure
-
-    result = measure(model, store=store, split=split, num_rows=rows, device=device)
-    if as_json:
-        show.print_json(result.to_dict())
-        return
-    for name, part in {"": result, **result.sources}.items():
-        bits = f"{part.bits_per_byte:.4f}" if part.bits_per_byte is not None else "unknown"
-        sys.stdout.write(
-            (f"--- {name}\n" if name else "")
-            + f"loss          {part.nats_per_token:.4f} nats/token\nperplexity    {part.perplexity:.2f}\n"
-            f"bits per byte {bits}\nover          {part.num_rows:,} rows, {part.num_tokens:,} tokens, {part.num_bytes:,} bytes\n"
-        )
+app.command(rich_help_panel="Use it")(commands_evaluate.evaluate)
 
 
 class RowsName(Enum):
@@ -964,6 +944,9 @@ def serve(
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens that one request may add.")] = 4096,
     max_body_bytes: Annotated[int, typer.Option(metavar="N", help="Largest request body; a larger one gets 413.")] = 1 << 20,
     request_seconds: Annotated[float, typer.Option(metavar="S", help="Longest that a request may take; then 504.")] = 300.0,
+    renew_seconds: Annotated[
+        float, typer.Option(metavar="S", help="How often to look for a newer checkpoint of a run; 0: never.")
+    ] = 5.0,
     drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -1013,6 +996,7 @@ def serve(
         max_tokens=max_tokens,
         max_body_bytes=max_body_bytes,
         request_seconds=request_seconds,
+        renew_seconds=renew_seconds,
         drain_seconds=drain_seconds,
     )
 
@@ -1113,9 +1097,3 @@ def _load(recipe: str, overrides: list[str] | None, scale: str | None = None) ->
     from whelp.cli.recipe import load_recipe
 
     return load_recipe(recipe, overrides or [], scale)
-
-
-def _need(value: Path | None, name: str) -> Path:
-    if value is None:
-        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
-    return value

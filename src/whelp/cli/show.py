@@ -19,7 +19,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
     from whelp.cli.report import RunsReport
-    from whelp.cli.train import Planned, TrainResult
+    from whelp.cli.train_events import Planned, TrainResult
+    from whelp.cli.verify_resume import VerifyResult
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
 
@@ -110,10 +111,11 @@ def sparkline(values: list[float], width: int = 24) -> str:
 def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     """The plan as a table, its doubts below."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    together = f"{plan.num_processes} processes x " if plan.num_processes > 1 else ""
     rows = [
         ("parameters", f"{plan.num_parameters:,}"),
         ("rows", f"{plan.context_tokens:,} tokens each, {plan.batch_rows:,} a step"),
-        ("batch", f"{plan.batch_tokens:,} tokens = {plan.accumulation} x {plan.micro_batch_rows} rows"),
+        ("batch", f"{plan.batch_tokens:,} tokens = {together}{plan.accumulation} x {plan.micro_batch_rows} rows"),
     ]
     if ledger is not None:
         rows[1:1] = [
@@ -233,10 +235,9 @@ class TrainingView:
         import torch
 
         from whelp.model.build import count_token_flops
-        from whelp.train.device import measure_ceiling
+        from whelp.train.device import get_product_type, measure_ceiling
 
-        precision = torch.bfloat16 if event.plan.precision == "bf16" else torch.float32
-        self._ceiling = measure_ceiling(torch.device(event.plan.device), precision)
+        self._ceiling = measure_ceiling(torch.device(event.plan.device), get_product_type(event.plan.precision))
         self._token_flops = count_token_flops(event.spec)
 
     def _describe_machine(self, device: str) -> str:
@@ -288,6 +289,8 @@ class TrainingView:
         bits = event.result.bits_per_byte
         if self._progress is None or event.result.sources:
             tail = f", {bits:.3f} bits/byte" if bits is not None else ""
+            if event.average is not None:
+                tail += f"; averaged weights {event.average.nats_per_token:.3f}"
             say(
                 f"[bold]test[/]       step {event.step:,}: {event.result.nats_per_token:.3f} nats/token{tail}{self._parts(event)}"
             )
@@ -317,7 +320,7 @@ def training_view() -> Iterator[TrainingView]:
 
 
 def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
-    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, `num_tokens`)."""
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`)."""
     started = time.monotonic()
     done = documents = tokens = 0
     with Progress(
@@ -332,10 +335,12 @@ def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
         task = progress.add_task(title, total=max(total_bytes, 1), text="")
         for event in events:
             if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
-                done, documents, tokens = done + event.num_bytes, documents + event.num_documents, tokens + event.num_tokens
+                done, documents = done + event.num_bytes, documents + event.num_documents
+                tokens += getattr(event, "num_tokens", 0)
                 seconds = time.monotonic() - started
                 left = seconds / max(done, 1) * max(total_bytes - done, 0)
-                text = f"{documents:,} documents, {tokens:,} tokens, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+                counts = f"{documents:,} documents" + (f", {tokens:,} tokens" if tokens else "")
+                text = f"{counts}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
                 progress.update(task, completed=done, text=text)
             yield event
 
@@ -391,6 +396,29 @@ def show_runs(result: RunsReport) -> None:
     output.print(table)
     for name, values in result.differences.items():
         output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
+
+
+def show_verify_result(result: VerifyResult) -> None:
+    """What was compared with a run that was left alone, as a table on standard output."""
+    asked = {"bits": "same bits", "close": f"within {result.tolerance:g}", "free": "free (dropout)"}
+    lines = [("check", "processes", "rows", "largest difference", "asked", "")]
+    lines += [
+        (
+            check.name,
+            " then ".join(map(str, check.processes)),
+            "same" if check.same_rows else "NOT THE SAME",
+            "none, to the bit" if check.same_bits else f"{check.largest_difference:.2g} nats/token",
+            asked[check.losses],
+            "holds" if check.holds else "DOES NOT HOLD",
+        )
+        for check in result.checks
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    verdict = "runs of this recipe go on exactly" if result.holds else "runs of this recipe do NOT go on exactly"
+    sys.stdout.write(f"{result.num_steps} steps on {result.device}: {verdict}\n")
 
 
 def say_result(result: TrainResult) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whelp.base.config import load_config
-from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.cli.grouping import Grouping, choose_grouping, make_grouping
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig, make_spec
 from whelp.tokenizer.config import LearnConfig
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
     from whelp.corpus import Partition, Source
     from whelp.tokenizer.tolerant import Tolerant
 
-GROUPINGS = ("language", "suffix", "folder", "file")
 DEFAULT_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768)
-
-_COLUMN = "column:"
-_NO_GROUP = "(none)"
-_MOST_FILES_BY_NAME = 100
-_LINE_BITS = 40  # of a number that names a row: below the number of its file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +102,8 @@ def report_tokenizer(
     check_page_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
     source = open_source(_make_config(corpus))
-    by = by or _choose_grouping(source)
-    grouping = _make_grouping(source, by)
+    by = by or choose_grouping(source)
+    grouping = make_grouping(source, by, "whelp tokenizer report")
     measured = measure_corpus(tolerant, _iter_batches(source, grouping, max_bytes), grouping.names)
     reports = [
         _describe_vocabulary(label, one, asdict(use), texts)
@@ -183,82 +177,7 @@ def _make_config(corpus: str | list[str] | SourceConfig) -> SourceConfig:
     return corpus if isinstance(corpus, SourceConfig) else SourceConfig(source=corpus)
 
 
-@dataclass(frozen=True)
-class _Grouping:
-    """The names of the groups; the group of each file; or, for a column, of each row: sorted keys and their groups."""
-
-    names: list[str]
-    of_file: npt.NDArray[np.int64]
-    row_keys: npt.NDArray[np.int64] | None = None
-    row_groups: npt.NDArray[np.int64] | None = None
-
-    def find(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-        """The group of each document of a batch."""
-        files: npt.NDArray[np.int32] = batch.column("file_index").to_numpy()
-        if self.row_keys is None or self.row_groups is None:
-            return self.of_file[files]
-        keys = _name_rows(files, batch.column("line").to_numpy())
-        places = np.minimum(np.searchsorted(self.row_keys, keys), len(self.row_keys) - 1)
-        return np.where(self.row_keys[places] == keys, self.row_groups[places], len(self.names) - 1)
-
-
-def _choose_grouping(source: Source) -> str:
-    has_folders = any("/" in file.label for file in source.files)
-    return "folder" if has_folders or len(source.files) > _MOST_FILES_BY_NAME else "language"
-
-
-def _make_grouping(source: Source, by: str) -> _Grouping:
-    if by.startswith(_COLUMN):
-        return _group_by_column(source, by.removeprefix(_COLUMN))
-    if by not in GROUPINGS:
-        problem = f"by is {by!r}, but expected one of {', '.join(GROUPINGS)}, or {_COLUMN}NAME"
-        raise ConfigError("whelp tokenizer report", [problem], f"Example: {_COLUMN}lang groups rows by their column lang.")
-    groups = [_group_of_file(PurePosixPath(file.label), by) for file in source.files]
-    names = sorted(set(groups))
-    numbers = {name: number for number, name in enumerate(names)}
-    return _Grouping(names, np.array([numbers[group] for group in groups], np.int64))
-
-
-def _group_of_file(label: PurePosixPath, by: str) -> str:
-    if by == "file":
-        return str(label)
-    if by == "folder":
-        return str(label.parent)
-    if by == "suffix":
-        return label.suffix or _NO_GROUP
-    return label.parts[0] if len(label.parts) > 1 else label.name.partition(".")[0] or label.name
-
-
-def _group_by_column(source: Source, column: str) -> _Grouping:
-    """Read the column as if it were the text, and keep which value stands in which row."""
-    import pyarrow as pa
-
-    from whelp.corpus import open_source
-
-    if source.document != "row":
-        raise SourceError(source.name, "holds files of text, which have no columns", "files of rows", "Leave out --by column.")
-    config = dataclasses.replace(source.config, custom_text_key=column, on_bad_rows="skip")
-    keys, values = [], []
-    try:
-        for partition in open_source(config).iter_partitions():
-            keys.append(_name_rows(partition.batch.column("file_index").to_numpy(), partition.batch.column("line").to_numpy()))
-            values.append(partition.batch.column("text").cast(pa.large_string()))
-    except SourceError as error:
-        raise SourceError(f"--by {_COLUMN}{column}", str(error).rstrip(), "", "Name a column of text.") from None
-    encoded = pa.chunked_array(values).combine_chunks().dictionary_encode()
-    all_keys = np.concatenate(keys)
-    order = np.argsort(all_keys)
-    groups = encoded.indices.to_numpy().astype(np.int64)
-    names = [*encoded.dictionary.to_pylist(), _NO_GROUP]
-    return _Grouping(names, np.zeros(0, np.int64), all_keys[order], groups[order])
-
-
-def _name_rows(files: npt.NDArray[Any], lines: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    keys: npt.NDArray[np.int64] = (files.astype(np.int64) << _LINE_BITS) + lines
-    return keys
-
-
-def _iter_batches(source: Source, grouping: _Grouping, max_bytes: int | None) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
+def _iter_batches(source: Source, grouping: Grouping, max_bytes: int | None) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
     """Yield documents with the numbers of their groups."""
     step = 1 if max_bytes is None else max(1, -(-source.num_bytes // max(1, max_bytes)))
     num_seen = 0

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.config import to_dict
 from whelp.base.errors import MissingExtraError
+from whelp.cli.train_events import Rewound
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
 
 Event = TypeVar("Event")
-_GROUPS = {"test_": "test/", "": "train/"}  # of the names of values
+_GROUPS = {"test_": "test/", "ema_test_": "test/ema_", "": "train/"}  # of the names of values
+
+_NO_VALUES = {"step", "first_row", "rows", "rows_checksum"}  # numbers that are no measures
 
 
 class Tracker(Protocol):
@@ -59,6 +62,9 @@ def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator
                 if resumed:
                     metrics.skip()
                     samples.skip()
+            if isinstance(event, Rewound):  # steps were forgotten; what is left has been handed over
+                metrics.skip()
+                samples.skip()
             _hand_over(trackers, metrics, samples)
             yield event
         _hand_over(trackers, metrics, samples)
@@ -88,7 +94,7 @@ def _name_values(record: Mapping[str, Any]) -> dict[str, float]:
     """{'step': 2, 'loss': 3.5, 'test_perplexity': 9.0} -> {'train/loss': 3.5, 'test/perplexity': 9.0}"""
     values = {}
     for name, value in record.items():
-        if name != "step" and isinstance(value, (int, float)):
+        if name not in _NO_VALUES and isinstance(value, (int, float)):
             start = next(start for start in _GROUPS if name.startswith(start))
             values[_GROUPS[start] + name.removeprefix(start)] = float(value)
     return values

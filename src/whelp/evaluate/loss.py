@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,6 +81,12 @@ class LossResult:
         }
 
 
+def _read_empty(rows: Rows) -> RowBatch:
+    """A row without a target."""
+    batch = rows.read_in_order(0, 1)
+    return batch._replace(targets=np.full_like(batch.targets, IGNORED))
+
+
 @torch.no_grad()
 def evaluate_loss(
     model: LossModel,
@@ -89,6 +95,9 @@ def evaluate_loss(
     token_bytes: npt.NDArray[np.int32],
     num_rows: int | None = None,
     batch_rows: int = 16,
+    rank: int = 0,
+    world: int = 1,
+    add: Callable[[Sequence[float]], list[float]] = list,
     device: torch.device | str = "cpu",
     precision: torch.dtype = torch.float32,
 ) -> LossResult:
@@ -96,6 +105,8 @@ def evaluate_loss(
 
     Args:
         token_bytes: (V,) bytes of text that each id stands for; special ids are 0.
+        rank, world: Of `world` processes, this one computes its slice of the rows; each row is in one slice.
+        add: Sums numbers over those processes, so that each has the result of all.
         precision: Arithmetic of the matrix products; the loss itself is float32.
     """
     assert len(rows) > 0, "no rows to evaluate"
@@ -105,8 +116,10 @@ def evaluate_loss(
         model.eval()
     nats, num_tokens, num_bytes = 0.0, 0, 0
     device_type = torch.device(device).type
-    for first in range(0, total, batch_rows):
-        batch = rows.read_in_order(first, min(batch_rows, total - first))
+    begin, end = total * rank // world, total * (rank + 1) // world
+    most = -(-total // world)  # rows of any slice: all compute equally often, as processes that divide a model must
+    for first in range(begin, begin + most, batch_rows):
+        batch = rows.read_in_order(first, min(batch_rows, end - first)) if first < end else _read_empty(rows)
         ids, targets = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.targets).to(device)
         documents = None if batch.documents is None else torch.from_numpy(batch.documents).to(device)
         with torch.autocast(device_type, precision, enabled=precision != torch.float32):
@@ -117,4 +130,5 @@ def evaluate_loss(
         num_bytes += int(token_bytes[real].sum())
     if isinstance(model, nn.Module):
         model.train(was_training)
-    return LossResult(nats=nats, num_tokens=num_tokens, num_bytes=num_bytes, num_rows=total)
+    nats, *counts = add([nats, num_tokens, num_bytes])
+    return LossResult(nats=nats, num_tokens=int(counts[0]), num_bytes=int(counts[1]), num_rows=total)

@@ -2,21 +2,21 @@
 
     make_chat_ids(vocabulary, [{"role": "user", "content": "Hello!"}])     -> ids that end where the answer begins
 
-The template is Jinja, as in `transformers`; it is run in a sandbox, for it comes with the model. What people write stays text:
+What people write stays text:
 a control token's name inside a message never becomes the control token.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NoReturn, Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from whelp.base.chat_templates import Render, TemplateFailure, compile_chat_template
 from whelp.base.errors import TokenizerError
 from whelp.generate.text import VocabularyLike
 
@@ -63,25 +63,16 @@ def make_chat_ids(vocabulary: ChatVocabulary, messages: Sequence[Message], **val
 def render_chat(vocabulary: ChatVocabulary, messages: Sequence[Message], **values: Any) -> str:
     """The text that a conversation becomes, with the beginning of the answer.
 
-    Raises: TokenizerError: When there is no template, or it refuses the conversation.
+    Raises:
+        TokenizerError: When there is no template, or it refuses the conversation.
+        MissingExtraError: When `jinja2` is not installed.
     """
-    from jinja2 import TemplateError
-    from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     if vocabulary.chat_template is None:
         raise TokenizerError(vocabulary.name, "it has no chat template", "", "Continue plain text with `whelp generate`.")
-
-    def refuse(message: str) -> NoReturn:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    environment.filters["tojson"] = _to_json
-    environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
     values = {**vocabulary.control_tokens, "add_generation_prompt": True, **values}
     try:
-        return str(environment.from_string(vocabulary.chat_template).render(messages=list(messages), **values))
-    except (TemplateError, SecurityError, TypeError, ValueError, LookupError) as error:
+        return _compile(vocabulary.chat_template)(messages, **values)
+    except TemplateFailure as error:
         raise TokenizerError(
             vocabulary.name,
             f"its chat template fails ({error})",
@@ -90,8 +81,9 @@ def render_chat(vocabulary: ChatVocabulary, messages: Sequence[Message], **value
         ) from None
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+@lru_cache(maxsize=16)
+def _compile(template: str) -> Render:
+    return compile_chat_template(template, where="a chat", knows_time=True)
 
 
 def find_end_ids(vocabulary: ChatVocabulary) -> list[int]:

@@ -109,7 +109,7 @@ class GPT2(LanguageModel):
         if self.spec.dropout:
             x = F.dropout(x, self.spec.dropout, self.training)
         for block in self.blocks:
-            x = block(x, cache, boundaries)
+            x = self.apply_block(block, x, cache, boundaries)
         if cache is not None:
             cache.end()
         normed: torch.Tensor = self.norm(x)

@@ -2,7 +2,7 @@
 
 Documents in a row are unpacked into rows of their own: the one way that is right for every architecture, whatever it does
 with masks and positions. In generating each slot keeps the model's own cache; the price is one call of the model for each
-row and step. A model that hands no `past_key_values` out reads its whole text for every token: right, and slow.
+row and step. A model that hands no cache out reads its whole text for every token: right, and slow.
 Shapes: B rows, T tokens in a row, N documents, V vocabulary.
 """
 
@@ -85,6 +85,22 @@ class HuggingFaceModel(LanguageModel):
         """Nothing is set aside: caches grow with their texts."""
         return 0
 
+    def checkpoint_activations(self) -> None:
+        """Ask the architecture for it.
+
+        Raises:
+            ConfigError: When it does not know how.
+        """
+        if not self.inner.supports_gradient_checkpointing:
+            kind = self.inner.config.model_type
+            raise ConfigError(
+                "train.checkpoint_activations", [f"{kind} of transformers keeps all activations"], "Leave it out."
+            )
+        super().checkpoint_activations()
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # of today, and before transformers 5
+        enable = next(getattr(self.inner, name) for name in names if hasattr(self.inner, name))
+        enable({"use_reentrant": False})
+
     def compile_parts(self) -> None:
         """Compile it as one: where its blocks are, only it knows."""
         self._read = torch.compile(self._read, dynamic=False)  # type: ignore[method-assign]
@@ -124,6 +140,7 @@ class HuggingFaceDecoder:
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def step(self, ids: list[int]) -> torch.Tensor:
@@ -135,15 +152,22 @@ class HuggingFaceDecoder:
         return torch.cat([self._read_slot(slot, row) for slot, row in enumerate(ids, first)])
 
     def _read_slot(self, slot: int, ids: list[int]) -> torch.Tensor:
+        return self._read(slot, ids, self._options)[:, -1]
+
+    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
+        """More tokens for one slot; logits after each of them (T, V)."""
+        return self._read(slot, ids, {})[0, -len(ids) :]
+
+    def _read(self, slot: int, ids: list[int], options: dict[str, Any]) -> torch.Tensor:
         past = self._caches[slot] if self.lengths[slot] else None
         self._ids[slot] = [*self._ids[slot][: self.lengths[slot]], *ids]
         self.lengths[slot] += len(ids)
         if past is None:
-            output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **self._options)
+            output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **options)
         else:
-            output = self.inner(input_ids=self._tensor(ids), past_key_values=past, use_cache=True, **self._options)
-        self._caches[slot] = getattr(output, "past_key_values", None)
-        logits: torch.Tensor = output.logits[:, -1]
+            output = self.inner(input_ids=self._tensor(ids), use_cache=True, **{self._cache_name: past}, **options)
+        self._caches[slot] = getattr(output, self._cache_name, None)
+        logits: torch.Tensor = output.logits
         return logits
 
     def _tensor(self, ids: list[int]) -> torch.Tensor:

@@ -103,7 +103,7 @@ class Qwen3(LanguageModel):
             rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)
         x = narrow(self.embed(ids))  # (B, T, D)
         for block in self.blocks:
-            x = block(x, rotation, cache, boundaries)
+            x = self.apply_block(block, x, rotation, cache, boundaries)
         if cache is not None:
             cache.end()
         normed: torch.Tensor = self.norm(x)

@@ -10,11 +10,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from whelp.model.triton_here import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_swiglu
+
 
 def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
     """(..., 2F) -> (..., F)"""
     if gate_up.device.type == "cpu" and not torch.compiler.is_compiling():
         mixed: torch.Tensor = _CpuSwiGLU.apply(gate_up)
+        return mixed
+    if HAS_TRITON and gate_up.is_cuda:
+        mixed = gpu_swiglu.swiglu(gate_up)
         return mixed
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up

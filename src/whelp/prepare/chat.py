@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from whelp.base.errors import MissingExtraError, PlanError
+from whelp.base.chat_templates import TemplateFailure, compile_chat_template
+from whelp.base.errors import PlanError
 from whelp.prepare.columns import text_field
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import flatten_turns
@@ -36,23 +36,9 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         try:
-            import jinja2
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
-        except ImportError:
-            raise MissingExtraError("data.conversation_template: tokenizer", "jinja2", "chat") from None
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
-        environment.globals["raise_exception"] = _refuse
-        # {% generation %} marks what is trained elsewhere; here the turns say that.
-        source = re.sub(r"(\{%-?)\s*generation\s*(-?%\})", r"\1 if true \2", source)
-        source = re.sub(r"(\{%-?)\s*endgeneration\s*(-?%\})", r"\1 endif \2", source)
-        try:
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
+            self._render = compile_chat_template(source, where="data.conversation_template: tokenizer", knows_time=False)
+        except TemplateFailure as error:
             raise PlanError("the tokenizer's chat template", f"is not valid Jinja ({error})", "", "") from None
-        self._error = jinja2.TemplateError
         self._special_tokens = dict(special_tokens)
 
     def render(self, turns: list[_Turn], *, opens_answer: bool = False) -> str:
@@ -62,8 +48,8 @@ class ChatTemplate:
             PlanError: When the template refuses these turns.
         """
         try:
-            return str(self._template.render(messages=turns, add_generation_prompt=opens_answer, **self._special_tokens))
-        except (self._error, TypeError, KeyError) as error:
+            return self._render(turns, add_generation_prompt=opens_answer, **self._special_tokens)
+        except TemplateFailure as error:
             raise PlanError("the tokenizer's chat template", f"refuses a conversation ({error})", "", "") from None
 
     def iter_turns(self, turns: list[_Turn]) -> Iterator[tuple[str, str]]:
@@ -86,12 +72,6 @@ class ChatTemplate:
             start = len(opened) if whole.startswith(opened) and opened.startswith(done) else len(done)
             yield whole[len(done) : start], whole[start:]
             done = whole
-
-
-def _refuse(message: str) -> None:
-    import jinja2
-
-    raise jinja2.TemplateError(message)
 
 
 class ChatConversation:

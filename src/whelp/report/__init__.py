@@ -3,7 +3,7 @@
     html = make_run_report([RunRecords(name="run", recipe=text, settings=values, metrics=records)])
 
 Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
-`compare_report.py` sets several models side by side; `model_card.py` describes one.
+`compare_report.py` sets several models side by side; `model_card.py` describes one; `corpus_report.py` draws a corpus.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
+    from whelp.report.corpus_report import make_corpus_report as make_corpus_report
+    from whelp.report.curate_report import make_curate_report as make_curate_report
     from whelp.report.model_card import make_model_card as make_model_card
     from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import RunRecords as RunRecords
@@ -27,6 +29,8 @@ _HOMES = {
     "find_differences": "run_report",
     "list_facts": "vocabulary_report",
     "make_compare_report": "compare_report",
+    "make_corpus_report": "corpus_report",
+    "make_curate_report": "curate_report",
     "make_model_card": "model_card",
     "make_rows_report": "rows_report",
     "make_run_report": "run_report",

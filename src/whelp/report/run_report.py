@@ -51,6 +51,7 @@ def make_run_report(runs: Sequence[RunRecords]) -> str:
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     parts = [_draw_table(runs), _draw_differences(runs) if len(runs) > 1 else _draw_end(runs[0])]
     parts += ["<h2>Curves</h2>", f'<div class="charts">{"".join(_draw_curves(runs))}</div>']
+    parts += [_draw_trouble(run, is_one=len(runs) == 1) for run in runs]
     parts += ["<h2>Samples</h2>", _draw_samples(runs)]
     for run in runs:
         parts.append(_draw_rest(run, is_folded=len(runs) > 1))
@@ -204,12 +205,13 @@ def _draw_sources(run: RunRecords) -> str:
 
 def _losses(runs: Sequence[RunRecords], index: int, run: RunRecords, axis: str) -> list[Series]:
     points = _pick(run.metrics, axis, "loss")
-    tested = _pick(_count_tokens(run.metrics) if axis == "tokens" else run.metrics, axis, "test_nats_per_token")
+    counted = _count_tokens(run.metrics) if axis == "tokens" else run.metrics
     is_one = len(runs) == 1
     return [
         Series(points=points, color=index, is_faint=True),
         Series(points=_smooth(points), color=index, name="" if is_one else run.name),
-        Series(points=tested, color=1 if is_one else index, has_dots=True),
+        Series(points=_pick(counted, axis, "test_nats_per_token"), color=1 if is_one else index, has_dots=True),
+        Series(points=_pick(counted, axis, "ema_test_nats_per_token"), color=2 if is_one else index, has_dots=True),
     ]
 
 
@@ -238,6 +240,30 @@ def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         first, stop = max(0, index - reach), min(len(points), index + reach + 1)
         smoothed.append((x, (sums[stop] - sums[first]) / (stop - first)))
     return smoothed
+
+
+def _draw_trouble(run: RunRecords, *, is_one: bool) -> str:
+    """What went wrong and was mended; nothing where nothing did."""
+    events = "".join(f"<li>{html.escape(event)}</li>" for event in _describe_events(run.metrics))
+    title = "Trouble" if is_one else f"Trouble: {html.escape(run.name)}"
+    return f"<h2>{title}</h2><ul>{events}</ul>" if events else ""
+
+
+def _describe_events(records: Sequence[Record]) -> list[str]:
+    """Batches that were passed over, and spikes that were rewound."""
+    skipped = [record["step"] for record in records if record.get("is_skipped")]
+    events = []
+    if skipped:
+        first = ", ".join(f"{step:,}" for step in skipped[:10]) + (" ..." if len(skipped) > 10 else "")
+        events.append(f"{len(skipped):,} batches were skipped, as their loss or gradient was no number: steps {first}")
+    for record in records:
+        if "rewound_from" in record:
+            begin, end = record["skipped_rows"]
+            events.append(
+                f"step {record['rewound_from']:,}: a loss of {record['spike_loss']:.3f}; rewound to step {record['step']:,}, "
+                f"rows {begin:,} to {end - 1:,} were left out"
+            )
+    return events
 
 
 def _draw_samples(runs: Sequence[RunRecords]) -> str:

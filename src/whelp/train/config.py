@@ -24,12 +24,28 @@ class TrainConfig:
     )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     micro_batch_rows: int | None = option(
-        None, "rows computed at a time; default: as many as memory is sure to hold", at_least=1
+        None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
+    )
+    bptt_tokens: int | None = option(
+        None,
+        "rows longer than this are trained in chunks of so many tokens: recurrent models carry their state from chunk to "
+        "chunk, others read each as a row of its own; default: whole rows",
+        at_least=1,
+    )
+    bptt_learning_range: int = option(-1, "with bptt_tokens: train the last so many chunks of each row; -1: all", at_least=-1)
+    bptt_truncated_learning: bool = option(
+        True,
+        "with bptt_tokens: no gradient flows from a chunk into those before it, so memory is that of one chunk; false: "
+        "through all that are trained",
     )
     optimizer: Literal["adamw", "muon"] = option(
         "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
     )
-    learning_rate: float = option(1e-3, "peak learning rate", at_least=0.0)
+    learning_rate: float | Literal["auto"] = option(
+        "auto",
+        "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, 3 / n_embd with muon",
+        at_least=0.0,
+    )
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = option("cosine", "course of the learning rate")
     warmup_share: float = option(0.02, "share of the run that warms up", at_least=0.0, at_most=1.0)
     warmup_steps: int | None = option(None, "warm-up in steps, instead of warmup_share", at_least=0)
@@ -45,17 +61,48 @@ class TrainConfig:
     epsilon: float = option(1e-8, "AdamW: added to the root of the squared mean", at_least=0.0)
     momentum: float = option(0.95, "muon: momentum", at_least=0.0, at_most=1.0)
     clip_gradient_norm: float = option(1.0, "largest norm of the whole gradient; 0: no clipping", at_least=0.0)
-    precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: bf16 on a GPU that has it, fp32 on a CPU")
+    ema_decay: float | None = option(
+        None,
+        "keep a moving average of the weights, each step so much of the old one (0.999, ...); it is evaluated, and saved "
+        "in ema/ of every checkpoint",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = option(
+        "auto", "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products (NVIDIA)"
+    )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
     threads: int | None = option(
-        None, "CPU threads; default: all cores, unless a short probe finds one thread faster", at_least=1
+        None,
+        "CPU threads of a process; default: all cores, unless a short probe finds one thread faster; of many processes, "
+        "each its share",
+        at_least=1,
     )
     log_every_steps: int = option(1, "one record in metrics.jsonl every so many steps", at_least=1)
     evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)
     save_every_steps: int | None = option(None, "checkpoint every so many steps; default: as often as evaluation", at_least=1)
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
+    keep_every_steps: int | None = option(None, "keep every checkpoint of a multiple of so many steps, too", at_least=1)
+    keep_best: bool = option(False, "keep the checkpoint of the lowest test loss, too; checkpoints/best is a link to it")
+    on_bad_loss: Literal["stop", "skip"] = option(
+        "stop", "when loss or gradient is no number: stop, or skip the batch (at most ten in a row)"
+    )
+    spike_factor: float | None = option(
+        None,
+        "when the loss exceeds so many times the median of the last 50 steps: go back to the last checkpoint and skip "
+        "those rows",
+        at_least=1.0,
+    )
+    record_rows: bool = option(False, "put a checksum of every step's rows into metrics.jsonl")
+    checkpoint_activations: bool = option(
+        False, "compute each block again in the backward pass instead of keeping what it computed: less memory, more time"
+    )
+    shard: bool = option(
+        False, "many processes: divide weights, gradients and AdamW's state over them (FSDP2); each keeps a part"
+    )
+    timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
     track: list[Literal["tensorboard", "wandb", "trackio"]] = option(
@@ -63,8 +110,26 @@ class TrainConfig:
     )
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)
 
+    @property
+    def peak_learning_rate(self) -> float:
+        """The number that `learning_rate` is once it is settled (`settle_learning_rate`)."""
+        assert self.learning_rate != "auto", "train.learning_rate is still auto: settle_learning_rate comes first"
+        return self.learning_rate
+
     def __post_init__(self) -> None:
         problems = []
+        if self.shard and self.optimizer != "adamw":
+            problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
+        if self.shard and self.ema_decay is not None:
+            problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
+        if self.bptt_learning_range == 0:
+            problems.append(
+                "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"
+            )
+        if self.bptt_tokens is None and (self.bptt_learning_range != -1 or not self.bptt_truncated_learning):
+            problems.append("train.bptt_learning_range and train.bptt_truncated_learning need train.bptt_tokens")
+        if self.shard and not self.bptt_truncated_learning:
+            problems.append("train.shard and train.bptt_truncated_learning=false cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             problems.append(f"train.{' and train.'.join(given)} are both set. Keep one of them (override the other with null)")

@@ -9,20 +9,37 @@ import torch
 
 from whelp.base.errors import PlanError
 from whelp.base.machine import count_cores
+from whelp.train.place import Place
 
 
-def choose_device(asked: str) -> torch.device:
-    """'auto' is a GPU when there is one.
+def choose_device(asked: str, place: Place | None = None) -> torch.device:
+    """'auto' is a GPU when there is one; of many processes each takes the GPU of its number on this machine.
 
     Raises:
-        PlanError: When the asked device is not there.
+        PlanError: When the asked device is not there, or there are more processes than GPUs.
     """
-    if asked == "auto":
+    place = place or Place()
+    if place.size > 1 and (asked == "cuda" or (asked == "auto" and torch.cuda.is_available())):
+        num_gpus = torch.cuda.device_count()
+        if place.local_rank >= num_gpus:
+            raise PlanError(
+                "train.device",
+                f"{place.local_size} processes are to share {num_gpus} GPUs",
+                "a GPU for each",
+                "Start fewer processes, or use train.device=cpu.",
+            )
+        torch.cuda.set_device(place.local_rank)
+        return torch.device("cuda")
+    if place.size > 1 and asked not in ("auto", "cpu"):
+        raise PlanError(
+            "train.device", f"{asked!r} is one device for {place.size} processes", "auto, cpu or cuda", "Use one of those."
+        )
+    if asked == "auto" and place.size == 1:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device("cpu" if asked == "auto" else asked)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
@@ -32,12 +49,28 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
-def choose_precision(asked: str, device: torch.device) -> torch.dtype:
-    """Arithmetic of the matrix products: bf16 where the device does it fast."""
+def choose_precision(asked: str, device: torch.device) -> str:
+    """Arithmetic of the matrix products: `fp32`, `tf32` or `bf16`; auto is bf16 where the device does it fast.
+
+    Raises:
+        PlanError: When the device has no such arithmetic.
+    """
     if asked == "auto":
-        is_fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if is_fast else torch.float32
-    return torch.bfloat16 if asked == "bf16" else torch.float32
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if asked == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
+        found = describe_device(device)
+        raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", "Use train.precision=auto.")
+    return asked
+
+
+def get_product_type(precision: str) -> torch.dtype:
+    """The numbers that matrix products take."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def allow_fast_products(precision: str) -> None:
+    """Let float32 products round their factors to tf32, unless whole float32 was asked for: 8 times slower on an H200."""
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
 def describe_device(device: torch.device) -> str:

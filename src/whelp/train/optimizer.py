@@ -11,12 +11,14 @@ the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
+
+from whelp.train.team import Team
 
 _ALIGNMENT = 64  # floats: every parameter starts on its own cache line
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Jordan et al.
@@ -27,8 +29,6 @@ class OptimizerSettings(Protocol):
 
     @property
     def optimizer(self) -> str: ...
-    @property
-    def learning_rate(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
     @property
@@ -47,6 +47,8 @@ class HasMatrices(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
     def is_block_matrix(self, name: str) -> bool: ...
+    def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
+    def learning_rate_scale(self, name: str) -> float: ...
 
 
 @dataclass
@@ -65,6 +67,15 @@ class FlatGroup:
             name: flat[start : start + shape.numel()].view(shape)
             for name, shape, start in zip(self.names, self.shapes, self.starts, strict=True)
         }
+
+
+@dataclass(frozen=True)
+class AdamGroup:
+    """Parameters that AdamW treats alike."""
+
+    parameters: FlatGroup
+    decays: bool
+    learning_rate_scale: float  # of the learning rate of all
 
 
 def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
@@ -88,27 +99,28 @@ def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
 class Optimizer:
     """One optimizer for the whole model: Muon for the matrices it is given, AdamW for all else."""
 
+    is_sharded = False  # every process has all weights
+
     def __init__(
         self,
         matrices: FlatGroup | None,
-        decayed: FlatGroup | None,
-        plain: FlatGroup | None,
+        others: Sequence[AdamGroup],
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
+        team: Team,
     ) -> None:
-        self.settings = settings
-        self.matrices, self.decayed, self.plain = matrices, decayed, plain
-        self.groups = [group for group in (matrices, decayed, plain) if group is not None]
+        self.settings, self.team = settings, team
+        self.matrices, self.others = matrices, others
+        self.groups = [*([] if matrices is None else [matrices]), *(other.parameters for other in others)]
         adam_groups = []
-        for group, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
-            if group is not None:
-                parameter = nn.Parameter(group.data)
-                parameter.grad = group.grad
-                adam_groups.append({"params": [parameter], "weight_decay": decay})
+        for other in others:
+            parameter = nn.Parameter(other.parameters.data)
+            parameter.grad = other.parameters.grad
+            adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
         self.adam = torch.optim.AdamW(
-            adam_groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
+            adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
-        self.muon = Muon(matrices, settings, split_matrix) if matrices is not None else None
+        self.muon = Muon(matrices, settings, split_matrix, team) if matrices is not None else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -127,8 +139,8 @@ class Optimizer:
 
     def step(self, learning_rate: float) -> None:
         """Update all parameters once."""
-        for adam_group in self.adam.param_groups:
-            adam_group["lr"] = learning_rate
+        for adam_group, other in zip(self.adam.param_groups, self.others, strict=True):
+            adam_group["lr"] = learning_rate * other.learning_rate_scale
         self.adam.step()
         if self.muon is not None:
             self.muon.step(learning_rate)
@@ -159,24 +171,34 @@ class Optimizer:
                 view.copy_(tensors[f"muon.momentum.{name}"])
 
     def _adam_states(self) -> list[tuple[FlatGroup, dict[str, torch.Tensor]]]:
-        groups = [group for group in (self.decayed, self.plain) if group is not None]
         parameters = [adam_group["params"][0] for adam_group in self.adam.param_groups]
-        return [(group, self.adam.state[parameter]) for group, parameter in zip(groups, parameters, strict=True)]
+        return [
+            (other.parameters, self.adam.state[parameter]) for other, parameter in zip(self.others, parameters, strict=True)
+        ]
 
 
 class Muon:
-    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch."""
+    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch.
+
+    Of many processes, each orthogonalises its share of the matrices; the sum of all shares is the update of all.
+    """
 
     def __init__(
-        self, group: FlatGroup, settings: OptimizerSettings, split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]]
+        self,
+        group: FlatGroup,
+        settings: OptimizerSettings,
+        split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
+        team: Team,
     ) -> None:
-        self.group, self.settings = group, settings
+        self.group, self.settings, self.team = group, settings, team
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
         self._by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
         for name, view in group.views(self.update).items():
             for matrix in split_matrix(name, view):
                 self._by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
+        matrices = [matrix for same in self._by_shape.values() for matrix in same]
+        self._theirs = {id(matrix) for number, matrix in enumerate(matrices) if number % team.size != team.rank}
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -184,10 +206,17 @@ class Muon:
         momentum = self.settings.momentum
         self.momentum.lerp_(self.group.grad, 1 - momentum)
         torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
-        for (num_rows, num_columns), matrices in self._by_shape.items():
+        for (num_rows, num_columns), same in self._by_shape.items():
             scale = 0.2 * max(num_rows, num_columns) ** 0.5
+            for matrix in same:
+                if id(matrix) in self._theirs:
+                    matrix.zero_()
+            matrices = [matrix for matrix in same if id(matrix) not in self._theirs]
+            if not matrices:
+                continue
             for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices)), strict=True):
                 torch.mul(orthogonal, scale, out=matrix)
+        self.team.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
 
@@ -206,20 +235,27 @@ def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def build_optimizer(model: HasMatrices, settings: OptimizerSettings) -> Optimizer:
+def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team | None = None) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
-    Matrices of blocks go to Muon when asked for; other matrices to AdamW with weight decay; vectors to AdamW without.
+    Matrices of blocks go to Muon when asked for; all else to AdamW, with the weight decay and at the rate that the model says:
+    for most, matrices decay and vectors do not, at one rate. Of many processes, all begin with the weights of the first.
     """
     matrices: dict[str, nn.Parameter] = {}
-    decayed: dict[str, nn.Parameter] = {}
-    plain: dict[str, nn.Parameter] = {}
+    others: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if parameter.ndim < 2:
-            plain[name] = parameter
-        elif settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
+        if settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
             matrices[name] = parameter
         else:
-            decayed[name] = parameter
-    groups = [flatten(group) if group else None for group in (matrices, decayed, plain)]
-    return Optimizer(groups[0], groups[1], groups[2], settings, model.split_matrix)
+            others.setdefault(describe_parameter(model, name, parameter), {})[name] = parameter
+    ordered = sorted(others.items(), key=lambda item: (not item[0][0], item[0][1]))  # those that decay first
+    groups = [AdamGroup(flatten(named), decays, scale) for (decays, scale), named in ordered]
+    optimizer = Optimizer(flatten(matrices) if matrices else None, groups, settings, model.split_matrix, team or Team())
+    for group in optimizer.groups:
+        optimizer.team.copy_from_first(group.data)
+    return optimizer
+
+
+def describe_parameter(model: HasMatrices, name: str, parameter: torch.Tensor) -> tuple[bool, float]:
+    """Whether AdamW lets a parameter decay, and how many times as fast as others it learns."""
+    return model.decays(name, parameter), model.learning_rate_scale(name)

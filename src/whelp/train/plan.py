@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from whelp.base.errors import PlanError
+from whelp.base.errors import PlanError, TrainingError
 from whelp.train.config import TrainConfig
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
 _EVALUATIONS_IN_A_RUN = 10
+_HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Facts:
     """What the plan is made from, besides the recipe.
 
     `seconds_per_step` is from a short probe on `threads` threads, None before one.
+    `free_bytes` and `threads` are those of one process.
     """
 
     num_parameters: int
@@ -36,7 +38,12 @@ class Facts:
     free_bytes: int
     threads: int
     seconds_per_step: float | None = None
+    num_processes: int = 1
+    keeps_activations: bool = True  # of all blocks; else of one, and what goes into each
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
+    is_recurrent: bool = False
+    tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
+    slices_logits: bool = False  # whether the logits of a batch never exist at once
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -66,17 +73,25 @@ class TrainPlan:
     estimated_bytes: int
     warnings: list[str] = field(default_factory=list)
     source_epochs: dict[str, float] = field(default_factory=dict)  # of a mixture: how often the run trains each source's rows
+    num_processes: int = 1  # each computes a slice of every batch, `micro_batch_rows` rows at a time
+    is_halved: bool = False  # whether `micro_batch_rows` was halved, once, when memory did not suffice
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
         return asdict(self)
 
 
+# numbers that a block keeps for a token, in widths, besides the feed-forward's 5 (measured with both: 21 and 68)
+_NUMBERS, _RECURRENT_NUMBERS = 14, 55
+
+
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
     number_bytes = 2 if facts.precision == "bf16" else 4
-    per_token = facts.num_layers * (14 * facts.width + 5 * facts.ffn_width) * number_bytes + 10 * facts.vocab_size
-    return facts.context_tokens * per_token
+    per_block = (_RECURRENT_NUMBERS if facts.is_recurrent else _NUMBERS) * facts.width + 5 * facts.ffn_width
+    kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
+    per_token = kept * number_bytes + (0 if facts.slices_logits else 10 * facts.vocab_size)
+    return (facts.tokens_at_once or facts.context_tokens) * per_token
 
 
 def count_batch_rows(config: TrainConfig, context_tokens: int) -> int:
@@ -88,12 +103,21 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     """Decide every number of a run.
 
     Raises:
-        PlanError: When not even one row fits the memory.
+        PlanError: When not even one row fits the memory, or there are more processes than rows in a batch.
     """
     length = facts.context_tokens
     batch_rows = count_batch_rows(config, length)
+    if batch_rows < facts.num_processes:
+        raise PlanError(
+            "the plan",
+            f"a batch of {batch_rows} rows is to be divided among {facts.num_processes} processes",
+            "a row for each at least",
+            f"Raise train.batch_tokens to {facts.num_processes * length:,} or more, or start fewer processes.",
+        )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
+    if config.shard:
+        fixed_bytes //= facts.num_processes
     if facts.free_bytes and fixed_bytes + row_bytes > facts.free_bytes:
         raise PlanError(
             "the plan",
@@ -112,7 +136,8 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
-    is_compiled = config.compile is True or (config.compile == "auto" and facts.is_gpu and _is_long(estimated, num_steps))
+    is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
+    is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
         num_epochs=num_steps / steps_in_epoch,
@@ -134,27 +159,63 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         threads=facts.threads,
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
-        warnings=_find_doubts(facts, num_steps, batch_rows, total_tokens, is_compiled),
+        warnings=_find_doubts(config, facts, num_steps, batch_rows, total_tokens, is_compiled),
+        num_processes=facts.num_processes,
     )
 
 
+def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
+    """The plan a run was started with, divided among as many processes as there are now; what is computed is the same."""
+    if plan.num_processes == now.num_processes:
+        return plan
+    return replace(
+        plan,
+        num_processes=now.num_processes,
+        micro_batch_rows=now.micro_batch_rows,
+        accumulation=now.accumulation,
+        threads=now.threads,
+        estimated_bytes=now.estimated_bytes,
+        is_halved=False,
+    )
+
+
+def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
+    """The same batch in micro-batches of half as many rows.
+
+    Raises:
+        TrainingError: When that was done before, or a micro-batch is one row.
+    """
+    if plan.is_halved or plan.micro_batch_rows == 1:
+        found = f"the device is out of memory with {plan.micro_batch_rows} rows at a time"
+        advice = "Lower train.micro_batch_rows, pack.context_tokens or the model's size, then start a new run."
+        raise TrainingError("the device", found + (", halved before" if plan.is_halved else ""), "room", advice)
+    rows = math.ceil(plan.batch_rows / plan.num_processes)
+    micro_rows = plan.micro_batch_rows // 2
+    return replace(plan, micro_batch_rows=micro_rows, accumulation=math.ceil(rows / micro_rows), is_halved=True)
+
+
 def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
-    """Whether a run is long enough to earn back the half minute that compiling takes."""
-    return estimated_seconds >= 300 if estimated_seconds is not None else num_steps >= 1000
+    """Whether a run is long enough to earn back the ten seconds that compiling takes."""
+    return estimated_seconds >= 60 if estimated_seconds is not None else num_steps >= 500
 
 
 def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[int, int]:
-    """Rows at a time, and how many times: even pieces that fit a third of the free memory."""
+    """Rows at a time, and how many times: even pieces of a process's share that fit most of a GPU, or a third of the machine."""
+    batch_rows = math.ceil(batch_rows / facts.num_processes)
     if config.micro_batch_rows is not None:
         micro_rows = min(config.micro_batch_rows, batch_rows)
     else:
         room = facts.free_bytes // 3 if facts.free_bytes else 1 << 30
+        if facts.is_gpu:
+            room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters - _HEAD_BYTES
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
     accumulation = math.ceil(batch_rows / micro_rows)
     return math.ceil(batch_rows / accumulation), accumulation
 
 
-def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: int, is_compiled: bool) -> list[str]:
+def _find_doubts(
+    config: TrainConfig, facts: Facts, num_steps: int, batch_rows: int, total_tokens: int, is_compiled: bool
+) -> list[str]:
     """What a careful friend would say before the run starts."""
     doubts = []
     wanted = TOKENS_PER_PARAMETER * facts.num_parameters
@@ -170,8 +231,15 @@ def _find_doubts(facts: Facts, num_steps: int, batch_rows: int, total_tokens: in
         doubts.append(
             f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
         )
+    if config.bptt_tokens is not None and 0 < config.bptt_learning_range * config.bptt_tokens < facts.context_tokens:
+        doubts.append(
+            f"of rows longer than {config.bptt_learning_range * config.bptt_tokens:,} tokens only the last ones are trained "
+            "(train.bptt_learning_range)"
+        )
     if is_compiled and not facts.has_fixed_width:
         doubts.append("batches have many widths, and each is compiled anew: set pack.pad_to=context, or train.compile=false")
+    if facts.is_gpu and facts.precision == "fp32":
+        doubts.append("matrix products in full fp32 are far slower than a GPU can be: train.precision=tf32, or bf16")
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts

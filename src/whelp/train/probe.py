@@ -15,9 +15,9 @@ import torch
 
 from whelp.base.machine import count_cores
 from whelp.train.config import TrainConfig
-from whelp.train.fit import Progress, Rows, TrainableModel, fit
-from whelp.train.optimizer import build_optimizer
+from whelp.train.fit import Progress, Rows, StepOptimizer, TrainableModel, fit
 from whelp.train.plan import TrainPlan
+from whelp.train.team import Team
 
 _CLEARLY_SLOWER = 1.15  # all threads are kept unless they take this many times as long as one
 
@@ -31,37 +31,52 @@ class ProbeResult:
 
 
 def probe_speed(
-    build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan, config: TrainConfig, *, num_steps: int = 4
+    build: Callable[[], tuple[TrainableModel, StepOptimizer]],
+    rows: Rows,
+    plan: TrainPlan,
+    config: TrainConfig,
+    *,
+    num_steps: int = 4,
+    team: Team | None = None,
 ) -> ProbeResult:
-    """Train a throw-away copy for a few steps and take the time.
+    """Train a throw-away copy for a few steps and take the time; of many processes, the first one's.
 
     Args:
-        build: Makes a model like the one to be trained, on its device.
+        build: Makes a model like the one to be trained, on its device, and its optimizer.
     """
+    team = team or Team()
     device = torch.device(plan.device)
     cores = count_cores()
     if device.type != "cpu":
-        return ProbeResult(seconds_per_step=_time_steps(build, rows, plan, config, num_steps), threads=cores)
-    choices = [config.threads] if config.threads else sorted({1, cores}, reverse=True)
+        return ProbeResult(seconds_per_step=_time_steps(build, rows, plan, config, num_steps, team), threads=cores)
+    is_settled = config.threads is not None or team.size > 1
+    choices = [plan.threads] if is_settled else sorted({1, cores}, reverse=True)
     before = torch.get_num_threads()
     results = {}
     for threads in choices:
         torch.set_num_threads(threads)
-        results[threads] = _time_steps(build, rows, plan, config, num_steps)
+        results[threads] = _time_steps(build, rows, plan, config, num_steps, team)
     torch.set_num_threads(before)
     most = choices[0]
     best = most if len(results) == 1 or results[most] <= _CLEARLY_SLOWER * results[1] else 1
     return ProbeResult(seconds_per_step=results[best], threads=best)
 
 
-def _time_steps(build: Callable[[], TrainableModel], rows: Rows, plan: TrainPlan, config: TrainConfig, num_steps: int) -> float:
-    model = build()
-    optimizer = build_optimizer(model, config)
+def _time_steps(
+    build: Callable[[], tuple[TrainableModel, StepOptimizer]],
+    rows: Rows,
+    plan: TrainPlan,
+    config: TrainConfig,
+    num_steps: int,
+    team: Team,
+) -> float:
+    model, optimizer = build()
     plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False)
     times, start = [], time.perf_counter()
-    for _ in fit(model, optimizer, rows, plan, config, Progress()):
+    for _ in fit(model, optimizer, rows, plan, config, Progress(), team=team):
         if plan.device.startswith("cuda"):
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         start = time.perf_counter()
-    return statistics.median(times[1:])
+    median = statistics.median(times[1:])
+    return team.add([median if team.is_first else 0.0])[0]

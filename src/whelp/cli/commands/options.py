@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,4 +20,30 @@ Scale = Annotated[
 ]
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
+StateFile = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="RWKV: go on from what `whelp state` has read.", show_default=False),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")]
+Temperature = Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")]
+TopK = Annotated[int, typer.Option(metavar="K", help="Choose among the K likeliest; 0: all.")]
+TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest that together have P.")]
+MinP = Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")]
+RepetitionPenalty = Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")]
+Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")]
+
+
+def need(value: Path | None, name: str) -> Path:
+    """Ask for an option that only a dry run can do without."""
+    if value is None:
+        raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
+    return value
+
+
+class EngineName(Enum):
+    """Where partitions are worked on."""
+
+    local = "local"
+    ray = "ray"

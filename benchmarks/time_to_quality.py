@@ -1,0 +1,227 @@
+"""How good a model is after a minute of training on one GPU: bits per byte on whole held-out files, against seconds.
+
+    python benchmarks/time_to_quality.py
+    python benchmarks/time_to_quality.py --seconds 30,60 --only modern,plain --rounds 2 --json out.json
+
+The text: Python source of this machine's own packages and standard library, exact duplicates removed, about 1 % of the files held
+out (by their checksum). A vocabulary of 32,768 is learned from the rest. Every contestant trains for the same seconds of steps
+(compiling, evaluating and saving are not counted; both are shown), each in a process of its own, and is scored the same
+way: every held-out file whole, in chunks of at most 1,024 tokens from its start, every token but a chunk's first counted in full.
+
+``modern``   the recipe `modern` at `--scale gpu-minute`: a stock qwen3, Muon.
+``plain``    GPT-2 124M without biases, AdamW 6e-4, cosine, batches of 65,536 tokens: nanoGPT's published settings, on our engine.
+
+More contestants: `--try NAME:section.field=value,...` is `modern` with other options, as often as you like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+VOCABULARY, CHUNK_TOKENS, LONGEST_FILE = 32_768, 1024, 1 << 20
+PLAIN = [
+    "model.family=gpt2",
+    "model.bias=false",
+    "model.n_layer=12",
+    "model.n_head=12",
+    "model.n_embd=768",
+    "model.tie_embeddings=true",
+    "train.optimizer=adamw",
+    "train.learning_rate=6e-4",
+    "train.schedule=cosine",
+    "train.warmup_share=0.05",
+    "train.final_learning_rate_share=0.1",
+    "train.batch_tokens=65536",
+]
+
+
+def find_texts() -> dict[str, list[dict[str, str]]]:
+    """Python files of this machine, each content once, divided by checksum."""
+    paths = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
+    texts: dict[str, str] = {}
+    for root in sorted(paths):
+        for path in sorted(root.rglob("*.py")):
+            try:
+                content = path.read_bytes()
+                text = content.decode("utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            if 0 < len(content) <= LONGEST_FILE:
+                texts.setdefault(hashlib.sha256(content).hexdigest(), text)
+    divided: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
+    for checksum, text in sorted(texts.items()):
+        divided["test" if int(checksum[:8], 16) % 100 == 0 else "train"].append({"text": text})
+    return divided
+
+
+def prepare_store(folder: Path) -> None:
+    """Learn the vocabulary and prepare the store, once."""
+    import whelp
+
+    begun = time.perf_counter()
+    rows = find_texts()
+    recipe = {"data": {"tokenizer": {"learn": "bpe", "vocab_size": VOCABULARY, "pattern": "gpt4"}}}
+    whelp.prepare(recipe, out=folder, rows=rows)
+    sizes = {name: (len(part), sum(len(row["text"].encode()) for row in part)) for name, part in rows.items()}
+    print(f"corpus {sizes}, prepared in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+
+
+def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides: list[str]) -> dict:
+    """Train for so many seconds of steps, or for so many steps, then score."""
+    import dataclasses
+
+    import torch
+
+    from whelp.artifacts.token_store import open_store
+    from whelp.base.machine import count_cores
+    from whelp.cli.recipe import load_recipe
+    from whelp.evaluate import evaluate_loss
+    from whelp.model import build_model, make_spec
+    from whelp.model.build import count_parameters
+    from whelp.prepare.config import PackConfig
+    from whelp.prepare.pack import pack_rows
+    from whelp.tokenizer import load_tokenizer
+    from whelp.train import Progress, build_optimizer, make_plan
+    from whelp.train.fit import fit
+    from whelp.train.plan import Facts
+
+    store = open_store(store_folder)
+    vocabulary = load_tokenizer(store.tokenizer_folder)
+    recipe = load_recipe(
+        "modern", ["train.minutes=null", "train.num_steps=100000", "train.compile=true", *overrides], "gpu-minute"
+    )
+    pack, length = recipe.pack, recipe.pack.context_tokens
+    split = store.split_by_source("train")[None]
+    rows = pack_rows(split, pack, pad_id=0)
+    spec = make_spec(recipe.model, num_ids=vocabulary.size, context_tokens=length)
+    device = torch.device("cuda")
+    torch.set_float32_matmul_precision("high")
+
+    def train(num_steps: int):
+        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=10)
+        facts = Facts(
+            num_parameters=count_parameters(spec),
+            num_layers=spec.n_layer,
+            width=spec.n_embd,
+            ffn_width=spec.ffn_width,
+            vocab_size=spec.vocab_size,
+            context_tokens=length,
+            num_rows=len(rows),
+            num_train_tokens=split.num_tokens,
+            num_test_rows=0,
+            device="cuda",
+            precision="bf16" if config.precision == "auto" else config.precision,
+            is_gpu=True,
+            slices_logits=True,
+            free_bytes=torch.cuda.mem_get_info()[0],
+            threads=count_cores(),
+        )
+        model = build_model(spec, config.seed).to(device)
+        plan = make_plan(config, facts)
+        begun, times = time.perf_counter(), []
+        last_loss = None
+        for report in fit(model, build_optimizer(model, config), rows, plan, config, Progress()):
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - begun)
+            begun, last_loss = time.perf_counter(), report.loss or last_loss
+        return model, plan, times, last_loss
+
+    _, _, times, _ = train(40)
+    first_step = time.perf_counter() - STARTED
+    step_seconds = statistics.median(times[10:])
+    model, plan, times, last_loss = train(num_steps or max(1, round(seconds / step_seconds)))
+    typical = statistics.median(times)
+    scored = pack_rows(
+        store.split_by_source("test")[None],
+        PackConfig(context_tokens=CHUNK_TOKENS, plan="none", long="split", pad_to="context"),
+        pad_id=0,
+        must_fill_a_row=False,
+    )
+    result = evaluate_loss(
+        model, scored, token_bytes=vocabulary.token_bytes, batch_rows=32, device=device, precision=torch.bfloat16
+    )
+    return {
+        "bits_per_byte": result.bits_per_byte,
+        "nats_per_token": result.nats_per_token,
+        "scored_bytes": result.num_bytes,
+        "steps": len(times),
+        "seconds": sum(min(step, 2 * typical) for step in times),  # without what is compiled or recorded anew
+        "wall_seconds": sum(times),
+        "tokens": len(times) * plan.batch_tokens,
+        "tokens_per_second": plan.batch_tokens / typical,
+        "parameters": model.num_parameters(),
+        "last_train_loss": last_loss,
+        "probe_ended_at": first_step,
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    """Run the rounds, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", default="30,60", help="budgets, by commas")
+    parser.add_argument("--steps", type=int, help="the same number of steps for all, whatever time they take")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", default="modern,plain", help="contestants, by commas")
+    parser.add_argument("--try", dest="tries", action="append", default=[], metavar="NAME:OPTION,...", help="modern, otherwise")
+    parser.add_argument("--store", type=Path, help="keep the prepared text here, and use it again")
+    parser.add_argument("--json", help="write all measurements here")
+    parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contestant:
+        seconds, overrides = options.contestant
+        print(json.dumps(run_one(options.store, float(seconds), options.steps, json.loads(overrides))))
+        return
+    contestants = {name: {"modern": [], "plain": PLAIN}[name] for name in options.only.split(",") if name}
+    for text in options.tries:
+        name, _, changes = text.partition(":")
+        contestants[name] = [change for change in changes.split(",") if change]
+    budgets = [float(part) for part in options.seconds.split(",")]
+    folder = options.store or Path(tempfile.mkdtemp()) / "store"
+    if not (folder / "manifest.json").exists():
+        prepare_store(folder)
+    found: dict[str, list[dict]] = {}
+    for index in range(options.rounds):
+        for budget in budgets:
+            for name, overrides in contestants.items():
+                arguments = [
+                    "--store",
+                    str(folder),
+                    "--contestant",
+                    str(budget),
+                    json.dumps([*overrides, f"train.seed={index}"]),
+                    *(["--steps", str(options.steps)] if options.steps else []),
+                ]
+                done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
+                if done.returncode:
+                    print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr, flush=True)
+                    continue
+                result = json.loads(done.stdout.strip().splitlines()[-1])
+                found.setdefault(f"{name}, {budget:g} s", []).append(result)
+                print(f"round {index + 1}, {name}, {budget:g} s: {json.dumps(result)}", file=sys.stderr, flush=True)
+                if options.json:
+                    Path(options.json).write_text(json.dumps(found, indent=1))
+    print("| contestant | parameters | steps | tokens/s | seconds of steps | bits/byte |\n|---|---|---|---|---|---|")
+    for name, runs in found.items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in ("steps", "tokens_per_second", "seconds")}
+        bits = [run["bits_per_byte"] for run in runs]
+        print(
+            f"| {name} | {runs[0]['parameters']:,} | {middle['steps']:.0f} | {middle['tokens_per_second']:,.0f} | "
+            f"{middle['seconds']:.1f} | {statistics.median(bits):.3f} ({min(bits):.3f}..{max(bits):.3f}) |"
+        )
+
+
+if __name__ == "__main__":
+    main()

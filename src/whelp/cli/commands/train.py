@@ -1,0 +1,146 @@
+"""`whelp train` and `whelp verify-resume`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whelp.cli.commands.options import AsJson, Overrides, RecipeName, Scale, StorePath, need
+
+if TYPE_CHECKING:
+    from whelp.cli.recipe import Recipe
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
+    scale: Scale = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
+    ] = False,
+    nproc: Annotated[
+        int, typer.Option("--nproc", metavar="N", min=1, help="Processes of this machine that train together; one for a GPU.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
+
+    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+
+    Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
+
+    Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
+    """
+    from whelp.cli import show
+    from whelp.cli.infctx import find_data_path
+    from whelp.cli.launch import follow_launcher
+    from whelp.cli.recipe import load_recipe
+    from whelp.cli.train import iter_train, plan_training
+    from whelp.cli.train_events import Finished
+    from whelp.train.place import find_place
+
+    follow_launcher()
+    is_first = find_place().is_first
+    loaded = load_recipe(recipe, overrides or [], scale)
+    store = store or find_data_path(recipe) or Path("store")
+    if nproc > 1:
+        _train_together(loaded, store, out, nproc, dry_run=dry_run, as_json=as_json)
+        return
+    if dry_run:
+        plan, session = plan_training(loaded, store)
+        if not is_first:
+            return
+        if as_json:
+            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
+        else:
+            show.show_plan(plan, session.make_ledger(plan))
+        return
+    result = None
+    with show.training_view() as view:
+        for event in iter_train(loaded, store, need(out, "--out")):
+            if is_first:
+                view.show(event)
+            if isinstance(event, Finished):
+                result = event.result
+    assert result is not None, "a run always ends with a result"
+    if not is_first:
+        return
+    if as_json:
+        show.print_json(result)
+        return
+    show.say_result(result)
+
+
+def _train_together(recipe: Recipe, store: Path, out: Path | None, nproc: int, *, dry_run: bool, as_json: bool) -> None:
+    from whelp.cli import show
+    from whelp.cli.launch import FirstProcessError
+    from whelp.cli.train import plan_together, train_together
+
+    try:
+        if dry_run:
+            sys.stdout.write(plan_together(recipe, store, nproc, as_json=as_json))
+            return
+        result = train_together(recipe, store, need(out, "--out"), nproc)
+    except FirstProcessError as error:
+        sys.exit(error.code)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say_result(result)
+
+
+def verify_resume(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    store: StorePath = Path("store"),
+    scale: Scale = None,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each run.")] = 20,
+    nproc: Annotated[
+        str,
+        typer.Option(
+            "--nproc", metavar="N,N,...", help="Numbers of processes: half a run on the first, half on each of the others."
+        ),
+    ] = "1,2",
+    tolerance: Annotated[
+        float,
+        typer.Option(metavar="T", min=0.0, help="Largest difference of losses, in nats per token, where bits may differ."),
+    ] = 1e-3,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that runs of this recipe go on exactly: short runs are killed, taken up, and compared with one left alone.
+
+    Exit code 1 when something is not as promised. Example: whelp verify-resume recipe.yaml --store store --nproc 1,2,4
+    """
+    from whelp.cli import show
+    from whelp.cli.recipe import load_recipe
+    from whelp.cli.verify_resume import VerifyResult, iter_verify
+
+    try:
+        counts = [int(count) for count in nproc.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{nproc!r} is not a list of numbers such as 1,2.", param_hint="'--nproc'") from None
+    result = None
+    loaded = load_recipe(recipe, overrides or [], scale)
+    checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
+    with show.waiting("training"):
+        for check in checks:
+            if isinstance(check, VerifyResult):
+                result = check
+    assert result is not None, "it ends with a result"
+    if as_json:
+        show.print_json(result)
+    else:
+        show.show_verify_result(result)
+    if not result.holds:
+        sys.exit(1)

@@ -1,0 +1,199 @@
+"""Start a command as several processes of this machine, watch them, and end them together.
+
+Each is told its place in the environment, as torchrun does it, so that clusters can start the same command themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from whelp.base.errors import LostProcessError, PlanError, TrainingError, WhelpError
+from whelp.base.machine import count_cores
+from whelp.train.place import MEETING_FILE
+
+COMMAND = "from whelp.cli.main import main; main()"
+_LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
+_INTERRUPTED = 130
+_LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
+_GO_ON = "The others were ended. The last checkpoint stands; the same command goes on from there."
+_GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
+_STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
+_TAIL_LINES = 8  # of what a process said last
+_FORWARDED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
+
+class FirstProcessError(TrainingError):
+    """The process that speaks for all has failed, and has said why on standard error; `code` is its exit code."""
+
+    def __init__(self, num_processes: int, code: int) -> None:
+        self.code = code
+        super().__init__(f"process 1 of {num_processes}", f"it ended with exit code {code}; its message stands above")
+
+
+def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND) -> str:
+    """Run `python -c CODE ARGUMENTS` as several processes; return what the first wrote on standard output.
+
+    Signals to this process reach all of them. When one fails, the others are ended.
+
+    Raises:
+        TrainingError: When a process failed; it says which, and how.
+        KeyboardInterrupt: When they stopped because they were asked to.
+    """
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise PlanError("--nproc", "a launcher has started several processes already", "one of the two", "Leave --nproc out.")
+    with tempfile.TemporaryDirectory(prefix="whelp-") as folder:
+        said = [Path(folder) / f"stderr-{rank}" for rank in range(num_processes)]
+        output = Path(folder) / "stdout"
+        with contextlib.ExitStack() as stack:
+            children = []
+            for rank in range(num_processes):
+                streams: dict[str, IO[bytes] | int | None] = {"stdout": subprocess.DEVNULL}
+                if rank == 0:
+                    streams = {"stdout": stack.enter_context(open(output, "wb")), "stderr": _own_stderr()}
+                else:
+                    streams["stderr"] = stack.enter_context(open(said[rank], "wb"))
+                children.append(
+                    subprocess.Popen(
+                        [sys.executable, "-c", code, *arguments],
+                        env=_environment(rank, num_processes, Path(folder) / "meeting"),
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
+                        **streams,  # type: ignore[call-overload]
+                    )
+                )
+            with _forwarding(children) as forwarded:
+                try:
+                    failed = _watch(children)
+                finally:
+                    for child in children:
+                        if child.poll() is None:
+                            child.kill()
+                        child.wait()
+        codes = [child.returncode for child in children]
+        stopped = {0, _INTERRUPTED, *(-number for number in forwarded)}  # asked so early that nothing was there to stop
+        if failed and all(code in stopped for code in codes):
+            raise KeyboardInterrupt
+        if failed:
+            _explain(failed, codes, said)
+        return output.read_text(encoding="utf-8")
+
+
+def fail(error: WhelpError) -> NoReturn:
+    """Say what is wrong, and end with exit code 1. A launched process that lost another leaves the word to its launcher."""
+    if isinstance(error, LostProcessError) and _LAUNCHER in os.environ:
+        sys.exit(_LOST)
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(1)
+
+
+def leave(code: object) -> None:
+    """End a process that met others at once: torch's threads, taken down one by one, now and then abort it at the very end."""
+    team = sys.modules.get("whelp.train.team")
+    if team is not None and team.has_met:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def follow_launcher() -> None:
+    """End this process when the one that launched it is gone: nobody would watch it any more.
+
+    A request to save that comes before there is anything to save is not met.
+    """
+    launcher = os.environ.get(_LAUNCHER)
+    if launcher is None or os.getppid() != int(launcher):
+        return
+
+    def follow() -> None:
+        while os.getppid() == int(launcher):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # by itself it would end the process
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _own_stderr() -> int | None:
+    """Where this process's messages go; None (inherited) where it is no file."""
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str, str]:
+    import whelp
+
+    place = {"RANK": rank, "WORLD_SIZE": num_processes, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_processes}
+    meeting = {MEETING_FILE: str(meeting_file), _LAUNCHER: str(os.getpid())}
+    defaults = {
+        "OMP_NUM_THREADS": str(max(1, count_cores() // num_processes)),
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+    }
+    paths = [str(Path(whelp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return defaults | given | {name: str(value) for name, value in place.items()} | meeting
+
+
+@contextlib.contextmanager
+def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[int]]:
+    """Pass signals on; gives those that were."""
+    forwarded: set[int] = set()
+
+    def forward(number: int, frame: Any) -> None:
+        forwarded.add(number)
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    try:
+        yield forwarded
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Wait for all; return the numbers of those that failed, in the order in which they did."""
+    failed: list[int] = []
+    deadline = float("inf")
+    while any(child.poll() is None for child in children) and time.monotonic() < deadline:
+        for rank, child in enumerate(children):
+            code = child.poll()
+            if code not in (None, 0) and rank not in failed:
+                failed.append(rank)
+                grace = _STOP_SECONDS if code == _INTERRUPTED else _GRACE_SECONDS
+                deadline = min(deadline, time.monotonic() + grace)
+        time.sleep(0.02)
+    return failed + [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]
+
+
+def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
+    """Say which process failed first of its own: one that only lost another is not to blame."""
+    count = len(codes)
+    own = [rank for rank in failed if codes[rank] != _LOST]
+    own.sort(key=lambda rank: (codes[rank] > 0, rank))  # killed ones first; of equal errors, that of the first has been read
+    if not own:
+        raise TrainingError(f"{count} processes", "they lost each other: one did not answer in time", "", _GO_ON)
+    cause, code = own[0], codes[own[0]]
+    if cause == 0 and code > 0:
+        raise FirstProcessError(count, code)
+    text = said[cause].read_text(encoding="utf-8", errors="replace") if cause else ""
+    tail = "\n".join(text.strip().splitlines()[-_TAIL_LINES:]).removeprefix("error: ").rstrip(".")
+    how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
+    raise TrainingError(f"process {cause + 1} of {count}", how + (f", and said: {tail}" if tail else ""), "", _GO_ON)

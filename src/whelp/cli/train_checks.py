@@ -1,0 +1,96 @@
+"""Whether a run may begin, or go on, at a place; and what is written down about where it began."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from whelp.artifacts.run_folder import RunFolder
+from whelp.artifacts.token_store import TokenStore
+from whelp.base.config import to_dict
+from whelp.base.errors import ArtifactError, PlanError
+from whelp.base.machine import count_cores
+from whelp.cli.recipe import Recipe
+
+_MAY_CHANGE = {  # options that do not change what is computed
+    "log_every_steps",
+    "keep_checkpoints",
+    "keep_every_steps",
+    "keep_best",
+    "track",
+    "record_rows",
+    "checkpoint_activations",
+    "shard",
+    "timeout_minutes",
+}
+
+
+def check_place(run: RunFolder) -> None:
+    """Refuse to begin where something else stands.
+
+    Raises:
+        ArtifactError: Saying so.
+    """
+    out = run.folder
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
+        raise ArtifactError(
+            out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
+        )
+
+
+def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: Path) -> None:
+    """Refuse to go on with other settings, or on other data, than the run was started with.
+
+    Raises:
+        PlanError: Naming what differs.
+    """
+    changes = []
+    recipe = keep_choices(recipe, started)
+    if started["store"] != store.manifest.fingerprint:
+        changes.append("the token store is another one")
+    now = to_dict(recipe)
+    for part in ("pack", "model", "train"):
+        before = started["recipe"][part]
+        changes += [
+            f"{part}.{name}: {before[name]!r} -> {value!r}"
+            for name, value in now[part].items()
+            if name in before and before[name] != value and name not in _MAY_CHANGE
+        ]
+    drawn = {entry["name"]: entry for entry in started["recipe"]["data"].get("mixture", [])}
+    for entry in recipe.to_values()["data"]["mixture"]:  # the store does not depend on these
+        changes += [
+            f"data.mixture.{entry['name']}.{name}: {drawn[entry['name']][name]!r} -> {entry[name]!r}"
+            for name in ("weight", "max_repeats")
+            if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
+        ]
+    if changes:
+        raise PlanError(
+            out,
+            f"this run was started with other settings ({'; '.join(changes[:6])})",
+            "",
+            f"Choose another --out for a new run, or go on with the old settings: {out / 'recipe.yaml'}.",
+        )
+
+
+def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
+    """Where a recipe leaves the choice to us, what was chosen when the run began, whatever the rule is by now."""
+    if started is None or recipe.train.learning_rate != "auto":
+        return recipe
+    chosen = started["recipe"]["train"]["learning_rate"]
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=chosen))
+
+
+def describe_versions() -> dict[str, str]:
+    """Versions and machine, for `plan.json`."""
+    import platform
+
+    import torch
+
+    import whelp
+
+    versions = {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    machine = {"system": f"{platform.system()} {platform.machine()}", "cores": str(count_cores())}
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return versions | machine

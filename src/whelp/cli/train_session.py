@@ -1,0 +1,228 @@
+"""Everything a run needs, opened and checked before anything is written: rows, model, optimizer, plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.checkpoint import read_model_folder
+from whelp.artifacts.token_store import TokenStore
+from whelp.base.errors import PlanError
+from whelp.base.log import log
+from whelp.base.machine import count_cores
+from whelp.cli.init import check_causal
+from whelp.cli.inspect import choose_pad
+from whelp.cli.recipe import Recipe
+from whelp.cli.source_rows import SourceRows, add_repeats, mix_rows, pack_by_source
+from whelp.cli.start import load_start, read_start
+
+if TYPE_CHECKING:
+    from whelp.model import LanguageModel, ModelSpec
+    from whelp.prepare.config import PackConfig
+    from whelp.prepare.mixture_rows import MixtureRows
+    from whelp.prepare.rows import PackedRows
+    from whelp.tokenizer.vocabulary import Vocabulary
+    from whelp.train import TrainPlan
+    from whelp.train.optimizer import Optimizer
+    from whelp.train.plan import Facts
+    from whelp.train.shard import ShardedAdamW
+    from whelp.train.team import Team
+
+
+class Session:
+    """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
+
+    def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
+        from whelp.model import make_spec
+        from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.model.rwkv_kernels import find_kernels
+        from whelp.tokenizer import load_tokenizer
+        from whelp.train.device import allow_fast_products, choose_device, choose_precision, keep_freed_memory
+        from whelp.train.plan import count_batch_rows
+        from whelp.train.team import Team
+
+        self.recipe, self.store, self.team = recipe, store, team or Team()
+        self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
+        pad_id = choose_pad(self.vocabulary)
+        pack = _cut_rows(recipe)
+        batch_rows = count_batch_rows(recipe.train, pack.context_tokens)
+        self.parts = pack_by_source(store, "train", pack, pad_id=pad_id, batch_rows=batch_rows)
+        self.test_parts: SourceRows = {}
+        if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
+            self.test_parts = pack_by_source(store, "test", pack, pad_id=pad_id, must_fill_a_row=False)
+        self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=pack.context_tokens)
+        self.device = choose_device(recipe.train.device, self.team.place)
+        self.precision = choose_precision(recipe.train.precision, self.device)
+        if self.device.type == "cuda":
+            allow_fast_products(self.precision)
+        if self.is_sharded and self.spec.family == "hf":
+            raise PlanError(
+                "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
+            )
+        if self.device.type == "cuda" and self.spec.family in RECURRENT_FAMILIES and self.team.is_first and not find_kernels():
+            log.warning(
+                "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
+                self.spec.family,
+            )
+        self._settle_learning_rate()
+        keep_freed_memory()
+
+    def _settle_learning_rate(self) -> None:
+        """Make a number of `train.learning_rate: auto`, and say it."""
+        from whelp.train.learning_rate import settle_learning_rate
+
+        train = settle_learning_rate(self.recipe.train, self.spec.n_embd)
+        if train is not self.recipe.train:
+            self.recipe = dataclasses.replace(self.recipe, train=train)
+            if self.team.is_first:
+                note = "train.learning_rate: auto is %g, for %s and a width of %d"
+                log.info(note, train.peak_learning_rate, train.optimizer, self.spec.n_embd)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the processes divide the model; one alone has nobody to divide it with."""
+        return self.recipe.train.shard and self.team.size > 1
+
+    def build_whole(self) -> LanguageModel:
+        """The model with its first weights, on the CPU."""
+        from whelp.model import build_model
+
+        return build_model(self.spec, self.recipe.train.seed)
+
+    def make_trainable(
+        self, checkpoint: Path | None = None, start: dict[str, Any] | None = None
+    ) -> tuple[LanguageModel, Optimizer | ShardedAdamW]:
+        """The model on its device, with its first weights or others, and its optimizer without state.
+
+        Args:
+            checkpoint: Gives the weights of a run that goes on.
+            start: What `read_start` gave, for a run that begins with the weights of another model.
+
+        Raises:
+            PlanError: When an architecture of transformers is no causal language model as it is configured.
+        """
+        from whelp.train import build_optimizer
+
+        model = self.build_whole()
+        if self.recipe.train.checkpoint_activations:
+            model.checkpoint_activations()
+        if checkpoint is not None:
+            model.load_hugging_face(read_model_folder(checkpoint)[1])
+        elif start is not None:
+            load_start(model, start, str(self.recipe.train.start_from))
+        if self.is_sharded:
+            from whelp.train.shard import ShardedAdamW, shard_model
+
+            shard_model(model, self.device, self.team)
+            return model, ShardedAdamW(model, self.recipe.train, self.team)
+        model.to(self.device)
+        if self.spec.family == "hf":
+            check_causal(model, self.recipe.model.hf_config)
+        return model, build_optimizer(model, self.recipe.train, self.team)
+
+    def read_start(self) -> dict[str, Any] | None:
+        """The weights that `train.start_from` names, checked against the recipe and the store."""
+        start_from = self.recipe.train.start_from
+        return None if start_from is None else read_start(start_from, self.spec, self.vocabulary)
+
+    def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
+        """The rows of a run; of a mixture they depend on how many the run takes."""
+        return self.parts[None] if None in self.parts else mix_rows(self.parts, self.recipe, plan)
+
+    def make_ledger(self, plan: TrainPlan) -> dict[str, Any]:
+        """Where the tokens go in a pass over all rows; of a mixture, also what the run draws from each source."""
+        from whelp.prepare.pack import make_pack_ledger
+
+        ledger: dict[str, Any] = make_pack_ledger(*self.parts.values())
+        if None not in self.parts:
+            ledger["sources"] = mix_rows(self.parts, self.recipe, plan).make_ledger()["sources"]
+        return ledger
+
+    def find_facts(self) -> Facts:
+        """What a plan is made from; the same in every process."""
+        from whelp.model.build import count_parameters
+        from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.train.plan import Facts
+
+        place = self.team.place
+        free_bytes = _free_bytes(self.device) // (place.local_size if self.device.type == "cpu" else 1)
+        return Facts(
+            num_parameters=count_parameters(self.spec),
+            num_layers=self.spec.n_layer,
+            width=self.spec.n_embd,
+            ffn_width=self.spec.ffn_width,
+            vocab_size=self.spec.vocab_size,
+            context_tokens=self.spec.context_tokens,
+            num_rows=sum(len(rows) for rows in self.parts.values()),
+            num_train_tokens=sum(rows.split.num_tokens for rows in self.parts.values()),
+            num_test_rows=sum(len(rows) for rows in self.test_parts.values()),
+            device=str(self.device),
+            precision=self.precision,
+            is_gpu=self.device.type == "cuda",
+            free_bytes=-int(self.team.largest([-free_bytes])[0]),
+            threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
+            num_processes=place.size,
+            keeps_activations=not self.recipe.train.checkpoint_activations,
+            is_recurrent=self.spec.family in RECURRENT_FAMILIES,
+            tokens_at_once=self._count_tokens_at_once(),
+            slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
+            is_mixture=None not in self.parts,
+            has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
+        )
+
+    def _count_tokens_at_once(self) -> int | None:
+        """Tokens of a row whose activations are kept at a time; None: all of them."""
+        config = self.recipe.train
+        if config.bptt_tokens is None or config.bptt_tokens >= self.spec.context_tokens:
+            return None
+        if config.bptt_truncated_learning:
+            return config.bptt_tokens
+        return config.bptt_tokens * config.bptt_learning_range if config.bptt_learning_range > 0 else None
+
+    def make_plan(self, *, must_time: bool) -> TrainPlan:
+        """Plan the run; a CPU run, and one that must know its time, is probed first."""
+        from whelp.prepare.rows import PackedRows
+        from whelp.train.plan import MANY_EPOCHS, make_plan
+        from whelp.train.probe import probe_speed
+
+        config, facts = self.recipe.train, self.find_facts()
+        plan = make_plan(config, facts)
+        must_choose = self.device.type == "cpu" and config.threads is None and self.team.size == 1
+        if must_time or config.minutes is not None or must_choose:
+            probe = probe_speed(self.make_trainable, self.choose_rows(plan), plan, config, team=self.team)
+            plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
+        rows = self.choose_rows(plan)
+        return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
+
+    def adapt_plan(self, plan: TrainPlan) -> TrainPlan:
+        """The plan a run was started with, for the processes there are now."""
+        from whelp.train.plan import adapt_plan, make_plan
+
+        if plan.num_processes == self.team.size:
+            return plan
+        return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
+
+
+def _cut_rows(recipe: Recipe) -> PackConfig:
+    """The rows that a family is trained on: one without a state cannot read on, so its rows are as long as its chunks."""
+    from whelp.model.config import RECURRENT_FAMILIES
+
+    pack, tokens = recipe.pack, recipe.train.bptt_tokens
+    if tokens is None or recipe.model.family in RECURRENT_FAMILIES:
+        return pack
+    return dataclasses.replace(pack, context_tokens=min(pack.context_tokens, tokens))
+
+
+def _free_bytes(device: Any) -> int:
+    """Memory there is room in; 0 when the system does not say."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0

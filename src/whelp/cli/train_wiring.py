@@ -1,0 +1,313 @@
+"""What is done around the steps of a run: restoring, records, evaluation, samples, checkpoints, rewinding."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.checkpoint import (
+    BEST,
+    TrainerState,
+    find_best,
+    keep_newest,
+    point_last,
+    read_trainer_state,
+    save_checkpoint,
+    step_name,
+)
+from whelp.artifacts.run_folder import RunFolder, append_record
+from whelp.base.errors import TrainingError
+from whelp.base.files import read_json, write_atomic, write_json
+from whelp.base.log import log
+from whelp.cli.generate import SAMPLE_STYLE
+from whelp.cli.report import read_run
+from whelp.cli.source_rows import evaluate_by_source
+from whelp.cli.train_events import Evaluated, Rewound, Sampled, Saved, TrainResult
+from whelp.cli.train_session import Session
+
+if TYPE_CHECKING:
+    from whelp.evaluate.loss import LossResult
+    from whelp.model import LanguageModel
+    from whelp.train import Progress, StepReport, TrainPlan
+    from whelp.train.average import WeightAverage
+    from whelp.train.optimizer import Optimizer
+    from whelp.train.shard import ShardedAdamW
+
+_SPIKE_WINDOW = 50  # losses that a spike is compared with
+_SPIKE_LEAST = 10  # fewer say nothing
+_MOST_REWINDS = 10  # of one run; more are no accident
+
+
+class RunWiring:
+    """A run in this process: model, optimizer, counters, and what is done with them between steps."""
+
+    def __init__(
+        self, session: Session, run: RunFolder, plan: TrainPlan, checkpoint: Path | None, start: dict[str, Any] | None = None
+    ) -> None:
+        self.session, self.run, self.plan, self.team = session, run, plan, session.team
+        self.last_loss: LossResult | None = None
+        self.last_average_loss: LossResult | None = None
+        self.average: WeightAverage | None
+        self.last_look = -1
+        self.last_saved: Path | None = None
+        self.model: LanguageModel
+        self.optimizer: Optimizer | ShardedAdamW
+        self.progress: Progress
+        self.restore(checkpoint, start)
+
+    def restore(self, checkpoint: Path | None, start: dict[str, Any] | None = None) -> None:
+        """Take up a checkpoint's weights, optimizer state and counters; without one, begin, with `start`'s weights if any."""
+        from whelp.train import Progress
+        from whelp.train.average import WeightAverage
+        from whelp.train.optimizer import Optimizer
+
+        self.model, self.optimizer = self.session.make_trainable(checkpoint, start)
+        self.progress, self.average = Progress(), None
+        decay = self.session.recipe.train.ema_decay
+        if decay is not None and isinstance(self.optimizer, Optimizer):
+            self.average = WeightAverage(self.optimizer, decay)
+        if checkpoint is not None:
+            trainer = read_trainer_state(checkpoint)
+            self.optimizer.load_state(trainer.tensors)
+            if self.average is not None:
+                self.average.load_state(trainer.tensors)
+            self.progress = Progress(**trainer.counters)
+
+    def iter_steps(self) -> Generator[StepReport]:
+        """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
+        import torch
+
+        try:
+            yield from self._fit()
+            return
+        except torch.OutOfMemoryError:
+            pass  # leave the handler first: the error holds on to what filled the memory
+        self._halve_micro_batch()
+        try:
+            yield from self._fit()
+        except torch.OutOfMemoryError:
+            self._halve_micro_batch()
+
+    def _fit(self) -> Iterator[StepReport]:
+        from whelp.train.fit import fit
+
+        rows, config = self.session.choose_rows(self.plan), self.session.recipe.train
+        for report in fit(self.model, self.optimizer, rows, self.plan, config, self.progress, team=self.team):
+            if self.average is not None and not report.is_skipped:
+                self.average.update(report.step)
+            yield report
+
+    def _halve_micro_batch(self) -> None:
+        """Halve the micro-batch and remember it in the run folder; it can be done once."""
+        import torch
+
+        from whelp.train.plan import halve_micro_batch
+
+        plan = halve_micro_batch(self.plan)
+        started = self.run.read_plan()
+        assert started is not None, "a run that trains has a plan"
+        write_json(self.run.plan, {**started, "plan": plan.to_dict()})
+        found = f"out of memory with {self.plan.micro_batch_rows} rows at a time; from now on {plan.micro_batch_rows}"
+        if self.team.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
+            raise TrainingError(f"process {self.team.rank + 1}", found, "", "The same command goes on so.")
+        log.warning("%s", found)
+        self.plan = plan
+        self.optimizer.zero_grad()
+        if self.session.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def is_spike(self, report: StepReport) -> bool:
+        """Whether a step's loss is far above those before; remembers it if not."""
+        factor, recent = self.session.recipe.train.spike_factor, self.progress.recent_losses
+        if factor is None or report.loss is None or report.is_skipped:
+            return False
+        if len(recent) >= _SPIKE_LEAST and report.loss > factor * statistics.median(recent):
+            return True
+        recent.append(report.loss)
+        del recent[:-_SPIKE_WINDOW]
+        return False
+
+    def rewind(self, report: StepReport) -> Rewound:
+        """Go back to the last checkpoint, and on with the rows after those of the spike.
+
+        Raises:
+            TrainingError: When that has not helped many times before.
+        """
+        num_rewinds, rows_read, seconds = self.progress.rewinds + 1, self.progress.rows_read, self.progress.elapsed_seconds
+        median = statistics.median(self.progress.recent_losses)
+        found = f"the loss is {report.loss:.3f}, and the median of the steps before {median:.3f}"
+        if num_rewinds > _MOST_REWINDS:
+            advice = "Lower train.learning_rate, or raise train.spike_factor, then start a new run."
+            found = f"{found}; the run was rewound {_MOST_REWINDS} times before"
+            raise TrainingError(f"step {report.step}", found, "fewer spikes", advice)
+        self.restore(self.last_saved, self.session.read_start() if self.last_saved is None else None)
+        first_row, step = self.progress.rows_read, self.progress.step
+        self.progress.rewinds, self.progress.rows_read, self.progress.elapsed_seconds = num_rewinds, rows_read, seconds
+        log.warning(
+            "step %d: %s; back to step %d, leaving out %d rows", report.step, found, step, self.progress.rows_read - first_row
+        )
+        assert report.loss is not None, "a spike has a loss"
+        rewound = Rewound(step=step, from_step=report.step, loss=report.loss, skipped_rows=(first_row, rows_read))
+        if self.team.is_first:
+            self.run.truncate_after(step)
+            event = {"rewound_from": report.step, "spike_loss": report.loss, "skipped_rows": [first_row, rows_read]}
+            append_record(self.run.metrics, {"step": step, **event})
+        return rewound
+
+    def record(self, report: StepReport) -> None:
+        """One line of metrics.jsonl."""
+        values = {
+            "step": report.step,
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "gradient_norm": report.gradient_norm,
+            "tokens": self.progress.tokens_trained,
+            "tokens_per_second": report.num_tokens / report.seconds,
+            "elapsed_seconds": self.progress.elapsed_seconds,
+        }
+        if report.rows_checksum is not None:
+            values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
+        if report.is_skipped:  # what is no number is not JSON either
+            values |= {"loss": None, "gradient_norm": None, "is_skipped": True}
+            log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)
+        if self.team.is_first:
+            append_record(self.run.metrics, values)
+
+    def look(self) -> Iterator[Evaluated | Sampled]:
+        """Evaluate on the test split, and continue the prompts."""
+        from whelp.generate import GenerateConfig, complete
+
+        session, config, step = self.session, self.session.recipe.train, self.progress.step
+        if session.test_parts:
+            self.last_loss, self.last_look = self._evaluate(), step
+            values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+            if self.average is not None:
+                with self.average.in_place():
+                    self.last_average_loss = self._evaluate()
+                values |= self._describe_average()
+            if self.team.is_first:
+                append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
+            yield Evaluated(step=step, result=self.last_loss, average=self.last_average_loss)
+        settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
+        model = self.find_whole_model() if config.sample_prompts else None
+        for prompt in config.sample_prompts if model is not None else ():
+            assert model is not None, "there are prompts, and this process has the model"
+            with self._uncompiled():
+                text = complete(model, session.vocabulary, prompt, settings)[0].text
+            append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
+            yield Sampled(step=step, prompt=prompt, text=text)
+        self.model.train()
+
+    def _evaluate(self) -> LossResult:
+        """The loss over the test rows, each process computing a slice of them."""
+        from whelp.train.device import get_product_type
+
+        with self._uncompiled():
+            return evaluate_by_source(
+                self.model,
+                self.session.test_parts,
+                token_bytes=self.session.vocabulary.token_bytes,
+                num_rows=self.plan.evaluate_rows,
+                batch_rows=self.plan.micro_batch_rows,
+                rank=self.team.rank,
+                world=self.team.size,
+                add=self.team.add,
+                device=self.session.device,
+                precision=get_product_type(self.session.precision),
+            )
+
+    def _uncompiled(self) -> AbstractContextManager[object]:
+        """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
+        import torch
+
+        return torch.compiler.set_stance("force_eager") if self.plan.compile else nullcontext()
+
+    def _describe_average(self) -> dict[str, Any]:
+        """The test loss of the averaged weights, as a record and a manifest have it."""
+        if self.last_average_loss is None:
+            return {}
+        names = ("nats_per_token", "perplexity", "bits_per_byte")
+        return {f"ema_test_{name}": getattr(self.last_average_loss, name) for name in names}
+
+    def find_whole_model(self) -> LanguageModel | None:
+        """The model with all weights, in the first process; one that is divided is gathered, by all, on the CPU."""
+        if not self.session.is_sharded:
+            return self.model if self.team.is_first else None
+        from whelp.train.shard import gather_weights
+
+        weights = gather_weights(self.model, self.team)
+        if not self.team.is_first:
+            return None
+        whole = self.session.build_whole()
+        whole.load_state_dict(weights)
+        return whole
+
+    def save(self) -> Saved:
+        """Write a checkpoint, point `last` at it, delete the oldest."""
+        vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
+        model = self.find_whole_model()
+        state = self.optimizer.state() if self.team.is_first or self.session.is_sharded else {}
+        if model is None:
+            self.last_saved = path
+            return Saved(step=self.progress.step, path=path)
+        config, weights = model.to_hugging_face()
+        special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
+        counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
+        if self.last_loss is not None:
+            counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
+            counts |= {"evaluated_step": self.last_look, **self._describe_average()}
+        average = None
+        if self.average is not None:
+            state |= self.average.state()
+            with self.average.in_place():  # what the model gives may be its own memory: copied while it is the average
+                average = {name: tensor.detach().cpu().clone() for name, tensor in model.to_hugging_face()[1].items()}
+        save_checkpoint(
+            path,
+            config={**config, **special},
+            weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
+            save_tokenizer=vocabulary.save,
+            generation={name: value for name, value in special.items() if value is not None},
+            trainer=TrainerState(dataclasses.asdict(self.progress), state),
+            counts=counts,
+            average=average,
+        )
+        self.tidy(path)
+        return Saved(step=self.progress.step, path=path)
+
+    def tidy(self, newest: Path) -> None:
+        """Point `last` at the newest checkpoint, delete the oldest, draw the report; a killed run may not have come to it."""
+        self.last_saved = newest
+        if not self.team.is_first:
+            return
+        point_last(newest)
+        config, folder = self.session.recipe.train, self.run.checkpoints
+        best = find_best(folder) if config.keep_best else None
+        if best is not None:
+            point_last(best, BEST)
+        keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, best=best)
+        self.report()
+
+    def report(self) -> None:
+        """Draw the run so far in report.html."""
+        from whelp.report import make_run_report
+
+        write_atomic(self.run.report, make_run_report([read_run(self.run.folder)]))
+
+    def result(self, *, is_finished: bool) -> TrainResult:
+        """What the run came to; for a run that was finished before, from its last checkpoint."""
+        path = self.last_saved
+        counts = self.team.share(read_json(path / "manifest.json")["counts"] if path and self.team.is_first else {})
+        return TrainResult(
+            folder=str(self.run.folder),
+            step=self.progress.step,
+            checkpoint=str(path) if path else None,
+            nats_per_token=counts.get("test_nats_per_token"),
+            perplexity=counts.get("test_perplexity"),
+            bits_per_byte=counts.get("test_bits_per_byte"),
+            elapsed_seconds=self.progress.elapsed_seconds,
+            is_finished=is_finished,
+        )

@@ -1,0 +1,136 @@
+"""A model and its AdamW divided over all processes (FSDP2): each keeps a part of every weight, gradient and state.
+
+Before a block computes, its whole weights are gathered; afterwards they are let go, and its gradient is added up and
+divided again. See Rajbhandari et al. 2020 (ZeRO) and Zhao et al. 2023 (FSDP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter
+from whelp.train.team import Team
+
+
+class HasBlocks(Protocol):
+    """A model of blocks, each of which is gathered by itself."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+
+def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
+    """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s."""
+    mesh = init_device_mesh(device.type, (team.size,))
+    blocks = model.blocks
+    assert isinstance(blocks, nn.ModuleList), f"blocks are a {type(blocks).__name__}"
+    for block in blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    for name in ("loss", "loss_and_state"):
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_force_sum_reduction_for_comms(True)  # the loss is a share of the batch's mean: add, do not average
+            module.set_gradient_divide_factor(1.0)
+
+
+def gather_weights(model: HasBlocks, team: Team) -> dict[str, torch.Tensor]:
+    """All weights, whole, on the CPU of the first process; the others help, and get nothing."""
+    return _gather(dict(model.named_parameters()), team)
+
+
+def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.Tensor]:
+    gathered = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach()
+        if isinstance(whole, DTensor):
+            whole = whole.full_tensor()
+        if team.is_first:
+            gathered[name] = whole.cpu().clone()
+    return gathered
+
+
+class ShardedAdamW:
+    """AdamW over the parts of this process; saved whole, in the names of `Optimizer`, so that either goes on from either."""
+
+    is_sharded = True
+
+    def __init__(self, model: HasMatrices, settings: OptimizerSettings, team: Team) -> None:
+        self.team = team
+        self.parameters = dict(model.named_parameters())
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            groups.setdefault(describe_parameter(model, name, parameter), []).append(parameter)
+        betas = (settings.beta1, settings.beta2)
+        self.adam = torch.optim.AdamW(
+            [
+                {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0, "learning_rate_scale": scale}
+                for (decays, scale), parameters in groups.items()
+            ],
+            lr=0.0,  # said at every step
+            betas=betas,
+            eps=settings.epsilon,
+            foreach=True,
+        )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self.adam.zero_grad(set_to_none=True)
+
+    def clip(self, largest_norm: float) -> torch.Tensor:
+        """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
+        parts = [_local(parameter.grad) for parameter in self.parameters.values() if parameter.grad is not None]
+        square = torch.stack([torch.linalg.vector_norm(part) for part in parts]).square().sum()
+        self.team.add_tensor(square)
+        norm = square.sqrt()
+        if largest_norm > 0:
+            scale = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
+            for part in parts:
+                part.mul_(scale)
+        return norm
+
+    def step(self, learning_rate: float) -> None:
+        """Update all parameters once."""
+        for group in self.adam.param_groups:
+            group["lr"] = learning_rate * group["learning_rate_scale"]
+        self.adam.step()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All state by parameter name, whole, in the first process; every process must call this."""
+        states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if self.adam.state[p]}
+        tensors = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
+        tensors |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
+        gathered = _gather(tensors, self.team)
+        if states and self.team.is_first:
+            gathered["adamw.step"] = next(iter(states.values()))["step"].detach().cpu().reshape(1).clone()
+        return gathered
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up a state that `state` gave, here or of an `Optimizer`."""
+        if "adamw.step" not in tensors:
+            return
+        for name, parameter in self.parameters.items():
+            self.adam.state[parameter] = {
+                "step": tensors["adamw.step"].reshape(()).clone(),
+                "exp_avg": _divide(tensors[f"adamw.mean.{name}"], parameter),
+                "exp_avg_sq": _divide(tensors[f"adamw.square.{name}"], parameter),
+            }
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _divide(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Divide a tensor that every process has as another one is divided."""
+    if not isinstance(like, DTensor):
+        return whole.to(like.device)
+    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -1,0 +1,215 @@
+"""When a run meets trouble: batches that are no numbers, spikes, too little memory; and which checkpoints stay."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import whelp
+from whelp.artifacts.run_folder import iter_records
+from whelp.base.errors import TrainingError
+from whelp.cli.recipe import load_recipe
+from whelp.cli.train import iter_train
+from whelp.model import LanguageModel
+from whelp.train import StepReport
+
+from .helpers import Project, make_project
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with its store."""
+    train = {"num_steps": 20, "save_every_steps": 4, "evaluate_every_steps": 4, "record_rows": True, "keep_checkpoints": 9}
+    project = make_project(tmp_path_factory.mktemp("trouble"), train=train, data={"test_split": 0.3})
+    whelp.prepare(project.recipe, out=project.store)
+    return project
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """Factors of the losses of some training batches, by their number: 1 is the first."""
+    factors: dict[int, float] = {}
+    original, number = LanguageModel.loss, 0
+
+    def loss(self: LanguageModel, *arguments: Any) -> torch.Tensor:
+        nonlocal number
+        nats = original(self, *arguments)
+        if not torch.is_grad_enabled():
+            return nats
+        number += 1
+        return nats * factors.get(number, 1.0)
+
+    monkeypatch.setattr(LanguageModel, "loss", loss)
+    return factors
+
+
+def train(ready: Project, run: Path, *overrides: str) -> list[dict[str, Any]]:
+    """Train; return the records of steps."""
+    whelp.train(ready.recipe, store=ready.store, out=run, overrides=overrides)
+    return [record for record in iter_records(run / "metrics.jsonl") if "loss" in record]
+
+
+def saved_steps(run: Path) -> list[int]:
+    """The steps of all checkpoints."""
+    return sorted(int(path.name.partition("-")[2]) for path in (run / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_bad_batch_stops_the_run(ready: Project, losses: dict[int, float], tmp_path: Path, bad: float) -> None:
+    """By default a loss that is no number is an error; the checkpoint before stands, and is not of bad weights."""
+    losses[7] = bad
+    with pytest.raises(TrainingError, match=r"step 7: the loss is (nan|inf), but expected a finite number"):
+        train(ready, tmp_path / "run")
+    assert saved_steps(tmp_path / "run") == [4]
+
+
+def test_a_bad_batch_is_skipped(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """Passed over and recorded: no update, and the run goes on with the next rows."""
+    losses |= {7: math.nan, 8: math.inf}
+    records = train(ready, tmp_path / "run", "train.on_bad_loss=skip")
+    assert [record["step"] for record in records] == list(range(1, 21))
+    assert [record["step"] for record in records if record.get("is_skipped")] == [7, 8]
+    assert [record["loss"] for record in records[6:8]] == [None, None]
+    assert records[8]["tokens"] - records[5]["tokens"] == 64  # of step 9 alone
+    assert [record["first_row"] for record in records] == list(range(0, 80, 4))
+    assert all(math.isfinite(record["loss"]) for record in records[8:])
+    state = json.loads((tmp_path / "run" / "checkpoints" / "last" / "trainer" / "state.json").read_text())
+    assert (state["skipped_steps"], state["skipped_in_a_row"]) == (2, 0)
+    assert "2 batches were skipped" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_too_many_bad_batches(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """Ten in a row are passed over; the eleventh is an error."""
+    losses |= dict.fromkeys(range(3, 30), math.nan)
+    with pytest.raises(TrainingError, match="step 13: the loss is nan, and 10 batches before were passed over"):
+        train(ready, tmp_path / "run", "train.on_bad_loss=skip")
+
+
+def test_a_spike_is_rewound(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """Back to the checkpoint before, on with the rows after the spike; all of it is in the records and the report."""
+    plain = train(ready, tmp_path / "plain", "train.spike_factor=3")
+    losses[20 + 15] = 50.0
+    run = tmp_path / "run"
+    records = train(ready, run, "train.spike_factor=3")
+    assert [record["step"] for record in records] == list(range(1, 21))
+    assert [record["loss"] for record in records[:12]] == [record["loss"] for record in plain[:12]]
+    assert [record["first_row"] for record in records] == [*range(0, 48, 4), *range(60, 92, 4)]
+    (event,) = [record for record in iter_records(run / "metrics.jsonl") if "rewound_from" in record]
+    assert (event["step"], event["rewound_from"], event["skipped_rows"]) == (12, 15, [48, 60])
+    assert event["spike_loss"] > 100
+    assert max(record["loss"] for record in records) < 10
+    state = json.loads((run / "checkpoints" / "last" / "trainer" / "state.json").read_text())
+    assert (state["rewinds"], state["rows_read"], state["step"]) == (1, 92, 20)
+    assert "step 15: a loss of" in (run / "report.html").read_text()
+
+
+def test_a_spike_before_the_first_checkpoint(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """Nothing is saved yet: begin again, with the rows after the spike."""
+    losses[12] = 50.0
+    records = train(ready, tmp_path / "run", "train.spike_factor=3", "train.save_every_steps=20")
+    assert [record["step"] for record in records] == list(range(1, 21))
+    assert records[0]["first_row"] == 48
+
+
+def test_spikes_without_end(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """A run that is rewound again and again ends with an error."""
+    losses |= dict.fromkeys(range(14, 1000), 50.0)
+    with pytest.raises(TrainingError, match="the run was rewound 10 times before"):
+        train(ready, tmp_path / "run", "train.spike_factor=3")
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """A device with room for so many rows while it trains."""
+    room = {"rows": 2}
+    original = LanguageModel.loss
+
+    def loss(self: LanguageModel, ids: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(ids) > room["rows"]:
+            raise torch.OutOfMemoryError("no room")
+        return original(self, ids, *arguments)
+
+    monkeypatch.setattr(LanguageModel, "loss", loss)
+    return room
+
+
+def test_out_of_memory_halves_the_micro_batch(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
+    """Half the rows at a time give the same losses; the run folder remembers it."""
+    memory["rows"] = 4
+    whole = train(ready, tmp_path / "whole")
+    memory["rows"] = 2
+    run = tmp_path / "run"
+    halved = train(ready, run)
+    assert [record["loss"] for record in halved] == pytest.approx([record["loss"] for record in whole], abs=1e-4)
+    assert [record["rows_checksum"] for record in halved] == [record["rows_checksum"] for record in whole]
+    plan = json.loads((run / "plan.json").read_text())["plan"]
+    assert (plan["micro_batch_rows"], plan["accumulation"], plan["is_halved"]) == (2, 2, True)
+    assert whelp.train(ready.recipe, store=ready.store, out=run).is_finished
+
+
+def test_out_of_memory_again(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
+    """It is halved once; then the error says what to lower."""
+    memory["rows"] = 1
+    advice = r"out of memory with 2 rows at a time, halved before, but expected room\. Lower train\.micro_batch_rows"
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=advice):
+            train(ready, tmp_path / "run")
+
+
+def test_which_checkpoints_stay(ready: Project, tmp_path: Path) -> None:
+    """The newest, every so many steps, and the best of the test split, which has a link."""
+    run = tmp_path / "run"
+    train(ready, run, "train.keep_checkpoints=1", "train.save_every_steps=2", "train.evaluate_every_steps=2")
+    assert saved_steps(run) == [20]
+    options = ["train.keep_checkpoints=1", "train.save_every_steps=2", "train.evaluate_every_steps=2"]
+    run = tmp_path / "more"
+    train(
+        ready,
+        run,
+        *options,
+        "train.keep_every_steps=6",
+        "train.keep_best=true",
+        "train.learning_rate=3",
+        "train.schedule=constant",
+    )
+    tests = {
+        record["step"]: record["test_nats_per_token"]
+        for record in iter_records(run / "metrics.jsonl")
+        if record["step"] and "test_nats_per_token" in record
+    }
+    best = min(tests, key=lambda step: tests[step])
+    assert best < 20, "the learning rate is far too high, so that the last is not the best"
+    assert saved_steps(run) == sorted({6, 12, 18, 20, best})
+    assert (run / "checkpoints" / "best").resolve().name == f"step-{best:08}"
+    assert whelp.generate(run / "checkpoints" / "best", "The", max_tokens=1, device="cpu")
+
+
+def test_saving_on_request(ready: Project, tmp_path: Path) -> None:
+    """SIGUSR1 saves after the step that is running, and the run goes on."""
+    run = tmp_path / "run"
+    events = iter_train(load_recipe(ready.recipe, ["train.save_every_steps=20"]), ready.store, run)
+    for event in events:
+        if isinstance(event, StepReport) and event.step in (3, 5):
+            os.kill(os.getpid(), signal.SIGUSR1)
+    assert saved_steps(run) == [3, 5, 20]
+
+
+def test_averaged_weights_are_saved_beside(ready: Project, tmp_path: Path) -> None:
+    """`ema/` of a checkpoint is a model folder of its own, with the loss that was measured; the run itself is unchanged."""
+    plain = train(ready, tmp_path / "plain")
+    run = tmp_path / "run"
+    assert [r["loss"] for r in train(ready, run, "train.ema_decay=0.9")] == [record["loss"] for record in plain]
+    last = run / "checkpoints" / "last"
+    measured = [record for record in iter_records(run / "metrics.jsonl") if "ema_test_nats_per_token" in record][-1]
+    for folder, name in ((last, "test_nats_per_token"), (last / "ema", "ema_test_nats_per_token")):
+        found = whelp.evaluate(folder, store=ready.store, device="cpu")
+        assert found.nats_per_token == pytest.approx(measured[name], rel=1e-5)
+    assert measured["ema_test_nats_per_token"] != measured["test_nats_per_token"]
+    assert json.loads((last / "manifest.json").read_text())["files"]["ema/model.safetensors"]["bytes"] > 0

@@ -1,0 +1,59 @@
+"""Kernels for GPUs, run on the processor by Triton's interpreter, against the plain formulas."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton", reason="kernels for GPUs are written in Triton: pip install triton")
+
+_LOSS = """
+import torch
+import torch.nn.functional as F
+from whelp.model import gpu_cross_entropy
+from whelp.model.gpu_cross_entropy import linear_cross_entropy, softmax_gradient
+
+def draw(*shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+for vocabulary in (7, 1000, 9001):  # less than a block, and more
+    hidden, weight = draw(37, 16, seed=0), draw(vocabulary, 16, seed=1)
+    targets = torch.arange(37) % vocabulary
+    targets[3] = targets[10] = -100
+    plain = F.cross_entropy(hidden @ weight.T, targets, ignore_index=-100, reduction="sum")
+    wanted = torch.autograd.grad(plain * 0.3, (hidden, weight))
+    for slice_tokens in (100, 8):  # one slice, and several with a shorter last one
+        gpu_cross_entropy._SLICE_BYTES = slice_tokens * vocabulary * 4
+        ours = linear_cross_entropy(hidden, weight, targets, -100)
+        torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-4)
+        for mine, theirs in zip(torch.autograd.grad(ours * 0.3, (hidden, weight)), wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+logits = (hidden @ weight.T).detach()
+before = logits.clone()
+losses = softmax_gradient(logits, targets, -100, needs_gradient=False)
+assert torch.equal(logits, before), "evaluating leaves the logits alone"
+torch.testing.assert_close(losses, F.cross_entropy(before, targets, ignore_index=-100, reduction="none"))
+"""
+
+_SWIGLU = """
+import torch
+import torch.nn.functional as F
+from whelp.model.gpu_swiglu import swiglu
+
+for width in (1, 48, 700):
+    x = torch.randn(3, 5, 2 * width, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    grad = torch.randn(5, 3, width, generator=torch.Generator().manual_seed(1)).transpose(0, 1)  # not contiguous
+    gate, up = x.chunk(2, dim=-1)
+    plain, ours = F.silu(gate) * up, swiglu(x)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(torch.autograd.grad(ours, x, grad)[0], torch.autograd.grad(plain, x, grad)[0])
+"""
+
+
+@pytest.mark.parametrize("program", [_LOSS, _SWIGLU], ids=["cross_entropy", "swiglu"])
+def test_kernel(program):
+    """The same values and gradients, with sizes that do not fill the blocks."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,122 @@
+"""What processes tell each other, with the other process played by the test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from whelp.base.errors import TrainingError
+from whelp.train import TrainConfig, build_optimizer
+from whelp.train import team as team_file
+from whelp.train.place import Place
+from whelp.train.team import GradientSum, Team
+
+
+class _Done:
+    def wait(self) -> None:
+        """Nothing to wait for."""
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """All tensors that were added up; the other process has the same numbers, so that each sum is twice them."""
+    tensors: list[torch.Tensor] = []
+
+    def all_reduce(tensor: torch.Tensor, async_op: bool = False) -> _Done:
+        tensors.append(tensor)
+        tensor.mul_(2)
+        return _Done()
+
+    monkeypatch.setattr(team_file.dist, "all_reduce", all_reduce)
+    monkeypatch.setattr(team_file.dist, "broadcast", lambda tensor, source: None)
+    return tensors
+
+
+TWO = Place(rank=0, size=2, local_rank=0, local_size=2)
+
+
+@pytest.mark.parametrize("bucket_numbers", [1, 3000, 1 << 40])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(("family", "options"), [("gpt2", {}), ("qwen3", {"tie_embeddings": False})])
+def test_every_gradient_is_added_once(
+    make_model: Any,
+    sent: list[torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    options: dict[str, Any],
+    optimizer: str,
+    bucket_numbers: int,
+) -> None:
+    """However large the pieces: after the last of two backward passes each number was sent once, and when it was final."""
+    monkeypatch.setattr(team_file, "_BUCKET_NUMBERS", bucket_numbers)
+    model, alone = make_model(family, **options), make_model(family, **options)
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 60, (4, 13)))
+    config = TrainConfig(optimizer=optimizer)
+    built, team = build_optimizer(model, config, Team(TWO)), Team(TWO)
+    adding = GradientSum(team, built, dict(model.named_parameters()))
+    orders = []
+    for _ in range(2):  # of two steps: the second begins as clean as the first
+        built.zero_grad()
+        alone.zero_grad()
+        sent.clear()
+        for half, is_last in ((tokens[:2], False), (tokens[2:], True)):
+            adding.is_last = is_last
+            model.loss(half[:, :-1], half[:, 1:]).backward()
+            alone.loss(half[:, :-1], half[:, 1:]).backward()
+            assert is_last or not sent
+        adding.finish()
+        assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+        orders.append([tensor.data_ptr() for tensor in sent])
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, 2 * alone.get_parameter(name).grad, atol=1e-5, rtol=1e-4)
+    assert orders[0] == orders[1]
+    assert len(sent) >= len(built.groups)
+    if bucket_numbers == 1:
+        assert len(sent) == len(dict(model.named_parameters()))
+    adding.close()
+    sent.clear()
+    adding.is_last = True
+    model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+    assert not sent, "after `close` nobody listens"
+
+
+def test_most_travels_before_the_end(make_model: Any, sent: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of the last blocks are sent while the first block is still to come."""
+    monkeypatch.setattr(team_file, "_BUCKET_NUMBERS", 1000)
+    model = make_model("qwen3", n_layer=4)
+    built = build_optimizer(model, TrainConfig(optimizer="muon"))
+    adding, seen = GradientSum(Team(TWO), built, dict(model.named_parameters())), []
+    model.blocks[0].down.weight.register_hook(lambda _: seen.append(len(sent)))
+    adding.is_last = True
+    model.loss(torch.arange(12).view(1, -1), torch.arange(12).view(1, -1)).backward()
+    adding.finish()
+    assert 0 < seen[0] < len(sent)
+    adding.close()
+
+
+def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library says about a broken connection becomes a message with a next step."""
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("Connection closed by peer\nand a long trace")
+
+    monkeypatch.setattr(team_file.dist, "all_reduce", fail)
+    message = r"process 1 of 2: another process of this run is gone.*\(Connection closed by peer\)\. See what that one said"
+    with pytest.raises(TrainingError, match=message):
+        Team(TWO).add([1.0])
+
+
+def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A team of one answers itself."""
+    monkeypatch.delattr(team_file.dist, "all_reduce")
+    monkeypatch.delattr(team_file.dist, "broadcast")
+    team = Team()
+    assert (team.add([1, 2.5]), team.largest([True, False]), team.share({"a": None})) == ([1, 2.5], [1, 0], {"a": None})
+    tensor = torch.ones(2)
+    team.add_tensor(tensor)
+    team.copy_from_first(tensor)
+    team.wait()
+    assert tensor.tolist() == [1.0, 1.0]
