@@ -2,16 +2,21 @@
 
     python benchmarks/generate.py
     python benchmarks/generate.py --models demo --batches 1,8 --tokens 64 --rounds 5 --threads 2 --json out.json
-    python benchmarks/generate.py --device cuda --dtype bfloat16
+    python benchmarks/generate.py --device cuda --tokens 256
+    python benchmarks/generate.py --device cuda --tokens 256 --dtype bfloat16
 
 Models: `demo` (qwen3, 4 layers, width 256, 4,096 ids, 4.2 million parameters) and `gpt2` (the 124-million-parameter GPT-2).
 Weights are random, written once with whelp's own checkpoint writer, and opened by both. Every contestant is given the same
 prompts as ids and adds the same number of tokens; no text is made of them. Contestants:
 
-``whelp``       `whelp.generate.Batch`, all prompts submitted at once.
-``hf``          `model.generate`, greedy, one batch, its key/value cache.
-``hf-static``   the same with `cache_implementation="static"` (compiled on a GPU, as transformers does by default there).
-``hf-paged``    `model.generate_batch`, the continuous batching of transformers, where it runs on the device.
+``whelp``         `whelp.generate.Batch`, all prompts submitted at once. On a GPU its step is recorded as a CUDA graph.
+``whelp-plain``   the same without the recorded step; on a GPU alone, elsewhere there is none.
+``hf``            `model.generate`, greedy, one batch, its key/value cache.
+``hf-static``     the same with `cache_implementation="static"`, not compiled.
+``hf-compiled``   the same, compiled as transformers does by default on a GPU; on a GPU alone.
+``hf-paged``      `model.generate_batch`, the continuous batching of transformers, where it runs on the device.
+
+As a server would, each contestant keeps its model, its memory and what it has compiled or recorded from round to round.
 
 Contestants alternate within a round and the order rotates. A number is the median over rounds of new tokens per second, with the
 reading of the prompt counted. Before that, each contestant runs once untimed, and its tokens are compared with those of `hf`:
@@ -24,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -38,6 +44,7 @@ import numpy as np
 import torch
 
 from whelp.artifacts.checkpoint import read_model_folder, save_checkpoint
+from whelp.base.log import log
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import ModelConfig, build_model, make_spec, model_from_hugging_face
@@ -93,18 +100,26 @@ def write_model(name: str, folder: Path) -> None:
     )
 
 
-def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Contestant:
+def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype, *, is_recorded: bool = True) -> Contestant:
     """The engine's batch, without its thread."""
     model = model_from_hugging_face(*read_model_folder(folder), folder).to(device=device, dtype=dtype)
     vocabulary = IdsAlone(CONFIGS[name][1])
+    batches: dict[tuple[int, int], Batch] = {}
 
     def run(prompts: Ids, num_tokens: int) -> Ids:
-        longest = max(map(len, prompts)) + num_tokens
-        batch = Batch(model, vocabulary, max_rows=len(prompts), max_context_tokens=longest)
+        size = len(prompts), max(map(len, prompts)) + num_tokens
+        if size not in batches:
+            batches[size] = Batch(model, vocabulary, max_rows=size[0], max_context_tokens=size[1])
+            if not is_recorded:
+                batches[size].decoder._fixed_step = None
+        batch = batches[size]
+        should_record = is_recorded and device.type == "cuda"
         settings = GenerateConfig(max_tokens=num_tokens, temperature=0.0)
         generations = [batch.submit(prompt, settings)[0] for prompt in prompts]
         while batch.step():
             pass
+        if should_record and batch.decoder._fixed_step is None:
+            raise RuntimeError("its step could not be recorded; the note above says why")
         return [[token for piece in generation for token in piece.token_ids] for generation in generations]
 
     return run
@@ -146,9 +161,12 @@ def open_hf_paged(name: str, folder: Path, device: torch.device, dtype: torch.dt
 OPENERS: dict[str, Callable[..., Contestant]] = {
     "hf": open_hf,
     "whelp": open_whelp,
-    "hf-static": lambda *arguments: open_hf(*arguments, cache_implementation="static"),
+    "whelp-plain": lambda *arguments: open_whelp(*arguments, is_recorded=False),
+    "hf-static": lambda *arguments: open_hf(*arguments, cache_implementation="static", disable_compile=True),
+    "hf-compiled": lambda *arguments: open_hf(*arguments, cache_implementation="static"),
     "hf-paged": open_hf_paged,
 }
+GPU_ALONE = {"whelp-plain", "hf-compiled", "hf-paged"}  # elsewhere the same as another, or very slow
 
 
 def compare(folder: Path, prompts: Ids, expected: Ids, found: Ids) -> str:
@@ -227,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="demo,gpt2")
     parser.add_argument("--batches", default="1,8,32")
-    parser.add_argument("--only", help="contestants; default: all on a GPU, all but hf-paged (very slow there) on a CPU")
+    parser.add_argument("--only", help="contestants; default: all on a GPU, those that differ there on a CPU")
     parser.add_argument("--prompt-tokens", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
@@ -237,8 +255,10 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", action="store_true", help="count the processor's time instead of the clock's")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    arguments.only = arguments.only or ",".join(name for name in OPENERS if name != "hf-paged" or arguments.device != "cpu")
+    arguments.only = arguments.only or ",".join(name for name in OPENERS if name not in GPU_ALONE or arguments.device != "cpu")
     torch.set_num_threads(arguments.threads)
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in arguments.models.split(","):
@@ -261,8 +281,12 @@ def main() -> None:
         f"{arguments.tokens} new tokens after {arguments.prompt_tokens}; new tokens per second, median of {arguments.rounds}\n"
     )
     print(make_table(results))
+    if arguments.dtype == "float32" and any("DIFFERENT" in note for result in results for note in result["notes"].values()):
+        print("\nSome contestants chose other tokens, which rounding does not explain: see above.")
     if arguments.json:
         arguments.json.write_text(json.dumps({"settings": {**vars(arguments), "json": None}, "results": results}, indent=2))
+    if any(note.startswith("cannot run") for result in results for name, note in result["notes"].items() if name == "whelp"):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ Given a MODEL, the server is started here, in a process of its own, on a free po
 
 Each client asks, reads its stream to the end, and asks again, until all requests are done. Counted are, for each request, the
 seconds to its first token, and its tokens a second after that; over all, the tokens a second, the requests that failed or
-whose stream was not whole, and the server's memory after the first tenth of the requests and at the end.
+whose stream was not whole, and the server's memory after each tenth of the requests. Memory counts as flat when from the
+second tenth on (by then every row has been used) it grows by less than `--most-growth` megabytes: the middle of the last three
+readings is compared with the middle of the first three. The exit code is 1 when a request failed or memory was not flat. A
+server that dies ends the load at once.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from typing import Any
 import httpx
 
 PROMPT = "The "
+NUM_READINGS = 10  # of memory
 
 
 @dataclass
@@ -62,8 +66,8 @@ class Result:
     tokens_per_second_p50: float
     tokens_per_second_p99: float
     failures: dict[str, int]
-    memory_bytes_early: int | None
-    memory_bytes_end: int | None
+    memory_bytes: list[int]
+    memory_growth_bytes: int | None
 
 
 async def ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) -> None:
@@ -85,7 +89,7 @@ async def ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) -> 
                     first = first or time.perf_counter()
                     if event.get("usage"):
                         num_tokens = event["usage"]["completion_tokens"]
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ValueError) as error:  # ValueError: an event that is no JSON
         tally.fail(type(error).__name__)
         return
     if not is_whole or first is None:
@@ -98,12 +102,18 @@ async def ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) -> 
         tally.tokens_per_second.append((num_tokens - 1) / max(ended - first, 1e-9))
 
 
-async def load(url: str, arguments: argparse.Namespace, process_id: int | None) -> Result:
+async def load(url: str, arguments: argparse.Namespace, process: subprocess.Popen[str] | None) -> Result:
     """Let all clients work until all requests are done."""
+    process_id = None if process is None else process.pid
+
+    def has_died() -> bool:
+        return process is not None and process.poll() is not None
+
     tally = Tally()
     left = iter(range(arguments.requests))
-    early: int | None = None
-    num_early = max(arguments.requests // 10, 1)
+    memory: list[int] = []
+    num_done = 0
+    every = max(arguments.requests // NUM_READINGS, 1)
     headers = {"authorization": f"Bearer {arguments.token}"} if arguments.token else {}
     limits = httpx.Limits(max_connections=arguments.clients, max_keepalive_connections=arguments.clients)
     async with httpx.AsyncClient(
@@ -111,7 +121,7 @@ async def load(url: str, arguments: argparse.Namespace, process_id: int | None) 
     ) as client:
 
         async def work() -> None:
-            nonlocal early
+            nonlocal num_done
             for number in left:
                 body = {
                     "prompt": arguments.prompt,
@@ -121,8 +131,12 @@ async def load(url: str, arguments: argparse.Namespace, process_id: int | None) 
                     "stream_options": {"include_usage": True},
                 }
                 await ask(client, body, tally)
-                if number == num_early:
-                    early = read_memory(process_id)
+                num_done += 1
+                held = read_memory(process_id) if num_done % every == 0 else None
+                if held is not None:
+                    memory.append(held)
+                if has_died():
+                    sys.exit(f"the server died after {num_done:,} requests")
 
         started = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(arguments.clients)))
@@ -140,8 +154,8 @@ async def load(url: str, arguments: argparse.Namespace, process_id: int | None) 
         tokens_per_second_p50=percentile(tally.tokens_per_second, 50),
         tokens_per_second_p99=percentile(tally.tokens_per_second, 1),  # the slow end
         failures=tally.failures,
-        memory_bytes_early=early,
-        memory_bytes_end=read_memory(process_id),
+        memory_bytes=memory,
+        memory_growth_bytes=find_growth(memory),
     )
 
 
@@ -150,6 +164,18 @@ def percentile(values: list[float], percent: int) -> float:
     if len(values) < 2:
         return values[0] if values else float("nan")
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def find_growth(memory: list[int]) -> int | None:
+    """How much more is held at the end than at the second tenth; None without enough readings.
+
+    >>> find_growth([1, 50, 51, 52, 52, 53, 51, 52, 99, 53])
+    2
+    """
+    settled = memory[1:]
+    if len(settled) < 6:
+        return None
+    return sorted(settled[-3:])[1] - sorted(settled[:3])[1]
 
 
 def read_memory(process_id: int | None) -> int | None:
@@ -164,7 +190,7 @@ def read_memory(process_id: int | None) -> int | None:
 
 
 @contextmanager
-def start_server(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
+def start_server(arguments: argparse.Namespace) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`whelp serve MODEL` on a free port; its address and process."""
     code = "from whelp.cli.main import main; main()"
     command = [sys.executable, "-c", code, "serve", arguments.model, "--port", "0", "--json", "--device", arguments.device]
@@ -175,10 +201,13 @@ def start_server(arguments: argparse.Namespace) -> Iterator[tuple[str, int]]:
         line = process.stdout.readline()
         if not line:
             sys.exit("the server did not start; it said why above")
-        yield json.loads(line)["url"], process.pid
+        yield json.loads(line)["url"], process
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def main() -> None:
@@ -193,6 +222,7 @@ def main() -> None:
     parser.add_argument("--max-rows", type=int, default=16, help="of the server that is started here")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--prompt", default=PROMPT)
+    parser.add_argument("--most-growth", type=float, default=20.0, metavar="MB", help="of the server's memory; more is a leak")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there, too")
     arguments = parser.parse_args()
@@ -201,20 +231,25 @@ def main() -> None:
     if arguments.url:
         result = asyncio.run(load(arguments.url, arguments, None))
     else:
-        with start_server(arguments) as (url, process_id):
-            result = asyncio.run(load(url, arguments, process_id))
+        with start_server(arguments) as (url, process):
+            result = asyncio.run(load(url, arguments, process))
     tell(result)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    if result.failures:
+    growth = result.memory_growth_bytes
+    if result.failures or (growth is not None and growth > arguments.most_growth * 1e6):
         sys.exit(1)
 
 
 def tell(result: Result) -> None:
     """The numbers, for people."""
-    memory = "not known"
-    if result.memory_bytes_early is not None and result.memory_bytes_end is not None:
-        memory = f"{result.memory_bytes_early / 1e6:.0f} MB after a tenth, {result.memory_bytes_end / 1e6:.0f} MB at the end"
+    memory = (
+        ", ".join(f"{held / 1e6:.0f}" for held in result.memory_bytes) + " MB after each tenth"
+        if result.memory_bytes
+        else "not known"
+    )
+    if result.memory_growth_bytes is not None:
+        memory += f"; {result.memory_growth_bytes / 1e6:+.1f} MB from the second on"
     lines = {
         "requests": f"{result.requests:,} by {result.clients} clients, up to {result.max_tokens} tokens each",
         "failed": ", ".join(f"{count} x {why}" for why, count in result.failures.items()) or "none",

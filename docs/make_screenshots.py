@@ -73,7 +73,9 @@ def draw_corpus(browser: Any, source: str) -> None:
     import whelp
 
     def to_words(page: Any) -> None:
-        page.evaluate("[...document.querySelectorAll('h2')].find((one) => one.textContent.startsWith('Beside')).scrollIntoView()")
+        page.evaluate(
+            "[...document.querySelectorAll('h2')].find((one) => one.textContent.startsWith('Beside')).scrollIntoView()"
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.html"

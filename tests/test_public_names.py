@@ -33,6 +33,7 @@ CALLS = [
     "report",
     "report_corpus",
     "report_tokenizer",
+    "save_state",
     "schema",
     "serve",
     "train",
@@ -192,7 +193,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "init",
             [
                 *("recipe", "out", "family", "n_layer", "n_head", "n_embd", "vocab_size", "context_tokens", "seed"),
-                *("skip_if_exists", "overrides", "scale"),
+                *("weights", "skip_if_exists", "overrides", "scale"),
             ],
         ),
         ("train_tokenizer", ["source", "out", "learn"]),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import schema as schema
     from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
+    from whelp.cli.state import save_state as save_state
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
@@ -64,6 +65,7 @@ _CALLS = {
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "save_state": "state",
     "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }

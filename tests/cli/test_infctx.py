@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import whelp as package
@@ -109,7 +111,8 @@ TRAIN = {
     "schedule": "constant",
     "learning_rate": 1e-4,
 }
-MODEL = {"family": "qwen3", "n_layer": 6, "n_embd": 512, "n_head": 8}
+BPTT = {"bptt_tokens": 1024, "bptt_truncated_learning": True, "bptt_learning_range": -1}
+MODEL = {"family": "rwkv5", "n_layer": 6, "n_embd": 512, "n_head": 8}
 EXPECTED: dict[str, dict[str, Any]] = {
     "enwiki": {
         "data": {
@@ -120,15 +123,15 @@ EXPECTED: dict[str, dict[str, Any]] = {
             "min_token_size": 64,
             "separator": "eos",
         },
-        "pack": {"context_tokens": 1024, "plan": "concat"},
+        "pack": {"context_tokens": 2048, "plan": "concat"},
         "model": MODEL,
-        "train": {**TRAIN, "learning_rate": 3e-4, "batch_tokens": 32 * 2048},
+        "train": {**TRAIN, **BPTT, "learning_rate": 3e-4, "batch_tokens": 32 * 2048},
     },
     "prompt-completion": {
         "data": {**DATA, "source": "self-instruct.jsonl", "tokenizer": "neox", "disable_prompt_completion_mask": False},
-        "pack": {"context_tokens": 1024, "plan": "none"},
+        "pack": {"context_tokens": 16 * 1024, "plan": "none"},
         "model": MODEL,
-        "train": TRAIN,
+        "train": {**TRAIN, **BPTT, "batch_tokens": 32 * 16 * 1024},
     },
     "multi-column-keys": {
         "data": {
@@ -139,9 +142,9 @@ EXPECTED: dict[str, dict[str, Any]] = {
             "multi_column_train_mask": [True, False, True],
             "multi_column_separator": r"\n\n",
         },
-        "pack": {"context_tokens": 1024, "plan": "none"},
+        "pack": {"context_tokens": 16 * 1024, "plan": "none"},
         "model": MODEL,
-        "train": TRAIN,
+        "train": {**TRAIN, **BPTT, "batch_tokens": 32 * 16 * 1024},
     },
     "music-tokenizer": {
         "data": {
@@ -152,16 +155,20 @@ EXPECTED: dict[str, dict[str, Any]] = {
             "test_split": 0.005,
             "test_split_shuffle": True,
         },
-        "pack": {"context_tokens": 4096, "plan": "none"},
+        "pack": {"context_tokens": 16 * 4096, "plan": "none"},
         "model": MODEL,
         "train": {
             **TRAIN,
+            "bptt_tokens": 4096,
+            "bptt_truncated_learning": True,
+            "bptt_learning_range": 1,
+            "checkpoint_activations": True,
             "learning_rate": 6e-4,
             "schedule": "cosine",
             "final_learning_rate_share": pytest.approx(1 / 3),
             "beta1": 0.9,
             "epsilon": 1e-8,
-            "batch_tokens": 32 * 4096,
+            "batch_tokens": 32 * 16 * 4096,
         },
     },
 }
@@ -175,10 +182,10 @@ def test_the_four_files(name: str) -> None:
     mapped = map_infctx(values, name)
     assert mapped.values == EXPECTED[name]
     load_config(DataConfig, mapped.values["data"], name)
-    assert mapped.notices[0].startswith("there is no RWKV here yet: instead of L6-D512-")
-    assert "a new qwen3 of 6 layers and width 512 is trained" in mapped.notices[0]
-    assert mapped.notices[1].startswith("without effect here: ")
-    assert "model.bptt_learning, model.bptt_learning_range" in mapped.notices[1]
+    assert mapped.notices[0].startswith("L6-D512-")
+    assert "is not there: a new rwkv5 of 6 layers and width 512 is trained" in mapped.notices[0]
+    idle = [notice for notice in mapped.notices if notice.startswith("without effect here: ")]
+    assert len(idle) == (name == "music-tokenizer")
 
 
 @pytest.mark.parametrize(
@@ -198,25 +205,27 @@ def test_which_files_are_meant(values: dict[str, Any], expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "pack", "separator", "samples"),
+    ("data", "pack", "separator", "row"),
     [
-        ({}, "none", "none", 64),
+        ({}, "none", "none", 16 * 64),
+        ({"max_token_size": 100}, "none", "none", 100),
         ({"packing_enable": True}, "best_fit", "eos", 64),
         ({"text_rechunk_force": True, "text_rechunk_size": 128}, "concat", "eos", 128),
         ({"text_rechunk_force": True, "packing_enable": True}, "concat", "eos", 4096),
-        ({"text_rechunk_force": True, "text_rechunk_size": 0}, "none", "none", 64),
+        ({"text_rechunk_force": True, "text_rechunk_size": 0}, "none", "none", 16 * 64),
         ({"text_rechunk_force": True, "text_rechunk_separator": "newline"}, "concat", "newline", 4096),
         ({"source": "text", "source_data_dir": "x/"}, "concat", "eos", 4096),
         ({"source": "book.txt", "text_rechunk_size": 32}, "concat", "eos", 32),
-        ({"source": "book.txt", "text_rechunk_auto": False}, "none", "none", 64),
+        ({"source": "book.txt", "text_rechunk_auto": False}, "none", "none", 16 * 64),
     ],
 )
-def test_how_rows_are_made(data: dict[str, Any], pack: str, separator: str, samples: int) -> None:
-    """Rechunked, packed, or a document a row; and what stands between documents."""
+def test_how_rows_are_made(data: dict[str, Any], pack: str, separator: str, row: int) -> None:
+    """Rechunked, packed, or a document a row; what stands between documents; chunks of ctx_len where rows are longer."""
     mapped = map_infctx(minimal(trainer={"target_batch_size": 8}, model={"ctx_len": 64}, data=data), "t").values
-    assert mapped["pack"] == {"context_tokens": 64, "plan": pack}
+    assert mapped["pack"] == {"context_tokens": row, "plan": pack}
     assert mapped["data"]["separator"] == separator
-    assert mapped["train"]["batch_tokens"] == 8 * samples
+    assert mapped["train"]["batch_tokens"] == 8 * row
+    assert mapped["train"].get("bptt_tokens") == (64 if row > 64 else None)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +258,7 @@ def test_learning_rates(model: dict[str, Any], expected: dict[str, Any]) -> None
         ({"max_steps": -1, "max_epochs": 3}, {"num_epochs": 3.0}),
         ({"max_steps": 7, "max_epochs": 3}, {"num_steps": 7}),
         ({"max_steps": None}, {"num_epochs": 1.0}),
-        ({"accumulate_grad_batches": 4, "microbatch_size": 2}, {"batch_tokens": 8 * 2048, "micro_batch_rows": 2}),
+        ({"accumulate_grad_batches": 4, "microbatch_size": 2}, {"batch_tokens": 8 * 16 * 2048, "micro_batch_rows": 2}),
         ({"accelerator": "cpu", "precision": 32}, {"device": "cpu", "precision": "fp32"}),
         ({"accelerator": "gpu", "precision": "bf16-mixed"}, {"device": "auto", "precision": "auto"}),
         (
@@ -355,6 +364,7 @@ def test_used_options_do_something() -> None:
         "model.lr_period": 0,
         "model.lr_type": "linear",
         "model.load_model": "L4-D128.pth",
+        "model.bptt_learning": False,
         "data.conversation_format": "iopairs",
         "data.test_split_shuffle": True,
         "data.text_rechunk_auto": False,
@@ -438,7 +448,7 @@ def test_a_recipe_with_overrides(folder: Path, caplog: pytest.LogCaptureFixture)
         recipe = load_recipe(path, ["data.test_split=5", "model.n_layer=1", "train.num_steps=null", "train.minutes=1"])
     assert (recipe.data.test_split, recipe.model.n_layer, recipe.train.minutes) == (5, 1, 1)
     assert Path(str(recipe.data.source)) == path.parent / "enwiki.parquet"
-    assert "a new qwen3 of 6 layers and width 512 is trained" in caplog.text
+    assert "a new rwkv5 of 6 layers and width 512 is trained" in caplog.text
     again = folder / "again.yaml"
     again.write_text(recipe.to_yaml(), encoding="utf-8")
     assert load_recipe(again) == recipe
@@ -580,16 +590,34 @@ def test_a_file_as_a_recipe(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(("name", "rate"), [("enwiki", 3e-4), ("prompt-completion", 1e-4)])
 def test_from_file_to_model(name: str, rate: float, folder: Path, whelp: Whelp) -> None:
-    """`whelp train FILE` finds the store that `whelp prepare FILE` wrote, and says which model it trains instead."""
+    """`whelp train FILE` finds the store that `whelp prepare FILE` wrote, and says which model it trains."""
     path = write_files(folder, name)
     prepared = prepare_file(path)
     assert prepared.code == 0, prepared.stderr
     small = ["model.n_layer=1", "model.n_head=1", "model.n_embd=16", "pack.context_tokens=16", "train.batch_tokens=64"]
     outcome = whelp("train", path, *small, "train.num_steps=2", "train.device=cpu", "train.threads=1", "--out", "run", "--json")
     assert outcome.json["step"] == 2
-    assert "there is no RWKV here yet: instead of L6-D512-neox-init.pth" in outcome.said
+    assert "L6-D512-neox-init.pth is not there: a new rwkv5" in outcome.said
     saved = yaml.safe_load(Path("run/recipe.yaml").read_text(encoding="utf-8"))
     assert (saved["train"]["beta2"], saved["train"]["weight_decay"], saved["train"]["learning_rate"]) == (0.99, 0.01, rate)
+
+
+def test_from_its_own_weights(folder: Path, whelp: Whelp) -> None:
+    """The file that load_model names says the sizes and the generation, and the run begins with its weights."""
+    path = write_files(folder, "prompt-completion")
+    made = ("--family", "rwkv7", "--n_layer", 1, "--n_embd", 32, "--n_head", 2, "--vocab_size", 320, "--seed", 5)
+    assert whelp("init", *made, "--out", "made").code == 0
+    (folder / "model").mkdir()
+    shutil.copy("made/model.pth", folder / "model" / "L6-D512-neox-init.pth")
+    assert prepare_file(path).code == 0
+    recipe = load_recipe(path)
+    assert (recipe.model.family, recipe.model.n_layer, recipe.model.n_embd, recipe.model.n_head) == ("rwkv7", 1, 32, 2)
+    small = ["pack.context_tokens=64", "train.bptt_tokens=16", "train.batch_tokens=128", "train.learning_rate=0"]
+    outcome = whelp("train", path, *small, "train.num_steps=1", "train.device=cpu", "train.threads=1", "--out", "run", "--json")
+    assert outcome.json["step"] == 1, outcome.said
+    assert load_file("run/checkpoints/last/model.safetensors").keys() == load_file("made/model.safetensors").keys()
+    for name, tensor in load_file("made/model.safetensors").items():
+        assert torch.equal(load_file("run/checkpoints/last/model.safetensors")[name], tensor), name
 
 
 def test_another_template_is_another_store(folder: Path, whelp: Whelp) -> None:

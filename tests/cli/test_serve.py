@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +257,110 @@ def test_a_chat_template_of_the_model(tmp_path: Path) -> None:
     finally:
         serving.stop()
         thread.join(20)
+
+
+def test_a_prompt_is_scored(served: Served, trained: Project) -> None:
+    """With echo and no token to add: what each token of the text was given, as evaluation programs ask for it."""
+    _, _, client = served
+    text = "The quick brown fox 3 jumps"
+    body = {"prompt": text, "max_tokens": 0, "logprobs": 1, "echo": True}
+    found = client.post("/v1/completions", json=body).json()["choices"][0]
+    (expected,) = whelp.generate(trained.run, text, max_tokens=1, prompt_logprobs=1, device="cpu")
+    scores = found["logprobs"]
+    assert found["text"] == "".join(scores["tokens"]) == text
+    assert scores["token_logprobs"][0] is None
+    assert scores["token_logprobs"][1:] == pytest.approx([entry.logprob for entry in expected.prompt_logprobs], abs=1e-4)
+    assert [text[offset] for offset in scores["text_offset"]] == [token[0] for token in scores["tokens"]]
+
+
+@pytest.fixture
+def watched(trained: Project, tmp_path: Path) -> Iterator[tuple[Path, Callable[[], httpx.Client]]]:
+    """A copy of the run, with its first checkpoint as the last one; and a way to serve it here, looking often."""
+    run = tmp_path / "pup" / "run"
+    shutil.copytree(trained.run, run, symlinks=True)
+    point(run, "step-00000002")
+    opened = []
+
+    def serve_it() -> httpx.Client:
+        serving = open_server(run, port=0, renew_seconds=0.05, device="cpu", drain_seconds=1)
+        thread = threading.Thread(target=serving.run)
+        thread.start()
+        client = httpx.Client(base_url=serving.url, timeout=30, trust_env=False)
+        opened.append((serving, thread, client))
+        return client
+
+    yield run, serve_it
+    for serving, thread, client in opened:
+        client.close()
+        serving.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def point(run: Path, target: str | Path) -> None:
+    """Let `checkpoints/last` lead elsewhere, as training does."""
+    new = run / "checkpoints" / "new"
+    new.symlink_to(target)
+    new.replace(run / "checkpoints" / "last")
+
+
+def wait_for(client: httpx.Client, **expected: Any) -> None:
+    """Until /health says so."""
+    end = time.monotonic() + 30
+    while (found := client.get("/health").json()) != {**found, **expected}:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+
+
+def ask_for_text(client: httpx.Client) -> tuple[str, str]:
+    """The likeliest words, and which weights they are from."""
+    body = client.post("/v1/completions", json={"prompt": "The quick", "max_tokens": 6, "temperature": 0}).json()
+    return body["choices"][0]["text"], body["system_fingerprint"].rpartition("-")[2]
+
+
+def test_a_newer_checkpoint_is_taken_up(watched: Any) -> None:
+    """When `last` moves, without a new start; the text is that of the newer weights, and the answer says so."""
+    run, serve_it = watched
+    client = serve_it()
+    wait_for(client, steps=[2], taken_up=0)
+    texts = {
+        step: whelp.generate(run / "checkpoints" / f"step-{step:08}", "The quick", max_tokens=6, temperature=0)[0].text
+        for step in (2, 4)
+    }
+    assert ask_for_text(client) == (texts[2], "2")
+    point(run, "step-00000004")
+    shutil.rmtree(run / "checkpoints" / "step-00000002")  # as training does with old ones
+    wait_for(client, steps=[4], taken_up=1, failed=0)
+    assert ask_for_text(client) == (texts[4], "4")
+    assert client.get("/api/state").json()["models"][0]["about"]["step"] == 4
+
+
+def test_another_model_is_not_taken_up(watched: Any, tmp_path: Path) -> None:
+    """It is counted, and what is served goes on."""
+    run, serve_it = watched
+    client = serve_it()
+    before = ask_for_text(client)
+    shutil.copytree(run / "checkpoints" / "step-00000004", tmp_path / "other")
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "rope_theta": 5.0}))
+    point(run, tmp_path / "other")
+    end = time.monotonic() + 30
+    while not client.get("/health").json()["failed"]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert ask_for_text(client) == before
+    point(run, "step-00000004")
+    wait_for(client, steps=[4], taken_up=1)
+
+
+def test_a_run_gets_its_model_when_it_has_one(watched: Any, tmp_path: Path) -> None:
+    """Served before its first checkpoint: first there is nothing to ask, then there is."""
+    run, serve_it = watched
+    (run / "checkpoints").rename(tmp_path / "later")
+    client = serve_it()
+    assert client.get("/health").json()["steps"] == []
+    assert "no checkpoint" in client.post("/v1/completions", json={"prompt": "The"}).json()["error"]["message"]
+    (tmp_path / "later").rename(run / "checkpoints")
+    wait_for(client, steps=[2], taken_up=1)
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["pup"]
+    assert ask_for_text(client)[1] == "2"

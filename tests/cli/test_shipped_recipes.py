@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,19 @@ from .helpers import Whelp
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-PLACES = {"gpt2-books": "books", "cook": "corpus", "project": "text", "shakespeare": "input.txt"}  # where each looks for text
+PLACES = {  # where each looks for text
+    "gpt2-books": "books",
+    "cook": "corpus",
+    "project": "text",
+    "shakespeare": "input.txt",
+    "rwkv-enwiki": "wiki.txt",
+}
+ROWS: dict[str, Callable[[int], dict[str, str]]] = {  # and those that look for rows
+    "rwkv-instruct": lambda n: {"prompt": f"What is {n} plus {n}? The answer: ", "completion": f"{2 * n}."},
+    "rwkv-dolly": lambda n: {"instruction": f"The start of {n}?", "input": f"It was {n}." * (n % 2), "output": f"In {n}."},
+    "rwkv-music": lambda n: {"bing": " ".join(str(n * step % 7) for step in range(1, 40))},
+}
+PROMPTS = {"bark": "User: speak", "rwkv-music": "1 2 3"}
 
 
 def write_corpus(place: Path) -> None:
@@ -36,6 +50,9 @@ def test_from_text_to_a_reply(name: str, whelp: Whelp, tmp_path: Path) -> None:
     overrides = ["train.threads=1", "train.device=cpu"]
     if name in PLACES:
         write_corpus(tmp_path / PLACES[name])
+    elif name in ROWS:
+        rows = "".join(json.dumps(ROWS[name](n)) + "\n" for n in range(40))
+        (tmp_path / f"{name.removeprefix('rwkv-')}.jsonl").write_text(rows, encoding="utf-8")
     elif name != "bark":  # the standard library takes seconds to be looked through
         write_corpus(tmp_path / "text")
         overrides.append("data.source=text/")
@@ -47,7 +64,7 @@ def test_from_text_to_a_reply(name: str, whelp: Whelp, tmp_path: Path) -> None:
     recipe = load_recipe("run")
     assert (recipe.model.n_layer, recipe.model.n_embd, recipe.pack.context_tokens) == (2, 32, 64)
     assert recipe.pack.plan == load_recipe(name).pack.plan
-    assert whelp("generate", "run", "--prompt", "The" if name != "bark" else "User: speak", "--max-tokens", "4").code == 0
+    assert whelp("generate", "run", "--prompt", PROMPTS.get(name, "The"), "--max-tokens", "4").code == 0
 
 
 def test_the_sizes_that_the_recipes_name() -> None:
@@ -61,7 +78,8 @@ def test_the_sizes_that_the_recipes_name() -> None:
 
     assert count("gpt2-books", 50257) == 124_439_808 + 47 * 768
     assert count("codeparrot", 5096) == 124_439_808 - (50257 - 5120) * 768
-    for name, num_ids in (("gpt2-books", 50257), ("codeparrot", 5096), ("cook", 50281)):
+    rwkv = [(f"rwkv-{name}", 50277) for name in ("enwiki", "instruct", "dolly")]
+    for name, num_ids in (("gpt2-books", 50257), ("codeparrot", 5096), ("cook", 50281), *rwkv):
         millions = f"{count(name, num_ids) / 1e6:.1f} M"
         assert millions in (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0], (name, millions)
 

@@ -258,3 +258,44 @@ def test_padding_leaves_nothing_behind(make_model):
         first = {0: [1, 2, 3], 1: list(range(20)), 2: [4]}[row]
         torch.testing.assert_close(together[row, :NUM_IDS], _last_logits(model, first), atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(again[row, :NUM_IDS], _last_logits(model, text[:-1]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "options"), FAMILIES)
+@pytest.mark.parametrize("chunk_tokens", [2, 64])
+def test_prompts_are_scored(make_model, monkeypatch, family, options, chunk_tokens):
+    """Each token of the prompt after the first, as one forward pass gives it; beside others, in chunks, for each of n."""
+    monkeypatch.setattr(batch_module, "SCORED_CHUNK_TOKENS", chunk_tokens)
+    model = make_model(family, **options).eval()
+    prompts = [PROMPT, [7], [9, 9, 1, 30, 2, 2, 6]]
+    plain = GenerateConfig(max_tokens=6, temperature=0.0)
+    scored = GenerateConfig(max_tokens=6, temperature=0.0, prompt_logprobs=2)
+    batch = Batch(model, NumberVocabulary(NUM_IDS), max_rows=3)
+    alone = batch.submit([4, 4, 4], plain)
+    generations = [generation for prompt in prompts for generation in batch.submit(prompt, scored, n=2)]
+    silent = batch.submit(PROMPT, GenerateConfig(max_tokens=0, prompt_logprobs=0))[0]
+    while batch.step():
+        pass
+    assert alone[0].prompt_logprobs is None
+    for place, generation in enumerate([*generations, silent]):
+        prompt = PROMPT if generation is silent else prompts[place // 2]
+        with torch.no_grad():
+            expected = model(torch.tensor([prompt]))[0, :, :NUM_IDS].log_softmax(dim=-1)
+        found = generation.prompt_logprobs
+        assert [entry.id for entry in found] == prompt[1:]
+        for number, entry in enumerate(found):
+            assert entry.logprob == pytest.approx(float(expected[number, entry.id]), abs=1e-4)
+            likeliest = expected[number].topk(2).indices.tolist() if generation is not silent else []
+            assert [top.id for top in entry.top] == likeliest
+    texts = [[token for piece in generation for token in piece.token_ids] for generation in generations]
+    assert texts[::2] == texts[1::2] == [generate_ids(model, prompt, max_tokens=6)[0] for prompt in prompts]
+    assert list(silent) == []
+    assert silent.finish_reason == "length"
+
+
+def test_scores_of_a_whole_completion(make_model):
+    """They come with the text; without being asked for, there are none."""
+    model = make_model("qwen3")
+    vocabulary = NumberVocabulary(NUM_IDS)
+    (scored,) = complete(model, vocabulary, PROMPT, GenerateConfig(max_tokens=2, prompt_logprobs=0))
+    assert [entry.id for entry in scored.prompt_logprobs] == PROMPT[1:]
+    assert complete(model, vocabulary, PROMPT, GenerateConfig(max_tokens=2))[0].prompt_logprobs is None

@@ -4,9 +4,10 @@ import threading
 import time
 
 import pytest
+import torch
 
 from whelp.base.errors import PlanError
-from whelp.generate import Engine, GenerateConfig, complete
+from whelp.generate import Completion, Engine, GenerateConfig, complete
 
 from .helpers import NumberVocabulary
 
@@ -151,3 +152,38 @@ def test_memory_decides_about_the_context(model, monkeypatch):
     monkeypatch.setattr(model, "cache_bytes", lambda num_slots, capacity: capacity * (1 << 29))
     with Engine(model, VOCABULARY) as engine:
         assert engine.max_context_tokens == 6
+
+
+def test_weights_are_exchanged_between_requests(make_model):
+    """A text under way ends with the weights it began with; one that waits takes the new ones; nobody is dropped."""
+    old, new = (make_model("qwen3", context_tokens=400) for _ in range(2))
+    with torch.no_grad():
+        for parameter in new.parameters():
+            parameter.mul_(-0.7)
+    model = make_model("qwen3", context_tokens=400)
+    settings = GenerateConfig(max_tokens=200, temperature=0.0)
+    expected = [complete(each, VOCABULARY, [1, 2, 3], settings)[0].text for each in (old, new)]
+    assert expected[0] != expected[1]
+    with Engine(model, VOCABULARY, max_rows=1) as engine:
+        first, second = engine.submit([1, 2, 3], settings)[0], engine.submit([1, 2, 3], settings)[0]
+        pieces = iter(first)
+        begun = next(pieces).text
+        engine.exchange_weights(lambda: model.load_state_dict(new.state_dict()), patience_seconds=0.0)
+        assert first.finish_reason == "length"  # it has ended before
+        assert begun + "".join(piece.text for piece in pieces) == expected[0]
+        assert "".join(piece.text for piece in second) == expected[1]
+        assert "".join(piece.text for piece in engine.submit([1, 2, 3], settings)[0]) == expected[1]
+
+
+def test_an_exchange_that_fails_leaves_the_engine_at_work(make_model):
+    """Its error is raised to whoever asked; texts go on; a closed engine refuses."""
+
+    def fail() -> None:
+        raise ValueError("no such weights")
+
+    with Engine(make_model("gpt2"), VOCABULARY) as engine:
+        with pytest.raises(ValueError, match="no such weights"):
+            engine.exchange_weights(fail)
+        assert Completion.collect(engine.submit([1], GenerateConfig(max_tokens=3))[0]).num_tokens == 3
+    with pytest.raises(PlanError, match="it is closed"):
+        engine.exchange_weights(fail)

@@ -110,3 +110,17 @@ def test_what_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r'the package transformers is not installed\. Run `pip install "whelp\[hf\]"`'):
         open_hugging_face(tmp_path, config)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_are_scored(kind):
+    """As one forward pass of transformers does."""
+    torch.manual_seed(0)
+    inner = KINDS[kind]().eval()
+    model = HuggingFaceModel(describe_config(inner.config.to_dict(), 40), inner)
+    prompt = [1, 2, 3, 9]
+    (found,) = complete(model, VOCABULARY, prompt, GenerateConfig(max_tokens=1, prompt_logprobs=0))
+    with torch.no_grad():
+        expected = inner(torch.tensor([prompt])).logits[0, :, : VOCABULARY.size].log_softmax(dim=-1)
+    for place, entry in enumerate(found.prompt_logprobs):
+        assert entry.logprob == pytest.approx(float(expected[place, prompt[place + 1]]), abs=1e-4)

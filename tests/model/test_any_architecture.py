@@ -132,8 +132,8 @@ def test_matrices_of_blocks_go_to_muon() -> None:
     optimizer = build_optimizer(model, TrainConfig(optimizer="muon"))
     assert optimizer.matrices is not None
     assert all(".layers." in name for name in optimizer.matrices.names)
-    assert optimizer.decayed is not None
-    odd = {name.rsplit(".", 1)[1] if "experts" in name else name for name in optimizer.decayed.names}
+    decayed = next(group for group in optimizer.others if group.decays)
+    odd = {name.rsplit(".", 1)[1] if "experts" in name else name for name in decayed.parameters.names}
     assert odd == {"inner.model.embed_tokens.weight", "inner.lm_head.weight", "gate_up_proj", "down_proj"}
 
 

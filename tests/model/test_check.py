@@ -17,6 +17,10 @@ VARIANTS = [
     ("qwen3", {"n_kv_head": 2}),
     ("qwen3", {"n_kv_head": 1, "head_width": 6, "tie_embeddings": False}),
     ("qwen3", {"n_head": 3, "n_embd": 40, "head_width": 16, "ffn_width": 50}),
+    ("rwkv7", {}),
+    ("rwkv7", {"n_head": 1, "n_layer": 1}),
+    ("rwkv5", {}),
+    ("rwkv5", {"n_head": 8, "ffn_width": 40}),
 ]
 
 

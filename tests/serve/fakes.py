@@ -61,6 +61,9 @@ class Generation:
     def __init__(self, engine: FakeEngine, index: int, prompt: Sequence[int], settings: Mapping[str, Any]) -> None:
         self.engine, self.index, self.settings = engine, index, settings
         self.prompt_tokens = len(prompt)
+        self.prompt_logprobs: list[Chance] | None = None
+        if settings.get("prompt_logprobs") is not None:  # of the second token on
+            self.prompt_logprobs = [self._make_chance(bytes([byte]), settings["prompt_logprobs"]) for byte in prompt[1:]]
         self.finish_reason: str | None = None
         self.is_cancelled = threading.Event()
 
@@ -88,9 +91,13 @@ class Generation:
     def _chances(self, character: str) -> list[Chance] | None:
         if self.settings["logprobs"] is None:
             return None
-        raw = character.encode()
-        top = (Chance(raw[0], character, raw, math.log(0.5)), Chance(33, "!", b"!", -math.inf))
-        return [Chance(raw[0], character, raw, math.log(0.5), top[: self.settings["logprobs"]])]
+        return [self._make_chance(character.encode(), self.settings["logprobs"])]
+
+    @staticmethod
+    def _make_chance(raw: bytes, num_top: int) -> Chance:
+        text = raw.decode(errors="replace")
+        top = (Chance(raw[0], text, raw, math.log(0.5)), Chance(33, "!", b"!", -math.inf))
+        return Chance(raw[0], text, raw, math.log(0.5), top[:num_top])
 
     def _end(self, reason: str) -> None:
         self.finish_reason = reason

@@ -36,7 +36,7 @@ def explain(answer: httpx.Response, status: int) -> str:
         ({"prompt": []}, "prompt has 0 entries, but at least 1 is expected.", "prompt"),
         ({"prompt": ["a", 1]}, "prompt[1] is 1, but text is expected.", "prompt[1]"),
         ({"prompt": [257]}, "prompt holds id 257, but the ids of fake are 0 to 256.", "prompt"),
-        ({"prompt": "x", "max_tokens": 0}, "max_tokens is 0, but at least 1 is expected.", "max_tokens"),
+        ({"prompt": "x", "max_tokens": -1}, "max_tokens is -1, but at least 0 is expected.", "max_tokens"),
         ({"prompt": "x", "max_tokens": 4097}, "max_tokens is 4097, but at most 4096 is allowed.", "max_tokens"),
         ({"prompt": "x", "max_tokens": True}, "max_tokens is true, but expected a whole number or null.", "max_tokens"),
         ({"prompt": "x", "temperature": 2.5}, "temperature is 2.5, but at most 2 is allowed.", "temperature"),
@@ -55,11 +55,6 @@ def explain(answer: httpx.Response, status: int) -> str:
             {"prompt": "x", "logit_bias": {"257": 1}},
             "logit_bias names id 257, but the ids of fake are 0 to 256.",
             "logit_bias",
-        ),
-        (
-            {"prompt": "x", "echo": True, "logprobs": 1},
-            "echo and logprobs were both asked for, but log probabilities of the prompt are not computed.",
-            "echo",
         ),
     ],
 )

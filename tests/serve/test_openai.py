@@ -135,6 +135,42 @@ def test_logprobs_of_a_completion(serve: Serve) -> None:
     assert found["text_offset"] == list(range(17))
 
 
+def test_logprobs_of_a_prompt(serve: Serve) -> None:
+    """With echo, the prompt's tokens come first, the very first without a probability; streamed they are the same."""
+    running = serve()
+    body = {"prompt": "Hé", "max_tokens": 2, "logprobs": 1, "echo": True, "n": 2}
+    half = pytest.approx(math.log(0.5))
+    choices = running.post("/v1/completions", body).json()["choices"]
+    assert running.engine.asked[0][1]["prompt_logprobs"] == 1
+    for choice in choices:
+        found = choice["logprobs"]
+        assert choice["text"] == "Hé" + SAYING[:2]
+        assert found["tokens"] == ["H", "\ufffd", "\ufffd", *SAYING[:2]]
+        assert found["token_logprobs"] == [None, half, half, half, half]
+        assert found["top_logprobs"][0] is None
+        assert found["top_logprobs"][3] == {SAYING[0]: half}
+        assert found["text_offset"] == [0, 1, 2, 2, 3]
+    joined: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    for event in read_events(running.post("/v1/completions", {**body, "stream": True})):
+        choice = event["choices"][0]
+        for name in joined if choice["index"] == 1 and choice["logprobs"] else ():
+            joined[name] += choice["logprobs"][name]
+    assert joined == choices[1]["logprobs"]
+
+
+def test_a_prompt_alone_is_scored(serve: Serve) -> None:
+    """No token is added; an empty text has none to score."""
+    running = serve()
+    body = {"prompt": "abc", "max_tokens": 0, "logprobs": 0, "echo": True}
+    answer = running.post("/v1/completions", body).json()
+    assert answer["choices"][0]["text"] == "abc"
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert len(answer["choices"][0]["logprobs"]["tokens"]) == 3
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+    empty = running.post("/v1/completions", {**body, "prompt": ""}).json()["choices"][0]
+    assert (empty["text"], empty["logprobs"]["tokens"]) == ("", [])
+
+
 def test_logprobs_of_a_chat(serve: Serve) -> None:
     """The same in the other shape, with the bytes of each token."""
     running = serve()
@@ -242,7 +278,7 @@ def test_metrics_count(serve: Serve) -> None:
         "whelp_first_token_seconds_count 1",
     ):
         assert line in text.splitlines()
-    assert running.client.get("/health").json() == {"status": "ok"}
+    assert running.client.get("/health").json() == {"status": "ok", "steps": [None], "taken_up": 0, "failed": 0}
 
 
 def test_a_server_without_a_model_says_so(serve: Serve) -> None:

@@ -12,8 +12,9 @@ from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, rea
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, read_json, write_atomic, write_json
+from whelp.model.config import RECURRENT_FAMILIES
 
-FORMATS = ("hf", "gguf")
+FORMATS = ("hf", "gguf", "pth")
 HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _LOADING_HF = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -25,6 +26,25 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))
 ```
 
 Or `whelp generate {folder} --prompt "Once upon a time"`."""
+_LOADING_RWKV7 = """```python
+import fla  # flash-linear-attention: it registers RWKV-7 with transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("{folder}")
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+```
+
+Or `whelp generate {folder} --prompt "Once upon a time"`."""
+_LOADING_OURS = '`whelp generate {folder} --prompt "Once upon a time"`; for RWKV\'s own tools, `whelp export --format pth`.'
+_LOADING_PTH = """```python
+import os
+
+os.environ["RWKV_V7_ON"] = "{is_v7}"
+from rwkv.model import RWKV  # pip install rwkv
+
+model = RWKV(model="{folder}/{file}", strategy="cpu fp32")
+logits, state = model.forward([1, 2, 3], None)
+```"""
 _LOADING_GGUF = """```bash
 llama-cli -m {folder}/{file} -p "Once upon a time" -n 40 -no-cnv
 ```
@@ -57,17 +77,18 @@ def export(
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder.
-        format: `hf` (safetensors, tokenizer, configs, model card) or `gguf` (one file for llama.cpp, model card).
-        dtype: f32, f16 or bf16, for gguf also q8_0. Default: as stored (hf), f16 (gguf).
+        format: `hf` (safetensors, tokenizer, configs, model card), `gguf` (one file for llama.cpp, model card), or, of an
+            RWKV model, `pth` (one file in the layout of its authors, tokenizer, model card).
+        dtype: f32, f16 or bf16, for gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).
         name: Of the model, in its card. Default: of the run.
         license: Of the weights, for the card.
 
     Raises:
-        PlanError: When `out` is not empty.
+        PlanError: When `out` is not empty, or `pth` is asked for of a model that is no RWKV.
         TokenizerError: When GGUF cannot say this vocabulary.
     """
     folder, target = find_model_folder(Path(model)), Path(out)
-    allowed = HF_DTYPES if format == "hf" else ("f32", "f16", "bf16", "q8_0")
+    allowed = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
     problems = [] if format in FORMATS else [f"--format is {format!r}, but expected one of {', '.join(FORMATS)}"]
     if dtype is not None and dtype not in allowed:
         problems.append(f"--dtype is {dtype!r}, but expected one of {', '.join(allowed)} for {format}")
@@ -81,7 +102,12 @@ def export(
     with atomic_folder(target) as temporary:
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
-            loading = _LOADING_HF.format(folder=target)
+            kind = read_model_config(folder).get("model_type")
+            loading = {"rwkv7": _LOADING_RWKV7, "rwkv5": _LOADING_OURS}.get(str(kind), _LOADING_HF).format(folder=target)
+        elif format == "pth":
+            num_parameters, is_v7 = _write_pth(folder, temporary / f"{name}.pth", dtype)
+            file = name if is_v7 else f"{name}.pth"  # for RWKV-7 the package adds the suffix by itself
+            loading = _LOADING_PTH.format(folder=target, file=file, is_v7=int(is_v7))
         else:
             file = f"{name}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
@@ -90,7 +116,7 @@ def export(
         card = _make_card(name, folder, run, num_parameters, [*files, "README.md"], loading, license)
         write_atomic(temporary / "README.md", card)
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
-    shown = dtype or ("as stored" if format == "hf" else "f16")
+    shown = dtype or ("f16" if format == "gguf" else "as stored")
     return ExportResult(str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
 
 
@@ -126,6 +152,26 @@ def _write_hf(folder: Path, target: Path, dtype: str | None) -> int:
         config["torch_dtype"] = HF_DTYPES[dtype]
     write_json(target / "config.json", config)
     return num_parameters
+
+
+def _write_pth(folder: Path, path: Path, dtype: str | None) -> tuple[int, bool]:
+    """The weights in the official layout, and the tokenizer's files; how many, and whether they are RWKV-7's."""
+    import torch
+
+    from whelp.artifacts.rwkv_file import write_rwkv_file
+    from whelp.model import model_from_hugging_face
+    from whelp.model.rwkv import Rwkv
+    from whelp.tokenizer import load_tokenizer
+
+    config, weights = read_model_folder(folder)
+    family = str(config.get("model_type"))
+    model = model_from_hugging_face(config, weights, folder) if family in RECURRENT_FAMILIES else None
+    if not isinstance(model, Rwkv):
+        raise PlanError(folder, f"is a {family}", "an RWKV model", "Choose --format hf or gguf.")
+    load_tokenizer(folder).save(path.parent)
+    precision = getattr(torch, HF_DTYPES[dtype or "f32"])
+    write_rwkv_file(path, {name: tensor.to(precision) for name, tensor in model.to_official().items()})
+    return model.num_parameters(), family == "rwkv7"
 
 
 def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:

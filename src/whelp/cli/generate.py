@@ -35,13 +35,17 @@ class LoadedModel:
     end_ids: tuple[int, ...] = ()  # that end a text, besides end-of-text
 
 
-def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
+def load_model(path: str | Path, device: str = "auto", state: str | Path | None = None) -> LoadedModel:
     """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
+
+    Args:
+        state: A file of `whelp state`: every text goes on from there. Recurrent models only.
 
     Raises:
         ArtifactError: When there is no model, or none that can continue text.
         MissingExtraError: When the model is not of our families, and transformers is not installed.
         TokenizerError: When the folder has no tokenizer.
+        PlanError: When the state is of another model.
     """
     from whelp.model import find_obstacle, model_from_hugging_face, open_hugging_face
     from whelp.tokenizer import load_tokenizer
@@ -58,6 +62,10 @@ def load_model(path: str | Path, device: str = "auto") -> LoadedModel:
         model = open_hugging_face(folder, config)
     model.to(chosen)
     model.eval()
+    if state is not None:
+        from whelp.cli.state import take_up_state
+
+        take_up_state(model, Path(state))
     return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from whelp.artifacts.rwkv_file import is_rwkv_file, read_rwkv_shapes
 from whelp.base.config import read_yaml
 from whelp.base.errors import ConfigError
 from whelp.prepare.config import TemplateConfig
@@ -19,6 +20,7 @@ from whelp.prepare.config import TemplateConfig
 USED, NO_EFFECT, REFUSED = "used", "no effect", "refused"
 _DEFAULT_CONTEXT = 2048
 _DEFAULT_CHUNK = 4096
+_MOST_CHUNKS = 16  # of ctx_len in a row that is a document; longer ones go over several rows
 _DEFAULT_WEIGHT_DECAY = 0.01
 _DEFAULT_BETA2 = 0.99
 _SMALLEST_ROW = 2  # shorter rows are always left out there
@@ -54,7 +56,6 @@ def _refused(text: str, *harmless: Any) -> Known:
 
 _LIGHTNING = "of Lightning's loop, which is not used here"
 _ONE_PROCESS = "data are prepared in a stream of bounded memory, and the result does not depend on it"
-_CARRIED_STATE = "a row of `ctx_len` tokens is trained at once; no state is carried from row to row"
 _ROW_ORDER = "rows are read from disk in an order that is drawn for each epoch"
 
 OPTIONS: dict[str, Known] = {
@@ -110,18 +111,20 @@ OPTIONS: dict[str, Known] = {
     "model.adam_eps": _used("`train.epsilon`"),
     "model.beta1": _used("`train.beta1`"),
     "model.beta2": _used("`train.beta2`; default 0.99"),
-    "model.bptt_learning": _no_effect(_CARRIED_STATE),
-    "model.bptt_learning_range": _no_effect(_CARRIED_STATE),
-    "model.bptt_truncated_learning": _no_effect(_CARRIED_STATE),
-    "model.ctx_len": _used("`pack.context_tokens`; default 2048"),
+    "model.bptt_learning": _used("false: `train.bptt_truncated_learning: false`, over all chunks"),
+    "model.bptt_learning_range": _used("`train.bptt_learning_range`"),
+    "model.bptt_truncated_learning": _used("`train.bptt_truncated_learning`; default true"),
+    "model.ctx_len": _used("`train.bptt_tokens`; default 2048"),
     "model.ctx_len_cutoffs": _refused("set `model.ctx_len`", []),
     "model.ctx_len_warmup_steps": _refused("set `model.ctx_len`", []),
-    "model.dim_att": _no_effect("a width within RWKV"),
+    "model.dim_att": _no_effect("always n_embd"),
     "model.dim_ffn": _used("`model.ffn_width`"),
-    "model.dropout": _refused("the family qwen3 has none", 0, 0.0),
-    "model.grad_cp": _no_effect("activations are kept; memory is bounded by `train.micro_batch_rows`"),
-    "model.layerwise_lr": _no_effect("it is about RWKV's own parameters"),
-    "model.load_model": _used("`model.n_layer` and `model.n_embd`, from a name such as L6-D512-...; the weights are not read"),
+    "model.dropout": _refused("the RWKV families have none", 0, 0.0),
+    "model.grad_cp": _used("`train.checkpoint_activations`"),
+    "model.layerwise_lr": _refused("decays always learn twice as fast, as they do there by default", True),
+    "model.load_model": _used(
+        "`train.start_from`, where the file is there; else `model.n_layer` and `model.n_embd`, from a name such as L6-D512-..."
+    ),
     "model.lr_final": _used("`train.final_learning_rate_share` and `train.schedule`; below 0: constant"),
     "model.lr_init": _used("`train.learning_rate`"),
     "model.lr_period": _used("0 is `lr_final` from the start; with anything else the decay takes the whole run"),
@@ -229,7 +232,8 @@ def map_infctx(values: Mapping[str, Any], where: object) -> Mapped:
     for options in (trainer, model, data):  # nothing is the default
         for name in [name for name, value in options.items() if value is None]:
             del options[name]
-    reader = _Reader(values.get("seed_everything"), trainer, model, data)
+    folder = where.parent if isinstance(where, Path) else Path()
+    reader = _Reader(values.get("seed_everything"), trainer, model, data, folder)
     recipe = {"data": reader.data_section(), "pack": reader.pack_section()}
     recipe |= {"model": reader.model_section(), "train": reader.train_section()}
     if reader.problems:
@@ -290,8 +294,8 @@ def _check(name: str, value: Any) -> list[str]:
 class _Reader:
     """Makes the sections; gathers problems and notices."""
 
-    def __init__(self, seed: Any, trainer: dict[str, Any], model: dict[str, Any], data: dict[str, Any]) -> None:
-        self.seed, self.trainer, self.model, self.data = seed, trainer, model, data
+    def __init__(self, seed: Any, trainer: dict[str, Any], model: dict[str, Any], data: dict[str, Any], folder: Path) -> None:
+        self.seed, self.trainer, self.model, self.data, self.folder = seed, trainer, model, data, folder
         self.problems: list[str] = []
         self.notices: list[str] = []
         source = data.get("source")
@@ -301,6 +305,7 @@ class _Reader:
         self.is_chunked = bool(wants_chunks) and self.chunk_tokens > 0
         self.is_packed = bool(data.get("packing_enable")) and not self.is_chunked
         self.context_tokens = self._whole("model.ctx_len", _DEFAULT_CONTEXT)
+        self.row_tokens = self._find_row_tokens()
 
     def data_section(self) -> dict[str, Any]:
         data = self.data
@@ -335,11 +340,23 @@ class _Reader:
 
     def pack_section(self) -> dict[str, Any]:
         plan = "concat" if self.is_chunked else "best_fit" if self.is_packed else "none"
-        return {"context_tokens": self.context_tokens, "plan": plan}
+        return {"context_tokens": self.row_tokens, "plan": plan}
+
+    def _find_row_tokens(self) -> int:
+        """The longest row: a block of rechunked text, packed rows of ctx_len, or a document, up to many times ctx_len."""
+        if self.is_chunked:
+            return self.chunk_tokens
+        if self.is_packed:
+            return self.context_tokens
+        longest = self._whole("data.max_token_size", -1)
+        return longest if longest > 0 else _MOST_CHUNKS * self.context_tokens
 
     def model_section(self) -> dict[str, Any]:
         n_layer, n_embd = self._whole("model.n_layer", -1), self._whole("model.n_embd", -1)
         name = Path(str(self.model.get("load_model", ""))).name
+        weights = self.find_weights()
+        if weights is not None:
+            return self._read_sizes(weights)
         size = re.search(r"L(\d+)-D(\d+)", name)
         if size is not None:
             n_layer = n_layer if n_layer > 0 else int(size[1])
@@ -352,14 +369,28 @@ class _Reader:
             return {}
         head_width = next((width for width in (_HEAD_WIDTH, _HEAD_WIDTH // 2) if n_embd % width == 0), n_embd)
         self.notices.append(
-            f"there is no RWKV here yet: instead of {name or 'one'}, whose weights are not read, "
-            f"a new qwen3 of {n_layer} layers and width {n_embd} is trained"
+            f"{name or 'model.load_model'} is not there: a new rwkv5 of {n_layer} layers and width {n_embd} is trained "
+            "(model.family=rwkv7 is the current generation)"
         )
-        section = {"family": "qwen3", "n_layer": n_layer, "n_embd": n_embd, "n_head": n_embd // head_width}
+        section = {"family": "rwkv5", "n_layer": n_layer, "n_embd": n_embd, "n_head": n_embd // head_width}
         for theirs, ours in (("dim_ffn", "ffn_width"), ("vocab_size", "vocab_size")):
             if self._whole(f"model.{theirs}", -1) > 0:
                 section[ours] = self._whole(f"model.{theirs}", -1)
         return section
+
+    def find_weights(self) -> Path | None:
+        """The file that load_model names, relative to the YAML file; None when it is not there."""
+        name = self.model.get("load_model")
+        path = self.folder / Path(name).expanduser() if isinstance(name, str) else None
+        return path if path is not None and path.is_file() and is_rwkv_file(path) else None
+
+    def _read_sizes(self, path: Path) -> dict[str, Any]:
+        from whelp.model.build import find_official_family
+
+        weights = read_rwkv_shapes(path)
+        spec = find_official_family(weights, path).spec_from_official(weights, self.context_tokens)
+        names = ("family", "n_layer", "n_head", "n_embd", "ffn_width", "vocab_size")
+        return {name: getattr(spec, name) for name in names}
 
     def train_section(self) -> dict[str, Any]:
         trainer, model = self.trainer, self.model
@@ -370,12 +401,13 @@ class _Reader:
         if samples < 1:
             samples = max(accumulated, 1) * max(self._whole("trainer.microbatch_size", 1), 1)
         section: dict[str, Any] = {
-            "batch_tokens": samples * (self.chunk_tokens if self.is_chunked else self.context_tokens),
+            "batch_tokens": samples * self.row_tokens,
             "optimizer": "adamw",
             "beta2": model.get("beta2", _DEFAULT_BETA2),
             "weight_decay": model.get("weight_decay", _DEFAULT_WEIGHT_DECAY),
             "device": "cpu" if trainer.get("accelerator") == "cpu" else "auto",
             "precision": "fp32" if str(trainer.get("precision", "")).startswith("32") else "auto",
+            **self._back_propagation(),
             **self._length(),
             **self._learning_rate(),
             **self._checkpoints(),
@@ -395,6 +427,22 @@ class _Reader:
         if isinstance(self.seed, int):
             section["seed"] = 0 if isinstance(self.seed, bool) else self.seed
         return section
+
+    def _back_propagation(self) -> dict[str, Any]:
+        """Chunks of ctx_len, where rows are longer; and which weights the run begins with."""
+        model, section = self.model, dict[str, Any]()
+        weights = self.find_weights()
+        if weights is not None:
+            section["start_from"] = str(model["load_model"])
+        if model.get("grad_cp"):
+            section["checkpoint_activations"] = True
+        if self.row_tokens <= self.context_tokens:
+            return section
+        section["bptt_tokens"] = self.context_tokens
+        if not model.get("bptt_learning", True):
+            return {**section, "bptt_truncated_learning": False}
+        section["bptt_truncated_learning"] = model.get("bptt_truncated_learning", True)
+        return {**section, "bptt_learning_range": self._whole("model.bptt_learning_range", -1)}
 
     def _length(self) -> dict[str, Any]:
         steps, epochs = self._number("trainer.max_steps", -1.0), self._number("trainer.max_epochs", 0.0)

@@ -46,24 +46,30 @@ def init(
     vocab_size: int | str | None = None,
     context_tokens: int | None = None,
     seed: int | None = None,
+    weights: str | Path | None = None,
     skip_if_exists: bool = False,
     overrides: Sequence[str] = (),
     scale: str | None = None,
 ) -> InitResult:
     """Draw the first weights of a model and write them as a checkpoint folder, whole or not at all.
 
+    Of an RWKV model the folder holds `model.pth`, too: the same weights as the public `rwkv` package opens them.
+
     Args:
         recipe: Whose model, vocabulary, context and seed to take; None: the defaults, and 1,024 tokens of context.
         n_head: By default, with `n_embd`, heads of 64, or of the next smaller width that divides it.
         vocab_size: A number of ids, or the name or folder of a vocabulary, which is then saved with the model; a token store
             is such a folder. None: the vocabulary that the recipe names.
+        weights: A file of official RWKV weights (.pth or .safetensors) to take instead of drawing any; it says the sizes.
         skip_if_exists: Leave a finished model that stands at `out` as it is.
 
     Raises:
         ConfigError: When sizes do not fit together, or no size of the vocabulary is known.
-        ArtifactError: When something stands at `out`.
+        ArtifactError: When something stands at `out`, or the file of weights is none of a family of ours.
     """
+    from whelp.artifacts.rwkv_file import write_rwkv_file
     from whelp.model import build_model, make_spec
+    from whelp.model.rwkv import Rwkv
 
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -71,6 +77,11 @@ def init(
             return _describe(folder, is_reused=True)
         next_step = "Choose another --out; --skip-if-exists keeps a model that stands there."
         raise ArtifactError(folder, "something stands there already", "an empty place", next_step)
+    found = None
+    if weights is not None:
+        _refuse_sizes(recipe=recipe, family=family, n_layer=n_layer, n_head=n_head, n_embd=n_embd, seed=seed)
+        found = _open_weights(Path(weights), context_tokens or _CONTEXT_TOKENS, vocab_size)
+        family, n_layer, n_head, n_embd = found.spec.family, found.spec.n_layer, found.spec.n_head, found.spec.n_embd
     resolved = _make_recipe(
         recipe,
         {"family": family, "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd},
@@ -78,22 +89,37 @@ def init(
         overrides,
         scale,
     )
+    if found is not None and vocab_size is None:
+        vocab_size = found.spec.vocab_size
     number, vocabulary = _find_vocabulary(resolved, vocab_size, is_alone=recipe is None)
     if vocabulary is None:  # exactly as many rows as asked for
         resolved = load_recipe(resolved, [f"model.vocab_size={number}"])
     spec = make_spec(resolved.model, num_ids=number, context_tokens=resolved.pack.context_tokens)
-    model = build_model(spec, resolved.train.seed)
+    if found is not None:
+        model, spec = found, found.spec
+        if number > spec.vocab_size:
+            asked = f"the vocabulary has {number:,} ids, but the weights {spec.vocab_size:,} rows"
+            raise ConfigError("--vocab_size", [asked], "Give the vocabulary that the weights were trained with.")
+    else:
+        model = build_model(spec, resolved.train.seed)
     if spec.family == "hf":
         check_causal(model, resolved.model.hf_config)
-    config, weights = model.to_hugging_face()
+    config, named = model.to_hugging_face()
     special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     if vocabulary is not None:
         special |= {"eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
+
+    def save_beside(place: Path) -> None:
+        if vocabulary is not None:
+            vocabulary.save(place)
+        if isinstance(model, Rwkv):
+            write_rwkv_file(place / "model.pth", model.to_official())
+
     save_checkpoint(
         folder,
         config={**config, **special},
-        weights={name: tensor.detach() for name, tensor in weights.items()},
-        save_tokenizer=vocabulary.save if vocabulary is not None else _save_nothing,
+        weights={name: tensor.detach() for name, tensor in named.items()},
+        save_tokenizer=save_beside,
         generation={name: value for name, value in special.items() if value is not None},
         trainer=None,
         counts={
@@ -123,6 +149,24 @@ def check_causal(model: LanguageModel, name: object) -> None:
             "a causal language model",
             "Choose another, or make it one (BERT and its kin: model.hf_overrides='{is_decoder: true}').",
         )
+
+
+def _refuse_sizes(**given: object) -> None:
+    """Weights from a file have their sizes: those that were asked for, too, could only contradict them."""
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        problems = [f"--{name} is given together with --weights, which says it" for name in named]
+        raise ConfigError("whelp init", problems, "Leave one of them out.")
+
+
+def _open_weights(path: Path, context_tokens: int, vocab_size: int | str | None) -> LanguageModel:
+    from whelp.artifacts.rwkv_file import read_rwkv_file
+    from whelp.model.build import model_from_official
+
+    model = model_from_official(read_rwkv_file(path), path, context_tokens=context_tokens)
+    if isinstance(vocab_size, int) and vocab_size != model.spec.vocab_size:
+        raise ConfigError("--vocab_size", [f"is {vocab_size:,}, but {path} has {model.spec.vocab_size:,} ids"], "Leave it out.")
+    return model
 
 
 def _make_recipe(
@@ -169,10 +213,6 @@ def _find_vocabulary(recipe: Recipe, asked: int | str | None, *, is_alone: bool)
         )
     vocabulary = load_tokenizer(name)
     return vocabulary.size, vocabulary
-
-
-def _save_nothing(folder: Path) -> None:
-    """A number of ids is no vocabulary."""
 
 
 def _describe(folder: Path, *, is_reused: bool) -> InitResult:

@@ -18,6 +18,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import corpus_report
 from whelp.cli.commands import evaluate as commands_evaluate
+from whelp.cli.commands import state as commands_state
 from whelp.cli.commands import train as commands_train
 from whelp.cli.commands.options import (
     AsJson,
@@ -29,6 +30,7 @@ from whelp.cli.commands.options import (
     RecipeName,
     RepetitionPenalty,
     Scale,
+    StateFile,
     Stop,
     Temperature,
     TopK,
@@ -493,7 +495,7 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
-    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, or hf with model.hf_config=KIND.")] = None,
+    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
         int | None,
@@ -516,6 +518,12 @@ def init(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="The same seed draws the same weights.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Official RWKV weights (.pth, .safetensors) instead of random ones; they say the sizes."
+        ),
+    ] = None,
     skip_if_exists: Annotated[
         bool, typer.Option("--skip-if-exists", help="Leave a model that stands at DIR as it is, and end well.")
     ] = False,
@@ -527,6 +535,8 @@ def init(
     Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
 
     Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+
+    RWKV, with model.pth beside: whelp init --family rwkv7 --n_layer 6 --n_embd 512 --vocab_size world --out model
     """
     from rich.markup import escape
 
@@ -536,7 +546,7 @@ def init(
     given = list(overrides or [])
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
         given, recipe = [recipe, *given], None
-    if recipe is None and family is None:
+    if recipe is None and family is None and weights is None:
         raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
     result = make_weights(
         recipe,
@@ -548,6 +558,7 @@ def init(
         vocab_size=vocab_size,
         context_tokens=context_tokens,
         seed=seed,
+        weights=weights,
         skip_if_exists=skip_if_exists,
         overrides=given,
         scale=scale,
@@ -560,12 +571,13 @@ def init(
         return
     tokenizer = "with its tokenizer" if result.has_tokenizer else "without a tokenizer"
     show.say(
-        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} random parameters, "
+        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} {'random ' if weights is None else ''}parameters, "
         f"{result.vocab_size:,} ids, {tokenizer}"
     )
 
 
 app.command(rich_help_panel="Steps")(commands_train.train)
+app.command(rich_help_panel="Use it")(commands_state.state)
 app.command("verify-resume", rich_help_panel="Look inside")(commands_train.verify_resume)
 
 
@@ -595,6 +607,7 @@ def generate(
     ] = "slide",
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
+    state: StateFile = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -625,7 +638,7 @@ def generate(
     clean = show.printable if sys.stdout.isatty() else str
     if prompts is not None:
         texts = read_prompts(prompts)
-        loaded = load_model(model, device)
+        loaded = load_model(model, device, state)
         results = []
         for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
             if as_json:
@@ -640,7 +653,7 @@ def generate(
             show.print_json({"results": results, "model": str(loaded.folder)})
         return
     text = sys.stdin.read() if prompt == "-" else str(prompt)
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, state)
     if as_json:
         found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
         show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
@@ -669,6 +682,7 @@ def chat(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As /set: temperature=0.2; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
+    state: StateFile = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -680,8 +694,9 @@ def chat(
     from whelp.cli import show
     from whelp.cli.chat import Terminal
     from whelp.cli.chat import chat as open_chat
+    from whelp.cli.generate import load_model
 
-    conversation = open_chat(model, system=system, device=device, seed=seed)
+    conversation = open_chat(load_model(model, device, state), system=system, seed=seed)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -775,6 +790,7 @@ class ExportName(Enum):
 
     hf = "hf"
     gguf = "gguf"
+    pth = "pth"
     megatron = "megatron"
     nanogpt = "nanogpt"
     llmc = "llmc"
@@ -790,12 +806,12 @@ def export(
     format: Annotated[
         ExportName,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...) or gguf (llama.cpp). Of a store: megatron (RWKV's "
-            "binidx, too), nanogpt, llmc or parquet."
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
+            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
     ] = ExportName.hf,
     dtype: Annotated[
-        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf), f16 (gguf).")
+        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
@@ -926,6 +942,9 @@ def serve(
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens that one request may add.")] = 4096,
     max_body_bytes: Annotated[int, typer.Option(metavar="N", help="Largest request body; a larger one gets 413.")] = 1 << 20,
     request_seconds: Annotated[float, typer.Option(metavar="S", help="Longest that a request may take; then 504.")] = 300.0,
+    renew_seconds: Annotated[
+        float, typer.Option(metavar="S", help="How often to look for a newer checkpoint of a run; 0: never.")
+    ] = 5.0,
     drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -975,6 +994,7 @@ def serve(
         max_tokens=max_tokens,
         max_body_bytes=max_body_bytes,
         request_seconds=request_seconds,
+        renew_seconds=renew_seconds,
         drain_seconds=drain_seconds,
     )
 

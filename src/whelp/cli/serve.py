@@ -20,8 +20,11 @@ from whelp.base.files import read_json
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 
 if TYPE_CHECKING:
+    import torch
+
     from whelp.cli.inspect import InspectedRow
     from whelp.generate import Engine
+    from whelp.model import HuggingFaceModel, LanguageModel
     from whelp.serve import ServeConfig, ServedModel, ServedStore, Server
 
 TOKEN_VARIABLE = "WHELP_TOKEN"
@@ -104,12 +107,23 @@ def open_server(
     notes = []
     paths = [path, *map(Path, compare)]
     if run is not None and not compare and _has_no_checkpoint(path):
-        notes.append(f"{path} has no checkpoint yet: its training can be watched, and there is no model to talk to.")
+        notes.append(f"{path} has no checkpoint yet: its training can be watched; the model is there when it has one.")
         paths = []
     found_store = _find_store(store, run)
     names = _name_models(paths)
-    served = [_open_model(name, load_model(each, device), config) for name, each in zip(names, paths, strict=True)]
-    app = make_app(served, config, run=run, store=_describe_store(found_store, run), version=whelp.__version__)
+    served = [_open_model(name, each, device, config) for name, each in zip(names, paths, strict=True)]
+
+    def open_first() -> ServedModel | None:
+        return None if _has_no_checkpoint(path) else _open_model(_name_models([path])[0], path, device, config)
+
+    app = make_app(
+        served,
+        config,
+        run=run,
+        store=_describe_store(found_store, run),
+        version=whelp.__version__,
+        open_first=None if paths else open_first,
+    )
     try:
         server = Server(app, config)
     except WhelpError:
@@ -207,33 +221,76 @@ class _NamedSettings:
         self._engine.close(drain=drain)
 
 
-def _open_model(name: str, loaded: LoadedModel, config: ServeConfig) -> ServedModel:
-    from whelp.generate.chat import find_end_ids, make_chat_ids
-    from whelp.serve import ServedModel
+def _open_model(name: str, path: Path, device: str, config: ServeConfig) -> ServedModel:
+    from whelp.generate.chat import find_end_ids
 
-    vocabulary = loaded.vocabulary
-    has_template = vocabulary.chat_template is not None
-    if has_template:
-        loaded = dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(vocabulary)))
-    engine = open_engine(loaded, max_rows=config.max_rows)
-    counts = _read_counts(loaded.folder)
-    about = {
-        "num_parameters": loaded.model.num_parameters(),
-        "family": str(read_json(loaded.folder / "config.json").get("model_type", "")),
-        "step": counts.get("step"),
-        "test_loss": counts.get("test_nats_per_token"),
-        "device": str(loaded.device),
-    }
-    return ServedModel(
-        id=name,
-        engine=_NamedSettings(engine),
-        vocabulary=vocabulary,
-        context_tokens=min(loaded.model.context_tokens, engine.max_context_tokens),
-        created=int((loaded.folder / "config.json").stat().st_mtime),
-        fingerprint=f"{vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
-        encode_chat=(lambda messages: make_chat_ids(vocabulary, messages)) if has_template else None,
-        about=about,
-    )
+    loaded = load_model(path, device)
+    if loaded.vocabulary.chat_template is not None:
+        loaded = dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(loaded.vocabulary)))
+    return _RenewedModel(name, path, loaded, open_engine(loaded, max_rows=config.max_rows)).describe()
+
+
+class _RenewedModel:
+    """A model and the path that was given for it, which may lead to a newer checkpoint later."""
+
+    def __init__(self, name: str, path: Path, loaded: LoadedModel, engine: Engine) -> None:
+        self._name, self._path, self._loaded, self._engine = name, path, loaded, engine
+        self._config = read_json(loaded.folder / "config.json")  # now: training may delete old checkpoints
+
+    def describe(self) -> ServedModel:
+        """The model as the server knows it."""
+        from whelp.generate.chat import make_chat_ids
+        from whelp.serve import ServedModel
+
+        loaded, vocabulary = self._loaded, self._loaded.vocabulary
+        counts = _read_counts(loaded.folder)
+        about = {
+            "num_parameters": loaded.model.num_parameters(),
+            "family": str(self._config.get("model_type", "")),
+            "step": counts.get("step"),
+            "test_loss": counts.get("test_nats_per_token"),
+            "device": str(loaded.device),
+        }
+        has_template = vocabulary.chat_template is not None
+        is_checkpoint = self._path.resolve() == loaded.folder.resolve()  # which stays what it is
+        return ServedModel(
+            id=self._name,
+            engine=_NamedSettings(self._engine),
+            vocabulary=vocabulary,
+            context_tokens=min(loaded.model.context_tokens, self._engine.max_context_tokens),
+            created=int((loaded.folder / "config.json").stat().st_mtime),
+            fingerprint=f"{vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
+            encode_chat=(lambda messages: make_chat_ids(vocabulary, messages)) if has_template else None,
+            about=about,
+            renew=None if is_checkpoint else self.renew,
+        )
+
+    def renew(self) -> ServedModel | None:
+        """Put the weights of a newer checkpoint into the engine; None when there is none.
+
+        Raises:
+            ArtifactError: When it is of another model.
+        """
+        folder = find_model_folder(self._path)
+        if folder == self._loaded.folder:
+            return None
+        newer = load_model(folder, "cpu")
+        same = [
+            read_json(folder / "config.json") == self._config,
+            newer.vocabulary.fingerprint == self._loaded.vocabulary.fingerprint,
+        ]
+        if not all(same):
+            raise ArtifactError(
+                folder, "is another model than the one that is served", "the same sizes and ids", "Serve it anew."
+            )
+        model, weights = self._loaded.model, newer.model.state_dict()
+        self._engine.exchange_weights(lambda: _put_weights(model, weights))
+        self._loaded = dataclasses.replace(self._loaded, folder=folder)
+        return self.describe()
+
+
+def _put_weights(model: LanguageModel | HuggingFaceModel, weights: Mapping[str, torch.Tensor]) -> None:
+    model.load_state_dict(weights)
 
 
 def _read_counts(folder: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _write_ratio(ratio: float) -> str:
 def _print_rights(console: Console, report: CorpusReport) -> None:
     if report.licences["signs"]:
         rows = ([one["sign"], f"{one['num_documents']:,}", _cut(one["file"])] for one in report.licences["signs"])
-        title = f"words of licences and notices, in {report.licences['num_documents']:,} documents"
+        title = f"words of licences and notices; documents with any: {report.licences['num_documents']:,}"
         _print_table(console, title, ["sign", "-documents", "the first in"], rows)
     else:
         console.print("[italic]words of licences and notices[/]: none\n")

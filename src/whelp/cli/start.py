@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.artifacts.rwkv_file import is_rwkv_file
 from whelp.base.errors import ArtifactError, PlanError, StaleError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _OPTIONS = {
         "rope_base",
         "tie_embeddings",
     ),
+    "rwkv7": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
+    "rwkv5": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
 }
 # values of a `config.json` that do not change what its weights compute
 _NO_MATTER = {
@@ -53,17 +56,34 @@ def read_start(start_from: str, spec: ModelSpec, vocabulary: Vocabulary) -> dict
         StaleError: When the model has another vocabulary than the token store.
         PlanError: When the recipe describes another model; it says which options describe this one.
     """
-    folder = find_model_folder(Path(start_from).expanduser())
+    path = Path(start_from).expanduser()
+    if is_rwkv_file(path):
+        return _read_official(path, spec)
+    folder = find_model_folder(path)
     config, weights = read_model_folder(folder)
     changes = _compare_foreign(spec, config) if spec.family == "hf" else _compare(spec, config, weights, folder)
+    _refuse_changes(folder, changes)
+    _check_vocabulary(folder, config, vocabulary)
+    return weights
+
+
+def _refuse_changes(folder: Path, changes: list[tuple[str, object, object]]) -> None:
     if changes:
         found = ", ".join(f"{name} is {ours}, and there {theirs}" for name, ours, theirs in changes)
         overrides = " ".join(f"{name}={theirs}" for name, _, theirs in changes)
         raise PlanError(
             f"train.start_from {folder}", f"it is another model than the recipe's: {found}", "", f"To take it, add: {overrides}"
         )
-    _check_vocabulary(folder, config, vocabulary)
-    return weights
+
+
+def _read_official(path: Path, spec: ModelSpec) -> dict[str, torch.Tensor]:
+    """Weights of a file in the official RWKV layout, which says all sizes but no vocabulary."""
+    from whelp.artifacts.rwkv_file import read_rwkv_file
+    from whelp.model.build import model_from_official
+
+    model = model_from_official(read_rwkv_file(path), path, context_tokens=spec.context_tokens)
+    _refuse_changes(path, _compare_specs(spec, model.spec))
+    return model.to_hugging_face()[1]
 
 
 def _check_vocabulary(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> None:
@@ -95,16 +115,27 @@ def _compare(
             *([] if known else [("model.hf_config", "not set", folder)]),
         ]
     there = model_from_hugging_face(config, weights, folder).spec  # which looks at every value and every shape
-    ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
-    changes: list[tuple[str, object, object]] = [
-        (f"model.{name}", ours[name], theirs[name]) for name in _OPTIONS[spec.family] if ours[name] != theirs[name]
-    ]
+    changes = _compare_specs(spec, there)
     if spec.family == "gpt2":
         if spec.context_tokens != there.context_tokens:  # positions are learned
             changes.append(("pack.context_tokens", spec.context_tokens, there.context_tokens))
         if not spec.bias and any(bool(tensor.any()) for name, tensor in weights.items() if name.endswith(".bias")):
             changes.append(("model.bias", "false", "true"))
     return changes
+
+
+def _compare_specs(spec: ModelSpec, there: ModelSpec) -> list[tuple[str, object, object]]:
+    if spec.family != there.family:
+        return [("model.family", spec.family, there.family)]
+    if spec.low_ranks != there.low_ranks:
+        raise PlanError(
+            "train.start_from",
+            f"its thin matrices have widths of {there.low_ranks}, and those of a new {spec.family} others",
+            "the usual ones",
+            "Models like it can be used, and not yet trained.",
+        )
+    ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
+    return [(f"model.{name}", ours[name], theirs[name]) for name in _OPTIONS[spec.family] if ours[name] != theirs[name]]
 
 
 def _compare_foreign(spec: ModelSpec, config: Mapping[str, Any]) -> list[tuple[str, object, object]]:

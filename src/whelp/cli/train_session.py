@@ -19,6 +19,7 @@ from whelp.cli.start import load_start, read_start
 
 if TYPE_CHECKING:
     from whelp.model import LanguageModel, ModelSpec
+    from whelp.prepare.config import PackConfig
     from whelp.prepare.mixture_rows import MixtureRows
     from whelp.prepare.rows import PackedRows
     from whelp.tokenizer.vocabulary import Vocabulary
@@ -34,6 +35,8 @@ class Session:
 
     def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
         from whelp.model import make_spec
+        from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision, keep_freed_memory
         from whelp.train.plan import count_batch_rows
@@ -42,12 +45,13 @@ class Session:
         self.recipe, self.store, self.team = recipe, store, team or Team()
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
         pad_id = choose_pad(self.vocabulary)
-        batch_rows = count_batch_rows(recipe.train, recipe.pack.context_tokens)
-        self.parts = pack_by_source(store, "train", recipe.pack, pad_id=pad_id, batch_rows=batch_rows)
+        pack = _cut_rows(recipe)
+        batch_rows = count_batch_rows(recipe.train, pack.context_tokens)
+        self.parts = pack_by_source(store, "train", pack, pad_id=pad_id, batch_rows=batch_rows)
         self.test_parts: SourceRows = {}
         if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
-            self.test_parts = pack_by_source(store, "test", recipe.pack, pad_id=pad_id, must_fill_a_row=False)
-        self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=recipe.pack.context_tokens)
+            self.test_parts = pack_by_source(store, "test", pack, pad_id=pad_id, must_fill_a_row=False)
+        self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=pack.context_tokens)
         self.device = choose_device(recipe.train.device, self.team.place)
         self.precision = choose_precision(recipe.train.precision, self.device)
         if self.device.type == "cuda":
@@ -55,6 +59,11 @@ class Session:
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
+            )
+        if self.device.type == "cuda" and self.spec.family in RECURRENT_FAMILIES and self.team.is_first and not find_kernels():
+            log.warning(
+                "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
+                self.spec.family,
             )
         self._settle_learning_rate()
         keep_freed_memory()
@@ -132,8 +141,8 @@ class Session:
 
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
-
         from whelp.model.build import count_parameters
+        from whelp.model.config import RECURRENT_FAMILIES
         from whelp.train.plan import Facts
 
         place = self.team.place
@@ -155,10 +164,21 @@ class Session:
             threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
             num_processes=place.size,
             keeps_activations=not self.recipe.train.checkpoint_activations,
+            is_recurrent=self.spec.family in RECURRENT_FAMILIES,
+            tokens_at_once=self._count_tokens_at_once(),
             slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
             is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
+
+    def _count_tokens_at_once(self) -> int | None:
+        """Tokens of a row whose activations are kept at a time; None: all of them."""
+        config = self.recipe.train
+        if config.bptt_tokens is None or config.bptt_tokens >= self.spec.context_tokens:
+            return None
+        if config.bptt_truncated_learning:
+            return config.bptt_tokens
+        return config.bptt_tokens * config.bptt_learning_range if config.bptt_learning_range > 0 else None
 
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
@@ -182,6 +202,16 @@ class Session:
         if plan.num_processes == self.team.size:
             return plan
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
+
+
+def _cut_rows(recipe: Recipe) -> PackConfig:
+    """The rows that a family is trained on: one without a state cannot read on, so its rows are as long as its chunks."""
+    from whelp.model.config import RECURRENT_FAMILIES
+
+    pack, tokens = recipe.pack, recipe.train.bptt_tokens
+    if tokens is None or recipe.model.family in RECURRENT_FAMILIES:
+        return pack
+    return dataclasses.replace(pack, context_tokens=min(pack.context_tokens, tokens))
 
 
 def _free_bytes(device: Any) -> int:

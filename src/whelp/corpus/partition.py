@@ -127,7 +127,7 @@ def fingerprint_rows(batch: pa.RecordBatch, labels: list[str]) -> str:
     for leaf, offsets in iter_leaves(batch.drop_columns(["file_index", "line"])):
         chunks += [offsets.tobytes()] if offsets is not None else []
         chunks += _iter_text_bytes(leaf)
-    places = [memoryview(to_numpy(batch.column(name))) for name in ("file_index", "line")]
+    places = [to_numpy(batch.column(name)).data for name in ("file_index", "line")]
     return hash_bytes(*chunks, *places, hash_json([batch.schema.names, labels]).encode())
 
 
@@ -140,4 +140,4 @@ def _iter_text_bytes(texts: pa.LargeStringArray) -> Iterator[bytes | memoryview]
         texts = texts.fill_null("")
     data, offsets = view_text(texts)
     yield np.diff(offsets).tobytes()
-    yield memoryview(data)[int(offsets[0]) : int(offsets[-1])]
+    yield data[offsets[0] : offsets[-1]].data

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from whelp.generate.text import TextMaker, VocabularyLike
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
+SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at
 
 
 class DecoderLike(Protocol):
@@ -42,6 +44,10 @@ class DecoderLike(Protocol):
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (N, V)."""
+        ...
+
+    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
+        """More tokens for a slot; logits after each of them (T, V)."""
         ...
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
@@ -75,12 +81,18 @@ class Row:
         self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
         self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether each token of what is read now needs its log-probability."""
+        return self.config.prompt_logprobs is not None and not self.has_slid
+
 
 class _Prompt:
-    """What continuations of one prompt share: the logits after it."""
+    """What continuations of one prompt share: the logits after it, and what its own tokens were given, if that is asked."""
 
     def __init__(self) -> None:
         self.logits: torch.Tensor | None = None  # (1, V)
+        self.logprobs: list[TokenLogprob] = []
 
 
 class Batch:
@@ -96,13 +108,22 @@ class Batch:
         end_ids: Iterable[int] = (),
     ) -> None:
         model.eval()
-        self.vocabulary, self.max_rows = vocabulary, max_rows
+        self.model, self.vocabulary, self.max_rows = model, vocabulary, max_rows
         self.capacity = min(max_context_tokens or model.context_tokens, model.context_tokens)
-        self.decoder = model.make_decoder(max_rows + 1, self.capacity)  # one to exchange rows by
+        self.decoder = self._make_decoder()
         self.end_ids = {*end_ids, *([] if vocabulary.eos_id is None else [vocabulary.eos_id])}
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []  # by slot: running ones first, then those being read
         self.num_running = 0
+
+    def _make_decoder(self) -> DecoderLike:
+        return self.model.make_decoder(self.max_rows + 1, self.capacity)  # one slot to exchange rows by
+
+    def renew(self) -> None:
+        """Forget everything that was made of the model's weights, which are others now; no row may have a slot."""
+        assert not self.rows, f"{len(self.rows)} rows have slots"
+        del self.decoder  # first: there may be no room for two
+        self.decoder = self._make_decoder()
 
     def make_rows(self, prompt: Prompt, config: GenerateConfig, n: int, wake: Callable[[], object] = lambda: None) -> list[Row]:
         """Check a request and make its rows; nothing is queued yet.
@@ -131,8 +152,8 @@ class Batch:
         return bool(self.rows or self.waiting)
 
     @torch.inference_mode()
-    def admit(self) -> None:
-        """Let cancelled rows go, and give free slots to those that wait."""
+    def admit(self, *, is_held: bool = False) -> None:
+        """Let cancelled rows go, and give free slots to those that wait, unless these are held back."""
         for row in [row for row in self.rows if row.generation.is_cancelled]:
             self._end(row, "cancelled")
         if any(row.generation.is_cancelled for row in self.waiting):
@@ -140,7 +161,7 @@ class Batch:
             self.waiting = deque(row for row in self.waiting if row not in cancelled)
             for row in cancelled:
                 row.generation.end("cancelled")
-        if self.waiting and len(self.rows) < self.max_rows:
+        if self.waiting and len(self.rows) < self.max_rows and not is_held:
             self._give_slots()
 
     @torch.inference_mode()
@@ -209,6 +230,8 @@ class Batch:
         self.num_running += 1
         row.unread = []
         assert row.prompt.logits is not None, "a running row's prompt has been read"
+        if row.is_scored:
+            row.generation.prompt_logprobs = row.prompt.logprobs
         self._advance([row], row.prompt.logits.clone())
 
     def _trade_places(self, one: Row, other: Row) -> None:
@@ -229,8 +252,11 @@ class Batch:
         """Read the next tokens of the first rows that are being read: all that end with this chunk, or one long one."""
         first = self.num_running
         reading = self.rows[first:]
+        if reading[0].is_scored:
+            self._read_scored(reading[0])
+            return
         longest, count = 0, 0
-        for row in reading:
+        for row in takewhile(lambda row: not row.is_scored, reading):
             longest = max(longest, len(row.unread))
             if longest * (count + 1) > CHUNK_TOKENS:
                 break
@@ -251,10 +277,37 @@ class Batch:
                 row.prompt.logits = logits[place : place + 1].clone()
         self._advance(reading[:count], logits)
 
+    def _read_scored(self, row: Row) -> None:
+        """Read the next tokens of the first row that is being read, and note what the model gave those of the prompt."""
+        num_read = len(row.ids) - len(row.unread)
+        chunk, row.unread = row.unread[:SCORED_CHUNK_TOKENS], row.unread[SCORED_CHUNK_TOKENS:]
+        if not num_read:
+            row.prompt.logprobs = []
+        logits = self.decoder.score(row.slot, chunk)
+        targets = row.ids[num_read + 1 : num_read + 1 + len(chunk)]  # of the last token of all, none is known
+        scored = logits[: len(targets), : self.vocabulary.size].float()
+        describe = _Describer(self.vocabulary, [row.config.prompt_logprobs] * len(targets), scored)
+        for place, token_id in enumerate(targets):
+            row.prompt.logprobs += describe(place, token_id) or []
+        if row.unread:
+            return
+        row.prompt.logits = logits[-1:].clone()
+        row.generation.prompt_logprobs = row.prompt.logprobs
+        self.num_running += 1
+        self._advance([row], row.prompt.logits.clone())
+
     def _advance(self, rows: list[Row], logits: torch.Tensor) -> None:
         """Choose a token for each row, hand over its text, and let rows that are done leave."""
+        over = [row for row in rows if row.num_new == row.config.max_tokens]  # none was asked for
+        if over:
+            places = [place for place, row in enumerate(rows) if row not in over]
+            rows, logits = [rows[place] for place in places], logits[places]
+            for row in over:
+                self._end(row, "length")
+            if not rows:
+                return
         logits = logits[:, : self.vocabulary.size].float()
-        describe = _Describer(self.vocabulary, rows, logits)  # before anything is bent
+        describe = _Describer(self.vocabulary, [row.config.logprobs for row in rows], logits)  # before anything is bent
         for place, row in enumerate(rows):
             if row.config.is_penalised or row.config.logit_bias:
                 self._bend(row, logits[place])
@@ -343,11 +396,11 @@ class Batch:
 
 
 class _Describer:
-    """Log-probabilities of one step, for the rows that ask for them."""
+    """Log-probabilities of the tokens that follow some places, with so many likeliest; None: not asked for there."""
 
-    def __init__(self, vocabulary: VocabularyLike, rows: list[Row], logits: torch.Tensor) -> None:
+    def __init__(self, vocabulary: VocabularyLike, counts: Sequence[int | None], logits: torch.Tensor) -> None:
         self.vocabulary = vocabulary
-        self.counts = {place: row.config.logprobs for place, row in enumerate(rows) if row.config.logprobs is not None}
+        self.counts = {place: count for place, count in enumerate(counts) if count is not None}
         self.index = {place: index for index, place in enumerate(self.counts)}
         if not self.counts:
             return

@@ -13,7 +13,7 @@ from whelp.base.errors import ConfigError
 class GenerateConfig:
     """Settings of one request. `temperature=0` always takes the likeliest token."""
 
-    max_tokens: int = option(128, "most tokens to add", at_least=1)
+    max_tokens: int = option(128, "most tokens to add; 0: read the prompt alone", at_least=0)
     temperature: float = option(0.8, "0: the likeliest token; 1: the model's own distribution; higher: wilder", at_least=0.0)
     top_k: int = option(0, "choose among the k likeliest tokens; 0: all", at_least=0)
     top_p: float = option(
@@ -31,6 +31,9 @@ class GenerateConfig:
     stop: list[str] = option([], "end before any of these texts")
     ignore_end: bool = option(False, "the end-of-text token does not end the text")
     logprobs: int | None = option(None, "give the log-probability of every token, and of so many likeliest", at_least=0)
+    prompt_logprobs: int | None = option(
+        None, "give the log-probability of every token of the prompt after the first, and of so many likeliest", at_least=0
+    )
     when_full: Literal["end", "slide"] = option(
         "end", "a full context ends the text (reason length), or its later half is read anew and the text goes on"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Protocol
 
@@ -61,6 +63,7 @@ class Engine:
         self._batch = Batch(model, vocabulary, max_rows=max_rows, max_context_tokens=context, end_ids=end_ids)
         self.max_context_tokens = self._batch.capacity
         self._changed = threading.Condition()
+        self._exchange: tuple[Callable[[], None], float, Future[None]] | None = None  # what, when at the latest, done
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name="whelp-engine", daemon=True)
         self._thread.start()
@@ -88,6 +91,25 @@ class Engine:
             self._changed.notify()
         return [row.generation for row in rows]
 
+    def exchange_weights(self, change: Callable[[], None], *, patience_seconds: float = 60.0) -> None:
+        """Let `change` put other weights into the model, between two requests; returns when that is done.
+
+        It runs in the engine's thread as soon as no text is under way: each text is made by one set of weights. Where texts
+        are always under way, those that wait are held back after `patience_seconds`, until the others have ended.
+
+        Raises:
+            PlanError: When the engine is closed, or exchanges weights already.
+            BaseException: What `change` raises.
+        """
+        done: Future[None] = Future()
+        with self._changed:
+            if self._is_closing or self._exchange is not None:
+                found = "it is closed" if self._is_closing else "it exchanges weights already"
+                raise PlanError("the engine", found, "", "")
+            self._exchange = change, time.monotonic() + patience_seconds, done
+            self._changed.notify()
+        done.result()
+
     def close(self, *, drain: bool = True) -> None:
         """Take no more requests and end the thread: after the last request, or at once (the others are cancelled)."""
         with self._changed:
@@ -112,17 +134,31 @@ class Engine:
         batch = self._batch
         while True:
             with self._changed:
-                while not (batch.rows or batch.waiting):
+                while not (batch.rows or batch.waiting or self._exchange):
                     if self._is_closing:
                         return
                     self._changed.wait()
+                exchange = self._exchange
+            if exchange is not None and not batch.rows:
+                self._run_exchange(*exchange)
+                continue
             try:
                 with self._changed:
-                    batch.admit()
+                    batch.admit(is_held=exchange is not None and time.monotonic() > exchange[1])
                 batch.work()
             except Exception as error:  # whoever waits for a text must hear of it
                 with self._changed:
                     batch.fail(error)
+
+    def _run_exchange(self, change: Callable[[], None], latest: float, done: Future[None]) -> None:
+        self._exchange = None
+        try:
+            change()
+            self._batch.renew()
+        except BaseException as error:  # it belongs to whoever asked for it
+            done.set_exception(error)
+        else:
+            done.set_result(None)
 
 
 def _choose_context(model: EngineModel, max_rows: int, device: torch.device | str | None) -> int:

@@ -41,6 +41,7 @@ class Completion:
     reason: Reason
     num_tokens: int
     logprobs: list[TokenLogprob] | None = None
+    prompt_logprobs: list[TokenLogprob] | None = None
 
     @classmethod
     def collect(cls, generation: Generation) -> Completion:
@@ -53,6 +54,7 @@ class Completion:
             reason=generation.finish_reason,
             num_tokens=sum(len(piece.token_ids) for piece in pieces),
             logprobs=[entry for piece in pieces for entry in piece.logprobs or ()] if has_logprobs else None,
+            prompt_logprobs=generation.prompt_logprobs,
         )
 
 
@@ -64,11 +66,13 @@ class Generation:
         prompt_tokens: Tokens that were read before the first new one.
         finish_reason: None until the last piece; then `stop` (end-of-text or a stop text), `length` (`max_tokens`, or the
             context is full) or `cancelled`.
+        prompt_logprobs: Where they were asked for, from the first piece on: of the prompt's tokens after the first.
     """
 
     def __init__(self, index: int, prompt_tokens: int, wake: Callable[[], object]) -> None:
         self.index, self.prompt_tokens = index, prompt_tokens
         self.finish_reason: Reason | None = None
+        self.prompt_logprobs: list[TokenLogprob] | None = None
         self.is_cancelled = False
         self._wake = wake
         self._pieces: queue.SimpleQueue[TextPiece | BaseException | None] = queue.SimpleQueue()

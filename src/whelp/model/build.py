@@ -9,18 +9,23 @@ import torch
 
 from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
-from whelp.model.config import ModelSpec
+from whelp.model.config import RECURRENT_FAMILIES, ModelSpec
 from whelp.model.gpt2 import GPT2
 from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
+from whelp.model.rwkv5 import Rwkv5
+from whelp.model.rwkv7 import Rwkv7
 
-FAMILIES: dict[str, type[GPT2] | type[Qwen3]] = {"gpt2": GPT2, "qwen3": Qwen3}
+Family = type[GPT2] | type[Qwen3] | type[Rwkv5] | type[Rwkv7]
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "qwen3": Qwen3, "rwkv7": Rwkv7, "rwkv5": Rwkv5}
 
 # settings of a `config.json` that change the arithmetic, and the only value our families compute
 _ONLY: dict[str, dict[str, object]] = {
     "gpt2": {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "qwen3": {"attention_bias": False, "hidden_act": "silu", "use_sliding_window": False},
+    "rwkv7": {"hidden_act": "sqrelu", "norm_first": True, "norm_bias": True, "attn": None, "tie_word_embeddings": False},
+    "rwkv5": {"tie_word_embeddings": False},
 }
 
 
@@ -34,7 +39,7 @@ def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
     return model
 
 
-def find_family(spec: ModelSpec) -> type[GPT2] | type[Qwen3] | type[HuggingFaceModel]:
+def find_family(spec: ModelSpec) -> Family | type[HuggingFaceModel]:
     """The class of a spec."""
     return HuggingFaceModel if spec.family == "hf" else FAMILIES[spec.family]
 
@@ -49,7 +54,11 @@ def count_token_flops(spec: ModelSpec) -> int:
     """Arithmetic of training on one token: 6 for each number that is multiplied, 12 x layers x width of all heads x context for
     attention (Chowdhery et al. 2022, PaLM, appendix B); the embedding is looked up, not multiplied."""
     looked_up = 0 if spec.tie_embeddings else spec.vocab_size * spec.n_embd
-    attention = 12 * spec.n_layer * spec.n_head * spec.head_width * spec.context_tokens
+    width = spec.n_layer * spec.n_head * spec.head_width
+    if spec.family in RECURRENT_FAMILIES:  # the state of a head is looked up, added to and read: a (K, K) product each
+        attention = 18 * width * spec.head_width
+    else:
+        attention = 12 * width * spec.context_tokens
     return 6 * (count_parameters(spec) - looked_up) + attention
 
 
@@ -69,6 +78,42 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
     except (KeyError, RuntimeError) as error:
         raise ArtifactError(where, f"its weights do not fit its config.json ({error})", "", "Copy the folder again.") from None
     return model
+
+
+def model_from_official(weights: Mapping[str, torch.Tensor], where: object, *, context_tokens: int) -> LanguageModel:
+    """Build the RWKV model that official weights are of, and fill them in.
+
+    Args:
+        context_tokens: What it is to be trained on at a time; the weights do not say.
+
+    Raises:
+        ArtifactError: When they are of another generation than ours, or none, or some are missing.
+    """
+    family = find_official_family(weights, where)
+    try:
+        model = family(family.spec_from_official(weights, context_tokens))
+        model.load_official(weights)
+    except (KeyError, RuntimeError, ValueError, StopIteration) as error:
+        line = " ".join(str(error).split())[:300]
+        raise ArtifactError(
+            where, f"its weights are not those of a whole {family.__name__} ({line})", "", "Copy it again."
+        ) from None
+    return model
+
+
+def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> type[Rwkv5] | type[Rwkv7]:
+    """The generation that official weights are of, by names that only it has.
+
+    Raises:
+        ArtifactError: When it is none of ours.
+    """
+    first = {name.removeprefix("blocks.0.att.") for name in weights if name.startswith("blocks.0.att.")}
+    if "r_k" in first:
+        return Rwkv7
+    if {"gate.weight", "time_faaaa"} <= first and not any(name.startswith("time_maa") for name in first):
+        return Rwkv5
+    older = "RWKV-6" if "time_maa_x" in first else "RWKV-4, or an early RWKV-5" if "time_decay" in first else "no RWKV"
+    raise ArtifactError(where, f"its weights are of {older}", "RWKV-7 or RWKV-5.2", "Use a model of those.")
 
 
 def find_obstacle(config: Mapping[str, Any], where: object) -> ArtifactError | None:

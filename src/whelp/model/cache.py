@@ -29,6 +29,7 @@ class _Window:
     num_all: int  # tokens of the longest row, with the new ones
     mask: torch.Tensor | None  # added to the scores; None where nothing is to be hidden, or all is causal
     is_fresh: bool  # nothing was read before: causal attention over the new tokens is all
+    is_counted: bool = True  # the cache counts the new tokens when they are stored
 
 
 class Cache:
@@ -49,13 +50,32 @@ class Cache:
         self.keys, self.values = (_make_zeros(shape, torch.device(device), dtype) for _ in range(2))
         self._selected: tuple[int, list[int]] | None = None
         self._window: _Window | None = None
+        self._prepared: _Window | None = None
 
     def select(self, first: int, counts: list[int]) -> None:
         """Say what the next reading is: so many new tokens for each slot from `first` on. Default: all slots alike."""
         self._selected = first, counts
 
+    def prepare(self, positions: torch.Tensor, num_all: int) -> None:
+        """Say what the next reading is without a number that the processor must know: one new token for each first slot.
+
+        Whoever does so counts the tokens in `lengths`, and sees to it that slots beyond those in use lose nothing.
+
+        Args:
+            positions: (B, 1) where the new tokens go.
+            num_all: How many of each slot's tokens are attended to, at least; what lies behind a new token is hidden.
+        """
+        num_rows = len(positions)
+        places = torch.arange(num_rows, device=positions.device), positions[:, 0]
+        mask = self._make_mask(positions, num_all)
+        ones = [1] * num_rows
+        self._prepared = _Window(0, ones, ones, positions, places, num_all, mask, is_fresh=False, is_counted=False)
+
     def begin(self, ids: torch.Tensor) -> Positions:
         """Start a reading of (B, T) ids; the positions of the new tokens."""
+        if self._prepared is not None:
+            self._window, self._prepared = self._prepared, None
+            return self._window.positions
         (num_rows, num_tokens), device = ids.shape, ids.device
         first, counts = self._selected or (0, [num_tokens] * num_rows)
         self._selected = None
@@ -104,16 +124,18 @@ class Cache:
         """Every layer has stored the new tokens: count them."""
         window = self._window
         assert window is not None, "begin() comes first"
-        for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True), window.first):
-            self.lengths[row] = start + count
+        if window.is_counted:
+            for row, (start, count) in enumerate(zip(window.starts, window.counts, strict=True), window.first):
+                self.lengths[row] = start + count
         self._window = None
 
-    def copy(self, source: int, target: int, num_tokens: int) -> None:
-        """Let a slot hold the first tokens of another."""
+    def copy(self, source: int, target: int, num_tokens: int) -> bool:
+        """Let a slot hold the first tokens of another, which keys and values always can."""
         if source != target:
             for store in (self.keys, self.values):
                 store[:, target, :num_tokens] = store[:, source, :num_tokens]
         self.lengths[target] = num_tokens
+        return True
 
     def _store(self, store: torch.Tensor, new: torch.Tensor, window: _Window) -> None:
         """Write (B, T, G, K) where it belongs; padding is left out."""

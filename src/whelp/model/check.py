@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 
-from whelp.model.cache import Cache
 from whelp.model.language_model import LanguageModel
 
 
@@ -105,7 +104,7 @@ def _check_cache(
         return None
     num_tokens = ids.shape[1]
     for sizes in ([1] * num_tokens, [num_tokens // 2, num_tokens - num_tokens // 2]):
-        cache = Cache(model.spec, ids.shape[0], num_tokens, ids.device, model.head_weight.dtype)
+        cache = model.make_cache(ids.shape[0], num_tokens)
         pieces = [model(piece, cache) for piece in ids.split(sizes, dim=1)]
         drift = _difference(torch.cat(pieces, dim=1), logits)
         if drift > tolerance:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 
+RECURRENT_FAMILIES = ("rwkv7", "rwkv5")
 VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd vocabulary costs up to 5x in the head on a GPU
 
 
@@ -15,9 +16,10 @@ VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd voca
 class ModelConfig:
     """The `model` section of a recipe."""
 
-    family: Literal["gpt2", "qwen3", "hf"] = option(
+    family: Literal["gpt2", "qwen3", "rwkv7", "rwkv5", "hf"] = option(
         "qwen3",
-        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU) or hf (any of transformers: hf_config)",
+        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7 or rwkv5 (recurrent: constant "
+        "memory), or hf (any of transformers: hf_config)",
     )
     hf_config: str | None = option(
         None,
@@ -36,7 +38,7 @@ class ModelConfig:
     )
     head_width: int | None = option(None, "qwen3: width of one head; default n_embd / n_head", at_least=2)
     ffn_width: int | None = option(
-        None, "hidden width of the feed-forward; default 4 x n_embd (gpt2), 8/3 x n_embd (qwen3)", at_least=1
+        None, "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7), 3.5 x (rwkv5), 8/3 x (qwen3)", at_least=1
     )
     vocab_size: int | None = option(
         None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2
@@ -47,7 +49,7 @@ class ModelConfig:
     )
     bias: bool = option(True, "gpt2: biases in linear layers and norms, as GPT-2 has them; without, they are saved as zeros")
     rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
-    tie_embeddings: bool = option(True, "the output head shares the embedding's weights")
+    tie_embeddings: bool = option(True, "the output head shares the embedding's weights (never in rwkv5 and rwkv7)")
 
     def __post_init__(self) -> None:
         problems = self._check_hugging_face()
@@ -67,6 +69,14 @@ class ModelConfig:
                 problems.append(f"model.dropout is {self.dropout}, but qwen3 has none. Set it to 0, or use family gpt2")
             if self.activation != "gelu_tanh" or not self.bias:
                 problems.append("model.activation and model.bias are for gpt2 only. Remove them, or use family gpt2")
+        elif self.family in RECURRENT_FAMILIES:
+            others = ("n_kv_head", "head_width", "dropout", "activation", "bias", "rope_base")
+            defaults = {field.name: field.default for field in fields(self)}
+            problems += [
+                f"model.{name} is set, but {self.family} has no such option. Remove it, or use family gpt2 or qwen3"
+                for name in others
+                if getattr(self, name) != defaults[name]
+            ]
         else:
             for name in ("n_kv_head", "head_width"):
                 if getattr(self, name) is not None:
@@ -111,6 +121,7 @@ class ModelSpec:
     activation: str = "gelu_tanh"
     bias: bool = True
     hf_config: dict[str, Any] | None = None  # of family hf: the whole `config.json`
+    low_ranks: tuple[int, ...] | None = None  # of rwkv7: widths of its thin matrices, where they are not the usual ones
 
 
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
@@ -132,8 +143,11 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
 
         assert config.hf_config is not None, "checked when the section was read"
         return resolve_spec(config.hf_config, config.hf_overrides, vocab_size=vocab_size, context_tokens=context_tokens)
-    if config.family == "gpt2":
+    is_recurrent = config.family in RECURRENT_FAMILIES
+    if config.family in ("gpt2", "rwkv7"):
         ffn_width = config.ffn_width or 4 * config.n_embd
+    elif config.family == "rwkv5":
+        ffn_width = config.ffn_width or max(int(config.n_embd * 3.5) // 32, 1) * 32
     else:
         ffn_width = config.ffn_width or -(-config.n_embd * 8 // 3 // 32) * 32
     return ModelSpec(
@@ -148,8 +162,8 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
         context_tokens=context_tokens,
         dropout=config.dropout,
         rope_base=config.rope_base,
-        norm_eps=1e-5 if config.family == "gpt2" else 1e-6,
-        tie_embeddings=config.tie_embeddings,
+        norm_eps=1e-6 if config.family == "qwen3" else 1e-5,
+        tie_embeddings=config.tie_embeddings and not is_recurrent,
         activation=config.activation,
         bias=config.bias,
     )

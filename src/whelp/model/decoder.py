@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
+from whelp.base.log import log
 from whelp.model.cache import Cache
 from whelp.model.decode_step import make_step
+from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
 
@@ -19,16 +23,24 @@ class Decoder:
     def __init__(self, model: LanguageModel, num_slots: int, capacity: int) -> None:
         weight = model.head_weight
         self.model, self.device = model, weight.device
-        self.cache = Cache(model.spec, num_slots, capacity, weight.device, weight.dtype)
+        self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
+        self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
     def lengths(self) -> list[int]:
         """Tokens in each slot; setting one to 0 forgets them."""
-        return self.cache.lengths
+        lengths: list[int] = self.cache.lengths
+        return lengths
 
     def step(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first B slots; logits (B, V)."""
+        """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
+        if self._fixed_step is not None and not torch.is_autocast_enabled("cuda"):  # which keeps casts that do not last
+            try:
+                return self._fixed_step(ids)
+            except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
+                log.info("the step of decoding is not recorded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+                self._fixed_step = None
         self.cache.select(0, [1] * len(ids))
         new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
         hidden = self.model.hidden(new, self.cache)[:, 0] if self._step is None else self._step(new, self.cache)  # (B, D)
@@ -55,7 +67,12 @@ class Decoder:
         self.cache.select(first, counts)
         return self.model.hidden(padded.to(self.device), self.cache), counts
 
+    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
+        """More tokens for one slot; logits after each of them (T, V)."""
+        self.cache.select(slot, [len(ids)])
+        hidden = self.model.hidden(torch.tensor([ids], device=self.device), self.cache)[0]  # (T, D)
+        return F.linear(hidden, self.model.head_weight)
+
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be."""
-        self.cache.copy(source, target, num_tokens)
-        return True
+        return bool(self.cache.copy(source, target, num_tokens))

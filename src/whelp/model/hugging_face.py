@@ -152,16 +152,22 @@ class HuggingFaceDecoder:
         return torch.cat([self._read_slot(slot, row) for slot, row in enumerate(ids, first)])
 
     def _read_slot(self, slot: int, ids: list[int]) -> torch.Tensor:
+        return self._read(slot, ids, self._options)[:, -1]
+
+    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
+        """More tokens for one slot; logits after each of them (T, V)."""
+        return self._read(slot, ids, {})[0, -len(ids) :]
+
+    def _read(self, slot: int, ids: list[int], options: dict[str, Any]) -> torch.Tensor:
         past = self._caches[slot] if self.lengths[slot] else None
         self._ids[slot] = [*self._ids[slot][: self.lengths[slot]], *ids]
         self.lengths[slot] += len(ids)
         if past is None:
-            output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **self._options)
+            output = self.inner(input_ids=self._tensor(self._ids[slot]), use_cache=True, **options)
         else:
-            options = {self._cache_name: past, **self._options}
-            output = self.inner(input_ids=self._tensor(ids), use_cache=True, **options)
+            output = self.inner(input_ids=self._tensor(ids), use_cache=True, **{self._cache_name: past}, **options)
         self._caches[slot] = getattr(output, self._cache_name, None)
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits
         return logits
 
     def _tensor(self, ids: list[int]) -> torch.Tensor:

@@ -20,6 +20,7 @@ if HAS_TRITON:
     from whelp.model import gpu_cross_entropy
 if TYPE_CHECKING:
     from whelp.model.decoder import Decoder
+    from whelp.model.recurrent_state import StateCache
 
 
 class LanguageModel(nn.Module):
@@ -30,16 +31,18 @@ class LanguageModel(nn.Module):
     """
 
     blocks: nn.ModuleList
+    is_recurrent = False  # whether it reads on from a state (`Rwkv`), rather than from the tokens themselves
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.checkpoints_activations = False
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
 
         Args:
+            cache: What was read before (`make_cache`); `ids` are new tokens then.
             documents: (B, T) numbers of the documents in a row, equal within a document, which then do not see each
                 other, each at positions from 0 on; None: a row is one document. Not together with a cache.
         """
@@ -54,15 +57,13 @@ class LanguageModel(nn.Module):
         """From now on keep of each block only what goes into it while training: less memory, a third more time."""
         self.checkpoints_activations = True
 
-    def apply_block(self, block: nn.Module, *arguments: object) -> torch.Tensor:
+    def apply_block(self, block: nn.Module, *arguments: object) -> Any:
         """A block's output; with `checkpoints_activations`, what it computes is computed again in the backward pass."""
         if self.checkpoints_activations and self.training and torch.is_grad_enabled():
-            output: torch.Tensor = checkpoint(block, *arguments, use_reentrant=False)
-        else:
-            output = block(*arguments)
-        return output
+            return checkpoint(block, *arguments, use_reentrant=False)
+        return block(*arguments)
 
-    def forward(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the next token at every position: (B, T) -> (B, T, V). With a cache, `ids` are the new tokens."""
         return F.linear(self.hidden(ids, cache, documents), self.head_weight)
 
@@ -75,6 +76,11 @@ class LanguageModel(nn.Module):
     def context_tokens(self) -> int:
         """Tokens the model is trained to see at once."""
         return self.spec.context_tokens
+
+    def make_cache(self, num_slots: int, capacity: int) -> Cache | StateCache:
+        """What the model remembers of `num_slots` texts of `capacity` tokens, on its device."""
+        weight = self.head_weight
+        return Cache(self.spec, num_slots, capacity, weight.device, weight.dtype)
 
     def make_decoder(self, num_slots: int, capacity: int) -> Decoder:
         """The model with room for `capacity` tokens of `num_slots` texts, on its device."""
@@ -122,6 +128,14 @@ class LanguageModel(nn.Module):
     def is_block_matrix(self, name: str) -> bool:
         """Whether a matrix is in one of the blocks: neither an embedding nor the head."""
         return name.startswith("blocks.")
+
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Whether a parameter has weight decay."""
+        return parameter.ndim >= 2
+
+    def learning_rate_scale(self, name: str) -> float:
+        """How many times as fast as the others a parameter learns."""
+        return 1.0
 
     def num_parameters(self) -> int:
         """All trained numbers; a shared head counts once."""

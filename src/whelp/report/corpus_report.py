@@ -203,7 +203,7 @@ def _draw_licences(licences: Report) -> str:
         return "<p>No document has one of the words that licences and notices are known by.</p>"
     rows = ([html.escape(one["sign"]), write_number(one["num_documents"]), _text(one["file"])] for one in licences["signs"])
     return (
-        f"<p>{licences['num_documents']:,} documents have words that licences and notices are known by. That is a hint where to "
+        f"<p>Documents with words that licences and notices are known by: {licences['num_documents']:,}. That is a hint where to "
         "read, and no legal advice.</p>" + _table(["sign", "-documents", "the first in"], rows)
     )
 

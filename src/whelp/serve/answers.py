@@ -10,6 +10,24 @@ from typing import Any
 from whelp.serve.interfaces import Piece, TokenChance
 
 
+@dataclasses.dataclass(frozen=True)
+class Echo:
+    """A prompt that is given back: its text, and its first token, which nothing stands before that could foretell it."""
+
+    text: str = ""
+    first_token: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
+class _FirstToken:
+    """A token without a probability."""
+
+    text: str
+    bytes: bytes
+    logprob: None = None
+    top: None = None
+
+
 @dataclasses.dataclass
 class _Choice:
     """One continuation so far."""
@@ -17,7 +35,7 @@ class _Choice:
     text: str = ""
     num_tokens: int = 0
     num_characters: int = 0  # begun by the tokens so far: where the next one starts
-    chances: list[TokenChance] = dataclasses.field(default_factory=list)
+    chances: list[TokenChance | _FirstToken] = dataclasses.field(default_factory=list)
     offsets: list[int] = dataclasses.field(default_factory=list)
     finish_reason: str | None = None
 
@@ -41,19 +59,18 @@ class Answer:
         added = sum(choice.num_tokens for choice in self.choices)
         return {"prompt_tokens": self.prompt_tokens, "completion_tokens": added, "total_tokens": self.prompt_tokens + added}
 
+    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> dict[str, Any] | None:
+        """Begin a choice, whose prompt has been read; give the event that tells it, if there is anything to tell."""
+        return None
+
     def add(self, index: int, piece: Piece) -> dict[str, Any] | None:
         """Take a piece; give the event that tells it, or None when there is nothing to tell."""
         choice = self.choices[index]
         text = self._shown(choice, piece.text)
-        chances = list(piece.logprobs or ())
+        chances: list[TokenChance | _FirstToken] = list(piece.logprobs or ())
         choice.num_tokens += len(piece.token_ids)
         choice.text += text
-        choice.chances += chances
-        offsets = []
-        for chance in chances:
-            offsets.append(choice.num_characters)
-            choice.num_characters += sum(byte & 0xC0 != 0x80 for byte in chance.bytes)
-        choice.offsets += offsets
+        offsets = _place(choice, chances)
         return self._chunk(index, text, chances, offsets, None) if text or chances else None
 
     def finish(self, index: int, reason: str | None) -> dict[str, Any]:
@@ -85,7 +102,7 @@ class Answer:
         return text
 
     def _chunk(
-        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
     ) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -97,27 +114,34 @@ class CompletionAnswer(Answer):
     """The bodies of /v1/completions.
 
     Args:
-        echoes: A text to put before each choice; empty texts without `echo`.
+        echoes: What to put before each choice; an empty one without `echo`.
     """
 
     kind = chunk_kind = "text_completion"
 
-    def __init__(self, *, echoes: Sequence[str], with_logprobs: bool, **head: Any) -> None:
+    def __init__(self, *, echoes: Sequence[Echo], with_logprobs: bool, **head: Any) -> None:
         super().__init__(num_choices=len(echoes), **head)
         self.echoes, self.with_logprobs = echoes, with_logprobs
 
-    def start(self) -> list[dict[str, Any]]:
-        return [self._chunk(index, echo, [], [], None) for index, echo in enumerate(self.echoes) if echo]
+    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> dict[str, Any] | None:
+        echo, choice = self.echoes[index], self.choices[index]
+        if not echo.text:
+            return None
+        chances: list[TokenChance | _FirstToken] = []
+        if self.with_logprobs:
+            first = echo.first_token
+            chances = [_FirstToken(first.decode(errors="replace"), first), *(prompt_logprobs or ())]
+        return self._chunk(index, echo.text, chances, _place(choice, chances), None)
 
     def _chunk(
-        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
     ) -> dict[str, Any]:
         logprobs = _completion_logprobs(chances, offsets) if self.with_logprobs and chances else None
         return self._chunk_of({"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason})
 
     def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
         logprobs = _completion_logprobs(choice.chances, choice.offsets) if self.with_logprobs else None
-        text = self.echoes[index] + choice.text
+        text = self.echoes[index].text + choice.text
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish_reason}
 
 
@@ -145,7 +169,7 @@ class ChatAnswer(Answer):
         return text.lstrip() if self.must_strip and not choice.text else text
 
     def _chunk(
-        self, index: int, text: str, chances: list[TokenChance], offsets: list[int], reason: str | None
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
     ) -> dict[str, Any]:
         logprobs = _chat_logprobs(chances) if self.with_logprobs and chances else None
         delta = {} if reason is not None else {"content": text}
@@ -165,21 +189,38 @@ def to_event(value: Any) -> bytes:
 LAST_EVENT = b"data: [DONE]\n\n"
 
 
+def _place(choice: _Choice, chances: Sequence[TokenChance | _FirstToken]) -> list[int]:
+    """Add tokens to a choice; where in its text each begins."""
+    offsets = []
+    for chance in chances:
+        offsets.append(choice.num_characters)
+        choice.num_characters += sum(byte & 0xC0 != 0x80 for byte in chance.bytes)
+    choice.chances += chances
+    choice.offsets += offsets
+    return offsets
+
+
 def _finite(logprob: float) -> float:
     return max(logprob, -9999.0)  # JSON has no infinity; OpenAI writes this number, too
 
 
-def _completion_logprobs(chances: Sequence[TokenChance], offsets: Sequence[int]) -> dict[str, Any]:
+def _completion_logprobs(chances: Sequence[TokenChance | _FirstToken], offsets: Sequence[int]) -> dict[str, Any]:
     return {
         "tokens": [chance.text for chance in chances],
-        "token_logprobs": [_finite(chance.logprob) for chance in chances],
-        "top_logprobs": [{top.text: _finite(top.logprob) for top in chance.top} for chance in chances],
+        "token_logprobs": [None if chance.logprob is None else _finite(chance.logprob) for chance in chances],
+        "top_logprobs": [
+            None if chance.top is None else {top.text: _finite(top.logprob) for top in chance.top} for chance in chances
+        ],
         "text_offset": list(offsets),
     }
 
 
-def _chat_logprobs(chances: Sequence[TokenChance]) -> dict[str, Any]:
-    entries = [{**_chance(chance), "top_logprobs": [_chance(top) for top in chance.top]} for chance in chances]
+def _chat_logprobs(chances: Sequence[TokenChance | _FirstToken]) -> dict[str, Any]:
+    entries = [
+        {**_chance(chance), "top_logprobs": [_chance(top) for top in chance.top]}
+        for chance in chances
+        if not isinstance(chance, _FirstToken)  # which completions alone have
+    ]
     return {"content": entries, "refusal": None}
 
 

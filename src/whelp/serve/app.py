@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from whelp.serve.interfaces import ServedModel, ServedStore
 from whelp.serve.openai import OpenAI
 from whelp.serve.openapi import make_openapi
 from whelp.serve.page_api import PageApi
+from whelp.serve.renewal import OpenFirst, Renewal
 from whelp.serve.stats import Stats
 from whelp.serve.work import Workplace
 
@@ -49,6 +51,7 @@ def make_app(
     run: Path | None = None,
     store: ServedStore | None = None,
     version: str = "",
+    open_first: OpenFirst | None = None,
 ) -> Application:
     """Build the ASGI application: the API below /v1, the page at /, what the page asks for below /api.
 
@@ -57,18 +60,20 @@ def make_app(
     Args:
         models: The first one answers requests that name none. May be empty, for a run that has no checkpoint yet.
         run: The run folder that the page draws.
+        open_first: Opens the first model when it is there, where `models` is empty.
     """
     stats = Stats()
     workplace = Workplace(models, config, stats)
     openai, page = OpenAI(workplace), Page()
     page_api = PageApi(workplace, RunFolder(run) if run is not None else None, store, version)
     document = make_openapi(config, version)
+    renewal = Renewal(workplace, open_first)
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", **renewal.describe()})
 
     async def metrics(request: Request) -> Response:
-        states = [(model.id, model.engine.num_running, model.engine.num_waiting) for model in models]
+        states = [(model.id, model.engine.num_running, model.engine.num_waiting) for model in workplace.models.values()]
         return PlainTextResponse(stats.render(states), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def openapi(request: Request) -> Response:
@@ -76,7 +81,10 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
+        looking = asyncio.create_task(renewal.run()) if config.renew_seconds else None
         yield
+        if looking is not None:
+            looking.cancel()
         workplace.close()
 
     routes = [

@@ -27,6 +27,9 @@ class ServeConfig:
     request_seconds: float = option(300.0, "longest that one request may take", at_least=0.1)
     header_seconds: float = option(10.0, "longest that a connection may take to send its headers", at_least=0.1)
     body_seconds: float = option(30.0, "longest that a request may take to send its body", at_least=0.1)
+    renew_seconds: float = option(
+        5.0, "how often a newer checkpoint of a run is looked for, to be taken up between two requests; 0: never", at_least=0.0
+    )
     drain_seconds: float = option(30.0, "longest that running requests may go on after a request to end", at_least=0.0)
 
     def __post_init__(self) -> None:

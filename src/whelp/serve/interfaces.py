@@ -43,6 +43,11 @@ class Generation(Protocol):
     def prompt_tokens(self) -> int: ...
     @property
     def finish_reason(self) -> str | None: ...
+    @property
+    def prompt_logprobs(self) -> Sequence[TokenChance] | None:
+        """From the first piece on, where they were asked for: of the prompt's tokens after the first."""
+        ...
+
     def __iter__(self) -> Iterator[Piece]: ...
     def cancel(self) -> None: ...
 
@@ -82,6 +87,8 @@ class ServedModel:
     Attributes:
         encode_chat: Turns messages into ids by this model's own chat template; None where it has none.
         about: What the page tells of it: parameters, step, family, folder.
+        renew: Looks for newer weights, puts them into the engine between two requests, and gives the model as it is then;
+            None when there are none. Blocks; called again and again. Without one, the model stays what it is.
     """
 
     id: str
@@ -92,6 +99,7 @@ class ServedModel:
     fingerprint: str
     encode_chat: Callable[[Sequence[Mapping[str, Any]]], list[int]] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    renew: Callable[[], ServedModel | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whelp.base.errors import WhelpError
-from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, to_event
+from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, Echo, to_event
 from whelp.serve.body import read_body
 from whelp.serve.chat import PLAIN_STOPS, join_content, render_plain
 from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
-from whelp.serve.interfaces import Generation, ServedModel
+from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
 from whelp.serve.work import Workplace
 
@@ -55,17 +55,16 @@ class OpenAI:
         """POST /v1/completions"""
         body = await read_body(request, self._completion_schema, self.workplace.config)
         model = self.workplace.find_model(body.get("model"))
-        if body.get("echo") and "logprobs" in body:
-            message = "echo and logprobs were both asked for, but log probabilities of the prompt are not computed."
-            raise ApiError(400, message, code="invalid_value", param="echo")
         prompts = _split_prompts(body["prompt"])
         settings = self._settings(body, model)
         settings["max_tokens"] = int(body.get("max_tokens", DEFAULT_COMPLETION_TOKENS))
         settings["logprobs"] = _maybe_int(body.get("logprobs"))
+        if body.get("echo"):
+            settings["prompt_logprobs"] = settings["logprobs"]
         encoded = await asyncio.to_thread(_encode_all, model, prompts)
         n = int(body.get("n", 1))
         echoes = [
-            _text_of(model, prompt, ids) if body.get("echo") else ""
+            _echo(model, prompt, ids) if body.get("echo") else Echo()
             for prompt, ids in zip(prompts, encoded, strict=True)
             for _ in range(n)
         ]
@@ -165,6 +164,7 @@ class GeneratingResponse(Response):
         self.workplace, self.model, self.generations = workplace, model, generations
         self.answer, self.is_stream, self.stack = answer, is_stream, stack
         self._has_started = False
+        self._begun: set[int] = set()
         self._started = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,10 +199,7 @@ class GeneratingResponse(Response):
 
     async def _send_whole(self, send: Send) -> None:
         async for index, piece in self._iter_pieces():
-            if piece is None:
-                self.answer.finish(index, self.generations[index].finish_reason)
-            else:
-                self.answer.add(index, piece)
+            self._take(index, piece)
         self._check_whole()
         body = json.dumps(self.answer.whole(), ensure_ascii=False).encode()
         self._has_started = True
@@ -215,12 +212,7 @@ class GeneratingResponse(Response):
                 self._has_started = True
                 await _send_head(send, "text/event-stream; charset=utf-8", None)
                 await _send_more(send, b"".join(map(to_event, self.answer.start())))
-            if piece is not None:
-                event = self.answer.add(index, piece)
-            else:
-                event = self.answer.finish(index, self.generations[index].finish_reason)
-            if event is not None:
-                await _send_more(send, to_event(event))
+            await _send_more(send, b"".join(map(to_event, self._take(index, piece))))
         last = self.answer.last()
         end = (to_event(last) if last is not None else b"") + LAST_EVENT
         try:
@@ -228,6 +220,18 @@ class GeneratingResponse(Response):
         except ApiError as error:
             end = to_event(error.to_dict()) + LAST_EVENT
         await _send_last(send, end)
+
+    def _take(self, index: int, piece: Piece | None) -> list[dict[str, Any]]:
+        """Add a piece to the answer, or end a choice; the events that tell it."""
+        generation, events = self.generations[index], []
+        if index not in self._begun:
+            self._begun.add(index)
+            events.append(self.answer.begin(index, generation.prompt_logprobs))
+        if piece is not None:
+            events.append(self.answer.add(index, piece))
+        else:
+            events.append(self.answer.finish(index, generation.finish_reason))
+        return [event for event in events if event is not None]
 
     async def _iter_pieces(self) -> Any:
         is_first = True
@@ -322,10 +326,11 @@ def _encode_text(model: ServedModel, text: str, *, param: str) -> list[int]:
     return ids
 
 
-def _text_of(model: ServedModel, prompt: Any, ids: Sequence[int]) -> str:
+def _echo(model: ServedModel, prompt: Any, ids: Sequence[int]) -> Echo:
+    first = model.vocabulary.decode_bytes(ids[:1], skip_special=False)
     if isinstance(prompt, str):
-        return prompt
-    return model.vocabulary.decode_bytes(ids, skip_special=False).decode(errors="replace")
+        return Echo(prompt, first)
+    return Echo(model.vocabulary.decode_bytes(ids, skip_special=False).decode(errors="replace"), first)
 
 
 def _maybe_int(value: float | None) -> int | None:

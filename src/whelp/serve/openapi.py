@@ -83,7 +83,7 @@ def make_openapi(config: ServeConfig, version: str) -> dict[str, Any]:
         ),
         "/v1/completions": _post("Continue texts.", "CompletionRequest", completion, asking),
         "/v1/chat/completions": _post("Reply in a conversation.", "ChatRequest", chat, asking),
-        "/health": _get("Say that the server lives.", _json(_object(status=_TEXT), "It lives."), "403"),
+        "/health": _get("Say that the server lives.", _json(_ref("Health"), "It lives."), "403"),
         "/metrics": _get(
             "Counters, as Prometheus reads them.",
             {"description": "Text.", "content": {"text/plain": {"schema": _TEXT}}},
@@ -139,8 +139,8 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
     full_chance = _object(token=_TEXT, logprob=_NUMBER, bytes=_array(_WHOLE), top_logprobs=_array(chance))
     completion_logprobs = _object(
         tokens=_array(_TEXT),
-        token_logprobs=_array(_NUMBER),
-        top_logprobs=_array({"type": "object"}),
+        token_logprobs=_array({"type": ["number", "null"]}),  # of a text's first token there is none
+        top_logprobs=_array({"type": ["object", "null"]}),
         text_offset=_array(_WHOLE),
     )
     nothing = {"type": "null"}
@@ -176,5 +176,6 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
             num_characters=_WHOLE,
             is_exact=_YES,
         ),
+        "Health": _object(status=_TEXT, steps=_array({"type": ["integer", "null"]}), taken_up=_WHOLE, failed=_WHOLE),
         "Error": _object(error=_object(message=_TEXT, type=_TEXT, param=_MAYBE_TEXT, code=_TEXT)),
     }

@@ -101,8 +101,14 @@ def completion_schema(config: ServeConfig) -> Schema:
             ],
             "description": "What to continue: a text, texts, token ids, or lists of them. An empty text starts a new document.",
         },
-        "max_tokens": _whole(1, config.max_tokens, f"Most tokens to add. Default {DEFAULT_COMPLETION_TOKENS}."),
-        "echo": _maybe({"type": "boolean"}, "Give the prompt back before its continuation. Not together with logprobs."),
+        "max_tokens": _whole(
+            0,
+            config.max_tokens,
+            f"Most tokens to add. 0, with echo and logprobs: score the prompt. Default {DEFAULT_COMPLETION_TOKENS}.",
+        ),
+        "echo": _maybe(
+            {"type": "boolean"}, "Give the prompt back before its continuation; with logprobs, those of its tokens, too."
+        ),
         "logprobs": _whole(0, MAX_LOGPROBS, "Give each token's log probability, and those of so many of the likeliest."),
         "best_of": _only(1, about="Only 1 is possible."),
         "suffix": _only("", about="Text after the continuation is not possible."),

@@ -36,7 +36,7 @@ class Workplace:
             ApiError: 404 When there is none.
         """
         if not self.models:
-            message = "There is no model to ask yet: this run has no checkpoint. Serve it again when it has one."
+            message = "There is no model to ask yet: this run has no checkpoint."
             raise ApiError(404, message, code="model_not_found", param="model")
         if name is None:
             return next(iter(self.models.values()))

@@ -26,11 +26,25 @@ class TrainConfig:
     micro_batch_rows: int | None = option(
         None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
     )
+    bptt_tokens: int | None = option(
+        None,
+        "rows longer than this are trained in chunks of so many tokens: recurrent models carry their state from chunk to "
+        "chunk, others read each as a row of its own; default: whole rows",
+        at_least=1,
+    )
+    bptt_learning_range: int = option(-1, "with bptt_tokens: train the last so many chunks of each row; -1: all", at_least=-1)
+    bptt_truncated_learning: bool = option(
+        True,
+        "with bptt_tokens: no gradient flows from a chunk into those before it, so memory is that of one chunk; false: "
+        "through all that are trained",
+    )
     optimizer: Literal["adamw", "muon"] = option(
         "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
     )
     learning_rate: float | Literal["auto"] = option(
-        "auto", "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, 3 / n_embd with muon", at_least=0.0
+        "auto",
+        "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, 3 / n_embd with muon",
+        at_least=0.0,
     )
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = option("cosine", "course of the learning rate")
     warmup_share: float = option(0.02, "share of the run that warms up", at_least=0.0, at_most=1.0)
@@ -108,6 +122,14 @@ class TrainConfig:
             problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
+        if self.bptt_learning_range == 0:
+            problems.append(
+                "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"
+            )
+        if self.bptt_tokens is None and (self.bptt_learning_range != -1 or not self.bptt_truncated_learning):
+            problems.append("train.bptt_learning_range and train.bptt_truncated_learning need train.bptt_tokens")
+        if self.shard and not self.bptt_truncated_learning:
+            problems.append("train.shard and train.bptt_truncated_learning=false cannot be combined. Leave one of them out")
         given = [name for name in ("num_steps", "num_epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             problems.append(f"train.{' and train.'.join(given)} are both set. Keep one of them (override the other with null)")

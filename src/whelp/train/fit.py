@@ -6,13 +6,14 @@ Shapes: B rows of a micro-batch, T tokens in a row.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from whelp.base.errors import TrainingError
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.train.captured import CapturedCall, Shapes, get_shapes
+from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.device import get_product_type
 from whelp.train.optimizer import Optimizer
@@ -46,9 +48,20 @@ class TrainableModel(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
     def is_block_matrix(self, name: str) -> bool: ...
+    def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
+    def learning_rate_scale(self, name: str) -> float: ...
 
     @property
     def uses_randomness(self) -> bool: ...
+
+
+@runtime_checkable
+class RecurrentModel(Protocol):
+    """A model that reads on from a state, so that rows may be trained chunk by chunk."""
+
+    def loss_and_state(
+        self, ids: torch.Tensor, targets: torch.Tensor, state: Any, starts: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Any]: ...
 
 
 class StepOptimizer(Protocol):
@@ -134,7 +147,7 @@ def fit(
     before, started = progress.elapsed_seconds, clock()
     model.train()
     upcoming: RowBatch | None = None  # on a GPU: read while it computes the step before
-    with contextlib.closing(_Backward(model, optimizer, plan, team)) as backward:
+    with contextlib.closing(_Backward(model, optimizer, plan, config, team)) as backward:
         while True:
             begun, first_row = clock(), progress.rows_read
             share = _share_done(progress, plan)
@@ -144,7 +157,7 @@ def fit(
                 place = (team.rank,) if team.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
             read = functools.partial(rows.read, count=plan.batch_rows, seed=data_seed, rank=team.rank, world=team.size)
-            batch = upcoming or read(first_row)
+            batch = limit_targets(upcoming or read(first_row), config)
             checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
             own_targets = int(np.count_nonzero(batch.targets != IGNORED))
             num_targets, checksum = map(int, team.add([own_targets, checksum]))
@@ -195,18 +208,23 @@ class _Backward:
     On a GPU a micro-batch of sizes that come again is recorded as a CUDA graph, and replayed from then on.
     """
 
-    def __init__(self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, team: Team) -> None:
-        self.plan, self.device, self.optimizer = plan, torch.device(plan.device), optimizer
+    def __init__(
+        self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, config: TrainConfig, team: Team
+    ) -> None:
+        self.plan, self.config, self.team = plan, config, team
+        self.device, self.optimizer = torch.device(plan.device), optimizer
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = get_product_type(plan.precision)
         self.compute = model.loss
+        self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
         self.loss = torch.zeros((), device=self.device)
         self.num_targets = torch.ones((), device=self.device)  # of the batch, in all processes
         self.graph: CapturedCall | None = None
         self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
         self.last_shapes: Shapes | None = None
-        if plan.compile and (self.may_record or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
+        is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
+        if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
             model.compile_parts()
         elif plan.compile:
             self.compute = torch.compile(model.loss, dynamic=False)
@@ -227,11 +245,15 @@ class _Backward:
         for first in range(0, num_rows, at_once):
             piece = slice(first, first + at_once)
             arrays = (batch.ids[piece], batch.targets[piece], None if batch.documents is None else batch.documents[piece])
-            if self.sum is not None:
-                self.sum.is_last = first + at_once >= num_rows
+            is_last = first + at_once >= num_rows
             tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
             if self.device.type == "cuda":
                 tensors = [None if tensor is None else tensor.pin_memory() for tensor in tensors]
+            if self._is_cut(batch):
+                self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
+                continue
+            if self.sum is not None:
+                self.sum.is_last = is_last
             if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
                 self.graph(tensors)
             else:
@@ -250,10 +272,32 @@ class _Backward:
         mean.backward()
         self.loss += mean.detach()
 
+    def _is_cut(self, batch: RowBatch) -> bool:
+        """Whether the rows are trained in chunks."""
+        return self.config.bptt_tokens is not None and self.config.bptt_tokens < batch.ids.shape[1]
+
+    def _add_chunks(self, tensors: list[torch.Tensor | None], chunks: list[Chunk], *, is_last: bool) -> None:
+        """Add the loss and the gradient of a micro-batch of rows that are cut."""
+        ids, targets, documents = (None if part is None else part.to(self.device, non_blocking=True) for part in tensors)
+        assert ids is not None, "a batch without ids"
+        assert targets is not None, "a batch without targets"
+        num_backwards = sum(chunk.is_trained for chunk in chunks)
+        if self.compute_on is not None and not self.config.bptt_truncated_learning:
+            num_backwards = min(num_backwards, 1)
+        losses = iter_losses(self.compute_on, self.compute, ids, targets, documents, chunks, self.config)
+        for number in range(1, num_backwards + 1):
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                nats = next(losses)
+            mean = nats / self.num_targets
+            if self.sum is not None:
+                self.sum.is_last = is_last and number == num_backwards
+            mean.backward()
+            self.loss += mean.detach()
+
     def _is_recorded(self, tensors: list[torch.Tensor | None], *, is_first: bool) -> bool:
         """Whether the graph takes these sizes; recorded where the same sizes came before, and nothing is added up yet."""
-        if not self.may_record:
-            return False
+        if not self.may_record or (self.compute_on is not None and tensors[2] is not None):
+            return False  # where documents begin decides the sizes of a recurrent kernel's work
         if self.graph is not None:
             return self.graph.fits(tensors)
         shapes = get_shapes(tensors)
@@ -273,6 +317,14 @@ class _Backward:
     def _forget(self) -> None:
         self.optimizer.zero_grad()
         self.loss.zero_()
+
+    def _plan_chunks(self, batch: RowBatch, piece: slice) -> list[Chunk]:
+        """The chunks of a micro-batch; where a gathered weight is everybody's, all compute equally many."""
+        part = RowBatch(batch.ids[piece], batch.targets[piece])
+        if not self.is_sharded:
+            return plan_chunks(part, self.config)
+        most = int(self.team.largest([len(plan_chunks(part, self.config))])[0])
+        return [dataclasses.replace(chunk, is_trained=True) for chunk in plan_chunks(part, self.config, num_chunks=most)]
 
     def close(self) -> None:
         """Leave the model as it was."""

@@ -11,7 +11,7 @@ the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class HasMatrices(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
     def is_block_matrix(self, name: str) -> bool: ...
+    def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
+    def learning_rate_scale(self, name: str) -> float: ...
 
 
 @dataclass
@@ -65,6 +67,15 @@ class FlatGroup:
             name: flat[start : start + shape.numel()].view(shape)
             for name, shape, start in zip(self.names, self.shapes, self.starts, strict=True)
         }
+
+
+@dataclass(frozen=True)
+class AdamGroup:
+    """Parameters that AdamW treats alike."""
+
+    parameters: FlatGroup
+    decays: bool
+    learning_rate_scale: float  # of the learning rate of all
 
 
 def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
@@ -93,21 +104,19 @@ class Optimizer:
     def __init__(
         self,
         matrices: FlatGroup | None,
-        decayed: FlatGroup | None,
-        plain: FlatGroup | None,
+        others: Sequence[AdamGroup],
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
         team: Team,
     ) -> None:
-        self.settings = settings
-        self.matrices, self.decayed, self.plain = matrices, decayed, plain
-        self.groups = [group for group in (matrices, decayed, plain) if group is not None]
+        self.settings, self.team = settings, team
+        self.matrices, self.others = matrices, others
+        self.groups = [*([] if matrices is None else [matrices]), *(other.parameters for other in others)]
         adam_groups = []
-        for group, decay in ((decayed, settings.weight_decay), (plain, 0.0)):
-            if group is not None:
-                parameter = nn.Parameter(group.data)
-                parameter.grad = group.grad
-                adam_groups.append({"params": [parameter], "weight_decay": decay})
+        for other in others:
+            parameter = nn.Parameter(other.parameters.data)
+            parameter.grad = other.parameters.grad
+            adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
         self.adam = torch.optim.AdamW(
             adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
@@ -130,8 +139,8 @@ class Optimizer:
 
     def step(self, learning_rate: float) -> None:
         """Update all parameters once."""
-        for adam_group in self.adam.param_groups:
-            adam_group["lr"] = learning_rate
+        for adam_group, other in zip(self.adam.param_groups, self.others, strict=True):
+            adam_group["lr"] = learning_rate * other.learning_rate_scale
         self.adam.step()
         if self.muon is not None:
             self.muon.step(learning_rate)
@@ -162,9 +171,10 @@ class Optimizer:
                 view.copy_(tensors[f"muon.momentum.{name}"])
 
     def _adam_states(self) -> list[tuple[FlatGroup, dict[str, torch.Tensor]]]:
-        groups = [group for group in (self.decayed, self.plain) if group is not None]
         parameters = [adam_group["params"][0] for adam_group in self.adam.param_groups]
-        return [(group, self.adam.state[parameter]) for group, parameter in zip(groups, parameters, strict=True)]
+        return [
+            (other.parameters, self.adam.state[parameter]) for other, parameter in zip(self.others, parameters, strict=True)
+        ]
 
 
 class Muon:
@@ -228,22 +238,24 @@ def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
 def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team | None = None) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
-    Matrices of blocks go to Muon when asked for; other matrices to AdamW with weight decay; vectors to AdamW without.
-    Of many processes, all begin with the weights of the first.
+    Matrices of blocks go to Muon when asked for; all else to AdamW, with the weight decay and at the rate that the model says:
+    for most, matrices decay and vectors do not, at one rate. Of many processes, all begin with the weights of the first.
     """
     matrices: dict[str, nn.Parameter] = {}
-    decayed: dict[str, nn.Parameter] = {}
-    plain: dict[str, nn.Parameter] = {}
+    others: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if parameter.ndim < 2:
-            plain[name] = parameter
-        elif settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
+        if settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
             matrices[name] = parameter
         else:
-            decayed[name] = parameter
-    groups = [flatten(group) if group else None for group in (matrices, decayed, plain)]
-    team = team or Team()
-    for group in groups:
-        if group is not None:
-            team.copy_from_first(group.data)
-    return Optimizer(groups[0], groups[1], groups[2], settings, model.split_matrix, team)
+            others.setdefault(describe_parameter(model, name, parameter), {})[name] = parameter
+    ordered = sorted(others.items(), key=lambda item: (not item[0][0], item[0][1]))  # those that decay first
+    groups = [AdamGroup(flatten(named), decays, scale) for (decays, scale), named in ordered]
+    optimizer = Optimizer(flatten(matrices) if matrices else None, groups, settings, model.split_matrix, team or Team())
+    for group in optimizer.groups:
+        optimizer.team.copy_from_first(group.data)
+    return optimizer
+
+
+def describe_parameter(model: HasMatrices, name: str, parameter: torch.Tensor) -> tuple[bool, float]:
+    """Whether AdamW lets a parameter decay, and how many times as fast as others it learns."""
+    return model.decays(name, parameter), model.learning_rate_scale(name)

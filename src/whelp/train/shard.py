@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from whelp.train.optimizer import OptimizerSettings
+from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter
 from whelp.train.team import Team
 
 
@@ -33,7 +33,9 @@ def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    register_fsdp_forward_method(model, "loss")
+    for name in ("loss", "loss_and_state"):
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_force_sum_reduction_for_comms(True)  # the loss is a share of the batch's mean: add, do not average
@@ -61,16 +63,18 @@ class ShardedAdamW:
 
     is_sharded = True
 
-    def __init__(self, model: HasBlocks, settings: OptimizerSettings, team: Team) -> None:
+    def __init__(self, model: HasMatrices, settings: OptimizerSettings, team: Team) -> None:
         self.team = team
         self.parameters = dict(model.named_parameters())
-        groups = [
-            {"params": [p for p in self.parameters.values() if p.ndim >= 2], "weight_decay": settings.weight_decay},
-            {"params": [p for p in self.parameters.values() if p.ndim < 2], "weight_decay": 0.0},
-        ]
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            groups.setdefault(describe_parameter(model, name, parameter), []).append(parameter)
         betas = (settings.beta1, settings.beta2)
         self.adam = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [
+                {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0, "learning_rate_scale": scale}
+                for (decays, scale), parameters in groups.items()
+            ],
             lr=0.0,  # said at every step
             betas=betas,
             eps=settings.epsilon,
@@ -96,7 +100,7 @@ class ShardedAdamW:
     def step(self, learning_rate: float) -> None:
         """Update all parameters once."""
         for group in self.adam.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["learning_rate_scale"]
         self.adam.step()
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -19,6 +19,10 @@ Scale = Annotated[
 ]
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]
+StateFile = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="RWKV: go on from what `whelp state` has read.", show_default=False),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")]

@@ -1,0 +1,214 @@
+"""What the RWKV families share: layers that read a row from left to right and hand on a state.
+
+The modules and parameters have the names and shapes of the official files (BlinkDL/RWKV-LM), so that a state dict *is* the
+official layout. A recurrent model has no positions and no longest text: `spec.context_tokens` is what it is trained on at a
+time, and a state carries on what was before.
+Shapes: B rows, T tokens, D width, L layers, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from whelp.model.config import ModelSpec
+from whelp.model.language_model import LanguageModel, narrow
+from whelp.model.recurrent_state import RecurrentState, StateCache, make_state
+
+_PIECE_TOKENS = 2048  # of rows that are only looked at
+UNBOUNDED_TOKENS = (1 << 31) - 1  # "no limit", where a number is asked for
+
+
+class Flow:
+    """How the tokens of a reading hang together: where documents begin, and which tokens are but padding."""
+
+    def __init__(self, starts: torch.Tensor | None, counts: torch.Tensor | None) -> None:
+        """
+        Args:
+            starts: (B, T) bool, where a document begins that must not know what was before.
+            counts: (B, T) bool, false at padding behind the tokens of a row; None: there is none.
+        """
+        self.starts, self.counts = starts, counts
+        self.last = None if counts is None else counts.sum(dim=1) - 1  # (B,)
+
+    def shift(self, x: torch.Tensor, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The token before each one, given the one before the row (B, D): (B, T, D), and the last token (B, D)."""
+        shifted = torch.cat((before.to(x.dtype).unsqueeze(1), x[:, :-1]), dim=1)
+        if self.starts is not None:
+            shifted = shifted.masked_fill(self.starts.unsqueeze(-1), 0.0)
+        if self.last is None:
+            return shifted, x[:, -1]
+        return shifted, x[torch.arange(len(x), device=x.device), self.last]
+
+
+def find_starts(documents: torch.Tensor | None) -> torch.Tensor | None:
+    """Where documents begin inside of rows, from their numbers (B, T); the first token of a row goes on."""
+    if documents is None:
+        return None
+    starts = torch.zeros_like(documents, dtype=torch.bool)
+    starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return starts
+
+
+class Rwkv(LanguageModel):
+    """Base of the RWKV families."""
+
+    is_recurrent = True
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.emb = nn.Embedding(spec.vocab_size, spec.n_embd)
+        self.blocks = nn.ModuleList(self._make_block(spec, layer) for layer in range(spec.n_layer))
+        self.ln_out = nn.LayerNorm(spec.n_embd)
+        self.head = nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
+        self.start_state: RecurrentState | None = None  # of texts that are generated; None: nothing was read before
+
+    def _make_block(self, spec: ModelSpec, layer: int) -> nn.Module:
+        raise AssertionError(f"{type(self).__name__} has no blocks")
+
+    @property
+    def head_weight(self) -> torch.Tensor:
+        return self.head.weight
+
+    @property
+    def context_tokens(self) -> int:
+        """A text may grow without an end."""
+        return UNBOUNDED_TOKENS
+
+    def read(
+        self,
+        ids: torch.Tensor,
+        state: RecurrentState | None = None,
+        starts: torch.Tensor | None = None,
+        counts: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, RecurrentState]:
+        """Read (B, T) ids on from a state: the normalised last hidden states (B, T, D), and the state after the last token.
+
+        Args:
+            state: Of what was read before; None: nothing. Gradients flow into it.
+            starts: (B, T) bool, true where a document begins; what was before is forgotten there.
+            counts: (B, T) bool, false at padding behind the tokens of a row, which leaves the state as it is.
+        """
+        if state is None:
+            state = make_state(self.spec, len(ids), ids.device, self.head_weight.dtype)
+        flow = Flow(starts, counts)
+        x = narrow(self.emb(ids))  # (B, T, D)
+        shared: torch.Tensor | None = None  # what the first layer hands to the others
+        after: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        layers = zip(state.time_shift.unbind(0), state.channel_shift.unbind(0), state.memory.unbind(0), strict=True)
+        for block, (time_shift, channel_shift, memory) in zip(self.blocks, layers, strict=True):
+            x, shared, *parts = self.apply_block(block, x, shared, time_shift, channel_shift, memory, flow)
+            after.append((parts[0], parts[1], parts[2]))
+        time_shifts, channel_shifts, memories = (torch.stack(parts) for parts in zip(*after, strict=True))
+        normed: torch.Tensor = self.ln_out(x)
+        return normed, RecurrentState(time_shifts, channel_shifts, memories)
+
+    def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T) -> (B, T, D); a cache goes on from the texts in its slots, and documents know nothing of each other."""
+        if cache is None:
+            return self.read(ids, None, find_starts(documents))[0]
+        assert isinstance(cache, StateCache), "a recurrent model keeps states, not keys and values"
+        state, counts = cache.begin(ids)
+        hidden, state = self.read(ids, state, None, counts)
+        cache.end(state)
+        return hidden
+
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """As for every model; without gradients a long row is read in pieces, so memory does not grow with its length."""
+        if torch.is_grad_enabled() or ids.shape[1] <= _PIECE_TOKENS:
+            return super().loss(ids, targets, documents)
+        starts, state = find_starts(documents), None
+        total = torch.zeros((), device=ids.device)
+        for begin in range(0, ids.shape[1], _PIECE_TOKENS):
+            part = slice(begin, begin + _PIECE_TOKENS)
+            nats, state = self.loss_and_state(
+                ids[:, part], targets[:, part], state, None if starts is None else starts[:, part]
+            )
+            total += nats
+        return total
+
+    def loss_and_state(
+        self, ids: torch.Tensor, targets: torch.Tensor, state: RecurrentState | None, starts: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, RecurrentState]:
+        """Cross-entropy in nats, summed over targets that are not `IGNORED`, and the state to go on from."""
+        hidden, state = self.read(ids, state, starts)
+        return self._sum_loss(hidden.flatten(0, 1), targets), state
+
+    def make_cache(self, num_slots: int, capacity: int) -> StateCache:
+        """States of texts; as small for long texts as for short ones."""
+        weight = self.head_weight
+        return StateCache(self.spec, num_slots, weight.device, weight.dtype, self.start_state)
+
+    def cache_bytes(self, num_slots: int, capacity: int) -> int:
+        """Memory that `make_decoder` takes: two states for each slot."""
+        spec = self.spec
+        of_channel = 2 * self.head_weight.element_size() + 4 * spec.head_width
+        return int(2 * spec.n_layer * num_slots * spec.n_embd * of_channel)
+
+    def is_block_matrix(self, name: str) -> bool:
+        """Whether a matrix is one of the large ones of the blocks, rather than two thin ones in place of one, or vectors."""
+        return name.startswith("blocks.") and name.endswith(".weight")
+
+    def to_official(self) -> dict[str, torch.Tensor]:
+        """Weights under the names of the official files."""
+        return dict(self.state_dict())
+
+    def load_official(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Copy weights under the names of the official files into this model."""
+        self.load_state_dict({name: _fit(tensor, self, name) for name, tensor in weights.items()})
+
+    @classmethod
+    def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
+        """The spec that official weights have, from their shapes."""
+        raise AssertionError(f"{cls.__name__} has no spec_from_official()")
+
+
+def _fit(tensor: torch.Tensor, model: nn.Module, name: str) -> torch.Tensor:
+    """Official files have vectors as (1, 1, D) or as (D,)."""
+    own = dict(model.named_parameters()).get(name)
+    return tensor.view(own.shape) if own is not None and tensor.numel() == own.numel() else tensor
+
+
+def count_low_rank(width: int, factor: float) -> int:
+    """The official width of two thin matrices in place of a (D, D) one: a multiple of 32 near `factor` sqrt(D), at least 32."""
+    return max(32, round(factor * math.sqrt(width) / 32) * 32)
+
+
+def ramp(width: int) -> torch.Tensor:
+    """0 to almost 1 over the channels."""
+    return torch.arange(width) / width
+
+
+def layer_ratios(spec: ModelSpec, layer: int) -> tuple[float, float]:
+    """How deep a layer is: 0 (first) to 1 (last), and 1 (first) to almost 0 (last)."""
+    return layer / max(spec.n_layer - 1, 1), 1.0 - layer / spec.n_layer
+
+
+def group_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Normalise every head of (B, T, H, K) by itself, then scale and move each channel: (B, T, D)."""
+    return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:], eps=epsilon).flatten(2), weight)
+
+
+def draw_orthogonal(weight: torch.Tensor, gain: float, generator: torch.Generator) -> None:
+    """Draw a matrix with orthogonal rows or columns of length `gain`."""
+    with torch.no_grad():
+        nn.init.orthogonal_(weight, gain=gain, generator=generator)
+
+
+def init_embedding_and_head(model: Rwkv, generator: torch.Generator) -> None:
+    """The official first weights of the outer layers: an embedding near zero (a norm follows), an orthogonal head."""
+    spec = model.spec
+    with torch.no_grad():
+        model.emb.weight.uniform_(-1e-4, 1e-4, generator=generator)
+    draw_orthogonal(model.head.weight, 0.5 * max(1.0, spec.vocab_size / spec.n_embd) ** 0.5, generator)
+
+
+def as_plain(config: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A value of a `config.json`, or its default where there is none, or null."""
+    value = config.get(name)
+    return default if value is None else value

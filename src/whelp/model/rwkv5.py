@@ -1,0 +1,215 @@
+"""RWKV-5.2 "Eagle" (Peng et al. 2024, arXiv 2404.05892), in the layout of the official files and with their first weights.
+
+Source of the arithmetic, the first weights and the groups of the optimizer: `RWKV-v5/src/model.py` (x052) of BlinkDL/RWKV-LM.
+There, `time_decay` learns at twice the rate (with `layerwise_lr`, the default), and nothing called `time_*` has weight decay.
+Shapes: B rows, T tokens, D width, H heads, K head width, F feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from whelp.model.config import ModelSpec
+from whelp.model.linear_attention import Inputs
+from whelp.model.rwkv import (
+    Flow,
+    Rwkv,
+    as_plain,
+    draw_orthogonal,
+    group_norm,
+    init_embedding_and_head,
+    layer_ratios,
+    ramp,
+)
+from whelp.model.rwkv_kernels import run_linear_attention
+
+_NORM_EPSILON = 64e-5  # of the heads' norm: 1e-5 after a division by 8, in the official words
+_MIXES = "kvrg"  # time_mix_k, ...: how much of the token itself goes into each; the rest is of the token before
+
+
+class _TimeMix(nn.Module):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
+        for name in _MIXES:
+            self.register_parameter(f"time_mix_{name}", nn.Parameter(torch.zeros(1, 1, width)))
+        self.time_decay, self.time_faaaa = (nn.Parameter(torch.zeros(spec.n_head, spec.head_width)) for _ in range(2))
+        self.receptance, self.key, self.value, self.output, self.gate = (nn.Linear(width, width, bias=False) for _ in range(5))
+        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=_NORM_EPSILON)
+
+    def forward(
+        self, x: torch.Tensor, before: torch.Tensor, memory: torch.Tensor, flow: Flow
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, T, D) -> (B, T, D); and the last token (B, D), the memory (B, H, K, K)."""
+        shifted, last = flow.shift(x, before)
+        xk, xv, xr, xg = (torch.lerp(shifted, x, self.get_parameter(f"time_mix_{name}").to(x.dtype)) for name in _MIXES)
+        r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
+        log_w = -self.time_decay.float().exp()
+        inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
+        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts)
+        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, _NORM_EPSILON)  # (B, T, D)
+        mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
+        return mixed, last, memory
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(*x.shape[:-1], self.num_heads, self.head_width)
+
+
+class _ChannelMix(nn.Module):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.time_mix_k, self.time_mix_r = (nn.Parameter(torch.zeros(1, 1, spec.n_embd)) for _ in range(2))
+        self.key = nn.Linear(spec.n_embd, spec.ffn_width, bias=False)
+        self.receptance = nn.Linear(spec.n_embd, spec.n_embd, bias=False)
+        self.value = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
+
+    def forward(self, x: torch.Tensor, before: torch.Tensor, flow: Flow) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T, D) -> (B, T, D), and the last token (B, D)."""
+        shifted, last = flow.shift(x, before)
+        xk, xr = (torch.lerp(shifted, x, mix.to(x.dtype)) for mix in (self.time_mix_k, self.time_mix_r))
+        hidden = torch.relu(self.key(xk)).square()  # (B, T, F)
+        return torch.sigmoid(self.receptance(xr)) * self.value(hidden), last
+
+
+class _Block(nn.Module):
+    def __init__(self, spec: ModelSpec, layer: int) -> None:
+        super().__init__()
+        if layer == 0:
+            self.ln0 = nn.LayerNorm(spec.n_embd)
+        self.layer = layer
+        self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
+        self.att, self.ffn = _TimeMix(spec), _ChannelMix(spec)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        shared: torch.Tensor | None,
+        time_shift: torch.Tensor,
+        channel_shift: torch.Tensor,
+        memory: torch.Tensor,
+        flow: Flow,
+    ) -> tuple[torch.Tensor | None, ...]:
+        if self.layer == 0:
+            x = self.ln0(x).to(x.dtype)
+        mixed, time_shift, memory = self.att(self.ln1(x).to(x.dtype), time_shift, memory, flow)
+        x = x + mixed
+        mixed, channel_shift = self.ffn(self.ln2(x).to(x.dtype), channel_shift, flow)
+        return x + mixed, shared, time_shift, channel_shift, memory
+
+    def init_weights(self, spec: ModelSpec, generator: torch.Generator) -> None:
+        """Draw the official first weights of a layer."""
+        width, att, ffn = spec.n_embd, self.att, self.ffn
+        channels = torch.arange(width)
+        share = channels / max(width - 1, 1)  # 0 to 1
+        depth, rest = layer_ratios(spec, self.layer)
+        values = {
+            "k": ramp(width) ** rest,
+            "v": ramp(width) ** rest + 0.3 * depth,
+            "r": ramp(width) ** (0.5 * rest),
+            "g": ramp(width) ** (0.5 * rest),
+        }
+        with torch.no_grad():
+            for name, value in values.items():
+                att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
+            for mix in (ffn.time_mix_k, ffn.time_mix_r):
+                mix.copy_((ramp(width) ** rest).view(1, 1, -1))
+            att.time_decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(att.time_decay.shape))
+            bonus = depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)
+            att.time_faaaa.copy_(bonus.view(att.time_faaaa.shape))
+            att.ln_x.weight.fill_(((1 + self.layer) / spec.n_layer) ** 0.7)
+            for matrix in (att.output, ffn.value, ffn.receptance):
+                matrix.weight.zero_()
+        drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
+        for matrix, gain in drawn:
+            draw_orthogonal(matrix.weight, gain, generator)
+
+
+class Rwkv5(Rwkv):
+    """RWKV-5.2: what seed trainers of 2023 and 2024 train."""
+
+    def _make_block(self, spec: ModelSpec, layer: int) -> nn.Module:
+        return _Block(spec, layer)
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the official first weights (see the top of this file)."""
+        init_embedding_and_head(self, generator)
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            block.init_weights(self.spec, generator)
+
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Weight decay is for matrices; a decay or a bonus for each channel of each head is none."""
+        return parameter.ndim == 2 and ".time_" not in name
+
+    def learning_rate_scale(self, name: str) -> float:
+        """Decays learn twice as fast."""
+        return 2.0 if name.endswith("time_decay") else 1.0
+
+    def to_hugging_face(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """No library opens this family by its `config.json`; the weights have their official names."""
+        spec = self.spec
+        config = {
+            "architectures": ["Rwkv5ForCausalLM"],
+            "model_type": "rwkv5",
+            "num_hidden_layers": spec.n_layer,
+            "head_size": spec.head_width,
+            "hidden_size": spec.n_embd,
+            "intermediate_size": spec.ffn_width,
+            "vocab_size": spec.vocab_size,
+            "context_length": spec.context_tokens,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+        }
+        return config, self.to_official()
+
+    def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """From what `to_hugging_face` gave."""
+        self.load_official(weights)
+
+    @staticmethod
+    def spec_from_hugging_face(config: Mapping[str, Any]) -> ModelSpec:
+        """The spec that our own `config.json` describes."""
+        return _make_spec(
+            n_layer=config["num_hidden_layers"],
+            head_width=as_plain(config, "head_size", 64),
+            n_embd=config["hidden_size"],
+            ffn_width=config["intermediate_size"],
+            vocab_size=config["vocab_size"],
+            context_tokens=as_plain(config, "context_length", 2048),
+        )
+
+    @classmethod
+    def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
+        """The spec that official weights have, from their shapes."""
+        vocab_size, width = weights["emb.weight"].shape
+        return _make_spec(
+            n_layer=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
+            head_width=width // weights["blocks.0.att.time_decay"].shape[0],
+            n_embd=width,
+            ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
+            vocab_size=vocab_size,
+            context_tokens=context_tokens,
+        )
+
+
+def _make_spec(
+    *, n_layer: int, head_width: int, n_embd: int, ffn_width: int, vocab_size: int, context_tokens: int
+) -> ModelSpec:
+    return ModelSpec(
+        family="rwkv5",
+        n_layer=n_layer,
+        n_head=n_embd // head_width,
+        n_kv_head=n_embd // head_width,
+        head_width=head_width,
+        n_embd=n_embd,
+        ffn_width=ffn_width,
+        vocab_size=vocab_size,
+        context_tokens=context_tokens,
+        norm_eps=1e-5,
+        tie_embeddings=False,
+    )

@@ -1,0 +1,125 @@
+"""Which code runs a layer's memory: the Triton kernels of flash-linear-attention on a GPU, PyTorch elsewhere.
+
+A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells.
+Shapes: B rows, T tokens, H heads, K head width, N documents of all rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from whelp.model import delta_rule, linear_attention
+
+_Run = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+@functools.cache
+def find_kernels() -> bool:
+    """Whether the kernels are installed (`pip install 'whelp[rwkv]'`)."""
+    return all(importlib.util.find_spec(name) is not None for name in ("fla", "triton"))
+
+
+def run_delta_rule(
+    inputs: delta_rule.Inputs, memory: torch.Tensor, starts: torch.Tensor | None, counts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """RWKV-7: what every token reads (B, T, H, K), and the memory after the last (B, H, K, K), float32.
+
+    Args:
+        starts: (B, T) bool, true where a document begins.
+        counts: (B, T) bool, false at padding, which changes nothing.
+    """
+    if counts is not None:
+        keep = counts[..., None, None]
+        log_w, k, b = (torch.where(keep, part, 0.0) for part in (inputs.log_w, inputs.k, inputs.b))
+        inputs = inputs._replace(log_w=log_w, k=k, b=b)
+    if inputs.r.shape[1] == 1 and starts is None:
+        return delta_rule.step(inputs, memory)
+    if inputs.r.is_cuda and find_kernels():
+        return _run_apart(_chunk_rwkv7, inputs, memory, starts)
+    with torch.autocast(inputs.r.device.type, enabled=False):
+        return delta_rule.scan(inputs, memory, starts)
+
+
+def run_linear_attention(
+    inputs: linear_attention.Inputs, memory: torch.Tensor, starts: torch.Tensor | None, counts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """RWKV-5: as `run_delta_rule`."""
+    if counts is not None:
+        keep = counts[..., None, None]
+        log_w, k = (torch.where(keep, part, 0.0) for part in (inputs.log_w, inputs.k))
+        inputs = inputs._replace(log_w=log_w, k=k)
+    if inputs.r.shape[1] == 1 and starts is None:
+        return linear_attention.step(inputs, memory)
+    if inputs.r.is_cuda and find_kernels():
+        *parts, bonus = inputs
+        return _run_apart(functools.partial(_chunk_rwkv5, bonus), parts, memory, starts)
+    with torch.autocast(inputs.r.device.type, enabled=False):
+        return linear_attention.scan(inputs, memory, starts)
+
+
+def _run_kernels(run: _Run, parts: Any, memory: torch.Tensor, starts: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a kernel; documents of all rows side by side become sequences of one long row, as the kernels have it."""
+    r, log_w, *others = parts
+    parts = [r.contiguous(), log_w.contiguous(), *(part.to(r.dtype).contiguous() for part in others)]
+    memory = memory.float().contiguous()
+    if starts is None:
+        return run(*parts, initial_state=memory, cu_seqlens=None)
+    num_rows, num_tokens = starts.shape
+    begins = starts.clone()
+    begins[:, 0] = True
+    places = begins.flatten().nonzero()[:, 0]  # (N,)
+    ends = torch.cat((places, places.new_tensor([num_rows * num_tokens])))
+    number = (begins.flatten().cumsum(0) - 1).view(num_rows, num_tokens)
+    carried = memory.masked_fill(starts[:, 0, None, None, None], 0.0)
+    states = memory.new_zeros(len(places), *memory.shape[1:]).index_copy(0, number[:, 0], carried)
+    out, after = run(*(part.flatten(0, 1).unsqueeze(0) for part in parts), initial_state=states, cu_seqlens=ends)
+    return out.view(num_rows, num_tokens, *out.shape[2:]), after[number[:, -1]]
+
+
+# The kernels are compiled already: the framework's compiler is to compile what is before and after.
+_run_apart: _Run = torch.compiler.disable(_run_kernels)
+
+
+def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:
+    from fla.ops.rwkv7 import chunk_rwkv7
+
+    r, log_w, k, v, a, b = parts
+    return chunk_rwkv7(
+        r=r,
+        w=log_w,
+        k=k,
+        v=v,
+        a=a,
+        b=b,
+        scale=1.0,
+        initial_state=initial_state,
+        output_final_state=True,
+        cu_seqlens=cu_seqlens,
+        safe_gate=True,
+        lower_bound=delta_rule.LOWEST_LOG_DECAY,
+        chunk_size=64,
+    )
+
+
+def _chunk_rwkv5(
+    bonus: torch.Tensor, *parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None
+) -> Any:
+    from fla.ops.rwkv6 import chunk_rwkv6
+
+    r, log_w, k, v = parts
+    return chunk_rwkv6(
+        r,
+        k,
+        v,
+        log_w,
+        bonus.to(r.dtype),
+        scale=1.0,
+        initial_state=initial_state,
+        output_final_state=True,
+        cu_seqlens=cu_seqlens,
+    )
