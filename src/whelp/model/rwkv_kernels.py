@@ -71,7 +71,7 @@ def _run_trusted(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a kernel, or where it did not agree with PyTorch, PyTorch."""
     kind: _Kind = type(inputs)
-    if find_disagreement(run, scan, kind, inputs.r.device) is None:
+    if find_disagreement(run, scan, kind, inputs.r.device) is None:  # type: ignore[arg-type]  # a class can be hashed
         return _run_kernels(run, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return scan(inputs, memory, starts)
