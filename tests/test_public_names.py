@@ -24,6 +24,7 @@ CALLS = [
     "collect_youtube",
     "compare",
     "convert",
+    "curate",
     "demo",
     "evaluate",
     "evaluate_code",
@@ -79,6 +80,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
@@ -123,6 +125,7 @@ DOORS = {
         "list_facts",
         "make_compare_report",
         "make_corpus_report",
+        "make_curate_report",
         "make_model_card",
         "make_rows_report",
         "make_run_report",
@@ -132,7 +135,7 @@ DOORS = {
     ],
     "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
+COMMANDS = ["curate", "prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -191,6 +194,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
+        ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
         ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
@@ -215,7 +219,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "collect_wikipedia",
             [
                 *("out", "search", "titles", "categories", "links_of", "starter_lists", "language", "category_depth"),
-                *("max_per_search", "base_url", "max_documents", "refresh", "finish", "manners"),
+                *("max_per_search", "base_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
             ],
         ),
         (
@@ -228,17 +232,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "max_pages",
                 "base_url",
                 "max_documents",
+                "max_minutes",
                 "refresh",
                 "finish",
                 "manners",
             ],
         ),
-        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "refresh", "finish", "manners"]),
+        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "max_minutes", "refresh", "finish", "manners"]),
         (
             "collect_youtube",
             [
                 *("out", "videos", "playlists", "channels", "languages", "kind", "with_times", "only_creative_commons"),
-                *("api_url", "site_url", "max_documents", "refresh", "finish", "manners"),
+                *("api_url", "site_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
             ],
         ),
         ("demo", ["out", "corpus", "minutes"]),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from whelp.cli.compare import compare as compare
     from whelp.cli.convert import convert as convert
     from whelp.cli.corpus_report import report_corpus as report_corpus
+    from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.evaluate_code import evaluate_code as evaluate_code
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
-_ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
+_ROOMS = ("curate", "prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
     "append": "append",
     "chat": "chat",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
 
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text is one line with where it is from.")]
