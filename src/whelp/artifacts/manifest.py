@@ -22,6 +22,7 @@ _MADE_BY = {
     "run": "`whelp train`",
     "export": "`whelp export`",
     "curated": "`whelp curate`",
+    "split": "`whelp split`",
 }
 
 

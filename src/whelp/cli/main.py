@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.errors import WhelpError, explain_os_error
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands import corpus_report
 from whelp.cli.commands import curate as commands_curate
+from whelp.cli.commands import evaluate as commands_evaluate
 from whelp.cli.commands import state as commands_state
 from whelp.cli.commands import train as commands_train
+from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.corpus import add_corpus_commands
 from whelp.cli.commands.options import (
     AsJson,
     Device,
@@ -33,7 +37,6 @@ from whelp.cli.commands.options import (
     Scale,
     StateFile,
     Stop,
-    StorePath,
     Temperature,
     TopK,
     TopP,
@@ -56,6 +59,8 @@ tokenizer_app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(tokenizer_app, name="tokenizer", rich_help_panel="Steps")
+app.add_typer(collect_app, name="collect", rich_help_panel="Steps")
+add_corpus_commands(app)
 app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Look inside")
 app.command("curate", rich_help_panel="Steps")(commands_curate.curate)
 
@@ -849,30 +854,7 @@ def export(
     show.say(f"           {escape(', '.join(result.files))}")
 
 
-@app.command(rich_help_panel="Use it")
-def evaluate(
-    model: ModelPath,
-    store: StorePath = Path("store"),
-    split: Annotated[str, typer.Option(help="train or test.")] = "test",
-    rows: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")] = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Loss, perplexity and bits per byte over all rows of a split."""
-    from whelp.cli import show
-    from whelp.cli.evaluate import evaluate as measure
-
-    result = measure(model, store=store, split=split, num_rows=rows, device=device)
-    if as_json:
-        show.print_json(result.to_dict())
-        return
-    for name, part in {"": result, **result.sources}.items():
-        bits = f"{part.bits_per_byte:.4f}" if part.bits_per_byte is not None else "unknown"
-        sys.stdout.write(
-            (f"--- {name}\n" if name else "")
-            + f"loss          {part.nats_per_token:.4f} nats/token\nperplexity    {part.perplexity:.2f}\n"
-            f"bits per byte {bits}\nover          {part.num_rows:,} rows, {part.num_tokens:,} tokens, {part.num_bytes:,} bytes\n"
-        )
+app.command(rich_help_panel="Use it")(commands_evaluate.evaluate)
 
 
 class RowsName(Enum):

@@ -65,7 +65,7 @@ def _make_beginnings() -> npt.NDArray[np.bool_]:
 
 _IS_NEW = _make_table()
 _BEGINS_NEW = _make_beginnings()
-_IS_NEW_LEAD: npt.NDArray[np.bool_] = _BEGINS_NEW.reshape(256, 256).any(axis=1)
+_IS_NEW_LEAD: npt.NDArray[np.bool_] = np.logical_or.reduce(_BEGINS_NEW.reshape(256, 256), axis=1)
 _NEW_LEADS = np.flatnonzero(_IS_NEW_LEAD).tolist()
 
 
