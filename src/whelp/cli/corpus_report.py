@@ -33,6 +33,7 @@ COLUMNS = ("license", "licence", "source", "url", "language", "lang")
 _PARTITION_BYTES = 4 << 20  # what is made of a partition is many times as large
 _MOST_GROUPS = 1000
 _PROBED_FILES = 20
+_UNITS = {"blank_line": "stretch between blank lines", "regex": "stretch between matches"}
 _DEFAULT_LANGUAGE = "en"
 
 
@@ -353,7 +354,7 @@ def _compose(
             "name": name_sources(sources),
             "num_files": len(files),
             "num_file_bytes": sum(one.source.num_bytes for one in sources),
-            "document": " or ".join(dict.fromkeys(one.source.document for one in sources)),
+            "document": " or ".join(dict.fromkeys(_UNITS.get(one.source.document, one.source.document) for one in sources)),
             "splits": dict(seen.splits),
         },
         left_out={reason: count for reason, count in left_out.most_common() if count},
