@@ -9,8 +9,9 @@ fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-
 goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
-peak memory of the whole process, and bytes a token on the last tenth. `whelp, a tenth` learns with `max_bytes` from a tenth
-of it: its memory must not grow with the corpus.
+peak memory of the whole process, and bytes a token on the last tenth. `whelp-tenth` learns with `max_bytes` from a tenth
+of it: its memory must not grow with the corpus. `gigatoken` is the trainer that whelp uses, called bare on a file of the text
+that is there before the clock starts.
 
 Each contestant runs in a process of its own, one at a time; they alternate within a round and the order rotates between
 rounds. Values are medians over rounds. Libraries that are not installed are left out and named.
@@ -25,13 +26,13 @@ if sys.path and sys.path[0] and Path(sys.path[0]).resolve() == Path(__file__).re
     del sys.path[0]  # this file has the name of a package that it imports
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import itertools
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -46,8 +47,8 @@ import pyarrow as pa
 
 VOCABULARIES = ("gpt2", "p50k_base", "neox", "world")
 ENCODERS = ("whelp", "bare", "tokenizers", "tiktoken", "rwkv")
-LEARNERS = ("whelp", "whelp, a tenth", "tokenizers", "rustbpe", "bpeasy")
-PACKAGES = {"bare": "gigatoken", "whelp, a tenth": "whelp"}
+LEARNERS = ("whelp", "whelp-tenth", "gigatoken", "tokenizers", "rustbpe", "bpeasy")
+PACKAGES = {"bare": "gigatoken", "whelp-tenth": "whelp"}
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SLOW_BYTES = 2_000_000
 """The slow libraries encode only so much of the text; MB/s is what is compared."""
@@ -64,8 +65,14 @@ def run_worker(arguments: argparse.Namespace) -> None:
     texts = table.column("text").combine_chunks()
     texts = texts if isinstance(texts, pa.Array) else texts.chunk(0)
     result = learn(arguments, texts) if arguments.worker == "learn" else encode(arguments, texts)
-    result["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result["peak_megabytes"] = peak_megabytes()
     print(json.dumps(result))
+
+
+def peak_megabytes() -> float:
+    """The largest memory of this process. getrusage would give what the program that started it held at that moment."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def encode(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
@@ -164,14 +171,20 @@ def learn(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
     """Learn from nine tenths of the documents; count the tokens of the others."""
     num_train = max(1, len(texts) * 9 // 10)
     train, held_out = texts.slice(0, num_train), texts.slice(num_train)
+    if arguments.library == "gigatoken":
+        with open(Path(arguments.table).with_suffix(".txt"), "wb") as file:
+            for first in range(0, len(train), 1000):
+                file.writelines(text.encode() + b"\xff" for text in train.slice(first, 1000).to_pylist())
+    is_whelp = arguments.library.startswith("whelp")
+    importlib.import_module("whelp.tokenizer.learning" if is_whelp else arguments.library)  # or imports would be counted
     wall, cpu = time.perf_counter(), time.process_time()
-    count = learn_with(arguments.library, train, arguments.vocab_size)
+    count = learn_with(arguments.library, train, arguments.vocab_size, Path(arguments.table).with_suffix(".txt"))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     num_bytes = sum(len(text.encode()) for text in held_out.to_pylist())
     return {"seconds": wall, "cpu_seconds": cpu, "bytes_per_token": num_bytes / max(1, count(held_out))}
 
 
-def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.Array], int]:
+def learn_with(library: str, train: pa.Array, vocab_size: int, text_file: Path) -> Callable[[pa.Array], int]:
     """Learn `vocab_size` ids (without control tokens); a function that counts the tokens of other texts."""
     rows = (train.slice(first, 1000).to_pylist() for first in range(0, len(train), 1000))
     if library.startswith("whelp"):
@@ -192,7 +205,13 @@ def learn_with(library: str, train: pa.Array, vocab_size: int) -> Callable[[pa.A
         tokenizer.train_from_iterator(rows, trainer)
         return lambda texts: sum(len(entry.ids) for entry in tokenizer.encode_batch_fast(texts.to_pylist()))
     each = itertools.chain.from_iterable(rows)
-    if library == "rustbpe":
+    if library == "gigatoken":
+        import gigatoken
+
+        source = gigatoken.TextFileSource([text_file], separator=b"\xff")
+        tokens, _ = gigatoken.train_bpe(source, vocab_size, [], separator=b"\xff")
+        ranks = {token: rank for rank, token in tokens.items()}
+    elif library == "rustbpe":
         import rustbpe
 
         learned = rustbpe.Tokenizer()
@@ -243,6 +262,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shelf", type=Path, help="a folder of vocabularies, as $WHELP_TOKENIZERS")
     parser.add_argument("--vocab-size", type=int, default=32_768)
     parser.add_argument("--only", type=lambda value: value.split(","), default=["encode", "learn"], help="encode, learn")
+    parser.add_argument("--learners", type=lambda value: value.split(","), default=list(LEARNERS), help="who learns")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--worker", choices=["encode", "learn"], help=argparse.SUPPRESS)
     parser.add_argument("--table", help=argparse.SUPPRESS)
@@ -311,7 +331,7 @@ def measure_encoding(arguments: argparse.Namespace, table: Path) -> list[dict[st
 
 
 def measure_learning(arguments: argparse.Namespace, table: Path) -> list[dict[str, Any]]:
-    libraries = [name for name in LEARNERS if is_installed(name)]
+    libraries = [name for name in arguments.learners if is_installed(name)]
     threads = max(arguments.threads)
     runs = run_rounds(
         libraries,
@@ -424,7 +444,8 @@ def iter_versions() -> Iterator[str]:
 
     for package in ("whelp", "gigatoken", "tokenizers", "tiktoken", "pyrwkv_tokenizer", "rwkv", "rustbpe", "bpeasy"):
         if importlib.util.find_spec(package) is not None:
-            yield f"{package} {importlib.metadata.version(package)}"
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a folder on the path, not installed
+                yield f"{package} {importlib.metadata.version(package)}"
 
 
 if __name__ == "__main__":

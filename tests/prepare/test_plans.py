@@ -170,6 +170,26 @@ def test_document_numbers(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 @every_plan
+def test_rows_laid_out_at_once_do_not_matter(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are the same whichever of them are laid out together, read in any order, one by one or many at once."""
+    split = write(tmp_path, LENGTHS, random.Random(1).choices([0, 1], [1, 2], k=77))
+    expected = pack(split, 5, **options).read(0, 60, seed=3)
+    for rows_at_once in (1, 4, 7):
+        for module in ("concat_rows", "stream_rows", "piece_rows"):
+            monkeypatch.setattr(f"whelp.prepare.{module}.ROWS_AT_ONCE", rows_at_once)
+        rows = pack(split, 5, **options)
+        for first, count in [(0, 4), (56, 4), (4, 4), (0, 60), (3, 1), (2, 5), (7, 0), (4, 4)]:
+            found = rows.read(first, count, seed=3)
+            for name in ("ids", "targets", "documents"):
+                ours, theirs = getattr(found, name), getattr(expected, name)
+                assert (ours is None) == (theirs is None)
+                if theirs is None:
+                    continue
+                wanted, width = theirs[first : first + count], min(ours.shape[1], theirs.shape[1])
+                assert (ours[:, :width] == wanted[:, :width]).all(), (name, first, count)
+
+
+@every_plan
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_ranks_are_slices_of_one_order(tmp_path: Path, options: dict[str, Any], count: int) -> None:
     """Row number k does not depend on how many are read at a time, nor on how many readers share them; seeds differ."""

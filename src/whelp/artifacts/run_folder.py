@@ -1,7 +1,7 @@
 """A run folder: one training run, readable while it goes on.
 
 RUN/recipe.yaml (as resolved), plan.json, metrics.jsonl, samples.jsonl, report.html, checkpoints/step-XXXXXXXX,
-checkpoints/last.
+checkpoints/last; evaluations/ of its checkpoints.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.folder / "evaluations"
 
     def start(self, recipe_text: str, plan: dict[str, Any]) -> None:
         """Make the folder and write what the run is going to do."""

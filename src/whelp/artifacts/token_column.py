@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+_VALUES_FOR_A_SLICE = 128  # in the time that a slice of its own takes, so many values are gathered one by one
+
 
 @dataclass(frozen=True)
 class TokenColumn:
@@ -58,15 +60,33 @@ class TokenColumn:
             assert filled == length, f"{filled} values at {start}, not {length}"
         return found
 
-    def take_pieces(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Values of many pieces end to end; each piece lies inside one chunk (a document does)."""
-        if not len(starts):
-            return np.empty(0, dtype=self.dtype)
-        ends = np.cumsum(lengths)
-        places = np.repeat(starts + self._shifts[self._chunk_of(starts)] - ends + lengths, lengths)
-        places += np.arange(len(places))
-        found: npt.NDArray[Any] = self._reach.take(places)
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The values at these stream positions."""
+        found: npt.NDArray[Any] = self._reach.take(self.find_places(positions))
         return found
+
+    def find_places(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where in the memory of the column these stream positions are."""
+        places: npt.NDArray[np.int64] = positions + self._shifts[self._chunk_of(positions)]
+        return places
+
+    def copy_places(
+        self,
+        sources: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+    ) -> None:
+        """Copy pieces: `lengths[i]` values from `sources[i]` on (of `find_places`; all in one chunk) to `out[places[i]:]`."""
+        if not len(sources):
+            return
+        num_values, reach = int(lengths.sum()), self._reach
+        if len(sources) * _VALUES_FOR_A_SLICE < num_values:
+            for place, source, length in zip(places.tolist(), sources.tolist(), lengths.tolist(), strict=True):
+                out[place : place + length] = reach[source : source + length]
+            return
+        inside = np.arange(num_values) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        out[np.repeat(places, lengths) + inside] = reach.take(np.repeat(sources, lengths) + inside)
 
     def _chunk_of(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if len(self.chunks) == 1:

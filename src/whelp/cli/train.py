@@ -18,7 +18,7 @@ from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.track import iter_tracked
-from whelp.cli.train_checks import check_place, check_same, describe_versions
+from whelp.cli.train_checks import check_place, check_same, describe_versions, keep_choices
 from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.train_session import Session
 from whelp.cli.train_signals import Requests
@@ -171,16 +171,16 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
         else:
             check_same(started, recipe, store, run.folder)
     started = team.share(started)
-    session = Session(recipe, store, team)
+    session = Session(keep_choices(recipe, started), store, team)
     plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
     newest = find_newest_whole(run.checkpoints) if team.is_first else None
     name = team.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
     start = session.read_start() if checkpoint is None else None
     if started is None and team.is_first:
-        identity = {"recipe": recipe.to_values(), "store": store.manifest.fingerprint}
+        identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
-        run.start(recipe.to_yaml(), {**identity, **facts})
+        run.start(session.recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)

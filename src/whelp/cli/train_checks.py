@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
         PlanError: Naming what differs.
     """
     changes = []
+    recipe = keep_choices(recipe, started)
     if started["store"] != store.manifest.fingerprint:
         changes.append("the token store is another one")
     now = to_dict(recipe)
@@ -69,6 +71,14 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
             "",
             f"Choose another --out for a new run, or go on with the old settings: {out / 'recipe.yaml'}.",
         )
+
+
+def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
+    """Where a recipe leaves the choice to us, what was chosen when the run began, whatever the rule is by now."""
+    if started is None or recipe.train.learning_rate != "auto":
+        return recipe
+    chosen = started["recipe"]["train"]["learning_rate"]
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=chosen))
 
 
 def describe_versions() -> dict[str, str]:

@@ -65,7 +65,19 @@ class Session:
                 "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
                 self.spec.family,
             )
+        self._settle_learning_rate()
         keep_freed_memory()
+
+    def _settle_learning_rate(self) -> None:
+        """Make a number of `train.learning_rate: auto`, and say it."""
+        from whelp.train.learning_rate import settle_learning_rate
+
+        train = settle_learning_rate(self.recipe.train, self.spec.n_embd)
+        if train is not self.recipe.train:
+            self.recipe = dataclasses.replace(self.recipe, train=train)
+            if self.team.is_first:
+                note = "train.learning_rate: auto is %g, for %s and a width of %d"
+                log.info(note, train.peak_learning_rate, train.optimizer, self.spec.n_embd)
 
     @property
     def is_sharded(self) -> bool:

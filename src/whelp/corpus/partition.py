@@ -140,4 +140,4 @@ def _iter_text_bytes(texts: pa.LargeStringArray) -> Iterator[bytes | memoryview]
         texts = texts.fill_null("")
     data, offsets = view_text(texts)
     yield np.diff(offsets).tobytes()
-    yield data.data[int(offsets[0]) : int(offsets[-1])]
+    yield data[offsets[0] : offsets[-1]].data

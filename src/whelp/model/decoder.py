@@ -48,14 +48,24 @@ class Decoder:
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
+        hidden, counts = self._read_hidden(first, ids)
+        last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
+        return F.linear(last, self.model.head_weight)
+
+    def read_ends(self, first: int, ids: list[list[int]], num_kept: list[int]) -> list[torch.Tensor]:
+        """As `read`, with the logits after each of the last `num_kept` tokens of every row, (num_kept, V) each."""
+        hidden, counts = self._read_hidden(first, ids)
+        ends = [row[count - kept : count] for row, count, kept in zip(hidden, counts, num_kept, strict=True)]
+        return list(F.linear(torch.cat(ends), self.model.head_weight).split(num_kept))
+
+    def _read_hidden(self, first: int, ids: list[list[int]]) -> tuple[torch.Tensor, list[int]]:
+        """The last hidden states (B, T, D) of rows of ids, filled up at their ends, and how many are real."""
         counts = [len(row) for row in ids]
         padded = torch.zeros(len(ids), max(counts), dtype=torch.long)
         for place, row in enumerate(ids):
             padded[place, : len(row)] = torch.tensor(row)
         self.cache.select(first, counts)
-        hidden = self.model.hidden(padded.to(self.device), self.cache)  # (B, T, D)
-        last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
-        return F.linear(last, self.model.head_weight)
+        return self.model.hidden(padded.to(self.device), self.cache), counts
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:
         """More tokens for one slot; logits after each of them (T, V)."""

@@ -20,9 +20,12 @@ from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import TokenColumn
 from whelp.base.seeds import make_seed
 from whelp.prepare.order import find_rows, order_rows, shuffle_indices
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering
 from whelp.prepare.rows import Fates, PackedRows, finish_windows
 
 _BLOCK = 4096  # as in order.py
+
+_Borders = tuple[Fixes, Numbering]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +39,27 @@ class ConcatRows(PackedRows):
         return self._read_at(np.arange(first, min(first + count, self.num_rows)) * self.context_tokens, wraps=False)
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
-        length = self.context_tokens
+        if not self.isolates:
+            return self._read_at(self._find_starts(first, count, seed), wraps=self.carries)
+        begin, inside = first // ROWS_AT_ONCE * ROWS_AT_ONCE, first % ROWS_AT_ONCE
+        if inside + count > ROWS_AT_ONCE:
+            return self._read_at(self._find_starts(first, count, seed), wraps=self.carries)
+
+        def lay_out() -> tuple[npt.NDArray[np.int64], _Borders]:
+            starts = self._find_starts(begin, ROWS_AT_ONCE, seed)
+            return starts, self._find_borders(starts, self.carries)
+
+        starts, borders = self._layouts.find((begin, seed), lay_out)
+        return self._read_at(starts[inside : inside + count], wraps=self.carries, borders=borders, first=inside)
+
+    def _find_starts(self, first: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+        """Stream positions at which rows number `first` .. of the endless order begin."""
         if not self.carries:
-            return self._read_at(order_rows(first, count, self.num_rows, seed) * length, wraps=False)
+            return order_rows(first, count, self.num_rows, seed) * self.context_tokens
         blocks = range(first // _BLOCK, (first + count - 1) // _BLOCK + 1)
-        found = [_find_carried_block(block * _BLOCK, self.split.num_tokens, length, seed) for block in blocks]
+        found = [_find_carried_block(block * _BLOCK, self.split.num_tokens, self.context_tokens, seed) for block in blocks]
         start = first - blocks.start * _BLOCK
-        return self._read_at(np.concatenate([np.empty(0, np.int64), *found])[start : start + count], wraps=True)
+        return np.concatenate([np.empty(0, np.int64), *found])[start : start + count]
 
     def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
         """Rows of these numbers of the endless training order, read at once."""
@@ -50,13 +67,19 @@ class ConcatRows(PackedRows):
             return super().read_numbers(numbers, seed)
         return self._read_at(find_rows(numbers, self.num_rows, seed) * self.context_tokens, wraps=False)
 
-    def _read_at(self, starts: npt.NDArray[np.int64], *, wraps: bool) -> RowBatch:
-        """Rows that begin at these stream positions."""
+    def _read_at(
+        self, starts: npt.NDArray[np.int64], *, wraps: bool, borders: _Borders | None = None, first: int = 0
+    ) -> RowBatch:
+        """Rows that begin at these stream positions; number `first` .. of those whose `borders` are known."""
         split, length, num_tokens = self.split, self.context_tokens, self.split.num_tokens
         ending = np.flatnonzero(starts + length >= num_tokens)  # rows that want more than there is
         tokens = self._take(split.ids, starts, ending, wraps)
         mask = self._take(split.mask, starts, ending, wraps) if split.has_mask else None
-        batch = finish_windows(tokens, mask, self._find_begins(starts, wraps) if self.isolates else None)
+        batch = finish_windows(tokens, mask)
+        if self.isolates:
+            fixes, numbering = self._find_borders(starts, wraps) if borders is None else borders
+            fixes.apply(batch.targets, first)
+            batch = batch._replace(documents=numbering.read(first, batch.ids.shape))
         if not wraps:
             for row in ending.tolist():
                 left = num_tokens - int(starts[row])
@@ -83,18 +106,19 @@ class ConcatRows(PackedRows):
                 filled += column.copy_into(0, windows[row, filled:])
         return windows
 
-    def _find_begins(self, starts: npt.NDArray[np.int64], wraps: bool) -> npt.NDArray[np.bool_]:
-        """Where in windows of T + 1 tokens a document begins, the window's first token left out: (B, T + 1)."""
+    def _find_borders(self, starts: npt.NDArray[np.int64], wraps: bool) -> _Borders:
+        """Where documents begin in rows of T tokens: before each, nothing is predicted."""
         ends, length = self.split.document_ends, self.context_tokens
-        begins = np.zeros((len(starts), length + 1), dtype=bool)
+        found_rows, found_columns = [], []
         for shift in (0, self.split.num_tokens) if wraps else (0,):  # the second time: after the stream's end
             local = starts - shift
             first, last = (np.searchsorted(ends, local + reach, side="right") for reach in (0, length))
             counts = last - first
             rows = np.repeat(np.arange(len(starts)), counts)
-            which = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + first[rows]
-            begins[rows, ends[which] - local[rows]] = True
-        return begins
+            which = np.arange(len(rows)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+            found_rows.append(rows)
+            found_columns.append(ends[which] - local[rows])  # 0 where it is the stream's end that wraps, to T
+        return find_borders(np.concatenate(found_rows), np.concatenate(found_columns), len(starts), length)
 
     def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
         start = index * self.context_tokens
@@ -135,6 +159,16 @@ class ConcatRows(PackedRows):
             positions=positions,
             padding=max(positions - num_tokens, 0),
         )
+
+
+def find_borders(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], num_rows: int, length: int) -> _Borders:
+    """What becomes of targets and numbers where documents begin in rows, at columns 0 to T."""
+    is_target, is_input = columns > 0, columns < length
+    ignored = np.full(int(is_target.sum()), IGNORED)
+    return (
+        Fixes.sort(rows[is_target], columns[is_target] - 1, ignored, num_rows),
+        Numbering.count_begins(rows[is_input], columns[is_input], num_rows, length),
+    )
 
 
 @functools.lru_cache(maxsize=8)

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
-from whelp.artifacts.token_column import TokenColumn
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.seeds import make_seed
 from whelp.prepare.best_fit import group_by_row, pack_best_fit
 from whelp.prepare.order import find_rows, order_rows, shuffle_indices
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets
 from whelp.prepare.rows import Fates, PackedRows
 
 _WINDOW_BATCHES = 64  # plan none: batches among which rows of similar length are put together
@@ -49,16 +49,6 @@ def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> P
     starts = (np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)) * length
     lengths = np.minimum(length, sizes[documents] - starts)
     return Pieces(documents, _narrow(starts), _narrow(lengths))
-
-
-def _lay_out(values: npt.NDArray[Any], filled: npt.NDArray[np.int64], width: int, pad: int) -> npt.NDArray[Any]:
-    """From values of all rows end to end, `filled[b]` of row b, to rows of `width`: (B, width)."""
-    if len(values) == len(filled) * width:
-        return values.reshape(len(filled), width)
-    laid = np.full((len(filled), width), pad, dtype=values.dtype)
-    for row, end, count in zip(laid, np.cumsum(filled).tolist(), filled.tolist(), strict=True):
-        row[:count] = values[end - count : end]
-    return laid
 
 
 def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -95,57 +85,60 @@ class PieceRows(PackedRows):
         return self._assemble(np.arange(first, min(first + count, self.num_rows)))
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
-        return self._assemble(order_rows(first, count, self.num_rows, seed))
+        begin, inside = first // ROWS_AT_ONCE * ROWS_AT_ONCE, first % ROWS_AT_ONCE
+        if inside + count > ROWS_AT_ONCE:
+            return self._assemble(order_rows(first, count, self.num_rows, seed))
+        layout = self._layouts.find((begin, seed), lambda: self._lay_out(order_rows(begin, ROWS_AT_ONCE, self.num_rows, seed)))
+        return self._read_layout(layout, inside, count)
 
     def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
         """Rows of these numbers of the endless training order, read at once."""
         return self._assemble(find_rows(numbers, self.num_rows, seed))
 
     def _assemble(self, rows: npt.NDArray[np.int64]) -> RowBatch:
-        """Read the pieces of these rows end to end, then lay them out as rows."""
+        """Lay out and read these rows."""
+        return self._read_layout(self._lay_out(rows), 0, len(rows))
+
+    def _read_layout(self, layout: RowLayout, first: int, count: int) -> RowBatch:
+        width = self.context_tokens if self.is_fixed_width else None
+        return layout.read(self.split, first, count, width=width, pad_id=self.pad_id)
+
+    def _lay_out(self, rows: npt.NDArray[np.int64]) -> RowLayout:
+        """The pieces of these rows, and what is predicted at their ends."""
         split = self.split
-        counts = self.offsets[rows + 1] - self.offsets[rows]
-        before = np.repeat(np.cumsum(counts) - counts, counts)  # pieces of earlier rows
-        numbers = np.arange(len(before)) - before  # of documents inside their row
-        pieces = self.pieces[np.repeat(self.offsets[rows], counts) + numbers]
+        firsts = self.offsets[rows]
+        counts = self.offsets[rows + 1] - firsts
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        row_of = np.repeat(np.arange(len(rows)), counts)
+        numbers = np.arange(len(row_of)) - offsets[row_of]  # of documents inside their row
+        pieces = self.pieces[firsts[row_of] + numbers]
         lengths = pieces.lengths.astype(np.int64)
         starts = split.document_starts(pieces.documents) + pieces.starts
+        stops = starts + lengths
+        passed = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])  # tokens before each piece, and in all
+        filled = passed[offsets[1:]] - passed[offsets[:-1]]
+        columns = passed[:-1] - passed[offsets[row_of]]
         # what follows a piece: its document goes on in the store, or the next document in the row begins, or nothing
-        goes_on = starts + lengths < split.document_ends[pieces.documents]
-        is_followed = goes_on.copy()
+        goes_on = stops < split.document_ends[pieces.documents]
+        is_fixed = np.ones(len(starts), np.bool_)
         if not self.isolates:
-            is_followed[:-1] |= (numbers[1:] > 0) & (pieces.starts[1:] == 0)
-        ends = np.cumsum(lengths)
-        ids = split.ids.take_pieces(starts, lengths).astype(np.int64)
-        targets = self._find_following(split.ids, ids, starts, lengths, ends, goes_on)
-        if split.has_mask:
-            mask = split.mask.take_pieces(starts, lengths)
-            targets = np.where(self._find_following(split.mask, mask, starts, lengths, ends, goes_on), targets, IGNORED)
-        targets[ends[~is_followed] - 1] = IGNORED
-        row_of = np.repeat(np.arange(len(rows)), counts)
-        filled = np.bincount(row_of, weights=lengths, minlength=len(rows)).astype(np.int64)
-        width = self.context_tokens if self.is_fixed_width else int(filled.max(initial=1))
-        documents = None
+            is_fixed[:-1] = goes_on[:-1] | (numbers[1:] == 0) | (pieces.starts[1:] != 0)
+        values = np.full(len(starts), IGNORED)
+        values[goes_on] = read_targets(split, stops[goes_on])
+        numbering = None
         if self.isolates and not self._is_single:
-            documents = _lay_out(np.repeat(numbers.astype(np.int32), lengths), filled, width, -1)
-        return RowBatch(_lay_out(ids, filled, width, self.pad_id), _lay_out(targets, filled, width, IGNORED), documents)
-
-    @staticmethod
-    def _find_following(
-        column: TokenColumn,
-        values: npt.NDArray[Any],
-        starts: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        goes_on: npt.NDArray[np.bool_],
-    ) -> npt.NDArray[Any]:
-        """The value after each one; after a piece whose document goes on, the one that the store has there."""
-        following = np.empty_like(values)
-        following[:-1], following[-1:] = values[1:], 0
-        if goes_on.any():
-            stops = (starts + lengths)[goes_on]
-            following[ends[goes_on] - 1] = column.take_pieces(stops, np.ones(len(stops), dtype=np.int64))
-        return following
+            numbering = Numbering.pad(numbers, lengths, row_of, self.context_tokens - filled)
+        return RowLayout(
+            rows=row_of,
+            columns=columns,
+            lengths=lengths,
+            ids=split.ids.find_places(starts),
+            mask=split.mask.find_places(starts) if split.has_mask else None,
+            offsets=offsets,
+            filled=filled,
+            fixes=Fixes.sort(row_of[is_fixed], (columns + lengths - 1)[is_fixed], values[is_fixed], len(rows)),
+            numbering=numbering,
+        )
 
     @property
     def _is_single(self) -> bool:
@@ -219,6 +212,13 @@ class DocumentRows(PieceRows):
         )
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        if not count:
+            return self._assemble(np.empty(0, np.int64))
+        epoch, inside = divmod(first, self.num_rows)
+        begin, window = self._find_window(epoch, inside, seed)
+        if inside - begin + count <= len(window):
+            layout = self._layouts.find((epoch, begin, seed), lambda: self._lay_out(window))
+            return self._read_layout(layout, inside - begin, count)
         rows, place = [np.empty(0, dtype=np.int64)], first
         while place < first + count:
             epoch, inside = divmod(place, self.num_rows)

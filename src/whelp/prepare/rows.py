@@ -9,7 +9,7 @@ Shapes: B rows, T tokens in a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
+from whelp.prepare.row_layout import LayoutCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class PackedRows:
     num_rows: int
     pad_id: int
     isolates: bool  # documents in one row do not see each other
+    _layouts: LayoutCache = field(default_factory=LayoutCache, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.num_rows
@@ -152,29 +154,11 @@ class PackedRows:
         raise AssertionError(f"{type(self).__name__} has no _find_pieces()")
 
 
-def finish_windows(
-    tokens: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None, begins: npt.NDArray[np.bool_] | None
-) -> RowBatch:
+def finish_windows(tokens: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None) -> RowBatch:
     """Rows from windows of one token more: (B, T + 1) each.
 
     Args:
         mask: 1 where a token is trained as a target; None: all are.
-        begins: Where documents begin, when they are isolated.
     """
     ids, targets = tokens[:, :-1].astype(np.int64), tokens[:, 1:].astype(np.int64)
-    if mask is not None:
-        targets = np.where(mask[:, 1:], targets, IGNORED)
-    if begins is None:
-        return RowBatch(ids, targets)
-    np.copyto(targets, IGNORED, where=begins[:, 1:])
-    return RowBatch(ids, targets, _number_documents(begins[:, :-1].copy()))
-
-
-def _number_documents(begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """0, 1, 2 ... inside each row, one more where a document begins: (B, T)."""
-    begins[:, 0] = True
-    places = np.flatnonzero(begins)
-    is_row_first = places % begins.shape[1] == 0
-    firsts = np.flatnonzero(is_row_first)[np.cumsum(is_row_first) - 1]
-    numbers = (np.arange(len(places)) - firsts).astype(np.int32)
-    return np.repeat(numbers, np.diff(places, append=begins.size)).reshape(begins.shape)
+    return RowBatch(ids, targets if mask is None else np.where(mask[:, 1:], targets, IGNORED))

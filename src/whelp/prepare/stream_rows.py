@@ -9,16 +9,16 @@ Shapes: B rows, T tokens in a row, N tokens of the split.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.row_batch import RowBatch
+from whelp.artifacts.targets import IGNORED
 from whelp.base.seeds import make_seed
 from whelp.prepare.concat_rows import ConcatRows
 from whelp.prepare.order import shuffle_indices
-from whelp.prepare.rows import finish_windows
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets, sort_distinct
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,52 @@ class StreamRows(ConcatRows):
     _passes: dict[tuple[int, int], _Pass] = field(default_factory=dict, repr=False, compare=False)
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
+        begin, inside = first // ROWS_AT_ONCE * ROWS_AT_ONCE, first % ROWS_AT_ONCE
+        if inside + count > ROWS_AT_ONCE:
+            layout, inside = self._lay_out(first, count, seed), 0
+        else:
+            layout = self._layouts.find((begin, seed), lambda: self._lay_out(begin, ROWS_AT_ONCE, seed))
+        return layout.read(self.split, inside, count, width=self.context_tokens, pad_id=self.pad_id)
+
+    def _lay_out(self, first: int, count: int, seed: int) -> RowLayout:
+        """Rows number `first` ..: one stretch of the endless stream, and one token more, cut into rows."""
         split, length, num_tokens = self.split, self.context_tokens, self.split.num_tokens
-        place, stop = first * length, (first + count) * length + 1  # all rows of the batch, as one stretch
+        place, stop = first * length, (first + count) * length + 1
         parts = []
         while place < stop:
             epoch, inside = divmod(place, num_tokens)
             parts.append(self._find_stretch(epoch, inside, min(stop - epoch * num_tokens, num_tokens), seed))
             place = epoch * num_tokens + min(stop - epoch * num_tokens, num_tokens)
         starts, lengths, is_begin = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        windows = (count, length + 1)
-        tokens = _cut(split.ids.take_pieces(starts, lengths), windows)
-        mask = _cut(split.mask.take_pieces(starts, lengths), windows) if split.has_mask else None
-        begins = None
+        begins = np.cumsum(lengths) - lengths  # of documents, or what is left of one, in the stretch
+        row_ends = np.arange(1, count + 1) * length
+        cuts = sort_distinct(np.concatenate([begins, row_ends]))[:-1] if count else begins[:0]
+        rows, columns = np.divmod(cuts, length)
+        owners = np.searchsorted(begins, cuts, side="right") - 1
+        sources = starts[owners] + cuts - begins[owners]
+        next_owners = np.searchsorted(begins, row_ends, side="right") - 1
+        after = read_targets(split, starts[next_owners] + row_ends - begins[next_owners])
+        fix_places, fix_values, numbering = row_ends - 1, after, None
         if self.isolates:
-            flat = np.zeros(stop - first * length, dtype=bool)
-            flat[np.cumsum(lengths) - lengths] = is_begin
-            begins = _cut(flat, windows)
-        return finish_windows(tokens, mask, begins)
+            places = begins[is_begin]
+            is_inner = places % length > 0
+            inner = places[is_inner]
+            row_firsts = places[~is_inner] // length
+            after[row_firsts[row_firsts > 0] - 1] = IGNORED
+            fix_places = np.concatenate([fix_places, inner - 1])
+            fix_values = np.concatenate([after, np.full(len(inner), IGNORED)])
+            numbering = Numbering.count_begins(inner // length, inner % length, count, length)
+        return RowLayout(
+            rows=rows,
+            columns=columns,
+            lengths=np.diff(cuts, append=count * length),
+            ids=split.ids.find_places(sources),
+            mask=split.mask.find_places(sources) if split.has_mask else None,
+            offsets=np.searchsorted(rows, np.arange(count + 1)),
+            filled=np.full(count, length),
+            fixes=Fixes.sort(fix_places // length, fix_places % length, fix_values, count),
+            numbering=numbering,
+        )
 
     def _find_stretch(
         self, epoch: int, begin: int, end: int, seed: int
@@ -83,9 +112,3 @@ class StreamRows(ConcatRows):
             is_filled = lengths > 0
             self._passes[epoch, seed] = _Pass(documents[is_filled].astype(np.int32), np.cumsum(lengths[is_filled]))
         return self._passes[epoch, seed]
-
-
-def _cut(values: npt.NDArray[Any], windows: tuple[int, int]) -> npt.NDArray[Any]:
-    """A view of one stretch as rows that share their last value with the next one's first."""
-    step = values.itemsize
-    return np.lib.stride_tricks.as_strided(values, windows, ((windows[1] - 1) * step, step), writeable=False)

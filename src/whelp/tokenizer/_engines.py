@@ -24,6 +24,7 @@ from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, code_points
 from whelp.tokenizer._cache import keep, read_cached
+from whelp.tokenizer._new_letters import AgreeingEngine, read_points
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
 
@@ -128,7 +129,7 @@ class NormalizingEngine:
         places = np.flatnonzero(data >= lowest)
         if not len(places):
             return found
-        points = _read_points(data, places)
+        points = read_points(data, places)
         states = self._is_inert[points]
         if not states.all():
             for point in np.unique(points[states == 0]).tolist():
@@ -137,16 +138,6 @@ class NormalizingEngine:
         changing = places[states < 0] + offsets[0]
         found[np.searchsorted(offsets, changing, side="right") - 1] = True
         return found
-
-
-def _read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The code points of the characters of two bytes and more that begin at `places` of UTF-8 text."""
-    first = data[places].astype(np.int64)
-    rest = [(data[np.minimum(places + step, len(data) - 1)] & 0x3F).astype(np.int64) for step in (1, 2, 3)]
-    two = (first & 0x1F) << 6 | rest[0]
-    three = (first & 0x0F) << 12 | rest[0] << 6 | rest[1]
-    four = (first & 0x07) << 18 | rest[0] << 12 | rest[1] << 6 | rest[2]
-    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four))
 
 
 def _is_inert(character: str, form: str) -> bool:
@@ -250,6 +241,7 @@ def open_engine(
             fast = NormalizingEngine(specification)
         else:
             fast = FastEngine(specification_json)
+        fast = AgreeingEngine(fast, lambda: ReferenceEngine(open_reference()))
         if reference is None:
             return fast
         strings = to_texts(sample)

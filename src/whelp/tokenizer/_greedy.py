@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import threading
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,14 @@ class GreedyEngine:
         if num_threads < 2:
             yield from (self._cut(data, block) for block in blocks)
             return
+        pending: deque[Future[Pieces]] = deque()
         with ThreadPoolExecutor(num_threads) as pool:
-            for first in range(0, len(blocks), num_threads):
-                yield from pool.map(lambda block: self._cut(data, block), blocks[first : first + num_threads])
+            for block in blocks:
+                pending.append(pool.submit(self._cut, data, block))
+                if len(pending) > num_threads:  # so many are cut while the pieces of one before become ids
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
 
     def _cut(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Pieces:
         text = data[offsets[0] : offsets[-1]]

@@ -41,7 +41,11 @@ class TrainConfig:
     optimizer: Literal["adamw", "muon"] = option(
         "muon", "muon: Muon for the blocks' matrices, AdamW for the rest; adamw for all"
     )
-    learning_rate: float = option(1e-3, "peak learning rate", at_least=0.0)
+    learning_rate: float | Literal["auto"] = option(
+        "auto",
+        "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, 3 / n_embd with muon",
+        at_least=0.0,
+    )
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = option("cosine", "course of the learning rate")
     warmup_share: float = option(0.02, "share of the run that warms up", at_least=0.0, at_most=1.0)
     warmup_steps: int | None = option(None, "warm-up in steps, instead of warmup_share", at_least=0)
@@ -105,6 +109,12 @@ class TrainConfig:
         [], "tools that get the run's records, too, besides metrics.jsonl (pip install 'whelp[tracking]')"
     )
     seed: int = option(0, "seed of the first weights, the row order and the samples", at_least=0)
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The number that `learning_rate` is once it is settled (`settle_learning_rate`)."""
+        assert self.learning_rate != "auto", "train.learning_rate is still auto: settle_learning_rate comes first"
+        return self.learning_rate
 
     def __post_init__(self) -> None:
         problems = []

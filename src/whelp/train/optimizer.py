@@ -30,8 +30,6 @@ class OptimizerSettings(Protocol):
     @property
     def optimizer(self) -> str: ...
     @property
-    def learning_rate(self) -> float: ...
-    @property
     def weight_decay(self) -> float: ...
     @property
     def beta1(self) -> float: ...
@@ -120,7 +118,7 @@ class Optimizer:
             parameter.grad = other.parameters.grad
             adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
         self.adam = torch.optim.AdamW(
-            adam_groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
+            adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
         self.muon = Muon(matrices, settings, split_matrix, team) if matrices is not None else None
 

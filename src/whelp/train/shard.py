@@ -75,7 +75,7 @@ class ShardedAdamW:
                 {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0, "learning_rate_scale": scale}
                 for (decays, scale), parameters in groups.items()
             ],
-            lr=settings.learning_rate,
+            lr=0.0,  # said at every step
             betas=betas,
             eps=settings.epsilon,
             foreach=True,
