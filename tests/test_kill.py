@@ -32,7 +32,9 @@ IMPORTED = [  # all that a command takes long to import; what is not installed i
     "torch._dynamo",
     "safetensors.torch",
     *(f"rich.{name}" for name in ("console", "panel", "progress", "table")),
-    *(f"whelp.cli.{name}" for name in ("main", "prepare", "recipe", "show", "train")),
+    "ftfy",
+    *(f"whelp.curate.{name}" for name in ("run", "pipeline", "characters")),
+    *(f"whelp.cli.{name}" for name in ("main", "curate", "prepare", "recipe", "show", "train")),
     *(f"whelp.{name}" for name in ("corpus.source", "tokenizer.learning", "tokenizer.load", "prepare.encode", "prepare.pack")),
     *(f"whelp.{name}" for name in ("model.build", "train.fit", "train.probe", "evaluate.loss", "generate.text")),
 ]
@@ -248,6 +250,38 @@ def test_prepare_killed_and_a_text_edited(commands: Commands, tmp_path: Path) ->
     commands.run("prepare", recipe, "--out", store)
     commands.run("prepare", recipe, "--out", tmp_path / "whole")
     assert read_tree(store) == read_tree(tmp_path / "whole")
+
+
+def test_curate_killed_at_any_moment(commands: Commands, tmp_path: Path) -> None:
+    """The corpus of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left."""
+    recipe = write_project(tmp_path, curate={"length": {"min_characters": 2000}, "gopher_quality": False, "repetition": False})
+    whole = tmp_path / "whole"
+    seconds = commands.run("curate", recipe, "--out", whole)
+    expected = read_tree(whole)
+    assert {"kept/00000.jsonl", "dropped/00000.jsonl", "report.html", "manifest.json"} <= set(expected)
+    moments = random.Random("curate")
+    num_killed = 0
+    for number in range(NUM_KILLS):
+        corpus = tmp_path / f"corpus{number}"
+        for _ in range(2):
+            num_killed += commands.kill_after(seconds * moments.random(), "curate", recipe, "--out", corpus) != 0
+        commands.run("curate", recipe, "--out", corpus)
+        assert read_tree(corpus) == expected
+    assert num_killed, "no kill came before the end"
+
+
+@pytest.mark.parametrize("stage", [".parts", "kept", "ledger.json", "manifest.json"])
+def test_curate_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+    """Killed just as each thing appears: between the files as well as within them."""
+    recipe = write_project(tmp_path, curate={"preset": "rows"})
+    commands.run("curate", recipe, "--out", tmp_path / "whole")
+    corpus = tmp_path / "corpus"
+    process = commands.start("curate", recipe, "--out", corpus)
+    wait_for((corpus / stage).exists, process)
+    process.kill()
+    process.join(SECONDS)
+    commands.run("curate", recipe, "--out", corpus)
+    assert read_tree(corpus) == read_tree(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -14,8 +14,17 @@ import whelp
 
 CALLS = [
     "Recipe",
+    "append",
     "chat",
+    "collect_britannica",
+    "collect_folder",
+    "collect_urls",
+    "collect_wikipedia",
+    "collect_wikipedia_dump",
+    "collect_youtube",
     "compare",
+    "convert",
+    "curate",
     "demo",
     "evaluate",
     "evaluate_code",
@@ -36,11 +45,27 @@ CALLS = [
     "save_state",
     "schema",
     "serve",
+    "split",
     "train",
     "train_tokenizer",
     "verify_resume",
 ]
 DOORS = {
+    "collect": [
+        "Asking",
+        "Britannica",
+        "Client",
+        "Collector",
+        "Document",
+        "Event",
+        "Journal",
+        "MannersConfig",
+        "Urls",
+        "Wikipedia",
+        "YouTube",
+        "gather_documents",
+        "make_line",
+    ],
     "corpus": [
         "BadRow",
         "BadValue",
@@ -55,6 +80,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
@@ -99,6 +125,7 @@ DOORS = {
         "list_facts",
         "make_compare_report",
         "make_corpus_report",
+        "make_curate_report",
         "make_model_card",
         "make_rows_report",
         "make_run_report",
@@ -108,7 +135,7 @@ DOORS = {
     ],
     "serve": ["ServeConfig", "ServedModel", "ServedStore", "Server", "make_app"],
 }
-COMMANDS = ["prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
+COMMANDS = ["curate", "prepare", "train", "generate", "evaluate", "serve", "report"]  # rooms that are calls, too
 
 
 def test_names_of_the_package() -> None:
@@ -167,6 +194,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("name", "parameters"),
     [
         ("prepare", ["recipe", "out", "overrides", "rows", "engine", "workers", "scale"]),
+        ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
         ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "settings"]),
@@ -187,6 +215,37 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "inspect",
             ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],
         ),
+        (
+            "collect_wikipedia",
+            [
+                *("out", "search", "titles", "categories", "links_of", "starter_lists", "language", "category_depth"),
+                *("max_per_search", "base_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
+            ],
+        ),
+        (
+            "collect_britannica",
+            [
+                "out",
+                "permission",
+                "search",
+                "articles",
+                "max_pages",
+                "base_url",
+                "max_documents",
+                "max_minutes",
+                "refresh",
+                "finish",
+                "manners",
+            ],
+        ),
+        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "max_minutes", "refresh", "finish", "manners"]),
+        (
+            "collect_youtube",
+            [
+                *("out", "videos", "playlists", "channels", "languages", "kind", "with_times", "only_creative_commons"),
+                *("api_url", "site_url", "max_documents", "max_minutes", "refresh", "finish", "manners"),
+            ],
+        ),
         ("demo", ["out", "corpus", "minutes"]),
         ("new", ["name"]),
         (
@@ -203,6 +262,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),
         ("import_store", ["files", "format", "tokenizer", "out", "test", "test_split", "seed", "column", "rows"]),
+        ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
+        (
+            "collect_wikipedia_dump",
+            ["file", "out", "namespaces", "headings", "formulas", "licence", "max_page_bytes", "workers"],
+        ),
+        ("convert", ["files", "out", "columns", "separator"]),
+        ("append", ["files", "out", "separator", "max_bytes"]),
+        ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),
         ("schema", []),
     ],

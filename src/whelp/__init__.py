@@ -19,9 +19,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whelp.cli.append import append as append
     from whelp.cli.chat import chat as chat
+    from whelp.cli.collect import collect_britannica as collect_britannica
+    from whelp.cli.collect import collect_urls as collect_urls
+    from whelp.cli.collect import collect_wikipedia as collect_wikipedia
+    from whelp.cli.collect import collect_youtube as collect_youtube
+    from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
+    from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
+    from whelp.cli.convert import convert as convert
     from whelp.cli.corpus_report import report_corpus as report_corpus
+    from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.evaluate_code import evaluate_code as evaluate_code
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from whelp.cli.recipe import schema as schema
     from whelp.cli.report import report as report
     from whelp.cli.serve import serve as serve
+    from whelp.cli.split import split as split
     from whelp.cli.state import save_state as save_state
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
@@ -46,10 +56,18 @@ if TYPE_CHECKING:
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
-_ROOMS = ("prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
+_ROOMS = ("curate", "prepare", "train", "generate", "evaluate", "serve", "report")  # rooms that are also commands
 _CALLS = {
+    "append": "append",
     "chat": "chat",
+    "collect_folder": "collect_folder",
+    "collect_wikipedia_dump": "collect_dump",
+    "collect_urls": "collect",
+    "collect_youtube": "collect",
+    "collect_britannica": "collect",
+    "collect_wikipedia": "collect",
     "compare": "compare",
+    "convert": "convert",
     "evaluate_code": "evaluate_code",
     "evaluate_tasks": "evaluate_tasks",
     "export": "export",
@@ -65,6 +83,7 @@ _CALLS = {
     "guide_tokenizer": "tokenizer_report",
     "load_recipe": "recipe",
     "schema": "recipe",
+    "split": "split",
     "save_state": "state",
     "verify_resume": "verify_resume",
     "Recipe": "recipe",

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, write_split
 from whelp.artifacts.token_store import read_split as open_split
+from whelp.base.engines import LocalEngine
 from whelp.base.hashing import hash_json
 from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.encode import PrepareReport
-from whelp.prepare.engines import LocalEngine
 
 EOS = 256
 

@@ -13,10 +13,10 @@ import pytest
 
 from whelp.artifacts.manifest import NAME, Manifest, find_damage, read_manifest, write_manifest
 from whelp.artifacts.token_store import open_store
+from whelp.base.engines import LocalEngine
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.prepare import PrepareConfig, SourceStream, prepare
 from whelp.prepare.encode import PARTS_FOLDER
-from whelp.prepare.engines import LocalEngine
 
 from .fakes import (
     EOS,

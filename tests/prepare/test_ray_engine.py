@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 import whelp
+from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import MissingExtraError
+from whelp.base.ray_engine import RayEngine
 from whelp.prepare import PrepareConfig, SourceStream, prepare
-from whelp.prepare.engines import Engine, LocalEngine
-from whelp.prepare.ray_engine import RayEngine
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
 
 from .fakes import FakePartition, random_partitions
@@ -56,7 +56,7 @@ def find_encoders() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"ray::_Encoder" in path.read_bytes():
+            if b"ray::_Worker" in path.read_bytes():
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -79,6 +79,19 @@ def test_a_worker_killed_midway(tmp_path: Path, cluster: Any) -> None:
             os.kill(running[0], signal.SIGKILL)
     assert done == list(range(12))
     assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+
+
+def test_curating_on_the_cluster(tmp_path: Path, cluster: Any) -> None:
+    """Rules, evaluation texts and signatures travel, too: the corpus equals the one made on threads."""
+    texts = [text for partition in random_partitions(6, 12) for text in partition.texts]
+    rows = pa.table({"text": [*texts, *texts[:9]]})
+    exam = tmp_path / "exam.txt"
+    exam.write_text(texts[5])
+    rules = {"preset": "rows", "repetition": True, "decontaminate": {"against": [str(exam)]}}
+    for engine in ("local", "ray"):
+        whelp.curate({"curate": rules}, out=tmp_path / engine, rows=rows, engine=engine, workers=2)
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+    assert (tmp_path / "ray" / "dropped" / "00000.jsonl").is_file()
 
 
 def test_an_error_of_an_encoder_comes_through(tmp_path: Path, cluster: Any) -> None:

@@ -21,6 +21,8 @@ _MADE_BY = {
     "checkpoint": "`whelp train`",
     "run": "`whelp train`",
     "export": "`whelp export`",
+    "curated": "`whelp curate`",
+    "split": "`whelp split`",
 }
 
 

@@ -337,6 +337,8 @@ def make_schema(kind: type) -> dict[str, Any]:
             entry["description"] = field.metadata["help"]
         if field.default is not dataclasses.MISSING:
             entry["default"] = field.default
+        elif isinstance(field.default_factory, types.LambdaType) and (default := field.default_factory()):
+            entry["default"] = default  # a list or a mapping with something in it
         for key, name in (("at_least", "minimum"), ("at_most", "maximum")):
             if field.metadata.get(key) is not None:
                 entry[name] = field.metadata[key]

@@ -14,6 +14,15 @@ def make_visible(text: str) -> str:
     return "".join(_SIGNS.get(character) or _escape(character) for character in text)
 
 
+def make_readable(text: str) -> str:
+    r"""Show control characters as signs, and leave white space as it is, for texts that are read.
+
+    >>> print(make_readable("a b" + chr(7)))
+    a b\x07
+    """
+    return "".join(character if character in " \n\t" else _escape(character) for character in text)
+
+
 def _escape(character: str) -> str:
     if character.isprintable():
         return character

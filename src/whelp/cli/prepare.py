@@ -15,6 +15,7 @@ from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
+from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
 from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
@@ -23,9 +24,9 @@ from whelp.cli.mixture import MixtureEntry
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
+    from whelp.base.engines import Engine
     from whelp.corpus import BadRow, Partition, Source
     from whelp.prepare.encode import PrepareReport
-    from whelp.prepare.engines import Engine
     from whelp.prepare.ledger import Ledger
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -149,21 +150,6 @@ def name_sources(sources: Sequence[OpenedSource]) -> str:
     if len(sources) == 1:
         return sources[0].source.name
     return f"the mixture {', '.join(str(one.name) for one in sources)}"
-
-
-def make_engine(name: str, workers: int | None) -> Engine:
-    """Where partitions are encoded.
-
-    Raises:
-        ConfigError: When there is no such engine.
-    """
-    from whelp.prepare.engines import LocalEngine
-    from whelp.prepare.ray_engine import RayEngine
-
-    engines: dict[str, type[LocalEngine] | type[RayEngine]] = {"local": LocalEngine, "ray": RayEngine}
-    if name not in engines:
-        raise ConfigError("engine", [f"{name!r} is no engine"], "Choose local or ray.")
-    return engines[name](workers=workers)
 
 
 def iter_prepare(

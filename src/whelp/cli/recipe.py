@@ -29,6 +29,7 @@ from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
 from whelp.cli.scale import lay_scale, take_scales
 from whelp.corpus.config import SourceConfig
+from whelp.curate.config import CurateConfig
 from whelp.model.config import ModelConfig
 from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
 from whelp.tokenizer.config import VocabularyConfig
@@ -65,6 +66,7 @@ class Recipe:
     """Everything a run is told."""
 
     data: DataConfig = section(DataConfig, "what the rows are, and how they become tokens")
+    curate: CurateConfig = section(CurateConfig, "what is kept of the rows by `whelp curate`, before they are prepared")
     pack: PackConfig = section(PackConfig, "how tokens become training rows")
     model: ModelConfig = section(ModelConfig, "what is trained")
     train: TrainConfig = section(TrainConfig, "how it is trained")

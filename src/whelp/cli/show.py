@@ -320,7 +320,7 @@ def training_view() -> Iterator[TrainingView]:
 
 
 def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
-    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, `num_tokens`)."""
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`)."""
     started = time.monotonic()
     done = documents = tokens = 0
     with Progress(
@@ -335,10 +335,12 @@ def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
         task = progress.add_task(title, total=max(total_bytes, 1), text="")
         for event in events:
             if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
-                done, documents, tokens = done + event.num_bytes, documents + event.num_documents, tokens + event.num_tokens
+                done, documents = done + event.num_bytes, documents + event.num_documents
+                tokens += getattr(event, "num_tokens", 0)
                 seconds = time.monotonic() - started
                 left = seconds / max(done, 1) * max(total_bytes - done, 0)
-                text = f"{documents:,} documents, {tokens:,} tokens, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+                counts = f"{documents:,} documents" + (f", {tokens:,} tokens" if tokens else "")
+                text = f"{counts}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
                 progress.update(task, completed=done, text=text)
             yield event
 

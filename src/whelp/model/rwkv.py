@@ -126,10 +126,8 @@ class Rwkv(LanguageModel):
         total = torch.zeros((), device=ids.device)
         for begin in range(0, ids.shape[1], _PIECE_TOKENS):
             part = slice(begin, begin + _PIECE_TOKENS)
-            nats, state = self.loss_and_state(
-                ids[:, part], targets[:, part], state, None if starts is None else starts[:, part]
-            )
-            total += nats
+            hidden, state = self.read(ids[:, part], state, None if starts is None else starts[:, part])
+            total += self._sum_loss(hidden.flatten(0, 1), targets[:, part])
         return total
 
     def loss_and_state(

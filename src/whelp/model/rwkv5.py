@@ -29,10 +29,15 @@ from whelp.model.rwkv import (
 from whelp.model.rwkv_kernels import run_linear_attention
 
 _NORM_EPSILON = 64e-5  # of the heads' norm: 1e-5 after a division by 8, in the official words
-_MIXES = "kvrg"  # time_mix_k, ...: how much of the token itself goes into each; the rest is of the token before
+_MIXES = "kvrg"
 
 
 class _TimeMix(nn.Module):
+    time_mix_k: nn.Parameter  # how much of the token itself goes into the key, ...; the rest is of the token before: (1, 1, D)
+    time_mix_v: nn.Parameter
+    time_mix_r: nn.Parameter
+    time_mix_g: nn.Parameter
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
@@ -47,7 +52,8 @@ class _TimeMix(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(B, T, D) -> (B, T, D); and the last token (B, D), the memory (B, H, K, K)."""
         shifted, last = flow.shift(x, before)
-        xk, xv, xr, xg = (torch.lerp(shifted, x, self.get_parameter(f"time_mix_{name}").to(x.dtype)) for name in _MIXES)
+        mixes = (self.time_mix_k, self.time_mix_v, self.time_mix_r, self.time_mix_g)
+        xk, xv, xr, xg = [torch.lerp(shifted, x, mix.to(x.dtype)) for mix in mixes]
         r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
         log_w = -self.time_decay.float().exp()
         inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
@@ -81,7 +87,7 @@ class _Block(nn.Module):
         super().__init__()
         if layer == 0:
             self.ln0 = nn.LayerNorm(spec.n_embd)
-        self.layer = layer
+        self.layer, self.is_first = layer, layer == 0
         self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
         self.att, self.ffn = _TimeMix(spec), _ChannelMix(spec)
 
@@ -94,7 +100,7 @@ class _Block(nn.Module):
         memory: torch.Tensor,
         flow: Flow,
     ) -> tuple[torch.Tensor | None, ...]:
-        if self.layer == 0:
+        if self.is_first:
             x = self.ln0(x).to(x.dtype)
         mixed, time_shift, memory = self.att(self.ln1(x).to(x.dtype), time_shift, memory, flow)
         x = x + mixed

@@ -31,11 +31,16 @@ from whelp.model.rwkv import (
 from whelp.model.rwkv_kernels import run_delta_rule
 
 _NORM_EPSILON = 64e-5  # of the heads' norm, whatever their width
-_MIXES = "rwkvag"  # x_r, x_w, ...: how much of the token before goes into each
 _LOW_RANKS = {"w": 2.5, "a": 2.5, "v": 1.7, "g": 5.0}  # official widths: near these x sqrt(D)
 
 
 class _TimeMix(nn.Module):
+    x_r: nn.Parameter  # how much of the token before goes into the receptance, ...: (1, 1, D)
+    x_w: nn.Parameter
+    x_k: nn.Parameter
+    x_v: nn.Parameter
+    x_a: nn.Parameter
+    x_g: nn.Parameter
     w0: nn.Parameter  # offset of the decay, (1, 1, D); w1 (D, R) and w2 (R, D) make it depend on the token
     w1: nn.Parameter
     w2: nn.Parameter
@@ -50,8 +55,9 @@ class _TimeMix(nn.Module):
 
     def __init__(self, spec: ModelSpec, layer: int) -> None:
         super().__init__()
-        width, self.layer, self.num_heads, self.head_width = spec.n_embd, layer, spec.n_head, spec.head_width
-        for name in _MIXES:
+        width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
+        self.is_first = layer == 0  # no number: the compiler would make a graph for each value
+        for name in _MIX_POWERS:
             self.register_parameter(f"x_{name}", nn.Parameter(torch.zeros(1, 1, width)))
         ranks = spec.low_ranks or default_low_ranks(width)
         for name, rank in zip(_LOW_RANKS, ranks, strict=True):
@@ -70,11 +76,12 @@ class _TimeMix(nn.Module):
         """(B, T, D) -> (B, T, D); and the first layer's values (B, T, D), the last token (B, D), the memory (B, H, K, K)."""
         shifted, last = flow.shift(x, before)
         change = shifted - x
-        xr, xw, xk, xv, xa, xg = (torch.addcmul(x, change, self.get_parameter(f"x_{name}").to(x.dtype)) for name in _MIXES)
+        mixes = (self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g)
+        xr, xw, xk, xv, xa, xg = [torch.addcmul(x, change, mix.to(x.dtype)) for mix in mixes]
         r, k, v = self.receptance(xr), self.key(xk), self.value(xv)  # (B, T, D)
         decay = self.w0 + torch.tanh(xw @ self.w1) @ self.w2
         log_w = LOWEST_LOG_DECAY * torch.sigmoid(decay.float())
-        if self.layer == 0 or first_value is None:  # v0, v1, v2 stand in the official files of the first layer, too
+        if self.is_first or first_value is None:  # v0, v1, v2 stand in the official files of the first layer, too
             first_value = v
         else:
             v = torch.lerp(v, first_value, torch.sigmoid(self.v0.to(v.dtype) + (xv @ self.v1) @ self.v2))
@@ -114,7 +121,7 @@ class _Block(nn.Module):
         super().__init__()
         if layer == 0:
             self.ln0 = nn.LayerNorm(spec.n_embd)
-        self.layer = layer
+        self.layer, self.is_first = layer, layer == 0
         self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
         self.att, self.ffn = _TimeMix(spec, layer), _ChannelMix(spec)
 
@@ -127,7 +134,7 @@ class _Block(nn.Module):
         memory: torch.Tensor,
         flow: Flow,
     ) -> tuple[torch.Tensor, ...]:
-        if self.layer == 0:
+        if self.is_first:
             x = self.ln0(x).to(x.dtype)
         mixed, first_value, time_shift, memory = self.att(self.ln1(x).to(x.dtype), first_value, time_shift, memory, flow)
         x = x + mixed

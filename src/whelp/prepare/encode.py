@@ -31,16 +31,16 @@ from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
 from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, write_splits
 from whelp.base.arrays import to_arrow
+from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.engines import Engine, Job, LocalEngine
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.ledger import Ledger
-from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part
+from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
 
 PARTS_FOLDER = ".parts"
@@ -87,6 +87,23 @@ class SourceStream:
     def options(self) -> dict[str, Any]:
         """The options that change its documents, besides those that say where they are."""
         return {**{field.name: getattr(self.config, field.name) for field in fields(PrepareConfig)}, **self.template.options}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A partition of source number `stream` to encode. `is_test` says which of its documents are held out; None for none."""
+
+    index: int
+    stream: int
+    batch: pa.RecordBatch
+    is_test: npt.NDArray[np.bool_] | None
+    place: Path
+    done: Part | None  # found on disk, from a run before
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What `_encode` is called with."""
+        return self.stream, self.batch, self.is_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +155,7 @@ def prepare(
         background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
         description = background.submit(describe_source)
         jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
-        for job, part in (engine or LocalEngine()).run(jobs, encode):
+        for job, part in (engine or LocalEngine()).run(jobs, encode, write_part):
             ledgers[job.stream].add_part(part)
             parts[job.stream].append(part)
             yield PrepareReport(

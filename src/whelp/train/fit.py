@@ -242,6 +242,8 @@ class _Backward:
         self.num_targets.fill_(max(num_targets, 1))
         if self.is_sharded and num_rows < self.most_rows:  # all gather each weight equally often: compute a row for nothing
             batch, num_rows = _add_empty_row(batch), self.most_rows
+        if self.is_sharded and self.config.bptt_tokens is not None:  # and equally many chunks
+            batch = _widen(batch, int(self.team.largest([batch.ids.shape[1]])[0]))
         for first in range(0, num_rows, at_once):
             piece = slice(first, first + at_once)
             arrays = (batch.ids[piece], batch.targets[piece], None if batch.documents is None else batch.documents[piece])
@@ -273,8 +275,9 @@ class _Backward:
         self.loss += mean.detach()
 
     def _is_cut(self, batch: RowBatch) -> bool:
-        """Whether the rows are trained in chunks."""
-        return self.config.bptt_tokens is not None and self.config.bptt_tokens < batch.ids.shape[1]
+        """Whether the rows are trained in chunks; one answer for all that share weights, though their rows differ in width."""
+        tokens = self.config.bptt_tokens
+        return tokens is not None and (self.is_sharded or tokens < batch.ids.shape[1])
 
     def _add_chunks(self, tensors: list[torch.Tensor | None], chunks: list[Chunk], *, is_last: bool) -> None:
         """Add the loss and the gradient of a micro-batch of rows that are cut."""
@@ -337,6 +340,13 @@ def _add_empty_row(batch: RowBatch) -> RowBatch:
     targets = np.concatenate([batch.targets, np.full_like(batch.targets[:1], IGNORED)])
     documents = None if batch.documents is None else np.concatenate([batch.documents, batch.documents[:1]])
     return RowBatch(np.concatenate([batch.ids, batch.ids[:1]]), targets, documents)
+
+
+def _widen(batch: RowBatch, width: int) -> RowBatch:
+    """Rows of so many tokens, by pads at their ends."""
+    missing = ((0, 0), (0, width - batch.ids.shape[1]))
+    documents = None if batch.documents is None else np.pad(batch.documents, missing, constant_values=-1)
+    return RowBatch(np.pad(batch.ids, missing), np.pad(batch.targets, missing, constant_values=IGNORED), documents)
 
 
 def _is_bad(loss: float | None, norm: float | None, config: TrainConfig, progress: Progress) -> bool:

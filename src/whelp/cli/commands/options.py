@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -39,3 +40,10 @@ def need(value: Path | None, name: str) -> Path:
     if value is None:
         raise typer.BadParameter("is needed (unless you ask for --dry-run).", param_hint=f"'{name}'")
     return value
+
+
+class EngineName(Enum):
+    """Where partitions are worked on."""
+
+    local = "local"
+    ray = "ray"

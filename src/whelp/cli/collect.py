@@ -1,0 +1,329 @@
+"""`whelp collect wikipedia|britannica|youtube|urls`: wiring of the collectors of the network.
+
+A collection is one file of documents and, beside it, its journal: `x.jsonl` and `x.jsonl.journal`. The same command goes on
+where a killed one stopped, tries again what has failed, and does nothing where nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whelp.base.config import load_config
+from whelp.base.errors import SourceError
+from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
+
+if TYPE_CHECKING:
+    from whelp.collect import Event, MannersConfig
+    from whelp.collect.client import Wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectResult:
+    """What a collection came to.
+
+    Attributes:
+        out: The file; it is written when the collection is finished.
+        is_finished: Whether everything was asked for.
+        kept: Documents.
+        skipped: What gave no document and never will, counted by reason.
+        failed: What may be had another time, counted by reason: the same command tries again.
+        requests: Requests of this run; none where all was known.
+        retries: How many of them were asked again.
+        bytes: What was received.
+        seconds_waited: Time between requests.
+    """
+
+    out: str
+    is_finished: bool
+    kept: int
+    skipped: dict[str, int]
+    failed: dict[str, int]
+    requests: int
+    retries: int
+    bytes: int
+    seconds_waited: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectResumed:
+    """What the journal knows already, and is not asked for again."""
+
+    kept: int
+    skipped: int
+
+
+def make_manners(values: Mapping[str, Any]) -> MannersConfig:
+    """Read the manners from keyword arguments; what is None has its default."""
+    from whelp.collect.config import MannersConfig
+
+    given = {name: value for name, value in values.items() if value is not None}
+    return load_config(MannersConfig, {"contact": "", **given}, "collect")
+
+
+def iter_collect(
+    plan: CollectPlan,
+    out: str | Path,
+    manners: MannersConfig,
+    *,
+    max_documents: int | None = None,
+    max_minutes: float | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    wait: Wait | None = None,
+) -> Iterator[CollectResumed | Event | CollectResult]:
+    """Collect; yield what each address comes to, at the end (also one that an error makes) the result.
+
+    Args:
+        max_documents: Stop after so many documents.
+        max_minutes: Stop after so much time, and write what there is.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        wait: Passes the time between requests: called with seconds and a reason.
+
+    Raises:
+        ConfigError: When the journal beside `out` is of another request.
+        SourceError: When no host is left to ask, or nothing at all could be had.
+    """
+    import whelp
+    from whelp.collect.client import Client
+    from whelp.collect.gather import Asking, gather_documents
+    from whelp.collect.journal import Journal
+    from whelp.collect.output import check_output, write_output
+
+    path = Path(out)
+    check_output(path)
+    journal = Journal(path.with_name(f"{path.name}.journal"), {"source": plan.source, **plan.asked})
+    client = Client(
+        config=manners,
+        agent=f"whelp/{whelp.__version__}",
+        hosts=plan.hosts,
+        wait=wait or (lambda seconds, reason: time.sleep(seconds)),
+    )
+
+    def sum_up(is_finished: bool) -> CollectResult:
+        kept, skipped, failed = journal.count()
+        traffic = dataclasses.asdict(client.traffic)
+        return CollectResult(out=str(path), is_finished=is_finished, kept=kept, skipped=skipped, failed=failed, **traffic)
+
+    try:
+        if refresh and journal.is_finished:
+            journal.begin_round()
+        if not finish:
+            known = sum_up(is_finished=False)
+            if known.kept or known.skipped:
+                yield CollectResumed(kept=known.kept, skipped=sum(known.skipped.values()))
+            try:
+                yield from gather_documents(
+                    plan.collector,
+                    Asking(client, journal),
+                    journal,
+                    max_documents=max_documents,
+                    max_seconds=None if max_minutes is None else max_minutes * 60,
+                )
+            except SourceError:
+                yield sum_up(is_finished=False)
+                raise
+        result = sum_up(is_finished=journal.is_finished)
+        if result.kept:
+            write_output(path, journal.iter_lines())
+        yield result
+        if result.kept == 0:
+            reasons = ", ".join(f"{reason} ({number})" for reason, number in {**result.skipped, **result.failed}.items())
+            raise SourceError(f"whelp collect {plan.source}", f"no document was found: {reasons or 'nothing matches'}", "", "")
+    finally:
+        client.close()
+        journal.close()
+
+
+def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
+    result = None
+    for event in iter_collect(plan, out, make_manners(manners), **how):
+        if isinstance(event, CollectResult):
+            result = event
+    assert result is not None, "a collection ends with its result"
+    return result
+
+
+def collect_wikipedia(
+    *,
+    out: str | Path,
+    search: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    links_of: Sequence[str] = (),
+    starter_lists: Sequence[str] = (),
+    language: str = "en",
+    category_depth: int = 0,
+    max_per_search: int = 10,
+    base_url: str | None = None,
+    max_documents: int | None = None,
+    max_minutes: float | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect articles of a Wikipedia as plain text with their provenance.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        search: Search words, each a search of its own.
+        titles: Titles; redirects are followed.
+        categories: Categories.
+        links_of: Articles whose links are followed.
+        starter_lists: Lists of ours: nature, people, inventions, places.
+        language: Which Wikipedia.
+        category_depth: How many levels of subcategories are entered.
+        max_per_search: Most results of a search.
+        base_url: Another MediaWiki.
+        max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When the wiki refuses, or nothing could be had.
+    """
+    plan = plan_wikipedia(
+        search=search,
+        titles=titles,
+        categories=categories,
+        links_of=links_of,
+        starter_lists=starter_lists,
+        language=language,
+        category_depth=category_depth,
+        max_per_search=max_per_search,
+        base_url=base_url,
+    )
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+
+
+def collect_britannica(
+    *,
+    out: str | Path,
+    permission: str,
+    search: Sequence[str] = (),
+    articles: Sequence[str] = (),
+    max_pages: int = 10,
+    base_url: str | None = None,
+    max_documents: int | None = None,
+    max_minutes: float | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect articles of the Encyclopaedia Britannica, as far as its robots.txt allows.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        permission: What permits you to collect its texts; it becomes their licence.
+        search: Search words, each a search of its own.
+        articles: Addresses of articles.
+        max_pages: Most pages of results of a search.
+        base_url: Another server that answers in the same way.
+        max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When the site refuses, or nothing could be had.
+    """
+    plan = plan_britannica(permission=permission, search=search, articles=articles, max_pages=max_pages, base_url=base_url)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+
+
+def collect_youtube(
+    *,
+    out: str | Path,
+    videos: Sequence[str] = (),
+    playlists: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    languages: Sequence[str] = ("en",),
+    kind: str = "any",
+    with_times: bool = False,
+    only_creative_commons: bool = False,
+    api_url: str | None = None,
+    site_url: str | None = None,
+    max_documents: int | None = None,
+    max_minutes: float | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect transcripts of videos, one document a video. The key of the Data API is taken from YOUTUBE_API_KEY.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        videos: Ids or addresses of videos; they alone can be had without a key.
+        playlists: Ids or addresses of playlists.
+        channels: Ids, handles or addresses of channels: all of their uploads.
+        languages: In order of preference.
+        kind: `any` (in each language manual before automatic), `manual` or `automatic`.
+        with_times: A line for each snippet, with its time; else running text.
+        only_creative_commons: Only videos under a Creative Commons licence.
+        api_url: Another server that answers as the Data API.
+        site_url: Another server that answers as YouTube.
+        max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When the key's quota is used up, YouTube refuses, or nothing could be had.
+    """
+    plan = plan_youtube(
+        videos=videos,
+        playlists=playlists,
+        channels=channels,
+        languages=languages,
+        kind=kind,
+        with_times=with_times,
+        only_creative_commons=only_creative_commons,
+        api_url=api_url,
+        site_url=site_url,
+    )
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+
+
+def collect_urls(
+    *,
+    out: str | Path,
+    urls: Sequence[str] = (),
+    sitemaps: Sequence[str] = (),
+    match: str | None = None,
+    max_documents: int | None = None,
+    max_minutes: float | None = None,
+    refresh: bool = False,
+    finish: bool = False,
+    **manners: Any,
+) -> CollectResult:
+    """Collect the articles of pages of the web, as far as the robots.txt of each host allows.
+
+    Args:
+        out: The file: `.jsonl`, or `.txt` for text alone.
+        urls: Addresses of pages.
+        sitemaps: Addresses of sitemaps.
+        match: Of sitemaps, only addresses in which this regular expression is found.
+        max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
+        refresh: Ask for everything once more, and replace what has changed.
+        finish: Ask for nothing: write what has been collected so far.
+        manners: Fields of `MannersConfig`; `contact` must be given.
+
+    Raises:
+        ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
+        SourceError: When no host is left to ask, or nothing could be had.
+    """
+    plan = plan_urls(urls=urls, sitemaps=sitemaps, match=match)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)

@@ -1,0 +1,186 @@
+"""`whelp collect folder`: from files of many kinds to JSON lines that grow, and go on after a kill."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.config import load_config
+from whelp.base.errors import SourceError
+from whelp.base.hashing import hash_json
+from whelp.base.log import log
+from whelp.collect import make_line
+from whelp.collect.folder import FolderConfig, Unreadable, read_file
+
+_VERSION = 1  # raised when the same file would give another text
+_MAX_NAMED = 100  # skipped files that a result names
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderResult:
+    """What `whelp collect folder` made.
+
+    Attributes:
+        documents: Documents in the file: files that were read.
+        files: Files by what became of them: by ending those that were read, by reason those that were not.
+        skipped_files: Path and reason of the first hundred files that were left out.
+        is_reused: The file was there already, whole, of the same files and options.
+    """
+
+    file: str
+    documents: int
+    num_bytes: int
+    files: dict[str, dict[str, int]]
+    skipped_files: list[dict[str, str]]
+    is_reused: bool
+
+
+@dataclass(frozen=True)
+class FolderProgress:
+    """How many bytes of the files are read, of how many; documents so far."""
+
+    position: int
+    total: int
+    documents: int
+
+
+def collect_folder(
+    folder: str | Path,
+    *,
+    out: str | Path,
+    include_suffixes: Sequence[str] | None = None,
+    licence: str | None = None,
+    max_file_bytes: int = 256 << 20,
+    max_unpacked_bytes: int = 256 << 20,
+) -> FolderResult:
+    """Turn the files of a folder into documents, one JSON line each: text, code, HTML, DOCX, EPUB, notebooks, PDF.
+
+    Files of a folder come by name, then its folders. What cannot be read is counted by reason. Stopped or killed, the same call goes
+    on; a finished file of the same files and options is left as it is.
+
+    Args:
+        include_suffixes: Read only files that end like this.
+        licence: What the text may be used for; None: what a file says of itself.
+        max_file_bytes: A larger file is left out.
+        max_unpacked_bytes: A file that unpacks to more is left out.
+
+    Raises:
+        SourceError: When there is no such folder.
+        ArtifactError: When something else stands at `out`.
+    """
+    values = {
+        "include_suffixes": list(include_suffixes) if include_suffixes else None,
+        "licence": licence,
+        "max_file_bytes": max_file_bytes,
+        "max_unpacked_bytes": max_unpacked_bytes,
+    }
+    config = load_config(FolderConfig, values, "whelp collect folder")
+    result = None
+    for event in iter_collect_folder(Path(folder), Path(out), config):
+        if isinstance(event, FolderResult):
+            result = event
+    assert result is not None, "collecting ends with a result"
+    return result
+
+
+def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:
+    """As `collect_folder`, saying how far it is; the result comes last."""
+    files, skipped = _list_files(folder, out, config)
+    listing = [(label, size, mtime_ns) for _, label, size, mtime_ns in files]
+    request = {"made_by": "collect folder", "version": _VERSION, "files": hash_json(listing), **asdict(config)}
+    growing = GrowingFile(out, request)
+    finished = growing.find_finished()
+    if finished is not None:
+        yield _describe(out, finished.counts, finished.files[out.name]["bytes"], is_reused=True)
+        return
+    progress = growing.open() or {"num_done": 0, "read": {}, "skipped": Counter(kind for kind, _, _ in skipped), "named": []}
+    num_done, read, kinds = int(progress["num_done"]), Counter(progress["read"]), Counter(progress["skipped"])
+    named = progress["named"] or [{"path": path, "reason": reason} for _, path, reason in skipped[:_MAX_NAMED]]
+    if num_done:
+        log.info("%s: going on after %s files", out, f"{num_done:,}")
+    total = sum(size for _, _, size, _ in files)
+    position = sum(size for _, _, size, _ in files[:num_done])
+    try:
+        for path, label, size, _ in files[num_done:]:
+            line = ""
+            try:
+                line = make_line(read_file(path, label, config, decode=decode_text))
+                read = read + Counter([path.suffix.lower() or "no ending"])  # not in place: what was added holds the old one
+            except Unreadable as error:
+                kinds = kinds + Counter([error.kind])
+                named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
+            num_done, position = num_done + 1, position + size
+            growing.add(line.encode("utf-8", "replace"), {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
+            yield FolderProgress(position, total, read.total())
+        counts = {
+            "documents": read.total(),
+            "files": {"read": dict(read.most_common()), "skipped": dict(kinds.most_common())},
+            "skipped_files": named,
+        }
+        manifest = growing.finish(counts)
+    finally:
+        growing.close()
+    yield _describe(out, counts, manifest.files[out.name]["bytes"], is_reused=False)
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a file, in whatever encoding a source of text would be read.
+
+    Raises:
+        Unreadable: When it is no text.
+    """
+    from whelp.corpus.text import BadFile, inspect_bytes, iter_text
+
+    try:
+        inspection = inspect_bytes(data, "auto")
+        return b"".join(iter_text([data], inspection, strip_carriage_returns=True)).decode()
+    except BadFile as error:
+        raise Unreadable(error.kind, error.reason) from None
+
+
+def _list_files(
+    folder: Path, out: Path, config: FolderConfig
+) -> tuple[list[tuple[Path, str, int, int]], list[tuple[str, str, str]]]:
+    """Files as (path, label, size, time), in order, and what is left out as (kind, label, reason)."""
+    from whelp.corpus._files import SkippedFile, look_at, walk_folder
+
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "there is no such folder"
+        raise SourceError(folder, found, "a folder", "Give the folder that holds the files.")
+    paths, left_out = walk_folder(folder, config.include_suffixes)
+    skipped = [(file.kind, _label(Path(file.path), folder), file.reason) for file in left_out]
+    files: list[tuple[Path, str, int, int]] = []
+    root = os.path.realpath(folder)
+    ours = os.path.realpath(out)
+    for path in paths:
+        label, real = _label(path, folder), os.path.realpath(path)
+        status = look_at(path)
+        if real == ours:
+            continue
+        if not real.startswith(root + os.sep):
+            skipped.append(("path outside", label, f"a link out of the folder, to {real}"))
+        elif isinstance(status, SkippedFile):
+            skipped.append((status.kind, label, status.reason))
+        else:
+            files.append((path, label, status.st_size, status.st_mtime_ns))
+    return files, skipped
+
+
+def _label(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _describe(out: Path, counts: dict[str, Any], num_bytes: int, *, is_reused: bool) -> FolderResult:
+    return FolderResult(
+        file=str(out),
+        documents=counts["documents"],
+        num_bytes=num_bytes,
+        files=counts["files"],
+        skipped_files=counts["skipped_files"],
+        is_reused=is_reused,
+    )

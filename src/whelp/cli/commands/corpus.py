@@ -1,0 +1,137 @@
+"""The commands that turn files into other files: `whelp convert`, `append`, `split`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whelp.cli.commands.options import AsJson
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Files in this order; folders and globs give theirs by name.")
+]
+
+
+class Border(Enum):
+    """Where a file may be cut."""
+
+    auto = "auto"
+    line = "line"
+    blank_line = "blank_line"
+
+
+def convert(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Its ending says the format: .jsonl, .csv, .tsv or .txt.")],
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", metavar="NAME", help="A column to write; may be repeated. Default: all.")
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help=r"Text: what ends each row's text; \n is a line feed. Default: a blank line."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write rows of Parquet, Arrow, CSV or TSV files as JSON lines, CSV, TSV or text, with the columns of your choice.
+
+    All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids.
+
+    Example: whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
+    """
+    from whelp.cli import show
+    from whelp.cli.convert import ConvertResult, iter_convert
+    from whelp.cli.given_files import FileProgress
+    from whelp.cli.show_collect import bar, show_convert
+
+    given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
+    result = None
+    with bar("convert") as advance:
+        for event in iter_convert(list(files), out, columns=columns, separator=given):
+            if isinstance(event, FileProgress):
+                advance(event.position, event.total, f"{event.rows:,} rows")
+            elif isinstance(event, ConvertResult):
+                result = event
+    assert result is not None, "converting ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_convert(result)
+
+
+def append(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The one file; .jsonl for JSON lines.")],
+    separator: Annotated[
+        str | None, typer.Option(metavar="TEXT", help=r"Text: what stands between two files. Default: \n, a blank line.")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse to make a larger file than 2.5GB, 700MB, ...")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one file of many: text, or JSON lines. Nothing is lost, documents keep their borders, the order is shown.
+
+    Packed files are unpacked; text in other encodings becomes UTF-8. Run again, a finished file is left as it is.
+
+    Example: whelp append books/*.txt --out corpus/books.txt
+    """
+    from whelp.cli import show
+    from whelp.cli.append import AppendResult, iter_append
+    from whelp.cli.given_files import FileProgress
+    from whelp.cli.show_collect import bar, show_append
+    from whelp.cli.sizes import parse_size
+
+    given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
+    most = parse_size(max_bytes) if max_bytes is not None else None
+    result = None
+    with bar("append") as advance:
+        for event in iter_append(list(files), out, separator=given, max_bytes=most):
+            if isinstance(event, FileProgress):
+                advance(event.position, event.total, f"{event.rows:,} lines")
+            elif isinstance(event, AppendResult):
+                result = event
+    assert result is not None, "appending ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_append(result)
+
+
+def split(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Text or JSON lines; may be packed.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the parts, named after the file, and a manifest.")],
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="No part is larger: 2.5GB (the default), 700MB, a number of bytes.")
+    ] = None,
+    parts: Annotated[int | None, typer.Option(metavar="N", min=1, help="Or so many parts of about one size.")] = None,
+    document: Annotated[
+        Border, typer.Option(help="Where to cut. auto: after lines of .jsonl, after blank lines of text.")
+    ] = Border.auto,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a large file between its documents. The parts, laid end to end, are the file, to the byte.
+
+    Example: whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
+    """
+    from whelp.cli import show
+    from whelp.cli.given_files import FileProgress
+    from whelp.cli.show_collect import bar, show_split
+    from whelp.cli.sizes import parse_size
+    from whelp.cli.split import SplitResult, iter_split
+
+    most = parse_size(max_bytes) if max_bytes is not None else None
+    result = None
+    with bar("split") as advance:
+        for event in iter_split(file, out, max_bytes=most, parts=parts, document=document.value):
+            if isinstance(event, FileProgress):
+                advance(event.position, event.total, "")
+            elif isinstance(event, SplitResult):
+                result = event
+    assert result is not None, "splitting ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_split(result)

@@ -1,0 +1,72 @@
+"""`whelp curate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whelp.cli.commands.options import AsJson, EngineName, Overrides, Scale
+
+
+def curate(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Gets kept/, dropped/, report.html and a ledger.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="S", help="In place of the recipe's: a file, a folder, a glob, ...; may be repeated."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="The rules: prose, web, code, rows or none.")] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Judge on threads here, or on a Ray cluster (the bytes are the same).")
+    ] = EngineName.local,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads, or workers on the cluster. Nothing: one for each core.")
+    ] = None,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    r"""Keep what is worth training on: rules, duplicates, personal data; all that is dropped is kept aside with its reason.
+
+    Killed at any moment, the same command goes on. DIR/kept is a source for the next step: data.source=DIR/kept.
+
+    Example: whelp curate --source books/ --out clean
+
+    Code: whelp curate --source src/ --preset code --out clean
+
+    Other numbers: whelp curate recipe.yaml curate.near_duplicates.jaccard=0.7 curate.repetition=false --out clean
+
+    Keep evaluations out: whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' --out clean
+    """
+    from whelp.base.engines import make_engine
+    from whelp.cli import show
+    from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
+    from whelp.cli.show_curate import show_curated, show_event
+
+    if out is None:
+        raise typer.BadParameter("it is needed", param_hint="--out")
+    given = list(overrides or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():  # with --source, there need not be a recipe
+        given = [recipe, *given]
+        recipe = None
+    given += [f"curate.preset={preset}"] if preset is not None else []
+    sources = None if not source else source if len(source) > 1 else source[0]
+    loaded = load_curate_recipe(recipe, sources, given, scale)
+    events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
+    first = next(events)
+    show_event(first)
+    result = None
+    for event in show.track(events, getattr(first, "num_bytes", 0), "curate"):
+        show_event(event)
+        if isinstance(event, CorpusReady):
+            result = event.result
+    assert result is not None, "curating ends with a corpus"
+    if as_json:
+        show.print_json(result)
+        return
+    show_curated(result)

@@ -1,0 +1,139 @@
+"""`whelp convert`: Parquet, Arrow and CSV files to JSON lines, CSV or text with the columns of one's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.errors import ConfigError
+from whelp.base.log import log
+from whelp.cli.given_files import FileProgress, describe_given, list_given
+
+if TYPE_CHECKING:
+    from whelp.corpus.convert_rows import Format
+
+_VERSION = 1
+_FORMATS = ("jsonl", "csv", "tsv", "txt")
+_WARN = {
+    "empty_texts": "rows without text were left out",
+    "texts_with_blank_lines": "texts hold blank lines, as stand between texts: give a --separator of your own, "
+    "and read it with data.document: regex",
+    "numbers_without_json": "rows hold numbers that JSON has none for (NaN, infinity): null stands there",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertResult:
+    """What `whelp convert` made.
+
+    Attributes:
+        files: The files that were read, in that order.
+        rows: Rows read; `notes` counts what was met on the way, such as rows without text.
+        is_reused: The file was there already, whole, of the same files and options.
+    """
+
+    file: str
+    files: list[str]
+    rows: int
+    num_bytes: int
+    columns: list[str] | None
+    notes: dict[str, int]
+    is_reused: bool
+
+
+def convert(
+    files: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    columns: Sequence[str] | None = None,
+    separator: str = "\n\n",
+) -> ConvertResult:
+    """Write the rows of Parquet, Arrow or CSV files as JSON lines, CSV, TSV or text: the ending of `out` says which.
+
+    Stopped or killed, the same call goes on; a finished file of the same files and options is left as it is.
+
+    Args:
+        files: Files, or folders whose files are taken in the order of their names.
+        columns: Which columns, in which order; None for all. Text takes one.
+        separator: Text: what stands after each row's text; by default a blank line.
+
+    Raises:
+        ConfigError: When `out` ends in none of .jsonl, .csv, .tsv, .txt.
+        SourceError: When a file cannot be read, has no such column, or the format cannot hold it.
+        ArtifactError: When something else stands at `out`.
+    """
+    result = None
+    for event in iter_convert(files, Path(out), columns=columns, separator=separator):
+        if isinstance(event, ConvertResult):
+            result = event
+    assert result is not None, "converting ends with a result"
+    return result
+
+
+def iter_convert(
+    files: str | Path | Sequence[str | Path], out: Path, *, columns: Sequence[str] | None, separator: str
+) -> Iterator[FileProgress | ConvertResult]:
+    """As `convert`, saying how far it is; the result comes last."""
+    from whelp.corpus.convert_rows import READABLE, Counts, Writer, iter_batches
+
+    suffix = out.suffix.lower().removeprefix(".")
+    if suffix not in _FORMATS:
+        raise ConfigError("--out", [f"{out} ends in none of .{', .'.join(_FORMATS)}"], "The ending says what is written.")
+    if suffix == "txt" and not separator:
+        raise ConfigError("--separator", ["it is empty, so texts could not be told apart"], "Leave it out for a blank line.")
+    paths = list_given(files, out, READABLE)
+    chosen = list(columns) if columns else None
+    request = {
+        "made_by": "convert",
+        "version": _VERSION,
+        "files": describe_given(paths),
+        "columns": chosen,
+        "separator": separator if suffix == "txt" else None,
+    }
+    growing = GrowingFile(out, request)
+    finished = growing.find_finished()
+    if finished is not None:
+        yield _describe(out, paths, finished.counts, finished.files[out.name]["bytes"], chosen, is_reused=True)
+        return
+    progress = growing.open() or {"file": 0, "batches": 0, "counts": asdict(Counts())}
+    first_file, num_done = int(progress["file"]), int(progress["batches"])
+    writer = Writer(cast("Format", suffix), separator)
+    writer.counts = Counts(**progress["counts"])
+    is_first = not writer.counts.rows
+    total, position = sum(path.stat().st_size for path in paths), sum(path.stat().st_size for path in paths[:first_file])
+    try:
+        for index, path in enumerate(paths[first_file:], first_file):
+            for number, batch in enumerate(iter_batches(path, chosen), 1):
+                if index == first_file and number <= num_done:
+                    continue
+                data = writer.write(batch, path, is_first=is_first)
+                is_first = False
+                growing.add(data, {"file": index, "batches": number, "counts": asdict(writer.counts)})
+                yield FileProgress(position, total, writer.counts.rows)
+            position += path.stat().st_size
+        counts = asdict(writer.counts)
+        manifest = growing.finish(counts)
+    finally:
+        growing.close()
+    for name, text in _WARN.items():
+        is_clear = name == "texts_with_blank_lines" and bool(separator.strip("\n"))
+        if counts[name] and not is_clear:
+            log.warning("%s: %s %s", out, f"{counts[name]:,}", text)
+    yield _describe(out, paths, counts, manifest.files[out.name]["bytes"], chosen, is_reused=False)
+
+
+def _describe(
+    out: Path, paths: list[Path], counts: dict[str, Any], num_bytes: int, columns: list[str] | None, *, is_reused: bool
+) -> ConvertResult:
+    return ConvertResult(
+        file=str(out),
+        files=[str(path) for path in paths],
+        rows=counts["rows"],
+        num_bytes=num_bytes,
+        columns=columns,
+        notes={name: count for name, count in counts.items() if name != "rows" and count},
+        is_reused=is_reused,
+    )

@@ -1,0 +1,56 @@
+"""Files named on the command line: themselves, or those of folders, in a stated order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whelp.base.errors import SourceError
+from whelp.base.hashing import hash_json
+
+
+@dataclass(frozen=True)
+class FileProgress:
+    """How many bytes of the files are read, of how many; rows or lines so far."""
+
+    position: int
+    total: int
+    rows: int
+
+
+def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Sequence[str] | None = None) -> list[Path]:
+    """Files in the order they are given; of a folder or a glob by name, with the folders below. `out` is never one of them.
+
+    Args:
+        suffixes: What can be read. A file of another kind is an error where it is named, and passed over in a folder.
+
+    Raises:
+        SourceError: When there is none, one is given twice, or one is of another kind.
+    """
+    from whelp.corpus._files import expand
+
+    given = [files] if isinstance(files, (str, Path)) else list(files)
+    found: list[Path] = []
+    for item in given:
+        _, paths, _, is_named = expand(str(item), None)
+        for path in paths:
+            if path.resolve() == out.resolve():
+                continue
+            if suffixes is None or path.suffix.lower() in suffixes:
+                found.append(path)
+            elif is_named:
+                ending = path.suffix or "no ending"
+                raise SourceError(item, f"is of a kind that is not read here ({ending})", f"one of {', '.join(suffixes)}", "")
+    twice = sorted({str(path) for path in found if found.count(path) > 1})
+    if twice:
+        raise SourceError(twice[0], "is given twice", "each file once", "Its rows would be there twice; take one out.")
+    if not found:
+        what = f"files that end in {', '.join(suffixes)}" if suffixes else "files"
+        raise SourceError(", ".join(map(str, given)) or "no files", "nothing to read", what, "Check the spelling.")
+    return found
+
+
+def describe_given(paths: list[Path]) -> str:
+    """A fingerprint of names, sizes and times."""
+    return hash_json([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])

@@ -1,0 +1,115 @@
+"""What `whelp collect` of a dump or a folder, `whelp convert`, `append` and `split` show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from whelp.cli.show import console, duration, megabytes, printable, say
+
+if TYPE_CHECKING:
+    from whelp.cli.append import AppendResult
+    from whelp.cli.collect_dump import DumpResult
+    from whelp.cli.collect_folder import FolderResult
+    from whelp.cli.convert import ConvertResult
+    from whelp.cli.split import SplitResult
+
+_MAX_SHOWN = 10
+Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Advance]:
+    """A bar over bytes; nothing where there is no terminal."""
+    started = time.monotonic()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(f"[bold]{title}[/]"),
+        BarColumn(24),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=1, text="")
+
+        def advance(done: int, total: int, text: str) -> None:
+            seconds = time.monotonic() - started
+            left = seconds / max(done, 1) * max(total - done, 0)
+            said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+            progress.update(task, completed=done, total=max(total, 1), text=said)
+
+        yield advance
+
+
+def show_counts(title: str, counts: dict[str, int], kept: str | None = None) -> None:
+    """A table of what was counted; the line of what was kept stands out."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, count in counts.items():
+        style = "bold" if name == kept else "dim"
+        table.add_row(title, f"[{style}]{count:,}[/]", f"[{style}]{escape(name)}[/]")
+        title = ""
+    console.print(table)
+
+
+def show_dump(result: DumpResult) -> None:
+    """The closing table of a dump."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same dump and options[/]")
+    show_counts("[bold]pages[/]    ", result.pages, "kept")
+    if result.removed:
+        show_counts("[bold]taken out[/]", result.removed)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+
+
+def show_folder(result: FolderResult) -> None:
+    """The closing table of a folder."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    show_counts("[bold]read[/]       ", result.files["read"])
+    if result.files["skipped"]:
+        show_counts("[bold]left out[/]   ", result.files["skipped"])
+    for skipped in result.skipped_files[:_MAX_SHOWN]:
+        say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
+    if len(result.skipped_files) > _MAX_SHOWN:
+        say("           [dim]... more with --json[/]")
+    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+
+
+def show_convert(result: ConvertResult) -> None:
+    """What was converted."""
+    _show_order(result.files, is_reused=result.is_reused)
+    for name, count in result.notes.items():
+        say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
+    say(f"[bold]file[/]       {escape(result.file)}: {result.rows:,} rows, {megabytes(result.num_bytes)}")
+
+
+def show_append(result: AppendResult) -> None:
+    """What was appended, in which order."""
+    _show_order(result.files, is_reused=result.is_reused)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.lines:,} lines, {megabytes(result.num_bytes)}")
+
+
+def show_split(result: SplitResult) -> None:
+    """The parts."""
+    if result.is_reused:
+        say("[dim]the folder is finished, of the same file and options[/]")
+    for file, documents, num_bytes in zip(result.files, result.documents, result.num_bytes, strict=True):
+        say(f"[bold]part[/]       {escape(file)}: {documents:,} documents, {megabytes(num_bytes)}")
+
+
+def _show_order(files: list[str], *, is_reused: bool) -> None:
+    if is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    title = "[bold]in order[/]  "
+    for file in files[:_MAX_SHOWN]:
+        say(f"{title} {escape(file)}")
+        title = " " * 10
+    if len(files) > _MAX_SHOWN:
+        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")

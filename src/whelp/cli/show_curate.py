@@ -1,0 +1,57 @@
+"""What people see of curating: where every document went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from whelp.cli import show
+
+if TYPE_CHECKING:
+    from whelp.cli.curate import CurateResult
+
+_MOST_REASONS = 20
+
+
+def show_event(event: object) -> None:
+    """What is being read, and what goes on after that."""
+    from whelp.cli.prepare import SourceOpened
+    from whelp.curate.run import StageStarted
+
+    if isinstance(event, SourceOpened):
+        show.say_file_counts(event.num_files, event.num_bytes, event.name)
+    elif isinstance(event, StageStarted):
+        show.say(f"[dim]{event.stage} {event.num_documents:,} documents[/]")
+
+
+def show_curated(result: CurateResult) -> None:
+    """A table of reasons, then what was changed, then where it is."""
+    ledger = result.ledger
+    if result.is_reused:
+        show.say("           [dim]the corpus is finished and up to date[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "documents", "", "text"):
+        table.add_column(name, justify="left" if not name else "right")
+    total = max(ledger["documents_in"], 1)
+
+    def add(name: str, count: int, num_bytes: int) -> None:
+        table.add_row(name, f"{count:,}", f"{count / total:.1%}", show.megabytes(num_bytes))
+
+    add("[bold]read[/]", ledger["documents_in"], ledger["bytes_in"])
+    shown = list(ledger["dropped"].items())
+    for reason, count in shown[:_MOST_REASONS]:
+        add(escape(reason), count, ledger["dropped_bytes"][reason])
+    rest = shown[_MOST_REASONS:]
+    if rest:
+        add(f"{len(rest)} more reasons", sum(count for _, count in rest), sum(ledger["dropped_bytes"][key] for key, _ in rest))
+    add("[bold]kept[/]", ledger["documents_kept"], ledger["bytes_kept"])
+    show.console.print(table)
+    if ledger["documents_test"]:
+        show.say(f"[bold]test[/]       {ledger['documents_test']:,} rows that the source holds out, as they are")
+    for title, name in (("changed", "changes"), ("note", "notes")):
+        for what, count in ledger[name].items():
+            show.say(f"[bold]{title}[/]    {escape(what)} {count:,}")
+    show.say(f"[bold]corpus[/]     {escape(result.source)}   next: data.source={escape(result.source)}")
+    show.say(f"[bold]report[/]     {escape(result.report)}")

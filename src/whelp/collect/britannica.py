@@ -1,0 +1,159 @@
+"""Articles of the Encyclopaedia Britannica, by search words or by address.
+
+All that is known of the site's pages is in this file: when they change, it is the only one to mend.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from whelp.collect.addresses import host_of, normalise_url
+from whelp.collect.answers import Answer, NotFetched
+from whelp.collect.document import Document
+from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
+from whelp.collect.page_text import decode
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+SITE = "https://www.britannica.com"
+TERMS = "https://corporate.britannica.com/termsofuse.html"
+_ARTICLE = re.compile(
+    r"/(?:animal|art|biography|dictionary|event|money|place|plant|procon|science|sports|story|summary|technology|topic)/[^/]"
+)
+_RESULTS = "//a[contains(concat(' ', @class, ' '), ' md-crosslink ') or contains(@class, 'font-weight-bold font-18')]/@href"
+_PARAGRAPHS = "//p[contains(concat(' ', @class, ' '), ' topic-paragraph ')]"
+_ANY_PARAGRAPHS = "//article//p | //main//p"
+_EDITORIAL = re.compile(r"Our editors will review what you.ve submitted|^The Editors of Encyclop", re.IGNORECASE)
+_MAX_PARTS = 60  # pages of one article
+
+
+@dataclass(frozen=True, kw_only=True)
+class Britannica:
+    """Finds and reads articles.
+
+    Args:
+        search: Search words, each a search of its own.
+        articles: Addresses of articles.
+        max_pages: Most pages of results of each search.
+        permission: What permits the collection; becomes the licence of each document.
+    """
+
+    search: Sequence[str] = ()
+    articles: Sequence[str] = ()
+    max_pages: int = 10
+    permission: str
+    base_url: str = SITE
+    is_of_many_hosts: bool = False
+
+    def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
+        """Articles that are named, then those that searches find, in the order of their results."""
+        for text in self.articles:
+            url = urljoin(f"{self.base_url}/", text)
+            if host_of(url) == host_of(self.base_url):
+                yield self._item(url)
+            else:
+                yield NotFound(url, text, "no address of this site")
+        for words in self.search:
+            yield from self._search(words, asking)
+
+    def read(self, item: Item, asking: Asking) -> Found:
+        """Read an article, all of its pages."""
+        answer = asking.page(item, item.key, look=_check_page)
+        page = _parse(answer)
+        paragraphs = _read_paragraphs(page)
+        following = _next_part(page, answer.url)
+        seen = {answer.url}
+        while following is not None and following not in seen and len(seen) < _MAX_PARTS:
+            seen.add(following)
+            part = _parse(asking.client.fetch(following, look=_check_page))
+            paragraphs += _read_paragraphs(part)
+            following = _next_part(part, following)
+        if not paragraphs:
+            raise NotFetched("no article on the page: has the site changed?", is_final=False)
+        document = Document(
+            text="\n\n".join(paragraphs),
+            source="britannica",
+            title=_first(page, "//h1//text()") or None,
+            url=answer.url,
+            id=urlsplit(answer.url).path.strip("/"),
+            language="en",
+            licence=f"by permission: {self.permission}",
+            author="Encyclopaedia Britannica",
+            time=_first(page, "//meta[@property='article:modified_time' or @name='last-modified']/@content") or None,
+        )
+        return Found(document=document, key=document.id or item.key, validators=read_validators(answer))
+
+    def _search(self, words: str, asking: Asking) -> Iterator[Item | NotFound]:
+        """Read pages of results until one brings nothing new."""
+        seen: set[str] = set()
+        for number in range(1, self.max_pages + 1):
+            url = f"{self.base_url}/search?{urlencode({'query': words, 'page': number}, errors='replace')}"
+            try:
+                page = _parse(asking.list(url, look=_check_page))
+            except NotFetched as problem:
+                yield list_problem(url, words, problem)
+                return
+            new = [link for link in page.xpath(_RESULTS) if _ARTICLE.match(urlsplit(link).path) and link not in seen]
+            if not new:
+                break
+            for link in dict.fromkeys(new):
+                seen.add(link)
+                target = urljoin(url, link)
+                if host_of(target) == host_of(self.base_url):
+                    yield self._item(target)
+        if not seen:
+            yield NotFound(f"list search {words}", words, "list: a search without results")
+
+    def _item(self, url: str) -> Item:
+        address = normalise_url(url)
+        return Item(key=address, name=urlsplit(address).path.strip("/"))
+
+
+def _check_page(answer: Answer) -> None:
+    if answer.status == 200 and answer.kind not in ("text/html", "application/xhtml+xml"):
+        raise NotFetched(f"no page but {answer.kind or 'something unnamed'}", is_final=True)
+
+
+def _parse(answer: Answer) -> HtmlElement:
+    from lxml import etree, html
+
+    try:
+        parser = html.HTMLParser(huge_tree=False, no_network=True, encoding="utf-8")
+        return html.document_fromstring(decode(answer).encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        raise NotFetched("the page cannot be parsed", is_final=False) from None
+
+
+def _read_paragraphs(page: HtmlElement) -> list[str]:
+    """The paragraphs of the article, with the headings between them."""
+    found = page.xpath(_PARAGRAPHS) or page.xpath(_ANY_PARAGRAPHS)
+    if not found:
+        return []
+    wanted = set(found)
+    texts: list[str] = []
+    heading = ""
+    for place in page.iter("h2", "h3", "h4", "p"):
+        text = " ".join(place.text_content().split())
+        if place not in wanted:
+            heading = text if place.tag != "p" else heading
+        elif text and not _EDITORIAL.search(text):
+            texts += [heading, text] if heading and texts else [text]
+            heading = ""
+    return texts
+
+
+def _next_part(page: HtmlElement, url: str) -> str | None:
+    """The address of the article's next page."""
+    links: list[Any] = page.xpath("//link[@rel='next']/@href | //a[@rel='next']/@href")
+    target = urljoin(url, links[0]) if links else ""
+    return target if host_of(target) == host_of(url) and target != url else None
+
+
+def _first(page: HtmlElement, path: str) -> str:
+    found: list[Any] = page.xpath(path)
+    return " ".join(str(found[0]).split()) if found else ""

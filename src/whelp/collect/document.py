@@ -1,0 +1,48 @@
+"""A document, and where it is from: what every collector gives, whatever its source."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One text with its provenance. What a source does not say is None, so all lines of a file have the same keys.
+
+    Attributes:
+        text: Plain text; paragraphs are separated by one blank line.
+        source: The collector: wikipedia, britannica, youtube, urls, ...
+        title: The heading or name.
+        url: The address a reader would open; of a local file its path.
+        id: The source's own name for it: a page id, a video id.
+        language: As BCP 47 writes it: `en`, `de`, `pt-BR`.
+        revision: The source's name for this version of the text.
+        licence: What the text may be used for, as the source says it: `CC BY-SA 4.0`.
+        author: Who made it: a channel, a site.
+        time: When this version was made, in UTC: `2026-01-31T12:00:00Z`.
+        fetched: When it was collected, in UTC.
+    """
+
+    text: str
+    source: str
+    title: str | None = None
+    url: str | None = None
+    id: str | None = None
+    language: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+    author: str | None = None
+    time: str | None = None
+    fetched: str | None = None
+
+
+def make_line(document: Document) -> str:
+    r"""Make the JSON line of a document, with its line feed: the form that `data.source: x.jsonl` reads.
+
+    >>> make_line(Document(text="one\ntwo", source="urls"))[:40]
+    '{"text": "one\\ntwo", "source": "urls", "'
+    """
+    line = json.dumps(dataclasses.asdict(document), ensure_ascii=False)
+    return line.encode("utf-8", "replace").decode() + "\n"  # JSON of others may hold halves of characters, which no file can

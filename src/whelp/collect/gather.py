@@ -1,0 +1,278 @@
+"""The loop of every collector on the network: find items, read each once, write down what it came to."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from whelp.base.errors import SourceError
+from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
+from whelp.collect.client import Client
+from whelp.collect.document import Document
+from whelp.collect.journal import Fate, Journal, Validators
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something to read.
+
+    Attributes:
+        key: Its one name; what is found twice under it is read once.
+        name: What people are shown.
+        host: Whom it is asked of, where a collector has several.
+        values: What the collector wants to know again when it reads the item.
+    """
+
+    key: str
+    name: str
+    host: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What reading an item gives.
+
+    Attributes:
+        document: The document.
+        key: What is the same when another address gives the same document.
+        validators: For the next round's conditional request.
+    """
+
+    document: Document
+    key: str
+    validators: Validators = field(default_factory=Validators)
+
+
+class Unchanged(Exception):
+    """The server says that the document of the earlier round still stands."""
+
+
+class Collector(Protocol):
+    """A source of documents.
+
+    Attributes:
+        is_of_many_hosts: Whether one that refuses leaves others to ask.
+    """
+
+    @property
+    def is_of_many_hosts(self) -> bool: ...
+
+    def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
+        """Find items, in an order that depends on the answers alone."""
+        ...
+
+    def read(self, item: Item, asking: Asking) -> Found:
+        """Read one item.
+
+        Raises:
+            NotFetched: When it gives no document.
+            Unchanged: When the document of the earlier round still stands.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NotFound:
+    """Something that was asked for and cannot be had: no item, or a list whose items remain unknown.
+
+    Attributes:
+        is_final: Whether asking again is in vain.
+        is_refused: Whether our manners are why: a later run, with other manners, decides anew.
+    """
+
+    key: str
+    name: str
+    reason: str
+    is_final: bool = True
+    is_refused: bool = False
+
+    @property
+    def fate(self) -> Fate:
+        """How it is counted."""
+        return "skipped" if self.is_final or self.is_refused else "failed"
+
+
+@dataclass(frozen=True)
+class Event:
+    """What an item came to, for the display."""
+
+    name: str
+    fate: Fate
+    reason: str = ""
+    num_characters: int = 0
+
+
+class Asking:
+    """What a collector asks with: the client, and the journal's memory of lists that were answered.
+
+    Args:
+        client: Asks hosts.
+        journal: Remembers.
+    """
+
+    def __init__(self, client: Client, journal: Journal) -> None:
+        self.client, self._journal = client, journal
+
+    def list(
+        self, url: str, *, look: Look | None = None, obey_robots: bool = True, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Ask for a list: once in a round, so a collection that goes on finds the same items in the same order."""
+        known = self._journal.find_answer(url)
+        if known is not None and known[2]:
+            return Answer(url=url, status=200, headers={}, body=known[0])
+        conditions = known[1].headers() if known is not None else {}
+        answer = self.client.fetch(url, look=look, obey_robots=obey_robots, headers={**(headers or {}), **conditions})
+        if answer.status == 304 and known is not None:
+            answer = Answer(url=url, status=200, headers=answer.headers, body=known[0])
+        self._journal.keep_answer(url, answer.body, read_validators(answer))
+        return answer
+
+    def page(self, item: Item, url: str, *, look: Look | None = None, obey_robots: bool = True) -> Answer:
+        """Ask for a page of an item, unless it is still as it was in the round before.
+
+        Raises:
+            Unchanged: When it is.
+        """
+        conditions = self._journal.find_validators(item.key).headers()
+        answer = self.client.fetch(url, headers=conditions, look=look, obey_robots=obey_robots)
+        if answer.status == 304:
+            raise Unchanged
+        return answer
+
+
+def read_validators(answer: Answer) -> Validators:
+    """What an answer gives for the next conditional request."""
+    return Validators(answer.headers.get("etag"), answer.headers.get("last-modified"))
+
+
+def gather_documents(
+    collector: Collector,
+    asking: Asking,
+    journal: Journal,
+    *,
+    max_documents: int | None = None,
+    max_seconds: float | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Event]:
+    """Collect; yield what each item comes to, as it is written down. Items of an earlier run are not read again.
+
+    Items that have failed before are tried again. After `max_seconds` it stops unfinished. Whatever ends the loop, the journal
+    knows all that was yielded.
+
+    Raises:
+        HostRefusesError: When no host is left to ask.
+    """
+    latest = None if max_seconds is None else time.monotonic() + max_seconds
+    window = _WINDOW if collector.is_of_many_hosts and max_documents is None else 1  # the first N are the first N found
+    numbered = _number(collector, asking)
+    waiting: list[tuple[int, Item]] = []
+    num_kept, is_more = 0, True
+    journal.mark("begun")
+    journal.forget_failures()
+    while max_documents is None or num_kept < max_documents:
+        while is_more and len(waiting) < window:
+            position, entry = next(numbered, (-1, None))
+            if entry is None:
+                is_more = False
+            elif (done := journal.find_fate(entry.key)) is not None:
+                journal.place(entry.key, position)
+                num_kept += done == "kept"
+            elif isinstance(entry, NotFound):
+                journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
+                yield Event(entry.name, entry.fate, entry.reason)
+            else:
+                waiting.append((position, entry))
+            if max_documents is not None and num_kept >= max_documents:
+                waiting.clear()
+                is_more = False
+        if not waiting:
+            break
+        if latest is not None and time.monotonic() > latest:
+            return
+        soonest = min(range(len(waiting)), key=lambda place: asking.client.seconds_until_free(waiting[place][1].host))
+        position, item = waiting.pop(soonest)
+        event = _settle(collector, item, position, asking, journal, clock)
+        num_kept += event.fate == "kept"
+        yield event
+    journal.mark("finished")
+
+
+_WINDOW = 256  # items among which one is looked for whose host need not be waited for
+
+
+def _number(collector: Collector, asking: Asking) -> Iterator[tuple[int, Item | NotFound]]:
+    """Number what is found, each once."""
+    seen: set[str] = set()
+    for entry in _iter_entries(collector, asking):
+        if entry.key not in seen:
+            seen.add(entry.key)
+            yield len(seen) - 1, entry
+
+
+_ODD = (LookupError, TypeError, AttributeError, ValueError)  # what answers of another form than known end in
+
+
+def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFound]:
+    """Find items; a list of another form than known is said to be one."""
+    entries = collector.iter_items(asking)
+    while True:
+        try:
+            entry = next(entries, None)
+        except _ODD as error:
+            raise SourceError(
+                "a list", f"the answer is not understood ({type(error).__name__}: {error})", "", "Has the site changed?"
+            ) from error
+        if entry is None:
+            return
+        key = entry.key.encode("utf-8", "replace").decode()  # JSON may hold halves of characters, which no file can
+        yield entry if key == entry.key else replace(entry, key=key)
+
+
+def _settle(
+    collector: Collector, entry: Item, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
+) -> Event:
+    try:
+        found = collector.read(entry, asking)
+        _check_types(found.document)
+    except Unchanged:
+        journal.keep_earlier(entry.key, position)
+        return Event(entry.name, "kept")
+    except NotFetched as problem:
+        return _miss(entry, position, problem, journal)
+    except HostRefusesError as error:
+        if not collector.is_of_many_hosts or asking.client.is_given_up():
+            raise
+        return _miss(entry, position, NotFetched(error.found, is_final=False), journal)
+    except _ODD as error:
+        odd = NotFetched(f"the answer is not understood ({type(error).__name__})", is_final=False)
+        return _miss(entry, position, odd, journal)
+    fetched = datetime.datetime.fromtimestamp(clock(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document = replace(found.document, fetched=fetched)
+    fate = journal.record(entry.key, position, "kept", document=document, document_key=found.key, validators=found.validators)
+    return Event(document.title or entry.name, fate, "", len(document.text))
+
+
+def _check_types(document: Document) -> None:
+    """A column of a file holds one type: what an answer gave of another is odd."""
+    for name, value in vars(document).items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}")
+
+
+def _miss(item: Item, position: int, problem: NotFetched, journal: Journal) -> Event:
+    """Write down that an item gives no document now; one that it gave in an earlier round stays, unless it is gone for good."""
+    if not problem.is_final and journal.keep_earlier(item.key, position, problem.reason):
+        return Event(item.name, "failed", problem.reason)
+    journal.record(item.key, position, problem.fate, problem.reason, is_final=problem.is_final)
+    return Event(item.name, problem.fate, problem.reason)
+
+
+def list_problem(url: str, name: str, problem: NotFetched) -> NotFound:
+    """A list that could not be had: what it would have named is missing, which is counted."""
+    return NotFound(
+        f"list {url}", name, f"list: {problem.reason}", is_final=problem.is_final, is_refused=problem.fate == "skipped"
+    )

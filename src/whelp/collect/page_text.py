@@ -1,0 +1,108 @@
+"""The text of a page of the web: its characters, then its article without menus and adverts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from whelp.collect.answers import Answer, NotFetched, refuse
+
+_PAGES = {"text/html", "application/xhtml+xml", ""}
+_LIST_LINE = re.compile(r"(- |\|)")
+_META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([\w-]{2,40})""", re.IGNORECASE)
+_MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 paragraphs take about ten seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageText:
+    """What a page says, and what it says about itself."""
+
+    text: str
+    title: str | None = None
+    author: str | None = None
+    date: str | None = None
+    language: str | None = None
+    licence: str | None = None
+
+
+def decode(answer: Answer) -> str:
+    """Find the characters of a page.
+
+    Servers often name a wrong encoding, and hardly any other text is valid UTF-8; so the order is: a byte order mark, UTF-8
+    where it fits, what the server names, what the page names, and last Windows-1252, which fits everything.
+    """
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if answer.body.startswith(mark):
+            return answer.body.decode(name, errors="replace")
+    named = re.search(r"charset=[\"']?([\w-]+)", answer.headers.get("content-type", ""), re.IGNORECASE)
+    in_page = _META_CHARSET.search(answer.body[:4096])
+    for encoding in ("utf-8", named and named[1], in_page and in_page[1].decode("ascii")):
+        try:
+            if encoding:
+                return answer.body.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return answer.body.decode("windows-1252", errors="replace")
+
+
+def read_page(answer: Answer) -> PageText:
+    """Find the article of a page.
+
+    Raises:
+        NotFetched: When it is no page, or holds no text.
+    """
+    if answer.kind == "text/plain":
+        text = decode(answer).replace("\r\n", "\n").strip()
+        if not text:
+            raise NotFetched("no text", is_final=True)
+        return PageText(text=text)
+    if answer.kind not in _PAGES:
+        raise NotFetched(f"no page but {answer.kind}", is_final=True)
+    html = decode(answer)
+    if "\x00" in html[:1024]:
+        raise NotFetched("no page but binary data", is_final=True)
+    return _extract(html, answer.url)
+
+
+def _extract(html: str, url: str) -> PageText:
+    import trafilatura
+
+    if html.count("<") > _MAX_TAGS:
+        raise refuse(f"more than {_MAX_TAGS:,} tags")
+    try:
+        tree = trafilatura.load_html(html)
+        if tree is None:
+            raise NotFetched("no text", is_final=True)
+        languages, licences = tree.xpath("/html/@lang"), tree.xpath("//*[self::a or self::link][@rel='license']/@href")
+        found = trafilatura.bare_extraction(tree, url=url, with_metadata=True, include_comments=False)
+    except NotFetched:
+        raise
+    except (
+        Exception
+    ) as error:  # pages are written by anybody: one that breaks the parser must not end a collection of thousands
+        raise NotFetched(f"the page cannot be parsed ({type(error).__name__})", is_final=True) from error
+    if found is None or isinstance(found, dict) or not (found.text or "").strip():
+        raise NotFetched("no text", is_final=True)
+    return PageText(
+        text=_space_paragraphs(found.text or ""),
+        title=found.title,
+        author=found.author or found.sitename,
+        date=found.date,
+        language=str(languages[0])[:40] if languages else None,
+        licence=found.license or (str(licences[0]) if licences else None),
+    )
+
+
+def _space_paragraphs(text: str) -> str:
+    r"""A blank line between paragraphs, none within a list or a table.
+
+    >>> _space_paragraphs("One.\nTwo:\n- a\n- b\nThree.")
+    'One.\n\nTwo:\n\n- a\n- b\n\nThree.'
+    """
+    parts: list[str] = []
+    before = ""
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        is_same_list = _LIST_LINE.match(line) and _LIST_LINE.match(before) and line[0] == before[0]
+        parts += [("\n" if is_same_list else "\n\n") if parts else "", line]
+        before = line
+    return "".join(parts)

@@ -1,0 +1,67 @@
+"""Unpack gzip up to a limit: a few bytes of a bomb would otherwise fill the memory."""
+
+from __future__ import annotations
+
+import zlib
+
+
+class TooLargeError(Exception):
+    """More bytes than the limit."""
+
+
+class BoundedBody:
+    """Gathers the chunks of an answer, unpacked, and refuses what exceeds the limit before it is unpacked.
+
+    Args:
+        max_bytes: The limit.
+        is_gzip: Whether the chunks are to be unpacked.
+    """
+
+    def __init__(self, max_bytes: int, *, is_gzip: bool) -> None:
+        self._max_bytes = max_bytes
+        self._body = bytearray()
+        self._decoder = zlib.decompressobj(wbits=47) if is_gzip else None  # 47: gzip or zlib, whichever it is
+        self._is_begun = False
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next chunk.
+
+        Raises:
+            TooLargeError: When that is more than the limit.
+            zlib.error: When it is not gzip.
+        """
+        if self._decoder is None:
+            self._body += chunk
+        while self._decoder is not None and chunk:
+            self._is_begun = True
+            self._body += self._decoder.decompress(chunk, self._max_bytes - len(self._body) + 1)
+            if self._decoder.unconsumed_tail:
+                raise TooLargeError
+            chunk = self._decoder.unused_data  # files may be joined
+            if self._decoder.eof and chunk:
+                self._decoder = zlib.decompressobj(wbits=47)
+        if len(self._body) > self._max_bytes:
+            raise TooLargeError
+
+    def finish(self) -> bytes:
+        """Give all of it.
+
+        Raises:
+            EOFError: When the end is missing.
+        """
+        if self._decoder is not None and self._is_begun and not self._decoder.eof:
+            raise EOFError("the end of the packed answer is missing")
+        return bytes(self._body)
+
+
+def unpack_gzip(data: bytes, max_bytes: int) -> bytes:
+    """Unpack a gzip file that lies in memory.
+
+    Raises:
+        TooLargeError: When it is larger than `max_bytes`.
+        EOFError: When its end is missing.
+        zlib.error: When it is damaged.
+    """
+    body = BoundedBody(max_bytes, is_gzip=True)
+    body.add(data)
+    return body.finish()

@@ -1,0 +1,142 @@
+"""Pages of the web, from a list of addresses or from sitemaps (https://www.sitemaps.org/protocol.html)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from whelp.collect.addresses import host_of, normalise_url
+from whelp.collect.answers import Answer, HostRefusesError, NotFetched, refuse
+from whelp.collect.document import Document
+from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
+from whelp.collect.page_text import read_page
+from whelp.collect.unpack import TooLargeError, unpack_gzip
+
+_MAX_SITEMAPS = 1000
+_MAX_DEPTH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Urls:
+    """Finds and reads pages.
+
+    Args:
+        urls: Addresses.
+        sitemaps: Addresses of sitemaps, or of sitemaps of sitemaps.
+        match: Of sitemaps, only addresses in which this regular expression is found.
+        max_page_bytes: Largest sitemap, after unpacking.
+    """
+
+    urls: Sequence[str] = ()
+    sitemaps: Sequence[str] = ()
+    match: str | None = None
+    max_page_bytes: int = 50_000_000
+    is_of_many_hosts: bool = True
+
+    def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
+        """The list first, then the sitemaps, each in its order."""
+        for url in self.urls:
+            yield _item(url)
+        pattern = re.compile(self.match) if self.match is not None else None
+        for url, problem in self._walk(asking):
+            if problem is not None:
+                yield problem
+            elif pattern is None or pattern.search(url):
+                item = _item(url)
+                if isinstance(item, Item) and not asking.client.may_ask(item.key):
+                    item = NotFound(item.key, url, "on a host that was not asked for", is_final=False, is_refused=True)
+                yield item
+
+    def read(self, item: Item, asking: Asking) -> Found:
+        """Read the article of one page."""
+        answer = asking.page(item, item.key)
+        page = read_page(answer)
+        document = Document(
+            text=page.text,
+            source="urls",
+            title=page.title,
+            url=answer.url,
+            language=page.language,
+            licence=page.licence,
+            author=page.author or host_of(answer.url),
+            time=page.date,
+        )
+        digest = hashlib.sha256(page.text.encode("utf-8", "surrogatepass")).hexdigest()
+        return Found(document=document, key=digest, validators=read_validators(answer))
+
+    def _walk(self, asking: Asking) -> Iterator[tuple[str, NotFound | None]]:
+        """Addresses in sitemaps; maps of maps are entered, each once."""
+        waiting = [(url, 0) for url in self.sitemaps]
+        seen = set(self.sitemaps)
+        for url, depth in waiting:  # grows meanwhile
+            try:
+                names, is_index = self._read_sitemap(asking.list(url, look=self._read_sitemap))
+            except NotFetched as problem:
+                yield url, list_problem(url, url, problem)
+                continue
+            except HostRefusesError as error:
+                if asking.client.is_given_up():
+                    raise
+                yield url, list_problem(url, url, NotFetched(error.found, is_final=False))
+                continue
+            if not is_index:
+                yield from ((name, None) for name in names)
+                continue
+            for name in names:
+                if name in seen:
+                    continue
+                seen.add(name)
+                if depth + 1 > _MAX_DEPTH or len(seen) > _MAX_SITEMAPS:
+                    yield name, NotFound(f"list {name}", name, "list: sitemaps too deep or too many")
+                else:
+                    waiting.append((name, depth + 1))
+
+    def _read_sitemap(self, answer: Answer) -> tuple[list[str], bool]:
+        """Its addresses, and whether they are those of further sitemaps."""
+        body = answer.body
+        if body.startswith(b"\x1f\x8b"):
+            try:
+                body = unpack_gzip(body, self.max_page_bytes)
+            except TooLargeError:
+                raise refuse(f"larger than {self.max_page_bytes:,} bytes") from None
+            except (EOFError, zlib.error):
+                raise NotFetched("a damaged gzip file", is_final=False) from None
+        if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            words = body.decode("utf-8-sig", errors="replace").split()
+            if not words or not words[0].startswith(("http://", "https://")):
+                raise NotFetched("no sitemap: neither XML nor addresses", is_final=False)
+            return words, False
+        return _parse_sitemap(body)
+
+
+def _parse_sitemap(body: bytes) -> tuple[list[str], bool]:
+    from lxml import etree
+
+    if b"<!ENTITY" in body:
+        raise refuse("a sitemap with entities of its own")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
+    try:
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError:
+        raise NotFetched("no sitemap: not XML", is_final=False) from None
+    kind = etree.QName(root).localname
+    if kind not in ("urlset", "sitemapindex"):
+        raise NotFetched(f"no sitemap: its root is {kind[:40]}", is_final=False)
+    names = [
+        (place.text or "").strip() for place in root.iter("{*}loc") if etree.QName(place.getparent()).localname in _PARENTS
+    ]
+    return [name for name in names if name], kind == "sitemapindex"
+
+
+_PARENTS = ("url", "sitemap")  # not image:image, video:video
+
+
+def _item(url: str) -> Item | NotFound:
+    try:
+        address = normalise_url(url)
+    except ValueError:
+        return NotFound(f"url {url}", url, "no address of the web")
+    return Item(key=address, name=address, host=host_of(address))

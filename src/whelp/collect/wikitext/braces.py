@@ -1,0 +1,127 @@
+"""The second pass: templates, tables and links, which nest in each other."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Literal
+
+from whelp.collect.wikitext.links import Namespaces, show_link
+from whelp.collect.wikitext.templates import expand_template, is_expanded
+
+_MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|^[ \t:*#]*\{\||^[ \t:]*\|\}+", re.MULTILINE)
+_MAX_DEPTH = 40  # MediaWiki's own limit; what lies deeper is left out, so that no page takes quadratic time
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+
+Kind = Literal["template", "parameter", "link", "table"]
+
+
+class _Nest:
+    """What is open: for each, its kind and where its content begins in `pieces`."""
+
+    def __init__(self, namespaces: Namespaces, counts: Counter[str]) -> None:
+        self.pieces: list[str] = []
+        self.frames: list[tuple[Kind, int]] = []
+        self._namespaces, self._counts = namespaces, counts
+
+    def open(self, kind: Kind) -> None:
+        self.frames.append((kind, len(self.pieces)))
+
+    def open_braces(self, num_braces: int) -> None:
+        """Three are a parameter, two a template; more are a nest of those, the parameter innermost."""
+        for _ in range(num_braces // 2 - num_braces % 2):
+            self.open("template")
+        if num_braces % 2:
+            self.open("parameter")
+
+    def close_braces(self, num_braces: int) -> None:
+        """Close as many templates and parameters; braces that close nothing are left out."""
+        while num_braces >= 2 and (kind := self._give_up_to("template", "parameter")):
+            self.close()
+            num_braces -= 3 if kind == "parameter" and num_braces > 2 else 2
+
+    def close_link(self) -> None:
+        """Close a link, unless a template or a table was opened since: then the brackets are left out."""
+        if self.frames and self.frames[-1][0] == "link":
+            self.close()
+
+    def close_table(self, num_braces: int) -> None:
+        """Read `|}`, `|}}`, ...: the end of a table, or of a template whose last argument is empty."""
+        if num_braces > 1 and (not self.frames or self.frames[-1][0] != "table"):
+            self.close_braces(num_braces)
+        elif self._give_up_to("table"):
+            self.close()
+            self.close_braces(num_braces - 1)
+
+    def _give_up_to(self, *kinds: Kind) -> Kind | None:
+        """Forget what was opened since the last of these kinds and never closed; None when there is none."""
+        for depth in range(len(self.frames) - 1, max(-1, len(self.frames) - 1 - _MAX_DEPTH), -1):
+            if self.frames[depth][0] in kinds:
+                del self.frames[depth + 1 :]
+                return self.frames[depth][0]
+        return None
+
+    def close(self) -> None:
+        """Replace the content of what was opened last by what readers see of it."""
+        kind, start = self.frames.pop()
+        if kind in ("template", "table"):
+            self._counts[f"{kind}s"] += 1
+        is_too_deep = len(self.frames) >= _MAX_DEPTH
+        if kind == "table" or is_too_deep or (kind == "template" and not self._is_shown(start)):
+            del self.pieces[start:]
+            if kind == "table":
+                self.pieces.append("\n")
+            return
+        content = "".join(self.pieces[start:])
+        del self.pieces[start:]
+        if kind == "link":
+            self.pieces.append(show_link(content, self._namespaces, self._counts))
+        elif kind == "template":
+            self.pieces.append(expand_template(content))
+        else:
+            self.pieces.append(content.partition("|")[2])
+
+    def _is_shown(self, start: int) -> bool:
+        """Look at the name alone, where it stands in one piece: most templates are long, and leave nothing."""
+        first = self.pieces[start] if start < len(self.pieces) else "|"
+        return "|" not in first or is_expanded(first.partition("|")[0])
+
+    def finish(self) -> str:
+        """The whole text. What was never closed is left out up to the next blank line; of a table, its first line."""
+        if not self.frames:
+            return "".join(self.pieces)
+        parts = self.pieces[: self.frames[0][1]]
+        ends = [start for _, start in self.frames[1:]] + [len(self.pieces)]
+        for (kind, start), end in zip(self.frames, ends, strict=True):
+            content = "".join(self.pieces[start:end])
+            if kind != "link":
+                found = _BLANK_LINE.search(content) if kind != "table" else re.search("\n", content)
+                content = content[found.start() :] if found else ""
+            parts.append(content)
+        return "".join(parts)
+
+
+def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str]) -> str:
+    """Replace templates and links by what readers see of them; remove tables, files and categories."""
+    nest = _Nest(namespaces, counts)
+    position = 0
+    for match in _MARKS.finditer(text):
+        start, end = match.span()
+        if start > position:
+            nest.pieces.append(text[position:start])
+        position = end
+        last = text[end - 1]
+        if last == "[":
+            nest.open("link")
+        elif last == "]":
+            nest.close_link()
+        elif last == "{":
+            nest.open_braces(end - start)
+        elif last == "|":
+            nest.open("table")
+        elif (bar := text.rfind("|", start, end)) >= 0:
+            nest.close_table(end - bar - 1)
+        else:
+            nest.close_braces(end - start)
+    nest.pieces.append(text[position:])
+    return nest.finish()

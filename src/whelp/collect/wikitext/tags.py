@@ -1,0 +1,95 @@
+"""The first pass: comments, and tags whose content is not wikitext."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+_REMOVED = (  # with their content
+    "ref|references|gallery|timeline|hiero|score|graph|mapframe|maplink|templatedata|templatestyles|imagemap|inputbox|"
+    "categorytree|indicator|includeonly|style|script"
+)
+_CODE = "pre|source|syntaxhighlight"
+_FORMULAS = "math|chem|ce"
+_NAMES = f"{_REMOVED}|nowiki|{_CODE}|{_FORMULAS}"
+_OPENING = re.compile(rf"<(?:!--|(/?)((?i:{_NAMES}))(?=[\s/>])([^<>]*)>)")
+_CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _NAMES.split("|")}
+_KINDS = {
+    **dict.fromkeys(_REMOVED.split("|"), "removed"),
+    **dict.fromkeys(_CODE.split("|"), "code"),
+    **dict.fromkeys(_FORMULAS.split("|"), "formula"),
+    "nowiki": "nowiki",
+}
+_REST_OF_LINE = re.compile(r"[ \t]*(?:\n|\Z)")
+_HELD = re.compile("\x02(\\d+)\x03")
+_BLANK = re.compile(r"\s+")
+
+
+class Held:
+    """Text that later passes must not touch: they see a mark in its place."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def hold(self, text: str) -> str:
+        """The mark for a text."""
+        self._texts.append(text)
+        return f"\x02{len(self._texts) - 1}\x03"
+
+    def give_back(self, text: str) -> str:
+        """The text with every mark replaced by what it stands for."""
+        return _HELD.sub(lambda match: self._texts[int(match[1])], text) if self._texts else text
+
+
+def take_out_tags(text: str, held: Held, counts: Counter[str], *, formulas: bool) -> str:
+    """Remove comments, references and what draws; hold code, formulas and text that says it is no wikitext.
+
+    A tag that is never closed is itself removed, and nothing after it.
+    """
+    parts: list[str] = []
+    position = 0
+    unclosed: set[str] = set()  # never looked for again: else many of them would take quadratic time
+    while (match := _OPENING.search(text, position)) is not None:
+        parts.append(text[position : match.start()])
+        if match[2] is None:
+            position = _after_comment(text, match.start(), match.end())
+            continue
+        position = match.end()
+        name = match[2].lower()
+        if match[1] or match[3].endswith("/") or name in unclosed:
+            counts["references"] += name == "ref" and not match[1]
+            continue
+        closing = _CLOSING[name].search(text, position)
+        if closing is None:
+            unclosed.add(name)
+            continue
+        parts.append(_replace(name, text[position : closing.start()], held, counts, formulas=formulas))
+        position = closing.end()
+    parts.append(text[position:])
+    return "".join(parts)
+
+
+def _after_comment(text: str, start: int, end: int) -> int:
+    """Where text goes on after a comment; one that has a line to itself takes the line with it."""
+    closing = text.find("-->", end)
+    if closing < 0:
+        return len(text)
+    position = closing + 3
+    line_start = text.rfind("\n", max(0, start - 100), start) + 1
+    rest = _REST_OF_LINE.match(text, position)
+    is_alone = rest is not None and (line_start > 0 or start == 0) and not text[line_start:start].strip()
+    return rest.end() if is_alone and rest is not None else position
+
+
+def _replace(name: str, content: str, held: Held, counts: Counter[str], *, formulas: bool) -> str:
+    kind = _KINDS[name]
+    if kind == "removed":
+        counts["references" if name == "ref" else "galleries and drawings"] += 1
+        return ""
+    if kind == "formula":
+        counts["formulas"] += 1
+        formula = _BLANK.sub(" ", content).strip()
+        return held.hold(f"${formula}$") if formulas and formula else ""
+    if kind == "code":
+        return "\n\n" + held.hold(content.strip("\n")) + "\n\n" if content.strip() else ""
+    return held.hold(content)

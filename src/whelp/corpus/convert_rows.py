@@ -1,0 +1,219 @@
+"""Rows of Parquet, Arrow and CSV files as JSON lines, CSV or text, with the columns of one's choice."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from whelp.base.errors import SourceError
+
+Format = Literal["jsonl", "csv", "tsv", "txt"]
+READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
+_BATCH_ROWS = 1024
+_MAX_BATCH_BYTES = 1 << 30
+_CSV_BLOCK_BYTES = 16 << 20  # a row must fit
+_FILE_MAGIC = b"ARROW1"
+_DELIMITERS = {"csv": ",", "tsv": "\t", ".csv": ",", ".tsv": "\t"}
+
+
+@dataclass
+class Counts:
+    """What conversion met that is worth saying."""
+
+    rows: int = 0
+    empty_texts: int = 0
+    texts_with_blank_lines: int = 0
+    numbers_without_json: int = 0
+
+
+def iter_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, some at a time, with the columns in the order asked for.
+
+    Raises:
+        SourceError: When it cannot be read, or has no such column.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                names = _choose(path, file.schema_arrow.names, columns)
+                for index in range(file.num_row_groups):
+                    _check_size(path, file.metadata.row_group(index))
+                    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=names, use_threads=False):
+                        yield batch.select(names)
+        elif suffix in (".arrow", ".feather"):
+            with open(path, "rb") as stream:
+                magic = stream.read(len(_FILE_MAGIC))
+                stream.seek(0)
+                reader: Any = pa.ipc.open_file(stream) if magic == _FILE_MAGIC else pa.ipc.open_stream(stream)
+                names = _choose(path, reader.schema.names, columns)
+                numbers = range(reader.num_record_batches) if magic == _FILE_MAGIC else None
+                batches = (reader.get_batch(number) for number in numbers) if numbers is not None else iter(reader)
+                for batch in batches:
+                    yield batch.select(names)
+        else:
+            yield from _iter_csv(path, suffix, columns)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise SourceError(path, f"cannot be read ({reason})", f"a whole {suffix} file", "Get it again.") from None
+
+
+def _check_size(path: Path, group: pq.RowGroupMetaData) -> None:
+    """A few kilobytes can hold gigabytes; what a file says of its sizes is checked before it is unpacked."""
+    row_bytes = group.total_byte_size // max(group.num_rows, 1)
+    if row_bytes * min(_BATCH_ROWS, group.num_rows) > _MAX_BATCH_BYTES:
+        found = f"unpacks to {row_bytes:,} bytes a row"
+        raise SourceError(path, found, f"at most {_MAX_BATCH_BYTES // _BATCH_ROWS:,}", "Split its rows first.")
+
+
+def _iter_csv(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Every column as text: what stands there, no guess at its type."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file, delimiter=_DELIMITERS[suffix]), [])
+    chosen = _choose(path, names, columns)
+    twice = [name for name in chosen if names.count(name) > 1]
+    if twice:
+        raise SourceError(path, f"has the column {twice[0]} twice", "columns with names of their own", "Rename one.")
+    with pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=pa_csv.ParseOptions(delimiter=_DELIMITERS[suffix], newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), include_columns=chosen, strings_can_be_null=False
+        ),
+    ) as reader:
+        yield from reader
+
+
+def _choose(path: Path, names: list[str], columns: Sequence[str] | None) -> list[str]:
+    if columns is None:
+        return names
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise SourceError(path, f"has no column {', '.join(missing)}", f"one of {', '.join(names)}", "Choose with --column.")
+    return list(columns)
+
+
+class Writer:
+    """Makes bytes of batches; all files must have the columns of the first."""
+
+    def __init__(self, format: Format, separator: str) -> None:
+        self.counts = Counts()
+        self._format, self._separator = format, separator.encode()
+        self._names: list[str] | None = None
+
+    def write(self, batch: pa.RecordBatch, path: Path, *, is_first: bool) -> bytes:
+        """The bytes of a batch; `is_first` when nothing stands before it.
+
+        Raises:
+            SourceError: When the format cannot hold a column.
+        """
+        batch = _read_bytes_as_text(batch, path)
+        if self._names is None:
+            self._check(batch.schema, path)
+        elif self._names != batch.schema.names:
+            found = f"has the columns {', '.join(batch.schema.names)}"
+            raise SourceError(path, found, f"those of the first file: {', '.join(self._names)}", "Choose with --column.")
+        self._names = batch.schema.names
+        self.counts.rows += batch.num_rows
+        if self._format == "jsonl":
+            try:
+                return "".join(map(self._make_line, batch.to_pylist())).encode("utf-8", "replace")
+            except UnicodeDecodeError:
+                found = "has bytes that are no text inside a list or a record"
+                raise SourceError(path, found, "text", "Choose other columns with --column.") from None
+        if self._format == "txt":
+            return self._make_text(batch)
+        return self._make_csv(batch, is_first)
+
+    def _check(self, schema: pa.Schema, path: Path) -> None:
+        nested = [field.name for field in schema if self._format in ("csv", "tsv") and pa.types.is_nested(field.type)]
+        if nested:
+            found = f"has columns of lists or records: {', '.join(nested)}"
+            raise SourceError(path, found, f"plain values for .{self._format}", "Choose others with --column, or write .jsonl.")
+        if self._format == "txt":
+            texts = [field.name for field in schema if _is_text(field.type)]
+            if len(schema) != 1 or not texts:
+                found = f"has the columns {', '.join(schema.names)}" if len(schema) != 1 else f"{schema.names[0]} holds no text"
+                raise SourceError(path, found, "one column of text for .txt", f"Choose it with --column: {', '.join(texts)}.")
+
+    def _make_line(self, row: dict[str, Any]) -> str:
+        try:
+            return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_to_json) + "\n"
+        except ValueError:
+            self.counts.numbers_without_json += 1
+            return json.dumps(_without_nan(row), ensure_ascii=False, default=_to_json) + "\n"
+
+    def _make_text(self, batch: pa.RecordBatch) -> bytes:
+        texts = []
+        for text in batch.column(0).to_pylist():
+            if text is None or not text.strip():
+                self.counts.empty_texts += 1
+                continue
+            self.counts.texts_with_blank_lines += "\n\n" in text.strip("\n")
+            texts.append(text.strip("\n").encode("utf-8", "replace") + self._separator)
+        return b"".join(texts)
+
+    def _make_csv(self, batch: pa.RecordBatch, is_first: bool) -> bytes:
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=_DELIMITERS[self._format], lineterminator="\n")
+        if is_first:
+            writer.writerow(batch.schema.names)
+        columns = [column.to_pylist() for column in batch.columns]
+        writer.writerows(zip(*columns, strict=True))
+        return out.getvalue().encode("utf-8", "replace")
+
+
+def _read_bytes_as_text(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
+    """Old files hold their texts as bytes; bytes that are no text are none of ours."""
+    arrays = []
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+            try:
+                array = array.cast(pa.large_string())
+            except pa.ArrowInvalid:
+                found = f"{name} holds bytes that are no text"
+                raise SourceError(
+                    path, found, "text, numbers, lists or records", "Choose other columns with --column."
+                ) from None
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (decimal.Decimal, datetime.timedelta)):
+        return str(value)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return value

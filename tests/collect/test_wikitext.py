@@ -1,0 +1,147 @@
+"""Wikitext to text: what readers see stays, markup goes, and no input takes long."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whelp.collect.wikitext import Namespaces, Wikitext
+
+CASES = {
+    "emphasis": ("''A'' '''b''' '''''c''''' l'''amour''", "A b c lamour"),
+    "links": ("[[A]], [[B|b]]s, [[C (x)|]], [[#D]], [[A#B|c]]", "A, bs, C, D, c"),
+    "link in a label": ("[[A|an ''italic'' {{nowrap|label}}]]", "an italic label"),
+    "link with a colon": (
+        "[[Alien: Resurrection]] [[Wikipedia:X|x]] [[:Category:Dogs]]",
+        "Alien: Resurrection x Category:Dogs",
+    ),
+    "other languages": ("Dog.\n[[fr:Chien]]\n[[zh-min-nan:X]]", "Dog."),
+    "files": ("A [[File:x.jpg|thumb|a [[link|l]] {{t}} [http://x y]]] b", "A b"),
+    "files of this wiki": ("A [[Fails:x.jpg|mini|x]] [[Image:y.png]] b", "A b"),
+    "categories": ("A\n[[Category:B|*]]\n[[Kategoreja:B]]", "A"),
+    "outer links": ("[http://x.org] [https://x.org/a?b=c the site] http://bare.org", "the site http://bare.org"),
+    "templates go": ("A{{citation needed|date={{CURRENTYEAR}}}} b {{Infobox\n| a = {{b|c}}\n}} c", "A b c"),
+    "templates that are words": ("{{convert|5|km|mi}}, {{lang|fr|mot}}, {{as of|2011|lc=y}}", "5 km, mot, as of 2011"),
+    "a template in another": ("{{nowrap|{{lang-de|der [[Hund]]}}}}", "der Hund"),
+    "quotes are paragraphs": ("A\n{{quote|Said.|Who}}\nb", "A\n\nSaid.\n\nb"),
+    "parameters": ("a {{{1|default}}} {{{x}}} b", "a default b"),
+    "holes": ("A ({{IPA-en|}}; {{lang|x|}}) b ( , c) , d (, ).", "A b (c), d."),
+    "a hole at the end": ("Farrar. {{ISBN|1}}. Next.", "Farrar. Next."),
+    "spaced dots stay": ("one . . . two", "one . . . two"),
+    "references": ('A<ref>x [[y]]</ref><ref name="a/b" /> b<ref name=c>{{cite|x}}</ref>.', "A b."),
+    "a reference that is never closed": ("A <ref>b\n\nc", "A b\n\nc"),
+    "comments": ("A<!-- x\n\ny --> b\n<!-- line -->\nc", "A b c"),
+    "a comment that is never closed": ("A <!-- b", "A"),
+    "formulas": ("A <math>E = \n mc^2</math> b <chem>H2O</chem>", "A $E = mc^2$ b $H2O$"),
+    "formulas with braces": ("<math>\\frac{{a}}{[[b]]}</math>", "$\\frac{{a}}{[[b]]}$"),
+    "nowiki": ("<nowiki>[[a]] ''b'' {{c}}</nowiki>", "[[a]] ''b'' {{c}}"),
+    "code": ("A\n<source lang=c>\nint a[[1]];\n\n  b;\n</source>\nc", "A\n\nint a[[1]];\n\n  b;\n\nc"),
+    "tables": ("A\n{| class=x\n! h\n|-\n| a || b\n{|\n| inner\n|}\n|}\nb", "A\n\nb"),
+    "a table that templates end": ("A\n{|\n| {{x\n|y}}\n|}}\n|}\nb", "A\n\nb"),
+    "rows without a table": ("A\n|-\n| a || b\n! c !! d\nb", "A b"),
+    "html tables": ("A <table><tr><td>x</td></tr></table> b", "A\n\nb".replace("\n\n", " ")),
+    "headings": ("== A ==\nx\n=== B ===\n=== C ===\n== D ==\n", "== A ==\n\nx"),
+    "headings above deeper ones": ("== A ==\n=== B ===\nx", "== A ==\n\n=== B ===\n\nx"),
+    "lists": ("* a\n** b\n# c\n# d\n; t : d\n: e", "- a\n  - b\n1. c\n2. d\n\nt : d\n\ne"),
+    "items of templates alone": ("* {{cite|x}}\n* {{cite|y}}, also z\n* w", "- also z\n- w"),
+    "paragraphs": ("a\nb\n\n\nc<br>d<br /><br/>e", "a b\n\nc\nd\ne"),
+    "tags": ("<div style='x'>a</div> <span>b</span> <sup>2</sup> H<sub>2</sub>O", "a\nb ^2 H2O".replace("\n", " ")),
+    "entities": ("a&nbsp;b &lt;div&gt; &#91;x&#93; &amp;amp;", "a b <div> [x] &amp;"),
+    "switches": ("__NOTOC__ __ДА__ a __init__", "a __init__"),
+    "variants": ("-{zh-cn:a; zh-tw:b}-", "a"),
+    "stray braces": ("a }} b ]] c |} d", "a b c |} d"),
+    "a link that is never closed": ("a [[b c\n\nd", "a b c\n\nd"),
+    "a template that is never closed": ("a {{Infobox\n| b = [[c]]\n| d\n\nText.", "a\n\nText."),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_readers_see(name: str) -> None:
+    """One construct each."""
+    wikitext, text = CASES[name]
+    cleaner = Wikitext(headings="wiki", namespaces=Namespaces.make({6: "Fails", 14: "Kategoreja", 4: "Wikipedia"}))
+    assert cleaner.clean(wikitext).text == text
+
+
+@pytest.mark.parametrize(
+    ("headings", "text"),
+    [
+        ("wiki", "a\n\n== B ==\n\nc"),
+        ("markdown", "a\n\n## B\n\nc"),
+        ("plain", "a\n\nB\n\nc"),
+        ("none", "a\n\nc"),
+    ],
+)
+def test_headings_as_asked(headings: str, text: str) -> None:
+    """Four styles."""
+    assert Wikitext(headings=headings).clean("a\n==B==\nc").text == text  # type: ignore[arg-type]
+
+
+def test_formulas_can_go() -> None:
+    """And are counted either way."""
+    cleaned = Wikitext(formulas=False).clean("a <math>x</math> b")
+    assert (cleaned.text, cleaned.counts["formulas"]) == ("a b", 1)
+
+
+def test_what_is_taken_out_is_counted() -> None:
+    """By kind."""
+    cleaned = Wikitext().clean(
+        "{{a}}{{b|{{c}}}}<ref>x</ref><ref name=x/>\n{|\n|}\n[[File:x]][[Category:y]]<gallery>\nz\n</gallery>"
+    )
+    assert dict(cleaned.counts) == {
+        "templates": 3,
+        "references": 2,
+        "tables": 1,
+        "files": 1,
+        "categories": 1,
+        "galleries and drawings": 1,
+    }
+
+
+def test_control_characters_do_not_reach_the_text() -> None:
+    """Not even those that mark held text."""
+    assert Wikitext().clean("a\x02b\x03\x020\x03 <nowiki>c\x020\x03</nowiki>").text == "ab0 c0"
+
+
+MARKUP = st.lists(
+    st.sampled_from(
+        [*"{}[]|=*#:;'<>&!-_ \n", "{{", "}}", "{{{", "[[", "]]", "{|", "|}", "<ref>", "</ref>", "<!--", "-->", "<math>"]
+    )
+    | st.sampled_from(
+        ["</math>", "<nowiki>", "nowrap|", "File:", "a", "é", "==", "\n{|", "\n|}", "<br>", "__A__", "&lt;", "http://x "]
+    ),
+    max_size=60,
+).map("".join)
+
+
+@given(MARKUP)
+@settings(max_examples=300, deadline=None)
+def test_any_markup_gives_some_text(wikitext: str) -> None:
+    """No input fails, none leaves a mark of held text, and paragraphs are separated by one blank line."""
+    text = Wikitext().clean(wikitext).text
+    assert not set("\x02\x03\x04") & set(text)
+    assert text == text.strip()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["{{", "[[", "{{a|", "[[a|", "{|\n", "\n{|\n|", "<ref>", "<!--", "<math>", "<nowiki>", "{{{", "}}", "]]", "\n|}", "{{nowrap|", "<a ",
+     "[http:", "(", "( ,", "''", "-{", "__A", "<table>", "{{a}}", "[[a]]", "<ref></ref>", "\n* ", "\n==", "&", ", ", "; ,", " .", "<br> "],
+)  # fmt: skip
+def test_hostile_pages_take_linear_time(unit: str) -> None:
+    """Two hundred kilobytes of each: seconds of processor time would mean hours for a page that is a bit larger."""
+    wikitext = unit * (200_000 // len(unit))
+    before = time.process_time()
+    Wikitext().clean(wikitext)
+    assert time.process_time() - before < 2
+
+
+def test_nested_templates_take_linear_time() -> None:
+    """Closed, and around a long text: beyond a depth nothing is copied."""
+    before = time.process_time()
+    Wikitext().clean("{{nowrap|" * 50_000 + "x" * 500_000 + "}}" * 50_000)
+    assert time.process_time() - before < 5
