@@ -1,4 +1,4 @@
-"""`whelp evaluate`, `whelp report` and `whelp schema`."""
+"""`whelp report` and `whelp schema`."""
 
 from __future__ import annotations
 
