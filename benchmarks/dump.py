@@ -93,7 +93,7 @@ def text_whelp(dump: Path, workers: int = 1) -> tuple[int, int]:
 
     documents = characters = 0
     with tempfile.TemporaryFile() as out:
-        for part in iter_dump(dump, DumpConfig(), workers=workers):
+        for part in iter_dump(dump, DumpConfig(disambiguation=True), workers=workers):
             out.write(part.lines)
             documents, characters = documents + part.pages["kept"], characters + len(part.lines)
     return documents, characters

@@ -265,7 +265,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
         (
             "collect_wikipedia_dump",
-            ["file", "out", "namespaces", "headings", "formulas", "licence", "max_page_bytes", "workers"],
+            ["file", "out", "namespaces", "headings", "disambiguation", "formulas", "licence", "max_page_bytes", "workers"],
         ),
         ("convert", ["files", "out", "columns", "separator"]),
         ("append", ["files", "out", "separator", "max_bytes"]),

@@ -112,6 +112,21 @@ def test_where_a_document_is_from(tmp_path: Path) -> None:
     ]
 
 
+def test_pages_that_only_tell_names_apart(tmp_path: Path) -> None:
+    """By their title, template or switch; kept where asked for. A page that leads to one is none."""
+    pages = [
+        TestPage("Whelp (disambiguation)", "A whelp may be a dog."),
+        TestPage("Welpe", "Ein Hund.\n{{Begriffsklärung}}"),
+        TestPage("Ada", "A name.\n{{disambig|given name}}"),
+        TestPage("Kutsa", "Suņs. __DISAMBIG__"),
+        TestPage("Dog", "{{other uses|Dog (disambiguation)}}{{disambiguation needed}} A dog barks."),
+    ]
+    path = write(tmp_path, "d.xml", make_dump(pages))
+    documents, counts, _ = read(path)
+    assert ([document["title"] for document in documents], counts["only tells names apart"]) == (["Dog"], 4)
+    assert len(read(path, disambiguation=True)[0]) == 5
+
+
 def test_licence_of_another_wiki(tmp_path: Path) -> None:
     """Not guessed; as given."""
     path = write(tmp_path, "d.xml", make_dump([TestPage("A", "Text.")], base="https://wiki.example.org/index.php/Main"))

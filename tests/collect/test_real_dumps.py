@@ -74,10 +74,10 @@ def test_every_page_is_counted(english: Any, latgalian: Any) -> None:
         ]
         assert sum(pages.values()) == len(found)
         assert pages["redirect"] == sum(articles)
-        assert pages["kept"] + pages["no text left"] == len(articles) - sum(articles)
+        assert pages["kept"] + pages["no text left"] + pages["only tells names apart"] == len(articles) - sum(articles)
         assert pages["kept"] == len(texts)
         assert sum(count for reason, count in pages.items() if reason.startswith("namespace")) == len(found) - len(articles)
-    assert (english[1]["kept"], english[1]["redirect"]) == (106, 99)
+    assert (english[1]["kept"], english[1]["redirect"], english[1]["only tells names apart"]) == (98, 99, 8)
 
 
 @pytest.mark.parametrize("wiki", ["english", "latgalian"])

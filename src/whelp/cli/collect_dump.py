@@ -52,6 +52,7 @@ def collect_wikipedia_dump(
     out: str | Path,
     namespaces: Sequence[int] = (0,),
     headings: str = "plain",
+    disambiguation: bool = False,
     formulas: bool = True,
     licence: str | None = None,
     max_page_bytes: int = 64 << 20,
@@ -65,6 +66,7 @@ def collect_wikipedia_dump(
         file: `pages-articles` XML, plain or packed as .bz2 (multistream is read in parallel), .gz or .xz.
         namespaces: Numbers of the namespaces to keep; 0 holds the articles.
         headings: `plain`, `wiki` (== Title ==), `markdown` (## Title), or `none`.
+        disambiguation: Keep pages that only tell names apart.
         formulas: Keep formulas, as TeX between dollar signs.
         licence: What the text may be used for; None: CC BY-SA 4.0 for Wikipedia and its sisters.
         workers: Processes.
@@ -76,6 +78,7 @@ def collect_wikipedia_dump(
     values = {
         "namespaces": list(namespaces),
         "headings": headings,
+        "disambiguation": disambiguation,
         "formulas": formulas,
         "licence": licence,
         "max_page_bytes": max_page_bytes,

@@ -34,6 +34,7 @@ def collect_wikipedia_dump(
     headings: Annotated[
         HeadingStyle, typer.Option(help="plain: Title, wiki: == Title ==, markdown: ## Title; or none of them.")
     ] = HeadingStyle.plain,
+    disambiguation: Annotated[bool, typer.Option("--disambiguation", help="Keep pages that only tell names apart.")] = False,
     formulas: Annotated[bool, typer.Option(help="Keep formulas, as TeX between dollar signs.")] = True,
     licence: Annotated[
         str | None,
@@ -65,6 +66,7 @@ def collect_wikipedia_dump(
     values = {
         "namespaces": namespaces or [0],
         "headings": headings.value,
+        "disambiguation": disambiguation,
         "formulas": formulas,
         "licence": licence,
         "max_page_bytes": max_page_bytes,

@@ -19,6 +19,7 @@ class DumpConfig:
 
     namespaces: list[int] = option([0], "numbers of the namespaces to keep; 0 holds the articles")
     headings: Headings = option("plain", "how headings look: plain, wiki (== Title ==), markdown (## Title), or none")
+    disambiguation: bool = option(False, "keep pages that only tell names apart, such as Mercury (disambiguation)")
     formulas: bool = option(True, "keep formulas, as TeX between dollar signs")
     licence: str | None = option(None, "what the text may be used for; nothing: CC BY-SA 4.0 for Wikipedia and its sisters")
     max_page_bytes: int = option(64 << 20, "a page larger than this is left out, and counted")

@@ -19,7 +19,7 @@ from whelp.base.processes import ProcessPool
 from whelp.collect.document import Document, make_line
 from whelp.collect.dump.config import DumpConfig
 from whelp.collect.dump.cut import Piece
-from whelp.collect.dump.pages import Page, Site, iter_pages, read_site
+from whelp.collect.dump.pages import Page, Site, iter_pages, read_site, tells_names_apart
 from whelp.collect.dump.parts import Share, Span, iter_shares, iter_span_pieces
 from whelp.collect.dump.stream import Codec, find_codec, iter_blocks
 from whelp.collect.wikitext import Namespaces, Wikitext
@@ -150,7 +150,9 @@ def _find_reason(page: Page, site: Site, config: DumpConfig) -> str | None:
         return "redirect"
     if page.model not in ("", "wikitext"):
         return f"not wikitext but {page.model}"
-    return None if page.text.strip() else "no text in the dump"
+    if not page.text.strip():
+        return "no text in the dump"
+    return "only tells names apart" if not config.disambiguation and tells_names_apart(page) else None
 
 
 def _make_document(page: Page, text: str, site: Site, config: DumpConfig) -> Document:

@@ -14,6 +14,13 @@ from whelp.base.errors import SourceError
 _MAX_HEADER_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 18
 _REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{3,}\s*:?\s*\[\[")  # old dumps say it in the text only
+_DISAMBIGUATION = re.compile(  # its templates in some languages, and what they switch on
+    r"\{\{\s*(?:disambig\w*|dab|hndis|geodis|numberdis|letter-?number combination disambiguation|begriffsklärung|homonymie|"
+    r"desambiguaci[oó]n|desambiguação|disambigua|dp|doorverwijspagina|ujednoznacznienie|неоднозначность|багатозначність|"
+    r"förgrening|flertydig|täsmennyssivu|rozcestník|egyért|anlam ayrımı|aimai|曖昧さ回避|消歧[义義]|동음이의|nūzeimu skaidrošana)"
+    r"\s*(?:[-|][^{}]*)?\}\}|__DISAMBIG__",
+    re.IGNORECASE,
+)
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
 
 
@@ -95,6 +102,11 @@ class _Reader:
         elif name == "model":
             page.model = "".join(self.data)
         self.data.clear()
+
+
+def tells_names_apart(page: Page) -> bool:
+    """Whether a page is nothing but a list of what its name may mean."""
+    return "isambiguation)" in page.title or _DISAMBIGUATION.search(page.text) is not None
 
 
 def iter_pages(piece: bytes) -> Iterator[Page | None]:
