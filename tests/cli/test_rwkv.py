@@ -153,6 +153,36 @@ def test_other_families_take_the_same_rows(trained: Path, whelp: Whelp) -> None:
     assert (plan["context_tokens"], plan["batch_rows"]) == (128, 16)
 
 
+def test_two_processes_read_the_same_chunks(trained: Path, whelp: Whelp) -> None:
+    """Slices of a batch have other widths and numbers of chunks; with shared weights the losses are those of one process."""
+    short = ("train.num_steps=2", "train.optimizer=adamw", "train.shard=true", "train.learning_rate=1e-3")
+    command = ("train", trained / "recipe.yaml", *short, "--store", trained / "store")
+    assert whelp(*command, "--out", "one").code == 0
+    outcome = whelp(*command, "--nproc", 2, "--out", "two")
+    assert outcome.code == 0, outcome.said
+    records = [
+        [json.loads(line) for line in Path(run, "metrics.jsonl").read_text("utf-8").splitlines()] for run in ("one", "two")
+    ]
+    losses = [[record["loss"] for record in run if "loss" in record] for run in records]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["world", "neox"])
+def test_the_seeds_vocabularies(name: str, whelp: Whelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe of the infctx trainer's examples with both of its vocabularies: World is in the package `rwkv`, NeoX on the shelf."""
+    shelf = Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
+    if name == "neox" and not (shelf / name).is_dir():
+        pytest.skip("GPT-NeoX's vocabulary is not here: put 20B_tokenizer.json into ../shared/data/tokenizers/neox")
+    monkeypatch.setenv("WHELP_TOKENIZERS", str(shelf))
+    rows = [{"prompt": f"What is {n} plus {n}? ", "completion": f"It is {2 * n}."} for n in range(40)]
+    (tmp_path / "instruct.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    arguments = ("rwkv-instruct", f"data.tokenizer={name}", "train.threads=1", "train.device=cpu", "--scale", "tiny")
+    assert whelp("prepare", *arguments, "--out", "store").code == 0
+    result = whelp("train", *arguments, "--store", "store", "--out", "run", "--json").json
+    assert (result["step"], result["is_finished"]) == (4, True)
+    assert whelp("generate", "run", "--prompt", "What", "--max-tokens", 3).code == 0
+
+
 def test_gguf_is_refused(trained: Path, whelp: Whelp) -> None:
     """It says which it can write."""
     assert (

@@ -258,7 +258,9 @@ def test_hosts_take_turns(serve: Callable[[Answers], Site], tmp_path: Path) -> N
     assert result.seconds_waited < 2.4, "one after the other would wait 3.6 seconds"
     for site in sites:
         times = [request.time for request in site.requests]
-        assert min(after - before for before, after in itertools.pairwise(times)) > 0.28
+        assert min(after - before for before, after in itertools.pairwise(times)) > 0.15, (
+            "a busy machine may see one late, but not by half of the delay"
+        )
     order = [
         site for _, site in sorted((request.time, number) for number, site in enumerate(sites) for request in site.requests)
     ]

@@ -19,7 +19,7 @@ _VERSION = 1
 _FORMATS = ("jsonl", "csv", "tsv", "txt")
 _WARN = {
     "empty_texts": "rows without text were left out",
-    "texts_with_blank_lines": "texts hold blank lines, as stand between texts: give a --separator of your own, and read it with data.document: regex",
+    "texts_with_blank_lines": "texts hold blank lines, as stand between texts: give a --separator, and cut there by data.document: regex",
     "numbers_without_json": "rows hold numbers that JSON has none for (NaN, infinity): null stands there",
 }
 
