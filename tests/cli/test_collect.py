@@ -165,6 +165,30 @@ def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     assert len(Path("x.jsonl").read_text().splitlines()) == 10
 
 
+def test_a_limit_of_time(whelp: Whelp, site: Site) -> None:
+    """What there is by then is written, and said to be unfinished; the same command goes on."""
+    arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
+    site.faults.append(lambda request: time.sleep(1.0) if request.query.get("pageids") == "6" else None)
+    outcome = whelp(*arguments, "--max-minutes", str(0.9 / 60), "--json")
+    assert (outcome.json["is_finished"], outcome.json["kept"]) == (False, 3)
+    assert "not finished: the same command goes on" in outcome.said
+    assert len(Path("x.jsonl").read_text().splitlines()) == 3
+    outcome = whelp(*arguments, "--json")
+    assert "going on 3 documents are known" in outcome.said
+    assert (outcome.json["is_finished"], outcome.json["kept"]) == (True, 10)
+
+
+def test_after_an_error_standard_output_is_empty(whelp: Whelp, site: Site) -> None:
+    """The table is shown all the same; the exit code is 1."""
+    site.faults.append(
+        lambda request: Reply(status=429, headers={"Retry-After": "999"}) if request.query.get("pageids") == "6" else None
+    )
+    outcome = whelp("collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl", "--json")
+    assert (outcome.code, outcome.text) == (1, "")
+    assert "kept 2 documents" in outcome.said
+    assert "it asks to wait 999 seconds (status 429), longer than max_wait_seconds. Run the same command again" in outcome.said
+
+
 def test_lists_from_files(whelp: Whelp, site: Site) -> None:
     """A title on each line; comments and empty lines are none."""
     Path("titles.txt").write_text("# numbers\nNumber 4\n\n  Three  \n", encoding="utf-8")

@@ -112,6 +112,19 @@ def test_rows_with_their_columns(whelp: Whelp, rows: Path) -> None:
     assert found["source"]["document"] == "row"
 
 
+def test_columns_of_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unasked, a column is looked for in the first files; one that is asked for, in all of them."""
+    monkeypatch.setattr("whelp.cli.corpus_report._PROBED_FILES", 2)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number in range(4):
+        more = {"license": "MIT"} if number == 3 else {"source": f"s{number}"}
+        (folder / f"{number}.jsonl").write_text(json.dumps({"text": f"text {number}", **more}) + "\n")
+    assert report(str(folder))["columns"].keys() == {"source"}
+    assert report(str(folder))["columns"]["source"]["num_rows"] == 3
+    assert report(str(folder), columns=["license"])["columns"]["license"]["most"] == [{"text": "MIT", "count": 1}]
+
+
 def test_options_of_the_source(whelp: Whelp, tmp_path: Path, books: Path) -> None:
     """`data.field=value` as in a recipe; several sources; a text is what the template makes of the columns."""
     path = tmp_path / "pairs.jsonl"

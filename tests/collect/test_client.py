@@ -57,14 +57,14 @@ def make_client() -> Iterator[Callable[..., Client]]:
 
 
 def test_requests_to_a_host_keep_their_distance(site: Site, make_client: Callable[..., Client]) -> None:
-    """As the server sees them: at least the delay, at most the delay and its jitter (and what the machine needs)."""
-    client = make_client(site, wait=Clock(sleeps=True), delay_seconds=0.05, jitter=0.5)
-    for number in range(6):
+    """As the server sees them, and not like clockwork."""
+    client = make_client(site, wait=Clock(sleeps=True), delay_seconds=0.15, jitter=0.5)
+    for number in range(4):
         client.fetch(f"{site.url}/{number}")
     times = [request.time for request in site.requests]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert len(gaps) == 6, "robots.txt is a request, too"
-    assert min(gaps) >= 0.045
+    assert len(gaps) == 4, "robots.txt is a request, too"
+    assert min(gaps) > 0.08, "a busy machine may see one late, but not by half of the delay"
     assert len({round(gap, 3) for gap in gaps}) > 1, "no jitter"
 
 

@@ -194,7 +194,7 @@ def test_killed_anywhere_the_same_call_goes_on(suffix: str, tmp_path: Path, monk
     assert sorted(found.name for found in tmp_path.glob(".out*")) == [".out.jsonl.manifest.json"]
 
 
-NUM_KILLS = int(os.environ.get("WHELP_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))
 COMMAND = """
 import sys
 from whelp.artifacts import growing_file

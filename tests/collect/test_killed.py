@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 import whelp
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, DiskError
+from whelp.collect import Document, Journal
 
 from .sites import MANNERS, Answers, Reply, Request, Site, html_reply, serving
 from .test_britannica import article as encyclopaedia_page
@@ -189,3 +190,23 @@ def test_a_damaged_journal(tmp_path: Path, data: bytes) -> None:
             whelp.collect_wikipedia(**MANNERS, search=["odd"], base_url=site.url, out=tmp_path / "x.jsonl")
         assert site.requests == []
     assert journal.read_bytes() == data
+
+
+def record_many(journal: Journal, text: str) -> None:
+    """Record documents until there is no more space."""
+    for number in range(100):
+        journal.record(str(number), number, "kept", document=Document(text=text, source="urls"), document_key=str(number))
+
+
+def test_the_disk_is_full(tmp_path: Path) -> None:
+    """Said with the place; once there is space, the same command goes on."""
+    journal = Journal(tmp_path / "x.jsonl.journal", {"source": "wikipedia"})
+    journal._base.execute("PRAGMA max_page_count = 12")
+    text = random.Random(0).randbytes(100_000).hex()  # cannot be packed well
+    with pytest.raises(DiskError, match=r"x\.jsonl\.journal: the disk is full.*run the same command again"):
+        record_many(journal, text)
+    journal._base.execute("PRAGMA max_page_count = 100000")
+    before = journal.count()[0]
+    journal.record("next", 100, "kept", document=Document(text=text, source="urls"), document_key="next")
+    assert journal.count()[0] == before + 1
+    journal.close()

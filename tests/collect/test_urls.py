@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -126,6 +128,15 @@ def test_pages_that_give_no_document(site: Site, pages: dict[str, Reply | str], 
     assert site.asked("/closed") == []
 
 
+def test_a_page_of_nothing_but_tags(site: Site, pages: dict[str, Reply | str], tmp_path: Path) -> None:
+    """Small enough to fetch, but hours to read: refused before it is parsed."""
+    pages["/tags"] = html_reply("<html><body><article>" + "<p>a b</p>" * 200_000)
+    started = time.process_time()
+    result, _ = collect(tmp_path / "x.jsonl", urls=[f"{site.url}/tags", f"{site.url}/wolf"])
+    assert result.skipped == {"more than 100,000 tags": 1}
+    assert time.process_time() - started < 5
+
+
 def test_other_manners_decide_anew(site: Site, pages: dict[str, Reply | str], tmp_path: Path) -> None:
     """What was refused for its size is had by the same command with a higher limit; the rest is not asked for again."""
     pages["/huge"] = article("huge", "<p>More to say, in a sentence that is long enough to be one.</p>" * 2000)
@@ -236,6 +247,45 @@ def test_a_host_that_refuses_does_not_stop_the_others(serve: Callable[[Answers],
     assert [document["title"] for document in documents] == ["wolf"]
     assert result.failed == {"it asks to wait 86,400 seconds (status 429), longer than max_wait_seconds": 5}
     assert len(other.requests) == 1
+
+
+def test_hosts_take_turns(serve: Callable[[Answers], Site], tmp_path: Path) -> None:
+    """While one host must be left in peace, another is asked; the file is in the order of the list all the same."""
+    sites = [serve(serve_pages({f"/{number}": article(f"{name} {number}") for number in range(4)})) for name in "abc"]
+    urls = [f"{site.url}/{number}" for site in sites for number in range(4)]
+    result, documents = collect(tmp_path / "x.jsonl", urls=urls, delay_seconds=0.3, jitter=0.0)
+    assert [document["url"] for document in documents] == urls
+    assert result.seconds_waited < 2.4, "one after the other would wait 3.6 seconds"
+    for site in sites:
+        times = [request.time for request in site.requests]
+        assert min(after - before for before, after in itertools.pairwise(times)) > 0.15, (
+            "a busy machine may see one late, but not by half of the delay"
+        )
+    order = [
+        site for _, site in sorted((request.time, number) for number, site in enumerate(sites) for request in site.requests)
+    ]
+    assert order != sorted(order), "the hosts did not take turns"
+
+
+def test_which_copy_is_kept(serve: Callable[[Answers], Site], tmp_path: Path) -> None:
+    """The same text on two hosts: the address that was named first, though the other host answers first."""
+    first, second = (
+        serve(serve_pages({"/a": article("other"), "/b": article("same")})),
+        serve(serve_pages({"/c": article("same")})),
+    )
+    urls = [f"{first.url}/a", f"{first.url}/b", f"{second.url}/c"]
+    result, documents = collect(tmp_path / "x.jsonl", urls=urls, delay_seconds=0.2, jitter=0.0)
+    assert second.asked("/c")[0].time < first.asked("/b")[0].time
+    assert [document["url"] for document in documents] == urls[:2]
+    assert result.skipped == {"the same document as under another address": 1}
+
+
+def test_a_sitemap_that_is_refused(serve: Callable[[Answers], Site], site: Site, tmp_path: Path) -> None:
+    """Its host is left alone; pages of others are collected, and what is missing is counted."""
+    other = serve(lambda request: Reply(status=429, headers={"Retry-After": "86400"}))
+    result, documents = collect(tmp_path / "x.jsonl", urls=[f"{site.url}/wolf"], sitemaps=[f"{other.url}/sitemap.xml"])
+    assert len(documents) == 1
+    assert list(result.failed) == ["list: it asks to wait 86,400 seconds (status 429), longer than max_wait_seconds"]
 
 
 def test_when_all_refuse_it_ends(serve: Callable[[Answers], Site], tmp_path: Path) -> None:

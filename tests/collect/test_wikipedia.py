@@ -91,6 +91,22 @@ def test_categories_to_a_depth(site: Site, tmp_path: Path, depth: int, numbers: 
     assert len(documents) == len({document["id"] for document in documents}) == 21
 
 
+@pytest.mark.parametrize(
+    "name", ["Even numbers", "even_numbers", "Category:Even numbers", "kategorie: Even numbers", "Kat:Even numbers"]
+)
+def test_spellings_of_a_category(site: Site, tmp_path: Path, name: str) -> None:
+    """With the wiki's own word for it, an alias, or none."""
+    _, documents = collect(site, tmp_path / "x.jsonl", categories=[name])
+    assert len(documents) == 15
+
+
+def test_a_category_with_a_colon_in_its_name(site: Site, wiki: Wiki, tmp_path: Path) -> None:
+    """Not every colon ends a prefix."""
+    wiki.categories["Category:Numbers: odd ones"] = ["Number 1"]
+    _, documents = collect(site, tmp_path / "x.jsonl", categories=["Numbers: odd ones"])
+    assert len(documents) == 1
+
+
 def test_what_is_no_article_is_counted(site: Site, wiki: Wiki, tmp_path: Path) -> None:
     """Nothing is left out silently."""
     wiki.articles |= {"Mercury": "Mercury may be a planet.", "Empty": "\n\n== References ==\nA book."}

@@ -119,7 +119,7 @@ MARKUP = st.lists(
 
 
 @given(MARKUP)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_markup_gives_some_text(wikitext: str) -> None:
     """No input fails, none leaves a mark of held text, and paragraphs are separated by one blank line."""
     text = Wikitext().clean(wikitext).text

@@ -137,7 +137,7 @@ def test_videos_without_a_transcript(site: Site, tube: Tube, tmp_path: Path) -> 
         "no such video, or a private one": 1,
         "not over yet: live or to come": 1,
     }
-    assert list(result.failed) == ["YouTube's answer is not understood (AttributeError)"]
+    assert list(result.failed) == ["the answer is not understood (AttributeError)"]
 
 
 def test_only_what_may_be_used_again(site: Site, tube: Tube, tmp_path: Path) -> None:

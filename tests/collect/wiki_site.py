@@ -51,7 +51,10 @@ class Wiki:
             return self._page(query, "pages", names, "gplcontinue", "gpllimit")
         if query.get("meta") == "siteinfo":
             rights = {"url": "https://creativecommons.org/licenses/by-sa/4.0/", "text": "CC BY-SA 4.0"}
-            return json_reply({"batchcomplete": True, "query": {"rightsinfo": rights}})
+            spaces = {"0": {"id": 0, "name": ""}, "14": {"id": 14, "name": "Kategorie", "canonical": "Category"}}
+            aliases = [{"id": 14, "alias": "Kat"}, {"id": 4, "alias": "WP"}]
+            known = {"rightsinfo": rights, "namespaces": spaces, "namespacealiases": aliases}
+            return json_reply({"batchcomplete": True, "query": known})
         return self._read(query)
 
     def _page(self, query: dict[str, str], part: str, entries: list[dict[str, Any]], token: str, limit: str) -> Reply:
@@ -83,8 +86,9 @@ class Wiki:
         return list(self.articles).index(title) + 1
 
     def _name(self, title: str) -> dict[str, Any]:
-        if title.startswith("Category:"):
-            return {"pageid": 9000 + sorted(self.categories).index(title), "ns": 14, "title": title}
+        if title.startswith("Category:"):  # said in the wiki's own language, as Wikipedia does
+            name = title.replace("Category:", "Kategorie:")
+            return {"pageid": 9000 + sorted(self.categories).index(title), "ns": 14, "title": name}
         if title not in self.articles:
             return {"ns": 0, "title": title, "missing": True}
         return {"pageid": self._id(title), "ns": 0, "title": title}

@@ -2,7 +2,7 @@
 
     WhelpError                what the user can mend; no traceback, exit code 1
     |-- ConfigError           a recipe or an override: unknown key, wrong type, values that do not fit together
-    |-- SourceError           a text source: missing, empty, unreadable, not text
+    |-- SourceError           a text source: missing, empty, unreadable, not text; a site that refuses
     |-- TokenizerError        a vocabulary: missing, broken, or it cannot encode this text
     |-- ArtifactError         a folder on disk: not finished, not the right kind, damaged, or too new
     |   `-- StaleError        made from inputs that have changed since
@@ -58,7 +58,7 @@ class ConfigError(WhelpError):
 
 
 class SourceError(WhelpError):
-    """A text source is missing, empty, unreadable or not text."""
+    """A text source is missing, empty, unreadable or not text, or a site refuses."""
 
 
 class TokenizerError(WhelpError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -33,7 +34,11 @@ class ProcessPool(ProcessPoolExecutor):
 
 
 def _end_with_parent() -> None:
-    """In a process of the pool: end when the one that started it was killed, and not wait for work for ever."""
+    """In a process of the pool: end when the one that started it was killed, and not wait for work for ever.
+
+    Ctrl-C is for the one that started it, which ends its pool.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel

@@ -49,6 +49,14 @@ class CollectResult:
     seconds_waited: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class CollectResumed:
+    """What the journal knows already, and is not asked for again."""
+
+    kept: int
+    skipped: int
+
+
 def make_manners(values: Mapping[str, Any]) -> MannersConfig:
     """Read the manners from keyword arguments; what is None has its default."""
     from whelp.collect.config import MannersConfig
@@ -63,14 +71,16 @@ def iter_collect(
     manners: MannersConfig,
     *,
     max_documents: int | None = None,
+    max_minutes: float | None = None,
     refresh: bool = False,
     finish: bool = False,
     wait: Wait | None = None,
-) -> Iterator[Event | CollectResult]:
+) -> Iterator[CollectResumed | Event | CollectResult]:
     """Collect; yield what each address comes to, at the end (also one that an error makes) the result.
 
     Args:
         max_documents: Stop after so many documents.
+        max_minutes: Stop after so much time, and write what there is.
         refresh: Ask for everything once more, and replace what has changed.
         finish: Ask for nothing: write what has been collected so far.
         wait: Passes the time between requests: called with seconds and a reason.
@@ -104,8 +114,17 @@ def iter_collect(
         if refresh and journal.is_finished:
             journal.begin_round()
         if not finish:
+            known = sum_up(is_finished=False)
+            if known.kept or known.skipped:
+                yield CollectResumed(kept=known.kept, skipped=sum(known.skipped.values()))
             try:
-                yield from gather_documents(plan.collector, Asking(client, journal), journal, max_documents=max_documents)
+                yield from gather_documents(
+                    plan.collector,
+                    Asking(client, journal),
+                    journal,
+                    max_documents=max_documents,
+                    max_seconds=None if max_minutes is None else max_minutes * 60,
+                )
             except SourceError:
                 yield sum_up(is_finished=False)
                 raise
@@ -143,6 +162,7 @@ def collect_wikipedia(
     max_per_search: int = 10,
     base_url: str | None = None,
     max_documents: int | None = None,
+    max_minutes: float | None = None,
     refresh: bool = False,
     finish: bool = False,
     **manners: Any,
@@ -161,6 +181,7 @@ def collect_wikipedia(
         max_per_search: Most results of a search.
         base_url: Another MediaWiki.
         max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
         refresh: Ask for everything once more, and replace what has changed.
         finish: Ask for nothing: write what has been collected so far.
         manners: Fields of `MannersConfig`; `contact` must be given.
@@ -180,7 +201,7 @@ def collect_wikipedia(
         max_per_search=max_per_search,
         base_url=base_url,
     )
-    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
 
 
 def collect_britannica(
@@ -192,6 +213,7 @@ def collect_britannica(
     max_pages: int = 10,
     base_url: str | None = None,
     max_documents: int | None = None,
+    max_minutes: float | None = None,
     refresh: bool = False,
     finish: bool = False,
     **manners: Any,
@@ -206,6 +228,7 @@ def collect_britannica(
         max_pages: Most pages of results of a search.
         base_url: Another server that answers in the same way.
         max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
         refresh: Ask for everything once more, and replace what has changed.
         finish: Ask for nothing: write what has been collected so far.
         manners: Fields of `MannersConfig`; `contact` must be given.
@@ -215,7 +238,7 @@ def collect_britannica(
         SourceError: When the site refuses, or nothing could be had.
     """
     plan = plan_britannica(permission=permission, search=search, articles=articles, max_pages=max_pages, base_url=base_url)
-    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
 
 
 def collect_youtube(
@@ -231,6 +254,7 @@ def collect_youtube(
     api_url: str | None = None,
     site_url: str | None = None,
     max_documents: int | None = None,
+    max_minutes: float | None = None,
     refresh: bool = False,
     finish: bool = False,
     **manners: Any,
@@ -249,6 +273,7 @@ def collect_youtube(
         api_url: Another server that answers as the Data API.
         site_url: Another server that answers as YouTube.
         max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
         refresh: Ask for everything once more, and replace what has changed.
         finish: Ask for nothing: write what has been collected so far.
         manners: Fields of `MannersConfig`; `contact` must be given.
@@ -268,7 +293,7 @@ def collect_youtube(
         api_url=api_url,
         site_url=site_url,
     )
-    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
 
 
 def collect_urls(
@@ -278,6 +303,7 @@ def collect_urls(
     sitemaps: Sequence[str] = (),
     match: str | None = None,
     max_documents: int | None = None,
+    max_minutes: float | None = None,
     refresh: bool = False,
     finish: bool = False,
     **manners: Any,
@@ -290,6 +316,7 @@ def collect_urls(
         sitemaps: Addresses of sitemaps.
         match: Of sitemaps, only addresses in which this regular expression is found.
         max_documents: Stop after so many.
+        max_minutes: Stop after so much time, and write what there is.
         refresh: Ask for everything once more, and replace what has changed.
         finish: Ask for nothing: write what has been collected so far.
         manners: Fields of `MannersConfig`; `contact` must be given.
@@ -299,4 +326,4 @@ def collect_urls(
         SourceError: When no host is left to ask, or nothing could be had.
     """
     plan = plan_urls(urls=urls, sitemaps=sitemaps, match=match)
-    return _collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish)
+    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)

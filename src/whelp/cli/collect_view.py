@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from whelp.cli.collect import CollectResumed
 from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
@@ -26,28 +27,32 @@ _LONG_WAIT_SECONDS = 5.0
 class CollectView:
     """A line that changes: counts, the newest title, and what is waited for."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._last_line = time.monotonic()
         self._newest = ""
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn(f"[bold]{title}[/]"),
+            TextColumn("[bold]collect[/]   "),
             TextColumn("{task.fields[text]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
             refresh_per_second=4,
         )
-        self._task = self._progress.add_task(title, text="asking")
+        self._task = self._progress.add_task("collect", text="asking")
         self._progress.start()
 
     def close(self) -> None:
         """Stop drawing."""
         self._progress.stop()
 
-    def show(self, event: Event) -> None:
-        """Draw what an address came to."""
+    def show(self, event: Event | CollectResumed) -> None:
+        """Draw what an address came to, or what was known before."""
+        if isinstance(event, CollectResumed):
+            self._counts.update(kept=event.kept, skipped=event.skipped)
+            say(f"[bold]going on[/]   {event.kept:,} documents are known")
+            return
         self._counts[event.fate] += 1
         self._newest = event.name
         self._draw()
@@ -57,7 +62,7 @@ class CollectView:
     def wait(self, seconds: float, reason: str) -> None:
         """Pass the time; say so when it is long."""
         if reason:
-            self._draw(f"waiting {duration(seconds)} ({reason})")
+            self._draw(f"waiting {duration(seconds)}: {reason}")
             if not console.is_terminal and seconds >= _LONG_WAIT_SECONDS:
                 say(f"[dim]waiting    {duration(seconds)}: {escape(reason)}[/]")
         time.sleep(seconds)
@@ -75,9 +80,9 @@ class CollectView:
 
 
 @contextmanager
-def collect_view(title: str) -> Iterator[CollectView]:
+def collect_view() -> Iterator[CollectView]:
     """A view that is closed whatever happens."""
-    view = CollectView(title)
+    view = CollectView()
     try:
         yield view
     finally:

@@ -19,7 +19,7 @@ _VERSION = 1
 _FORMATS = ("jsonl", "csv", "tsv", "txt")
 _WARN = {
     "empty_texts": "rows without text were left out",
-    "texts_with_blank_lines": "texts hold blank lines: read them with data.document: regex and a --separator of your own",
+    "texts_with_blank_lines": "texts hold blank lines, as stand between texts: give a --separator, and cut there by data.document: regex",
     "numbers_without_json": "rows hold numbers that JSON has none for (NaN, infinity): null stands there",
 }
 
@@ -118,7 +118,8 @@ def iter_convert(
     finally:
         growing.close()
     for name, text in _WARN.items():
-        if counts[name]:
+        is_clear = name == "texts_with_blank_lines" and bool(separator.strip("\n"))
+        if counts[name] and not is_clear:
             log.warning("%s: %s %s", out, f"{counts[name]:,}", text)
     yield _describe(out, paths, counts, manifest.files[out.name]["bytes"], chosen, is_reused=False)
 

@@ -21,7 +21,7 @@ from whelp.corpus.config import SourceConfig
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from whelp.corpus import Partition
+    from whelp.corpus import Partition, Source
     from whelp.corpus.measuring.languages import Identify
     from whelp.corpus.measuring.meter import CorpusMeter, Measured
     from whelp.corpus.measuring.reference import Reference
@@ -32,6 +32,8 @@ COLUMNS = ("license", "licence", "source", "url", "language", "lang")
 
 _PARTITION_BYTES = 4 << 20  # what is made of a partition is many times as large
 _MOST_GROUPS = 1000
+_PROBED_FILES = 20
+_UNITS = {"blank_line": "stretch between blank lines", "regex": "stretch between matches"}
 _DEFAULT_LANGUAGE = "en"
 
 
@@ -275,7 +277,7 @@ def _count_columns(sources: list[OpenedSource], asked: Sequence[str]) -> dict[st
     found = {}
     for column in dict.fromkeys([*COLUMNS, *asked]):
         try:
-            values = _count_column(sources, column)
+            values = _count_column(sources, column, is_asked_for=column in asked)
         except SourceError as error:
             if column in asked:
                 raise SourceError(f"--column {column}", str(error).rstrip(), "", "Name a column of text.") from None
@@ -287,8 +289,7 @@ def _count_columns(sources: list[OpenedSource], asked: Sequence[str]) -> dict[st
     return found
 
 
-def _count_column(sources: list[OpenedSource], column: str) -> dict[str, Any] | None:
-    from whelp.corpus import open_source
+def _count_column(sources: list[OpenedSource], column: str, *, is_asked_for: bool) -> dict[str, Any] | None:
     from whelp.corpus.measuring.values import ValueCounter
 
     counter, is_there, problem = ValueCounter(), False, None
@@ -296,7 +297,11 @@ def _count_column(sources: list[OpenedSource], column: str) -> dict[str, Any] | 
         if one.source.document != "row" or one.config.custom_text_key == column:
             continue
         try:
-            for partition in open_source(read_column(one.config, column)).iter_partitions():
+            source = _open_column(one, column)
+            if not is_asked_for:  # else every one of many files would be opened for each column that might be there
+                few = dataclasses.replace(source, files=source.files[:_PROBED_FILES], _num_rows=[])
+                any(partition.batch.num_rows for partition in few.iter_partitions())  # an error where none has it
+            for partition in source.iter_partitions():
                 counter.add(partition.batch.column("text"))
                 is_there = True
         except SourceError as error:
@@ -304,6 +309,18 @@ def _count_column(sources: list[OpenedSource], column: str) -> dict[str, Any] | 
     if problem is not None and not is_there:
         raise problem
     return counter.finish() if is_there else None
+
+
+def _open_column(one: OpenedSource, column: str) -> Source:
+    """A source of which one column is the text."""
+    from whelp.corpus import TextShape, open_source
+
+    config = read_column(one.config, column)
+    if any(file.table is not None for file in one.source.files):  # the table may hold the columns alone that were asked for
+        return open_source(config)
+    return dataclasses.replace(
+        one.source, config=config, shape=TextShape(column), _inspections={}, _fingerprints={}, _num_rows=[]
+    )
 
 
 def _compose(
@@ -337,7 +354,7 @@ def _compose(
             "name": name_sources(sources),
             "num_files": len(files),
             "num_file_bytes": sum(one.source.num_bytes for one in sources),
-            "document": " or ".join(dict.fromkeys(one.source.document for one in sources)),
+            "document": " or ".join(dict.fromkeys(_UNITS.get(one.source.document, one.source.document) for one in sources)),
             "splits": dict(seen.splits),
         },
         left_out={reason: count for reason, count in left_out.most_common() if count},

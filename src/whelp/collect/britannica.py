@@ -92,7 +92,7 @@ class Britannica:
         """Read pages of results until one brings nothing new."""
         seen: set[str] = set()
         for number in range(1, self.max_pages + 1):
-            url = f"{self.base_url}/search?{urlencode({'query': words, 'page': number})}"
+            url = f"{self.base_url}/search?{urlencode({'query': words, 'page': number}, errors='replace')}"
             try:
                 page = _parse(asking.list(url, look=_check_page))
             except NotFetched as problem:

@@ -87,6 +87,11 @@ class Client:
         """Tell whether the host of an address is one that may be asked."""
         return host_of(url) in self._allowed
 
+    def seconds_until_free(self, host: str) -> float:
+        """How long a request to a host would have to wait for its turn."""
+        known = self._hosts.get(host)
+        return 0.0 if known is None or known.refusal else max(0.0, known.free_at - time.monotonic())
+
     def is_given_up(self) -> bool:
         """Tell whether no host is left to ask."""
         return all(host in self._hosts and self._hosts[host].refusal for host in self._allowed)
@@ -267,9 +272,9 @@ class Client:
                     host_of(url), host.refusal, "", "Run the same command again later; what is collected is kept."
                 )
             raise NotFetched(busy.reason, is_final=False) from busy
-        growing = self.config.back_off_seconds * 2**attempt
-        seconds = busy.after if busy.after is not None else min(growing, self.config.max_wait_seconds)
-        seconds *= 1 + self.config.jitter * self._random.random()
+        growing = min(self.config.back_off_seconds * 2**attempt, self.config.max_wait_seconds)
+        seconds = busy.after if busy.after is not None else growing
+        seconds += growing * self.config.jitter * self._random.random()
         self.traffic.retries += 1
         self._pass_time(seconds, f"{host_of(url)}: {busy.reason}")
 

@@ -11,6 +11,7 @@ import re
 _HEADING = re.compile(r"^(={2,6})\s*(.*?)\s*\1\s*$")
 _FORMULA = re.compile(r"\{\\(?:displaystyle|textstyle|scriptstyle) ?")
 
+_GAP = re.compile(r"[ \t]*\n[ \t]+\n?|[ \t]+")
 
 END_MATTER = frozenset(
     {
@@ -61,9 +62,9 @@ def _join_formulas(text: str) -> str:
         parts.append(_drop_letters(text[done : match.start()]))
         parts.append(f"${text[match.end() : end].strip()}$")
         done = end + 1
-        gap = re.match(r"[ \t]*\n[ \t]+\n?|[ \t]+", text[done:])
+        gap = _GAP.match(text, done)
         if gap is not None:
-            done += gap.end()
+            done = gap.end()
             parts.append("" if text[done : done + 1] in ".,;:)" else " ")
     return "".join([*parts, text[done:]])
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from whelp.base.errors import SourceError
 from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.document import Document
@@ -21,11 +22,13 @@ class Item:
     Attributes:
         key: Its one name; what is found twice under it is read once.
         name: What people are shown.
+        host: Whom it is asked of, where a collector has several.
         values: What the collector wants to know again when it reads the item.
     """
 
     key: str
     name: str
+    host: str = ""
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -152,44 +155,89 @@ def gather_documents(
     journal: Journal,
     *,
     max_documents: int | None = None,
+    max_seconds: float | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Event]:
     """Collect; yield what each item comes to, as it is written down. Items of an earlier run are not read again.
 
-    Items that have failed before are tried again. Whatever ends the loop, the journal knows all that was yielded.
+    Items that have failed before are tried again. After `max_seconds` it stops unfinished. Whatever ends the loop, the journal
+    knows all that was yielded.
 
     Raises:
         HostRefusesError: When no host is left to ask.
     """
-    seen: set[str] = set()
-    num_kept = 0
+    latest = None if max_seconds is None else time.monotonic() + max_seconds
+    window = _WINDOW if collector.is_of_many_hosts and max_documents is None else 1  # the first N are the first N found
+    numbered = _number(collector, asking)
+    waiting: list[tuple[int, Item]] = []
+    num_kept, is_more = 0, True
+    journal.mark("begun")
     journal.forget_failures()
-    for entry in collector.iter_items(asking):
-        if max_documents is not None and num_kept >= max_documents:
+    while max_documents is None or num_kept < max_documents:
+        while is_more and len(waiting) < window:
+            position, entry = next(numbered, (-1, None))
+            if entry is None:
+                is_more = False
+            elif (done := journal.find_fate(entry.key)) is not None:
+                journal.place(entry.key, position)
+                num_kept += done == "kept"
+            elif isinstance(entry, NotFound):
+                journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
+                yield Event(entry.name, entry.fate, entry.reason)
+            else:
+                waiting.append((position, entry))
+            if max_documents is not None and num_kept >= max_documents:
+                waiting.clear()
+                is_more = False
+        if not waiting:
             break
-        if entry.key in seen:
-            continue
-        position = len(seen)
-        seen.add(entry.key)
-        done = journal.find_fate(entry.key)
-        if done is not None:
-            journal.place(entry.key, position)
-            num_kept += done == "kept"
-            continue
-        event = _settle(collector, entry, position, asking, journal, clock)
+        if latest is not None and time.monotonic() > latest:
+            return
+        soonest = min(range(len(waiting)), key=lambda place: asking.client.seconds_until_free(waiting[place][1].host))
+        position, item = waiting.pop(soonest)
+        event = _settle(collector, item, position, asking, journal, clock)
         num_kept += event.fate == "kept"
         yield event
-    journal.finish()
+    journal.mark("finished")
+
+
+_WINDOW = 256  # items among which one is looked for whose host need not be waited for
+
+
+def _number(collector: Collector, asking: Asking) -> Iterator[tuple[int, Item | NotFound]]:
+    """Number what is found, each once."""
+    seen: set[str] = set()
+    for entry in _iter_entries(collector, asking):
+        if entry.key not in seen:
+            seen.add(entry.key)
+            yield len(seen) - 1, entry
+
+
+_ODD = (LookupError, TypeError, AttributeError, ValueError)  # what answers of another form than known end in
+
+
+def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFound]:
+    """Find items; a list of another form than known is said to be one."""
+    entries = collector.iter_items(asking)
+    while True:
+        try:
+            entry = next(entries, None)
+        except _ODD as error:
+            raise SourceError(
+                "a list", f"the answer is not understood ({type(error).__name__}: {error})", "", "Has the site changed?"
+            ) from error
+        if entry is None:
+            return
+        key = entry.key.encode("utf-8", "replace").decode()  # JSON may hold halves of characters, which no file can
+        yield entry if key == entry.key else replace(entry, key=key)
 
 
 def _settle(
-    collector: Collector, entry: Item | NotFound, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
+    collector: Collector, entry: Item, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
 ) -> Event:
-    if isinstance(entry, NotFound):
-        journal.record(entry.key, position, entry.fate, entry.reason, is_final=entry.is_final)
-        return Event(entry.name, entry.fate, entry.reason)
     try:
         found = collector.read(entry, asking)
+        _check_types(found.document)
     except Unchanged:
         journal.keep_earlier(entry.key, position)
         return Event(entry.name, "kept")
@@ -199,10 +247,20 @@ def _settle(
         if not collector.is_of_many_hosts or asking.client.is_given_up():
             raise
         return _miss(entry, position, NotFetched(error.found, is_final=False), journal)
+    except _ODD as error:
+        odd = NotFetched(f"the answer is not understood ({type(error).__name__})", is_final=False)
+        return _miss(entry, position, odd, journal)
     fetched = datetime.datetime.fromtimestamp(clock(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = replace(found.document, fetched=fetched)
     fate = journal.record(entry.key, position, "kept", document=document, document_key=found.key, validators=found.validators)
     return Event(document.title or entry.name, fate, "", len(document.text))
+
+
+def _check_types(document: Document) -> None:
+    """A column of a file holds one type: what an answer gave of another is odd."""
+    for name, value in vars(document).items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}")
 
 
 def _miss(item: Item, position: int, problem: NotFetched, journal: Journal) -> Event:

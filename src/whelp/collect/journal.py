@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.errors import ArtifactError, ConfigError, DiskError
 from whelp.collect.document import Document, make_line
 
 Fate = Literal["kept", "skipped", "failed"]
@@ -63,7 +63,7 @@ class Journal:
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("PRAGMA synchronous = NORMAL")  # after a power cut the last documents may be fetched again
             self._base.execute("BEGIN EXCLUSIVE")  # a second collection into the same file ends here
-            self._begin(json.dumps(request, sort_keys=True, ensure_ascii=False))
+            self._begin(json.dumps(request, sort_keys=True))
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -78,10 +78,10 @@ class Journal:
             ) from None
 
     def _begin(self, request: str) -> None:
-        tables = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master")}
+        tables = {name for (name,) in self._run("SELECT name FROM sqlite_master")}
         if not tables:
             for statement in _TABLES.split(";"):
-                self._base.execute(statement)
+                self._run(statement)
             self._set("version", str(_VERSION))
             self._set("request", request)
             self._set("round", "0")
@@ -97,11 +97,21 @@ class Journal:
             raise ConfigError(self.path, problems, "Choose another --out, or delete this journal to begin anew.")
         self.round = int(self._get("round"))
 
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._base.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise DiskError(
+                    self.path, "the disk is full", "free space", "Free some; then run the same command again."
+                ) from None
+            raise DiskError(self.path, f"cannot be written ({error})", "", "Run the same command again.") from None
+
     def _get(self, name: str) -> str:
-        return str(self._base.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
+        return str(self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
 
     def _set(self, name: str, value: str) -> None:
-        self._base.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     @property
     def is_finished(self) -> bool:
@@ -110,19 +120,19 @@ class Journal:
 
     def begin_round(self) -> None:
         """Ask for everything once more: what has not changed since stays as it is, what has changed is replaced."""
-        self._base.execute("BEGIN")
+        self._run("BEGIN")
         self.round += 1
         self._set("round", str(self.round))
         self._set("state", "begun")
-        self._base.execute("COMMIT")
+        self._run("COMMIT")
 
     def forget_failures(self) -> None:
         """Forget what may be had now: it will be asked for again."""
-        self._base.execute("DELETE FROM items WHERE round = ? AND NOT is_final AND fate != 'kept'", (self.round,))
+        self._run("DELETE FROM items WHERE round = ? AND NOT is_final AND fate != 'kept'", (self.round,))
 
-    def finish(self) -> None:
-        """Mark the end."""
-        self._set("state", "finished")
+    def mark(self, state: Literal["begun", "finished"]) -> None:
+        """Say whether the collection has come to its end."""
+        self._set("state", state)
 
     def close(self) -> None:
         """Close the file."""
@@ -130,28 +140,28 @@ class Journal:
 
     def find_answer(self, address: str) -> tuple[bytes, Validators, bool] | None:
         """A list that was answered: its body, validators, and whether it is of this round."""
-        row = self._base.execute("SELECT body, etag, modified, round FROM answers WHERE address = ?", (address,)).fetchone()
+        row = self._run("SELECT body, etag, modified, round FROM answers WHERE address = ?", (address,)).fetchone()
         return None if row is None else (zlib.decompress(row[0]), Validators(row[1], row[2]), row[3] == self.round)
 
     def keep_answer(self, address: str, body: bytes, validators: Validators) -> None:
         """Keep the answer of a list."""
         row = (address, self.round, validators.etag, validators.modified, zlib.compress(body))
-        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
 
     def find_fate(self, key: str) -> Fate | None:
         """What an item has come to in this round, for good; None when it is still to be asked for."""
         query = "SELECT fate FROM items WHERE key = ? AND round = ? AND is_final"
-        row = self._base.execute(query, (key, self.round)).fetchone()
+        row = self._run(query, (key, self.round)).fetchone()
         return None if row is None else row[0]
 
     def find_validators(self, key: str) -> Validators:
         """The validators of an earlier round's document."""
-        row = self._base.execute("SELECT etag, modified FROM items WHERE key = ? AND fate = 'kept'", (key,)).fetchone()
+        row = self._run("SELECT etag, modified FROM items WHERE key = ? AND fate = 'kept'", (key,)).fetchone()
         return Validators() if row is None else Validators(row[0], row[1])
 
     def place(self, key: str, position: int) -> None:
         """Say where an item that is done stands in the order."""
-        self._base.execute("UPDATE items SET position = ? WHERE key = ? AND position != ?", (position, key, position))
+        self._run("UPDATE items SET position = ? WHERE key = ? AND position != ?", (position, key, position))
 
     def keep_earlier(self, key: str, position: int, problem: str = "") -> bool:
         """Take the document of an earlier round over into this one; False when there is none.
@@ -159,7 +169,7 @@ class Journal:
         Args:
             problem: Why it could not be asked for; then a later run tries again.
         """
-        done = self._base.execute(
+        done = self._run(
             "UPDATE items SET round = ?, position = ?, reason = ?, is_final = ? WHERE key = ? AND fate = 'kept'",
             (self.round, position, problem and f"{problem}; the earlier text is kept", not problem, key),
         )
@@ -187,23 +197,31 @@ class Journal:
         found = validators or Validators()
         entry = (key, self.round, position, fate, reason, is_final, document_key, line, found.etag, found.modified)
         try:
-            self._base.execute(_WRITE, entry)
+            self._run(_WRITE, entry)
         except sqlite3.IntegrityError:
-            if not self._displace(document_key):
+            if not self._displace(document_key, position):
                 fate, entry = "skipped", (*entry[:3], "skipped", SAME_DOCUMENT, True, None, None, None, None)
-            self._base.execute(_WRITE, entry)
+            self._run(_WRITE, entry)
         return fate
 
-    def _displace(self, document_key: str | None) -> bool:
-        """Remove an earlier round's holder of a document."""
-        done = self._base.execute(
+    def _displace(self, document_key: str | None, position: int) -> bool:
+        """Make room for a document that another address holds, if that is of an earlier round or was found later.
+
+        Which address a document has must not depend on the order in which hosts have answered.
+        """
+        removed = self._run(
             "DELETE FROM items WHERE document_key = ? AND fate = 'kept' AND round < ?", (document_key, self.round)
         )
-        return done.rowcount > 0
+        moved = self._run(
+            "UPDATE items SET fate = 'skipped', reason = ?, is_final = 1, document_key = NULL, line = NULL "
+            "WHERE document_key = ? AND fate = 'kept' AND position > ?",
+            (SAME_DOCUMENT, document_key, position),
+        )
+        return removed.rowcount + moved.rowcount > 0
 
     def count(self) -> tuple[int, dict[str, int], dict[str, int]]:
         """How many items were kept; skipped and failed ones by reason, most frequent first."""
-        rows = self._base.execute(
+        rows = self._run(
             "SELECT fate, reason, COUNT(*) FROM items WHERE round = ? GROUP BY fate, reason ORDER BY COUNT(*) DESC, reason",
             (self.round,),
         ).fetchall()
@@ -215,7 +233,7 @@ class Journal:
     def iter_lines(self) -> Iterator[str]:
         """The JSON lines of the documents, in the order in which they were found."""
         query = "SELECT line FROM items WHERE fate = 'kept' AND round = ? ORDER BY position, key"
-        for (line,) in self._base.execute(query, (self.round,)):
+        for (line,) in self._run(query, (self.round,)):
             yield zlib.decompress(line).decode()
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from whelp.collect.answers import Answer, NotFetched
+from whelp.collect.answers import Answer, NotFetched, refuse
 
 _PAGES = {"text/html", "application/xhtml+xml", ""}
 _LIST_LINE = re.compile(r"(- |\|)")
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([\w-]{2,40})""", re.IGNORECASE)
-_LANGUAGE = re.compile(r"""<html\b[^>]{0,500}?\slang=["']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*)""", re.IGNORECASE)
-_LICENCE = re.compile(
-    r"""<(?:a|link)\b[^>]{0,500}?rel=["'](?:[\w -]* )?license["' ][^>]{0,500}?href=["']([^"'>]{1,500})""", re.IGNORECASE
-)
+_MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 paragraphs take about ten seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,22 +67,29 @@ def read_page(answer: Answer) -> PageText:
 def _extract(html: str, url: str) -> PageText:
     import trafilatura
 
+    if html.count("<") > _MAX_TAGS:
+        raise refuse(f"more than {_MAX_TAGS:,} tags")
     try:
-        found = trafilatura.bare_extraction(html, url=url, with_metadata=True, include_comments=False)
+        tree = trafilatura.load_html(html)
+        if tree is None:
+            raise NotFetched("no text", is_final=True)
+        languages, licences = tree.xpath("/html/@lang"), tree.xpath("//*[self::a or self::link][@rel='license']/@href")
+        found = trafilatura.bare_extraction(tree, url=url, with_metadata=True, include_comments=False)
+    except NotFetched:
+        raise
     except (
         Exception
     ) as error:  # pages are written by anybody: one that breaks the parser must not end a collection of thousands
         raise NotFetched(f"the page cannot be parsed ({type(error).__name__})", is_final=True) from error
     if found is None or isinstance(found, dict) or not (found.text or "").strip():
         raise NotFetched("no text", is_final=True)
-    language, licence = _LANGUAGE.search(html), _LICENCE.search(html)
     return PageText(
         text=_space_paragraphs(found.text or ""),
         title=found.title,
         author=found.author or found.sitename,
         date=found.date,
-        language=language[1] if language else None,
-        licence=found.license or (licence[1] if licence else None),
+        language=str(languages[0])[:40] if languages else None,
+        licence=found.license or (str(licences[0]) if licences else None),
     )
 
 

@@ -94,15 +94,9 @@ class Transcripts:
             for sort, reason in _FINAL.items():
                 if isinstance(error, sort):
                     raise NotFetched(reason, is_final=True) from error
-            raise NotFetched(f"YouTube's answer is not understood ({type(error).__name__})", is_final=False) from error
-        except (
-            ParseError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:  # of the package, which trusts the answers
-            raise NotFetched(f"YouTube's answer is not understood ({type(error).__name__})", is_final=False) from error
+            raise NotFetched(f"the answer is not understood ({type(error).__name__})", is_final=False) from error
+        except ParseError as error:
+            raise NotFetched("the answer is not understood (ParseError)", is_final=False) from error
         snippets = [(snippet.start, snippet.duration, html.unescape(snippet.text)) for snippet in found]
         return Transcript(snippets=snippets, language=found.language_code, is_automatic=found.is_generated)
 

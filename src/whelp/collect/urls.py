@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whelp.collect.addresses import host_of, normalise_url
-from whelp.collect.answers import Answer, NotFetched, refuse
+from whelp.collect.answers import Answer, HostRefusesError, NotFetched, refuse
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
 from whelp.collect.page_text import read_page
@@ -77,6 +77,11 @@ class Urls:
             except NotFetched as problem:
                 yield url, list_problem(url, url, problem)
                 continue
+            except HostRefusesError as error:
+                if asking.client.is_given_up():
+                    raise
+                yield url, list_problem(url, url, NotFetched(error.found, is_final=False))
+                continue
             if not is_index:
                 yield from ((name, None) for name in names)
                 continue
@@ -134,4 +139,4 @@ def _item(url: str) -> Item | NotFound:
         address = normalise_url(url)
     except ValueError:
         return NotFound(f"url {url}", url, "no address of the web")
-    return Item(key=address, name=address)
+    return Item(key=address, name=address, host=host_of(address))

@@ -22,6 +22,7 @@ from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
 
 _SEARCH_PAGE = 50
 _LIST_PAGE = 500
+_CATEGORY = 14  # the namespace
 _BUSY_CODES = {"maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError"}
 
 
@@ -34,7 +35,7 @@ class Wikipedia:
         language: Of its articles.
         search: Search words, each a search of its own.
         titles: Titles of articles; redirects are followed.
-        categories: Categories, with or without their prefix.
+        categories: Categories, with or without the wiki's word for `Category:`.
         category_depth: How many levels of subcategories are entered.
         links_of: Articles whose links to other articles are followed.
         max_per_search: Most results of each search.
@@ -100,9 +101,28 @@ class Wikipedia:
 
     def _licence(self, asking: Asking) -> str | None:
         """What the wiki says that all of its text may be used for."""
-        url = self._address(meta="siteinfo", siprop="rightsinfo")
-        answer = asking.list(url, look=check_answer, obey_robots=False)
-        return answer.json().get("query", {}).get("rightsinfo", {}).get("text") or None
+        return self._describe_site(asking).get("rightsinfo", {}).get("text") or None
+
+    def _describe_site(self, asking: Asking) -> dict[str, Any]:
+        """What the wiki says about itself; asked for once."""
+        url = self._address(meta="siteinfo", siprop="rightsinfo|namespaces|namespacealiases")
+        found: dict[str, Any] = asking.list(url, look=check_answer, obey_robots=False).json().get("query", {})
+        return found
+
+    def _spell_category(self, name: str, asking: Asking) -> str:
+        """One spelling for a category: `Kategorie:Hunde`, `hunde` and `Category:Hunde` are `Category:Hunde`."""
+        site = self._describe_site(asking)
+        spaces = [site.get("namespaces", {}).get(str(_CATEGORY), {}), *site.get("namespacealiases", [])]
+        prefixes = {"category"} | {
+            str(space[key]).lower()
+            for space in spaces
+            if space.get("id") == _CATEGORY
+            for key in ("name", "alias")
+            if key in space
+        }
+        prefix, colon, rest = _spell(name).partition(":")
+        bare = rest.strip() if colon and prefix.strip().lower() in prefixes else _spell(name)
+        return f"Category:{bare[:1].upper()}{bare[1:]}"
 
     def _search(self, words: str, asking: Asking) -> Iterator[Item | NotFound]:
         left = self.max_per_search
@@ -115,17 +135,23 @@ class Wikipedia:
 
     def _walk_category(self, name: str, asking: Asking) -> Iterator[Item | NotFound]:
         """Breadth first; a category that lies below itself is entered once."""
-        waiting, seen = [(_category(name), 0)], {_category(name)}
+        try:
+            first = self._spell_category(name, asking)
+        except NotFetched as problem:
+            yield list_problem(f"category {name}", name, problem)
+            return
+        waiting, seen = [(first, 0)], {first}
         for category, depth in waiting:  # grows meanwhile
             kinds = "page|subcat" if depth < self.category_depth else "page"
             query = {"list": "categorymembers", "cmtitle": category, "cmtype": kinds, "cmlimit": _LIST_PAGE}
             num_found = 0
-            for entry in self._list(asking, category, "categorymembers", query, namespaces=(0, 14)):
+            for entry in self._list(asking, category, "categorymembers", query, namespaces=(0, _CATEGORY)):
                 num_found += 1
-                if isinstance(entry, Item) and entry.values.pop("ns", 0) == 14:
-                    if entry.name not in seen:
-                        seen.add(entry.name)
-                        waiting.append((entry.name, depth + 1))
+                if isinstance(entry, Item) and entry.values.pop("ns", 0) == _CATEGORY:
+                    below = self._spell_category(entry.name, asking)
+                    if below not in seen:
+                        seen.add(below)
+                        waiting.append((below, depth + 1))
                 else:
                     yield entry
             if num_found == 0:
@@ -166,7 +192,7 @@ class Wikipedia:
 
     def _address(self, **parameters: Any) -> str:
         common = {"action": "query", "format": "json", "formatversion": 2, "maxlag": 5}
-        return f"{self.base_url.rstrip('/')}/w/api.php?{urlencode({**common, **parameters})}"
+        return f"{self.base_url.rstrip('/')}/w/api.php?{urlencode({**common, **parameters}, errors='replace')}"
 
 
 def check_answer(answer: Answer) -> None:
@@ -192,8 +218,3 @@ def check_answer(answer: Answer) -> None:
 
 def _spell(title: str) -> str:
     return " ".join(title.replace("_", " ").split())
-
-
-def _category(name: str) -> str:
-    name = _spell(name)
-    return name if ":" in name else f"Category:{name}"

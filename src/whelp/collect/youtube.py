@@ -172,7 +172,7 @@ class YouTube:
         return asking.list(url, look=check_api, obey_robots=False, headers=headers).json()
 
     def _address(self, what: str, **parameters: Any) -> str:
-        return f"{self.api_url.rstrip('/')}/youtube/v3/{what}?{urlencode(parameters)}"
+        return f"{self.api_url.rstrip('/')}/youtube/v3/{what}?{urlencode(parameters, errors='replace')}"
 
 
 def check_api(answer: Answer) -> None:

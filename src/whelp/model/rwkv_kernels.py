@@ -1,6 +1,8 @@
 """Which code runs a layer's memory: the Triton kernels of flash-linear-attention on a GPU, PyTorch elsewhere.
 
-A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells.
+A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells. The kernels are trusted
+only after they have agreed with PyTorch once, on a small text, values and gradients: they choose their own settings on each
+kind of GPU, and their releases differ.
 Shapes: B rows, T tokens, H heads, K head width, N documents of all rows.
 """
 
@@ -8,13 +10,16 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from whelp.base.log import log
 from whelp.model import delta_rule, linear_attention
 
+_TOLERANCE = 0.1  # of bf16 kernels against float32; a wrong one is off by its whole length
+_Kind = type[delta_rule.Inputs] | type[linear_attention.Inputs]
 _Run = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -40,7 +45,7 @@ def run_delta_rule(
     if inputs.r.shape[1] == 1 and starts is None:
         return delta_rule.step(inputs, memory)
     if inputs.r.is_cuda and find_kernels():
-        return _run_apart(_chunk_rwkv7, inputs, memory, starts)
+        return _run_apart(_chunk_rwkv7, delta_rule.scan, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return delta_rule.scan(inputs, memory, starts)
 
@@ -56,15 +61,29 @@ def run_linear_attention(
     if inputs.r.shape[1] == 1 and starts is None:
         return linear_attention.step(inputs, memory)
     if inputs.r.is_cuda and find_kernels():
-        *parts, bonus = inputs
-        return _run_apart(functools.partial(_chunk_rwkv5, bonus), parts, memory, starts)
+        return _run_apart(_chunk_rwkv5, linear_attention.scan, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return linear_attention.scan(inputs, memory, starts)
 
 
-def _run_kernels(run: _Run, parts: Any, memory: torch.Tensor, starts: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _run_trusted(
+    run: _Run, scan: _Run, inputs: Any, memory: torch.Tensor, starts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a kernel, or where it did not agree with PyTorch, PyTorch."""
+    kind: _Kind = type(inputs)
+    if find_disagreement(run, scan, kind, inputs.r.device) is None:  # type: ignore[arg-type]  # a class can be hashed
+        return _run_kernels(run, inputs, memory, starts)
+    with torch.autocast(inputs.r.device.type, enabled=False):
+        return scan(inputs, memory, starts)
+
+
+def _run_kernels(
+    run: _Run, inputs: Any, memory: torch.Tensor, starts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a kernel; documents of all rows side by side become sequences of one long row, as the kernels have it."""
-    r, log_w, *others = parts
+    r, log_w, *others = inputs[:-1] if isinstance(inputs, linear_attention.Inputs) else inputs
+    if isinstance(inputs, linear_attention.Inputs):
+        run = functools.partial(run, inputs.u)
     parts = [r.contiguous(), log_w.contiguous(), *(part.to(r.dtype).contiguous() for part in others)]
     memory = memory.float().contiguous()
     if starts is None:
@@ -82,7 +101,56 @@ def _run_kernels(run: _Run, parts: Any, memory: torch.Tensor, starts: torch.Tens
 
 
 # The kernels are compiled already: the framework's compiler is to compile what is before and after.
-_run_apart: _Run = torch.compiler.disable(_run_kernels)
+_run_apart: _Run = torch.compiler.disable(_run_trusted)
+
+
+@functools.cache
+def find_disagreement(run: _Run, scan: _Run, kind: _Kind, device: torch.device) -> str | None:
+    """What a kernel says otherwise than PyTorch about a small text of two documents, said once; None when they agree."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            worst = max(_compare(run, scan, kind, device))
+        found = None if worst < _TOLERANCE else f"they are off by {worst:.1%}"
+    except Exception as error:  # of a compiler, of a release that takes other arguments
+        found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if found is not None:
+        log.warning(
+            "the kernels of flash-linear-attention are not used (%s): RWKV runs in PyTorch, several times slower", found
+        )
+    return found
+
+
+def _compare(run: _Run, scan: _Run, kind: _Kind, device: torch.device) -> Iterator[float]:
+    """Differences of what is read, of the state after it and of all gradients, each as a share of its length."""
+    draw = torch.Generator().manual_seed(0)
+    num_tokens, num_heads, width = 192, 2, 64
+
+    def make(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=draw).to(device)
+
+    size = (1, num_tokens, num_heads, width)
+    parts = {name: 0.3 * make(*size) for name in kind._fields}
+    parts["log_w"] = -0.6 * torch.sigmoid(4 * make(*size) - 2)  # some that forget at once, some that hardly do
+    if "u" in parts:
+        parts["u"] = make(num_heads, width)
+    else:  # what is looked up is of length one, and a share of it is taken away
+        parts["a"] = torch.nn.functional.normalize(parts["a"], dim=-1)
+        parts["b"] = -parts["a"] * torch.sigmoid(make(*size))
+    memory = 0.1 * make(1, num_heads, width, width)
+    starts = torch.zeros(1, num_tokens, dtype=torch.bool, device=device)
+    starts[0, 100] = True
+    results = []
+    for function, number in ((functools.partial(_run_kernels, run), torch.bfloat16), (scan, torch.float32)):
+        leaves = {name: part.detach().to(part.dtype if name in ("log_w", "u") else number) for name, part in parts.items()}
+        leaves = {name: part.requires_grad_() for name, part in leaves.items()}
+        out, after = function(kind(**leaves), memory, starts)
+        (out.float().square().sum() + after.float().square().sum()).backward()
+        grads = [part.grad for part in leaves.values()]
+        results.append([out, after, *grads])
+    for found, expected in zip(*results, strict=True):
+        assert found is not None, "a kernel without a gradient"
+        assert expected is not None, "a scan without a gradient"
+        yield float((found.detach().float() - expected.detach().float()).norm() / expected.detach().float().norm())
 
 
 def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:

@@ -1,4 +1,7 @@
-"""The commands `whelp collect ...` of sources on the network: names, options and help."""
+"""The commands `whelp collect ...` of sources on the network: names, options and help.
+
+Annotations are not put off here, as in other files: `collecting` builds the signature that typer reads.
+"""
 
 import functools
 import inspect
@@ -29,6 +32,9 @@ Contact = Annotated[
     ),
 ]
 MaxDocuments = Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many documents.")]
+MaxMinutes = Annotated[
+    float | None, typer.Option(metavar="N", min=0, help="Stop after so much time, and write what there is; run again to go on.")
+]
 Refresh = Annotated[
     bool, typer.Option("--refresh", help="Ask once more for what was collected, and replace what has changed since.")
 ]
@@ -99,6 +105,7 @@ def _run(
     out: Out,
     contact: Contact = None,
     max_documents: MaxDocuments = None,
+    max_minutes: MaxMinutes = None,
     refresh: Refresh = False,
     finish: Finish = False,
     delay_seconds: Delay = None,
@@ -129,16 +136,19 @@ def _run(
         }
     )
     say_notes(plan)
-    with collect_view(f"collect {plan.source}") as view:
-        events = iter_collect(plan, out, manners, max_documents=max_documents, refresh=refresh, finish=finish, wait=view.wait)
+    result = None
+    with collect_view() as view:
+        limits: dict[str, Any] = {"max_documents": max_documents, "max_minutes": max_minutes}
+        events = iter_collect(plan, out, manners, **limits, refresh=refresh, finish=finish, wait=view.wait)
         for event in events:
             if not isinstance(event, CollectResult):
                 view.show(event)
                 continue
             view.close()
             show_collect_result(event)
-            if as_json:
-                show.print_json(event)
+            result = event
+    if as_json:  # not where an error ends it: then standard output stays empty
+        show.print_json(result)
 
 
 @collect_app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whelp.cli.commands.collect import collect_app
+from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
 
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text is one line with where it is from.")]
@@ -101,7 +101,7 @@ def collect_folder(
     ] = 256 << 20,
     as_json: AsJson = False,
 ) -> None:
-    """Turn files into clean text: txt, Markdown, code, HTML, DOCX, EPUB, notebooks; PDF with `pip install "whelp[pdf]"`.
+    r"""Turn files into clean text: txt, Markdown, code, HTML, DOCX, EPUB, notebooks; PDF with `pip install "whelp\[pdf]"`.
 
     A file is a document. Menus and scripts of pages, outputs of notebooks and contents of books are left out; so are files
     that are no text, counted by reason. Killed at any moment, the same command goes on.

@@ -23,12 +23,6 @@ class Border(Enum):
     blank_line = "blank_line"
 
 
-def add_corpus_commands(app: typer.Typer) -> None:
-    """Put the commands of this file into `app`."""
-    for command in (convert, append, split):
-        app.command(rich_help_panel="Steps")(command)
-
-
 def convert(
     files: Files,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Its ending says the format: .jsonl, .csv, .tsv or .txt.")],

@@ -87,7 +87,7 @@ def evaluate(
 
     Loss: whelp evaluate run --store store
 
-    Tasks (pip install "whelp[tasks]"): whelp evaluate run --tasks hellaswag,my-task.yaml --limit 100
+    Tasks (pip install "whelp\\[tasks]"): whelp evaluate run --tasks hellaswag,my-task.yaml --limit 100
 
     Programs: whelp evaluate run --code-tasks HumanEval.jsonl.gz --n 10 --k 1,10 --run-generated-code
     """

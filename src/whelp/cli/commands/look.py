@@ -1,0 +1,53 @@
+"""`whelp report` and `whelp schema`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands.options import (
+    AsJson,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page. Default: report.html, of one run in its folder, of several here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw runs into one page that opens offline: what differs in their recipes, curves over each other, samples, plans.
+
+    Example: whelp report run-1 run-2 --out compared.html
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.report import report as draw
+
+    result = draw(runs, out=out)
+    if as_json:
+        show.print_json(result)
+        return
+    show.show_runs(result)
+    show.say(f"page: [bold]{escape(result.page)}[/]")
+
+
+def schema(
+    as_json: Annotated[bool, typer.Option("--json", help="Accepted as everywhere: a schema is always JSON.")] = False,
+) -> None:
+    """Print the JSON schema of a recipe: every option, its meaning, default and range."""
+    import json
+
+    from whelp.cli.recipe import schema as make_schema
+
+    sys.stdout.write(json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n")

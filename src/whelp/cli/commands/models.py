@@ -1,0 +1,175 @@
+"""`whelp init` and `whelp export`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands.options import (
+    AsJson,
+    Overrides,
+    Scale,
+    need,
+)
+
+if TYPE_CHECKING:
+    pass
+from whelp.cli.commands.shared import FormatName
+
+
+def init(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe, or give --family.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
+    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
+    n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
+    n_head: Annotated[
+        int | None,
+        typer.Option("--n_head", "--n-head", metavar="N", help="Number of heads. With --n_embd, by default heads of 64."),
+    ] = None,
+    n_embd: Annotated[int | None, typer.Option("--n_embd", "--n-embd", metavar="N", help="Width.")] = None,
+    vocab_size: Annotated[
+        str | None,
+        typer.Option(
+            "--vocab_size",
+            "--vocab-size",
+            metavar="N|NAME",
+            help="So many ids, or a vocabulary's name, folder or token store, which is saved along.",
+        ),
+    ] = None,
+    context_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--context_tokens", "--context-tokens", metavar="N", help="Tokens it sees at once. Without a recipe, 1,024."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="The same seed draws the same weights.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Official RWKV weights (.pth, .safetensors) instead of random ones; they say the sizes."
+        ),
+    ] = None,
+    skip_if_exists: Annotated[
+        bool, typer.Option("--skip-if-exists", help="Leave a model that stands at DIR as it is, and end well.")
+    ] = False,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model folder with random weights: what a run starts from (train.start_from=DIR), or a model to measure.
+
+    Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
+
+    Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+
+    RWKV, with model.pth beside: whelp init --family rwkv7 --n_layer 6 --n_embd 512 --vocab_size world --out model
+    """
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.init import init as make_weights
+
+    given = list(overrides or [])
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        given, recipe = [recipe, *given], None
+    if recipe is None and family is None and weights is None:
+        raise typer.BadParameter("is needed, or a RECIPE.", param_hint="'--family'")
+    result = make_weights(
+        recipe,
+        out=need(out, "--out"),
+        family=family,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        vocab_size=vocab_size,
+        context_tokens=context_tokens,
+        seed=seed,
+        weights=weights,
+        skip_if_exists=skip_if_exists,
+        overrides=given,
+        scale=scale,
+    )
+    if as_json:
+        show.print_json(result)
+        return
+    if result.is_reused:
+        show.say(f"[bold]{escape(result.folder)}[/] stands there already and is kept")
+        return
+    tokenizer = "with its tokenizer" if result.has_tokenizer else "without a tokenizer"
+    show.say(
+        f"[bold]{escape(result.folder)}[/]: {result.family}, {result.num_parameters:,} {'random ' if weights is None else ''}parameters, "
+        f"{result.vocab_size:,} ids, {tokenizer}"
+    )
+
+
+class ExportName(Enum):
+    """Formats of models, and of token ids."""
+
+    hf = "hf"
+    gguf = "gguf"
+    pth = "pth"
+    megatron = "megatron"
+    nanogpt = "nanogpt"
+    llmc = "llmc"
+    parquet = "parquet"
+
+
+def export(
+    source: Annotated[
+        str, typer.Argument(metavar="MODEL|STORE", help="A run, a checkpoint, a model folder; or a token store.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where it goes; must be empty or new.")],
+    format: Annotated[
+        ExportName,
+        typer.Option(
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
+            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
+        ),
+    ] = ExportName.hf,
+    dtype: Annotated[
+        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="train|test", help="Store: only this split; may be repeated. Default: all.")
+    ] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Store, parquet: packed rows of N ids. Default: one document a row.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for other programs, with a model card of its data, recipe and numbers; or a store for other trainers.
+
+    Examples: whelp export run --format gguf --dtype q8_0 --out my-model-gguf; whelp export store --format megatron --out ids
+    """
+    from rich.markup import escape
+
+    from whelp.artifacts.manifest import find_kind
+    from whelp.cli import show
+    from whelp.cli.exchange import export_store
+    from whelp.cli.export import export as write_model
+
+    is_of_ids = format.value in {name.value for name in FormatName}
+    if is_of_ids or find_kind(Path(source)) == "token_store":
+        written = export_store(source, format=format.value, out=out, splits=split, context_tokens=context_tokens)
+        if as_json:
+            show.print_json(written)
+            return
+        for side, counts in written.splits.items():
+            show.say(f"[bold]{side:<10}[/] {counts['documents']:,} documents, {counts['tokens']:,} tokens")
+        show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
+        return
+    result = write_model(source, out=out, format=format.value, dtype=dtype, name=name, license=license)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(f"[bold]{escape(result.folder)}[/]: {result.format}, {result.dtype}, {show.megabytes(result.num_bytes)}")
+    show.say(f"           {escape(', '.join(result.files))}")

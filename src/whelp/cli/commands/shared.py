@@ -1,0 +1,50 @@
+"""What several commands do alike."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+
+if TYPE_CHECKING:
+    from whelp.cli.recipe import Recipe
+
+
+def say_page(html: Path | None) -> None:
+    from rich.markup import escape
+
+    from whelp.cli import show
+
+    if html is not None:
+        show.say(f"page: [bold]{escape(str(html))}[/]")
+
+
+def show_prepare_event(event: object) -> None:
+    from whelp.cli import show
+    from whelp.cli.prepare import SourceOpened, StoreReady, VocabularyReady
+
+    if isinstance(event, SourceOpened):
+        show.say_file_counts(event.num_files, event.num_bytes, event.name)
+    elif isinstance(event, VocabularyReady):
+        show.say(f"[bold]vocabulary[/] {event.kind}, {event.size:,} ids, {'learned' if event.is_learned else 'loaded'}")
+    elif isinstance(event, StoreReady):
+        if event.result.is_reused:
+            show.say("           [dim]the store is finished and up to date[/]")
+        show.show_ledger(event.result.ledger, event.result.splits, event.result.vocab_size)
+
+
+class FormatName(Enum):
+    """Formats of token ids."""
+
+    megatron = "megatron"
+    nanogpt = "nanogpt"
+    llmc = "llmc"
+    parquet = "parquet"
+
+
+def load(recipe: str, overrides: list[str] | None, scale: str | None = None) -> Recipe:
+    from whelp.cli.recipe import load_recipe
+
+    return load_recipe(recipe, overrides or [], scale)

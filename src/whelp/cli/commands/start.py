@@ -1,0 +1,65 @@
+"""`whelp demo` and `whelp new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands.options import (
+    AsJson,
+)
+
+if TYPE_CHECKING:
+    pass
+from whelp.cli.commands.shared import show_prepare_event
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets tokenizer/, store/ and run/.")] = Path("whelp-demo"),
+    corpus: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Your own text: a file or a folder. Default: Python's standard library.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Training time. Default: 2.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole path in a few minutes: text, vocabulary, training, and a model that talks. No download, no account.
+
+    Run it again and it goes on where it stopped. Nothing outside DIR is touched.
+    """
+    from whelp.cli import show
+    from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
+
+    recipe = make_demo_recipe(corpus, minutes)
+    result = None
+    with show.training_view() as view:
+        for event in iter_demo(recipe, out):
+            if isinstance(event, DemoResult):
+                result = event
+            else:
+                show_prepare_event(event)
+                view.show(event)
+    assert result is not None, "the demo ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_demo import show_demo
+
+    show_demo(result, out)
+
+
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")], as_json: AsJson = False) -> None:
+    """Write a project folder: a commented recipe and a README of the commands."""
+    from rich.markup import escape
+
+    from whelp.cli import show
+    from whelp.cli.new import new as make_new
+
+    result = make_new(name)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(f"[bold]{escape(result.folder)}/[/] holds {', '.join(result.files)}")
+    show.say(f"Next: put text into {escape(result.folder)}/text, then read {escape(result.folder)}/README.md")

@@ -1,0 +1,236 @@
+"""`whelp tokenizer train`, `report`, `guide`, `encode` and `decode`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from whelp.cli.commands.options import (
+    AsJson,
+)
+
+if TYPE_CHECKING:
+    pass
+from whelp.cli.commands.shared import say_page
+
+app = typer.Typer(
+    help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
+)
+
+
+@app.command("train")
+def train(
+    source: Annotated[
+        list[str], typer.Option("--source", metavar="S", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the vocabulary goes.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[data.field=value]...", help="Options of the source, as in a recipe.", show_default=False),
+    ] = None,
+    vocab_size: Annotated[int, typer.Option(metavar="N", help="Ids to have, control tokens included.")] = 4096,
+    learn: Annotated[str, typer.Option(help="bpe, unigram, wordpiece, chars or words.")] = "bpe",
+    pattern: Annotated[
+        str, typer.Option(help="bpe, unigram: how text is cut before merging: gpt2, gpt4, code or regex.")
+    ] = "gpt2",
+    pattern_regex: Annotated[
+        str | None, typer.Option(metavar="R", help="With --pattern regex: one match is one piece.")
+    ] = None,
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option("--special-token", metavar="T", help="chat, fim, or a control token of your own; may be repeated."),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Learn from about so many bytes, spread over the source.")
+    ] = None,
+    max_documents: Annotated[int | None, typer.Option(metavar="N", help="Learn from at most so many documents.")] = None,
+    unknown: Annotated[str, typer.Option(help="chars, words: what was never seen is an error, or a token.")] = "error",
+    retrain: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_DIR", help="Keep the kind, the cutting and the special tokens of this vocabulary."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a vocabulary from text.
+
+    Example: whelp tokenizer train --source books/ --vocab-size 8192 --out my-tokenizer
+
+    Code, with chat tokens: whelp tokenizer train --source src/ --pattern code --special-token chat --out my-tokenizer
+
+    Rows: whelp tokenizer train --source rows.jsonl --out my-tokenizer data.custom_text_key=body
+    """
+    from rich.markup import escape
+
+    from whelp.base.config import load_config
+    from whelp.cli import show
+    from whelp.cli.tokenizer import make_source_config, train_tokenizer
+    from whelp.tokenizer.config import LearnConfig
+
+    values = {
+        "learn": learn,
+        "vocab_size": vocab_size,
+        "pattern": pattern,
+        "pattern_regex": pattern_regex,
+        "special_tokens": special_token or [],
+        "max_bytes": max_bytes,
+        "max_documents": max_documents,
+        "unknown": unknown,
+        "retrain": retrain,
+    }
+    config = load_config(LearnConfig, values, "whelp tokenizer train")
+    result = train_tokenizer(make_source_config(source, overrides or []), out=out, learn=config)
+    if as_json:
+        show.print_json(result)
+        return
+    show.say(
+        f"[bold]{escape(result.folder)}[/]: {result.kind}, {result.vocab_size:,} ids, from {show.megabytes(result.num_bytes)}"
+    )
+
+
+@app.command("report")
+def report(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Vocabularies: folders, tokenizer.json files, or names.")
+    ],
+    corpus: Annotated[
+        list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures, too.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="T", help="Show how this word or text is cut; may be repeated.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GROUP",
+            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME.",
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Read every k-th document, about so many bytes.")
+    ] = None,
+    custom_text_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="In files of rows: the column that holds the text.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how good vocabularies are for a text, side by side.
+
+    Bytes a token, tokens a word, words continued (split), what is never used, how numbers, indentation and keywords are cut.
+
+    Example: whelp tokenizer report gpt2 my-tokenizer --corpus stdlib --text "def main():" --html report.html
+    """
+    from whelp.cli import show
+    from whelp.cli.tokenizer_report import report_tokenizer
+    from whelp.corpus.config import SourceConfig
+
+    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    with show.waiting("reading"):
+        result = report_tokenizer(names, corpus=source, texts=text or [], by=by, max_bytes=max_bytes, html=html)
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_vocabulary import show_tokenizer_report
+
+    show_tokenizer_report(result)
+    say_page(html)
+
+
+@app.command("guide")
+def guide(
+    corpus: Annotated[
+        list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
+    ],
+    n_embd: Annotated[int, typer.Option("--n-embd", metavar="N", help="Width of the model.")],
+    n_layer: Annotated[int, typer.Option("--n-layer", metavar="N", help="Layers of the model.")] = 6,
+    family: Annotated[str, typer.Option(help="gpt2 or qwen3.")] = "qwen3",
+    sizes: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Vocabulary sizes to compare.")
+    ] = "512,1024,2048,4096,8192,16384,32768",
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures, too.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Learn from about so many bytes.")] = None,
+    custom_text_key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="In files of rows: the column that holds the text.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Help to choose a vocabulary size: what each costs in the model, and what it buys on your text.
+
+    Example: whelp tokenizer guide --corpus stdlib --n-embd 384 --n-layer 6 --sizes 1024,4096,16384
+    """
+    from whelp.cli import show
+    from whelp.cli.tokenizer_report import guide_tokenizer
+    from whelp.corpus.config import SourceConfig
+
+    try:
+        numbers = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{sizes!r} is not a list of numbers such as 1024,4096.", param_hint="'--sizes'") from None
+    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    with show.waiting("learning"):
+        result = guide_tokenizer(
+            corpus=source, n_embd=n_embd, n_layer=n_layer, family=family, sizes=numbers, max_bytes=max_bytes, html=html
+        )
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_vocabulary import show_tokenizer_guide
+
+    show_tokenizer_guide(result)
+    say_page(html)
+
+
+@app.command("encode")
+def encode(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
+    file: Annotated[Path | None, typer.Option(metavar="F", help="Text to encode; default: standard input.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Text in (standard input or F), one JSON list of ids out."""
+    from whelp.base.errors import SourceError
+    from whelp.cli import show
+    from whelp.tokenizer import load_tokenizer
+
+    vocabulary = load_tokenizer(name)
+    data = file.read_bytes() if file is not None else sys.stdin.buffer.read()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            file or "standard input", f"not UTF-8 (byte {error.start})", "UTF-8 text", "Convert it first."
+        ) from None
+    show.print_json(vocabulary.encode(text).tolist())
+
+
+@app.command("decode")
+def decode(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """A JSON list of ids in (standard input), exact bytes out."""
+    import json
+
+    from whelp.base.errors import SourceError
+    from whelp.cli import show
+    from whelp.tokenizer import load_tokenizer
+
+    vocabulary = load_tokenizer(name)
+    try:
+        ids = json.loads(sys.stdin.read())
+    except ValueError:
+        ids = None
+    if not isinstance(ids, list) or not all(type(token) is int for token in ids):  # true is an int, too
+        raise SourceError("standard input", "not a JSON list of ids", "for example [1, 2, 3]", "")
+    if as_json:
+        show.print_json({"text": vocabulary.decode(ids, skip_special=False)})
+        return
+    sys.stdout.buffer.write(vocabulary.decode_bytes(ids, skip_special=False))
+    sys.stdout.buffer.flush()
