@@ -37,7 +37,7 @@ def make_model(family: str = "rwkv7", *, num_ids: int = 50, n_layer: int = 2, n_
 
 
 def settings(**options: object) -> TrainConfig:
-    return TrainConfig(**{"bptt_tokens": 4, "optimizer": "adamw", "device": "cpu", **options})
+    return TrainConfig(**{"bptt_tokens": 4, "optimizer": "adamw", "learning_rate": 1e-3, "device": "cpu", **options})
 
 
 @pytest.mark.parametrize(
