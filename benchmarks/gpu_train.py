@@ -64,7 +64,9 @@ def run_ours(name: str, rows: int, steps: int):
     from whelp.train.plan import Facts
 
     family = "qwen3" if name == "qwen3" else "gpt2"
-    optimizer = {"optimizer": "muon", "learning_rate": 4e-3} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
+    optimizer = (
+        {"optimizer": "muon", "learning_rate": 4e-3} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
+    )
     config = TrainConfig(
         num_steps=steps,
         batch_tokens=rows * TOKENS,

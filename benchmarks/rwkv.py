@@ -75,7 +75,7 @@ def time_training(n_layer: int, n_embd: int, *, num_ids: int = 4096, rows: int =
     torch.set_num_threads(1)
     for family in ("gpt2", "qwen3", "rwkv7", "rwkv5"):
         model = build(family, n_layer, n_embd, num_ids=num_ids, context_tokens=length)
-        optimizer = build_optimizer(model, TrainConfig(optimizer="adamw"))
+        optimizer = build_optimizer(model, TrainConfig(optimizer="adamw", learning_rate=1e-3))
         ids, targets = torch.randint(0, num_ids, (2, rows, length))
         times = []
         for _ in range(6):
@@ -119,7 +119,9 @@ def make_recall_rows(count: int, length: int, draw: np.random.Generator, *, num_
 
 def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 512) -> None:
     """Train with gradients through all chunks, and with chunks that know nothing of each other."""
-    config = TrainConfig(bptt_tokens=chunk, bptt_truncated_learning=False, optimizer="adamw", weight_decay=0.0)
+    config = TrainConfig(
+        bptt_tokens=chunk, bptt_truncated_learning=False, optimizer="adamw", learning_rate=7e-3, weight_decay=0.0
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)
     for is_carried in (True, False):
@@ -263,7 +265,7 @@ def _report(name: str, make: Callable[[int], Callable[[torch.Tensor], None]], ro
 
 def _ours(length: int, *, compiles: bool = False, chunk: int | None = None) -> Callable[[torch.Tensor], None]:
     model = build("rwkv7", LAYERS, WIDTH, num_ids=50_304, context_tokens=length).cuda()
-    config = TrainConfig(optimizer="adamw", bptt_tokens=chunk)
+    config = TrainConfig(optimizer="adamw", learning_rate=1e-4, bptt_tokens=chunk)
     optimizer = build_optimizer(model, config)
     if compiles:
         model.compile_parts()
