@@ -132,9 +132,10 @@ def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 51
         for step in range(num_steps):
             batch = make_recall_rows(rows, length, draw)
             ids, targets = (torch.from_numpy(part).to(device) for part in (batch.ids, batch.targets))
+            losses.append(0.0)
             for nats in iter_losses(compute, model.loss, ids, targets, None, plan_chunks(batch, config), config):
                 (nats / rows).backward()
-                losses.append(float(nats.detach()) / rows)
+                losses[-1] += float(nats.detach()) / rows
             optimizer.clip(1.0)
             optimizer.step(7e-3 * min(1.0, (step + 1) / 20) * (1 - 0.9 * step / num_steps))
             optimizer.zero_grad()
