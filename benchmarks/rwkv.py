@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--n_layer", type=int, default=6)
     parser.add_argument("--n_embd", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=100_000, help="--generate: how many")
-    parser.add_argument("--steps", type=int, default=400, help="--recall: how many")
-    parser.add_argument("--rows", type=int, default=8, help="--recall: rows of a step")
+    parser.add_argument("--steps", type=int, default=3000, help="--recall: how many")
+    parser.add_argument("--rows", type=int, default=32, help="--recall: rows of a step")
     parser.add_argument("--seconds", type=float, default=5.0, help="--gpu: of each measurement")
     options = parser.parse_args()
     if options.train:
@@ -118,7 +118,12 @@ def make_recall_rows(count: int, length: int, draw: np.random.Generator, *, num_
 
 
 def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 512) -> None:
-    """Train with gradients through all chunks, and with chunks that know nothing of each other."""
+    """Train with gradients through all chunks, and with chunks that know nothing of each other.
+
+    Rows double from 64 tokens to their full length over the first two thirds of the steps. It takes more than a few hundred steps:
+    neither so, nor with full rows from the start, was anything learned in 100.
+    """
+    doublings = int(np.log2(length // 64))
     config = TrainConfig(
         bptt_tokens=chunk, bptt_truncated_learning=False, optimizer="adamw", learning_rate=7e-3, weight_decay=0.0
     )
@@ -130,7 +135,8 @@ def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 51
         compute = model.loss_and_state if is_carried else None
         losses = []
         for step in range(num_steps):
-            batch = make_recall_rows(rows, length, draw)
+            width = min(length, 64 << (step * (doublings + 1) * 3 // (num_steps * 2)))
+            batch = make_recall_rows(rows, width, draw)
             ids, targets = (torch.from_numpy(part).to(device) for part in (batch.ids, batch.targets))
             losses.append(0.0)
             for nats in iter_losses(compute, model.loss, ids, targets, None, plan_chunks(batch, config), config):
@@ -140,8 +146,15 @@ def try_recall(num_steps: int, *, rows: int, length: int = 4096, chunk: int = 51
             optimizer.step(7e-3 * min(1.0, (step + 1) / 20) * (1 - 0.9 * step / num_steps))
             optimizer.zero_grad()
             if (step + 1) % max(1, num_steps // 10) == 0:
-                mean = float(np.mean(losses[-20:]))
-                say(what="recall", carried=is_carried, step=step + 1, nats=round(mean, 4), guess=round(float(np.log(8)), 4))
+                mean = float(np.mean(losses[-5:]))
+                say(
+                    what="recall",
+                    carried=is_carried,
+                    step=step + 1,
+                    length=width,
+                    nats=round(mean, 4),
+                    guess=round(float(np.log(8)), 4),
+                )
 
 
 # --- on a GPU ---
