@@ -452,7 +452,7 @@ def test_schema(whelp: Whelp, project: Project) -> None:
     outcome = whelp("schema")
     assert outcome.code == 0
     made = json.loads(outcome.text)
-    assert set(made["properties"]) == {"data", "pack", "model", "train"}
+    assert set(made["properties"]) == {"curate", "data", "pack", "model", "train"}
     assert made["properties"]["pack"]["properties"]["context_tokens"]["minimum"] == 2
     assert json.loads(whelp("schema", "--json").text) == made
     if importlib.util.find_spec("jsonschema"):

@@ -36,9 +36,9 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
-def say(text: str) -> None:
-    """One line for people; `text` may hold markup."""
-    console.print(text)
+def say(text: str, *, wraps: bool = True) -> None:
+    """One line for people; `text` may hold markup. Lines with a path do not wrap: it is to be copied."""
+    console.print(text, soft_wrap=not wraps)
 
 
 def say_plain(text: str) -> None:

@@ -93,7 +93,7 @@ def show_convert(result: ConvertResult) -> None:
 def show_append(result: AppendResult) -> None:
     """What was appended, in which order."""
     _show_order(result.files, is_reused=result.is_reused)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.lines:,} lines, {megabytes(result.num_bytes)}")
+    say(f"[bold]file[/]       {escape(result.file)}: {result.lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
 
 
 def show_split(result: SplitResult) -> None:
@@ -101,7 +101,7 @@ def show_split(result: SplitResult) -> None:
     if result.is_reused:
         say("[dim]the folder is finished, of the same file and options[/]")
     for file, documents, num_bytes in zip(result.files, result.documents, result.num_bytes, strict=True):
-        say(f"[bold]part[/]       {escape(file)}: {documents:,} documents, {megabytes(num_bytes)}")
+        say(f"[bold]part[/]       {escape(file)}: {documents:,} documents, {megabytes(num_bytes)}", wraps=False)
 
 
 def _show_order(files: list[str], *, is_reused: bool) -> None:
@@ -109,7 +109,7 @@ def _show_order(files: list[str], *, is_reused: bool) -> None:
         say("[dim]the file is finished, of the same files and options[/]")
     title = "[bold]in order[/]  "
     for file in files[:_MAX_SHOWN]:
-        say(f"{title} {escape(file)}")
+        say(f"{title} {escape(file)}", wraps=False)
         title = " " * 10
     if len(files) > _MAX_SHOWN:
         say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")

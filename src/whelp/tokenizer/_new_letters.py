@@ -72,6 +72,7 @@ _NEW_LEADS = np.flatnonzero(_IS_NEW_LEAD).tolist()
 def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
     """Which documents hold a new character.
 
+    >>> from whelp.base.arrays import to_texts
     >>> find_new(to_texts(["a", "\\U00010940"])).tolist()
     [False, True]
     """
