@@ -109,7 +109,7 @@ def spend(work: Callable[[], Any]) -> tuple[float, Any]:
 def apply_rule(name: str, array: pa.LargeStringArray) -> list[bool]:
     """Which texts one of our rules keeps."""
     if name in ("exact_duplicates", "near_duplicates", "duplicate_paragraphs"):
-        config = CurateConfig(preset="none", **{name: True})  # type: ignore[arg-type]
+        config = CurateConfig(preset="none", **{name: True})  # type: ignore[arg-type]  # which rule, only the caller knows
         for block in iter_blocks(array):
             make_signatures(block, config.find("near_duplicates"), config.find("duplicate_paragraphs"))
         return []

@@ -13,7 +13,7 @@ random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does
 ``gpt2-bare``    the same without biases, as the plain loop.
 ``gpt2-eager``   the same, not compiled.
 ``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
-``packed``       gpt2 with four documents in a row kept apart (flex attention).
+``packed``       gpt2 with four documents in a row kept apart.
 
 tokens/s is the median step after warm-up: data, clipping and the optimizer are in it. MFU is against the bf16 product measured in
 the same call. First step: from the process's start to the end of the first optimizer step, imports included.

@@ -235,12 +235,16 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 @contextlib.contextmanager
 def _kernels(are_used: bool) -> Iterator[None]:
-    before = rwkv_kernels.find_kernels
-    rwkv_kernels.find_kernels = lambda: are_used  # type: ignore[assignment]
+    """Use the kernels, or PyTorch, and nothing else: a kernel that is distrusted must not be replaced by what it is compared with."""
+    replaced = {"find_kernels": lambda: are_used, "find_disagreement": lambda *_: None}
+    before = {name: getattr(rwkv_kernels, name) for name in replaced}
+    for name, function in replaced.items():
+        setattr(rwkv_kernels, name, function)
     try:
         yield
     finally:
-        rwkv_kernels.find_kernels = before
+        for name, function in before.items():
+            setattr(rwkv_kernels, name, function)
 
 
 def time_gpu(seconds: float) -> None:

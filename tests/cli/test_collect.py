@@ -85,7 +85,7 @@ def test_prepare_reads_what_was_collected(whelp: Whelp, site: Site) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["wikipedia", "--title", "Dog"], "contact is missing, but an e-mail address or a web page of yours is expected"),
+        (["wikipedia", "--title", "Dog"], "Give --contact you@example.org"),
         (["wikipedia", "--title", "Dog", "--contact", "me@example.org", "--out", "x.csv"], "x.csv is neither .jsonl nor .txt"),
         (["wikipedia", "--title", "Dog", "--contact", "me@example.org", "--out", "no/x.jsonl"], "there is no folder"),
         (["wikipedia", "--contact", "me@example.org"], "nothing is asked for"),

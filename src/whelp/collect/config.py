@@ -33,8 +33,10 @@ class MannersConfig:
             found = f"contact is {self.contact!r}" if self.contact else "contact is missing"
             raise ConfigError(
                 "collect",
-                [f"{found}, but an e-mail address or a web page of yours is expected"],
-                "Give --contact you@example.org: site owners must be able to reach who asks.",
+                [
+                    f"{found}, but an e-mail address or a web page of yours is expected: site owners must be able to reach who "
+                    "asks. Give --contact you@example.org"
+                ],
             )
 
 

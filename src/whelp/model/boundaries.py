@@ -1,8 +1,9 @@
 """Where documents begin in packed rows: positions begin anew there, and no token sees another document's.
 
-The one place that chooses how attention is told: a boolean mask for `scaled_dot_product_attention`, or, in a compiled
-model on a GPU, a block mask for `flex_attention`, which skips blocks without a pair of tokens that see each other. Both
-have the size of the row alone, so that batches with other boundaries compile nothing anew.
+The one place that chooses how attention is told: a boolean mask for `scaled_dot_product_attention`, or, in a model that is
+compiled as one on a GPU, a block mask for `flex_attention`, which skips blocks without a pair of tokens that see each other.
+(Where blocks are compiled one by one, this runs outside of them, and gives the boolean mask.) Both have the size of the row alone,
+so that batches with other boundaries compile nothing anew.
 Shapes: B rows, T tokens in a row.
 """
 

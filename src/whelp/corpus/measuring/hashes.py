@@ -7,21 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whelp.base.arrays import view_text
+
 Texts = Any  # pa.LargeStringArray; pyarrow carries no types
 Hashes = npt.NDArray[np.uint64]
 
 _CHUNK = 8  # bytes taken at a time
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: far apart for neighbours
-
-
-def view_bytes(texts: Texts) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """View the UTF-8 bytes of a large_string array without nulls, and the offsets into them (texts + 1); no copy."""
-    if not len(texts):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    _, offset_buffer, data_buffer = texts.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
-    return data, offsets
 
 
 def hash_texts(texts: Texts) -> Hashes:
@@ -36,7 +28,7 @@ def hash_texts(texts: Texts) -> Hashes:
     >>> first == third, first == second
     (True, False)
     """
-    data, offsets = view_bytes(texts)
+    data, offsets = view_text(texts)
     lengths = np.diff(offsets)
     num_chunks = np.maximum((lengths + _CHUNK - 1) // _CHUNK, 1)
     first = np.cumsum(num_chunks) - num_chunks

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from whelp.base.arrays import view_text
 from whelp.base.languages import open_language_model
-from whelp.corpus.measuring.hashes import Texts, view_bytes
+from whelp.corpus.measuring.hashes import Texts
 
 PIECE_BYTES = 400
 UNKNOWN = "und"  # ISO 639's code for what cannot be told
@@ -53,7 +54,7 @@ class LanguageSampler:
 
     def add(self, texts: Texts) -> None:
         """Look at some documents."""
-        data, offsets = view_bytes(texts)
+        data, offsets = view_text(texts)
         start, end = int(offsets[0]), int(offsets[-1])
         places = np.arange(start + self._next, end, self.spacing)
         self._next = (int(places[-1]) + self.spacing if len(places) else start + self._next) - end
