@@ -50,6 +50,15 @@ def generate(
     when_full: Annotated[
         str, typer.Option(help="When the context is full: slide (read the later half anew) or end.")
     ] = "slide",
+    prompt_lookup_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Guess N tokens ahead from the text's own past and check them in one step; the text stays the same. 0: none. "
+            "Default: as many as save time.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     state: StateFile = None,
@@ -78,6 +87,7 @@ def generate(
         "stop": stop or [],
         "logprobs": logprobs,
         "when_full": when_full,
+        "prompt_lookup_tokens": prompt_lookup_tokens,
         "seed": seed,
     }
     clean = show.printable if sys.stdout.isatty() else str
