@@ -86,9 +86,9 @@ def _make_gpt2_step(model: GPT2) -> Step:
         assert isinstance(weight, torch.Tensor), f"{module} has no weight"
         return weight.detach(), bias.detach() if isinstance(bias, torch.Tensor) else None
 
-    names = ("query_key_value", "project", "expand", "contract")
+    norms, matrices = ("norm_1", "norm_2"), ("query_key_value", "project", "expand", "contract")
     blocks = [
-        (parts(block.norm_1), parts(block.norm_2), [Product(*parts(getattr(block, name))) for name in names])
+        ([parts(getattr(block, name)) for name in norms], [Product(*parts(getattr(block, name))) for name in matrices])
         for block in model.blocks
     ]
     embed, places, last = model.embed.weight.detach(), model.positions.weight.detach(), parts(model.norm)
@@ -100,8 +100,7 @@ def _make_gpt2_step(model: GPT2) -> Step:
         num_rows, num_new = ids.shape
         x = F.embedding(ids, embed) + places[cache.begin(ids)]  # (B, T, D)
         x = x.view(num_rows * num_new, -1)  # (N, D)
-        for layer, (norm_1, norm_2, products) in enumerate(blocks):
-            query_key_value, project, expand, contract = products
+        for layer, ((norm_1, norm_2), (query_key_value, project, expand, contract)) in enumerate(blocks):
             mixed = query_key_value(normalise(x, *norm_1)).view(num_rows, num_new, 3, heads, width)
             mixed = cache.attend(layer, *mixed.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2)  # (B, T, H, K)
             x = project.add_to(x, mixed.reshape(num_rows * num_new, -1))
