@@ -47,7 +47,9 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        products = [Product(weights[name]) for name in ("query_key_value", "project", "gate_up", "down")]
+        products = [
+            Product(weights[name], is_rounded=model.reads_rounded) for name in ("query_key_value", "project", "gate_up", "down")
+        ]
         blocks.append((both_norms, weights["norm_1"], weights["norm_2"], products))
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
@@ -88,7 +90,10 @@ def _make_gpt2_step(model: GPT2) -> Step:
 
     norms, matrices = ("norm_1", "norm_2"), ("query_key_value", "project", "expand", "contract")
     blocks = [
-        ([parts(getattr(block, name)) for name in norms], [Product(*parts(getattr(block, name))) for name in matrices])
+        (
+            [parts(getattr(block, name)) for name in norms],
+            [Product(*parts(getattr(block, name)), is_rounded=model.reads_rounded) for name in matrices],
+        )
         for block in model.blocks
     ]
     embed, places, last = model.embed.weight.detach(), model.positions.weight.detach(), parts(model.norm)

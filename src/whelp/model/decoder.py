@@ -26,7 +26,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
-        self._head = Product(weight.detach()) if self._step is not None else None
+        self._head = Product(weight.detach(), is_rounded=model.reads_rounded) if self._step is not None else None
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property

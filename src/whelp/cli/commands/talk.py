@@ -15,6 +15,7 @@ from whelp.cli.commands.options import (
     MaxTokens,
     MinP,
     ModelPath,
+    Precision,
     RepetitionPenalty,
     StateFile,
     Stop,
@@ -63,6 +64,7 @@ def generate(
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     state: StateFile = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Continue a prompt. Text streams to standard output as it comes.
@@ -93,7 +95,7 @@ def generate(
     clean = show.printable if sys.stdout.isatty() else str
     if prompts is not None:
         texts = read_prompts(prompts)
-        loaded = load_model(model, device, state)
+        loaded = load_model(model, device, state, precision=precision)
         results = []
         for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
             if as_json:
@@ -108,7 +110,7 @@ def generate(
             show.print_json({"results": results, "model": str(loaded.folder)})
         return
     text = sys.stdin.read() if prompt == "-" else str(prompt)
-    loaded = load_model(model, device, state)
+    loaded = load_model(model, device, state, precision=precision)
     if as_json:
         found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
         show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
@@ -138,6 +140,7 @@ def chat(
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
     state: StateFile = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Talk to a model. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.
@@ -150,7 +153,7 @@ def chat(
     from whelp.cli.chat import chat as open_chat
     from whelp.cli.generate import load_model
 
-    conversation = open_chat(load_model(model, device, state), system=system, seed=seed)
+    conversation = open_chat(load_model(model, device, state, precision=precision), system=system, seed=seed)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -262,6 +265,7 @@ def serve(
     ] = 5.0,
     drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Serve models over HTTP: a page to talk, compare and watch training, and an OpenAI-compatible API below /v1.
@@ -298,6 +302,7 @@ def serve(
         compare=compare or [],
         store=store,
         device=device,
+        precision=precision,
         on_ready=say_ready,
         host=host,
         port=port,
