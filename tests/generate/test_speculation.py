@@ -230,6 +230,14 @@ def test_a_recurrent_model_is_not_guessed_for(make_model):
     assert _run(model, VOCABULARY, PROMPT, settings)[2] == 29
 
 
+def test_recorded_steps(monkeypatch):
+    """Where single tokens are replayed from a recording, guesses are checked only when they are asked for."""
+    monkeypatch.setattr(ScriptedModel, "is_step_recorded", True)
+    text = "abcde " * 8
+    assert _say(text)[2] == len(text)
+    assert _say(text, prompt_lookup_tokens=4)[2] < len(text)
+
+
 def test_lookup_finds_the_last_place():
     """Against looking through the whole text: the longest known run of tokens, where it last stood; what repeats goes round."""
     generator = np.random.default_rng(1)

@@ -32,6 +32,23 @@ def test_products(least, shape, has_bias):
 
 @pytest.mark.parametrize(("family", "options"), FAMILIES)
 @torch.inference_mode()
+def test_rounded_weights(make_model, least, family, options):
+    """A step with large matrices as bf16 says nearly the same, and with none large exactly the same."""
+    if not few_rows.has_bf16_instructions():
+        pytest.skip("this processor has no bf16 instructions: run it on one with AVX512_BF16 or AMX")
+    model = make_model(family, context_tokens=40, **options).eval()
+    exact = model.make_decoder(1, 40)
+    model.reads_rounded = True
+    rounded = model.make_decoder(1, 40)
+    for ids in ([1, 2, 3], [4], [5, 6]):
+        expected, found = exact.score(0, ids), rounded.score(0, ids)
+        assert torch.equal(expected, found) == (few_rows.LEAST_NUMBERS > 1)
+        torch.testing.assert_close(found, expected, atol=0.15, rtol=0.05)
+        assert expected.std() > 1  # so that this says something
+
+
+@pytest.mark.parametrize(("family", "options"), FAMILIES)
+@torch.inference_mode()
 def test_several_tokens_at_a_time(make_model, least, family, options):
     """Rows of several lengths, read, checked, partly forgotten and read on: the logits of the whole text read at once."""
     model = make_model(family, context_tokens=40, **options).eval()

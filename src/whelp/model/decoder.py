@@ -40,6 +40,11 @@ class Decoder:
         """Whether the last tokens of a slot can be taken back: of keys and values, not of a state that went on."""
         return isinstance(self.cache, Cache)
 
+    @property
+    def is_step_recorded(self) -> bool:
+        """Whether single tokens are replayed from a recording, beside which reading several is slow."""
+        return self._fixed_step is not None
+
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
         if self._fixed_step is not None and not torch.is_autocast_enabled("cuda"):  # which keeps casts that do not last
