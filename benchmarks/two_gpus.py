@@ -23,6 +23,7 @@ Memory: the most that the first process has reserved.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -110,7 +111,12 @@ def say(name: str, **values: Any) -> None:
 def run(arguments: list[str], limit: float, log: Path, cache: Path, first_record: Path | None = None) -> dict[str, Any]:
     """Run a whelp command; what became of it, how long it took, and when the first record was there."""
     paths = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": paths, "TORCHINDUCTOR_CACHE_DIR": str(cache), "TRITON_CACHE_DIR": str(cache / "triton")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "TORCHINDUCTOR_CACHE_DIR": str(cache),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+    }
     begun, first = time.monotonic(), None
     with open(log, "wb") as file:
         process = subprocess.Popen(
@@ -118,7 +124,12 @@ def run(arguments: list[str], limit: float, log: Path, cache: Path, first_record
         )
         try:
             while process.poll() is None and time.monotonic() - begun < limit:
-                if first is None and first_record is not None and first_record.exists() and b'"loss"' in first_record.read_bytes():
+                if (
+                    first is None
+                    and first_record is not None
+                    and first_record.exists()
+                    and b'"loss"' in first_record.read_bytes()
+                ):
                     first = time.monotonic() - begun
                 time.sleep(0.02)
         finally:
@@ -135,7 +146,7 @@ def measure(metrics: Path) -> dict[str, Any]:
     records = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
     steps = [record for record in records if "loss" in record]
     found: dict[str, Any] = {"steps": len(steps), "losses": [round(record["loss"], 5) for record in steps]}
-    pairs = list(zip(steps, steps[1:], strict=False))[len(steps) // 3 :]
+    pairs = list(itertools.pairwise(steps))[len(steps) // 3 :]
     if pairs:
         seconds = [later["elapsed_seconds"] - earlier["elapsed_seconds"] for earlier, later in pairs]
         tokens = statistics.median(later["tokens"] - earlier["tokens"] for earlier, later in pairs)
@@ -155,7 +166,6 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
         say("scaling", **{name: round(speed / speeds["one"], 3) for name, speed in speeds.items() if name != "one"})
     if "two" in speeds and "two-sharded" in speeds:
         say("sharded", share_of_two=round(speeds["two-sharded"] / speeds["two"], 3))
-    expected = found.get("one", {}).get("losses", [])
     for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two")):
         expected, losses = found.get(other, {}).get("losses", []), found.get(name, {}).get("losses", [])
         differences = [abs(a - b) for a, b in zip(expected, losses, strict=False)]
@@ -191,7 +201,11 @@ def main() -> None:
     recipe.write_text("data: {test_split: 0.01}\nmodel: {family: gpt2}\ntrain: {num_steps: 1}\n")
     overrides = [*scale.prepare, f"pack.context_tokens={scale.tokens}", "pack.plan=concat"]
     if not (store / "manifest.json").exists():
-        small = ["data.source=stdlib", "data.tokenizer={learn: bpe, vocab_size: 4096, max_bytes: 5000000}", "data.dataset_length=300"]
+        small = [
+            "data.source=stdlib",
+            "data.tokenizer={learn: bpe, vocab_size: 4096, max_bytes: 5000000}",
+            "data.dataset_length=300",
+        ]
         for attempt in (overrides, [*overrides, *small]):
             arguments = ["prepare", str(recipe), *attempt, "--out", str(store)]
             done = run(arguments, 110, folder / "prepare.log", folder / "cache")
