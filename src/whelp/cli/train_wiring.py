@@ -160,6 +160,8 @@ class RunWiring:
 
     def record(self, report: StepReport) -> None:
         """One line of metrics.jsonl."""
+        from whelp.train.device import used_memory
+
         values = {
             "step": report.step,
             "loss": report.loss,
@@ -168,6 +170,7 @@ class RunWiring:
             "tokens": self.progress.tokens_trained,
             "tokens_per_second": report.num_tokens / report.seconds,
             "elapsed_seconds": self.progress.elapsed_seconds,
+            "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:
             values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
