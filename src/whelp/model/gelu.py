@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-LINEAR = 2 * math.sqrt(2 / math.pi)
-CUBIC = LINEAR * 0.044715
+_LINEAR = 2 * math.sqrt(2 / math.pi)
+_CUBIC = _LINEAR * 0.044715
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
@@ -27,7 +27,7 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 class _CpuGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        share = torch.addcmul(x.new_tensor(LINEAR), x, x, value=CUBIC).mul_(x).sigmoid_()
+        share = torch.addcmul(x.new_tensor(_LINEAR), x, x, value=_CUBIC).mul_(x).sigmoid_()
         activated = share * x
         ctx.save_for_backward(x, share, activated)
         return activated
@@ -36,5 +36,5 @@ class _CpuGelu(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
         x, share, activated = ctx.saved_tensors
         # d/dx = s + x s (1 - s) (a + 3 b x^2); with d = y (a + 3 b x^2) it is d + s (1 - d)
-        slope = torch.addcmul(x.new_tensor(LINEAR), x, x, value=3 * CUBIC).mul_(activated)
+        slope = torch.addcmul(x.new_tensor(_LINEAR), x, x, value=3 * _CUBIC).mul_(activated)
         return slope.lerp_(x.new_ones(()), share).mul_(grads[0])

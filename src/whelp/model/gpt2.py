@@ -15,16 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
 from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
 from whelp.model.language_model import LanguageModel, init_normal, narrow
-from whelp.model.triton_here import HAS_TRITON
-
-if HAS_TRITON:
-    from whelp.model import gpu_feed_forward
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -68,7 +65,7 @@ class _Block(nn.Module):
         mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
         x = x + self._drop(self.project(mixed))
         normed = self.norm_2(x)
-        if self.fuses_gelu and self.training and torch.is_autocast_enabled(x.device.type):
+        if self.fuses_gelu and self.training and x.dtype == torch.bfloat16:
             return gpu_feed_forward.gelu_feed_forward(normed, x, self.expand, self.contract)
         hidden = self.activate(self.expand(normed))  # (B, T, F)
         return x + self._drop(self.contract(hidden))
@@ -127,8 +124,9 @@ class GPT2(LanguageModel):
         """As any family's; and GELU happens inside the matrix products where that works."""
         spec, device = self.spec, self.embed.weight.device
         fits = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
-        fuses = HAS_TRITON and device.type == "cuda" and fits and gpu_feed_forward.agrees(device)
+        fuses = device.type == "cuda" and fits and gpu_feed_forward.agrees(device)
         for block in self.blocks:
+            assert isinstance(block, _Block), type(block)
             block.fuses_gelu = fuses
         super().compile_parts()
 

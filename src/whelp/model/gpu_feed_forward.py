@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-import triton
-import triton.language as tl
-
-from whelp.model.gelu import CUBIC, LINEAR
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
 _BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
 _TRANSPOSE_A, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 7, 8, 11, 12  # attributes of a product
 _PLAIN, _BIAS, _GELU, _GELU_SLOPE, _AUX = 1, 4, 32, 64, 128  # what it does at its end; all but the first can be added up
 _MAX_WORKSPACE = 1  # attribute of a preference
-_SPAN, _ROWS, _COLUMNS = 512, 16, 256  # of the kernel below
+_NUM_CANDIDATES = 8
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
 
@@ -83,25 +80,27 @@ class _Product:
             self._set(_AUX_POINTER, place)
         if end & _BIAS:
             self._set(_BIAS_POINTER, place)
-        self.heuristic = self._choose()
+        self.candidates = self._list_candidates()
+        self.is_tuned = False
 
     def _set(self, attribute: int, value: Any) -> None:
         size = ctypes.c_size_t(ctypes.sizeof(value))
         _call("cublasLtMatmulDescSetAttribute", self.description, attribute, ctypes.byref(value), size)
 
-    def _choose(self) -> _Heuristic:
-        preference, found, count = ctypes.c_void_p(), _Heuristic(), ctypes.c_int()
+    def _list_candidates(self) -> list[_Heuristic]:
+        """Kernels for this product, the likeliest first."""
+        preference, found, count = ctypes.c_void_p(), (_Heuristic * _NUM_CANDIDATES)(), ctypes.c_int()
         limit = ctypes.c_size_t(_WORKSPACE_BYTES)
         size = ctypes.c_size_t(ctypes.sizeof(limit))
         _call("cublasLtMatmulPreferenceCreate", ctypes.byref(preference))
         _call("cublasLtMatmulPreferenceSetAttribute", preference, _MAX_WORKSPACE, ctypes.byref(limit), size)
         a, b, d = self.layouts
-        results = 1, ctypes.byref(found), ctypes.byref(count)
+        results = _NUM_CANDIDATES, found, ctypes.byref(count)
         _call("cublasLtMatmulAlgoGetHeuristic", _handle(self.device), self.description, a, b, d, d, preference, *results)
         _call("cublasLtMatmulPreferenceDestroy", preference)
         if count.value < 1:
             raise RuntimeError("cuBLASLt has no kernel for this product")
-        return found
+        return list(found)[: count.value]
 
     def run(
         self,
@@ -113,72 +112,55 @@ class _Product:
         bias: torch.Tensor | None = None,
         seen: torch.Tensor | None = None,
     ) -> None:
-        """Fill `out`; `seen` is written by GELU, read by its slope."""
+        """Fill `out`; `seen` is written by GELU, read by its slope. The first call takes the time of every candidate."""
         if seen is not None:
             self._set(_AUX_POINTER, ctypes.c_void_p(seen.data_ptr()))
         if bias is not None:
             self._set(_BIAS_POINTER, ctypes.c_void_p(bias.data_ptr()))
         one, share = ctypes.c_float(1.0), ctypes.c_float(0.0 if add is None else 1.0)
         workspace = torch.empty(_WORKSPACE_BYTES, dtype=torch.uint8, device=out.device)
-        stream = torch.cuda.current_stream(out.device).cuda_stream
-        pairs: list[Any] = []
-        for tensor, layout in zip((a, b), self.layouts, strict=False):
-            pairs += [ctypes.c_void_p(tensor.data_ptr()), layout]
-        pairs.append(ctypes.byref(share))
-        for tensor in (out if add is None else add, out):
-            pairs += [ctypes.c_void_p(tensor.data_ptr()), self.layouts[2]]
-        pairs += [ctypes.byref(self.heuristic.algorithm), ctypes.c_void_p(workspace.data_ptr())]
-        pairs += [ctypes.c_size_t(_WORKSPACE_BYTES), ctypes.c_void_p(stream)]
-        _call("cublasLtMatmul", _handle(self.device), self.description, ctypes.byref(one), *pairs)
+        stream = torch.cuda.current_stream(out.device)
+        factors = [(a, self.layouts[0]), (b, self.layouts[1])]
+        results = [(out if add is None else add, self.layouts[2]), (out, self.layouts[2])]
+        pointers = [[ctypes.c_void_p(tensor.data_ptr()), layout] for tensor, layout in factors + results]
+
+        def multiply(candidate: _Heuristic) -> None:
+            _call(
+                "cublasLtMatmul",
+                *(_handle(self.device), self.description, ctypes.byref(one), *pointers[0], *pointers[1]),
+                *(ctypes.byref(share), *pointers[2], *pointers[3], ctypes.byref(candidate.algorithm)),
+                *(
+                    ctypes.c_void_p(workspace.data_ptr()),
+                    ctypes.c_size_t(_WORKSPACE_BYTES),
+                    ctypes.c_void_p(stream.cuda_stream),
+                ),
+            )
+
+        if not self.is_tuned and not torch.cuda.is_current_stream_capturing():
+            self.candidates.sort(key=lambda candidate: _take_time(multiply, candidate, stream))
+            self.is_tuned = True
+        multiply(self.candidates[0])
+
+
+def _take_time(multiply: Callable[[_Heuristic], None], candidate: _Heuristic, stream: torch.cuda.Stream) -> float:
+    """The shortest of a few runs, in milliseconds; endless where the kernel does not run."""
+    times: list[float] = []
+    for _ in range(4):  # the first warms up
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record(stream)
+        try:
+            multiply(candidate)
+        except RuntimeError:
+            return float("inf")
+        end.record(stream)
+        end.synchronize()
+        times.append(float(begin.elapsed_time(end)))
+    return min(times)
 
 
 @functools.cache
 def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> _Product:
     return _Product(device, sizes, end, transposes=transposes)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _slope_kernel(  # type: ignore[no-untyped-def]
-    grad,
-    seen,
-    sums,
-    num_tokens,
-    num_features,
-    LINEAR: tl.constexpr,
-    CUBIC: tl.constexpr,
-    SPAN: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """One program SPAN tokens of COLUMNS features: the gradient of what GELU gave becomes that of what it saw; sums of it on the way."""
-    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    is_feature = columns < num_features
-    first = tl.program_id(1).to(tl.int64) * SPAN
-    total = tl.zeros((COLUMNS,), dtype=tl.float32)
-    for row in range(0, SPAN, ROWS):
-        rows = first + row + tl.arange(0, ROWS)
-        is_inside = (rows < num_tokens)[:, None] & is_feature[None, :]
-        place = rows[:, None] * num_features + columns[None, :]
-        x = tl.load(seen + place, mask=is_inside, other=0.0).to(tl.float32)
-        upstream = tl.load(grad + place, mask=is_inside, other=0.0).to(tl.float32)
-        square = x * x
-        share = tl.sigmoid(x * (LINEAR + CUBIC * square))
-        slope = share + x * share * (1.0 - share) * (LINEAR + 3.0 * CUBIC * square)
-        result = (upstream * slope).to(grad.dtype.element_ty)
-        tl.store(grad + place, result, mask=is_inside)
-        total += tl.sum(result.to(tl.float32), 0)
-    tl.store(sums + tl.program_id(1) * num_features + columns, total, mask=is_feature)
-
-
-def _multiply_by_slope(grad: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """In place; returns its sum over tokens (F,)."""
-    num_tokens, num_features = grad.shape
-    spans = triton.cdiv(num_tokens, _SPAN)
-    sums = torch.empty(spans, num_features, dtype=torch.float32, device=grad.device)
-    _slope_kernel[(triton.cdiv(num_features, _COLUMNS), spans)](
-        grad, seen, sums, num_tokens, num_features, LINEAR, CUBIC, _SPAN, _ROWS, _COLUMNS, num_warps=8
-    )
-    return sums.sum(0)
 
 
 @torch.library.custom_op("whelp::gelu_feed_forward", mutates_args=())
@@ -203,30 +185,15 @@ def _feed_forward(
     return out, activated, seen
 
 
-@torch.library.custom_op("whelp::gelu_feed_forward_backward", mutates_args=())
-def _backward(
-    grad: torch.Tensor,
-    x: torch.Tensor,
-    expand: torch.Tensor,
-    contract: torch.Tensor,
-    activated: torch.Tensor,
-    seen: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of x (N, D), of both matrices, and of the first bias (F,)."""
-    grad, x = grad.contiguous(), x.contiguous()
-    if USE_DGELU:
-        (num_tokens, width), num_features = x.shape, expand.shape[0]
-        seen_grad = torch.empty_like(seen)
-        product = _product(x.device.index, (num_features, num_tokens, width), _GELU_SLOPE | _AUX, transposes=False)
-        product.run(contract.contiguous(), grad, seen_grad, seen=seen)
-        bias_grad = seen_grad.sum(0) if USE_DGELU == 2 else x.new_empty(num_features)
-    else:
-        seen_grad = grad @ contract
-        bias_grad = _multiply_by_slope(seen_grad, seen).to(x.dtype)
-    return seen_grad @ expand, seen_grad.t() @ x, grad.t() @ activated, bias_grad
-
-
-USE_DGELU = 0
+@torch.library.custom_op("whelp::gelu_slope_product", mutates_args=())
+def _slope_product(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """The gradient of what GELU saw (N, F), from that of the result (N, D)."""
+    grad, contract = grad.contiguous(), contract.contiguous()
+    (num_tokens, width), num_features, device = grad.shape, seen.shape[1], grad.device.index
+    seen_grad = torch.empty_like(seen)
+    product = _product(device, (num_features, num_tokens, width), _GELU_SLOPE | _AUX, transposes=False)
+    product.run(contract, grad, seen_grad, seen=seen)
+    return seen_grad
 
 
 @_feed_forward.register_fake
@@ -242,18 +209,9 @@ def _(
     return x.new_empty(x.shape), x.new_empty(features), x.new_empty(features)
 
 
-@_backward.register_fake
-def _(
-    grad: torch.Tensor,
-    x: torch.Tensor,
-    expand: torch.Tensor,
-    contract: torch.Tensor,
-    activated: torch.Tensor,
-    seen: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    shapes = x.shape, expand.shape, contract.shape, expand.shape[:1]
-    first, second, third, fourth = (x.new_empty(shape) for shape in shapes)
-    return first, second, third, fourth
+@_slope_product.register_fake
+def _(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(seen)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
@@ -263,11 +221,10 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...
 
 
 def _differentiate(ctx: Any, grad: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
-    x_grad, expand_grad, contract_grad, expand_bias_grad = _backward(grad, *ctx.saved_tensors)
-    has_expand_bias, has_contract_bias = ctx.has_biases
-    expand_bias = expand_bias_grad if has_expand_bias else None
-    contract_bias = grad.sum(0) if has_contract_bias else None
-    return x_grad, grad, expand_grad, expand_bias, contract_grad, contract_bias
+    x, expand, contract, activated, seen = ctx.saved_tensors
+    seen_grad = _slope_product(grad, contract, seen)
+    biases = [part.sum(0) if has else None for part, has in zip((seen_grad, grad), ctx.has_biases, strict=True)]
+    return seen_grad @ expand, grad, seen_grad.t() @ x, biases[0], grad.t() @ activated, biases[1]
 
 
 _feed_forward.register_autograd(_differentiate, setup_context=_remember)
