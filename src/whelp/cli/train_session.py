@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from whelp.train import TrainPlan
     from whelp.train.optimizer import Optimizer
     from whelp.train.plan import Facts
-    from whelp.train.shard import ShardedAdamW
+    from whelp.train.shard import ShardedOptimizer
     from whelp.train.team import Team
 
 
@@ -92,7 +92,7 @@ class Session:
 
     def make_trainable(
         self, checkpoint: Path | None = None, start: dict[str, Any] | None = None
-    ) -> tuple[LanguageModel, Optimizer | ShardedAdamW]:
+    ) -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
         """The model on its device, with its first weights or others, and its optimizer without state.
 
         Args:
@@ -112,10 +112,10 @@ class Session:
         elif start is not None:
             load_start(model, start, str(self.recipe.train.start_from))
         if self.is_sharded:
-            from whelp.train.shard import ShardedAdamW, shard_model
+            from whelp.train.shard import ShardedOptimizer, shard_model
 
             shard_model(model, self.device, self.team)
-            return model, ShardedAdamW(model, self.recipe.train, self.team)
+            return model, ShardedOptimizer(model, self.recipe.train, self.team)
         model.to(self.device)
         if self.spec.family == "hf":
             check_causal(model, self.recipe.model.hf_config)

@@ -1,4 +1,4 @@
-"""A model and its AdamW divided over all processes (FSDP2): each keeps a part of every weight, gradient and state.
+"""A model and its optimizer divided over all processes (FSDP2): each keeps a part of every weight, gradient and state.
 
 Before a block computes, its whole weights are gathered; afterwards they are let go, and its gradient is added up and
 divided again. See Rajbhandari et al. 2020 (ZeRO) and Zhao et al. 2023 (FSDP).
@@ -15,7 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter
+from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter, is_for_muon
+from whelp.train.sharded_muon import ShardedMuon
 from whelp.train.team import Team
 
 
@@ -58,16 +59,24 @@ def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.
     return gathered
 
 
-class ShardedAdamW:
-    """AdamW over the parts of this process; saved whole, in the names of `Optimizer`, so that either goes on from either."""
+class ShardedOptimizer:
+    """AdamW, and Muon for matrices, over the parts of this process.
+
+    It is saved whole, in the names of `Optimizer`, so that either goes on from either.
+    """
 
     is_sharded = True
 
     def __init__(self, model: HasMatrices, settings: OptimizerSettings, team: Team) -> None:
         self.team = team
         self.parameters = dict(model.named_parameters())
+        matrices: dict[str, DTensor] = {}
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
+            if is_for_muon(model, settings, name, parameter):
+                assert isinstance(parameter, DTensor), f"{name} is not divided"
+                matrices[name] = parameter
+                continue
             groups.setdefault(describe_parameter(model, name, parameter), []).append(parameter)
         betas = (settings.beta1, settings.beta2)
         self.adam = torch.optim.AdamW(
@@ -80,10 +89,12 @@ class ShardedAdamW:
             eps=settings.epsilon,
             foreach=True,
         )
+        self.muon = ShardedMuon(matrices, settings, model.split_matrix, team) if matrices else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        self.adam.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def clip(self, largest_norm: float) -> torch.Tensor:
         """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
@@ -102,12 +113,16 @@ class ShardedAdamW:
         for group in self.adam.param_groups:
             group["lr"] = learning_rate * group["learning_rate_scale"]
         self.adam.step()
+        if self.muon is not None:
+            self.muon.step(learning_rate)
 
     def state(self) -> dict[str, torch.Tensor]:
         """All state by parameter name, whole, in the first process; every process must call this."""
-        states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if self.adam.state[p]}
+        states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if p in self.adam.state}
         tensors = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
         tensors |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
+        if self.muon is not None:
+            tensors |= {f"muon.momentum.{name}": momentum for name, momentum in self.muon.divided_momenta().items()}
         gathered = _gather(tensors, self.team)
         if states and self.team.is_first:
             gathered["adamw.step"] = next(iter(states.values()))["step"].detach().cpu().reshape(1).clone()
@@ -115,9 +130,12 @@ class ShardedAdamW:
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take up a state that `state` gave, here or of an `Optimizer`."""
-        if "adamw.step" not in tensors:
-            return
-        for name, parameter in self.parameters.items():
+        if self.muon is not None:
+            for name, momentum in self.muon.divided_momenta().items():
+                momentum.copy_(_divide(tensors[f"muon.momentum.{name}"], momentum))
+        for name, parameter in self.parameters.items() if "adamw.step" in tensors else ():
+            if self.muon is not None and name in self.muon.parameters:
+                continue
             self.adam.state[parameter] = {
                 "step": tensors["adamw.step"].reshape(()).clone(),
                 "exp_avg": _divide(tensors[f"adamw.mean.{name}"], parameter),
