@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from whelp.model import LanguageModel
+from whelp.model.build import build_skeleton
 from whelp.train import TrainConfig, build_optimizer
-from whelp.train.shard import ShardedOptimizer, gather_weights, shard_model
+from whelp.train.shard import ShardedOptimizer, fill_model, gather_weights, shard_model
 from whelp.train.sharded_muon import share_out
 from whelp.train.team import Team
 
@@ -44,14 +46,18 @@ def test_divided_as_whole(
     """Weights, norms and state after some steps; a state that one process saved is taken up, and the other way round."""
     config, options = TrainConfig(optimizer=optimizer, epsilon=1e-4, weight_decay=0.3), {"n_embd": 24, "ffn_width": 34}
     whole, tokens = make_model(family, **options), _tokens(8)
+    first = copy.deepcopy(whole)
     alone = build_optimizer(whole, config)
     first_norms = _train(whole, alone, tokens)
     begun, weights = alone.state(), {name: tensor.detach().clone() for name, tensor in whole.named_parameters()}
     more_norms = _train(whole, alone, tokens)
 
     def work(team: Team) -> Any:
-        model = make_model(family, **options)
+        model = build_skeleton(whole.spec)
         shard_model(model, CPU, team)
+        fill_model(model, first if team.is_first else None, CPU, team)
+        for name, tensor in gather_weights(model, team).items():
+            assert torch.equal(tensor, first.get_parameter(name)), f"{name}: not the first weights, to the bit"
         divided = ShardedOptimizer(model, config, team)
         own = tokens[team.rank :: team.size]
         norms = _train(model, divided, own)

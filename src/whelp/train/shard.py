@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard
 
 from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter, is_for_muon
 from whelp.train.sharded_muon import ShardedMuon
@@ -27,7 +27,10 @@ class HasBlocks(Protocol):
 
 
 def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
-    """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s."""
+    """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s.
+
+    One without memory (on the device `meta`) is filled by `fill_model`, so that no process has all weights on its device.
+    """
     mesh = init_device_mesh(device.type, (team.size,))
     blocks = model.blocks
     assert isinstance(blocks, nn.ModuleList), f"blocks are a {type(blocks).__name__}"
@@ -41,6 +44,21 @@ def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
         if isinstance(module, FSDPModule):
             module.set_force_sum_reduction_for_comms(True)  # the loss is a share of the batch's mean: add, do not average
             module.set_gradient_divide_factor(1.0)
+
+
+@torch.no_grad()
+def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, team: Team) -> None:
+    """Give a divided model without memory the weights of the first process's `whole`, one after the other; others have None."""
+    assert (whole is not None) == team.is_first, "the first process has the weights"
+    model.to_empty(device=device)
+    for name, parameter in model.named_parameters():
+        assert isinstance(parameter, DTensor), f"{name} is not divided"
+        if whole is not None:
+            tensor = whole.get_parameter(name).detach().to(device, copy=True)
+        else:
+            tensor = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+        team.copy_from_first(tensor)
+        parameter.to_local().copy_(_own_rows(tensor, parameter))
 
 
 def gather_weights(model: HasBlocks, team: Team) -> dict[str, torch.Tensor]:
@@ -132,7 +150,7 @@ class ShardedOptimizer:
         """Take up a state that `state` gave, here or of an `Optimizer`."""
         if self.muon is not None:
             for name, momentum in self.muon.divided_momenta().items():
-                momentum.copy_(_divide(tensors[f"muon.momentum.{name}"], momentum))
+                momentum.to_local().copy_(_own_rows(tensors[f"muon.momentum.{name}"], momentum))
         for name, parameter in self.parameters.items() if "adamw.step" in tensors else ():
             if self.muon is not None and name in self.muon.parameters:
                 continue
@@ -147,8 +165,16 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def _own_rows(whole: torch.Tensor, like: DTensor) -> torch.Tensor:
+    """The rows of a whole tensor that this process has of one that is divided."""
+    assert like.placements == (Shard(0),), f"divided otherwise: {like.placements}"
+    at_most = -(-whole.shape[0] // like.device_mesh.size())
+    first = min(like.device_mesh.get_local_rank() * at_most, whole.shape[0])
+    return whole[first : first + at_most]
+
+
 def _divide(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Divide a tensor that every process has as another one is divided."""
-    if not isinstance(like, DTensor):
-        return whole.to(like.device)
-    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    """Divide a tensor as another one is divided; what this process does not have is let go."""
+    assert isinstance(like, DTensor), "not divided"
+    own = _own_rows(whole, like).to(like.device, copy=True)
+    return DTensor.from_local(own, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride())
