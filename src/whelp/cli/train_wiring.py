@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.average import WeightAverage
     from whelp.train.optimizer import Optimizer
-    from whelp.train.shard import ShardedAdamW
+    from whelp.train.shard import ShardedOptimizer
 
 _SPIKE_WINDOW = 50  # losses that a spike is compared with
 _SPIKE_LEAST = 10  # fewer say nothing
@@ -55,7 +55,7 @@ class RunWiring:
         self.last_look = -1
         self.last_saved: Path | None = None
         self.model: LanguageModel
-        self.optimizer: Optimizer | ShardedAdamW
+        self.optimizer: Optimizer | ShardedOptimizer
         self.progress: Progress
         self.restore(checkpoint, start)
 

@@ -104,7 +104,10 @@ class GPT2(LanguageModel):
         if isinstance(positions, slice):
             assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
         boundaries = find_boundaries(
-            documents, head_width=self.spec.head_width, dropout=self.spec.dropout if self.training else 0.0
+            documents,
+            head_width=self.spec.head_width,
+            dropout=self.spec.dropout if self.training else 0.0,
+            are_blocks_compiled=self.are_blocks_compiled and self.training,
         )
         if boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)

@@ -64,7 +64,7 @@ class RecurrentModel(Protocol):
 
 
 class StepOptimizer(Protocol):
-    """What updates the weights: `Optimizer`, or `ShardedAdamW`, whose model adds up gradients by itself."""
+    """What updates the weights: `Optimizer`, or `ShardedOptimizer`, whose model adds up gradients by itself."""
 
     @property
     def is_sharded(self) -> bool: ...
