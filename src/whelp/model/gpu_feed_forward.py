@@ -40,8 +40,8 @@ class _Heuristic(ctypes.Structure):
 
 @functools.cache
 def _library() -> ctypes.CDLL:
+    assert torch.version.cuda is not None, "needs NVIDIA's libraries"
     torch.cuda.init()
-    assert torch.version.cuda is not None
     return ctypes.CDLL(f"libcublasLt.so.{torch.version.cuda.split('.')[0]}")
 
 
@@ -136,10 +136,11 @@ class _Product:
                 ),
             )
 
-        if not self.is_tuned and not torch.cuda.is_current_stream_capturing():
-            self.candidates.sort(key=lambda candidate: _take_time(multiply, candidate, stream))
-            self.is_tuned = True
-        multiply(self.candidates[0])
+        with torch.cuda.device(self.device):
+            if not self.is_tuned and not torch.cuda.is_current_stream_capturing():
+                self.candidates.sort(key=lambda candidate: _take_time(multiply, candidate, stream))
+                self.is_tuned = True
+            multiply(self.candidates[0])
 
 
 def _take_time(multiply: Callable[[_Heuristic], None], candidate: _Heuristic, stream: torch.cuda.Stream) -> float:
@@ -244,6 +245,8 @@ def gelu_feed_forward(
 @functools.cache
 def agrees(device: torch.device) -> bool:
     """Whether the products run here, and give what PyTorch gives (value and gradients, with biases and without)."""
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return False
     try:
         return all(_is_same(device, bias=bias) for bias in (True, False))
     except (OSError, RuntimeError, AttributeError):
