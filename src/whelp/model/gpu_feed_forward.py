@@ -24,7 +24,7 @@ _BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
 _TRANSPOSE_A, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 7, 8, 11, 12  # attributes of a product
 _PLAIN, _BIAS, _GELU, _GELU_SLOPE, _AUX = 1, 4, 32, 64, 128  # what it does at its end; all but the first can be added up
 _MAX_WORKSPACE = 1  # attribute of a preference
-_NUM_CANDIDATES = 8
+_NUM_CANDIDATES, _NUM_WARM, _NUM_TIMED = 8, 2, 8
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
 
@@ -144,19 +144,18 @@ class _Product:
 
 
 def _take_time(multiply: Callable[[_Heuristic], None], candidate: _Heuristic, stream: torch.cuda.Stream) -> float:
-    """The shortest of a few runs, in milliseconds; endless where the kernel does not run."""
-    times: list[float] = []
-    for _ in range(4):  # the first warms up
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record(stream)
-        try:
+    """Milliseconds of a few runs, one after the other as in a step; endless where the kernel does not run."""
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    try:
+        for run in range(_NUM_WARM + _NUM_TIMED):
+            if run == _NUM_WARM:
+                begin.record(stream)
             multiply(candidate)
-        except RuntimeError:
-            return float("inf")
-        end.record(stream)
-        end.synchronize()
-        times.append(float(begin.elapsed_time(end)))
-    return min(times)
+    except RuntimeError:
+        return float("inf")
+    end.record(stream)
+    end.synchronize()
+    return float(begin.elapsed_time(end))
 
 
 @functools.cache
