@@ -37,7 +37,7 @@ from whelp.curate.writing import TEST, write_corpus
 KIND = "curated"
 PARTS_FOLDER = ".parts"
 LEDGER_FILE = "ledger.json"
-FORMAT = 1  # raise it when the same inputs would give another corpus
+FORMAT = 2  # raise it when the same inputs would give another corpus
 
 
 class PartitionLike(Protocol):
