@@ -167,12 +167,13 @@ def test_personal_data() -> None:
     assert change(private, ["me@example.com, 10.0.0.1"]) == ["me@example.com, IP"]
 
 
+_ATOMS = "a b7 @ @ . - + 1 49 555 123 4567 (555) ( ) é ٣ 8.8.8.8 10.0.0.1 1.2.3.4.5 me@example.com 555-123-4567 _ x \\1 日"
+
+
 def test_masks_are_those_of_an_obvious_version() -> None:
     """Which goes through every text from its start, one kind after the other; for texts full of borders of numbers and addresses."""
     generator = random.Random(5)
-    atoms = "a b7 @ @ . - + 1 49 555 123 4567 (555) ( ) é ٣ 8.8.8.8 10.0.0.1 1.2.3.4.5 me@example.com 555-123-4567 _ x \\1 日".split(
-        " "
-    )
+    atoms = _ATOMS.split()
     atoms += [" ", " ", "\n", "+1 ", "(555) 123-4567", "+49 30 1234 5678"]
     num_masked = 0
     for _ in range(300):

@@ -156,8 +156,9 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
+    from whelp.artifacts.parts_folder import PARTS_FOLDER, clear_parts
     from whelp.corpus import count_skipped
-    from whelp.prepare.encode import PARTS_FOLDER, SourceStream, clear_parts
+    from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
     from whelp.prepare.template import make_template
 
