@@ -9,7 +9,8 @@ from typing import Literal
 from whelp.collect.wikitext.links import Namespaces, show_link
 from whelp.collect.wikitext.templates import expand_template, is_expanded
 
-_MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|^[ \t:*#]*\{\||^[ \t:]*\|\}+", re.MULTILINE)
+_MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|\{\||\|\}+")  # all begin with a character: anchors are tried everywhere
+_MARGINS = {"{": " \t:*#", "|": " \t:"}  # what may stand on its line before `{|` and `|}`
 _MAX_DEPTH = 40  # MediaWiki's own limit; what lies deeper is left out, so that no page takes quadratic time
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
@@ -101,27 +102,43 @@ class _Nest:
         return "".join(parts)
 
 
+def _find_margin(text: str, position: int) -> int | None:
+    """Where the line begins that a mark of a table begins; None when other text stands before it."""
+    characters = _MARGINS[text[position]]
+    while position and text[position - 1] in characters:
+        position -= 1
+    return None if position and text[position - 1] != "\n" else position
+
+
 def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str]) -> str:
     """Replace templates and links by what readers see of them; remove tables, files and categories."""
     nest = _Nest(namespaces, counts)
     position = 0
     for match in _MARKS.finditer(text):
         start, end = match.span()
+        mark = match[0]
+        if "|" in mark:
+            margin = _find_margin(text, start)
+            if margin is not None:
+                start = margin
+            elif len(mark) < 3:
+                continue
+            else:  # the end of a template whose last argument is empty
+                start, mark = start + 1, mark[1:]
         if start > position:
             nest.pieces.append(text[position:start])
         position = end
-        last = text[end - 1]
-        if last == "[":
+        if mark == "[[":
             nest.open("link")
-        elif last == "]":
+        elif mark == "]]":
             nest.close_link()
-        elif last == "{":
-            nest.open_braces(end - start)
-        elif last == "|":
+        elif mark == "{|":
             nest.open("table")
-        elif (bar := text.rfind("|", start, end)) >= 0:
-            nest.close_table(end - bar - 1)
+        elif mark[0] == "{":
+            nest.open_braces(len(mark))
+        elif mark[0] == "}":
+            nest.close_braces(len(mark))
         else:
-            nest.close_braces(end - start)
+            nest.close_table(len(mark) - 1)
     nest.pieces.append(text[position:])
     return nest.finish()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from whelp.collect.wikitext.braces import resolve_braces
 from whelp.collect.wikitext.lines import LINE_BREAK, Headings, lay_out
 from whelp.collect.wikitext.links import Namespaces
-from whelp.collect.wikitext.tags import Held, take_out_tags
+from whelp.collect.wikitext.tags import MARKS, Held, take_out_tags
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PLAIN_LINK = re.compile(r"\[\[(?:([^\[\]{}|:#\n][^\[\]{}|:\n]*)|[^\[\]{}|:\n]+\|([^\[\]{}|\n]+))\]\]")
@@ -32,7 +32,8 @@ _AFTER_BRACKET = re.compile(r"\( ?(?:[,;:] ?)+")
 _BEFORE_BRACKET = re.compile(r"[,;](?<![,;].)(?<![,;] .)[,; ]*\)")  # from the start of a run only: else quadratic
 _TWO_MARKS = re.compile(r"([.,;:])(?<![ .].) [.,](?=\s|\Z)(?! ?\.)")
 _COMMAS = re.compile(r",(?: ?,)+")
-_BEFORE_STOP = re.compile(r"(?<!\.) (?=\.(?:\s|\Z)(?! ?\.))")
+_BEFORE_STOP = re.compile(r" \.(?<!\. \.)(?=\s|\Z)(?! ?\.)")  # begins with what is searched for fast
+_BLANKS = re.compile("  +")
 _MAX_PASSES = 3  # over holes in holes: "((, ))"
 
 
@@ -66,20 +67,26 @@ class Wikitext:
         """
         counts: Counter[str] = Counter()
         held = Held()
-        text = _CONTROL.sub("", wikitext.replace("\r\n", "\n"))
+        text = wikitext.replace("\r\n", "\n") if "\r" in wikitext else wikitext
+        if any(mark in text for mark in MARKS):
+            text = _CONTROL.sub("", text)
         if "<" in text:
             text = take_out_tags(text, held, counts, formulas=self.formulas)
-        text = _OUTER_LINK.sub(r"\1", _PLAIN_LINK.sub(r"\1\2", text))
+        text = _show_groups(_OUTER_LINK, _show_groups(_PLAIN_LINK, text))
         text = resolve_braces(text, self.namespaces, counts)
-        text = _QUOTES.sub("", text)
-        text = _OUTER_LINK.sub(r"\1", text)
+        text = _show_groups(_OUTER_LINK, _QUOTES.sub("", text))
         text = _take_out_html(text)
         if "__" in text:
             text = _SWITCH.sub(lambda match: "" if match[0].isupper() else match[0], text)
         if "-{" in text:
             text = _VARIANT.sub(r"\1", text)
         text = lay_out(_fill_holes(_unescape(text)), self.headings)
-        return Cleaned(held.give_back(text).strip(), counts)
+        return Cleaned(_CONTROL.sub("", held.give_back(text)).strip(), counts)
+
+
+def _show_groups(pattern: re.Pattern[str], text: str) -> str:
+    r"""Replace each match by its groups: what `sub(r"\1\2", text)` does, in half of the time."""
+    return "".join(filter(None, pattern.split(text)))
 
 
 def _take_out_html(text: str) -> str:
@@ -121,9 +128,7 @@ def _unescape(text: str) -> str:
 
 
 def _join_blanks(text: str) -> str:
-    while "  " in text:
-        text = text.replace("  ", " ")
-    return text
+    return _BLANKS.sub(" ", text) if "  " in text else text
 
 
 def _fill_holes(text: str) -> str:
@@ -139,8 +144,10 @@ def _fill_holes(text: str) -> str:
         text = _TWO_MARKS.sub(r"\1", _join_blanks(text))
         text = text.replace(" , ", ", ").replace(" ,\n", ",\n")
         if " ." in text:
-            text = _BEFORE_STOP.sub("", text)
+            text = _BEFORE_STOP.sub(".", text)
     text = _AFTER_BRACKET.sub("(", text)
     text = text.replace("( ", "(").replace(" )", ")")
-    text = _COMMAS.sub(",", _BEFORE_BRACKET.sub(")", text))
+    if ",)" in text or ";)" in text:
+        text = _BEFORE_BRACKET.sub(")", text)
+    text = _COMMAS.sub(",", text)
     return _join_blanks(text)
