@@ -83,7 +83,7 @@ def iter_dump(path: Path, config: DumpConfig, *, workers: int = 1, num_done: int
         SourceError: When it is no dump, is cut off or broken, or declares entities.
     """
     codec = find_codec(path)
-    site = read_site((block.data for block in iter_blocks(path, codec)), path)
+    site = read_site((block.data for block in iter_blocks(path, codec, is_head=True)), path)
     shares = itertools.islice(iter_shares(path, codec, config.max_page_bytes), num_done, None)
     tasks = (_Task(path, codec, site, config, share) for share in shares)
     if workers == 1:
