@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Literal
 
 from whelp.collect.wikitext.links import Namespaces, show_link
+from whelp.collect.wikitext.tables import Tables, show_table
 from whelp.collect.wikitext.templates import expand_template, is_expanded
 
 _MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|\{\||\|\}+")  # all begin with a character: anchors are tried everywhere
@@ -20,10 +21,10 @@ Kind = Literal["template", "parameter", "link", "table"]
 class _Nest:
     """What is open: for each, its kind and where its content begins in `pieces`."""
 
-    def __init__(self, namespaces: Namespaces, counts: Counter[str]) -> None:
+    def __init__(self, namespaces: Namespaces, counts: Counter[str], tables: Tables) -> None:
         self.pieces: list[str] = []
         self.frames: list[tuple[Kind, int]] = []
-        self._namespaces, self._counts = namespaces, counts
+        self._namespaces, self._counts, self._tables = namespaces, counts, tables
 
     def open(self, kind: Kind) -> None:
         self.frames.append((kind, len(self.pieces)))
@@ -65,9 +66,12 @@ class _Nest:
     def close(self) -> None:
         """Replace the content of what was opened last by what readers see of it."""
         kind, start = self.frames.pop()
+        is_too_deep = len(self.frames) >= _MAX_DEPTH
+        if kind == "table" and self._tables == "rows" and not is_too_deep:
+            self.pieces[start:] = [show_table("".join(self.pieces[start:]))]
+            return
         if kind in ("template", "table"):
             self._counts[f"{kind}s"] += 1
-        is_too_deep = len(self.frames) >= _MAX_DEPTH
         if kind == "table" or is_too_deep or (kind == "template" and not self._is_shown(start)):
             del self.pieces[start:]
             if kind == "table":
@@ -110,9 +114,9 @@ def _find_margin(text: str, position: int) -> int | None:
     return None if position and text[position - 1] != "\n" else position
 
 
-def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str]) -> str:
-    """Replace templates and links by what readers see of them; remove tables, files and categories."""
-    nest = _Nest(namespaces, counts)
+def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop") -> str:
+    """Replace templates and links by what readers see of them; remove files, categories, and tables if asked to."""
+    nest = _Nest(namespaces, counts, tables)
     position = 0
     for match in _MARKS.finditer(text):
         start, end = match.span()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from whelp.collect.wikitext.braces import resolve_braces
 from whelp.collect.wikitext.lines import LINE_BREAK, Headings, lay_out
 from whelp.collect.wikitext.links import Namespaces
+from whelp.collect.wikitext.tables import Tables, show_html_table
 from whelp.collect.wikitext.tags import MARKS, Held, take_out_tags
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -53,11 +54,13 @@ class Wikitext:
         namespaces: What the wiki calls files and categories.
         headings: How headings look: `Title` (plain), `== Title ==` (wiki), `## Title` (markdown), or left out (none).
         formulas: Keep formulas, as TeX between dollar signs.
+        tables: Leave tables out (drop), or make each a paragraph with a line for each row, `cell | cell` (rows).
     """
 
     namespaces: Namespaces = field(default_factory=Namespaces.make)
     headings: Headings = "plain"
     formulas: bool = True
+    tables: Tables = "drop"
 
     def clean(self, wikitext: str) -> Cleaned:
         """Make the text of a page: paragraphs separated by one blank line, headings and list items kept.
@@ -73,9 +76,9 @@ class Wikitext:
         if "<" in text:
             text = take_out_tags(text, held, counts, formulas=self.formulas)
         text = _show_groups(_OUTER_LINK, _show_groups(_PLAIN_LINK, text))
-        text = resolve_braces(text, self.namespaces, counts)
+        text = resolve_braces(text, self.namespaces, counts, self.tables)
         text = _show_groups(_OUTER_LINK, _QUOTES.sub("", text))
-        text = _take_out_html(text)
+        text = _take_out_html(text, self.tables)
         if "__" in text:
             text = _SWITCH.sub(lambda match: "" if match[0].isupper() else match[0], text)
         if "-{" in text:
@@ -89,19 +92,19 @@ def _show_groups(pattern: re.Pattern[str], text: str) -> str:
     return "".join(filter(None, pattern.split(text)))
 
 
-def _take_out_html(text: str) -> str:
+def _take_out_html(text: str, tables: Tables) -> str:
     if "<" not in text:
         return text
     if "able" in text:
-        text = _take_out_html_tables(text)
+        text = _take_out_html_tables(text, tables)
     text = _POWER.sub(r"^\1", text)
     text = _LINE_TAG.sub(LINE_BREAK, text)
     text = _BLOCK_TAG.sub("\n", text)
     return _TAG.sub("", _TABLE_CELL.sub(" ", text))
 
 
-def _take_out_html_tables(text: str) -> str:
-    """Remove tables written in HTML; one that is never closed loses its tags only."""
+def _take_out_html_tables(text: str, tables: Tables) -> str:
+    """Remove tables written in HTML, or make rows of them; one that is never closed loses its tags only."""
     parts: list[str] = []
     position = depth = start = 0
     for match in _HTML_TABLE.finditer(text):
@@ -113,6 +116,8 @@ def _take_out_html_tables(text: str) -> str:
             depth -= 1
             if depth == 0:
                 parts.append(text[position:start])
+                if tables == "rows":
+                    parts.append(show_html_table(text[start : match.start()]))
                 position = match.end()
     parts.append(text[position:])
     return "\n".join(parts)
