@@ -87,6 +87,25 @@ def test_formulas_can_go() -> None:
     assert (cleaned.text, cleaned.counts["formulas"]) == ("a b", 1)
 
 
+LANGUAGES = [
+    ("de", "{{Zitat|Ich bin da.|Wer}} Ein Hund ({{enS|dog}}, {{laS|''canis''}}), {{Höhe|1234|DE-NHN}} und {{Bruch|1|2}}.",
+     "Ich bin da.\n\nEin Hund (englisch dog, lateinisch canis), 1234 m und 1/2."),
+    ("fr", "Le {{date|1|janvier|1900}}, {{unité|15|km|2}} au {{s|XIX|e}}, {{citation|oui}}, {{lang|en|dog}} {{1er}} {{s2|V|VI}}.",
+     "Le 1 janvier 1900, 15 km au XIXe siècle, « oui », dog 1er Ve et VIe siècles."),
+    ("es", "El {{fecha|2|5|1808}}, {{unidad|3|kg}} del {{siglo|XIX||s}}.{{cita requerida}} {{cita|Sí, claro.}}",
+     "El 2 de mayo de 1808, 3 kg del siglo XIX.\n\nSí, claro."),
+    ("ja", "{{読み仮名|東京|とうきょう}}は{{仮リンク|犬|en|Dog}}、{{lang|en|dog}}。{{要出典|date=x}}", "東京（とうきょう）は犬、dog。"),
+    ("en", "A {{citation|title=x|1=y}} {{s|XIX}} {{convert|5|km}}.", "A 5 km."),
+    ("nobody", "A {{unité|15|km}} {{convert|5|km}}.", "A 5 km."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "wikitext", "text"), LANGUAGES)
+def test_templates_of_other_wikipedias(language: str, wikitext: str, text: str) -> None:
+    """The same name means different things in different languages."""
+    assert Wikitext(language=language).clean(wikitext).text == text
+
+
 TABLES = {
     "rows": ("A\n{| class=x\n|+ The dogs\n! Name !! Age\n|-\n| Rex || 3\n|- style=x\n|Bello\n|4\n|}\nb",
              "A\n\nThe dogs\nName | Age\nRex | 3\nBello | 4\n\nb"),

@@ -15,7 +15,7 @@ from whelp.base.machine import count_cores
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 
 KEPT = "kept"
-_VERSION = 1  # raised when the same page would give another text
+_VERSION = 2  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)

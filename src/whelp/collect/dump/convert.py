@@ -122,6 +122,7 @@ def _work(task: _Task) -> DumpPart:
         headings=task.config.headings,
         formulas=task.config.formulas,
         tables=task.config.tables,
+        language=task.site.language or "en",
     )
     for piece in pieces:
         if piece.num_too_large:

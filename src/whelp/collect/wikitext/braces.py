@@ -21,10 +21,10 @@ Kind = Literal["template", "parameter", "link", "table"]
 class _Nest:
     """What is open: for each, its kind and where its content begins in `pieces`."""
 
-    def __init__(self, namespaces: Namespaces, counts: Counter[str], tables: Tables) -> None:
+    def __init__(self, namespaces: Namespaces, counts: Counter[str], tables: Tables, language: str) -> None:
         self.pieces: list[str] = []
         self.frames: list[tuple[Kind, int]] = []
-        self._namespaces, self._counts, self._tables = namespaces, counts, tables
+        self._namespaces, self._counts, self._tables, self._language = namespaces, counts, tables, language
 
     def open(self, kind: Kind) -> None:
         self.frames.append((kind, len(self.pieces)))
@@ -82,14 +82,14 @@ class _Nest:
         if kind == "link":
             self.pieces.append(show_link(content, self._namespaces, self._counts))
         elif kind == "template":
-            self.pieces.append(expand_template(content))
+            self.pieces.append(expand_template(content, self._language))
         else:
             self.pieces.append(content.partition("|")[2])
 
     def _is_shown(self, start: int) -> bool:
         """Look at the name alone, where it stands in one piece: most templates are long, and leave nothing."""
         first = self.pieces[start] if start < len(self.pieces) else "|"
-        return "|" not in first or is_expanded(first.partition("|")[0])
+        return "|" not in first or is_expanded(first.partition("|")[0], self._language)
 
     def finish(self) -> str:
         """The whole text. What was never closed is left out up to the next blank line; of a table, its first line."""
@@ -114,9 +114,11 @@ def _find_margin(text: str, position: int) -> int | None:
     return None if position and text[position - 1] != "\n" else position
 
 
-def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop") -> str:
+def resolve_braces(
+    text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop", language: str = "en"
+) -> str:
     """Replace templates and links by what readers see of them; remove files, categories, and tables if asked to."""
-    nest = _Nest(namespaces, counts, tables)
+    nest = _Nest(namespaces, counts, tables, language)
     position = 0
     for match in _MARKS.finditer(text):
         start, end = match.span()

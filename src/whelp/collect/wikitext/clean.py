@@ -55,12 +55,14 @@ class Wikitext:
         headings: How headings look: `Title` (plain), `== Title ==` (wiki), `## Title` (markdown), or left out (none).
         formulas: Keep formulas, as TeX between dollar signs.
         tables: Leave tables out (drop), or make each a paragraph with a line for each row, `cell | cell` (rows).
+        language: Whose templates are known, beside those of the English Wikipedia, which others share: de, fr, es, ja.
     """
 
     namespaces: Namespaces = field(default_factory=Namespaces.make)
     headings: Headings = "plain"
     formulas: bool = True
     tables: Tables = "drop"
+    language: str = "en"
 
     def clean(self, wikitext: str) -> Cleaned:
         """Make the text of a page: paragraphs separated by one blank line, headings and list items kept.
@@ -76,7 +78,7 @@ class Wikitext:
         if "<" in text:
             text = take_out_tags(text, held, counts, formulas=self.formulas)
         text = _show_groups(_OUTER_LINK, _show_groups(_PLAIN_LINK, text))
-        text = resolve_braces(text, self.namespaces, counts, self.tables)
+        text = resolve_braces(text, self.namespaces, counts, self.tables, self.language)
         text = _show_groups(_OUTER_LINK, _QUOTES.sub("", text))
         text = _take_out_html(text, self.tables)
         if "__" in text:
