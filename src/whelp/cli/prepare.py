@@ -220,6 +220,7 @@ def iter_prepare(
         describe_source=lambda: {**_describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
+        look_through=lambda: [one.source.fingerprint_apart() for one in opened],
         seed=recipe.train.seed,
         engine=engine,
     )
