@@ -220,7 +220,7 @@ def iter_prepare(
         describe_source=lambda: {**_describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
-        look_through=lambda: [one.source.fingerprint_apart() for one in opened],
+        look_through=lambda: _fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -283,6 +283,12 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
     num_bytes = max(sum(source.num_bytes for source in sources), 1)
     for source in sources:
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
+
+
+def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
+    """Fingerprint the files that reading the documents does not."""
+    for one in opened:
+        one.source.fingerprint_apart()
 
 
 def _describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:

@@ -45,12 +45,12 @@ class WholeFiles:
     def move_to(self, builder: Builder, window: Window) -> None:
         """Add the documents of all files that wait, as far as the window wants them, and forget them."""
         indices, self._waiting[:] = list(self._waiting), []
-        if not indices or window.is_done:
+        if not indices:
             return
         sizes = np.fromiter((self.files[index].num_bytes for index in indices), np.int64, len(indices))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         data = np.empty(offsets[-1], np.uint8)
-        view = memoryview(data)
+        view = data.data
         errors: dict[int, BadFile] = {}
         for index, (start, end) in zip(indices, pairwise(offsets.tolist()), strict=True):
             try:
@@ -131,7 +131,7 @@ def find_plain(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> n
     places = [start + _find_odd(data[start : start + _CHUNK_BYTES]) for start in range(0, len(data), _CHUNK_BYTES)]
     odd = np.concatenate(places) if places else np.zeros(0, np.int64)
     is_plain[np.searchsorted(offsets, odd, side="right") - 1] = False
-    view = memoryview(data)
+    view = data.data
     for number, (start, end) in enumerate(pairwise(offsets.tolist())):
         if bytes(view[start : min(end, start + _LONGEST_BEGINNING)]).startswith(BEGINNINGS):
             is_plain[number] = False
