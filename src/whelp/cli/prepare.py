@@ -203,6 +203,7 @@ def iter_prepare(
         describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=counts.fill,
+        look_through=lambda: _fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -237,6 +238,12 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
     num_bytes = max(sum(source.num_bytes for source in sources), 1)
     for source in sources:
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
+
+
+def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
+    """Fingerprint the files that reading the documents does not."""
+    for one in opened:
+        one.source.fingerprint_apart()
 
 
 def describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
