@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "qwen3, muon": {
         "model": {"family": "qwen3", "n_layer": 2, "n_head": 2, "n_embd": 32},
-        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay", "ema_decay": 0.9},
+        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay", "ema_decay": 0.9, "save_in_background": True},
     },
 }
 SOURCES: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from whelp.artifacts.checkpoint_parts import SavedTensors, begin_parts, find_place, find_state_files, write_part
 from whelp.model import LanguageModel
 from whelp.model.build import build_skeleton
 from whelp.train import TrainConfig, build_optimizer
@@ -60,8 +61,13 @@ def test_divided_as_whole(
             assert torch.equal(tensor, first.get_parameter(name)), f"{name}: not the first weights, to the bit"
         divided = ShardedOptimizer(model, config, team)
         own = tokens[team.rank :: team.size]
-        norms = _train(model, divided, own)
-        found = gather_weights(model, team), divided.state()
+        norms, saved = _train(model, divided, own), tmp_path / "saved"
+        if team.is_first:
+            begin_parts(saved)
+        team.wait()
+        write_part(saved, team.rank, team.size, divided.own_rows())
+        team.wait()
+        found = gather_weights(model, team)
         divided.load_state(begun)
         return norms, found, _train(model, divided, own)
 
@@ -69,14 +75,18 @@ def test_divided_as_whole(
     for norms, _, later_norms in results:
         assert norms == pytest.approx(first_norms, rel=1e-4)
         assert later_norms == pytest.approx(more_norms, rel=1e-3)
-    found_weights, found_state = results[0][1]
-    assert found_weights.keys() == weights.keys()
     for name, tensor in weights.items():
-        torch.testing.assert_close(found_weights[name], tensor, atol=1e-5, rtol=1e-3)
-    assert found_state.keys() == begun.keys()
+        torch.testing.assert_close(results[0][1][name], tensor, atol=1e-5, rtol=1e-3)
+    assert all(not found for _, found, _ in results[1:]), "only the first has the weights whole"
+    files = find_state_files(find_place(tmp_path / "saved"))
+    assert len(files) == num_processes
+    state = SavedTensors(files)
+    assert set(state) == set(begun)
     for name, tensor in begun.items():
-        torch.testing.assert_close(found_state[name], tensor, atol=1e-5, rtol=1e-3)
-    assert all(not weights and not state for _, (weights, state), _ in results[1:]), "only the first has them whole"
+        torch.testing.assert_close(state[name], tensor, atol=1e-5, rtol=1e-3)
+    whole.load_state_dict(weights)
+    alone.load_state(state)
+    assert _train(whole, alone, tokens) == pytest.approx(more_norms, rel=1e-3), "one process goes on from the parts"
 
 
 def test_matrices_are_shared_out_evenly() -> None:

@@ -83,6 +83,10 @@ class TrainConfig:
     evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)
     save_every_steps: int | None = option(None, "checkpoint every so many steps; default: as often as evaluation", at_least=1)
+    save_in_background: bool | Literal["auto"] = option(
+        "auto",
+        "write a checkpoint while training goes on, from a copy in memory; a kill meanwhile leaves the one before. auto: on a GPU",
+    )
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
     keep_every_steps: int | None = option(None, "keep every checkpoint of a multiple of so many steps, too", at_least=1)
     keep_best: bool = option(False, "keep the checkpoint of the lowest test loss, too; checkpoints/best is a link to it")

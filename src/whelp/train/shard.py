@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Shard
 
+from whelp.artifacts.checkpoint_parts import OwnRows
 from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter, is_for_muon
 from whelp.train.sharded_muon import ShardedMuon
 from whelp.train.team import Team
@@ -63,13 +64,9 @@ def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, 
 
 def gather_weights(model: HasBlocks, team: Team) -> dict[str, torch.Tensor]:
     """All weights, whole, on the CPU of the first process; the others help, and get nothing."""
-    return _gather(dict(model.named_parameters()), team)
-
-
-def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.Tensor]:
     gathered = {}
-    for name, tensor in tensors.items():
-        whole = tensor.detach()
+    for name, parameter in model.named_parameters():
+        whole = parameter.detach()
         if isinstance(whole, DTensor):
             whole = whole.full_tensor()
         if team.is_first:
@@ -80,7 +77,7 @@ def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.
 class ShardedOptimizer:
     """AdamW, and Muon for matrices, over the parts of this process.
 
-    It is saved whole, in the names of `Optimizer`, so that either goes on from either.
+    It is saved in parts, in the names of `Optimizer`, so that either goes on from either.
     """
 
     is_sharded = True
@@ -134,20 +131,23 @@ class ShardedOptimizer:
         if self.muon is not None:
             self.muon.step(learning_rate)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """All state by parameter name, whole, in the first process; every process must call this."""
+    def own_rows(self) -> dict[str, OwnRows]:
+        """Copies on the CPU of the state that this process has, by parameter name, in the names of `Optimizer.state`."""
         states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if p in self.adam.state}
-        tensors = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
-        tensors |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
+        divided = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
+        divided |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
         if self.muon is not None:
-            tensors |= {f"muon.momentum.{name}": momentum for name, momentum in self.muon.divided_momenta().items()}
-        gathered = _gather(tensors, self.team)
+            divided |= {f"muon.momentum.{name}": momentum for name, momentum in self.muon.divided_momenta().items()}
+        rows = {}
+        for name, tensor in divided.items():
+            own = tensor.to_local().detach()
+            rows[name] = OwnRows(own.cpu().clone() if own.is_cpu else own.cpu(), _find_first_row(tensor))
         if states and self.team.is_first:
-            gathered["adamw.step"] = next(iter(states.values()))["step"].detach().cpu().reshape(1).clone()
-        return gathered
+            rows["adamw.step"] = OwnRows(next(iter(states.values()))["step"].detach().cpu().reshape(1).clone())
+        return rows
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up a state that `state` gave, here or of an `Optimizer`."""
+        """Take up a state that an `Optimizer` saved, or the processes of a divided model, as many as there were."""
         if self.muon is not None:
             for name, momentum in self.muon.divided_momenta().items():
                 momentum.to_local().copy_(_own_rows(tensors[f"muon.momentum.{name}"], momentum))
@@ -168,9 +168,14 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
 def _own_rows(whole: torch.Tensor, like: DTensor) -> torch.Tensor:
     """The rows of a whole tensor that this process has of one that is divided."""
     assert like.placements == (Shard(0),), f"divided otherwise: {like.placements}"
-    at_most = -(-whole.shape[0] // like.device_mesh.size())
-    first = min(like.device_mesh.get_local_rank() * at_most, whole.shape[0])
-    return whole[first : first + at_most]
+    first = _find_first_row(like)
+    return whole[first : first + like.to_local().shape[0]]
+
+
+def _find_first_row(divided: DTensor) -> int:
+    """Which row of the whole the first of this process is; rows are divided as `torch.chunk` does it."""
+    at_most = -(-divided.shape[0] // divided.device_mesh.size())
+    return min(divided.device_mesh.get_local_rank() * at_most, divided.shape[0])
 
 
 def _divide(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
