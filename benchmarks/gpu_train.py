@@ -284,6 +284,9 @@ def main() -> None:
             if done.returncode:
                 print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr)
                 continue
+            for line in done.stderr.splitlines():
+                if "slower" in line:  # what whelp says where a faster way failed
+                    print(f"{name}: {line}", file=sys.stderr)
             found[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
             print(f"round {index + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)
     if options.json:

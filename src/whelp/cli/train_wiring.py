@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.average import WeightAverage
     from whelp.train.optimizer import Optimizer
-    from whelp.train.shard import ShardedAdamW
+    from whelp.train.shard import ShardedOptimizer
 
 _SPIKE_WINDOW = 50  # losses that a spike is compared with
 _SPIKE_LEAST = 10  # fewer say nothing
@@ -55,7 +55,7 @@ class RunWiring:
         self.last_look = -1
         self.last_saved: Path | None = None
         self.model: LanguageModel
-        self.optimizer: Optimizer | ShardedAdamW
+        self.optimizer: Optimizer | ShardedOptimizer
         self.progress: Progress
         self.restore(checkpoint, start)
 
@@ -160,6 +160,8 @@ class RunWiring:
 
     def record(self, report: StepReport) -> None:
         """One line of metrics.jsonl."""
+        from whelp.train.device import used_memory
+
         values = {
             "step": report.step,
             "loss": report.loss,
@@ -168,6 +170,7 @@ class RunWiring:
             "tokens": self.progress.tokens_trained,
             "tokens_per_second": report.num_tokens / report.seconds,
             "elapsed_seconds": self.progress.elapsed_seconds,
+            "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:
             values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}

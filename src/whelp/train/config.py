@@ -100,7 +100,7 @@ class TrainConfig:
         False, "compute each block again in the backward pass instead of keeping what it computed: less memory, more time"
     )
     shard: bool = option(
-        False, "many processes: divide weights, gradients and AdamW's state over them (FSDP2); each keeps a part"
+        False, "many processes: divide weights, gradients and the optimizer's state over them (FSDP2); each keeps a part"
     )
     timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
@@ -118,8 +118,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.shard and self.optimizer != "adamw":
-            problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         if self.bptt_learning_range == 0:
