@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--only", help="--speed: what begins so: whelp or fla")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, after which nothing more is begun")
     options = parser.parse_args()
     assert torch.cuda.is_available(), "this needs a GPU"
@@ -50,7 +51,7 @@ def main() -> None:
     if options.check or both:
         parts.append(("check of rwkv7", lambda: check_kernels("rwkv7")))
     if options.speed or both:
-        parts += list_measurements(options.seconds)
+        parts += [part for part in list_measurements(options.seconds) if part[0].startswith(options.only or "")]
     if options.check or both:
         parts.append(("check of rwkv5", lambda: check_kernels("rwkv5")))
     problems = 0
@@ -237,6 +238,7 @@ def _theirs(*, is_narrow: bool = False) -> _Step:
         warnings.simplefilter("ignore")
         from fla.models.rwkv7 import RWKV7Config, RWKV7ForCausalLM
 
+        rwkv_kernels.limit_tuning("fla")  # of what this brings besides: norms, token shift, loss
         ours = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096)
         config, weights = ours.to_hugging_face()
         names = {"architectures", "model_type", "torch_dtype"}
