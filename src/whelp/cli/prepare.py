@@ -196,6 +196,8 @@ def iter_prepare(
         ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
         ledger.files["read"] = len(labels) - files.total()
         ledger.notes.update(notes)
+        own = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
+        ledger.notes.update({f"files of the source's own split {name}, held out": count for name, count in own.items()})
         num_bad = quarantine.finish(out / BAD_ROWS_FILE)
         if num_bad:
             ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
