@@ -187,7 +187,11 @@ def iter_prepare(
     def iter_partitions(one: OpenedSource) -> Iterator[Partition]:
         for partition in one.source.iter_partitions():
             notes.update(partition.notes)
-            files.update(f"skipped: {file.kind}" for file in partition.skipped)
+            for file in partition.skipped:
+                kind = f"skipped: {file.kind}"
+                if not files[kind]:
+                    log.info("left out: %s: %s (others like it are only counted)", file.path, file.reason)
+                files[kind] += 1
             quarantine.add(partition.bad_rows, one.name)
             yield partition
 
