@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from whelp.base.arrays import to_texts
+from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts
@@ -72,19 +73,20 @@ def open_engine(
             continue
         record = f"{_hash_comparison(package, specification, sample)}.agrees" if is_large else ""
         is_known = is_large and read_cached(record) is not None
-        if not is_known:
-            reference = reference or ReferenceEngine(open_reference())
+        differs = None
         try:
             fast = AgreeingEngine(_open_fast(engine, specification), lambda: ReferenceEngine(open_reference()))
-            differs = None if reference is None or is_known else _find_difference(fast, reference, to_texts(sample))
+            if not is_known:
+                reference = reference or ReferenceEngine(open_reference())
+                differs = _find_difference(fast, reference, to_texts(sample))
         except BaseException as error:  # a Rust panic is no Exception
-            if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError, TokenizerError)):
                 raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             problem = problem or f"the fast encoder cannot read it ({reason})"
             continue
         if differs is None:
-            if is_large:
+            if is_large and not is_known:
                 keep(record, name)
             return fast
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
