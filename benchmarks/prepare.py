@@ -60,7 +60,8 @@ SUFFIXES = (".py", ".pyi", ".md", ".rst", ".txt")
 def iter_texts(extra: list[Path]) -> Iterator[str]:
     """Texts of this machine, and those named, without exact duplicates."""
     seen: set[bytes] = set()
-    roots = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")]
+    # One environment may lead on to another's packages, so what is imported from is looked at.
+    roots = dict.fromkeys([sysconfig.get_path("stdlib"), *(root for root in sys.path if root.endswith("site-packages"))])
     paths = [path for root in roots for path in sorted(Path(root).rglob("*")) if path.suffix in SUFFIXES]
     for path in [*paths, *extra]:
         try:

@@ -227,7 +227,7 @@ def main() -> None:
         arguments = [
             *("train", str(recipe), *overrides, *scale.train, f"train.optimizer={options.optimizer}"),
             *(f"train.num_steps={steps}", f"train.batch_tokens={scale.rows * scale.tokens * part.batches}"),
-            *(f"train.learning_rate={6e-4 if options.optimizer == 'adamw' else 3e-3}", "train.warmup_share=0.1"),
+            *(f"train.learning_rate={3e-4 if options.optimizer == 'adamw' else 3e-3}", "train.warmup_share=0.1"),
             *("train.evaluate_every_steps=100000", "train.evaluate_rows=8", "train.save_every_steps=100000", *part.options),
             *("--nproc", str(part.processes), "--store", str(store), "--out", str(out), "--json"),
         ]

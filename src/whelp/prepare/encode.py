@@ -25,14 +25,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from whelp.artifacts.manifest import NAME as MANIFEST_NAME
-from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
+from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
+from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
 from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, write_splits
-from whelp.base.arrays import to_arrow
 from whelp.base.engines import Engine, LocalEngine
-from whelp.base.errors import ArtifactError, PlanError
+from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.seeds import make_seed
@@ -43,7 +41,6 @@ from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
 
-PARTS_FOLDER = ".parts"
 _NOTHING = {"documents": 0, "tokens": 0}
 _FORMAT = 2  # raise it when the same inputs would give another store
 
@@ -125,6 +122,7 @@ def prepare(
     describe_source: Callable[[], Mapping[str, Any]],
     sources: Callable[[], list[str]],
     count_files: Callable[[Ledger], None] = lambda ledger: None,
+    look_through: Callable[[], object] = lambda: None,
     seed: int = 0,
     engine: Engine | None = None,
 ) -> Iterator[PrepareReport]:
@@ -132,10 +130,11 @@ def prepare(
 
     Args:
         streams: The source, or those of a mixture, each with a name: their documents lie one source after the other.
-        describe_source: What identifies the sources, for the manifest; asked on a thread of its own, since it may take
-            as long as reading everything once.
+        describe_source: What identifies the sources, for the manifest; asked once all partitions are read.
         sources: Names of the files of all sources; asked once all partitions are read.
         count_files: Fills in the ledger's files and notes; asked at the same time.
+        look_through: Finds out for `describe_source` what reading the partitions does not; called on a thread of its own, since
+            it may take as long as reading everything once.
         seed: Draws the held-out documents.
         engine: Where partitions are encoded; threads of this process by default.
 
@@ -143,17 +142,14 @@ def prepare(
         ArtifactError: When something else than a token store stands at `folder`.
         PlanError: When there is no document to train on.
     """
-    _check_place(folder)
-    parts_folder = folder / PARTS_FOLDER
-    parts_folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)  # from here on it is not finished
+    parts_folder = begin_folder(folder, "token_store", "a token store")
     rules = [_make_rules(vocabulary, stream.config) for stream in streams]
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
     parts: list[list[Part]] = [[] for _ in streams]
     ledgers = [Ledger() for _ in streams]
     with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
         background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
-        description = background.submit(describe_source)
+        looked_through = background.submit(look_through)
         jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
         for job, part in (engine or LocalEngine()).run(jobs, encode, write_part):
             ledgers[job.stream].add_part(part)
@@ -165,7 +161,8 @@ def prepare(
                 num_bytes=part.text_bytes,
                 is_reused=job.done is not None,
             )
-        source = dict(description.result())
+        looked_through.result()
+    source = dict(describe_source())
     for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
         _check_trainable(folder, stream.name, ledger, group)
     groups = [
@@ -216,11 +213,6 @@ def prepare(
         ),
     )
     clear_parts(folder)
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove the parts of a finished store; a run that was killed just before its end has left them."""
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
 
 
 def _make_rules(vocabulary: VocabularyLike, config: PrepareConfig) -> Rules:
@@ -304,28 +296,7 @@ def _iter_jobs(
         index = first + partition.index
         place = parts_folder / f"part-{index:05d}-{key}"
         num_before += count
-        yield Job(index, number, _move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
-
-
-def _move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
-    """A partition that points into the files of all sources, of which its own begin at `first`."""
-    if not first:
-        return batch
-    place = batch.schema.get_field_index("file_index")
-    moved = pc.add(batch.column(place), to_arrow(np.array([first], np.int32))[0])
-    return batch.set_column(place, batch.schema.field(place), moved)
-
-
-def _check_place(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ArtifactError(folder, "is a file", "a folder for the token store", "Choose another --out.")
-    kind = find_kind(folder)
-    is_ours = kind == "token_store" or (folder / PARTS_FOLDER).is_dir() or not any(folder.iterdir())
-    if not is_ours:
-        found = f"holds a {kind}" if kind else "holds other files"
-        raise ArtifactError(folder, found, "an empty folder or a token store", "Choose another --out; nothing was changed.")
+        yield Job(index, number, move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
 
 
 def _separator_ids(vocabulary: VocabularyLike, config: PrepareConfig) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ class CapturedCall:
             function(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         undo()
+        torch.cuda.empty_cache()  # the graph has memory of its own: what steps before it took would lie idle beside it
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             function(*self.inputs)
