@@ -22,7 +22,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
-from whelp.train.captured import CapturedCall, Shapes, get_shapes
+from whelp.train.captured import CapturedCall, Shapes, Timer, Trial, get_shapes
 from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.device import get_product_type
@@ -262,7 +262,8 @@ class _Backward:
         self.loss = torch.zeros((), device=self.device)
         self.num_targets = torch.ones((), device=self.device)  # of the batch, in all processes
         self.graph: CapturedCall | None = None
-        self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
+        self.may_record = self.device.type == "cuda" and not self.is_sharded and not model.uses_randomness
+        self.trial = Trial(Timer) if self.may_record and team.size > 1 else None
         self.last_shapes: Shapes | None = None
         is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
         if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
@@ -278,6 +279,16 @@ class _Backward:
 
         The returned tensor is overwritten by the next call.
         """
+        if self.trial is not None:
+            self.trial.begin_step()
+        self._compute(batch, num_targets)
+        if self.sum is not None:
+            self.sum.finish()
+        if self.trial is not None:
+            self._choose(self.trial)
+        return self.loss
+
+    def _compute(self, batch: RowBatch, num_targets: int) -> None:
         num_rows, at_once = len(batch.ids), self.plan.micro_batch_rows
         self.loss.zero_()
         self.num_targets.fill_(max(num_targets, 1))
@@ -295,15 +306,22 @@ class _Backward:
             if self._is_cut(batch):
                 self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
                 continue
+            if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
+                self.graph(tensors)  # and what is not sent on the way is sent at the end
+                continue
             if self.sum is not None:
                 self.sum.is_last = is_last
-            if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
-                self.graph(tensors)
-            else:
-                self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
-        if self.sum is not None:
-            self.sum.finish()
-        return self.loss
+            self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
+
+    def _choose(self, trial: Trial) -> None:
+        """Of several processes: keep the recorded step if it is the faster one, in all processes alike."""
+        times = trial.end_step()
+        if times is None:
+            return
+        apart, recorded = self.team.add([*times])
+        self.trial = None
+        if recorded >= apart or self.graph is None:
+            self.graph, self.may_record = None, False
 
     def _add(self, ids: torch.Tensor | None, targets: torch.Tensor | None, documents: torch.Tensor | None) -> None:
         """Add the loss and the gradient of a micro-batch to what is there."""
@@ -346,10 +364,12 @@ class _Backward:
             return self.graph.fits(tensors)
         shapes = get_shapes(tensors)
         comes_again, self.last_shapes = shapes == self.last_shapes, shapes
+        if self.trial is not None and not self.trial.tries_second:
+            return False
         if comes_again and is_first:
             own = [None if tensor is None else tensor.to(self.device) for tensor in tensors]
             try:
-                self.graph = CapturedCall(self._add, own, self._forget)
+                self.graph = CapturedCall(self._add, own, self._forget, has_company=self.team.size > 1)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
