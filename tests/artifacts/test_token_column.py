@@ -39,16 +39,16 @@ def test_windows(sizes: list[int], dtype: type) -> None:
 @pytest.mark.parametrize("values_for_a_slice", [0, 1000], ids=["slice by slice", "gathered"])
 @pytest.mark.parametrize("sizes", [[40], [13, 20, 7]])
 def test_pieces(sizes: list[int], values_for_a_slice: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of chunks, in any order and as often as asked, to any places; what lies between stays."""
-    monkeypatch.setattr("whelp.artifacts.token_column._VALUES_FOR_A_SLICE", values_for_a_slice)
+    """Pieces of chunks, in any order and as often as asked, to any places; what lies between is zeros."""
+    monkeypatch.setattr("whelp.artifacts.token_column.VALUES_FOR_A_SLICE", values_for_a_slice)
     column = make_column(sizes)
     starts, lengths = np.array([30, 0, 13, 39, 0]), np.array([3, 13, 20, 1, 2])
     expected = [value for start, length in zip(starts, lengths, strict=True) for value in range(start, start + length)]
-    out = np.full(42, -1)
-    column.copy_places(column.find_places(starts), lengths, np.cumsum(lengths) - lengths + [0, 0, 1, 1, 3], out)
-    assert out.tolist() == [*expected[:16], -1, *expected[16:37], -1, -1, *expected[37:], -1][:42]
+    places = np.cumsum(lengths) - lengths + [0, 0, 1, 1, 3]
+    out = column.copy_places(column.find_places(starts), lengths, places, 43)
+    assert out.tolist() == [*expected[:16], 0, *expected[16:37], 0, 0, *expected[37:], 0]
     nothing = np.empty(0, np.int64)
-    column.copy_places(nothing, nothing, nothing, out)
+    assert column.copy_places(nothing, nothing, nothing, 2).tolist() == [0, 0]
     assert column.take(np.array([39, 0, 13, 12, 0])).tolist() == [39, 0, 13, 12, 0]
 
 

@@ -240,9 +240,7 @@ def test_some_of_the_documents(split: TokenSplit, first: int, count: int) -> Non
         assert any(np.shares_memory(part.ids.chunks[0], chunk) for chunk in split.ids.chunks)
         starts = part.document_starts(np.arange(len(wanted)))
         lengths = np.array([len(document) for document in wanted])
-        copied = np.zeros(part.num_tokens, np.int64)
         filled = lengths > 0
-        part.ids.copy_places(
-            part.ids.find_places(starts[filled]), lengths[filled], (np.cumsum(lengths) - lengths)[filled], copied
-        )
+        places = (np.cumsum(lengths) - lengths)[filled]
+        copied = part.ids.copy_places(part.ids.find_places(starts[filled]), lengths[filled], places, part.num_tokens)
         assert copied.tolist() == flat.tolist()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-_VALUES_FOR_A_SLICE = 128  # in the time that a slice of its own takes, so many values are gathered one by one
+VALUES_FOR_A_SLICE = 128  # in the time that a slice of its own takes, so many values are gathered one by one
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,30 @@ class TokenColumn:
 
     def take_windows(self, starts: npt.NDArray[np.int64], length: int) -> npt.NDArray[Any]:
         """The `length` values from each start on, which must be there: (B, length), a copy."""
-        chunks = self._chunk_of(starts)
-        places = starts + self._shifts[chunks]
-        is_inside = starts + length <= self.starts[chunks + 1]
+        places, is_inside = self.find_windows(starts, length)
         if is_inside.all():
-            whole: npt.NDArray[Any] = self._windows(length)[places]
-            return whole
+            return self.read_windows(places, length)
         found = np.empty((len(starts), length), dtype=self.dtype)
         for row, start in enumerate(starts.tolist()):
             filled = self.copy_into(start, found[row])
             assert filled == length, f"{filled} values at {start}, not {length}"
         return found
+
+    def find_windows(self, starts: npt.NDArray[np.int64], length: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Where in the memory of the column the `length` values from each start on are, and whether they lie in one chunk."""
+        chunks = self._chunk_of(starts)
+        return starts + self._shifts[chunks], starts + length <= self.starts[chunks + 1]
+
+    def read_windows(self, places: npt.NDArray[np.int64], length: int) -> npt.NDArray[Any]:
+        """The windows at these places (of `find_windows`; each in one chunk): (B, length), a copy."""
+        windows = self._windows.get(length)
+        if windows is None:
+            reach, step = self._reach, self._reach.itemsize
+            shape = (len(reach) - length + 1, length)
+            windows = np.lib.stride_tricks.as_strided(reach, shape, (step, step), writeable=False)
+            self._windows[length] = windows
+        copied: npt.NDArray[Any] = windows[places]
+        return copied
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The values at these stream positions."""
@@ -75,28 +88,44 @@ class TokenColumn:
         sources: npt.NDArray[np.int64],
         lengths: npt.NDArray[np.int64],
         places: npt.NDArray[np.int64],
-        out: npt.NDArray[Any],
-    ) -> None:
-        """Copy pieces: `lengths[i]` values from `sources[i]` on (of `find_places`; all in one chunk) to `out[places[i]:]`."""
+        num_places: int,
+    ) -> npt.NDArray[Any]:
+        """Copy pieces: `lengths[i]` values from `sources[i]` on (of `find_places`; all in one chunk) to `places[i]`.
+
+        What lies between them is zeros. (num_places,).
+        """
+        copied = np.zeros(num_places, self.dtype)
         if not len(sources):
-            return
-        num_values, reach = int(lengths.sum()), self._reach
-        if len(sources) * _VALUES_FOR_A_SLICE < num_values:
-            for place, source, length in zip(places.tolist(), sources.tolist(), lengths.tolist(), strict=True):
-                out[place : place + length] = reach[source : source + length]
-            return
+            return copied
+        num_values = int(lengths.sum())
+        if len(sources) * VALUES_FOR_A_SLICE < num_values:
+            self.lay_over(copied, places, sources, lengths)
+            return copied
         inside = np.arange(num_values) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        out[np.repeat(places, lengths) + inside] = reach.take(np.repeat(sources, lengths) + inside)
+        copied[np.repeat(places, lengths) + inside] = self._reach.take(np.repeat(sources, lengths) + inside)
+        return copied
+
+    def lay_over(
+        self,
+        target: npt.NDArray[Any],
+        places: npt.NDArray[np.int64],
+        sources: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+    ) -> None:
+        """As `copy_places`, slice by slice, over what there is."""
+        reach = self._reach
+        for place, source, length in zip(places.tolist(), sources.tolist(), lengths.tolist(), strict=True):
+            target[place : place + length] = reach[source : source + length]
 
     def _chunk_of(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if len(self.chunks) == 1:
             return np.zeros(len(starts), dtype=np.int64)
         return np.searchsorted(self.starts, starts, side="right") - 1
 
-    def _windows(self, length: int) -> npt.NDArray[Any]:
-        """Every run of `length` values of the reach, as the rows of one view."""
-        reach, step = self._reach, self._reach.itemsize
-        return np.lib.stride_tricks.as_strided(reach, (len(reach) - length + 1, length), (step, step), writeable=False)
+    @cached_property
+    def _windows(self) -> dict[int, npt.NDArray[Any]]:
+        """By length: every run of so many values of the reach, as the rows of one view."""
+        return {}
 
     @cached_property
     def _lowest(self) -> int:

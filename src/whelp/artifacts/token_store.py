@@ -169,7 +169,7 @@ class TokenSplit:
         chunks = [values for chunk in column.chunks if len(values := _values_of(chunk))]
         return TokenColumn(chunks, np.dtype(column.type.value_type.to_pandas_dtype()), self.table)
 
-    @property
+    @cached_property
     def has_mask(self) -> bool:
         """Whether some tokens may not be trained."""
         return MASK_COLUMN in self.table.schema.names
@@ -178,7 +178,7 @@ class TokenSplit:
     def num_documents(self) -> int:
         return int(self.table.num_rows)
 
-    @property
+    @cached_property
     def num_tokens(self) -> int:
         return len(self.ids)
 

@@ -13,9 +13,10 @@ from whelp.base.config import load_config
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
+from whelp.collect.output import check_json_lines
 
 KEPT = "kept"
-_VERSION = 1  # raised when the same page would give another text
+_VERSION = 2  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def collect_wikipedia_dump(
     headings: str = "plain",
     disambiguation: bool = False,
     formulas: bool = True,
+    tables: str = "drop",
     licence: str | None = None,
     max_page_bytes: int = 64 << 20,
     workers: int = 1,
@@ -68,10 +70,12 @@ def collect_wikipedia_dump(
         headings: `plain`, `wiki` (== Title ==), `markdown` (## Title), or `none`.
         disambiguation: Keep pages that only tell names apart.
         formulas: Keep formulas, as TeX between dollar signs.
+        tables: `drop` leaves tables out, `rows` makes each a paragraph with a line for each row: `cell | cell`.
         licence: What the text may be used for; None: CC BY-SA 4.0 for Wikipedia and its sisters.
         workers: Processes.
 
     Raises:
+        ConfigError: When `out` does not end in .jsonl, or an option is out of its range.
         SourceError: When it is no dump, is cut off or broken, or declares entities of its own.
         ArtifactError: When something else stands at `out`.
     """
@@ -80,6 +84,7 @@ def collect_wikipedia_dump(
         "headings": headings,
         "disambiguation": disambiguation,
         "formulas": formulas,
+        "tables": tables,
         "licence": licence,
         "max_page_bytes": max_page_bytes,
     }
@@ -97,6 +102,7 @@ def iter_collect_dump(
 ) -> Iterator[DumpProgress | DumpResult]:
     """As `collect_wikipedia_dump`, saying how far it is; the result comes last."""
     dump = describe_dump(path)
+    check_json_lines(out)
     growing = GrowingFile(out, {"made_by": "collect wikipedia-dump", "version": _VERSION, "dump": dump, **asdict(config)})
     finished = growing.find_finished()
     if finished is not None:

@@ -28,6 +28,7 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
     files: list[SourceFile] = []
     skipped: list[SkippedFile] = []
     seen: set[tuple[int, int] | str] = set()
+    above = os.path.join(root, "")
     for item in found:
         if item.table is not None:
             files.append(_make_table_file(item))
@@ -54,12 +55,13 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
         files.append(
             SourceFile(
                 path,
-                make_label(path, root) if item.label is None else item.label,
+                _cut_label(str(path), above) if item.label is None else item.label,
                 status.st_size,
                 status.st_mtime_ns,
                 item.is_named,
                 _choose_format(item, config),
                 split=item.split,
+                split_name=item.split_name,
                 is_labelled=item.label is not None,
                 keep=item.keep,
             )
@@ -91,14 +93,18 @@ def _make_table_file(item: FoundFile) -> SourceFile:
 
 def make_label(path: Path, root: Path) -> str:
     """The path below the root of the source."""
-    name, above = str(path), os.path.join(root, "")  # as text: a folder may hold very many files
-    name = name[len(above) :] if name.startswith(above) else "." if path == root else name
+    return _cut_label(str(path), os.path.join(root, ""))
+
+
+def _cut_label(name: str, above: str) -> str:
+    """As `make_label`, of text alone, since a folder may hold very many files: `above` ends with a separator."""
+    name = name[len(above) :] if name.startswith(above) else "." if name + os.sep == above else name
     return printable(name if os.sep == "/" else name.replace(os.sep, "/"))
 
 
 def printable(name: str) -> str:
     """File names may be any bytes; what goes into JSON may not."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, is_windowed: bool) -> None:

@@ -24,7 +24,8 @@ BLOCK_BYTES = 1 << 20
 class SourceFile:
     """A file to read. `label` is its path below the root of the source, with `/`; `is_named` when the user named it.
 
-    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`. Rows that are
+    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`; `split_name`
+    is what it is called there. Rows that are
     no file have a `table`; then, and where the file is a copy of something else, `is_labelled` says that `path` tells
     people nothing. `keep` is what must live as long as the file.
     """
@@ -36,6 +37,7 @@ class SourceFile:
     is_named: bool
     format: str | None = None
     split: str = "train"
+    split_name: str | None = None
     table: Table | None = None
     is_labelled: bool = False
     keep: object = field(default=None, repr=False, compare=False)
@@ -59,8 +61,25 @@ def open_checked(file: SourceFile) -> Iterator[Any]:
             if _size_and_time(handle) != listed:
                 raise changed_while_reading()
     except OSError as error:
-        reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
-        raise BadFile("unreadable", reason, "Change its permissions, or name another file.") from error
+        raise _unreadable(error) from error
+
+
+def read_whole(file: SourceFile, target: memoryview) -> None:
+    """Read a file that is not packed, all at once; it must be the one that was listed.
+
+    Raises:
+        BadFile: When it cannot be read, or is another one by now.
+    """
+    try:
+        with open(file.path, "rb", buffering=0) as handle:
+            num_read = 0
+            while num_read < len(target) and (count := handle.readinto(target[num_read:])):
+                num_read += count
+            # Looked at once it is read: a time of before says that nothing was changed until then.
+            if _size_and_time(handle) != (file.num_bytes, file.mtime_ns) or num_read < len(target):
+                raise changed_while_reading()
+    except OSError as error:
+        raise _unreadable(error) from error
 
 
 def iter_blocks(file: SourceFile, block_bytes: int) -> Iterator[bytes]:
@@ -82,6 +101,11 @@ def fingerprint_table(table: Table, columns: list[str]) -> str:
     """Fingerprint some columns of a table."""
     names = repr([(name, str(table.schema.field(name).type)) for name in columns]).encode()
     return hash_bytes(names, *(hash_bytes(memoryview(batch.serialize())).encode() for batch in table.iter_batches(columns)))
+
+
+def _unreadable(error: OSError) -> BadFile:
+    reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
+    return BadFile("unreadable", reason, "Change its permissions, or name another file.")
 
 
 def _size_and_time(handle: IO[bytes]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,7 @@ class Builder:
         self._batches: list[pa.RecordBatch] = []
         self._files: list[npt.NDArray[np.int32]] = []
         self._lines: list[npt.NDArray[np.int64]] = []
+        self._digests: list[str] = []
 
     def note_file(self, inspection: Inspection, config: SourceConfig) -> None:
         """Count what is unusual about a text file."""
@@ -81,16 +83,22 @@ class Builder:
         batch: pa.RecordBatch,
         lines: npt.NDArray[np.int64],
         is_empty: npt.NDArray[np.bool_],
+        digests: list[str] | None = None,
     ) -> None:
-        """Add the documents of file number `index` (one for all, or one for each) that have any text; count the others."""
+        """Add the documents of file number `index` (one for all, or one for each) that have any text; count the others.
+
+        `digests` are fingerprints of their texts, where they are known.
+        """
         num_kept = len(is_empty) - int(np.count_nonzero(is_empty))
         if num_kept < len(is_empty):
             batch, lines = batch.filter(to_arrow(~is_empty)), lines[~is_empty]
             index = index if isinstance(index, int) else index[~is_empty]
+            digests = None if digests is None else list(compress(digests, ~is_empty))
             self.notes[NOTE_EMPTY] += len(is_empty) - num_kept
         self._batches.append(batch)
         self._lines.append(lines)
         self._files.append(np.full(num_kept, index, np.int32) if isinstance(index, int) else index)
+        self._digests += digests or []
         self.num_rows += num_kept
 
     def build(self, index: int, files: tuple[SourceFile, ...], shape: RowShape) -> Partition:
@@ -104,13 +112,17 @@ class Builder:
         batch = pa.RecordBatch.from_pydict({**columns, **places})
         labels = [files[int(number)].label for number in np.unique(file_indices)]
         notes = {note: count for note, count in self.notes.items() if count}
-        return Partition(index, batch, fingerprint_rows(batch, labels), self.skipped, notes, self.split, self.bad_rows)
+        digests = self._digests if len(self._digests) == self.num_rows else None
+        fingerprint = fingerprint_rows(batch, labels, digests)
+        return Partition(index, batch, fingerprint, self.skipped, notes, self.split, self.bad_rows)
 
     def _join(self, field: pa.Field) -> pa.Array:
         parts = [
             batch.column(field.name) if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
             for batch in self._batches
         ]
+        if len(parts) == 1:
+            return parts[0]  # not a copy, as it would be below
         return pa.concat_arrays(parts) if parts else pa.nulls(0, field.type)
 
 
@@ -121,13 +133,18 @@ def order_columns(shape: RowShape) -> list[pa.Field]:
     return list(shape.schema) + ([] if TEXT in shape.schema.names else list(TEXT_SCHEMA))
 
 
-def fingerprint_rows(batch: pa.RecordBatch, labels: list[str]) -> str:
-    """Fingerprint rows and where they come from; the same for equal rows however their buffers are laid out."""
+def fingerprint_rows(batch: pa.RecordBatch, labels: list[str], digests: list[str] | None = None) -> str:
+    """Fingerprint rows and where they come from; the same for equal rows however their buffers are laid out.
+
+    With `digests`, the fingerprints of all texts, the texts are not gone through again.
+    """
+    places = [to_numpy(batch.column(name)).data for name in ("file_index", "line")]
+    if digests is not None:
+        return hash_bytes(*places, hash_json([batch.schema.names, labels, digests]).encode())
     chunks: list[bytes | memoryview] = []
     for leaf, offsets in iter_leaves(batch.drop_columns(["file_index", "line"])):
         chunks += [offsets.tobytes()] if offsets is not None else []
         chunks += _iter_text_bytes(leaf)
-    places = [to_numpy(batch.column(name)).data for name in ("file_index", "line")]
     return hash_bytes(*chunks, *places, hash_json([batch.schema.names, labels]).encode())
 
 

@@ -47,7 +47,7 @@ class Reader:
             chosen = window if split == "train" else Window()
             if chosen.is_done:
                 continue
-            if self._is_cut(group[0], partition_bytes):
+            if self._is_cut(self.files[group[0]], partition_bytes):
                 yield from self._iter_cut(group[0], partition_bytes, block_bytes, chosen)
             else:
                 yield from self._iter_group(group, split, partition_bytes, block_bytes, chosen)
@@ -57,7 +57,7 @@ class Reader:
         num_bytes = 0
         for index, file in enumerate(self.files):
             # A file that is cut is alone; a packed one says nothing of how large it is. A partition has one split.
-            is_alone = self._is_cut(index, partition_bytes)
+            is_alone = self._is_cut(file, partition_bytes)
             is_other = bool(group) and file.split != self.files[group[0]].split
             if group and (is_alone or is_other or num_bytes + file.num_bytes > partition_bytes):
                 yield group
@@ -70,27 +70,30 @@ class Reader:
         if group:
             yield group
 
-    def _is_cut(self, index: int, partition_bytes: int) -> bool:
+    def _is_cut(self, file: SourceFile, partition_bytes: int) -> bool:
         """Whether a text file is read in pieces."""
-        file = self.files[index]
         if file.format is not None or self.document == "file":
             return False
-        return file.num_bytes > partition_bytes or split_name(file.path)[1] is not None
+        return file.num_bytes > partition_bytes or _is_packed(file)
 
     def _iter_group(
         self, group: list[int], split: str, partition_bytes: int, block_bytes: int, window: Window
     ) -> Iterator[Builder]:
         """Read whole text files, and rows. A row goes to the partition that its first byte of text falls into."""
-        builder, whole = Builder(split), WholeFiles()
+        builder = Builder(split)
+        whole = WholeFiles(self.files, self.config, self.inspections, self.fingerprints, self.skip)
         place = offset = 0  # in the text of the group's rows
         for index in group:
             if window.is_done:
                 break
             file = self.files[index]
-            if file.format is None:
-                self._read_text_file(index, builder, whole, window)
+            if file.format is None and self.document == "file" and not _is_packed(file):
+                whole.add(index)
                 continue
-            whole.move_to(builder)
+            whole.move_to(builder, window)
+            if file.format is None:
+                self._read_text_file(index, builder, window)
+                continue
             bad = self.make_bad_rows(file)
             num_given = 0
             try:
@@ -111,24 +114,22 @@ class Reader:
                     raise self._stop(file, error, "a whole file") from error
                 builder.skipped.append(self.skip(file, error))
             builder.note_bad(bad)
-        whole.move_to(builder)
+        whole.move_to(builder, window)
         yield builder
 
-    def _read_text_file(self, index: int, builder: Builder, whole: WholeFiles, window: Window) -> None:
+    def reads_whole(self, file: SourceFile, partition_bytes: int) -> bool:
+        """Whether the bytes of a file lie in memory at once while it is read, so that it is fingerprinted on the way."""
+        return file.format is None and not _is_packed(file) and not self._is_cut(file, partition_bytes)
+
+    def _read_text_file(self, index: int, builder: Builder, window: Window) -> None:
         file = self.files[index]
         try:
-            is_packed = split_name(file.path)[1] is not None
+            is_packed = _is_packed(file)
             data = b"".join(iter_blocks(file, BLOCK_BYTES if is_packed else file.num_bytes + 1))
             if not is_packed:
                 self.fingerprints[index] = hash_bytes(data)
             inspection = self.inspections.get(index) or inspect_bytes(data, self.config.encoding)
             builder.note_file(inspection, self.config)
-            if self.document == "file":
-                text = b"".join(iter_text([data], inspection, strip_carriage_returns=self.config.strip_carriage_returns))
-                first, end = window.take(1)
-                if end > first:
-                    whole.add(index, text)
-                return
             for documents in self._split([data], inspection):
                 _add_texts(builder, index, documents, *window.take(len(documents.texts)))
         except BadFile as error:
@@ -206,6 +207,10 @@ class Reader:
 
     def _stop(self, file: SourceFile, error: BadFile, expected: str, hint: str = "") -> SourceError:
         return SourceError(file.where, error.reason, expected, error.next_step + hint)
+
+
+def _is_packed(file: SourceFile) -> bool:
+    return split_name(file.path)[1] is not None
 
 
 def inspect_file(file: SourceFile, encoding: str) -> Inspection:

@@ -98,6 +98,13 @@ class Source:
             )
         return SourceError(self.name, "no document has any text", "text", "Look at the files, and at the option document.")
 
+    def fingerprint_apart(self) -> None:
+        """Fingerprint, to be remembered, the files of which reading the documents does not; for a thread beside that."""
+        reader = self._reader()
+        for index, file in enumerate(self.files):
+            if self._is_windowed or not reader.reads_whole(file, PARTITION_BYTES):
+                self._fingerprint_of(index)
+
     def fingerprints(self) -> list[str]:
         """Fingerprint the bytes of each file (read once, then remembered)."""
         return [self._fingerprint_of(index) for index in range(len(self.files))]

@@ -31,6 +31,7 @@ _PACKED = {
     b"%PDF-": "PDF",
     b"PAR1": "Parquet",
 }
+BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *_PACKED)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
 _UNDEFINED_IN_CP1252 = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 _SAMPLE_BYTES = 1 << 16  # looked at for control characters; a fixed size, so that blocks do not matter

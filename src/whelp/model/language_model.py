@@ -31,12 +31,14 @@ class LanguageModel(nn.Module):
     """
 
     blocks: nn.ModuleList
+    reads_rounded = False  # whether generating may read large matrices as bf16 on a CPU; set before a decoder is made
     is_recurrent = False  # whether it reads on from a state (`Rwkv`), rather than from the tokens themselves
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.checkpoints_activations = False
+        self.are_blocks_compiled = False  # each by itself, for training: evaluation runs them as they are written
 
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
@@ -107,8 +109,7 @@ class LanguageModel(nn.Module):
     def _sum_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss from the last hidden states, (B * T, D)."""
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
-            weight = self.head_weight
-            return linear_cross_entropy(hidden.to(weight.dtype), weight, targets.flatten(), IGNORED)
+            return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
             return gpu_cross_entropy.linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
@@ -118,6 +119,7 @@ class LanguageModel(nn.Module):
         """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
         for block in self.blocks:
             block.compile(dynamic=False)
+        self.are_blocks_compiled = True
         if not HAS_TRITON:
             self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
 

@@ -23,9 +23,23 @@ from whelp.prepare.order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering
 from whelp.prepare.rows import Fates, PackedRows, finish_windows
 
-_BLOCK = 4096  # as in order.py
+_BLOCK = 4096  # counters whose rows are found at once
 
 _Borders = tuple[Fixes, Numbering]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Windows:
+    """Rows that are windows of the stream: where they begin in it, where their tokens and masks are in memory, their borders.
+
+    `num_odd[i]` of the first i rows do not lie in one chunk of the store, or want more than there is.
+    """
+
+    starts: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64] | None
+    num_odd: list[int]
+    borders: _Borders | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +53,36 @@ class ConcatRows(PackedRows):
         return self._read_at(np.arange(first, min(first + count, self.num_rows)) * self.context_tokens, wraps=False)
 
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
-        if not self.isolates:
-            return self._read_at(self._find_starts(first, count, seed), wraps=self.carries)
         begin, inside = first // ROWS_AT_ONCE * ROWS_AT_ONCE, first % ROWS_AT_ONCE
         if inside + count > ROWS_AT_ONCE:
             return self._read_at(self._find_starts(first, count, seed), wraps=self.carries)
 
-        def lay_out() -> tuple[npt.NDArray[np.int64], _Borders]:
-            starts = self._find_starts(begin, ROWS_AT_ONCE, seed)
-            return starts, self._find_borders(starts, self.carries)
+        windows = self._layouts.find((begin, seed), lambda: self._lay_out_windows(begin, seed))
+        stop, length = inside + count, self.context_tokens
+        if windows.num_odd[stop] > windows.num_odd[inside]:
+            return self._read_at(windows.starts[inside:stop], wraps=self.carries, borders=windows.borders, first=inside)
+        tokens = self.split.ids.read_windows(windows.ids[inside:stop], length + 1)
+        mask = None if windows.mask is None else self.split.mask.read_windows(windows.mask[inside:stop], length + 1)
+        batch = finish_windows(tokens, mask)
+        return batch if windows.borders is None else _set_borders(batch, windows.borders, inside)
 
-        starts, borders = self._layouts.find((begin, seed), lay_out)
-        return self._read_at(starts[inside : inside + count], wraps=self.carries, borders=borders, first=inside)
+    def _lay_out_windows(self, first: int, seed: int) -> _Windows:
+        """Everything about the rows from number `first` on."""
+        split, length = self.split, self.context_tokens
+        starts = self._find_starts(first, ROWS_AT_ONCE, seed)
+        ids, is_inside = split.ids.find_windows(starts, length + 1)
+        mask = None
+        if split.has_mask:
+            mask, is_mask_inside = split.mask.find_windows(starts, length + 1)
+            is_inside &= is_mask_inside
+        is_odd = ~is_inside | (starts + length >= split.num_tokens)
+        return _Windows(
+            starts=starts,
+            ids=ids,
+            mask=mask,
+            num_odd=[0, *np.cumsum(is_odd).tolist()],
+            borders=self._find_borders(starts, self.carries) if self.isolates else None,
+        )
 
     def _find_starts(self, first: int, count: int, seed: int) -> npt.NDArray[np.int64]:
         """Stream positions at which rows number `first` .. of the endless order begin."""
@@ -77,9 +109,7 @@ class ConcatRows(PackedRows):
         mask = self._take(split.mask, starts, ending, wraps) if split.has_mask else None
         batch = finish_windows(tokens, mask)
         if self.isolates:
-            fixes, numbering = self._find_borders(starts, wraps) if borders is None else borders
-            fixes.apply(batch.targets, first)
-            batch = batch._replace(documents=numbering.read(first, batch.ids.shape))
+            batch = _set_borders(batch, self._find_borders(starts, wraps) if borders is None else borders, first)
         if not wraps:
             for row in ending.tolist():
                 left = num_tokens - int(starts[row])
@@ -159,6 +189,13 @@ class ConcatRows(PackedRows):
             positions=positions,
             padding=max(positions - num_tokens, 0),
         )
+
+
+def _set_borders(batch: RowBatch, borders: _Borders, first: int) -> RowBatch:
+    """Keep documents apart in rows number `first` .. of those whose borders these are."""
+    fixes, numbering = borders
+    fixes.apply(batch.targets, first)
+    return batch._replace(documents=numbering.read(first, batch.ids.shape))
 
 
 def find_borders(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], num_rows: int, length: int) -> _Borders:

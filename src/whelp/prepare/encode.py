@@ -122,6 +122,7 @@ def prepare(
     describe_source: Callable[[], Mapping[str, Any]],
     sources: Callable[[], list[str]],
     count_files: Callable[[Ledger], None] = lambda ledger: None,
+    look_through: Callable[[], object] = lambda: None,
     seed: int = 0,
     engine: Engine | None = None,
 ) -> Iterator[PrepareReport]:
@@ -129,10 +130,11 @@ def prepare(
 
     Args:
         streams: The source, or those of a mixture, each with a name: their documents lie one source after the other.
-        describe_source: What identifies the sources, for the manifest; asked on a thread of its own, since it may take
-            as long as reading everything once.
+        describe_source: What identifies the sources, for the manifest; asked once all partitions are read.
         sources: Names of the files of all sources; asked once all partitions are read.
         count_files: Fills in the ledger's files and notes; asked at the same time.
+        look_through: Finds out for `describe_source` what reading the partitions does not; called on a thread of its own, since
+            it may take as long as reading everything once.
         seed: Draws the held-out documents.
         engine: Where partitions are encoded; threads of this process by default.
 
@@ -147,7 +149,7 @@ def prepare(
     ledgers = [Ledger() for _ in streams]
     with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
         background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
-        description = background.submit(describe_source)
+        looked_through = background.submit(look_through)
         jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
         for job, part in (engine or LocalEngine()).run(jobs, encode, write_part):
             ledgers[job.stream].add_part(part)
@@ -159,7 +161,8 @@ def prepare(
                 num_bytes=part.text_bytes,
                 is_reused=job.done is not None,
             )
-        source = dict(description.result())
+        looked_through.result()
+    source = dict(describe_source())
     for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
         _check_trainable(folder, stream.name, ledger, group)
     groups = [

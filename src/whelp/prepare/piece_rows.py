@@ -20,7 +20,7 @@ from whelp.artifacts.token_store import TokenSplit
 from whelp.base.seeds import make_seed
 from whelp.prepare.best_fit import group_by_row, pack_best_fit
 from whelp.prepare.order import find_rows, order_rows, shuffle_indices
-from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, count_odd, read_targets
 from whelp.prepare.rows import Fates, PackedRows
 
 _WINDOW_BATCHES = 64  # plan none: batches among which rows of similar length are put together
@@ -136,6 +136,7 @@ class PieceRows(PackedRows):
             mask=split.mask.find_places(starts) if split.has_mask else None,
             offsets=offsets,
             filled=filled,
+            num_odd=count_odd(split, starts[offsets[:-1]], self.context_tokens),
             fixes=Fixes.sort(row_of[is_fixed], (columns + lengths - 1)[is_fixed], values[is_fixed], len(rows)),
             numbering=numbering,
         )

@@ -18,7 +18,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.seeds import make_seed
 from whelp.prepare.concat_rows import ConcatRows
 from whelp.prepare.order import shuffle_indices
-from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, read_targets, sort_distinct
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, count_odd, read_targets, sort_distinct
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,16 @@ class StreamRows(ConcatRows):
             fix_places = np.concatenate([fix_places, inner - 1])
             fix_values = np.concatenate([after, np.full(len(inner), IGNORED)])
             numbering = Numbering.count_begins(inner // length, inner % length, count, length)
+        offsets = np.searchsorted(rows, np.arange(count + 1))
         return RowLayout(
             rows=rows,
             columns=columns,
             lengths=np.diff(cuts, append=count * length),
             ids=split.ids.find_places(sources),
             mask=split.mask.find_places(sources) if split.has_mask else None,
-            offsets=np.searchsorted(rows, np.arange(count + 1)),
+            offsets=offsets,
             filled=np.full(count, length),
+            num_odd=count_odd(split, sources[offsets[:-1]], length),
             fixes=Fixes.sort(fix_places // length, fix_places % length, fix_values, count),
             numbering=numbering,
         )

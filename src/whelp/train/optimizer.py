@@ -108,6 +108,7 @@ class Optimizer:
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
         team: Team,
+        product_type: torch.dtype | None = None,
     ) -> None:
         self.settings, self.team = settings, team
         self.matrices, self.others = matrices, others
@@ -120,7 +121,7 @@ class Optimizer:
         self.adam = torch.optim.AdamW(
             adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
-        self.muon = Muon(matrices, settings, split_matrix, team) if matrices is not None else None
+        self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -189,16 +190,15 @@ class Muon:
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
         team: Team,
+        product_type: torch.dtype | None = None,
     ) -> None:
-        self.group, self.settings, self.team = group, settings, team
+        self.group, self.settings, self.team, self.product_type = group, settings, team, product_type
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
-        self._by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
-        for name, view in group.views(self.update).items():
-            for matrix in split_matrix(name, view):
-                self._by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
-        matrices = [matrix for same in self._by_shape.values() for matrix in same]
-        self._theirs = {id(matrix) for number, matrix in enumerate(matrices) if number % team.size != team.rank}
+        matrices = [matrix for name, view in group.views(self.update).items() for matrix in split_matrix(name, view)]
+        by_shape = [matrix for same in group_by_shape(matrices) for matrix in same]
+        self._own = by_shape[team.rank :: team.size]
+        self._theirs = [matrix for number, matrix in enumerate(by_shape) if number % team.size != team.rank]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -206,25 +206,38 @@ class Muon:
         momentum = self.settings.momentum
         self.momentum.lerp_(self.group.grad, 1 - momentum)
         torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
-        for (num_rows, num_columns), same in self._by_shape.items():
-            scale = 0.2 * max(num_rows, num_columns) ** 0.5
-            for matrix in same:
-                if id(matrix) in self._theirs:
-                    matrix.zero_()
-            matrices = [matrix for matrix in same if id(matrix) not in self._theirs]
-            if not matrices:
-                continue
-            for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices)), strict=True):
-                torch.mul(orthogonal, scale, out=matrix)
+        for matrix in self._theirs:
+            matrix.zero_()
+        make_updates(self._own, self.product_type)
         self.team.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
 
 
-def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
-    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2."""
+def group_by_shape(matrices: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """The same matrices in lists of one shape each, in the order in which shapes first come."""
+    groups: dict[torch.Size, list[torch.Tensor]] = {}
+    for matrix in matrices:
+        groups.setdefault(matrix.shape, []).append(matrix)
+    return list(groups.values())
+
+
+def make_updates(matrices: Sequence[torch.Tensor], product_type: torch.dtype | None = None) -> None:
+    """Replace each matrix of momentum by Muon's update: orthogonal, and scaled as the top of this file says."""
+    for same in group_by_shape(matrices):
+        scale = 0.2 * max(same[0].shape) ** 0.5
+        for matrix, orthogonal in zip(same, orthogonalise(torch.stack(same), product_type=product_type), strict=True):
+            torch.mul(orthogonal, scale, out=matrix)
+
+
+def orthogonalise(matrices: torch.Tensor, num_steps: int = 5, *, product_type: torch.dtype | None = None) -> torch.Tensor:
+    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2.
+
+    Args:
+        product_type: Of the products; by default bf16 on a GPU, and float32 on a CPU.
+    """
     a, b, c = _NEWTON_SCHULZ
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    x = matrices.to(product_type or (torch.bfloat16 if matrices.is_cuda else torch.float32))
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT
@@ -235,25 +248,36 @@ def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team | None = None) -> Optimizer:
+def build_optimizer(
+    model: HasMatrices, settings: OptimizerSettings, team: Team | None = None, *, product_type: torch.dtype | None = None
+) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
     Matrices of blocks go to Muon when asked for; all else to AdamW, with the weight decay and at the rate that the model says:
     for most, matrices decay and vectors do not, at one rate. Of many processes, all begin with the weights of the first.
+
+    Args:
+        product_type: Of Muon's products; by default bf16 on a GPU, and float32 on a CPU.
     """
     matrices: dict[str, nn.Parameter] = {}
     others: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
+        if is_for_muon(model, settings, name, parameter):
             matrices[name] = parameter
         else:
             others.setdefault(describe_parameter(model, name, parameter), {})[name] = parameter
     ordered = sorted(others.items(), key=lambda item: (not item[0][0], item[0][1]))  # those that decay first
     groups = [AdamGroup(flatten(named), decays, scale) for (decays, scale), named in ordered]
-    optimizer = Optimizer(flatten(matrices) if matrices else None, groups, settings, model.split_matrix, team or Team())
+    flat = flatten(matrices) if matrices else None
+    optimizer = Optimizer(flat, groups, settings, model.split_matrix, team or Team(), product_type)
     for group in optimizer.groups:
         optimizer.team.copy_from_first(group.data)
     return optimizer
+
+
+def is_for_muon(model: HasMatrices, settings: OptimizerSettings, name: str, parameter: torch.Tensor) -> bool:
+    """Whether a parameter is a matrix that Muon updates."""
+    return settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name)
 
 
 def describe_parameter(model: HasMatrices, name: str, parameter: torch.Tensor) -> tuple[bool, float]:
