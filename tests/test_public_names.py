@@ -80,7 +80,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
-    "curate": ["CurateConfig", "Ledger", "Pipeline", "curate", "make_index"],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "SourceStream", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
