@@ -3,13 +3,14 @@
     python benchmarks/dump.py --dump enwiki-latest-pages-articles1.xml.bz2
     python benchmarks/dump.py --dump enwiki_206_pages.xml.bz2 --repeat 8 --rounds 3 --json out.json
 
-Four questions, each in MB of XML a second of processor time (user and system, children too; wall time says little on a shared
+Five questions, each in MB of XML a second of processor time (user and system, children too; wall time says little on a shared
 machine), with start-up, in a process of its own for each contestant, in a new order every round; values are medians:
 
 read        pages out of the packed dump, no text made: whelp; mwxml
 plain       the same, of the dump unpacked before
 same        the same parser behind both: whelp's pages and mwxml's, each through mwparserfromhell's `strip_code`
 text        the whole way to JSON lines: whelp; whelp on two processes; mwxml with mwparserfromhell; wikiextractor without templates
+plaintext   the same, of the dump unpacked before: whelp; wikiextractor without templates
 
 `--repeat` writes the pages so many times into one multistream dump, as Wikimedia packs them, and uses that. Packages that are
 not installed are left out and named.
@@ -39,6 +40,7 @@ CONTESTANTS = {
     "plain": ("whelp", "mwxml"),
     "same": ("whelp + mwparserfromhell", "mwxml + mwparserfromhell"),
     "text": ("whelp", "whelp, 2 processes", "mwxml + mwparserfromhell", "wikiextractor"),
+    "plaintext": ("whelp", "wikiextractor"),
 }
 SLOW = ("mwparserfromhell",)  # measured in fewer rounds
 
@@ -150,6 +152,8 @@ WORK: dict[tuple[str, str], Callable[[Path], tuple[int, int]]] = {
     ("text", "whelp, 2 processes"): lambda dump: text_whelp(dump, 2),
     ("text", "mwxml + mwparserfromhell"): same_mwxml,
     ("text", "wikiextractor"): text_wikiextractor,
+    ("plaintext", "whelp"): text_whelp,
+    ("plaintext", "wikiextractor"): text_wikiextractor,
 }
 
 
@@ -199,7 +203,7 @@ def main() -> None:
             for question, name in names[number % len(names) :] + names[: number % len(names)]:
                 if find_missing(name) or (number and any(slow in name for slow in SLOW)):
                     continue
-                given = plain if question == "plain" else dump
+                given = plain if question.startswith("plain") else dump
                 program = [sys.executable, __file__, "--dump", str(given), "--work", question, name]
                 done = subprocess.run(program, check=True, capture_output=True, text=True, env={**os.environ})
                 results.setdefault((question, name), []).append(json.loads(done.stdout.splitlines()[-1]))

@@ -5,13 +5,15 @@
 
 Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world (those
 that `load_tokenizer` finds, in `--shelf` too), the first pass over the text and a second one with warm caches. `bare` is the
-fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. The column `of bare` is whelp's
-goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
+fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. The column `of bare` (first pass, by
+the clock / by processor time) is whelp's goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
-peak memory of the whole process, and bytes a token on the last tenth. `whelp-tenth` learns with `max_bytes` from a tenth
-of it: its memory must not grow with the corpus. `gigatoken` is the trainer that whelp uses, called bare on a file of the text
-that is there before the clock starts.
+the largest memory of the process up to then, and bytes a token on the last tenth. `whelp` and the others get batches of
+Arrow strings, read from a file one after the other, or lists of them; `whelp-jsonl` reads JSON lines as any source of a recipe;
+`whelp-tenth` learns with `max_bytes` from a tenth: its memory must not grow with the corpus. `gigatoken` is the trainer that
+whelp uses, called bare on a file of the text in its own format, `gigatoken-jsonl` on the same JSON lines as `whelp-jsonl`.
+All files are there before the clock starts.
 
 Each contestant runs in a process of its own, one at a time; they alternate within a round and the order rotates between
 rounds. Values are medians over rounds. Libraries that are not installed are left out and named.
@@ -47,9 +49,10 @@ import pyarrow as pa
 
 VOCABULARIES = ("gpt2", "p50k_base", "neox", "world")
 ENCODERS = ("whelp", "bare", "tokenizers", "tiktoken", "rwkv")
-LEARNERS = ("whelp", "whelp-tenth", "gigatoken", "tokenizers", "rustbpe", "bpeasy")
-PACKAGES = {"bare": "gigatoken", "whelp-tenth": "whelp"}
+LEARNERS = ("whelp", "whelp-jsonl", "whelp-tenth", "gigatoken", "gigatoken-jsonl", "tokenizers", "rustbpe", "bpeasy")
+PACKAGES = {"bare": "gigatoken", "whelp-jsonl": "whelp", "whelp-tenth": "whelp", "gigatoken-jsonl": "gigatoken"}
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+BATCH_DOCUMENTS = 1000
 SLOW_BYTES = 2_000_000
 """The slow libraries encode only so much of the text; MB/s is what is compared."""
 
@@ -61,12 +64,12 @@ SLOW_BYTES = 2_000_000
 
 def run_worker(arguments: argparse.Namespace) -> None:
     """Do one job and print its result as JSON."""
-    table = pa.ipc.open_file(pa.memory_map(arguments.table)).read_all()
-    texts = table.column("text").combine_chunks()
-    texts = texts if isinstance(texts, pa.Array) else texts.chunk(0)
-    result = learn(arguments, texts) if arguments.worker == "learn" else encode(arguments, texts)
-    result["peak_megabytes"] = peak_megabytes()
-    print(json.dumps(result))
+    if arguments.worker == "learn":
+        result = learn(arguments)
+    else:
+        table = pa.ipc.open_file(pa.memory_map(arguments.table)).read_all()
+        result = encode(arguments, pa.concat_arrays(table.column("text").chunks))
+    print(json.dumps({"peak_megabytes": peak_megabytes(), **result}))
 
 
 def peak_megabytes() -> float:
@@ -100,8 +103,9 @@ def encode(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
         "load_seconds": load_seconds,
         "megabytes": num_bytes / 1e6,
         "first_seconds": passes[0][0],
+        "first_cpu_seconds": passes[0][1],
         "second_seconds": passes[1][0],
-        "cpu_seconds": passes[1][1],
+        "second_cpu_seconds": passes[1][1],
         "num_tokens": len(flat),
         "hash": hashlib.blake2b(flat.tobytes(), digest_size=8).hexdigest(),
     }
@@ -167,33 +171,37 @@ def make_world_encoder(library: str) -> Callable[[pa.Array], Any] | None:
     return None
 
 
-def learn(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
-    """Learn from nine tenths of the documents; count the tokens of the others."""
-    num_train = max(1, len(texts) * 9 // 10)
-    train, held_out = texts.slice(0, num_train), texts.slice(num_train)
-    if arguments.library == "gigatoken":
-        with open(Path(arguments.table).with_suffix(".txt"), "wb") as file:
-            for first in range(0, len(train), 1000):
-                file.writelines(text.encode() + b"\xff" for text in train.slice(first, 1000).to_pylist())
+def learn(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Learn from the batches that are for learning; count the tokens of the others."""
+    reader = pa.ipc.open_file(pa.OSFile(arguments.table))  # not mapped, or all that was read would count as memory
+    num_train = max(1, reader.num_record_batches * 9 // 10)
     is_whelp = arguments.library.startswith("whelp")
-    importlib.import_module("whelp.tokenizer.learning" if is_whelp else arguments.library)  # or imports would be counted
+    module = "whelp.cli.tokenizer" if is_whelp else arguments.library.removesuffix("-jsonl")
+    importlib.import_module(module)  # or imports would be counted
     wall, cpu = time.perf_counter(), time.process_time()
-    count = learn_with(arguments.library, train, arguments.vocab_size, Path(arguments.table).with_suffix(".txt"))
+    batches = (reader.get_batch(number).column("text") for number in range(num_train))
+    count = learn_with(arguments.library, batches, arguments.vocab_size, Path(arguments.table))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = peak_megabytes()
+    held_out = pa.concat_arrays(
+        [reader.get_batch(number).column("text") for number in range(num_train, reader.num_record_batches)]
+    )
     num_bytes = sum(len(text.encode()) for text in held_out.to_pylist())
-    return {"seconds": wall, "cpu_seconds": cpu, "bytes_per_token": num_bytes / max(1, count(held_out))}
+    return {"seconds": wall, "cpu_seconds": cpu, "peak_megabytes": peak, "bytes_per_token": num_bytes / max(1, count(held_out))}
 
 
-def learn_with(library: str, train: pa.Array, vocab_size: int, text_file: Path) -> Callable[[pa.Array], int]:
+def learn_with(library: str, batches: Iterator[pa.Array], vocab_size: int, table: Path) -> Callable[[pa.Array], int]:
     """Learn `vocab_size` ids (without control tokens); a function that counts the tokens of other texts."""
-    rows = (train.slice(first, 1000).to_pylist() for first in range(0, len(train), 1000))
+    rows = (batch.to_pylist() for batch in batches)
     if library.startswith("whelp"):
+        from whelp.corpus import SourceConfig, iter_texts, open_source
         from whelp.tokenizer import LearnConfig
         from whelp.tokenizer import learn as learn_vocabulary
 
-        budget = None if library == "whelp" else train.nbytes // 10
-        batches = (train.slice(first, 1000) for first in range(0, len(train), 1000))
-        vocabulary = learn_vocabulary(batches, LearnConfig(vocab_size=vocab_size + 2, max_bytes=budget))
+        budget = int(table.with_suffix(".txt").stat().st_size // 10) if library == "whelp-tenth" else None
+        source = SourceConfig(source=str(table.with_suffix(".jsonl")))
+        texts = iter_texts(open_source(source)) if library == "whelp-jsonl" else batches
+        vocabulary = learn_vocabulary(texts, LearnConfig(vocab_size=vocab_size + 2, max_bytes=budget))
         return lambda texts: len(vocabulary.encode_batch(texts)[0])
     if library == "tokenizers":
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -205,11 +213,14 @@ def learn_with(library: str, train: pa.Array, vocab_size: int, text_file: Path) 
         tokenizer.train_from_iterator(rows, trainer)
         return lambda texts: sum(len(entry.ids) for entry in tokenizer.encode_batch_fast(texts.to_pylist()))
     each = itertools.chain.from_iterable(rows)
-    if library == "gigatoken":
+    if library.startswith("gigatoken"):
         import gigatoken
 
-        source = gigatoken.TextFileSource([text_file], separator=b"\xff")
-        tokens, _ = gigatoken.train_bpe(source, vocab_size, [], separator=b"\xff")
+        if library == "gigatoken-jsonl":
+            tokens, _ = gigatoken.train_bpe(gigatoken.JsonlFileSource([table.with_suffix(".jsonl")]), vocab_size, [])
+        else:
+            text_file = gigatoken.TextFileSource([table.with_suffix(".txt")], separator=b"\xff")
+            tokens, _ = gigatoken.train_bpe(text_file, vocab_size, [], separator=b"\xff")
         ranks = {token: rank for rank, token in tokens.items()}
     elif library == "rustbpe":
         import rustbpe
@@ -246,6 +257,7 @@ def main() -> None:
             found["encode"] = measure_encoding(arguments, table)
             show_encoding(found["encode"])
         if "learn" in arguments.only:
+            write_other_files(table)
             found["learn"] = measure_learning(arguments, table)
             show_learning(found["learn"], arguments.vocab_size)
     if arguments.json:
@@ -262,6 +274,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shelf", type=Path, help="a folder of vocabularies, as $WHELP_TOKENIZERS")
     parser.add_argument("--vocab-size", type=int, default=32_768)
     parser.add_argument("--only", type=lambda value: value.split(","), default=["encode", "learn"], help="encode, learn")
+    parser.add_argument("--encoders", type=lambda value: value.split(","), default=list(ENCODERS), help="who encodes")
     parser.add_argument("--learners", type=lambda value: value.split(","), default=list(LEARNERS), help="who learns")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--worker", choices=["encode", "learn"], help=argparse.SUPPRESS)
@@ -290,8 +303,20 @@ def write_texts(paths: list[Path], num_bytes: int, table: Path) -> tuple[int, in
             break
     schema = pa.schema([("text", pa.large_string())])
     with pa.ipc.new_file(str(table), schema) as writer:
-        writer.write_batch(pa.record_batch([pa.array(documents, pa.large_string())], schema))
+        for first in range(0, len(documents), BATCH_DOCUMENTS):
+            texts = pa.array(documents[first : first + BATCH_DOCUMENTS], pa.large_string())
+            writer.write_batch(pa.record_batch([texts], schema))
     return len(documents), written
+
+
+def write_other_files(table: Path) -> None:
+    """What is for learning as documents that end with a byte 255, and as JSON lines."""
+    reader = pa.ipc.open_file(str(table))
+    with open(table.with_suffix(".txt"), "wb") as text_file, open(table.with_suffix(".jsonl"), "w", encoding="utf-8") as lines:
+        for number in range(max(1, reader.num_record_batches * 9 // 10)):
+            for text in reader.get_batch(number).column("text").to_pylist():
+                text_file.write(text.encode() + b"\xff")
+                lines.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
 
 def iter_documents(file: Path) -> Iterator[str]:
@@ -321,7 +346,7 @@ def measure_encoding(arguments: argparse.Namespace, table: Path) -> list[dict[st
     rows = []
     for vocabulary in arguments.vocabularies:
         for threads in arguments.threads:
-            libraries = [name for name in ENCODERS if is_installed(name)]
+            libraries = [name for name in arguments.encoders if is_installed(name)]
             start = partial(start_encoder, arguments, table, threads, vocabulary)
             runs = run_rounds(libraries, arguments.rounds, start)
             for library, results in runs.items():
@@ -396,28 +421,30 @@ def median(runs: list[dict[str, Any]], compute: Callable[[dict[str, Any]], float
 
 
 def show_encoding(rows: list[dict[str, Any]]) -> None:
-    print("| vocabulary | threads | library | MB/s, first pass | MB/s, warm | MB per CPU s | of bare | same ids | opens in s |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| vocabulary | threads | library | MB/s, first pass | MB per CPU s | of bare | warm: MB/s | MB per CPU s | same ids | opens in s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    names = ("first_seconds", "first_cpu_seconds", "second_seconds", "second_cpu_seconds")
     for row in rows:
         group = {
             other["library"]: other["runs"]
             for other in rows
             if (other["vocabulary"], other["threads"]) == (row["vocabulary"], row["threads"])
         }
-        first, warm, cpu = (median_speed(row["runs"], name) for name in ("first_seconds", "second_seconds", "cpu_seconds"))
-        bare = (
-            median(group["bare"], lambda run: run["megabytes"] / run["first_seconds"])
-            if row["library"] == "whelp" and "bare" in group
-            else 0
-        )
+        first, first_cpu, warm, warm_cpu = (median_speed(row["runs"], name) for name in names)
+        share = ""
+        if row["library"] == "whelp" and "bare" in group:
+            share = " / ".join(
+                f"{median_speed(row['runs'], name) / median_speed(group['bare'], name):.0%}" for name in names[:2]
+            )
         same = "-"
         if "whelp" in group and row["runs"][0]["megabytes"] == group["whelp"][0]["megabytes"]:
             same = "yes" if row["runs"][0]["hash"] == group["whelp"][0]["hash"] else "no"
-        share = f"{first / bare:.0%}" if bare else ""
         opens = median(row["runs"], lambda run: run["load_seconds"])
         print(
-            f"| {row['vocabulary']} | {row['threads']} | {row['library']} | {first:.1f} | {warm:.1f} | {cpu:.1f} | {share} | {same} "
-            f"| {opens:.2f} |"
+            f"| {row['vocabulary']} | {row['threads']} | {row['library']} | {first:.1f} | {first_cpu:.1f} | {share} | {warm:.1f} "
+            f"| {warm_cpu:.1f} | {same} | {opens:.2f} |"
         )
     print()
 

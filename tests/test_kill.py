@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "qwen3, muon": {
         "model": {"family": "qwen3", "n_layer": 2, "n_head": 2, "n_embd": 32},
-        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay", "ema_decay": 0.9},
+        "train": {"optimizer": "muon", "schedule": "warmup_stable_decay", "ema_decay": 0.9, "save_in_background": True},
     },
 }
 SOURCES: dict[str, dict[str, Any]] = {
@@ -180,7 +180,7 @@ def read_run(run: Path) -> dict[str, Any]:
     """All of a run that is computed; not what a clock says."""
     last = run / "checkpoints" / "last"
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    timed = {"elapsed_seconds", "tokens_per_second"}
+    timed = {"elapsed_seconds", "tokens_per_second", "peak_memory_bytes"}
     state = json.loads((last / "trainer" / "state.json").read_text())
     return {
         "weights": (last / "model.safetensors").read_bytes(),

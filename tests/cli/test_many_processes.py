@@ -92,9 +92,9 @@ def start(ready: Project, run: Path, environment: dict[str, str], *overrides: st
 
 
 def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
-    """Weights and state in two parts (FSDP2), rows that do not divide evenly; one process goes on, and all is as of one."""
+    """Weights and state in two parts (FSDP2, Muon), rows that do not divide evenly; one process goes on, and all is as of one."""
     whole, parts, written = tmp_path / "whole", tmp_path / "parts", tmp_path / "recipe.yaml"
-    overrides = ["train.optimizer=adamw", "train.batch_tokens=144", "train.shard=true", "train.epsilon=1e-4"]
+    overrides = ["train.optimizer=muon", "train.batch_tokens=144", "train.shard=true", "train.epsilon=1e-4"]
     recipe = load_recipe(ready.recipe, overrides)
     written.write_text(recipe.to_yaml(), encoding="utf-8")
     whelp.train(recipe, store=ready.store, out=whole)

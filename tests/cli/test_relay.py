@@ -23,7 +23,7 @@ TEXTS = [f"The quick brown fox {number} jumps over {number * number} lazy dogs. 
 PAIRS = [{"prompt": f"What is {number}+1? ", "completion": f"It is {number + 1}."} for number in range(60)]
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "concat": {"data": {"source": "texts.jsonl"}, "pack": {"plan": "concat"}},
-    "best_fit": {"data": {"source": "texts.jsonl"}, "pack": {"plan": "best_fit"}},
+    "best_fit": {"data": {"source": "texts.jsonl"}, "pack": {"plan": "best_fit"}, "train": {"shard": True}},
     "masks": {"data": {"source": "pairs.jsonl"}, "pack": {"plan": "none"}},
     "mixture": {
         "data": {
@@ -66,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path
             "data": {"tokenizer": {"learn": "bpe", "vocab_size": 300}, "test_split": 0.2, **sections["data"]},
             "pack": {"context_tokens": 32, **sections["pack"]},
             "model": {"family": "qwen3", "n_layer": 1, "n_head": 2, "n_embd": 16},
-            "train": TRAIN,
+            "train": TRAIN | sections.get("train", {}),
         }
         recipe.write_text(yaml.safe_dump(values))
         whelp.prepare(recipe, out=store)

@@ -123,7 +123,8 @@ def test_pages_that_have_changed(site: Site, tmp_path: Path) -> None:
     articles = [f"{site.url}/animal/{name}" for name in ("seal", "shark", "pdf", "nobody")]
     result, [document] = collect(site, tmp_path / "x.jsonl", articles=[*articles, "https://example.org/animal/x"])
     assert document["text"] == "A seal swims."
-    assert result.failed == {"no article on the page: has the site changed?": 1}
+    lacks = "no marked paragraphs, no JSON-LD article, no <article> or <main>, no prose elsewhere"
+    assert result.failed == {f"no article on the page ({lacks}): has the site changed?": 1}
     assert result.skipped == {"no address of this site": 1, "no page but application/pdf": 1, "status 404": 1}
 
 

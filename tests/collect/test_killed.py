@@ -62,10 +62,19 @@ def answer_pages(request: Request) -> Reply:
     return Reply(status=404)
 
 
+def answer_other_pages(request: Request) -> Reply:
+    """Another site of pages; two of them are copies of pages of the first."""
+    if request.path == "/sitemap.xml":
+        return sitemap(*(f"http://{request.headers['host']}/page-{number}" for number in range(8)))
+    name = request.path.strip("/")
+    return html_reply(article(name if name in ("page-2", "page-5") else f"other {name}"))
+
+
 CASES: dict[str, tuple[str, Answers, dict[str, Any], int]] = {
     "wikipedia": ("collect_wikipedia", make_wiki(20).answer, {"search": ["odd"], "categories": ["Even numbers"]}, 20),
     "youtube": ("collect_youtube", make_tube(8).answer, {"channels": ["@dogtalks"], "playlists": ["PLfirst"]}, 8),
     "urls": ("collect_urls", answer_pages, {}, 12),
+    "several hosts": ("collect_urls", answer_pages, {}, 18),
     "britannica": ("collect_britannica", answer_pages, {"search": ["whale"], "permission": "a letter"}, 12),
 }
 
@@ -125,11 +134,12 @@ def test_killed_at_any_moment(case: str, fork_server: Any, tmp_path: Path, monke
     """Killed, and killed again as it goes on: the file is that of a run that never stopped."""
     monkeypatch.setenv("YOUTUBE_API_KEY", KEY)
     call, answers, asked, num_documents = CASES[case]
-    with serving(answers) as site:
+    with serving(answers) as site, serving(answer_other_pages) as other:
         where = {
             "wikipedia": {"base_url": site.url},
             "youtube": {"api_url": site.url, "site_url": site.url},
             "urls": {"sitemaps": [f"{site.url}/sitemap.xml"]},
+            "several hosts": {"sitemaps": [f"{site.url}/sitemap.xml", f"{other.url}/sitemap.xml"]},
             "britannica": {"base_url": site.url},
         }[case]
         asked = {**asked, **where}

@@ -87,6 +87,53 @@ def test_formulas_can_go() -> None:
     assert (cleaned.text, cleaned.counts["formulas"]) == ("a b", 1)
 
 
+LANGUAGES = [
+    ("de", "{{Zitat|Ich bin da.|Wer}} Ein Hund ({{enS|dog}}, {{laS|''canis''}}), {{Höhe|1234|DE-NHN}} und {{Bruch|1|2}}.",
+     "Ich bin da.\n\nEin Hund (englisch dog, lateinisch canis), 1234 m und 1/2."),
+    ("fr", "Le {{date|1|janvier|1900}}, {{unité|15|km|2}} au {{s|XIX|e}}, {{citation|oui}}, {{lang|en|dog}} {{1er}} {{s2|V|VI}}.",
+     "Le 1 janvier 1900, 15 km au XIXe siècle, « oui », dog 1er Ve et VIe siècles."),
+    ("es", "El {{fecha|2|5|1808}}, {{unidad|3|kg}} del {{siglo|XIX||s}}.{{cita requerida}} {{cita|Sí, claro.}}",
+     "El 2 de mayo de 1808, 3 kg del siglo XIX.\n\nSí, claro."),
+    ("ja", "{{読み仮名|東京|とうきょう}}は{{仮リンク|犬|en|Dog}}、{{lang|en|dog}}。{{要出典|date=x}}", "東京（とうきょう）は犬、dog。"),
+    ("en", "A {{citation|title=x|1=y}} {{s|XIX}} {{convert|5|km}}.", "A 5 km."),
+    ("nobody", "A {{unité|15|km}} {{convert|5|km}}.", "A 5 km."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "wikitext", "text"), LANGUAGES)
+def test_templates_of_other_wikipedias(language: str, wikitext: str, text: str) -> None:
+    """The same name means different things in different languages."""
+    assert Wikitext(language=language).clean(wikitext).text == text
+
+
+TABLES = {
+    "rows": ("A\n{| class=x\n|+ The dogs\n! Name !! Age\n|-\n| Rex || 3\n|- style=x\n|Bello\n|4\n|}\nb",
+             "A\n\nThe dogs\nName | Age\nRex | 3\nBello | 4\n\nb"),
+    "looks": ('{|\n! scope="col" | # !! align=left|[[A|b]]\n|-\n| style="x" | \'\'c\'\'<ref>r</ref> ||\n|-\n|\n|}', "# | b\nc"),
+    "cells of several lines": ("{|\n| a<br>b\n* c\n* d\n| {{convert|5|km}}\n|}", "a b c d | 5 km"),
+    "a table in a table": ("{|\n| a\n|\n{|\n| b\n|-\n| c\n|}\n| d\n|}", "a | b; c | d"),
+    "no rows": ("a\n{| class=x\n|-\n|}\nb", "a\n\nb"),
+    "html": ("<table><caption>T</caption><tr><th>x</th><td class=y>1, 2</td></tr><tr><td></td></tr></table> b", "T\nx | 1, 2\n\nb"),
+    "never closed": ("a\n{| class=x\n| b\n\nc", "a b c".replace("b c", "\n\nc").replace(" \n", "\n")),
+    "entities": ("{|\n| &lt;b&gt; || $&nbsp;5\n|}", "<b> | $ 5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_as_rows(name: str) -> None:
+    """A paragraph with a line for each row; what a cell spans is lost."""
+    wikitext, text = TABLES[name]
+    cleaned = Wikitext(tables="rows").clean(wikitext)
+    assert cleaned.text == text
+    assert cleaned.counts["tables"] == 0
+
+
+def test_tables_go_unless_asked_for() -> None:
+    """And are counted then."""
+    cleaned = Wikitext().clean(TABLES["rows"][0])
+    assert (cleaned.text, cleaned.counts["tables"]) == ("A\n\nb", 1)
+
+
 def test_what_is_taken_out_is_counted() -> None:
     """By kind."""
     cleaned = Wikitext().clean(
@@ -122,21 +169,22 @@ MARKUP = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_any_markup_gives_some_text(wikitext: str) -> None:
     """No input fails, none leaves a mark of held text, and paragraphs are separated by one blank line."""
-    text = Wikitext().clean(wikitext).text
-    assert not set("\x02\x03\x04") & set(text)
+    text = Wikitext(tables="rows").clean(wikitext).text
+    assert not set("\x02\x03\x04\x05") & set(text)
     assert text == text.strip()
 
 
 @pytest.mark.parametrize(
     "unit",
     ["{{", "[[", "{{a|", "[[a|", "{|\n", "\n{|\n|", "<ref>", "<!--", "<math>", "<nowiki>", "{{{", "}}", "]]", "\n|}", "{{nowrap|", "<a ",
-     "[http:", "(", "( ,", "''", "-{", "__A", "<table>", "{{a}}", "[[a]]", "<ref></ref>", "\n* ", "\n==", "&", ", ", "; ,", " .", "<br> "],
+ "[http:", "(", "( ,", "''", "-{", "__A", "<table>", "{{a}}", "[[a]]", "<ref></ref>", "\n* ", "\n==", "&", ", ", "; ,", " .", "<br> ",
+     "\n{|\n|a\n", "\n|}\n{|\n", "{|\n|a|}\n|", "a|}", "\n{|\n|}"],
 )  # fmt: skip
 def test_hostile_pages_take_linear_time(unit: str) -> None:
     """Two hundred kilobytes of each: seconds of processor time would mean hours for a page that is a bit larger."""
     wikitext = unit * (200_000 // len(unit))
     before = time.process_time()
-    Wikitext().clean(wikitext)
+    Wikitext(tables="rows").clean(wikitext)
     assert time.process_time() - before < 2
 
 

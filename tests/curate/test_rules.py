@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import random
+import re
 
 import ftfy
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from whelp.base.errors import ConfigError, MissingExtraError
 from whelp.curate.config import (
     AlphanumericConfig,
     BoilerplateLinesConfig,
+    C4Config,
     CharactersPerTokenConfig,
     ConfigOrTestConfig,
     EncodingRepairConfig,
@@ -24,7 +29,9 @@ from whelp.curate.config import (
     LineLengthConfig,
     PersonalDataConfig,
 )
+from whelp.curate.rules import personal_data
 from whelp.curate.rules.boilerplate import BoilerplateLines
+from whelp.curate.rules.c4 import C4
 from whelp.curate.rules.characters_per_token import CharactersPerToken
 from whelp.curate.rules.code import ConfigOrTest, FewSignsOfCode, GeneratedCode
 from whelp.curate.rules.contamination import Contamination, make_index
@@ -160,6 +167,30 @@ def test_personal_data() -> None:
     assert change(private, ["me@example.com, 10.0.0.1"]) == ["me@example.com, IP"]
 
 
+_ATOMS = "a b7 @ @ . - + 1 49 555 123 4567 (555) ( ) é ٣ 8.8.8.8 10.0.0.1 1.2.3.4.5 me@example.com 555-123-4567 _ x \\1 日"
+
+
+def test_masks_are_those_of_an_obvious_version() -> None:
+    """Which goes through every text from its start, one kind after the other; for texts full of borders of numbers and addresses."""
+    generator = random.Random(5)
+    atoms = _ATOMS.split()
+    atoms += [" ", " ", "\n", "+1 ", "(555) 123-4567", "+49 30 1234 5678"]
+    num_masked = 0
+    for _ in range(300):
+        texts = ["".join(generator.choices(atoms, k=generator.randint(0, 14))) for _ in range(generator.randint(1, 5))]
+        expected = pc.replace_substring_regex(make_array(texts), personal_data.EMAIL, "me2@example.org").to_pylist()
+        for pattern, check, mask in (
+            (rf"(?<![\d.]){personal_data.IP}(?!\d|\.\d)", lambda found: ipaddress.ip_address(found).is_global, "9.9.9.9"),
+            (rf"(?<![\w+.-]){personal_data.PHONE}(?![\w-]|\.\d)", bool, r"\1"),
+        ):
+            replace = functools.partial(lambda check, mask, found: mask if check(found[0]) else found[0], check, mask)
+            expected = [re.sub(pattern, replace, text) for text in expected]
+        made = change(PersonalData(PersonalDataConfig(email="me2@example.org", ip="9.9.9.9", phone=r"\1")), texts)
+        assert made == expected
+        num_masked += made != texts
+    assert num_masked > 100
+
+
 def test_languages() -> None:
     """Others go, and so does what is in none; what is not asked for by its name is another."""
     texts = [
@@ -214,6 +245,14 @@ def test_a_share_is_drawn_by_the_text() -> None:
     reasons = find_reasons(rule, texts)
     assert 0.66 < np.mean([reason is not None for reason in reasons]) < 0.74
     assert find_reasons(rule, ["é", *texts[:50]])[1:] == reasons[:50]
+
+
+def test_a_long_word_is_of_its_own_text() -> None:
+    """What stands at the end of one text and the start of the next is two words."""
+    rule = C4(C4Config(max_word_length=8, min_num_sentences=0))
+    texts = ["One two four.", "fifths are short."]
+    assert change(rule, texts) == texts
+    assert change(rule, ["One two threefold.", texts[1]]) == ["", texts[1]]
 
 
 class _Bytes:

@@ -16,7 +16,7 @@ from whelp.artifacts.json_lines import make_json_lines
 from whelp.artifacts.manifest import find_damage, read_manifest
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import ArtifactError, PlanError
-from whelp.curate import CurateConfig, Ledger, Pipeline, curate, make_index
+from whelp.curate import CurateConfig, Ledger, Pipeline, SourceStream, curate, make_index
 from whelp.curate.config import DuplicateParagraphsConfig, GopherQualityConfig, LengthConfig
 from whelp.curate.run import PartCurated
 
@@ -43,9 +43,8 @@ def iter_run(
     folder: Path, partitions: list[FakePartition], config: CurateConfig = CONFIG, engine: Engine | None = None, **more: Any
 ) -> Iterator[Any]:
     """Curate, event by event."""
-    return curate(
-        partitions, Pipeline(config, **more), folder, labels=lambda: ["rows.jsonl"], describe_source=dict, engine=engine
-    )
+    stream = SourceStream(partitions=partitions, pipeline=Pipeline(config, **more))
+    return curate([stream], folder, labels=lambda: ["rows.jsonl"], describe_source=dict, engine=engine)
 
 
 def run(folder: Path, partitions: list[FakePartition], config: CurateConfig = CONFIG, **more: Any) -> Ledger:
@@ -186,7 +185,7 @@ def test_rows_of_several_columns(tmp_path: Path) -> None:
         ("Question two?", None, "u"),
         ("Same?", "nothing", "u"),
     ]
-    assert ledger.notes == {"rows of several columns: lines and paragraphs stay as they are": 4}
+    assert ledger.notes == {"rows of several columns or turns: lines and paragraphs stay as they are": 4}
     assert ledger.dropped == {"exact_duplicates: equal to an earlier document": 1}
 
 

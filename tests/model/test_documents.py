@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 from transformers import AutoModelForCausalLM
 
 from whelp.artifacts.targets import IGNORED
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import Boundaries, _make_block_mask, find_boundaries
+from whelp.model.block_mask import has_working_kernel, make_block_mask
+from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.check import check_model
 
@@ -117,16 +119,93 @@ def test_other_boundaries_compile_nothing_anew(make_model, family):
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("num_kv_heads", [4, 2])
-def test_both_ways_to_tell_attention_agree(num_kv_heads):
+@pytest.mark.parametrize("num_tokens", [128, 200, 700])
+def test_both_ways_to_tell_attention_agree(num_kv_heads, num_tokens):
     """A block mask lets through what the boolean mask does; this is what a compiled model on a GPU uses."""
     generator = torch.Generator().manual_seed(0)
-    documents = (torch.rand((2, 200), generator=generator) < 0.05).cumsum(dim=1)
-    queries = torch.randn((2, 4, 200, 16), generator=generator)
-    keys, values = (torch.randn((2, num_kv_heads, 200, 16), generator=generator) for _ in range(2))
+    documents = (torch.rand((3, num_tokens), generator=generator) < 0.01).cumsum(dim=1)
+    documents[2] = 0  # one document
+    queries = torch.randn((3, 4, num_tokens, 16), generator=generator)
+    keys, values = (torch.randn((3, num_kv_heads, num_tokens, 16), generator=generator) for _ in range(2))
     plain = find_boundaries(documents, head_width=16)
-    blocks = Boundaries(plain.positions, _make_block_mask(documents))
+    starts = torch.arange(num_tokens) - plain.positions
+    blocks = Boundaries(plain.positions, make_block_mask(starts))
     outcomes = [causal_attention(queries, keys, values, layer=0, cache=None, boundaries=found) for found in (plain, blocks)]
     torch.testing.assert_close(*outcomes, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_tokens", [128, 200, 700, 1024])
+def test_the_blocks_that_are_skipped(num_tokens):
+    """The same blocks are skipped, and the same taken without a mask, as PyTorch finds by looking at every pair."""
+    generator = torch.Generator().manual_seed(1)
+    documents = (torch.rand((8, num_tokens), generator=generator) < 4 / num_tokens).cumsum(dim=1)
+    starts = torch.arange(num_tokens) - find_boundaries(documents, head_width=16).positions
+
+    def sees(row, head, query, key):
+        return (query >= key) & (documents[row, query] == documents[row, key])
+
+    ours = make_block_mask(starts)
+    theirs = create_block_mask(sees, 8, None, num_tokens, num_tokens, device="cpu")
+    torch.testing.assert_close(ours.to_dense(), theirs.to_dense())
+    assert (ours.seq_lengths, ours.BLOCK_SIZE) == (theirs.seq_lengths, theirs.BLOCK_SIZE)
+    for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_compiled_blocks_take_a_block_mask(make_model, monkeypatch, family):
+    """Made once a batch outside of the blocks, which share one graph and take other boundaries without another."""
+    torch._dynamo.reset()
+    model = make_model(family, n_embd=64)
+    ids, _, documents = _rows()
+    graphs = []
+
+    def find_as_on_a_gpu(documents, **settings):
+        assert settings.pop("are_blocks_compiled"), "training, with compiled blocks"
+        plain = find_boundaries(documents, **settings)
+        starts = torch.arange(documents.shape[1]) - plain.positions
+        return Boundaries(plain.positions, make_block_mask(starts))
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    for block in model.blocks:
+        block.compile(dynamic=False, backend=backend)
+    model.are_blocks_compiled = True
+    monkeypatch.setattr(f"whelp.model.{family}.find_boundaries", find_as_on_a_gpu)
+    with torch.no_grad():
+        found = [model.train()(ids, None, documents.roll(shift, dims=0)) for shift in range(3)]
+        monkeypatch.undo()
+        expected = [model.eval()(ids, None, documents.roll(shift, dims=0)) for shift in range(3)]
+    assert len(graphs) == 2, "one with a block mask, one with a boolean one"
+    for ours, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kernel_that_fails_is_not_used(monkeypatch, caplog):
+    """What a compiler says, or a result that is another one: said once, and the boolean mask is used."""
+    for outcome, message in (
+        (RuntimeError("no such device\nand more"), "RuntimeError: no such device)"),
+        (0.5, "it differs by 0.5"),
+    ):
+
+        def measure(device, head_width, outcome=outcome):
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        caplog.clear()
+        has_working_kernel.cache_clear()
+        monkeypatch.setattr("whelp.model.block_mask._measure_error", measure)
+        assert [has_working_kernel(torch.device("cpu"), 16) for _ in range(2)] == [False, False]
+        assert caplog.text.count(message) == 1
+    has_working_kernel.cache_clear()
+    monkeypatch.setattr("whelp.model.block_mask._measure_error", lambda device, head_width: 0.003)
+    assert has_working_kernel(torch.device("cpu"), 16)
+    assert not has_working_kernel(torch.device("cpu"), 8), "too narrow"
+    has_working_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3"])

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from whelp.artifacts.manifest import NAME, Manifest, find_damage, read_manifest, write_manifest
+from whelp.artifacts.parts_folder import PARTS_FOLDER
 from whelp.artifacts.token_store import open_store
 from whelp.base.engines import LocalEngine
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.prepare import PrepareConfig, SourceStream, prepare
-from whelp.prepare.encode import PARTS_FOLDER
 
 from .fakes import (
     EOS,

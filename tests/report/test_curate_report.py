@@ -16,8 +16,13 @@ NEAR = "near_duplicates: nearly as an earlier document"
 EXAMPLE = {"origin": "a.txt", "line": 1234, "text": "One\ntwo \x07", "num_characters": 5000}
 REPORT: dict[str, Any] = {
     "name": "books",
-    "preset": "prose",
-    "rules": {"length": {"min_characters": 50}, "language": {"keep": ["en", "de"]}, "exact_duplicates": {}},
+    "sources": [
+        {
+            "name": None,
+            "preset": "prose",
+            "rules": {"length": {"min_characters": 50}, "language": {"keep": ["en", "de"]}, "exact_duplicates": {}},
+        }
+    ],
     "ledger": {
         "documents_in": 2000,
         "documents_kept": 1500,
@@ -72,8 +77,10 @@ def test_it_opens_offline() -> None:
 def test_no_text_breaks_out(field: str) -> None:
     """Whatever a text or a name holds, it is shown, not obeyed."""
     report = copy.deepcopy(REPORT)
-    if field in ("name", "preset"):
+    if field == "name":
         report[field] = EVIL
+    elif field == "preset":
+        report["sources"][0][field] = EVIL
     elif field == "note":
         report["ledger"]["notes"][EVIL] = 1
     elif field == "reason":
@@ -84,6 +91,23 @@ def test_no_text_breaks_out(field: str) -> None:
     page = make_curate_report(report)
     assert "<script" not in page
     assert EVIL in read(page)
+
+
+def test_sources_of_a_mixture() -> None:
+    """Each with what is kept of it, and its own rules where they differ."""
+    report = copy.deepcopy(REPORT)
+    rules = report["sources"][0]["rules"]
+    one = {"documents_in": 500, "documents_kept": 100, "bytes_kept": 9000, "dropped": {"length: too short": 400}}
+    report["ledger"]["sources"] = {"books": {**one, "documents_in": 1500, "documents_kept": 1400}, EVIL: one}
+    report["sources"] = [{"name": name, "preset": "prose", "rules": rules} for name in ("books", EVIL)]
+    text = read(make_curate_report(report))
+    assert "books 1,500 1,400 93.3% 9.0 kB length: too short 400" in text
+    assert f"{EVIL} 500 100 20.0% 9.0 kB length: too short 400" in text
+    assert text.count("min_characters: 50") == 1
+    report["sources"][1] = {"name": EVIL, "preset": "code", "rules": {"length": {"min_characters": 7}}}
+    text = read(make_curate_report(report))
+    assert "preset prose, code" in text
+    assert f"books length min_characters: 50 language keep: en, de exact_duplicates {EVIL} length min_characters: 7" in text
 
 
 def test_nothing_dropped() -> None:

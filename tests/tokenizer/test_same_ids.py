@@ -87,17 +87,23 @@ def test_ids_of_real_texts(name, kind, warnings_logged):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ids_of_fuzzed_strings(name):
-    """Lone marks, emoji, long runs, literals of control tokens: the same ids, and the same text back."""
+    """Lone marks, emoji, long runs, literals of control tokens: the same ids as two other encoders, and the same text back."""
     vocabulary = open_shared(name)
-    texts = make_fuzzed(NAMES.index(name), NUM_FUZZED * (3 if name == "neox" else 1))
+    texts = make_fuzzed(NAMES.index(name), NUM_FUZZED)
     independent = open_independent(name)
-    reference = open_tokenizers(vocabulary)
-    for text, ids in zip(texts, split(vocabulary.encode_batch(pa.array(texts))), strict=True):
-        assert ids == independent(text), text
-        back = vocabulary.decode(ids)
-        assert back == (reference.normalizer.normalize_str(text) if name == "neox" else text)
-    for text in texts[:100]:
-        assert vocabulary.encode(text).tolist() == reference.encode(text).ids, text
+    # World as WordPiece takes 20 ms a string in `tokenizers`: test_saved_folders_open_elsewhere compares fewer with that.
+    reference = open_tokenizers(vocabulary) if name != "world" else None
+    for first in range(0, len(texts), 1000):
+        block = texts[first : first + 1000]
+        found = split(vocabulary.encode_batch(pa.array(block)))
+        for text, ids in zip(block, found, strict=True):
+            assert ids == independent(text), text
+            assert vocabulary.decode(ids) == (reference.normalizer.normalize_str(text) if name == "neox" else text)
+        if reference is not None:
+            expected = reference.encode_batch(block, add_special_tokens=False)
+            assert found == [encoding.ids for encoding in expected]
+    for text, ids in zip(block[:300], found, strict=False):
+        assert vocabulary.encode(text).tolist() == ids, text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -38,11 +39,13 @@ def encode_obviously(ids: dict[bytes, int], text: bytes) -> list[int]:
 def test_ids_equal_the_obvious_encoders(tokens, cuts, rows):
     """Whatever the tokens, halves of characters among them: the greedy ids, in batches and one by one, and from the JSON."""
     ids = {**BYTES, **{token: 257 + number for number, token in enumerate(dict.fromkeys([*tokens, *cuts]))}}
-    engine = GreedyEngine(ids, {})
     expected = [encode_obviously(ids, row.encode()) for row in rows]
-    found, offsets = engine.encode_batch(pa.array(rows, pa.large_string()))
-    assert [found[start:end].tolist() for start, end in itertools.pairwise(offsets)] == expected
-    assert [engine.encode(row).tolist() for row in rows] == expected
+    for fewest, longest in ((1, 64), (1, 3), (64, 64)):  # pieces read by the trie: all, the short ones, none
+        with mock.patch.multiple(_greedy, _TRIE_PIECES=fewest, _TRIE_BYTES=longest):
+            engine = GreedyEngine(ids, {})
+            found, offsets = engine.encode_batch(pa.array(rows, pa.large_string()))
+            assert [found[start:end].tolist() for start, end in itertools.pairwise(offsets)] == expected
+            assert [engine.encode(row).tolist() for row in rows] == expected
     elsewhere = Tokenizer.from_str(make_world_json(ids))
     assert [encoding.ids for encoding in elsewhere.encode_batch(rows)] == expected
 

@@ -231,6 +231,28 @@ def test_resuming_is_exact(make_model, family, options, kind):
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in straight.state_dict().items())
 
 
+@pytest.mark.parametrize(("options", "kind"), [({}, "muon"), ({}, "adamw"), ({"dropout": 0.2}, "adamw")])
+def test_running_ahead_changes_nothing(make_model, monkeypatch, options, kind):
+    """With the next batch's gradient in hand while a loss is read, as on a GPU: the same bits, also when stopped in between."""
+    config = _config(optimizer=kind, micro_batch_rows=3)
+    plan, expected_model = _plan(config), make_model("gpt2", **options)
+    expected = _train(expected_model, config)
+    monkeypatch.setattr("whelp.train.fit._works_alone", lambda _: True)
+    model, rows, progress, reports = make_model("gpt2", **options), _Rows(_tokens()), Progress(), []
+    optimizer = build_optimizer(model, config)
+    for count in (4, 6):
+        steps = fit(model, optimizer, rows, plan, config, progress)
+        reports += itertools.islice(steps, count)
+        steps.close()
+    read_twice = (
+        [] if options else list(range(16, 20))
+    )  # in hand when it was stopped; nothing is where random numbers are drawn
+    assert [report.loss for report in reports] == [report.loss for report in expected]
+    assert [report.gradient_norm for report in reports] == [report.gradient_norm for report in expected]
+    assert rows.places == list(range(16)) + read_twice + list(range(16, 40))
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected_model.state_dict().items())
+
+
 def test_a_finished_run_has_nothing_to_do(make_model):
     """Going on after the last step reads nothing and reports nothing."""
     model, config, rows = make_model("gpt2"), _config(), _Rows(_tokens())

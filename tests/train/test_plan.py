@@ -218,15 +218,3 @@ def test_activations_computed_again_need_less_memory():
     deep = {"num_layers": 20}
     kept, again = (estimate_row_bytes(dataclasses.replace(FACTS, **deep, keeps_activations=keeps)) for keeps in (True, False))
     assert again < kept / 3
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"optimizer": "muon"}, r"train\.shard needs train\.optimizer=adamw, not muon"),
-    ],
-)
-def test_what_cannot_be_sharded(options, message):
-    """Said when the recipe is read, not in the middle of a run."""
-    with pytest.raises(ConfigError, match=message):
-        TrainConfig(shard=True, **options)

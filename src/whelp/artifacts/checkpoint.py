@@ -3,7 +3,7 @@
     step-00001000/config.json, model.safetensors, generation_config.json, tokenizer.json, ...
     step-00001000/ema/                        another model folder: averaged weights, where asked for
     step-00001000/trainer/state.json          counters
-    step-00001000/trainer/optimizer.safetensors
+    step-00001000/trainer/optimizer.safetensors   of a divided model, one file of each process (checkpoint_parts.py)
     step-00001000/manifest.json               written last
 
 It is written under a temporary name, synced, then renamed. Nothing here is a pickle, and none is ever loaded.
@@ -12,13 +12,13 @@ It is written under a temporary name, synced, then renamed. Nothing here is a pi
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.artifacts.checkpoint_parts import SavedTensors, find_state_files, write_tensors
 from whelp.artifacts.manifest import Manifest, describe_files, find_damage, find_kind, read_manifest, write_manifest
 from whelp.base.errors import ArtifactError
 from whelp.base.files import atomic_folder, read_json, write_json
@@ -72,34 +72,33 @@ def save_checkpoint(
         average: Averaged weights, for a model folder `ema/` inside.
     """
     with atomic_folder(folder) as temporary:
-        for place, state in ((temporary, weights), (temporary / AVERAGE, average)):
-            if state is not None:
-                place.mkdir(exist_ok=True)
-                write_json(place / _CONFIG, dict(config))
-                write_json(place / "generation_config.json", dict(generation))
-                _write_tensors(place / _WEIGHTS, state, {"format": "pt"})
-                save_tokenizer(place)
-        if trainer is not None:
-            (temporary / "trainer").mkdir()
-            write_json(temporary / _STATE, trainer.counters)
-            _write_tensors(temporary / _OPTIMIZER, trainer.tensors)
+        write_contents(temporary, config, weights, save_tokenizer, generation, trainer, average)
         names = sorted(str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file())
         write_manifest(temporary, Manifest(kind="checkpoint", counts=dict(counts), files=describe_files(temporary, names)))
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write safetensors; what the system refused is an `OSError` again, not the library's own."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), str(path)) from error
+def write_contents(
+    place: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    save_tokenizer: Callable[[Path], None],
+    generation: Mapping[str, Any],
+    trainer: TrainerState | None,
+    average: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write all of a checkpoint but its manifest; of a trainer without tensors the counters alone."""
+    for folder, state in ((place, weights), (place / AVERAGE, average)):
+        if state is not None:
+            folder.mkdir(exist_ok=True)
+            write_json(folder / _CONFIG, dict(config))
+            write_json(folder / "generation_config.json", dict(generation))
+            write_tensors(folder / _WEIGHTS, state, {"format": "pt"})
+            save_tokenizer(folder)
+    if trainer is not None:
+        (place / "trainer").mkdir(exist_ok=True)
+        write_json(place / _STATE, trainer.counters)
+        if trainer.tensors:
+            write_tensors(place / _OPTIMIZER, trainer.tensors)
 
 
 def point_last(checkpoint: Path, name: str = LAST) -> None:
@@ -159,11 +158,9 @@ def read_trainer_state(checkpoint: Path) -> TrainerState:
     Raises:
         ArtifactError: When the checkpoint holds weights alone.
     """
-    from safetensors.torch import load_file
-
     if not (checkpoint / _STATE).is_file():
         raise ArtifactError(checkpoint, "it holds no trainer/ folder", "a checkpoint of `whelp train`", "Choose another.")
-    return TrainerState(read_json(checkpoint / _STATE), load_file(checkpoint / _OPTIMIZER))
+    return TrainerState(read_json(checkpoint / _STATE), SavedTensors(find_state_files(checkpoint)))
 
 
 def find_model_folder(path: Path) -> Path:

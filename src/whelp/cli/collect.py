@@ -301,6 +301,7 @@ def collect_urls(
     out: str | Path,
     urls: Sequence[str] = (),
     sitemaps: Sequence[str] = (),
+    sites: Sequence[str] = (),
     match: str | None = None,
     max_documents: int | None = None,
     max_minutes: float | None = None,
@@ -314,6 +315,7 @@ def collect_urls(
         out: The file: `.jsonl`, or `.txt` for text alone.
         urls: Addresses of pages.
         sitemaps: Addresses of sitemaps.
+        sites: Addresses of sites: their sitemaps are those that robots.txt names, else /sitemap.xml.
         match: Of sitemaps, only addresses in which this regular expression is found.
         max_documents: Stop after so many.
         max_minutes: Stop after so much time, and write what there is.
@@ -325,5 +327,5 @@ def collect_urls(
         ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
         SourceError: When no host is left to ask, or nothing could be had.
     """
-    plan = plan_urls(urls=urls, sitemaps=sitemaps, match=match)
+    plan = plan_urls(urls=urls, sitemaps=sitemaps, sites=sites, match=match)
     return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)

@@ -15,7 +15,7 @@ from whelp.base.machine import count_cores
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 
 KEPT = "kept"
-_VERSION = 1  # raised when the same page would give another text
+_VERSION = 2  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ def collect_wikipedia_dump(
     headings: str = "plain",
     disambiguation: bool = False,
     formulas: bool = True,
+    tables: str = "drop",
     licence: str | None = None,
     max_page_bytes: int = 64 << 20,
     workers: int = 1,
@@ -68,6 +69,7 @@ def collect_wikipedia_dump(
         headings: `plain`, `wiki` (== Title ==), `markdown` (## Title), or `none`.
         disambiguation: Keep pages that only tell names apart.
         formulas: Keep formulas, as TeX between dollar signs.
+        tables: `drop` leaves tables out, `rows` makes each a paragraph with a line for each row: `cell | cell`.
         licence: What the text may be used for; None: CC BY-SA 4.0 for Wikipedia and its sisters.
         workers: Processes.
 
@@ -80,6 +82,7 @@ def collect_wikipedia_dump(
         "headings": headings,
         "disambiguation": disambiguation,
         "formulas": formulas,
+        "tables": tables,
         "licence": licence,
         "max_page_bytes": max_page_bytes,
     }

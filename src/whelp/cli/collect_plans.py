@@ -204,8 +204,10 @@ def plan_youtube(
     return CollectPlan(source="youtube", collector=collector, hosts=hosts, asked=asked, notes=notes)
 
 
-def plan_urls(*, urls: Sequence[str] = (), sitemaps: Sequence[str] = (), match: str | None = None) -> CollectPlan:
-    """Plan a collection of pages. Hosts are those of the addresses and of the sitemaps.
+def plan_urls(
+    *, urls: Sequence[str] = (), sitemaps: Sequence[str] = (), sites: Sequence[str] = (), match: str | None = None
+) -> CollectPlan:
+    """Plan a collection of pages. Hosts are those of the addresses, the sitemaps and the sites.
 
     Raises:
         ConfigError: When nothing is asked for, or no address is one.
@@ -215,25 +217,27 @@ def plan_urls(*, urls: Sequence[str] = (), sitemaps: Sequence[str] = (), match: 
     from whelp.collect.urls import Urls
 
     problems = []
-    if not (urls or sitemaps):
-        problems.append("nothing is asked for: give urls or sitemaps")
+    if not (urls or sitemaps or sites):
+        problems.append("nothing is asked for: give urls, sitemaps or sites")
     if match is not None:
         try:
             re.compile(match)
         except re.error as error:
             problems.append(f"match {match!r} is no regular expression: {error}")
     hosts: dict[str, None] = {}
-    for url in [*urls, *sitemaps]:
+    for url in [*urls, *sitemaps, *sites]:
         try:
             hosts[host_of(normalise_url(url))] = None
         except ValueError:
-            if url in sitemaps:
+            if url in sitemaps or url in sites:
                 problems.append(f"{url!r} is no address of the web")
-    if (urls or sitemaps) and not hosts:
+    if urls and not hosts and not problems:
         problems.append("none of what is given is an address of the web (https://...)")
     if problems:
         raise ConfigError("whelp collect urls", problems, "`whelp collect urls --help` shows examples.")
     asked = {"urls": list(urls), "sitemaps": [normalise_url(url) for url in sitemaps], "match": match}
+    if sites:
+        asked["sites"] = [normalise_url(url) for url in sites]
     notes = [
         "robots.txt of each host is obeyed: what it closes is skipped, and counted. Whether you may use a text, its site says."
     ]

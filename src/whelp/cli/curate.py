@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,36 +13,22 @@ from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
-from whelp.cli.prepare import BAD_ROWS_FILE, Quarantine, SourceOpened
+from whelp.cli.curate_rules import make_pipelines
+from whelp.cli.curated_recipe import write_curated_recipe
+from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, name_sources, open_recipe_sources
+from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from whelp.base.engines import Engine
-    from whelp.corpus import Partition, Source
-    from whelp.curate import Ledger, Pipeline
-    from whelp.curate.rules.contamination import EvaluationIndex
+    from whelp.curate import Pipeline
     from whelp.curate.run import PartCurated, StageStarted
     from whelp.prepare.template import Template
-    from whelp.tokenizer.vocabulary import Vocabulary
 
 REPORT_FILE = "report.html"
-_EVALUATION_COLUMNS = (
-    *(
-        "question",
-        "answer",
-        "prompt",
-        "completion",
-        "canonical_solution",
-        "test",
-        "problem",
-        "solution",
-        "instruction",
-        "input",
-    ),
-    *("output", "query", "passage", "context", "ctx", "goal", "sentence", "text"),
-)
+RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +37,7 @@ class CurateResult:
 
     folder: str
     source: str  # what to name as data.source to go on with what is kept
+    recipe: str | None  # of a mixture, the recipe to go on with: the same, of what is kept of each source
     report: str
     ledger: dict[str, Any]
     is_reused: bool
@@ -127,72 +113,67 @@ def load_curate_recipe(
 def iter_curate(
     recipe: Recipe, out: Path, *, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | PartCurated | StageStarted | CorpusReady]:
-    """Curate, yielding what happens. `rows` stand in for the source of the recipe.
-
-    Raises:
-        ConfigError: When the recipe has a mixture.
-    """
-    from whelp.corpus import count_skipped, open_source
-    from whelp.curate import Ledger
+    """Curate, yielding what happens. `rows` stand in for the source of the recipe."""
+    from whelp.artifacts.parts_folder import clear_parts
+    from whelp.corpus import count_skipped
+    from whelp.curate import Ledger, SourceStream
     from whelp.curate import curate as curate_rows
-    from whelp.curate.run import PARTS_FOLDER, clear_parts
     from whelp.prepare.template import make_template
 
-    if recipe.data.mixture:
-        next_step = "Curate each source by itself (--source), then name what is kept in the mixture."
-        raise ConfigError("whelp curate", ["the recipe has a mixture of sources"], next_step)
-    template = make_template(recipe.data, text_key=recipe.data.custom_text_key)
-    source = open_source(recipe.data, _Shape(template, recipe.curate.keep_columns), rows=rows)
-    skipped = count_skipped(list(source.skipped))
-    yield SourceOpened(name=source.name, num_files=len(source.files), num_bytes=source.num_bytes, skipped=skipped)
-    pipeline = make_pipeline(recipe, source)
-    inputs = _describe_inputs(pipeline, template)
-    changes = _find_changes(out, recipe, source, inputs)
+    templates = [make_template(config, text_key=config.custom_text_key) for config in recipe.data.entries.values()]
+    _check_names(recipe, templates)
+    opened = open_recipe_sources(recipe, rows=rows, shape=lambda template: _Shape(template, recipe.curate.keep_columns))
+    labels = [file.label for one in opened for file in one.source.files]
+    skipped = count_skipped([file for one in opened for file in one.source.skipped])
+    num_bytes = sum(one.source.num_bytes for one in opened)
+    yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    pipelines = make_pipelines(recipe, opened, templates)
+    inputs = [_describe_inputs(pipeline, template) for pipeline, template in zip(pipelines, templates, strict=True)]
+    changes = _find_changes(out, opened, pipelines, inputs)
     if changes == []:
         clear_parts(out)
         ledger = read_json(out / "ledger.json")
         if not (out / REPORT_FILE).is_file():
-            _write_report(out, source.name, recipe, ledger)
-        yield CorpusReady(result=_make_result(out, ledger, is_reused=True))
+            _write_report(out, name_sources(opened), recipe, pipelines, ledger)
+        yield CorpusReady(result=_make_result(out, recipe, ledger, is_reused=True))
         return
     if changes:
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
-    notes: Counter[str] = Counter()
-    files: Counter[str] = Counter()
-    quarantine = Quarantine(out / PARTS_FOLDER / BAD_ROWS_FILE)
-
-    def iter_partitions() -> Iterator[Partition]:
-        for partition in source.iter_partitions():
-            notes.update(partition.notes)
-            files.update(f"skipped: {file.kind}" for file in partition.skipped)
-            quarantine.add(partition.bad_rows)
-            yield partition
-
-    def count_files(ledger: Ledger) -> None:
-        num_bad = quarantine.finish(out / BAD_ROWS_FILE)
-        ledger.files.update(files)
-        ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
-        ledger.files["read"] = len(source.files) - files.total()
-        ledger.notes.update(notes)
-        if num_bad:
-            ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
-
+    counts = ReadingCounts(len(labels), skipped, out)
+    streams = [
+        SourceStream(
+            partitions=counts.watch(one.source.iter_partitions(), one.name),
+            pipeline=pipeline,
+            first_file=one.first_file,
+            name=one.name,
+            inputs=own,
+        )
+        for one, pipeline, own in zip(opened, pipelines, inputs, strict=True)
+    ]
     for event in curate_rows(
-        iter_partitions(),
-        pipeline,
+        streams,
         out,
-        labels=lambda: [file.label for file in source.files],
-        describe_source=source.describe,
-        inputs=inputs,
-        count_files=count_files,
+        labels=lambda: labels,
+        describe_source=lambda: describe_sources(opened),
+        count_files=counts.fill,
         engine=engine,
     ):
         if not isinstance(event, Ledger):
             yield event
             continue
         values = event.to_dict()
-        _write_report(out, source.name, recipe, values)
-        yield CorpusReady(result=_make_result(out, values, is_reused=False))
+        _write_report(out, name_sources(opened), recipe, pipelines, values)
+        yield CorpusReady(result=_make_result(out, recipe, values, is_reused=False))
+
+
+def _check_names(recipe: Recipe, templates: Sequence[Template]) -> None:
+    """Refuse columns of text that have the names of those that are written beside them."""
+    from whelp.curate.columns import WRITTEN
+
+    taken = sorted({name for template in templates for name in template.schema.names} & set(WRITTEN))
+    if taken:
+        problems = [f"the template reads a column called {name}, which `whelp curate` writes itself" for name in taken]
+        raise ConfigError("whelp curate", problems, "Give the column another name.")
 
 
 class _Shape:
@@ -215,69 +196,6 @@ class _Shape:
         return self._template.find_bad(rows)
 
 
-def make_pipeline(recipe: Recipe, source: Source) -> Pipeline:
-    """The rules, with what they need of other rooms: evaluation texts, and a vocabulary.
-
-    Raises:
-        MissingExtraError: When a rule needs a package that is not installed.
-    """
-    from whelp.curate import Pipeline
-
-    per_token = recipe.curate.find("characters_per_token")
-    pipeline = Pipeline(
-        recipe.curate,
-        index=_index_evaluations(recipe, source),
-        vocabulary=None if per_token is None else _load_vocabulary(per_token.tokenizer),
-    )
-    _ = pipeline.rules  # what is missing, or wrong, is said before anything is read
-    return pipeline
-
-
-def _load_vocabulary(name: str) -> Vocabulary:
-    from whelp.tokenizer import load_tokenizer
-
-    return load_tokenizer(name)
-
-
-def _index_evaluations(recipe: Recipe, source: Source) -> EvaluationIndex | None:
-    """Index the texts to decontaminate against; None where there are none."""
-    from whelp.corpus import SourceConfig, iter_texts, open_source
-    from whelp.curate import make_index
-
-    asked = recipe.curate.find("decontaminate")
-    if asked is None:
-        return None
-    sets: dict[str, Iterator[pa.LargeStringArray]] = {}
-    for name in asked.against:
-        opened = open_source(SourceConfig(source=name, on_bad_rows="skip"), _EvaluationShape())
-        sets[Path(name).name] = iter_texts(opened)
-    if asked.own_test_split and any(file.split == "test" for file in source.files):
-        sets["the test split"] = _iter_test_texts(source, recipe.curate.keep_columns)
-    return make_index(sets, asked.num_words) if sets else None
-
-
-def _iter_test_texts(source: Source, keep: Sequence[str]) -> Iterator[pa.LargeStringArray]:
-    for partition in source.iter_partitions():
-        if partition.split == "test":
-            for name in partition.batch.schema.names:
-                if name not in {"file_index", "line", *keep}:
-                    yield partition.batch.column(name).drop_null()
-
-
-class _EvaluationShape:
-    """The columns that sets of questions usually have; a file without any is read for its one column of text."""
-
-    def __init__(self) -> None:
-        import pyarrow as pa
-
-        self.schema = pa.schema([(name, pa.large_string()) for name in _EVALUATION_COLUMNS])
-        self.companions: dict[str, str] = {}
-
-    def find_bad(self, rows: pa.RecordBatch) -> dict[int, Any]:
-        """None: a question without an answer is one, too."""
-        return {}
-
-
 def _describe_inputs(pipeline: Pipeline, template: Template) -> dict[str, Any]:
     """What decides the result besides the source and the section."""
     inputs: dict[str, Any] = {"template": template.fingerprint}
@@ -288,7 +206,9 @@ def _describe_inputs(pipeline: Pipeline, template: Template) -> dict[str, Any]:
     return inputs
 
 
-def _find_changes(out: Path, recipe: Recipe, source: Source, inputs: dict[str, Any]) -> list[str] | None:
+def _find_changes(
+    out: Path, opened: Sequence[OpenedSource], pipelines: Sequence[Pipeline], inputs: Sequence[dict[str, Any]]
+) -> list[str] | None:
     """What differs between a finished corpus and what would be made now, in words; None without a corpus."""
     from whelp.curate.run import FORMAT, KIND
 
@@ -296,31 +216,66 @@ def _find_changes(out: Path, recipe: Recipe, source: Source, inputs: dict[str, A
         manifest = read_manifest(out, KIND)
     except ArtifactError:
         return None
-    changes = source.changed_since(manifest.inputs["source"])
-    now = recipe.curate.resolved()
-    for name in now["rules"] | manifest.config["rules"]:
-        before, after = (values["rules"].get(name) for values in (manifest.config, now))
-        if before != after:
-            changes.append(f"curate.{name}: {before or 'off'} -> {after or 'off'}")
-    changes += [
-        f"curate.{name}: {manifest.config[name]!r} -> {now[name]!r}"
-        for name in now
-        if name != "rules" and manifest.config[name] != now[name]
-    ]
-    changes += [
-        f"{name}: another one" for name, value in {**inputs, "format": FORMAT}.items() if manifest.inputs.get(name) != value
-    ]
+    before, now = (
+        ", ".join(filter(None, names)) or "one source"
+        for names in (manifest.config.get("sources", {}), [one.name for one in opened])
+    )
+    changes = [] if before == now else [f"data.mixture: {before} -> {now}"]
+    if manifest.inputs.get("format") != FORMAT:
+        changes.append("another version of the rules")
+    for one, pipeline, own in zip(opened, pipelines, inputs, strict=True):
+        files, config, others = manifest.inputs["source"], manifest.config, manifest.inputs
+        if one.name is not None:
+            if one.name not in config.get("sources", {}):
+                continue
+            files, config, others = (values["sources"][one.name] for values in (files, config, others))
+        elif "sources" in config:
+            continue
+        found = one.source.changed_since(files) + _compare_rules(config, pipeline.config.resolved())
+        found += [
+            f"{name}: another one" for name in own | {"evaluations": "", "tokenizer": ""} if own.get(name) != others.get(name)
+        ]
+        changes += [change if one.name is None else f"{one.name}: {change}" for change in found]
     return changes
 
 
-def _write_report(out: Path, name: str, recipe: Recipe, ledger: dict[str, Any]) -> None:
+def _compare_rules(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changes = []
+    for name in now["rules"] | before["rules"]:
+        old, new = (values["rules"].get(name) for values in (before, now))
+        if old != new:
+            changes.append(f"curate.{name}: {_name_rule(old)} -> {_name_rule(new)}")
+    return changes + [
+        f"curate.{name}: {before[name]!r} -> {now[name]!r}" for name in now if name != "rules" and before[name] != now[name]
+    ]
+
+
+def _name_rule(numbers: dict[str, Any] | None) -> str:
+    return "off" if numbers is None else str(numbers or "on")
+
+
+def _write_report(out: Path, name: str, recipe: Recipe, pipelines: Sequence[Pipeline], ledger: dict[str, Any]) -> None:
     from whelp.report import make_curate_report
 
-    values = {"name": name, "ledger": ledger, "preset": recipe.curate.preset, "rules": recipe.curate.resolved()["rules"]}
+    names = list(recipe.data.entries)
+    values: dict[str, Any] = {"name": name, "ledger": ledger}
+    values["sources"] = [
+        {"name": own, "preset": pipeline.config.preset, "rules": pipeline.config.resolved()["rules"]}
+        for own, pipeline in zip(names, pipelines, strict=True)
+    ]
     write_atomic(out / REPORT_FILE, make_curate_report(values))
 
 
-def _make_result(out: Path, ledger: dict[str, Any], *, is_reused: bool) -> CurateResult:
+def _make_result(out: Path, recipe: Recipe, ledger: dict[str, Any], *, is_reused: bool) -> CurateResult:
+    written = None
+    if recipe.data.mixture:
+        written = out / RECIPE_FILE
+        write_atomic(written, write_curated_recipe(recipe, ledger))
     return CurateResult(
-        folder=str(out), source=str(out / "kept"), report=str(out / REPORT_FILE), ledger=ledger, is_reused=is_reused
+        folder=str(out),
+        source=str(out / "kept"),
+        recipe=None if written is None else str(written),
+        report=str(out / REPORT_FILE),
+        ledger=ledger,
+        is_reused=is_reused,
     )

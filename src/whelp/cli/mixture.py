@@ -15,9 +15,15 @@ from typing import Any
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 from whelp.corpus.config import SourceConfig
+from whelp.curate.config import CurateConfig
 from whelp.prepare.config import PrepareConfig, TemplateConfig
 
 _GLOB_SIGNS = "*?["
+# Of the section curate: how rows are written and compared, which a source cannot have to itself.
+OF_ALL_SOURCES = (
+    *("format", "shard_megabytes", "keep_columns", "examples"),
+    *("decontaminate", "exact_duplicates", "near_duplicates"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,11 @@ class MixtureEntry(PrepareConfig, TemplateConfig, SourceConfig):
     max_repeats: float | None = option(
         None, "train each of its rows at most so many times in a run, on average; nothing: as often as the weight wants"
     )
+    curate: CurateConfig | None = option(
+        None,
+        "a preset and rules of its own for `whelp curate`; nothing: as the section curate says, which alone says how rows are "
+        "written and compared",
+    )
 
     def __post_init__(self) -> None:
         problems = []
@@ -43,6 +54,12 @@ class MixtureEntry(PrepareConfig, TemplateConfig, SourceConfig):
             problems.append(f"max_repeats is {self.max_repeats:g}, but expected a number above 0")
         if self.name is not None and not self.name.strip():
             problems.append("name is empty")
+        if self.curate is not None:
+            problems += [
+                f"curate.{name} is set, but it is the same for all sources. Set it in the section curate"
+                for name in OF_ALL_SOURCES
+                if getattr(self.curate, name) != getattr(CurateConfig(), name)
+            ]
         if self.pieces and self.custom_text_key is not None:
             problems.append("pieces and custom_text_key are both set. Keep one of them")
         for part in (SourceConfig, TemplateConfig, PrepareConfig) if self.source else (TemplateConfig, PrepareConfig):
@@ -64,7 +81,7 @@ class MixtureEntry(PrepareConfig, TemplateConfig, SourceConfig):
         return last.partition(".")[0] or last or "an entry"
 
 
-_OWN = {"source", "name", "weight", "max_repeats"}
+_OWN = {"source", "name", "weight", "max_repeats", "curate"}
 _SHARED = {field.name for field in fields(MixtureEntry)} - _OWN
 
 

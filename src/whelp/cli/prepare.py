@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +19,17 @@ from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.mixture import MixtureEntry
+from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from whelp.base.engines import Engine
-    from whelp.corpus import BadRow, Partition, Source
+    from whelp.corpus import Source
+    from whelp.corpus.shape import RowShape
     from whelp.prepare.encode import PrepareReport
     from whelp.prepare.ledger import Ledger
+    from whelp.prepare.template import Template
     from whelp.tokenizer.vocabulary import Vocabulary
-
-BAD_ROWS_FILE = "bad_rows.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +121,14 @@ class OpenedSource:
         return self.config.max_repeats if isinstance(self.config, MixtureEntry) else None
 
 
-def open_recipe_sources(recipe: Recipe, *, rows: Any = None) -> list[OpenedSource]:
+def open_recipe_sources(
+    recipe: Recipe, *, rows: Any = None, shape: Callable[[Template], RowShape] | None = None
+) -> list[OpenedSource]:
     """The source of a recipe, or those of its mixture, with the columns that their templates can use.
 
     Args:
         rows: Stand in for the source.
+        shape: Says for a template which columns are wanted; by default those of the template.
 
     Raises:
         ConfigError: When rows are given for a mixture.
@@ -139,7 +141,8 @@ def open_recipe_sources(recipe: Recipe, *, rows: Any = None) -> list[OpenedSourc
     opened: list[OpenedSource] = []
     first_file = 0
     for name, config in recipe.data.entries.items():
-        source = open_source(config, make_template(config, text_key=config.custom_text_key), rows=rows)
+        template = make_template(config, text_key=config.custom_text_key)
+        source = open_source(config, template if shape is None else shape(template), rows=rows)
         opened.append(OpenedSource(name=name, config=config, source=source, first_file=first_file))
         first_file += len(source.files)
     return opened
@@ -156,8 +159,9 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
+    from whelp.artifacts.parts_folder import clear_parts
     from whelp.corpus import count_skipped
-    from whelp.prepare.encode import PARTS_FOLDER, SourceStream, clear_parts
+    from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
     from whelp.prepare.template import make_template
 
@@ -180,35 +184,15 @@ def iter_prepare(
     if vocabulary is None:
         vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
         yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
-    notes: Counter[str] = Counter()
-    files: Counter[str] = Counter()
-    quarantine = Quarantine(out / PARTS_FOLDER / BAD_ROWS_FILE)
-
-    def iter_partitions(one: OpenedSource) -> Iterator[Partition]:
-        for partition in one.source.iter_partitions():
-            notes.update(partition.notes)
-            for file in partition.skipped:
-                kind = f"skipped: {file.kind}"
-                if not files[kind]:
-                    log.info("left out: %s: %s (others like it are only counted)", file.path, file.reason)
-                files[kind] += 1
-            quarantine.add(partition.bad_rows, one.name)
-            yield partition
+    counts = ReadingCounts(len(labels), skipped, out)
 
     def count_files(ledger: Ledger) -> None:
-        ledger.files.update(files)
-        ledger.files.update({f"skipped: {reason}": count for reason, count in skipped.items()})
-        ledger.files["read"] = len(labels) - files.total()
-        ledger.notes.update(notes)
-        own = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
-        ledger.notes.update({f"files of the source's own split {name}, held out": count for name, count in own.items()})
-        num_bad = quarantine.finish(out / BAD_ROWS_FILE)
-        if num_bad:
-            ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
+        counts.fill(ledger)
+        ledger.notes.update(_count_own_splits(opened))
 
     streams = [
         SourceStream(
-            partitions=iter_partitions(one),
+            partitions=counts.watch(one.source.iter_partitions(), one.name),
             config=one.config,
             template=make_template(one.config, text_key=one.config.custom_text_key, vocabulary=vocabulary),
             has_own_test=any(file.split == "test" for file in one.source.files),
@@ -223,7 +207,7 @@ def iter_prepare(
         streams,
         vocabulary,
         out,
-        describe_source=lambda: {**_describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
+        describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
         look_through=lambda: _fingerprint_apart(opened),
@@ -231,34 +215,6 @@ def iter_prepare(
         engine=engine,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
-
-
-class Quarantine:
-    """Writes the rows that were skipped to a file, one JSON object a line, as the partitions pass."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._num_rows = 0
-
-    def add(self, rows: Sequence[BadRow], source: str | None = None) -> None:
-        """Write some rows, of a mixture with the name of their source; the first of them begin the file anew."""
-        if not rows:
-            return
-        mode = "a" if self._num_rows else "w"
-        with open(
-            self._path, mode, encoding="utf-8", errors="backslashreplace"
-        ) as file:  # half a surrogate pair, as JSON says it
-            origin = {} if source is None else {"source": source}
-            file.writelines(json.dumps({**origin, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows)
-        self._num_rows += len(rows)
-
-    def finish(self, place: Path) -> int:
-        """Put the file in place of one of before; without any row, there is none. Return the number of rows."""
-        if self._num_rows:
-            os.replace(self._path, place)
-        else:
-            place.unlink(missing_ok=True)
-        return self._num_rows
 
 
 def is_imported(folder: Path) -> bool:
@@ -291,13 +247,19 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
 
 
+def _count_own_splits(opened: Sequence[OpenedSource]) -> dict[str, int]:
+    """Which splits the sources themselves hold out, and of how many files."""
+    names = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
+    return {f"files of the source's own split {name}, held out": count for name, count in names.items()}
+
+
 def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
     """Fingerprint the files that reading the documents does not."""
     for one in opened:
         one.source.fingerprint_apart()
 
 
-def _describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
+def describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
     """What identifies the sources, for the manifest."""
     if opened[0].name is None:
         return opened[0].source.describe()

@@ -78,11 +78,12 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe with every value written out; paths are absolute, so that it means the same in any folder."""
-        values = map_paths(Recipe, self.to_values(), lambda word, _: _absolute(word))
+        values = map_paths(Recipe, self.to_values(), lambda word, _: make_absolute(word))
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _absolute(path: str) -> str:
+def make_absolute(path: str) -> str:
+    """The whole path of what is there; another word stays."""
     return os.path.realpath(path) if os.path.exists(path) else path
 
 

@@ -36,8 +36,8 @@ def show_curated(result: CurateResult) -> None:
         table.add_column(name, justify="left" if not name else "right")
     total = max(ledger["documents_in"], 1)
 
-    def add(name: str, count: int, num_bytes: int) -> None:
-        table.add_row(name, f"{count:,}", f"{count / total:.1%}", show.megabytes(num_bytes))
+    def add(name: str, count: int, num_bytes: int, of: int = total) -> None:
+        table.add_row(name, f"{count:,}", f"{count / of:.1%}", show.megabytes(num_bytes))
 
     add("[bold]read[/]", ledger["documents_in"], ledger["bytes_in"])
     shown = list(ledger["dropped"].items())
@@ -47,11 +47,16 @@ def show_curated(result: CurateResult) -> None:
     if rest:
         add(f"{len(rest)} more reasons", sum(count for _, count in rest), sum(ledger["dropped_bytes"][key] for key, _ in rest))
     add("[bold]kept[/]", ledger["documents_kept"], ledger["bytes_kept"])
+    for name, one in ledger.get("sources", {}).items():
+        add(f"  of {escape(name)}", one["documents_kept"], one["bytes_kept"], max(one["documents_in"], 1))
     show.console.print(table)
     if ledger["documents_test"]:
         show.say(f"[bold]test[/]       {ledger['documents_test']:,} rows that the source holds out, as they are")
     for title, name in (("changed", "changes"), ("note", "notes")):
         for what, count in ledger[name].items():
-            show.say(f"[bold]{title}[/]    {escape(what)} {count:,}")
-    show.say(f"[bold]corpus[/]     {escape(result.source)}   next: data.source={escape(result.source)}")
+            show.say(f"[bold]{title:10}[/] {escape(what)} {count:,}")
+    if result.recipe is not None:
+        show.say(f"[bold]corpus[/]     {escape(result.source)}   next: whelp prepare {escape(result.recipe)} --out store")
+    else:
+        show.say(f"[bold]corpus[/]     {escape(result.source)}   next: data.source={escape(result.source)}")
     show.say(f"[bold]report[/]     {escape(result.report)}")

@@ -131,7 +131,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
     elif _is_done(plan, wiring.progress):
         yield Finished(result=wiring.result(is_finished=True))
         return
-    with Requests() as requests:
+    with Requests() as requests, contextlib.closing(wiring):
         while True:
             with contextlib.closing(wiring.iter_steps()) as reports:
                 for report in reports:
@@ -140,18 +140,24 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                     if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
                         wiring.record(report)
                     yield report
-                    must_stop, must_save = map(bool, team.largest([requests.must_stop, requests.must_save]))
+                    asked = team.largest([requests.must_stop, requests.must_save, wiring.is_writing])
+                    must_stop, must_save, is_writing = map(bool, asked)
+                    if not is_writing:
+                        yield from wiring.finish_saving()
                     if report.step % plan.evaluate_every_steps == 0 or report.is_last:
                         yield from wiring.look()
                     if report.step % plan.save_every_steps == 0 or report.is_last or must_stop or must_save:
-                        yield wiring.save()
+                        yield from wiring.save()
                         requests.must_save = False
+                    if must_stop or report.is_last:
+                        yield from wiring.finish_saving()
                     if must_stop and not report.is_last:
                         log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
                         yield Finished(result=wiring.result(is_finished=False))
                         raise KeyboardInterrupt
                 else:
                     break
+            yield from wiring.finish_saving()
             yield wiring.rewind(report)
     yield Finished(result=wiring.result(is_finished=True))
 

@@ -21,6 +21,7 @@ _MAY_CHANGE = {  # options that do not change what is computed
     "track",
     "record_rows",
     "checkpoint_activations",
+    "save_in_background",
     "shard",
     "timeout_minutes",
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from whelp.train import TrainPlan
     from whelp.train.optimizer import Optimizer
     from whelp.train.plan import Facts
-    from whelp.train.shard import ShardedAdamW
+    from whelp.train.shard import ShardedOptimizer
     from whelp.train.team import Team
 
 
@@ -92,7 +92,7 @@ class Session:
 
     def make_trainable(
         self, checkpoint: Path | None = None, start: dict[str, Any] | None = None
-    ) -> tuple[LanguageModel, Optimizer | ShardedAdamW]:
+    ) -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
         """The model on its device, with its first weights or others, and its optimizer without state.
 
         Args:
@@ -104,27 +104,45 @@ class Session:
         """
         from whelp.train import build_optimizer
 
-        model = self.build_whole()
+        if self.is_sharded:
+            return self._make_divided(self._build_begun(checkpoint, start) if self.team.is_first else None)
+        model = self._build_begun(checkpoint, start)
         if self.recipe.train.checkpoint_activations:
             model.checkpoint_activations()
-        if checkpoint is not None:
-            model.load_hugging_face(read_model_folder(checkpoint)[1])
-        elif start is not None:
-            load_start(model, start, str(self.recipe.train.start_from))
-        if self.is_sharded:
-            from whelp.train.shard import ShardedAdamW, shard_model
-
-            shard_model(model, self.device, self.team)
-            return model, ShardedAdamW(model, self.recipe.train, self.team)
         model.to(self.device)
         if self.spec.family == "hf":
             check_causal(model, self.recipe.model.hf_config)
         return model, build_optimizer(model, self.recipe.train, self.team)
 
+    def _build_begun(self, checkpoint: Path | None, start: dict[str, Any] | None) -> LanguageModel:
+        """The whole model on the CPU, with the weights that `make_trainable` is asked for."""
+        model = self.build_whole()
+        if checkpoint is not None:
+            model.load_hugging_face(read_model_folder(checkpoint)[1])
+        elif start is not None:
+            load_start(model, start, str(self.recipe.train.start_from))
+        return model
+
+    def _make_divided(self, whole: LanguageModel | None) -> tuple[LanguageModel, ShardedOptimizer]:
+        """A model that never exists as a whole, but in the memory of the first process's CPU while it is handed out."""
+        from whelp.model.build import build_skeleton
+        from whelp.train.shard import ShardedOptimizer, fill_model, shard_model
+
+        model = build_skeleton(self.spec)
+        if self.recipe.train.checkpoint_activations:
+            model.checkpoint_activations()
+        shard_model(model, self.device, self.team)
+        fill_model(model, whole, self.device, self.team)
+        return model, ShardedOptimizer(model, self.recipe.train, self.team)
+
     def read_start(self) -> dict[str, Any] | None:
-        """The weights that `train.start_from` names, checked against the recipe and the store."""
+        """The weights that `train.start_from` names, checked against the recipe and the store; who hands them out reads them."""
         start_from = self.recipe.train.start_from
-        return None if start_from is None else read_start(start_from, self.spec, self.vocabulary)
+        return (
+            None
+            if start_from is None or (self.is_sharded and not self.team.is_first)
+            else read_start(start_from, self.spec, self.vocabulary)
+        )
 
     def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
         """The rows of a run; of a mixture they depend on how many the run takes."""

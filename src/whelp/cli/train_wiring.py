@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from whelp.artifacts.checkpoint import (
     read_trainer_state,
     save_checkpoint,
     step_name,
+    write_contents,
 )
+from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, finish_parts, write_part
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
@@ -27,6 +30,7 @@ from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
 from whelp.cli.source_rows import evaluate_by_source
 from whelp.cli.train_events import Evaluated, Rewound, Sampled, Saved, TrainResult
+from whelp.cli.train_saving import Writing
 from whelp.cli.train_session import Session
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from whelp.train import Progress, StepReport, TrainPlan
     from whelp.train.average import WeightAverage
     from whelp.train.optimizer import Optimizer
-    from whelp.train.shard import ShardedAdamW
+    from whelp.train.shard import ShardedOptimizer
 
 _SPIKE_WINDOW = 50  # losses that a spike is compared with
 _SPIKE_LEAST = 10  # fewer say nothing
@@ -54,8 +58,9 @@ class RunWiring:
         self.average: WeightAverage | None
         self.last_look = -1
         self.last_saved: Path | None = None
+        self.writing: Writing | None = None
         self.model: LanguageModel
-        self.optimizer: Optimizer | ShardedAdamW
+        self.optimizer: Optimizer | ShardedOptimizer
         self.progress: Progress
         self.restore(checkpoint, start)
 
@@ -160,6 +165,8 @@ class RunWiring:
 
     def record(self, report: StepReport) -> None:
         """One line of metrics.jsonl."""
+        from whelp.train.device import used_memory
+
         values = {
             "step": report.step,
             "loss": report.loss,
@@ -168,6 +175,7 @@ class RunWiring:
             "tokens": self.progress.tokens_trained,
             "tokens_per_second": report.num_tokens / report.seconds,
             "elapsed_seconds": self.progress.elapsed_seconds,
+            "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:
             values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
@@ -246,37 +254,88 @@ class RunWiring:
         whole.load_state_dict(weights)
         return whole
 
-    def save(self) -> Saved:
-        """Write a checkpoint, point `last` at it, delete the oldest."""
-        vocabulary, path = self.session.vocabulary, self.run.checkpoints / step_name(self.progress.step)
-        model = self.find_whole_model()
-        state = self.optimizer.state() if self.team.is_first or self.session.is_sharded else {}
-        if model is None:
-            self.last_saved = path
-            return Saved(step=self.progress.step, path=path)
-        config, weights = model.to_hugging_face()
-        special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
+    def save(self) -> Iterator[Saved]:
+        """Begin to write a checkpoint; tells of those that are whole: one before, and this one if it is written at once."""
+        yield from self.finish_saving()
+        path, counts = self.run.checkpoints / step_name(self.progress.step), self._count()
+        if self.session.is_sharded and self.team.is_first:
+            begin_parts(path)
+        write, is_ours = self._copy_contents(path, counts), self.plan.device.startswith("cuda")
+        if self.session.is_sharded:
+            self.team.wait()  # for the place where all write
+        choice = self.session.recipe.train.save_in_background
+        in_background = is_ours if choice == "auto" else choice
+        self.writing = Writing(self.progress.step, path, write, counts, in_background=in_background)
+        if not in_background:
+            yield from self.finish_saving()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this process still writes a checkpoint."""
+        return self.writing is not None and self.writing.is_going
+
+    def finish_saving(self) -> Iterator[Saved]:
+        """Wait for the checkpoint that is being written, if any; point `last` at it, delete the oldest."""
+        if self.writing is None:
+            return
+        writing, self.writing = self.writing, None
+        writing.wait()
+        if self.session.is_sharded:
+            self.team.wait()
+            if self.team.is_first:
+                finish_parts(writing.path, writing.counts)
+        self.tidy(writing.path)
+        yield Saved(step=writing.step, path=writing.path)
+
+    def close(self) -> None:
+        """Leave no thread behind."""
+        if self.writing is not None:
+            self.writing.abandon()
+
+    def _count(self) -> dict[str, Any]:
+        """What the manifest of a checkpoint says of it."""
         counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
         if self.last_loss is not None:
             counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
             counts |= {"evaluated_step": self.last_look, **self._describe_average()}
+        return counts
+
+    def _copy_contents(self, path: Path, counts: dict[str, Any]) -> Callable[[], None] | None:
+        """Copy to the CPU what this process has to write of a checkpoint; return what writes it."""
+        from whelp.train.shard import ShardedOptimizer
+
+        team, model, vocabulary = self.team, self.find_whole_model(), self.session.vocabulary
+        write_own = None
+        if isinstance(self.optimizer, ShardedOptimizer):
+            write_own = functools.partial(write_part, path, team.rank, team.size, self.optimizer.own_rows())
+        if model is None:
+            return write_own
+        config, weights = model.to_hugging_face()
+        weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+        state = {} if isinstance(self.optimizer, ShardedOptimizer) else self.optimizer.state()
         average = None
         if self.average is not None:
             state |= self.average.state()
             with self.average.in_place():  # what the model gives may be its own memory: copied while it is the average
-                average = {name: tensor.detach().cpu().clone() for name, tensor in model.to_hugging_face()[1].items()}
-        save_checkpoint(
-            path,
-            config={**config, **special},
-            weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
-            save_tokenizer=vocabulary.save,
-            generation={name: value for name, value in special.items() if value is not None},
-            trainer=TrainerState(dataclasses.asdict(self.progress), state),
-            counts=counts,
-            average=average,
-        )
-        self.tidy(path)
-        return Saved(step=self.progress.step, path=path)
+                average = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.to_hugging_face()[1].items()}
+        special = {"bos_token_id": None, "eos_token_id": vocabulary.eos_id, "pad_token_id": vocabulary.pad_id}
+        contents: dict[str, Any] = {
+            "config": {**config, **special},
+            "weights": weights,
+            "save_tokenizer": vocabulary.save,
+            "generation": {name: value for name, value in special.items() if value is not None},
+            "trainer": TrainerState(dataclasses.asdict(self.progress), state),
+            "average": average,
+        }
+        if write_own is None:
+            return functools.partial(save_checkpoint, path, counts=counts, **contents)
+
+        def write() -> None:
+            write_own()
+            write_contents(find_place(path), **contents)
+            describe_whole(path)
+
+        return write
 
     def tidy(self, newest: Path) -> None:
         """Point `last` at the newest checkpoint, delete the oldest, draw the report; a killed run may not have come to it."""

@@ -156,6 +156,7 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,
+        "save_in_background": False,  # or the last checkpoint before a kill might not be whole yet
         "evaluate_every_steps": num_steps,
         "evaluate_rows": 1,
         "log_every_steps": 1,

@@ -1,6 +1,7 @@
 """Articles of the Encyclopaedia Britannica, by search words or by address.
 
-All that is known of the site's pages is in this file: when they change, it is the only one to mend.
+All that is known of the site's pages is in this file: when they change, it is the only one to mend. Its marks are one sign of an
+article among several (`article_signs.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from whelp.collect.addresses import host_of, normalise_url
-from whelp.collect.answers import Answer, NotFetched
+from whelp.collect.answers import Answer, NotFetched, refuse
+from whelp.collect.article_signs import find_article
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
 from whelp.collect.page_text import decode
@@ -27,7 +29,6 @@ _ARTICLE = re.compile(
 )
 _RESULTS = "//a[contains(concat(' ', @class, ' '), ' md-crosslink ') or contains(@class, 'font-weight-bold font-18')]/@href"
 _PARAGRAPHS = "//p[contains(concat(' ', @class, ' '), ' topic-paragraph ')]"
-_ANY_PARAGRAPHS = "//article//p | //main//p"
 _EDITORIAL = re.compile(r"Our editors will review what you.ve submitted|^The Editors of Encyclop", re.IGNORECASE)
 _MAX_PARTS = 60  # pages of one article
 
@@ -65,20 +66,24 @@ class Britannica:
         """Read an article, all of its pages."""
         answer = asking.page(item, item.key, look=_check_page)
         page = _parse(answer)
-        paragraphs = _read_paragraphs(page)
+        article = find_article(page, answer, marks=_PARAGRAPHS)
+        paragraphs = _without_notes(article.paragraphs)
         following = _next_part(page, answer.url)
         seen = {answer.url}
-        while following is not None and following not in seen and len(seen) < _MAX_PARTS:
+        while following is not None and following not in seen:
+            if len(seen) >= _MAX_PARTS:
+                raise refuse(f"an article of more than {_MAX_PARTS} pages")
             seen.add(following)
-            part = _parse(asking.client.fetch(following, look=_check_page))
-            paragraphs += _read_paragraphs(part)
+            part_answer = asking.client.fetch(following, look=_check_page)
+            part = _parse(part_answer)
+            paragraphs += _without_notes(find_article(part, part_answer, marks=_PARAGRAPHS).paragraphs)
             following = _next_part(part, following)
         if not paragraphs:
-            raise NotFetched("no article on the page: has the site changed?", is_final=False)
+            raise NotFetched("nothing but notes of the editors on the page", is_final=True)
         document = Document(
             text="\n\n".join(paragraphs),
             source="britannica",
-            title=_first(page, "//h1//text()") or None,
+            title=article.title,
             url=answer.url,
             id=urlsplit(answer.url).path.strip("/"),
             language="en",
@@ -129,22 +134,9 @@ def _parse(answer: Answer) -> HtmlElement:
         raise NotFetched("the page cannot be parsed", is_final=False) from None
 
 
-def _read_paragraphs(page: HtmlElement) -> list[str]:
-    """The paragraphs of the article, with the headings between them."""
-    found = page.xpath(_PARAGRAPHS) or page.xpath(_ANY_PARAGRAPHS)
-    if not found:
-        return []
-    wanted = set(found)
-    texts: list[str] = []
-    heading = ""
-    for place in page.iter("h2", "h3", "h4", "p"):
-        text = " ".join(place.text_content().split())
-        if place not in wanted:
-            heading = text if place.tag != "p" else heading
-        elif text and not _EDITORIAL.search(text):
-            texts += [heading, text] if heading and texts else [text]
-            heading = ""
-    return texts
+def _without_notes(paragraphs: list[str]) -> list[str]:
+    """Without what the editors say of themselves."""
+    return [text for text in paragraphs if not _EDITORIAL.search(text)]
 
 
 def _next_part(page: HtmlElement, url: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,7 @@ class _Host:
     free_at: float = 0.0  # on the monotonic clock
     num_failures: int = 0
     refusal: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held from a request's turn to the end of its answer
 
 
 @dataclass
@@ -48,13 +50,13 @@ class Traffic:
 
 @dataclass
 class Client:
-    """Asks hosts.
+    """Asks hosts; several threads may use it, and no host is asked twice at once.
 
     Args:
         config: The manners.
         agent: The name and version of this program; the contact is added.
         hosts: The hosts that may be asked, with ports that are not the usual ones.
-        wait: Called with seconds and a reason to pass the time between requests.
+        wait: Called with seconds and a reason to pass the time between requests, on the thread that asks.
     """
 
     config: MannersConfig
@@ -68,11 +70,13 @@ class Client:
         self._hosts: dict[str, _Host] = {}
         self._robots: dict[str, Robots] = {}
         self._random = random.Random()
+        self._counting = threading.Lock()
+        self._is_closed = False
         self._transport = httpx.HTTPTransport(verify=_make_ssl_context(), retries=0)
         # httpx offers no way to check the address that a name stands for; its pool does.
         self._transport._pool = httpcore.ConnectionPool(
             ssl_context=_make_ssl_context(),
-            max_connections=8,
+            max_connections=self.config.max_hosts_at_once + 4,
             keepalive_expiry=30.0,
             network_backend=CheckedNetwork(self.config.allow_private),
         )
@@ -80,7 +84,8 @@ class Client:
         self._extensions = {"timeout": httpx.Timeout(self.config.timeout_seconds).as_dict()}
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; threads that wait for their turn ask for nothing more."""
+        self._is_closed = True
         self._transport.close()
 
     def may_ask(self, url: str) -> bool:
@@ -180,8 +185,14 @@ class Client:
         return Robots(answer.body.decode("utf-8", errors="replace"), self.agent)
 
     def _send(self, url: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
-        self._pace(url)
-        self.traffic.requests += 1
+        with self._host(url).lock:  # redirects, too, may lead to a host that another thread asks
+            self._pace(url)
+            return self._request(url, content, headers)
+
+    def _request(self, url: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
+        if self._is_closed:
+            raise NotFetched("interrupted", is_final=False)
+        self._count(requests=1)
         try:
             # Not through a client of httpx: it keeps cookies, and looks into redirects that are not to be followed.
             request = httpx.Request(
@@ -222,7 +233,7 @@ class Client:
         body = BoundedBody(self.config.max_page_bytes, is_gzip=encoding.endswith("gzip"))
         latest = time.monotonic() + self.config.max_request_seconds
         for chunk in response.iter_raw():
-            self.traffic.bytes += len(chunk)
+            self._count(num_bytes=len(chunk))
             try:
                 body.add(chunk)
             except TooLargeError:
@@ -275,12 +286,19 @@ class Client:
         growing = min(self.config.back_off_seconds * 2**attempt, self.config.max_wait_seconds)
         seconds = busy.after if busy.after is not None else growing
         seconds += growing * self.config.jitter * self._random.random()
-        self.traffic.retries += 1
+        self._count(retries=1)
         self._pass_time(seconds, f"{host_of(url)}: {busy.reason}")
 
     def _pass_time(self, seconds: float, reason: str) -> None:
-        self.traffic.seconds_waited += seconds
+        self._count(seconds_waited=seconds)
         self.wait(seconds, reason)
+
+    def _count(self, *, requests: int = 0, retries: int = 0, num_bytes: int = 0, seconds_waited: float = 0.0) -> None:
+        with self._counting:
+            self.traffic.requests += requests
+            self.traffic.retries += retries
+            self.traffic.bytes += num_bytes
+            self.traffic.seconds_waited += seconds_waited
 
 
 @functools.cache

@@ -24,6 +24,7 @@ class MannersConfig:
     max_request_seconds: float = option(120.0, "Longest time of one request.", at_least=0.01)
     max_page_bytes: int = option(10_000_000, "Largest answer, after unpacking.", at_least=1)
     max_redirects: int = option(5, "Most redirects of one request.", at_least=0, at_most=20)
+    max_hosts_at_once: int = option(8, "How many hosts are asked at once, each for one page at a time.", at_least=1, at_most=64)
     max_failures: int = option(10, "After so many failures in a row a host is asked no more.", at_least=1)
     allow_hosts: tuple[str, ...] = option((), "Further hosts that redirects and sitemaps may lead to.")
     allow_private: tuple[str, ...] = option((), "Hosts that may have a private address: your own servers.")

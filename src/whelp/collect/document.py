@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +45,9 @@ def make_line(document: Document) -> str:
     >>> make_line(Document(text="one\ntwo", source="urls"))[:40]
     '{"text": "one\\ntwo", "source": "urls", "'
     """
-    line = json.dumps(dataclasses.asdict(document), ensure_ascii=False)
-    return line.encode("utf-8", "replace").decode() + "\n"  # JSON of others may hold halves of characters, which no file can
+    line = _ENCODER.encode(vars(document)) + "\n"
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # JSON of others may hold halves of characters, which no file can
+        return line.encode("utf-8", "replace").decode()
+    return line

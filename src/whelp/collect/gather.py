@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.document import Document
 from whelp.collect.journal import Fate, Journal, Validators
+from whelp.collect.readings import Readings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,7 @@ class Asking:
 
     def __init__(self, client: Client, journal: Journal) -> None:
         self.client, self._journal = client, journal
+        self._validators: dict[str, Validators] = {}
 
     def list(
         self, url: str, *, look: Look | None = None, obey_robots: bool = True, headers: dict[str, str] | None = None
@@ -131,13 +134,17 @@ class Asking:
         self._journal.keep_answer(url, answer.body, read_validators(answer))
         return answer
 
+    def begin(self, item: Item) -> None:
+        """Look up what `page` needs of the journal, which one thread alone may open."""
+        self._validators[item.key] = self._journal.find_validators(item.key)
+
     def page(self, item: Item, url: str, *, look: Look | None = None, obey_robots: bool = True) -> Answer:
         """Ask for a page of an item, unless it is still as it was in the round before.
 
         Raises:
             Unchanged: When it is.
         """
-        conditions = self._journal.find_validators(item.key).headers()
+        conditions = self._validators.pop(item.key, Validators()).headers()
         answer = self.client.fetch(url, headers=conditions, look=look, obey_robots=obey_robots)
         if answer.status == 304:
             raise Unchanged
@@ -160,6 +167,9 @@ def gather_documents(
 ) -> Iterator[Event]:
     """Collect; yield what each item comes to, as it is written down. Items of an earlier run are not read again.
 
+    Where there are several hosts, one page of each is asked for at once; what the journal knows in the end does not depend on
+    who answers first.
+
     Items that have failed before are tried again. After `max_seconds` it stops unfinished. Whatever ends the loop, the journal
     knows all that was yielded.
 
@@ -168,9 +178,10 @@ def gather_documents(
     """
     latest = None if max_seconds is None else time.monotonic() + max_seconds
     window = _WINDOW if collector.is_of_many_hosts and max_documents is None else 1  # the first N are the first N found
+    readings: Readings[_Reading] = Readings(asking.client.config.max_hosts_at_once if window > 1 else 1)
     numbered = _number(collector, asking)
     waiting: list[tuple[int, Item]] = []
-    num_kept, is_more = 0, True
+    num_kept, is_more, is_late = 0, True, False
     journal.mark("begun")
     journal.forget_failures()
     while max_documents is None or num_kept < max_documents:
@@ -189,19 +200,59 @@ def gather_documents(
             if max_documents is not None and num_kept >= max_documents:
                 waiting.clear()
                 is_more = False
-        if not waiting:
+        is_late = latest is not None and time.monotonic() > latest
+        if not readings.hosts and (is_late or not waiting):
             break
-        if latest is not None and time.monotonic() > latest:
-            return
-        soonest = min(range(len(waiting)), key=lambda place: asking.client.seconds_until_free(waiting[place][1].host))
-        position, item = waiting.pop(soonest)
-        event = _settle(collector, item, position, asking, journal, clock)
-        num_kept += event.fate == "kept"
-        yield event
-    journal.mark("finished")
+        place, seconds = _find_next(waiting, readings.hosts, asking.client)
+        if place is None or is_late or not readings.has_room or (readings.hosts and seconds > 0):
+            reading = readings.next_result(None if place is None or is_late or not readings.has_room else seconds)
+        else:
+            position, item = waiting.pop(place)
+            asking.begin(item)
+            work = functools.partial(_read, collector, item, position, asking)
+            if window == 1:
+                reading = work()
+            else:
+                readings.start(item.host, work)
+                continue
+        if reading is not None:
+            event = _settle(reading, collector, asking, journal, clock)
+            num_kept += event.fate == "kept"
+            yield event
+    if not (is_late and (waiting or is_more)):
+        journal.mark("finished")
 
 
 _WINDOW = 256  # items among which one is looked for whose host need not be waited for
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What reading an item came to."""
+
+    item: Item
+    position: int
+    outcome: Found | Exception
+
+
+def _find_next(waiting: list[tuple[int, Item]], busy: set[str], client: Client) -> tuple[int | None, float]:
+    """The first item whose host is free soonest, of those that are not asked right now; and how soon that is."""
+    seconds = {item.host: 0.0 for _, item in waiting if item.host not in busy}
+    seconds = {host: client.seconds_until_free(host) for host in seconds}
+    if not seconds:
+        return None, 0.0
+    host = min(seconds, key=seconds.__getitem__)  # of several, the one that was found first
+    return next(place for place, (_, item) in enumerate(waiting) if item.host == host), seconds[host]
+
+
+def _read(collector: Collector, item: Item, position: int, asking: Asking) -> _Reading:
+    """Read an item, perhaps on another thread: nothing is written down here."""
+    try:
+        found = collector.read(item, asking)
+        _check_types(found.document)
+    except (Unchanged, NotFetched, HostRefusesError, *_ODD) as problem:
+        return _Reading(item, position, problem)
+    return _Reading(item, position, found)
 
 
 def _number(collector: Collector, asking: Asking) -> Iterator[tuple[int, Item | NotFound]]:
@@ -232,23 +283,20 @@ def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFo
         yield entry if key == entry.key else replace(entry, key=key)
 
 
-def _settle(
-    collector: Collector, entry: Item, position: int, asking: Asking, journal: Journal, clock: Callable[[], float]
-) -> Event:
-    try:
-        found = collector.read(entry, asking)
-        _check_types(found.document)
-    except Unchanged:
+def _settle(reading: _Reading, collector: Collector, asking: Asking, journal: Journal, clock: Callable[[], float]) -> Event:
+    """Write down what reading an item came to."""
+    entry, position, found = reading.item, reading.position, reading.outcome
+    if isinstance(found, Unchanged):
         journal.keep_earlier(entry.key, position)
         return Event(entry.name, "kept")
-    except NotFetched as problem:
-        return _miss(entry, position, problem, journal)
-    except HostRefusesError as error:
+    if isinstance(found, NotFetched):
+        return _miss(entry, position, found, journal)
+    if isinstance(found, HostRefusesError):
         if not collector.is_of_many_hosts or asking.client.is_given_up():
-            raise
-        return _miss(entry, position, NotFetched(error.found, is_final=False), journal)
-    except _ODD as error:
-        odd = NotFetched(f"the answer is not understood ({type(error).__name__})", is_final=False)
+            raise found
+        return _miss(entry, position, NotFetched(found.found, is_final=False), journal)
+    if isinstance(found, Exception):
+        odd = NotFetched(f"the answer is not understood ({type(found).__name__})", is_final=False)
         return _miss(entry, position, odd, journal)
     fetched = datetime.datetime.fromtimestamp(clock(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = replace(found.document, fetched=fetched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 
 from whelp.collect.answers import Answer, NotFetched, refuse
@@ -11,6 +12,8 @@ _PAGES = {"text/html", "application/xhtml+xml", ""}
 _LIST_LINE = re.compile(r"(- |\|)")
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([\w-]{2,40})""", re.IGNORECASE)
 _MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 paragraphs take about ten seconds
+
+_PARSING = threading.Lock()  # trafilatura's parsers and caches are its process's own; threads wait for hosts, not for parsers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +68,15 @@ def read_page(answer: Answer) -> PageText:
 
 
 def _extract(html: str, url: str) -> PageText:
-    import trafilatura
-
     if html.count("<") > _MAX_TAGS:
         raise refuse(f"more than {_MAX_TAGS:,} tags")
+    with _PARSING:
+        return _parse(html, url)
+
+
+def _parse(html: str, url: str) -> PageText:
+    import trafilatura
+
     try:
         tree = trafilatura.load_html(html)
         if tree is None:

@@ -24,6 +24,11 @@ class Robots:
         return bool(self._rules.can_fetch(url, self._agent))
 
     @property
+    def sitemaps(self) -> list[str]:
+        """The sitemaps that it names, in its order."""
+        return list(dict.fromkeys(self._rules.sitemaps))
+
+    @property
     def delay_seconds(self) -> float:
         """The least time between requests that it asks for; 0 when it asks for none."""
         delay = float(self._rules.crawl_delay(self._agent) or 0.0)

@@ -7,12 +7,14 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
 
 from whelp.collect.addresses import host_of, normalise_url
-from whelp.collect.answers import Answer, HostRefusesError, NotFetched, refuse
+from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched, refuse
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
 from whelp.collect.page_text import read_page
+from whelp.collect.robots import Robots
 from whelp.collect.unpack import TooLargeError, unpack_gzip
 
 _MAX_SITEMAPS = 1000
@@ -26,18 +28,20 @@ class Urls:
     Args:
         urls: Addresses.
         sitemaps: Addresses of sitemaps, or of sitemaps of sitemaps.
+        sites: Addresses of sites, whose robots.txt names their sitemaps; where it names none, /sitemap.xml is tried.
         match: Of sitemaps, only addresses in which this regular expression is found.
         max_page_bytes: Largest sitemap, after unpacking.
     """
 
     urls: Sequence[str] = ()
     sitemaps: Sequence[str] = ()
+    sites: Sequence[str] = ()
     match: str | None = None
     max_page_bytes: int = 50_000_000
     is_of_many_hosts: bool = True
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
-        """The list first, then the sitemaps, each in its order."""
+        """The list first, then the sitemaps, then those of the sites, each in its order."""
         for url in self.urls:
             yield _item(url)
         pattern = re.compile(self.match) if self.match is not None else None
@@ -70,18 +74,19 @@ class Urls:
     def _walk(self, asking: Asking) -> Iterator[tuple[str, NotFound | None]]:
         """Addresses in sitemaps; maps of maps are entered, each once."""
         waiting = [(url, 0) for url in self.sitemaps]
-        seen = set(self.sitemaps)
+        for site in self.sites:
+            found, problem = self._find_sitemaps(site, asking)
+            waiting += [(url, 0) for url in found]
+            if problem is not None:
+                yield site, problem
+        waiting = list(dict.fromkeys(waiting))
+        seen = {url for url, _ in waiting}
         for url, depth in waiting:  # grows meanwhile
-            try:
-                names, is_index = self._read_sitemap(asking.list(url, look=self._read_sitemap))
-            except NotFetched as problem:
-                yield url, list_problem(url, url, problem)
+            answer, problem = _ask_list(url, asking, look=self._read_sitemap)
+            if answer is None:
+                yield url, problem
                 continue
-            except HostRefusesError as error:
-                if asking.client.is_given_up():
-                    raise
-                yield url, list_problem(url, url, NotFetched(error.found, is_final=False))
-                continue
+            names, is_index = self._read_sitemap(answer)
             if not is_index:
                 yield from ((name, None) for name in names)
                 continue
@@ -93,6 +98,17 @@ class Urls:
                     yield name, NotFound(f"list {name}", name, "list: sitemaps too deep or too many")
                 else:
                     waiting.append((name, depth + 1))
+
+    def _find_sitemaps(self, site: str, asking: Asking) -> tuple[list[str], NotFound | None]:
+        """The sitemaps of a site, as its robots.txt names them."""
+        parts = urlsplit(site)
+        root = f"{parts.scheme}://{parts.netloc}"
+        answer, problem = _ask_list(f"{root}/robots.txt", asking, obey_robots=False)
+        if problem is not None and not problem.reason.startswith("list: status 4"):
+            return [], problem
+        text = answer.body.decode("utf-8", errors="replace") if answer is not None else ""
+        named = [urljoin(f"{root}/", url) for url in Robots(text, "whelp").sitemaps]
+        return named or [f"{root}/sitemap.xml"], None
 
     def _read_sitemap(self, answer: Answer) -> tuple[list[str], bool]:
         """Its addresses, and whether they are those of further sitemaps."""
@@ -110,6 +126,20 @@ class Urls:
                 raise NotFetched("no sitemap: neither XML nor addresses", is_final=False)
             return words, False
         return _parse_sitemap(body)
+
+
+def _ask_list(
+    url: str, asking: Asking, *, look: Look | None = None, obey_robots: bool = True
+) -> tuple[Answer | None, NotFound | None]:
+    """Ask for a list, or say why it cannot be had: other hosts are asked all the same."""
+    try:
+        return asking.list(url, look=look, obey_robots=obey_robots), None
+    except NotFetched as problem:
+        return None, list_problem(url, url, problem)
+    except HostRefusesError as error:
+        if asking.client.is_given_up():
+            raise
+        return None, list_problem(url, url, NotFetched(error.found, is_final=False))
 
 
 def _parse_sitemap(body: bytes) -> tuple[list[str], bool]:

@@ -1,7 +1,8 @@
 """Takes partitions of rows; gives a corpus: rows that are kept, rows that are dropped with the reason, a ledger.
 
     pipeline = Pipeline(CurateConfig(preset="prose"))
-    for event in curate(source.iter_partitions(), pipeline, out, labels=..., describe_source=...): ...
+    stream = SourceStream(partitions=source.iter_partitions(), pipeline=pipeline)
+    for event in curate([stream], out, labels=..., describe_source=...): ...
     # out/kept/00000.jsonl, out/dropped/00000.jsonl, out/ledger.json, out/manifest.json
 
 Rules that look at one document are in `rules/`, one file each, and run over Arrow batches (`pipeline.py`); what they look at is
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from whelp.curate.ledger import Ledger as Ledger
     from whelp.curate.pipeline import Pipeline as Pipeline
     from whelp.curate.rules.contamination import make_index as make_index
+    from whelp.curate.run import SourceStream as SourceStream
     from whelp.curate.run import curate as curate
 
 _HOMES = {
     "CurateConfig": "config",
     "Ledger": "ledger",
     "Pipeline": "pipeline",
+    "SourceStream": "run",
     "curate": "run",
     "make_index": "rules.contamination",
 }

@@ -40,6 +40,10 @@ class Duplicates:
     similarity: npt.NDArray[np.float32]
     is_repeated: Mask
 
+    def cut(self, rows: slice, paragraphs: slice) -> Duplicates:
+        """Those of some rows and paragraphs."""
+        return Duplicates(self.original[rows], self.is_equal[rows], self.similarity[rows], self.is_repeated[paragraphs])
+
 
 def find_duplicates(
     parts: Sequence[Part],

@@ -12,6 +12,8 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
+from whelp.base.mixing import mix as mix_in_place
+
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
@@ -21,14 +23,8 @@ _MASK = (1 << 64) - 1
 
 
 def mix(values: npt.ArrayLike) -> Hashes:
-    """Scramble 64-bit values, each to one of its own (the finalizer of SplitMix64, Steele and others 2014)."""
-    mixed = np.array(values, np.uint64)
-    mixed += np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed ^= mixed >> np.uint64(shift)
-        mixed *= np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+    """Scramble 64-bit values, each to one of its own, 0 too (SplitMix64)."""
+    return mix_in_place(np.asarray(values, np.uint64) + np.uint64(_BASE))
 
 
 class Prefix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ _CANDIDATES = 3  # of each reason and part
 class Ledger:
     """Counts of a whole source. `sizes_in` and `sizes_kept` count documents by powers of two of their characters.
 
-    `dropped` and `dropped_bytes` go by "rule: reason"; `examples` are a few of each, drawn by their text.
+    `dropped` and `dropped_bytes` go by "rule: reason"; `examples` are a few of each, drawn by their text. A mixture has the
+    ledgers of its `sources` as well.
     """
 
     documents_in: int = 0
@@ -37,6 +39,26 @@ class Ledger:
     sizes_in: list[int] = field(default_factory=list)
     sizes_kept: list[int] = field(default_factory=list)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sources: dict[str, Ledger] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, sources: dict[str, Ledger], num_examples: int) -> Ledger:
+        """The ledger of a mixture, by the names of its sources: what they are together, and each of them."""
+        whole = cls(sources=sources)
+        for one in sources.values():
+            for name in ("documents_in", "bytes_in", "documents_kept", "bytes_kept", "documents_test"):
+                setattr(whole, name, getattr(whole, name) + getattr(one, name))
+            for name in ("dropped", "dropped_bytes", "changes", "notes"):
+                getattr(whole, name).update(getattr(one, name))
+            for name in ("sizes_in", "sizes_kept"):
+                setattr(whole, name, add_sizes(getattr(whole, name), getattr(one, name)))
+            for reason, examples in one.examples.items():
+                whole.examples.setdefault(reason, []).extend(examples)
+        for examples in whole.examples.values():
+            examples.sort(key=_draw_lot)
+            del examples[num_examples:]
+        whole.check()
+        return whole
 
     def add_part(self, part: Part) -> None:
         """Count what went into a part."""
@@ -70,7 +92,7 @@ class Ledger:
             text = texts[place].as_py()
             shown |= {"text": text[:EXAMPLE_CHARACTERS], "num_characters": len(text)}
             found.append(shown | {"lot": hash_bytes(text.encode())})
-        found.sort(key=lambda one: (one["lot"], one["origin"], one["line"]))
+        found.sort(key=_draw_lot)
         del found[num_examples:]
 
     def check(self) -> None:
@@ -79,8 +101,13 @@ class Ledger:
         assert total == self.documents_in, (total, self.documents_in)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; reasons by how many they dropped."""
-        values = asdict(self)
+        """For JSON; reasons by how many they dropped. A mixture has `sources`, by name, without examples of their own."""
+        values = asdict(dataclasses.replace(self, sources={}))
+        del values["sources"]
+        if self.sources:
+            values["sources"] = {name: one.to_dict() for name, one in self.sources.items()}
+            for one in values["sources"].values():
+                del one["examples"]
         for name in ("dropped", "dropped_bytes", "changes", "notes", "files"):
             values[name] = dict(sorted(getattr(self, name).items(), key=lambda pair: (-pair[1], pair[0])))
         order = list(values["dropped"])
@@ -90,6 +117,10 @@ class Ledger:
         return values | {"examples": {key: examples for key, examples in without_lot.items() if examples}}
 
 
+def _draw_lot(example: dict[str, Any]) -> tuple[Any, ...]:
+    return example["lot"], example["origin"], example["line"]
+
+
 def add_sizes(before: list[int], more: list[int]) -> list[int]:
     """Add two histograms."""
-    return [left + right for left, right in zip(before or [0] * len(more), more, strict=True)]
+    return [left + right for left, right in zip(before or [0] * len(more), more or before, strict=True)]

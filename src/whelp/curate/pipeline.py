@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.errors import PlanError
+from whelp.curate.columns import ReadTexts, TextColumns, map_texts, set_column
 from whelp.curate.config import CurateConfig
 from whelp.curate.rules.boilerplate import BoilerplateLines
 from whelp.curate.rules.c4 import C4
@@ -37,8 +37,7 @@ from whelp.curate.rules.repetition import Repetition
 from whelp.curate.signatures import Signatures, join_signatures, make_signatures
 from whelp.curate.texts import Texts, cut_blocks
 
-PLACES = ("file_index", "line")
-NOTE_SEVERAL_COLUMNS = "rows of several columns: lines and paragraphs stay as they are"
+NOTE_SEVERAL_COLUMNS = "rows of several columns or turns: lines and paragraphs stay as they are"
 _RULES: dict[str, Callable[[Any], Rule]] = {
     "encoding_repair": EncodingRepair,
     "personal_data": PersonalData,
@@ -56,7 +55,7 @@ _RULES: dict[str, Callable[[Any], Rule]] = {
     "language": Language,
 }
 _OF_VALUES = {"encoding_repair", "personal_data"}  # they change each value of a row by itself
-_OF_LINES = {"boilerplate_lines", "c4"}  # they need a row that is one text
+_OF_LINES = {"boilerplate_lines", "c4", "duplicate_paragraphs"}  # they need a row that is one text
 _WORTH_KEEPING = 0.8  # of the texts of a block, so many must be left
 _NUM_SIZES = 40  # powers of two
 
@@ -86,15 +85,22 @@ class Pipeline:
     Args:
         index: What the model is to be measured on, where that is to be dropped.
         vocabulary: What counts tokens, where characters per token are asked for.
+        join: What the text of a row is, where it has several columns, or turns; without it, all its columns of strings.
     """
 
     def __init__(
-        self, config: CurateConfig, *, index: EvaluationIndex | None = None, vocabulary: EncoderLike | None = None
+        self,
+        config: CurateConfig,
+        *,
+        index: EvaluationIndex | None = None,
+        vocabulary: EncoderLike | None = None,
+        join: ReadTexts | None = None,
     ) -> None:
         self.config, self.index, self.vocabulary = config, index, vocabulary
+        self.columns = TextColumns(config.keep_columns, join)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config, "index": self.index, "vocabulary": self.vocabulary}
+        return {name: getattr(self, name) for name in ("config", "index", "vocabulary", "columns")}
 
     @cached_property
     def rules(self) -> dict[str, Rule]:
@@ -115,18 +121,16 @@ class Pipeline:
 
         Args:
             batch: Columns of text, those to keep beside them, `file_index` and `line`.
-
-        Raises:
-            PlanError: When a column holds conversations.
         """
-        names = self._text_columns(batch)
-        whole = join_columns(batch, names)
+        columns = self.columns
+        whole = columns.read(batch)
         changes, reasons = Counter[str](), _Reasons()
-        paragraphs = self.config.find("duplicate_paragraphs") if len(names) == 1 else None
+        is_single = columns.find_single(batch.schema) is not None
+        paragraphs = self.config.find("duplicate_paragraphs") if is_single else None
         near = self.config.find("near_duplicates")
         kept, codes, signatures = [], [], []
         for first, end in cut_blocks(whole):
-            block = _Block(batch.slice(first, end - first), names)
+            block = _Block(batch.slice(first, end - first), columns)
             self._apply_to_block(block, changes, reasons)
             kept.append(block.kept)
             codes.append(block.codes)
@@ -134,7 +138,7 @@ class Pipeline:
         code = np.concatenate(codes) if codes else np.zeros(0, np.int64)
         rows = pa.Table.from_batches(kept, batch.schema).combine_chunks().to_batches() if kept else []
         left = rows[0] if rows else batch.slice(0, 0)
-        text = join_columns(left, names)
+        text = columns.read(left)
         return CuratedPart(
             kept=left,
             dropped=reasons.add_columns(batch, code),
@@ -143,31 +147,17 @@ class Pipeline:
             bytes_in=_num_bytes(whole),
             bytes_kept=_num_bytes(text),
             changes=dict(changes),
-            notes={NOTE_SEVERAL_COLUMNS: batch.num_rows} if len(names) > 1 and _OF_LINES & set(self.rules) else {},
+            notes={} if is_single or not _OF_LINES & set(self.config.rules()) else {NOTE_SEVERAL_COLUMNS: batch.num_rows},
             sizes_in=count_sizes(whole),
             sizes_kept=count_sizes(text),
         )
 
-    def _text_columns(self, batch: pa.RecordBatch) -> list[str]:
-        others = {*PLACES, *self.config.keep_columns}
-        names = [name for name in batch.schema.names if name not in others]
-        for name in names:
-            if not pa.types.is_large_string(batch.schema.field(name).type):
-                raise PlanError(
-                    "whelp curate",
-                    f"the column {name} holds conversations",
-                    "columns of text",
-                    "Set data.custom_text_key to a column of text.",
-                )
-        return names
-
     def _apply_to_block(self, block: _Block, changes: Counter[str], reasons: _Reasons) -> None:
         """Judge the rows of a block, one rule after the other, and change them."""
-        several = len(block.names) > 1
         for name, rule in self.rules.items():
-            if several and name in _OF_LINES:
+            if block.single is None and name in _OF_LINES:
                 continue
-            if several and name in _OF_VALUES:
+            if block.single is None and name in _OF_VALUES:
                 block.change_values(rule, name, changes)
                 continue
             outcome = rule.apply(block.texts)
@@ -179,17 +169,17 @@ class _Block:
     """Rows that are judged together. `codes` has for every row KEEP or the number of its reason.
 
     Rows that are dropped stay among `texts` until these are made anew: so long as they are few, that would take longer than to
-    judge them again. `is_open` says which of `texts` are not dropped.
+    judge them again. `is_open` says which of `texts` are not dropped. `single` is the column that is all the text, if one is.
     """
 
-    def __init__(self, batch: pa.RecordBatch, names: list[str]) -> None:
-        self.names = names
+    def __init__(self, batch: pa.RecordBatch, columns: TextColumns) -> None:
+        self._columns, self.single = columns, columns.find_single(batch.schema)
         self.codes = np.full(batch.num_rows, KEEP, np.int64)
         self._batch, self._rows = batch, np.arange(batch.num_rows)
         self._begin()
 
     def _begin(self) -> None:
-        self.texts = Texts(join_columns(self._batch, self.names))
+        self.texts = Texts(self._columns.read(self._batch))
         self.is_open = np.ones(len(self.texts), np.bool_)
 
     @property
@@ -203,20 +193,22 @@ class _Block:
         self.codes[self._rows[is_out]] = numbers[outcome.codes[is_out]]
         self.is_open &= ~is_out
         if outcome.texts is not None:
-            self._batch = _set_column(self._batch, self.names[0], outcome.texts)
+            assert self.single is not None, "a rule that changes whole texts needs rows of one text"
+            self._batch = set_column(self._batch, self.single, outcome.texts)
         if outcome.texts is not None or np.count_nonzero(self.is_open) < _WORTH_KEEPING * len(self.is_open):
             self._batch, self._rows = self.kept, self._rows[self.is_open]
             self._begin()
 
     def change_values(self, rule: Rule, rule_name: str, changes: Counter[str]) -> None:
-        """Let a rule change each column by itself; null stays null."""
-        for name in self.names:
-            column = self._batch.column(name)
-            outcome = rule.apply(Texts(column))
+        """Let a rule change each text of the rows by itself."""
+
+        def change(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+            outcome = rule.apply(Texts(texts))
             changes.update({f"{rule_name}: {what}": count for what, count in outcome.changes.items()})
-            if outcome.texts is not None:
-                nothing = pa.scalar(None, pa.large_string())
-                self._batch = _set_column(self._batch, name, pc.if_else(column.is_null(), nothing, outcome.texts))
+            return texts if outcome.texts is None else outcome.texts
+
+        for name in self._columns.list_names(self._batch.schema):
+            self._batch = set_column(self._batch, name, map_texts(self._batch.column(name), change))
         self._batch, self._rows = self.kept, self._rows[self.is_open]
         self._begin()
 
@@ -241,25 +233,11 @@ class _Reasons:
         return dropped
 
 
-def join_columns(batch: pa.RecordBatch, names: list[str]) -> pa.LargeStringArray:
-    """The text of every row: its one column, or the values of several that are there, each on a line of its own."""
-    if len(names) == 1:
-        column = batch.column(names[0])
-        return column.fill_null("") if column.null_count else column
-    columns = [batch.column(name) for name in names] or [pa.array([""] * batch.num_rows, pa.large_string())]
-    return pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="skip")
-
-
 def count_sizes(array: pa.LargeStringArray) -> list[int]:
     """How many texts have 1, 2 to 3, 4 to 7, ... characters; empty ones count as one."""
     lengths = np.maximum(pc.utf8_length(array).to_numpy(zero_copy_only=False), 1)
     counts = np.bincount(np.floor(np.log2(lengths)).astype(np.int64), minlength=_NUM_SIZES)
     return [int(count) for count in counts]
-
-
-def _set_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
-    place = batch.schema.get_field_index(name)
-    return batch.set_column(place, batch.schema.field(place), values)
 
 
 def _num_bytes(array: pa.LargeStringArray) -> int:

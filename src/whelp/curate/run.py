@@ -11,33 +11,29 @@ work was interrupted.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from whelp.artifacts.manifest import NAME as MANIFEST_NAME
-from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
+from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
+from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
 from whelp.base.engines import Engine, LocalEngine
-from whelp.base.errors import ArtifactError, PlanError
+from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
-from whelp.curate.config import CurateConfig
 from whelp.curate.duplicates import find_duplicates
 from whelp.curate.ledger import Ledger
 from whelp.curate.parts import Part, read_part, write_part
 from whelp.curate.pipeline import CuratedPart, Pipeline
-from whelp.curate.shards import ShardWriter
-from whelp.curate.writing import TEST, write_corpus
+from whelp.curate.writing import DROPPED, TEST, CuratedSource, name_folders, write_corpus
 
 KIND = "curated"
-PARTS_FOLDER = ".parts"
 LEDGER_FILE = "ledger.json"
-FORMAT = 1  # raise it when the same inputs would give another corpus
+FORMAT = 2  # raise it when the same inputs would give another corpus
 
 
 class PartitionLike(Protocol):
@@ -51,6 +47,26 @@ class PartitionLike(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def split(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceStream:
+    """One source of a corpus, and what is asked of its rows.
+
+    Attributes:
+        partitions: Pieces of the source, in order, numbered from 0; each a record batch of columns of text, `file_index` and
+            `line`.
+        pipeline: Its rules. What compares documents (exact and near duplicates) is the same in all sources.
+        first_file: Where the files of this source begin among those of all.
+        name: In a mixture, what it is called; None where it is the only source.
+        inputs: What else decides what becomes of it, for the manifest.
+    """
+
+    partitions: Iterable[PartitionLike]
+    pipeline: Pipeline
+    first_file: int = 0
+    name: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,67 +90,70 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class _Job:
+    """A partition of source number `stream` to judge."""
+
     index: int
+    stream: int
     batch: pa.RecordBatch
     place: Path
     done: Part | None
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What `_curate` is called with."""
-        return (self.batch,)
+        """What `_Work` is called with."""
+        return self.stream, self.batch
 
 
 class _Work:
-    """What runs on workers: the rules of a pipeline."""
+    """What runs on workers: the rules of each source."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        self._pipelines = pipelines
 
-    def __call__(self, batch: pa.RecordBatch) -> CuratedPart:
-        return self._pipeline.apply(batch)
+    def __call__(self, stream: int, batch: pa.RecordBatch) -> CuratedPart:
+        return self._pipelines[stream].apply(batch)
 
 
 def curate(
-    partitions: Iterable[PartitionLike],
-    pipeline: Pipeline,
+    streams: Sequence[SourceStream],
     folder: Path,
     *,
     labels: Callable[[], Sequence[str]],
     describe_source: Callable[[], Mapping[str, Any]],
-    inputs: Mapping[str, Any] | None = None,
     count_files: Callable[[Ledger], None] = lambda ledger: None,
     engine: Engine | None = None,
 ) -> Iterator[PartCurated | StageStarted | Ledger]:
     """Write a corpus at `folder`; yield what happens, the ledger last. Rows held out for testing stay as they are.
 
     Args:
-        partitions: Pieces of the source, in order; each a record batch of columns of text, `file_index` and `line`.
-        labels: Names of the files; asked once all partitions are read.
-        describe_source: What identifies the source, for the manifest; asked on a thread of its own.
-        inputs: What else decides the result, for the manifest.
+        streams: The source, or those of a mixture, each with a name: of rows that are alike in two of them, that of the first
+            stays.
+        labels: Names of the files of all sources; asked once all partitions are read.
+        describe_source: What identifies the sources, for the manifest; asked on a thread of its own.
         count_files: Fills in the ledger's files and notes; asked once all partitions are read.
         engine: Where partitions are judged; threads of this process by default.
 
     Raises:
         ArtifactError: When something else than a curated corpus stands at `folder`.
-        PlanError: When no document is kept.
+        PlanError: When no document is kept, of all sources or of one.
     """
-    _check_place(folder)
-    parts_folder = folder / PARTS_FOLDER
-    parts_folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)  # from here on it is not finished
-    config = pipeline.config
-    decided_by = {"format": FORMAT, "config": config.resolved(), **(inputs or {})}
-    ledger = Ledger()
-    parts: list[Part] = []
+    parts_folder = begin_folder(folder, KIND, "a curated corpus")
+    config = streams[0].pipeline.config
+    compared = {
+        name: [stream.pipeline.config.find(name) for stream in streams] for name in ("exact_duplicates", "near_duplicates")
+    }
+    assert all(values.count(values[0]) == len(values) for values in compared.values()), compared
+    sources = [
+        CuratedSource(columns=stream.pipeline.columns, config=stream.pipeline.config, name=stream.name, folder=name)
+        for stream, name in zip(streams, name_folders([stream.name for stream in streams]), strict=True)
+    ]
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as background:
         description = background.submit(describe_source)
-        held_out: list[pa.RecordBatch] = []
-        jobs = _iter_jobs(partitions, decided_by, parts_folder, held_out)
-        for job, part in (engine or LocalEngine()).run(jobs, _Work(pipeline), write_part):
-            ledger.add_part(part)
-            parts.append(part)
+        jobs = _iter_jobs(streams, sources, parts_folder)
+        work = _Work([stream.pipeline for stream in streams])
+        for job, part in (engine or LocalEngine()).run(jobs, work, write_part):
+            sources[job.stream].ledger.add_part(part)
+            sources[job.stream].parts.append(part)
             yield PartCurated(
                 partition=job.index,
                 num_documents=part.documents_in,
@@ -142,32 +161,33 @@ def curate(
                 num_bytes=part.bytes_in,
                 is_reused=job.done is not None,
             )
-        source = dict(description.result())
+        described = dict(description.result())
+    parts = [part for source in sources for part in source.parts]
     yield StageStarted(stage="comparing", num_documents=sum(part.num_kept for part in parts))
     found = find_duplicates(
         parts,
         exact=config.find("exact_duplicates") is not None,
         near=config.find("near_duplicates"),
-        paragraphs=config.find("duplicate_paragraphs") is not None,
+        paragraphs=any(source.config.find("duplicate_paragraphs") is not None for source in sources),
     )
     yield StageStarted(stage="writing", num_documents=sum(part.num_kept for part in parts))
-    names = write_corpus(folder, parts, found, config, labels(), ledger)
-    names += _write_held_out(folder, held_out, config, labels(), ledger)
+    names = write_corpus(folder, sources, found, labels())
+    for source in sources:
+        _check_kept(folder, source)
+    is_mixture = sources[0].name is not None
+    ledger = sources[0].ledger
+    if is_mixture:
+        ledger = Ledger.join({str(source.name): source.ledger for source in sources}, config.examples)
     count_files(ledger)
-    if not ledger.documents_kept:
-        raise PlanError(
-            folder,
-            f"no document is kept of {ledger.documents_in:,} ({_list_reasons(ledger)})",
-            "some",
-            "Look at them in dropped/, and choose another curate.preset or other numbers.",
-        )
     write_json(folder / LEDGER_FILE, ledger.to_dict())
     sync_tree(folder)
+    own = {str(source.name): source.config.resolved() for source in sources}
+    inputs = {str(stream.name): dict(stream.inputs) for stream in streams}
     write_manifest(
         folder,
         Manifest(
             kind=KIND,
-            config=config.resolved(),
+            config={"sources": own} if is_mixture else config.resolved(),
             counts={
                 "documents_in": ledger.documents_in,
                 "documents_kept": ledger.documents_kept,
@@ -176,7 +196,11 @@ def curate(
                 "bytes_in": ledger.bytes_in,
                 "bytes_kept": ledger.bytes_kept,
             },
-            inputs={"source": source, "format": FORMAT, **(inputs or {})},
+            inputs={
+                "source": described,
+                "format": FORMAT,
+                **({"sources": inputs} if is_mixture else streams[0].inputs),
+            },
             files=describe_files(folder, [*names, LEDGER_FILE]),
         ),
     )
@@ -184,53 +208,36 @@ def curate(
     yield ledger
 
 
-def clear_parts(folder: Path) -> None:
-    """Remove the parts of a finished corpus; a run that was killed just before its end has left them."""
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
+def _iter_jobs(streams: Sequence[SourceStream], sources: Sequence[CuratedSource], folder: Path) -> Iterator[_Job]:
+    """What there is to do; a part that a run before has finished is found by its name. Rows held out are put aside.
+
+    The numbers of partitions and of files go on from one source to the next.
+    """
+    first = last = 0
+    for number, (stream, source) in enumerate(zip(streams, sources, strict=True)):
+        decided_by = {"format": FORMAT, "config": source.config.resolved(), **stream.inputs}
+        if stream.first_file:
+            decided_by["first_file"] = stream.first_file
+        for partition in stream.partitions:
+            last = first + partition.index + 1
+            batch = move_files(partition.batch, stream.first_file)
+            if partition.split == TEST:
+                source.held_out.append(batch)
+                continue
+            key = hash_json({**decided_by, "text": partition.fingerprint})
+            place = folder / f"part-{last - 1:05d}-{key}"
+            yield _Job(last - 1, number, batch, place, read_part(place))
+        first = last
 
 
-def _iter_jobs(
-    partitions: Iterable[PartitionLike], decided_by: Mapping[str, Any], folder: Path, held_out: list[pa.RecordBatch]
-) -> Iterator[_Job]:
-    """What there is to do; a part that a run before has finished is found by its name. Rows held out are put aside."""
-    for partition in partitions:
-        if partition.split == TEST:
-            held_out.append(partition.batch)
-            continue
-        key = hash_json({**decided_by, "text": partition.fingerprint})
-        place = folder / f"part-{partition.index:05d}-{key}"
-        yield _Job(partition.index, partition.batch, place, read_part(place))
-
-
-def _write_held_out(
-    folder: Path, batches: list[pa.RecordBatch], config: CurateConfig, labels: Sequence[str], ledger: Ledger
-) -> list[str]:
-    """Write the rows that the source holds out for testing as they are."""
-    shutil.rmtree(folder / TEST, ignore_errors=True)
-    if not batches:
-        return []
-    table = pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default").combine_chunks()
-    names = pa.array(labels, pa.large_string())
-    with ShardWriter(folder / TEST, config.format, config.shard_megabytes << 20) as writer:
-        for batch in table.to_batches():
-            origin = names.take(batch.column("file_index"))
-            place = batch.schema.get_field_index("file_index")
-            writer.write(batch.set_column(place, pa.field("origin", pa.large_string()), origin))
-    ledger.documents_test = table.num_rows
-    return [f"{TEST}/{name}" for name in writer.names]
-
-
-def _list_reasons(ledger: Ledger) -> str:
-    most = ", ".join(f"{count:,} {reason}" for reason, count in ledger.dropped.most_common(4))
-    return most or "there is none"
-
-
-def _check_place(folder: Path) -> None:
-    if not folder.exists():
+def _check_kept(folder: Path, source: CuratedSource) -> None:
+    ledger = source.ledger
+    if ledger.documents_kept:
         return
-    if not folder.is_dir():
-        raise ArtifactError(folder, "is a file", "a folder for the corpus", "Choose another --out.")
-    kind = find_kind(folder)
-    if kind != KIND and not (folder / PARTS_FOLDER).is_dir() and any(folder.iterdir()):
-        found = f"holds a {kind.replace('_', ' ')}" if kind else "holds other files"
-        raise ArtifactError(folder, found, "an empty folder or a curated corpus", "Choose another --out; nothing was changed.")
+    where, next_step = folder, "Look at them in dropped/, and choose another curate.preset or other numbers."
+    if source.name is not None:
+        where = folder / DROPPED / source.folder
+        next_step = f"Look at them there; take {source.name} out of data.mixture, or give it rules of its own (curate)."
+    most = ", ".join(f"{count:,} {reason}" for reason, count in ledger.dropped.most_common(4))
+    of = "" if source.name is None else f" of {source.name}"
+    raise PlanError(where, f"no document{of} is kept of {ledger.documents_in:,} ({most or 'there is none'})", "some", next_step)

@@ -21,7 +21,7 @@ class ShardWriter:
     def __init__(self, folder: Path, format: str, shard_bytes: int) -> None:
         self.names: list[str] = []
         self.num_rows = 0
-        self._folder, self._format, self._shard_bytes = folder, format, shard_bytes
+        self.folder, self._format, self._shard_bytes = folder, format, shard_bytes
         self._file: BinaryIO | None = None
         self._parquet: Any = None
         self._num_bytes = 0
@@ -40,9 +40,9 @@ class ShardWriter:
         if not batch.num_rows:
             return
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self.names.append(f"{len(self.names):05d}.{self._format}")
-            self._file = open(self._folder / (self.names[-1] + _TEMPORARY), "wb")  # noqa: SIM115 (closed by _finish)
+            self._file = open(self.folder / (self.names[-1] + _TEMPORARY), "wb")  # noqa: SIM115 (closed by _finish)
             if self._format == "parquet":
                 self._parquet = pq.ParquetWriter(self._file, batch.schema, compression="zstd")
         if self._format == "parquet":
@@ -62,6 +62,6 @@ class ShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._folder / (self.names[-1] + _TEMPORARY), self._folder / self.names[-1])
+        os.replace(self.folder / (self.names[-1] + _TEMPORARY), self.folder / self.names[-1])
         self._file = self._parquet = None
         self._num_bytes = 0

@@ -75,14 +75,25 @@ class Texts:
         data, offsets = read_buffers(self.array)
         self.num_bytes: Places = np.diff(offsets)
         self.is_ascii = not len(data) or int(data.max()) < 0x80
-        self._offsets: Places = offsets
+        self._data, self._byte_offsets = data, offsets
+
+    @cached_property
+    def points(self) -> npt.NDArray[Any]:
+        """The code points of all texts, one after the other; bytes where all of them are ASCII."""
         if self.is_ascii:
-            self.points: npt.NDArray[Any] = data
-        else:
-            text = str(memoryview(data), "utf-8")  # type: ignore[arg-type]
-            self.points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-            leads = np.flatnonzero((data & 0xC0) != 0x80)
-            self._offsets = np.searchsorted(leads, offsets)
+            return self._data
+        text = str(memoryview(self._data), "utf-8")  # type: ignore[arg-type]
+        return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+    @cached_property
+    def _leads(self) -> Places:
+        """The byte that each character begins with."""
+        return np.flatnonzero((self._data & 0xC0) != 0x80)
+
+    @cached_property
+    def _offsets(self) -> Places:
+        """Where each text begins, in characters, and where the last ends."""
+        return self._byte_offsets if self.is_ascii else np.searchsorted(self._leads, self._byte_offsets)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -283,13 +294,9 @@ class Texts:
     def take_segments(self, segments: Segments) -> pa.LargeStringArray:
         """The pieces as an array of texts."""
         if self.is_ascii:
-            data, _ = read_buffers(self.array)
-            starts, stops = segments.starts, segments.stops
-        else:
-            data, _ = read_buffers(self.array)
-            leads = np.append(np.flatnonzero((data & 0xC0) != 0x80), len(data))
-            starts, stops = leads[segments.starts], leads[segments.stops]
-        return gather(data, starts, stops)
+            return gather(self._data, segments.starts, segments.stops)
+        leads = np.append(self._leads, len(self._data))
+        return gather(self._data, leads[segments.starts], leads[segments.stops])
 
 
 _ASCII_MIXED = mix(np.arange(256))
@@ -321,6 +328,19 @@ def gather(data: npt.NDArray[np.uint8], starts: Places, stops: Places) -> pa.Lar
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return pa.LargeStringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(kept))
+
+
+def replace_ranges(array: pa.LargeStringArray, starts: Places, stops: Places, made: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The texts with other pieces in place of [start, stop) of their bytes, counted through all of them and in order."""
+    data, offsets = read_buffers(array)
+    pieces, last = list[Any](), 0
+    for start, stop, piece in zip(starts.tolist(), stops.tolist(), made, strict=True):
+        pieces += [data[last:start], piece.as_buffer()]
+        last = stop
+    pieces.append(data[last:])
+    growth = np.concatenate(([0], np.cumsum(pc.binary_length(made).to_numpy() - (stops - starts))))
+    moved = offsets + growth[np.searchsorted(starts, offsets)]
+    return pa.LargeStringArray.from_buffers(len(array), pa.py_buffer(moved), pa.py_buffer(b"".join(pieces)))
 
 
 def join(pieces: pa.LargeStringArray, counts: Places, separator: str) -> pa.LargeStringArray:

@@ -1,9 +1,14 @@
-"""Parts and what was found in all of them to the files of a corpus: FOLDER/kept, FOLDER/dropped."""
+"""Parts and what was found in all of them to the files of a corpus: FOLDER/kept, FOLDER/dropped, FOLDER/test.
+
+Each source of a mixture has folders of its own in these.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from whelp.curate.columns import PLACES, TextColumns, set_column
 from whelp.curate.config import CurateConfig, DuplicateParagraphsConfig
 from whelp.curate.duplicates import Duplicates
 from whelp.curate.ledger import Ledger, add_sizes
 from whelp.curate.parts import Part
-from whelp.curate.pipeline import PLACES, count_sizes, join_columns
+from whelp.curate.pipeline import count_sizes
 from whelp.curate.shards import ShardWriter
 from whelp.curate.signatures import choose_paragraphs
 from whelp.curate.texts import Mask, iter_blocks, join
@@ -27,56 +33,119 @@ _CHANGE = "duplicate_paragraphs: paragraphs taken out"
 _MEGABYTE = 1 << 20
 
 
-def write_corpus(
-    folder: Path, parts: Sequence[Part], found: Duplicates, config: CurateConfig, labels: Sequence[str], ledger: Ledger
-) -> list[str]:
+@dataclass(kw_only=True)
+class CuratedSource:
+    """One source on its way to its files: its parts in order, its rows held out for testing, and what becomes of all of them.
+
+    `folder` is its own in each of kept, dropped and test; the empty word where it is the only source.
+    """
+
+    columns: TextColumns
+    config: CurateConfig
+    name: str | None = None
+    folder: str = ""
+    parts: list[Part] = field(default_factory=list)
+    held_out: list[pa.RecordBatch] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+def name_folders(names: Sequence[str | None]) -> list[str]:
+    """A folder for each source: its name, as far as every file system takes it, and a number where two would be the same.
+
+    >>> name_folders(["books", "my/code", "my code"])
+    ['books', 'my_code', 'my_code_2']
+    """
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^\w.-]+|^\.+", "_", name or "")
+        taken = {folder.lower() for folder in found}
+        number = 1
+        while (made := plain if number == 1 else f"{plain}_{number}").lower() in taken:
+            number += 1
+        found.append(made)
+    return found
+
+
+def write_corpus(folder: Path, sources: Sequence[CuratedSource], found: Duplicates, labels: Sequence[str]) -> list[str]:
     """Write the rows that are kept and those that are dropped, count them, and return the names of the files.
 
     The files that were there before go.
+
+    Args:
+        found: Of the rows and paragraphs of all parts, one source after the other.
+        labels: Names of the files of all sources.
     """
-    for name in (KEPT, DROPPED):
+    for name in (KEPT, DROPPED, TEST):
         shutil.rmtree(folder / name, ignore_errors=True)
-    fields = _list_fields(parts, config)
     names = pa.array(labels, pa.large_string())
-    shard_bytes = config.shard_megabytes * _MEGABYTE
+    origins = _Origins(sources, names)
+    written, first_row, first_paragraph = list[str](), 0, 0
+    for source in sources:
+        end_row = first_row + sum(part.num_kept for part in source.parts)
+        end_paragraph = first_paragraph + sum(part.num_paragraphs for part in source.parts)
+        own = found.cut(slice(first_row, end_row), slice(first_paragraph, end_paragraph))
+        first_row, first_paragraph = end_row, end_paragraph
+        written += _write_source(folder, source, own, origins, names)
+        written += _write_held_out(folder, source, names)
+    return written
+
+
+def _write_source(
+    folder: Path, source: CuratedSource, found: Duplicates, origins: _Origins, names: pa.LargeStringArray
+) -> list[str]:
+    config, ledger, columns = source.config, source.ledger, source.columns
+    fields = _list_fields(source)
     asked = config.find("duplicate_paragraphs")
-    origins = _Origins(parts, names)
     first_row = first_paragraph = 0
-    with (
-        ShardWriter(folder / KEPT, config.format, shard_bytes) as kept_writer,
-        ShardWriter(folder / DROPPED, config.format, shard_bytes) as dropped_writer,
-    ):
-        for part in parts:
+    with _open_shards(folder, KEPT, source) as kept_writer, _open_shards(folder, DROPPED, source) as dropped_writer:
+        for part in source.parts:
             rows = part.read_rows(KEPT)
-            text_names = [name for name in rows.schema.names if name not in {*PLACES, *config.keep_columns}]
-            here = slice(first_row, first_row + part.num_kept)
+            here = found.cut(
+                slice(first_row, first_row + part.num_kept), slice(first_paragraph, first_paragraph + part.num_paragraphs)
+            )
             first_row += part.num_kept
-            original, similarity, is_equal = found.original[here], found.similarity[here], found.is_equal[here]
-            is_repeated = found.is_repeated[first_paragraph : first_paragraph + part.num_paragraphs]
             first_paragraph += part.num_paragraphs
             changed, is_short = rows, np.zeros(rows.num_rows, np.bool_)
-            if asked is not None and is_repeated.any():
-                place = rows.schema.get_field_index(text_names[0])
-                texts, is_short = remove_paragraphs(rows.column(place), is_repeated, asked)
-                changed = rows.set_column(place, rows.schema.field(place), texts)
-                ledger.changes[_CHANGE] += int(np.count_nonzero(is_repeated))
-            is_kept = (original < 0) & ~is_short
+            if asked is not None and here.is_repeated.any():
+                name = columns.find_single(rows.schema)
+                assert name is not None, "paragraphs are of rows of one text"
+                texts, is_short = remove_paragraphs(rows.column(name), here.is_repeated, asked)
+                changed = set_column(rows, name, texts)
+                ledger.changes[_CHANGE] += int(np.count_nonzero(here.is_repeated))
+            is_kept = (here.original < 0) & ~is_short
             kept = _lay_out(changed.filter(pa.array(is_kept)), fields, names)
             kept_writer.write(kept)
-            kept_texts = join_columns(kept, [name for name in fields if name not in config.keep_columns])
+            kept_texts = columns.read(kept)
             ledger.documents_kept += kept.num_rows
             ledger.bytes_kept += int(pc.sum(pc.binary_length(kept_texts)).as_py() or 0)
             ledger.sizes_kept = add_sizes(ledger.sizes_kept, count_sizes(kept_texts))
-            of_rules = part.read_rows(DROPPED)
-            out = ~is_kept
-            repeats = _describe_repeats(rows.filter(pa.array(out)), original[out], is_equal[out], similarity[out], origins)
-            for batch in (of_rules, repeats):
+            repeats = _describe_repeats(rows, here, ~is_kept, origins)
+            for batch in (part.read_rows(DROPPED), repeats):
                 dropped = _lay_out(batch, fields, names, is_dropped=True)
                 dropped_writer.write(dropped)
-                text = join_columns(dropped, [name for name in fields if name not in config.keep_columns])
-                ledger.add_dropped(dropped, text, config.examples)
+                ledger.add_dropped(dropped, columns.read(dropped), config.examples)
     ledger.check()
-    return [f"{KEPT}/{name}" for name in kept_writer.names] + [f"{DROPPED}/{name}" for name in dropped_writer.names]
+    return [f"{writer.folder.relative_to(folder)}/{name}" for writer in (kept_writer, dropped_writer) for name in writer.names]
+
+
+def _write_held_out(folder: Path, source: CuratedSource, names: pa.LargeStringArray) -> list[str]:
+    """Write the rows that the source holds out for testing as they are."""
+    if not source.held_out:
+        return []
+    tables = [pa.Table.from_batches([batch]) for batch in source.held_out]
+    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    with _open_shards(folder, TEST, source) as writer:
+        for batch in table.to_batches():
+            origin = names.take(batch.column("file_index"))
+            place = batch.schema.get_field_index("file_index")
+            writer.write(batch.set_column(place, pa.field("origin", pa.large_string()), origin))
+    source.ledger.documents_test = table.num_rows
+    return [f"{writer.folder.relative_to(folder)}/{name}" for name in writer.names]
+
+
+def _open_shards(folder: Path, name: str, source: CuratedSource) -> ShardWriter:
+    config = source.config
+    return ShardWriter(folder / name / source.folder, config.format, config.shard_megabytes * _MEGABYTE)
 
 
 def remove_paragraphs(
@@ -107,13 +176,14 @@ def remove_paragraphs(
 class _Origins:
     """Where rows of any part come from, in words."""
 
-    def __init__(self, parts: Sequence[Part], names: pa.LargeStringArray) -> None:
-        self._parts, self._names = parts, names
-        self._bounds = np.concatenate(([0], np.cumsum([part.num_kept for part in parts], dtype=np.int64)))
+    def __init__(self, sources: Sequence[CuratedSource], names: pa.LargeStringArray) -> None:
+        self._parts = [(part, source.name) for source in sources for part in source.parts]
+        self._names = names
+        self._bounds = np.concatenate(([0], np.cumsum([part.num_kept for part, _ in self._parts], dtype=np.int64)))
         self._last: tuple[int, pa.LargeStringArray] | None = None
 
     def describe(self, rows: npt.NDArray[np.int64]) -> list[str | None]:
-        """`file:line` of each row; None of -1."""
+        """`file:line` of each row, in a mixture `source: file:line`; None of -1."""
         found: list[str | None] = [None] * len(rows)
         numbers = np.searchsorted(self._bounds, rows, side="right") - 1
         for place in np.lexsort((rows, numbers)):
@@ -124,21 +194,22 @@ class _Origins:
 
     def _open(self, number: int) -> pa.LargeStringArray:
         if self._last is None or self._last[0] != number:
-            rows = self._parts[number].read_rows(KEPT)
+            part, source = self._parts[number]
+            rows = part.read_rows(KEPT)
             lines = rows.column("line").cast(pa.large_string())
             files = self._names.take(rows.column("file_index"))
-            self._last = number, pc.binary_join_element_wise(files, lines, pa.scalar(":", pa.large_string()))
+            places = pc.binary_join_element_wise(files, lines, pa.scalar(":", pa.large_string()))
+            if source is not None:
+                head, nothing = (pa.scalar(text, pa.large_string()) for text in (f"{source}: ", ""))
+                places = pc.binary_join_element_wise(head, places, nothing)
+            self._last = number, places
         return self._last[1]
 
 
-def _describe_repeats(
-    rows: pa.RecordBatch,
-    original: npt.NDArray[np.int64],
-    is_equal: Mask,
-    similarity: npt.NDArray[np.float32],
-    origins: _Origins,
-) -> pa.RecordBatch:
+def _describe_repeats(rows: pa.RecordBatch, found: Duplicates, is_out: Mask, origins: _Origins) -> pa.RecordBatch:
     """Rows that are dropped because of others, with the reason and the row that each repeats."""
+    rows = rows.filter(pa.array(is_out))
+    original, is_equal, similarity = found.original[is_out], found.is_equal[is_out], found.similarity[is_out]
     kinds = np.where(original < 0, 2, np.where(is_equal, 0, 1))
     for place, name in enumerate(("rule", "reason")):
         words = pa.array([pair[place] for pair in (EXACT, NEAR, LITTLE_LEFT)], pa.large_string())
@@ -150,13 +221,14 @@ def _describe_repeats(
     return rows.append_column(pa.field("similarity", pa.float64()), shown)
 
 
-def _list_fields(parts: Sequence[Part], config: CurateConfig) -> dict[str, pa.DataType]:
-    """The columns of all parts: those of text first."""
+def _list_fields(source: CuratedSource) -> dict[str, pa.DataType]:
+    """The columns of all parts of a source: those of text first."""
     found: dict[str, pa.DataType] = {}
-    for part in parts:
+    for part in source.parts:
         found.update({field.name: field.type for field in part.read_schema() if field.name not in PLACES})
-    texts = {name: kind for name, kind in found.items() if name not in config.keep_columns}
-    return texts | {name: pa.large_string() for name in config.keep_columns}
+    kept = source.config.keep_columns
+    texts = {name: kind for name, kind in found.items() if name not in kept}
+    return texts | {name: pa.large_string() for name in kept}
 
 
 def _lay_out(

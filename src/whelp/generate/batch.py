@@ -3,12 +3,14 @@
 Every row of the model's memory is a slot. Slots are kept in order: first the rows that are running (one new token a step),
 then those whose prompt is still being read, in chunks, so that a long prompt does not hold up the others. A row that leaves
 is replaced by the last one of its kind. Continuations of one prompt share its reading.
+A step of a few rows may read, behind the last token of each, a guess of the next ones: of these as many come as are right.
 Shapes: N rows, V vocabulary.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
@@ -23,6 +25,7 @@ from whelp.base.seeds import make_seed
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
 from whelp.generate.sampling import choose, penalise_repetition
+from whelp.generate.speculation import MOST_ROWS, Guesser, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
@@ -48,6 +51,15 @@ class DecoderLike(Protocol):
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:
         """More tokens for a slot; logits after each of them (T, V)."""
+        ...
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether the last tokens of a slot are taken back by setting its length to less."""
+        ...
+
+    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+        """More tokens for each of the first N slots; logits after each token, (T, V) for a row of T."""
         ...
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
@@ -80,6 +92,7 @@ class Row:
         self.style = (config.temperature, config.top_k, config.top_p, config.min_p)
         self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
         self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
+        self.guesser = Guesser(config.prompt_lookup_tokens)
 
     @property
     def is_scored(self) -> bool:
@@ -115,6 +128,8 @@ class Batch:
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []  # by slot: running ones first, then those being read
         self.num_running = 0
+        self.num_steps = 0  # of running rows: what a text cost, whether guesses were checked or not
+        self._speculation = Speculation()
 
     def _make_decoder(self) -> DecoderLike:
         return self.model.make_decoder(self.max_rows + 1, self.capacity)  # one slot to exchange rows by
@@ -168,10 +183,47 @@ class Batch:
     def work(self) -> None:
         """Ask the model once for the running rows, and once for those being read."""
         if self.num_running:
-            running = self.rows[: self.num_running]
-            self._advance(running, self.decoder.step([row.ids[-1] for row in running]))
+            self._take_step(self.rows[: self.num_running])
         if self.num_running < len(self.rows):
             self._read_chunk()
+
+    def _take_step(self, rows: list[Row]) -> None:
+        """One token for each running row, and as many more as were guessed right."""
+        self.num_steps += 1
+        started, guesses = time.perf_counter(), self._guess(rows)
+        if guesses is None:
+            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]))
+        else:
+            self._check(rows, guesses)
+        num_tokens = 1 if guesses is None else 1 + max(map(len, guesses))
+        self._speculation.note(len(rows), num_tokens, time.perf_counter() - started)
+
+    def _guess(self, rows: list[Row]) -> list[list[int]] | None:
+        """What may come next in each row, where checking that is worth it."""
+        if len(rows) > MOST_ROWS or not self.decoder.can_forget:
+            return None
+        for row in rows:
+            room = min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1
+            row.guesser.guess(row.ids, room)
+        guesses = self._speculation.plan([row.guesser for row in rows])
+        if guesses is None:
+            for row in rows:
+                row.guesser.trust.note_step(row.guesser.size)
+        return guesses
+
+    def _check(self, rows: list[Row], guesses: list[list[int]]) -> None:
+        """Read the guesses too; each row takes tokens as if one came after the other, for as long as they are those guessed."""
+        starts = [self.decoder.lengths[row.slot] for row in rows]
+        logits = self.decoder.check([[row.ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)])
+        cost = self._speculation.cost(len(rows), 1 + max(map(len, guesses)))
+        for row, guess, start, scored in zip(rows, guesses, starts, logits, strict=True):
+            num_before = row.num_new
+            for index in range(len(guess) + 1):
+                self.decoder.lengths[row.slot] = start + index + 1  # what was read after it is forgotten
+                self._advance([row], scored[index : index + 1])
+                if row.generation.finish_reason is not None or [row.ids[-1]] != guess[index : index + 1]:
+                    break
+            row.guesser.note_check(len(guess), row.num_new - num_before - 1, cost)
 
     def _read_prompt(self, prompt: Prompt, config: GenerateConfig) -> list[int]:
         ids = [int(token) for token in (self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt)]

@@ -37,6 +37,12 @@ class GenerateConfig:
     when_full: Literal["end", "slide"] = option(
         "end", "a full context ends the text (reason length), or its later half is read anew and the text goes on"
     )
+    prompt_lookup_tokens: int | None = option(
+        None,
+        "guess so many tokens ahead from the text's own past and check them in one step, which changes no text; 0: none; "
+        "left out: as many as save time",
+        at_least=0,
+    )
     seed: int = option(0, "the same seed gives the same text", at_least=0)
 
     def __post_init__(self) -> None:

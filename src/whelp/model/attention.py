@@ -11,6 +11,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from whelp.model.boundaries import Boundaries
 from whelp.model.cache import Cache
+from whelp.model.cpu_attention import cpu_attention, fits_cpu_attention
 
 
 def causal_attention(
@@ -42,6 +43,8 @@ def causal_attention(
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False
+    if fits_cpu_attention(values, dropout):
+        return cpu_attention(queries.to(values.dtype), keys.to(values.dtype), values, mask)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, enable_gqa=is_grouped
     )

@@ -1,9 +1,8 @@
 """Where documents begin in packed rows: positions begin anew there, and no token sees another document's.
 
-The one place that chooses how attention is told: a boolean mask for `scaled_dot_product_attention`, or, in a model that is
-compiled as one on a GPU, a block mask for `flex_attention`, which skips blocks without a pair of tokens that see each other.
-(Where blocks are compiled one by one, this runs outside of them, and gives the boolean mask.) Both have the size of the row alone,
-so that batches with other boundaries compile nothing anew.
+The one place that chooses how attention is told: a boolean mask for `scaled_dot_product_attention`, or, in a compiled model that is
+trained on a GPU, a block mask for `flex_attention`. Both have the size of the row alone, so that batches with other boundaries
+compile nothing anew. Where blocks are compiled one by one this runs outside of them, once for all.
 Shapes: B rows, T tokens in a row.
 """
 
@@ -12,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from torch.nn.attention.flex_attention import BlockMask
+
+from whelp.model.block_mask import has_working_kernel, make_block_mask
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Boundaries:
     mask: torch.Tensor | BlockMask  # (B, 1, T, T) bool: query t sees key s
 
 
-def find_boundaries(documents: torch.Tensor | None, *, head_width: int, dropout: float = 0.0) -> Boundaries | None:
+def find_boundaries(
+    documents: torch.Tensor | None, *, head_width: int, dropout: float = 0.0, are_blocks_compiled: bool = False
+) -> Boundaries | None:
     """From document numbers (B, T), equal within a document, to positions and a mask; None stays None.
 
     Args:
         head_width: `flex_attention` takes heads of 16 or more.
         dropout: Of attention weights; `flex_attention` has none.
+        are_blocks_compiled: Whether what gets the boundaries is compiled, though this is not.
     """
     if documents is None:
         return None
@@ -36,19 +40,17 @@ def find_boundaries(documents: torch.Tensor | None, *, head_width: int, dropout:
     places = torch.arange(num_tokens, device=documents.device)
     begins = torch.zeros_like(documents, dtype=torch.bool)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    positions = places - torch.where(begins, places, 0).cummax(dim=1).values  # (B, T)
-    is_block = documents.device.type == "cuda" and torch.compiler.is_compiling() and head_width >= 16 and not dropout
-    if is_block:
-        return Boundaries(positions, _make_block_mask(documents))
+    starts = torch.where(begins, places, 0).cummax(dim=1).values  # (B, T): where a token's document starts
+    positions = places - starts
+    if documents.device.type == "cuda" and not dropout and _has_kernel(documents.device, head_width, are_blocks_compiled):
+        return Boundaries(positions, make_block_mask(starts))
     is_past = places[:, None] >= places[None, :]  # (T, T)
     is_same = documents[:, :, None] == documents[:, None, :]  # (B, T, T)
     return Boundaries(positions, (is_same & is_past).unsqueeze(1))
 
 
-def _make_block_mask(documents: torch.Tensor) -> BlockMask:
-    num_rows, num_tokens = documents.shape
-
-    def sees(row: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        return (query >= key) & (documents[row, query] == documents[row, key])
-
-    return create_block_mask(sees, num_rows, None, num_tokens, num_tokens, device=documents.device)
+def _has_kernel(device: torch.device, head_width: int, are_blocks_compiled: bool) -> bool:
+    """Whether a block mask comes to a compiled kernel; uncompiled, it would cost more than a boolean one."""
+    if torch.compiler.is_compiling():
+        return head_width >= 16
+    return are_blocks_compiled and has_working_kernel(device, head_width)

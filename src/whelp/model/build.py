@@ -39,6 +39,12 @@ def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
     return model
 
 
+def build_skeleton(spec: ModelSpec) -> LanguageModel:
+    """A model whose weights have shapes and take no memory."""
+    with torch.device("meta"):
+        return find_family(spec)(spec)
+
+
 def find_family(spec: ModelSpec) -> Family | type[HuggingFaceModel]:
     """The class of a spec."""
     return HuggingFaceModel if spec.family == "hf" else FAMILIES[spec.family]
@@ -46,8 +52,7 @@ def find_family(spec: ModelSpec) -> Family | type[HuggingFaceModel]:
 
 def count_parameters(spec: ModelSpec) -> int:
     """How many numbers a model of this spec has, without allocating it."""
-    with torch.device("meta"):
-        return find_family(spec)(spec).num_parameters()
+    return build_skeleton(spec).num_parameters()
 
 
 def count_token_flops(spec: ModelSpec) -> int:

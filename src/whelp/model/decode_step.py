@@ -1,9 +1,9 @@
-"""One new token for each row on a CPU: the arithmetic of our families without modules, autograd or copies.
+"""A few new tokens for each row on a CPU: the arithmetic of our families without modules, autograd or copies.
 
 A small model reads so little for a token that calling modules costs as much as computing: here a block is some thirty calls
-of the framework, each with weights that were looked up once. They are the model's own, not copies (but for the small norms of
-queries and keys).
-Shapes: B rows, D width, H heads, G key/value heads, K head width, F feed-forward width, V vocabulary.
+of the framework, each with weights that were looked up once. They are the model's own (but for the small norms of queries and
+keys), and large ones also in another order once several tokens are read at a time (`few_rows.py`).
+Shapes: B rows, T new tokens, N = B * T, D width, H heads, G key/value heads, K head width, F feed-forward width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.cache import Cache
+from whelp.model.few_rows import Product
 from whelp.model.gpt2 import GPT2
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
 
 Step = Callable[[torch.Tensor, Cache], torch.Tensor]
-"""Ids (B, 1) and a cache whose rows are selected; the normalised last hidden states (B, D)."""
+"""Ids (B, T) and a cache whose rows are selected; the normalised last hidden states (N, D), the tokens of a row together."""
+MOST_TOKENS = 64  # read in this way at a time; for more the modules are as fast
 
 
 def make_step(model: LanguageModel) -> Step | None:
@@ -45,27 +47,28 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        project, down = weights["project"].t(), weights["down"].t()  # to multiply and add in one call
-        blocks.append(
-            (both_norms, weights["norm_1"], weights["query_key_value"], project, weights["norm_2"], weights["gate_up"], down)
-        )
+        products = (Product(weights[name]) for name in ("query_key_value", "project", "gate_up", "down"))
+        blocks.append((both_norms, weights["norm_1"], weights["norm_2"], *products))
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
     def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
-        num_rows = ids.shape[0]
+        num_rows, num_new = ids.shape
         positions = cache.begin(ids)
-        cosine, sine = model.rotation(positions, cache.capacity, ids.device)  # (1 or B, [1,] 1, K/2)
+        cosine, sine = model.rotation(positions, cache.capacity, ids.device)  # (T, 1, K/2) or (B, T, 1, K/2)
+        if num_rows > 1 and num_new > 1:
+            cosine, sine = (part.expand(num_rows, num_new, 1, -1) for part in (cosine, sine))
         cosine, sine = (part.reshape(-1, 1, 1, width // 2) for part in (cosine, sine))
-        sine = torch.cat((-sine, sine), dim=2)  # (1 or B, 1, 2, K/2)
-        x = F.embedding(ids[:, 0], embed)  # (B, D)
-        for layer, (both_norms, norm_1, query_key_value, project, norm_2, gate_up, down) in enumerate(blocks):
-            mixed = F.linear(normalise(x, norm_1), query_key_value).view(num_rows, -1, width)  # (B, H + 2G, K)
-            both = normalise(mixed[:, : heads + groups], both_norms).view(num_rows, -1, 2, width // 2)
-            both = torch.addcmul(both * cosine, both.flip(2), sine).view(num_rows, -1, 1, width)
-            mixed = cache.attend(layer, both[:, :heads], both[:, heads:], mixed[:, heads + groups :].unsqueeze(2))
-            x = torch.addmm(x, mixed.reshape(num_rows, -1), project)
-            gate, up = F.linear(normalise(x, norm_2), gate_up).chunk(2, dim=-1)
-            x = torch.addmm(x, F.silu(gate).mul_(up), down)
+        sine = torch.cat((-sine, sine), dim=2)  # (1 or N, 1, 2, K/2)
+        x = F.embedding(ids.flatten(), embed)  # (N, D)
+        for layer, (both_norms, norm_1, norm_2, query_key_value, project, gate_up, down) in enumerate(blocks):
+            mixed = query_key_value(normalise(x, norm_1)).view(num_rows * num_new, -1, width)  # (N, H + 2G, K)
+            both = normalise(mixed[:, : heads + groups], both_norms).view(num_rows * num_new, -1, 2, width // 2)
+            both = torch.addcmul(both * cosine, both.flip(2), sine).view(num_rows, num_new, -1, width).transpose(1, 2)
+            values = mixed[:, heads + groups :].view(num_rows, num_new, -1, width).transpose(1, 2)
+            mixed = cache.attend(layer, both[:, :heads], both[:, heads:], values).transpose(1, 2)  # (B, T, H, K)
+            x = project.add_to(x, mixed.reshape(num_rows * num_new, -1))
+            gate, up = gate_up(normalise(x, norm_2)).chunk(2, dim=-1)
+            x = down.add_to(x, F.silu(gate).mul_(up))
         cache.end()
         return normalise(x, last)
 
@@ -82,25 +85,26 @@ def _make_gpt2_step(model: GPT2) -> Step:
         assert isinstance(weight, torch.Tensor), f"{module} has no weight"
         return weight.detach(), bias.detach() if isinstance(bias, torch.Tensor) else None
 
-    names = ("norm_1", "query_key_value", "project", "norm_2", "expand", "contract")
-    blocks = [tuple(parts(getattr(block, name)) for name in names) for block in model.blocks]
+    names = ("query_key_value", "project", "expand", "contract")
+    blocks = [
+        (parts(block.norm_1), parts(block.norm_2), *(Product(*parts(getattr(block, name))) for name in names))
+        for block in model.blocks
+    ]
     embed, places, last = model.embed.weight.detach(), model.positions.weight.detach(), parts(model.norm)
 
     def normalise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return torch.layer_norm(x, (x.shape[-1],), weight, bias, spec.norm_eps)
 
     def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
-        num_rows = ids.shape[0]
-        positions = cache.begin(ids)
-        if isinstance(positions, torch.Tensor):
-            positions = positions[:, 0]
-        x = F.embedding(ids[:, 0], embed) + places[positions]  # (B, D)
-        for layer, (norm_1, query_key_value, project, norm_2, expand, contract) in enumerate(blocks):
-            mixed = F.linear(normalise(x, *norm_1), *query_key_value).view(num_rows, 3, heads, 1, width)
-            mixed = cache.attend(layer, *mixed.unbind(1))  # (B, H, 1, K)
-            x = x + F.linear(mixed.reshape(num_rows, -1), *project)
-            hidden = F.gelu(F.linear(normalise(x, *norm_2), *expand), approximate=exactness)
-            x = x.add_(F.linear(hidden, *contract))
+        num_rows, num_new = ids.shape
+        x = F.embedding(ids, embed) + places[cache.begin(ids)]  # (B, T, D)
+        x = x.view(num_rows * num_new, -1)  # (N, D)
+        for layer, (norm_1, norm_2, query_key_value, project, expand, contract) in enumerate(blocks):
+            mixed = query_key_value(normalise(x, *norm_1)).view(num_rows, num_new, 3, heads, width)
+            mixed = cache.attend(layer, *mixed.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2)  # (B, T, H, K)
+            x = project.add_to(x, mixed.reshape(num_rows * num_new, -1))
+            hidden = F.gelu(expand(normalise(x, *norm_2)), approximate=exactness)
+            x = contract.add_to(x, hidden)
         cache.end()
         return normalise(x, *last)
 

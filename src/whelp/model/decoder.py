@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from whelp.base.log import log
 from whelp.model.cache import Cache
-from whelp.model.decode_step import make_step
+from whelp.model.decode_step import MOST_TOKENS, make_step
+from whelp.model.few_rows import Product
 from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
@@ -25,6 +26,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
+        self._head = Product(weight.detach()) if self._step is not None else None
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
@@ -32,6 +34,11 @@ class Decoder:
         """Tokens in each slot; setting one to 0 forgets them."""
         lengths: list[int] = self.cache.lengths
         return lengths
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether the last tokens of a slot can be taken back: of keys and values, not of a state that went on."""
+        return isinstance(self.cache, Cache)
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
@@ -41,37 +48,49 @@ class Decoder:
             except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
                 log.info("the step of decoding is not recorded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
                 self._fixed_step = None
-        self.cache.select(0, [1] * len(ids))
-        new = torch.tensor(ids, device=self.device).unsqueeze(1)  # (B, 1)
-        hidden = self.model.hidden(new, self.cache)[:, 0] if self._step is None else self._step(new, self.cache)  # (B, D)
-        return F.linear(hidden, self.model.head_weight)
+        hidden, _ = self._read_hidden(0, [[token] for token in ids])
+        return self._apply_head(hidden[:, 0])
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
         hidden, counts = self._read_hidden(first, ids)
         last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
-        return F.linear(last, self.model.head_weight)
+        return self._apply_head(last)
+
+    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+        """More tokens for each of the first B slots; logits after each token, (T, V) for a row of T.
+
+        A slot forgets its last tokens when its length is set to less, where `can_forget`.
+        """
+        return self.read_ends(0, ids, [len(row) for row in ids])
 
     def read_ends(self, first: int, ids: list[list[int]], num_kept: list[int]) -> list[torch.Tensor]:
         """As `read`, with the logits after each of the last `num_kept` tokens of every row, (num_kept, V) each."""
         hidden, counts = self._read_hidden(first, ids)
+        if len(ids) == 1:
+            return [self._apply_head(hidden[0, counts[0] - num_kept[0] :])]
         ends = [row[count - kept : count] for row, count, kept in zip(hidden, counts, num_kept, strict=True)]
-        return list(F.linear(torch.cat(ends), self.model.head_weight).split(num_kept))
+        return list(self._apply_head(torch.cat(ends)).split(num_kept))
 
     def _read_hidden(self, first: int, ids: list[list[int]]) -> tuple[torch.Tensor, list[int]]:
         """The last hidden states (B, T, D) of rows of ids, filled up at their ends, and how many are real."""
         counts = [len(row) for row in ids]
-        padded = torch.zeros(len(ids), max(counts), dtype=torch.long)
-        for place, row in enumerate(ids):
-            padded[place, : len(row)] = torch.tensor(row)
+        longest = max(counts)
+        padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids], device=self.device)
         self.cache.select(first, counts)
-        return self.model.hidden(padded.to(self.device), self.cache), counts
+        if self._step is not None and padded.numel() <= MOST_TOKENS:
+            return self._step(padded, self.cache).view(len(ids), longest, -1), counts
+        return self.model.hidden(padded, self.cache), counts
+
+    def _apply_head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (N, V) of hidden states (N, D)."""
+        if self._head is not None and len(hidden) <= MOST_TOKENS:
+            return self._head(hidden)
+        return F.linear(hidden, self.model.head_weight)
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:
         """More tokens for one slot; logits after each of them (T, V)."""
-        self.cache.select(slot, [len(ids)])
-        hidden = self.model.hidden(torch.tensor([ids], device=self.device), self.cache)[0]  # (T, D)
-        return F.linear(hidden, self.model.head_weight)
+        return self.read_ends(slot, [ids], [len(ids)])[0]
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be."""

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
 from whelp.model.boundaries import Boundaries, find_boundaries
 from whelp.model.cache import Cache
@@ -45,6 +46,7 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
+        self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         num_rows, num_tokens, width = x.shape
@@ -62,7 +64,10 @@ class _Block(nn.Module):
         )  # (B, H, T, K)
         mixed = mixed.transpose(1, 2).reshape(num_rows, num_tokens, width)  # (B, T, D)
         x = x + self._drop(self.project(mixed))
-        hidden = self.activate(self.expand(self.norm_2(x)))  # (B, T, F)
+        normed = self.norm_2(x)
+        if self.fuses_gelu and self.training and x.dtype == torch.bfloat16:
+            return gpu_feed_forward.gelu_feed_forward(normed, x, self.expand, self.contract)
+        hidden = self.activate(self.expand(normed))  # (B, T, F)
         return x + self._drop(self.contract(hidden))
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
@@ -99,7 +104,10 @@ class GPT2(LanguageModel):
         if isinstance(positions, slice):
             assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
         boundaries = find_boundaries(
-            documents, head_width=self.spec.head_width, dropout=self.spec.dropout if self.training else 0.0
+            documents,
+            head_width=self.spec.head_width,
+            dropout=self.spec.dropout if self.training else 0.0,
+            are_blocks_compiled=self.are_blocks_compiled and self.training,
         )
         if boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
@@ -114,6 +122,16 @@ class GPT2(LanguageModel):
             cache.end()
         normed: torch.Tensor = self.norm(x)
         return normed
+
+    def compile_parts(self) -> None:
+        """As any family's; and GELU happens inside the matrix products where that works."""
+        spec, device = self.spec, self.embed.weight.device
+        fits = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
+        fuses = device.type == "cuda" and fits and gpu_feed_forward.agrees(device)
+        for block in self.blocks:
+            assert isinstance(block, _Block), type(block)
+            block.fuses_gelu = fuses
+        super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Queries, keys and values are matrices of their own."""

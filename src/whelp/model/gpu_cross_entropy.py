@@ -64,9 +64,9 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
 def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, *, needs_gradient: bool) -> torch.Tensor:
     """Cross-entropy of every row in nats, (n,) float32; with `needs_gradient`, `logits` (n, V) become its gradient."""
     losses = torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device)
-    block = min(triton.next_power_of_2(logits.shape[1]), 8192)
+    block = min(triton.next_power_of_2(logits.shape[1]), 4096)
     _softmax_gradient[(logits.shape[0],)](
-        logits, targets, losses, logits.stride(0), logits.shape[1], ignored, needs_gradient, block, num_warps=8
+        logits, targets, losses, logits.stride(0), logits.shape[1], ignored, needs_gradient, block, num_warps=4
     )
     return losses
 

@@ -158,8 +158,22 @@ class HuggingFaceDecoder:
         """More tokens for one slot; logits after each of them (T, V)."""
         return self._read(slot, ids, {})[0, -len(ids) :]
 
+    @property
+    def can_forget(self) -> bool:
+        """Whether the last tokens of a slot can be taken back, as far as the caches that are there tell."""
+        return all(cache is None or _can_forget(cache) for cache in self._caches)
+
+    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+        """More tokens for each of the first B slots; logits after each token, (T, V) for a row of T.
+
+        A slot forgets its last tokens when its length is set to less, where `can_forget`.
+        """
+        return [self.score(slot, row) for slot, row in enumerate(ids)]
+
     def _read(self, slot: int, ids: list[int], options: dict[str, Any]) -> torch.Tensor:
         past = self._caches[slot] if self.lengths[slot] else None
+        if past is not None and len(self._ids[slot]) > self.lengths[slot]:
+            past.crop(self.lengths[slot] - len(self._ids[slot]))  # so many fewer
         self._ids[slot] = [*self._ids[slot][: self.lengths[slot]], *ids]
         self.lengths[slot] += len(ids)
         if past is None:
@@ -176,14 +190,14 @@ class HuggingFaceDecoder:
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False where the model's cache cannot forget its last tokens."""
         if source != target:
-            is_whole = num_tokens == self.lengths[source]
-            cache = self._caches[source]
-            if cache is not None and not is_whole and not _can_forget(cache):
+            num_extra = len(self._ids[source]) - num_tokens  # more than are asked for, or taken back and still there
+            cache = self._caches[source] if num_tokens else None
+            if cache is not None and num_extra and not _can_forget(cache):
                 return False
             self._ids[target] = self._ids[source][:num_tokens]
             self._caches[target] = copy.deepcopy(cache)
-            if cache is not None and not is_whole:
-                self._caches[target].crop(num_tokens)
+            if cache is not None and num_extra:
+                self._caches[target].crop(-num_extra)
         self.lengths[target] = num_tokens
         return True
 

@@ -37,6 +37,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.checkpoints_activations = False
+        self.are_blocks_compiled = False  # each by itself, for training: evaluation runs them as they are written
 
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The normalised last hidden states: (B, T) -> (B, T, D).
@@ -118,6 +119,7 @@ class LanguageModel(nn.Module):
         """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
         for block in self.blocks:
             block.compile(dynamic=False)
+        self.are_blocks_compiled = True
         if not HAS_TRITON:
             self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
 

@@ -97,7 +97,9 @@ class Qwen3(LanguageModel):
         num_tokens = ids.shape[1]
         positions = slice(0, num_tokens) if cache is None else cache.begin(ids)
         rotation = self.rotation(positions, num_tokens if cache is None else cache.capacity, ids.device)
-        boundaries = find_boundaries(documents, head_width=self.spec.head_width)
+        boundaries = find_boundaries(
+            documents, head_width=self.spec.head_width, are_blocks_compiled=self.are_blocks_compiled and self.training
+        )
         if boundaries is not None:
             cosine, sine = rotation
             rotation = cosine[boundaries.positions], sine[boundaries.positions]  # (B, T, 1, K/2)

@@ -38,6 +38,7 @@ class _CpuRMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         width = x.shape[-1]
+        weight = weight.to(x.dtype)  # passes over numbers of two types are several times slower
         scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(width).add_(eps).rsqrt_()  # (..., 1)
         unit = x * scale
         ctx.save_for_backward(unit, scale, weight)

@@ -22,7 +22,8 @@ def make_rotation(num_positions: int, head_width: int, base: float, device: torc
 def rotate(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
     """Turn the pairs of every head: (B, T, H, K) -> the same."""
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        turned: torch.Tensor = _CpuRotate.apply(x, *rotation)
+        # in the type of x: passes over numbers of two types are several times slower
+        turned: torch.Tensor = _CpuRotate.apply(x, *(part.to(x.dtype) for part in rotation))
         return turned
     cosine, sine = rotation
     first, second = x.chunk(2, dim=-1)

@@ -1,22 +1,24 @@
 """Which code runs a layer's memory: the Triton kernels of flash-linear-attention on a GPU, PyTorch elsewhere.
 
-A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells. The kernels are trusted
-only after they have agreed with PyTorch once, on a small text, values and gradients: they choose their own settings on each
-kind of GPU, and their releases differ.
+A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells. So is float32, which the
+kernels do not promise to compute well. They are trusted only after they have agreed with PyTorch once, on a small text, values
+and gradients: they choose their own settings on each kind of GPU, and their releases differ.
 Shapes: B rows, T tokens, H heads, K head width, N documents of all rows.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from whelp.base.log import log
 from whelp.model import delta_rule, linear_attention
+from whelp.model.kernel_tuning import limit_tuning
 
 _TOLERANCE = 0.1  # of bf16 kernels against float32; a wrong one is off by its whole length
 _Kind = type[delta_rule.Inputs] | type[linear_attention.Inputs]
@@ -44,7 +46,7 @@ def run_delta_rule(
         inputs = inputs._replace(log_w=log_w, k=k, b=b)
     if inputs.r.shape[1] == 1 and starts is None:
         return delta_rule.step(inputs, memory)
-    if inputs.r.is_cuda and find_kernels():
+    if inputs.r.is_cuda and inputs.r.dtype != torch.float32 and find_kernels():
         return _run_apart(_chunk_rwkv7, delta_rule.scan, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return delta_rule.scan(inputs, memory, starts)
@@ -60,10 +62,20 @@ def run_linear_attention(
         inputs = inputs._replace(log_w=log_w, k=k)
     if inputs.r.shape[1] == 1 and starts is None:
         return linear_attention.step(inputs, memory)
-    if inputs.r.is_cuda and find_kernels():
+    if inputs.r.is_cuda and inputs.r.dtype != torch.float32 and find_kernels():
         return _run_apart(_chunk_rwkv5, linear_attention.scan, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return linear_attention.scan(inputs, memory, starts)
+
+
+class Form(NamedTuple):
+    """What a kernel is compiled for: each form is compiled, and compared with PyTorch, by itself."""
+
+    device: torch.device
+    dtype: torch.dtype
+    num_heads: int
+    head_width: int
+    has_documents: bool
 
 
 def _run_trusted(
@@ -71,10 +83,29 @@ def _run_trusted(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a kernel, or where it did not agree with PyTorch, PyTorch."""
     kind: _Kind = type(inputs)
-    if find_disagreement(run, scan, kind, inputs.r.device) is None:  # type: ignore[arg-type]  # a class can be hashed
+    num_heads, head_width = inputs.r.shape[2:]
+    form = Form(inputs.r.device, inputs.r.dtype, num_heads, head_width, has_documents=starts is not None)
+    if find_disagreement(run, scan, kind, form) is None:  # type: ignore[arg-type]  # a class can be hashed
         return _run_kernels(run, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return scan(inputs, memory, starts)
+
+
+class _Documents(NamedTuple):
+    """The documents of all rows, side by side in one long row."""
+
+    ends: torch.Tensor  # (N + 1,): where each begins, and the end
+    number: torch.Tensor  # (B, T): of a token's document
+
+
+@functools.lru_cache(maxsize=1)
+def _find_documents(starts: torch.Tensor) -> _Documents:
+    """Waits for the GPU, so all layers share one answer; the library, too, remembers what it made of the same tensor."""
+    begins = starts.clone()
+    begins[:, 0] = True
+    places = begins.flatten().nonzero()[:, 0]  # (N,)
+    ends = torch.cat((places, places.new_tensor([starts.numel()])))
+    return _Documents(ends, (begins.flatten().cumsum(0) - 1).view(starts.shape))
 
 
 def _run_kernels(
@@ -88,16 +119,11 @@ def _run_kernels(
     memory = memory.float().contiguous()
     if starts is None:
         return run(*parts, initial_state=memory, cu_seqlens=None)
-    num_rows, num_tokens = starts.shape
-    begins = starts.clone()
-    begins[:, 0] = True
-    places = begins.flatten().nonzero()[:, 0]  # (N,)
-    ends = torch.cat((places, places.new_tensor([num_rows * num_tokens])))
-    number = (begins.flatten().cumsum(0) - 1).view(num_rows, num_tokens)
+    ends, number = _find_documents(starts)
     carried = memory.masked_fill(starts[:, 0, None, None, None], 0.0)
-    states = memory.new_zeros(len(places), *memory.shape[1:]).index_copy(0, number[:, 0], carried)
+    states = memory.new_zeros(len(ends) - 1, *memory.shape[1:]).index_copy(0, number[:, 0], carried)
     out, after = run(*(part.flatten(0, 1).unsqueeze(0) for part in parts), initial_state=states, cu_seqlens=ends)
-    return out.view(num_rows, num_tokens, *out.shape[2:]), after[number[:, -1]]
+    return out.view(*starts.shape, *out.shape[2:]), after[number[:, -1]]
 
 
 # The kernels are compiled already: the framework's compiler is to compile what is before and after.
@@ -105,11 +131,12 @@ _run_apart: _Run = torch.compiler.disable(_run_trusted)
 
 
 @functools.cache
-def find_disagreement(run: _Run, scan: _Run, kind: _Kind, device: torch.device) -> str | None:
-    """What a kernel says otherwise than PyTorch about a small text of two documents, said once; None when they agree."""
+def find_disagreement(run: _Run, scan: _Run, kind: _Kind, form: Form) -> str | None:
+    """What a kernel says otherwise than PyTorch about a small text, said once; None when they agree."""
+    log.info("the kernels of flash-linear-attention are compiled and tuned: a minute at most, once on this machine")
     try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            worst = max(_compare(run, scan, kind, device))
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(form.device.type, enabled=False):
+            worst = max(_compare(run, scan, kind, form))
         found = None if worst < _TOLERANCE else f"they are off by {worst:.1%}"
     except Exception as error:  # of a compiler, of a release that takes other arguments
         found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -120,27 +147,29 @@ def find_disagreement(run: _Run, scan: _Run, kind: _Kind, device: torch.device) 
     return found
 
 
-def _compare(run: _Run, scan: _Run, kind: _Kind, device: torch.device) -> Iterator[float]:
+def _compare(run: _Run, scan: _Run, kind: _Kind, form: Form) -> Iterator[float]:
     """Differences of what is read, of the state after it and of all gradients, each as a share of its length."""
     draw = torch.Generator().manual_seed(0)
-    num_tokens, num_heads, width = 192, 2, 64
+    num_rows, num_tokens = 2, 192
 
     def make(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=draw).to(device)
+        return torch.randn(shape, generator=draw).to(form.device)
 
-    size = (1, num_tokens, num_heads, width)
+    size = (num_rows, num_tokens, form.num_heads, form.head_width)
     parts = {name: 0.3 * make(*size) for name in kind._fields}
     parts["log_w"] = -0.6 * torch.sigmoid(4 * make(*size) - 2)  # some that forget at once, some that hardly do
     if "u" in parts:
-        parts["u"] = make(num_heads, width)
+        parts["u"] = make(form.num_heads, form.head_width)
     else:  # what is looked up is of length one, and a share of it is taken away
         parts["a"] = torch.nn.functional.normalize(parts["a"], dim=-1)
         parts["b"] = -parts["a"] * torch.sigmoid(make(*size))
-    memory = 0.1 * make(1, num_heads, width, width)
-    starts = torch.zeros(1, num_tokens, dtype=torch.bool, device=device)
-    starts[0, 100] = True
+    memory = 0.1 * make(num_rows, form.num_heads, form.head_width, form.head_width)
+    starts = None
+    if form.has_documents:
+        starts = torch.zeros(num_rows, num_tokens, dtype=torch.bool, device=form.device)
+        starts[0, 100] = starts[1, 0] = True
     results = []
-    for function, number in ((functools.partial(_run_kernels, run), torch.bfloat16), (scan, torch.float32)):
+    for function, number in ((functools.partial(_run_kernels, run), form.dtype), (scan, torch.float32)):
         leaves = {name: part.detach().to(part.dtype if name in ("log_w", "u") else number) for name, part in parts.items()}
         leaves = {name: part.requires_grad_() for name, part in leaves.items()}
         out, after = function(kind(**leaves), memory, starts)
@@ -153,11 +182,17 @@ def _compare(run: _Run, scan: _Run, kind: _Kind, device: torch.device) -> Iterat
         yield float((found.detach().float() - expected.detach().float()).norm() / expected.detach().float().norm())
 
 
-def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:
-    from fla.ops.rwkv7 import chunk_rwkv7
+@functools.cache
+def _load(module: str, name: str) -> Callable[..., Any]:
+    """A function of the library, its kernels quick to start."""
+    function: Callable[..., Any] = getattr(importlib.import_module(f"fla.ops.{module}"), name)
+    limit_tuning(*(f"fla.ops.{package}" for package in ("generalized_delta_rule", "rwkv6", "gla", "common", "utils")))
+    return function
 
+
+def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:
     r, log_w, k, v, a, b = parts
-    return chunk_rwkv7(
+    return _load("rwkv7", "chunk_rwkv7")(
         r=r,
         w=log_w,
         k=k,
@@ -177,10 +212,8 @@ def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: 
 def _chunk_rwkv5(
     bonus: torch.Tensor, *parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None
 ) -> Any:
-    from fla.ops.rwkv6 import chunk_rwkv6
-
     r, log_w, k, v = parts
-    return chunk_rwkv6(
+    return _load("rwkv6", "chunk_rwkv6")(
         r,
         k,
         v,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from whelp.base.chat_templates import TemplateFailure, compile_chat_template
 from whelp.base.errors import PlanError
+from whelp.base.joining import join_items
 from whelp.prepare.columns import text_field
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import flatten_turns
@@ -116,6 +117,10 @@ class ChatConversation:
             row_offsets=np.array(row_offsets, np.int64),
             is_control=np.array([is_control for _, _, is_control in pieces], np.bool_),
         )
+
+    def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
+        turns, offsets = flatten_turns(rows, self._key, self.fields[0].type)
+        return join_items(turns.column(self._field).fill_null(""), offsets)
 
     def _iter_pieces(self, senders: list[str | None], words: list[str | None]) -> Iterator[_Piece]:
         assert self._template is not None, "text is made with the vocabulary at hand"

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from whelp.base.arrays import find_valid
+from whelp.base.joining import join_columns
 from whelp.prepare.config import PieceConfig, TemplateConfig
 from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
@@ -39,6 +40,9 @@ class Strategy(Protocol):
     def lay_out(self, rows: pa.RecordBatch) -> Pieces:
         """The pieces of rows that it can make text of."""
 
+    def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
+        """What rows say by themselves, without names of senders and what the recipe puts around it: each value on a line."""
+
 
 def text_field(name: str) -> pa.Field:
     """A column of text."""
@@ -52,7 +56,16 @@ def read_column(rows: pa.RecordBatch, name: str) -> pa.LargeStringArray:
     return rows.column(name).cast(pa.large_string())
 
 
-class TextColumn:
+class _OfColumns:
+    """A strategy over columns of text."""
+
+    fields: list[pa.Field]
+
+    def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
+        return join_columns([read_column(rows, field.name) for field in self.fields])
+
+
+class TextColumn(_OfColumns):
     """One column is the text; all of it is trained."""
 
     def __init__(self, name: str, column: str) -> None:
@@ -71,7 +84,7 @@ class TextColumn:
         )
 
 
-class PromptCompletion:
+class PromptCompletion(_OfColumns):
     """Two columns, nothing between them; the prompt is not trained unless asked for."""
 
     name = "prompt_completion"
@@ -92,7 +105,7 @@ class PromptCompletion:
         return slots.lay_out()
 
 
-class MultiColumn:
+class MultiColumn(_OfColumns):
     """Several columns, each with a prefix and a suffix, a separator between two; a column without text is left out.
 
     A separator belongs to the column after it: it is there, and it is trained, as that one is. `sufficient` are the columns of
@@ -166,7 +179,7 @@ def _choose_trained(config: TemplateConfig) -> list[bool]:
     return [not _has_default_names(config) or column not in _UNTRAINED for column in config.columns]
 
 
-class PieceByPiece:
+class PieceByPiece(_OfColumns):
     """A template written out: texts, columns and control tokens in any order."""
 
     name = "pieces"

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, to_numpy
+from whelp.base.joining import join_columns, join_items
 from whelp.prepare.columns import IsControl, read_column, text_field
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.escapes import decode_escapes
@@ -75,6 +76,10 @@ class Conversation:
         last = pieces.row_offsets[1:] - 1
         pieces.weights[last] = pieces.weights[last - 1] if self._end_mask is None else self._end_mask
         return pieces
+
+    def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
+        turns, offsets = self._read_turns(rows)
+        return join_items(join_columns([read_column(turns, field) for field in self._prefixes]), offsets)
 
     def _lay_out_turns(self, turns: pa.RecordBatch) -> Slots:
         slots = Slots(turns.num_rows)

@@ -25,14 +25,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from whelp.artifacts.manifest import NAME as MANIFEST_NAME
-from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
+from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
+from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
 from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, write_splits
-from whelp.base.arrays import to_arrow
 from whelp.base.engines import Engine, LocalEngine
-from whelp.base.errors import ArtifactError, PlanError
+from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.seeds import make_seed
@@ -43,7 +41,6 @@ from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
 
-PARTS_FOLDER = ".parts"
 _NOTHING = {"documents": 0, "tokens": 0}
 _FORMAT = 2  # raise it when the same inputs would give another store
 
@@ -145,10 +142,7 @@ def prepare(
         ArtifactError: When something else than a token store stands at `folder`.
         PlanError: When there is no document to train on.
     """
-    _check_place(folder)
-    parts_folder = folder / PARTS_FOLDER
-    parts_folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)  # from here on it is not finished
+    parts_folder = begin_folder(folder, "token_store", "a token store")
     rules = [_make_rules(vocabulary, stream.config) for stream in streams]
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
     parts: list[list[Part]] = [[] for _ in streams]
@@ -219,11 +213,6 @@ def prepare(
         ),
     )
     clear_parts(folder)
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove the parts of a finished store; a run that was killed just before its end has left them."""
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
 
 
 def _make_rules(vocabulary: VocabularyLike, config: PrepareConfig) -> Rules:
@@ -307,28 +296,7 @@ def _iter_jobs(
         index = first + partition.index
         place = parts_folder / f"part-{index:05d}-{key}"
         num_before += count
-        yield Job(index, number, _move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
-
-
-def _move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
-    """A partition that points into the files of all sources, of which its own begin at `first`."""
-    if not first:
-        return batch
-    place = batch.schema.get_field_index("file_index")
-    moved = pc.add(batch.column(place), to_arrow(np.array([first], np.int32))[0])
-    return batch.set_column(place, batch.schema.field(place), moved)
-
-
-def _check_place(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ArtifactError(folder, "is a file", "a folder for the token store", "Choose another --out.")
-    kind = find_kind(folder)
-    is_ours = kind == "token_store" or (folder / PARTS_FOLDER).is_dir() or not any(folder.iterdir())
-    if not is_ours:
-        found = f"holds a {kind}" if kind else "holds other files"
-        raise ArtifactError(folder, found, "an empty folder or a token store", "Choose another --out; nothing was changed.")
+        yield Job(index, number, move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
 
 
 def _separator_ids(vocabulary: VocabularyLike, config: PrepareConfig) -> tuple[int, ...]:

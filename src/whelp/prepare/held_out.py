@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.base.errors import PlanError
+from whelp.base.mixing import mix
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig
 from whelp.prepare.order import shuffle_indices
@@ -53,11 +54,8 @@ def draw_held_out(first: int, count: int, share: float, seed: int) -> npt.NDArra
 
 
 def _scatter(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
-    """A random-looking number for each number (the output step of SplitMix64, Steele et al. 2014)."""
-    values = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    """A random-looking number for each number (SplitMix64)."""
+    return mix(numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed & 0xFFFFFFFFFFFFFFFF))
 
 
 def choose_held_out(

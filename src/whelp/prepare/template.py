@@ -129,6 +129,22 @@ class Template:
             pieces = merge(groups, np.searchsorted(used, chosen)) if groups else no_pieces(rows.num_rows)
         return Segments(**vars(pieces), strategies=chosen, names=tuple(strategy.name for strategy in self.strategies))
 
+    def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
+        """What each row says by itself, in the columns that its strategy reads: each value on a line.
+
+        Of a row that no strategy can make text of it is the empty text.
+        """
+        chosen = self._choose(rows)
+        order = np.argsort(chosen, kind="stable")
+        parts = []
+        for number in np.unique(chosen).tolist():
+            here = rows if chosen[order[0]] == chosen[order[-1]] else rows.filter(to_arrow(chosen == number))
+            nothing = pa.array([""] * here.num_rows, pa.large_string())
+            parts.append(nothing if number < 0 else self.strategies[number].join_values(here))
+        if len(parts) < 2:
+            return parts[0] if parts else pa.array([], pa.large_string())
+        return pa.concat_arrays(parts).take(to_arrow(np.argsort(order)))
+
     def _lay_out(self, number: int, rows: pa.RecordBatch) -> Pieces:
         return no_pieces(rows.num_rows) if number < 0 else self.strategies[number].lay_out(rows)
 

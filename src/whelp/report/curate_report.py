@@ -12,6 +12,7 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make
 Report = Mapping[str, Any]
 
 _MOST_CELLS = 12
+_MOST_OF_A_SOURCE = 3
 _KEPT_COLOR = 2
 _STYLE = """
 h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { overflow-x: auto; margin-bottom: 1rem; }
@@ -28,23 +29,25 @@ def make_curate_report(report: Report) -> str:
     """Draw what became of a source.
 
     Args:
-        report: Plain values: `name` of the source, `preset`, `rules` with their numbers, and the `ledger` of `whelp.curate`.
+        report: Plain values: `name` of what was curated; `sources`, each with its `name` (None where it is the only one),
+            `preset`, and `rules` with their numbers; and the `ledger` of `whelp.curate`.
     """
     ledger = report["ledger"]
     body = [
         _draw_summary(report, ledger),
         _draw_fates(ledger),
+        _draw_sources(ledger),
         _draw_sizes(ledger),
         _draw_changes(ledger),
         _draw_examples(ledger),
-        _draw_rules(report["rules"]),
+        _draw_rules(report["sources"]),
     ]
     return make_page(f"What is kept of {report['name']}", "".join(body), _STYLE)
 
 
 def _draw_summary(report: Report, ledger: Report) -> str:
     values: dict[str, Any] = {
-        "preset": report["preset"],
+        "preset": ", ".join(dict.fromkeys(source["preset"] for source in report["sources"])),
         "documents": f"{ledger['documents_in']:,} read, {ledger['documents_kept']:,} kept "
         f"({_share(ledger['documents_kept'], ledger['documents_in'])})",
         "text": f"{_size(ledger['bytes_in'])} read, {_size(ledger['bytes_kept'])} kept "
@@ -81,6 +84,26 @@ def _draw_fates(ledger: Report) -> str:
         '<p class="dim">A document is dropped for the first rule that speaks against it; rules run in the order of the table '
         "below. Text is counted as it was read, but of what is kept, and of duplicates, as the rules left it.</p>"
     )
+
+
+def _draw_sources(ledger: Report) -> str:
+    """Of each source of a mixture, what is kept, and what most of the others were dropped for."""
+    rows = []
+    for name, one in ledger.get("sources", {}).items():
+        most = "; ".join(f"{reason} {count:,}" for reason, count in list(one["dropped"].items())[:_MOST_OF_A_SOURCE])
+        numbers = (
+            f"{one['documents_in']:,}",
+            f"{one['documents_kept']:,}",
+            _share(one["documents_kept"], one["documents_in"]),
+            _size(one["bytes_kept"]),
+        )
+        cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
+        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}<td>{html.escape(most)}</td></tr>")
+    if not rows:
+        return ""
+    titles = "".join(f'<th class="number">{title}</th>' for title in ("read", "kept", "share", "text kept"))
+    head = f"<tr><th>source</th>{titles}<th>dropped most for</th></tr>"
+    return f'<h2>The sources</h2><div class="wide"><table>{head}{"".join(rows)}</table></div>'
 
 
 def _draw_sizes(ledger: Report) -> str:
@@ -128,14 +151,20 @@ def _draw_example(example: Report) -> str:
     return f"<div class='dim'>{where}</div><div class='text'>{html.escape(make_readable(example['text']))}{dots}</div>"
 
 
-def _draw_rules(rules: Report) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>"
-        + html.escape("; ".join(f"{key}: {_write(value)}" for key, value in values.items()))
-        + "</td></tr>"
-        for name, values in rules.items()
-    )
-    return f'<h2>The rules, in order</h2><div class="wide"><table>{rows}</table></div>'
+def _draw_rules(sources: Sequence[Report]) -> str:
+    """The rules of each source; once where they are the same in all."""
+    is_same = all(source["rules"] == sources[0]["rules"] for source in sources)
+    parts = ["<h2>The rules, in order</h2>"]
+    for source in sources[:1] if is_same else sources:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>"
+            + html.escape("; ".join(f"{key}: {_write(value)}" for key, value in values.items()))
+            + "</td></tr>"
+            for name, values in source["rules"].items()
+        )
+        title = "" if is_same else f"<h3>{html.escape(source['name'])}</h3>"
+        parts.append(f'{title}<div class="wide"><table>{rows}</table></div>')
+    return "".join(parts)
 
 
 def _write(value: Any) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import to_arrow, to_numpy, view_text
+from whelp.base.arrays import to_arrow, to_numpy, to_texts, view_text
 from whelp.base.errors import TokenizerError
 
 Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
@@ -59,7 +59,7 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
                 num_whole = int(np.searchsorted(offsets[1:] - offsets[0], left, side="right"))
                 start, end = int(offsets[num_whole]), int(offsets[0]) + left
                 head = data[start:end].tobytes().decode(errors="ignore")
-                yield pa.concat_arrays([strings.slice(0, num_whole), pa.array([head], pa.large_string())])
+                yield pa.concat_arrays([strings.slice(0, num_whole), to_texts([head])])
                 return
             left -= int(offsets[-1] - offsets[0])
         yield strings
@@ -68,10 +68,12 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
 
 
 def join_bytes(strings: Texts, separator: bytes) -> Texts:
-    """One Arrow buffer: every document followed by `separator`."""
+    """One Arrow buffer: every document followed by `separator`, except the last."""
     ends = to_arrow(np.array([0, len(strings)], np.int32))
     one_list = pa.ListArray.from_arrays(ends, strings.cast(pa.large_binary()))
-    return pc.binary_join(one_list, pa.scalar(separator, pa.large_binary()))[0].as_buffer()
+    # `pa.scalar` would import pandas, a quarter of a second.
+    buffers = [None, pa.py_buffer(np.array([0, len(separator)], np.int64)), pa.py_buffer(separator)]
+    return pc.binary_join(one_list, pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, buffers)[0])[0].as_buffer()
 
 
 def code_points(strings: Texts) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:

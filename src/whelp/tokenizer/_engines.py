@@ -9,26 +9,23 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 
-from whelp.base.arrays import to_arrow, to_texts, view_text
+from whelp.base.arrays import to_texts, view_text
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, code_points
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._new_letters import AgreeingEngine, read_points
+from whelp.tokenizer._new_letters import AgreeingEngine
+from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
-
-_NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 
@@ -91,59 +88,6 @@ class FastEngine:
 
 def _write(specification: dict[str, Any]) -> str:
     return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
-
-
-class NormalizingEngine:
-    """The fast engine behind the reference's own Unicode normalizer, where a document has any need of it.
-
-    gigatoken's NFC differs on rare sequences of combining marks; this one agrees by construction.
-    """
-
-    def __init__(self, specification: dict[str, Any]) -> None:
-        self._form = specification["normalizer"]["type"]
-        self._fast = FastEngine(_write({**specification, "normalizer": None}))
-        self._normalizer = getattr(normalizers, self._form)()
-        self._is_inert = np.zeros(0x110000, np.int8)  # 1: never changes, whatever stands beside it; -1: may; 0: not asked yet
-
-    def encode_batch(self, strings: Texts) -> Encoded:
-        may_change = self._find_changing(strings)
-        if may_change.any():
-            mask = to_arrow(may_change)
-            normalized = list(map(self._normalize, strings.filter(mask).to_pylist()))
-            strings = pc.replace_with_mask(strings, mask, to_texts(normalized))
-        return self._fast.encode_batch(strings)
-
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self._fast.encode(self._normalize(text))
-
-    def _normalize(self, text: str) -> str:
-        is_normal = unicodedata.is_normalized(self._form, text)
-        return text if is_normal else str(self._normalizer.normalize_str(text))
-
-    def _find_changing(self, strings: Texts) -> npt.NDArray[np.bool_]:
-        """Which documents hold a character that a normalizer may change or move."""
-        data, offsets = view_text(strings)
-        found = np.zeros(len(strings), bool)
-        data = data[offsets[0] : offsets[-1]]
-        lowest = 0xCC if self._form == "NFC" else 0xC2  # the first byte of U+0300, below which NFC changes nothing
-        places = np.flatnonzero(data >= lowest)
-        if not len(places):
-            return found
-        points = read_points(data, places)
-        states = self._is_inert[points]
-        if not states.all():
-            for point in np.unique(points[states == 0]).tolist():
-                self._is_inert[point] = 1 if _is_inert(chr(point), self._form) else -1
-            states = self._is_inert[points]
-        changing = places[states < 0] + offsets[0]
-        found[np.searchsorted(offsets, changing, side="right") - 1] = True
-        return found
-
-
-def _is_inert(character: str, form: str) -> bool:
-    """Whether a normalizer leaves a character alone whatever stands beside it: no mark, no jamo, normal by itself."""
-    is_alone = unicodedata.category(character) not in ("Mn", "Mc", "Me", "Cn") and not "\u1100" <= character <= "\u11ff"
-    return is_alone and unicodedata.is_normalized(form, character)  # type: ignore[arg-type]
 
 
 class ReferenceEngine:
@@ -236,9 +180,10 @@ def open_engine(
     reference = None if is_known else open_reference()
     try:
         fast: Engine
-        is_normalized = (specification.get("normalizer") or {}).get("type") in _NORMAL_FORMS
+        is_normalized = (specification.get("normalizer") or {}).get("type") in NORMAL_FORMS
         if is_normalized and all(not entry["special"] for entry in specification["added_tokens"]):
-            fast = NormalizingEngine(specification)
+            without = FastEngine(_write({**specification, "normalizer": None}))
+            fast = NormalizingEngine(without, specification["normalizer"]["type"])
         else:
             fast = FastEngine(specification_json)
         fast = AgreeingEngine(fast, lambda: ReferenceEngine(open_reference()))

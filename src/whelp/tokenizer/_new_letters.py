@@ -65,8 +65,7 @@ def _make_beginnings() -> npt.NDArray[np.bool_]:
 
 _IS_NEW = _make_table()
 _BEGINS_NEW = _make_beginnings()
-_IS_NEW_LEAD: npt.NDArray[np.bool_] = np.logical_or.reduce(_BEGINS_NEW.reshape(256, 256), axis=1)
-_NEW_LEADS = np.flatnonzero(_IS_NEW_LEAD).tolist()
+_NEW_LEADS = np.flatnonzero(_BEGINS_NEW.reshape(256, 256).any(axis=1)).tolist()
 
 
 def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
@@ -81,15 +80,17 @@ def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
     text = data[offsets[0] : offsets[-1]]
     for start in range(0, len(text), _CHUNK_BYTES):
         chunk = text[start : start + _CHUNK_BYTES]
-        if chunk.max() < _FIRST_WIDE:
+        highest = chunk.max()
+        if highest < _FIRST_WIDE:
             continue
         raw = chunk.tobytes()
-        if not any(lead in raw for lead in _NEW_LEADS):  # far faster than looking each byte up
-            continue
-        places = start + np.flatnonzero(_IS_NEW_LEAD[chunk])
-        places = places[_BEGINS_NEW[text[places].astype(np.uint16) << 8 | text[places + 1]]]
-        places = places[_IS_NEW[read_points(text, places)]]
-        found[np.searchsorted(offsets, places + offsets[0], side="right") - 1] = True
+        for lead in _NEW_LEADS:
+            if lead > highest or lead not in raw:  # far faster than looking each byte up
+                continue
+            places = start + np.flatnonzero(chunk == lead)
+            places = places[_BEGINS_NEW[lead << 8 | text[places + 1].astype(np.uint16)]]
+            places = places[_IS_NEW[read_points(text, places)]]
+            found[np.searchsorted(offsets, places + offsets[0], side="right") - 1] = True
     return found
 
 

@@ -89,7 +89,7 @@ def _is_exhausted(merges: list[tuple[bytes, bytes]], path: Path) -> bool:
     return all(word in tokens for block in _iter_blocks(path) for word, _ in pretokenized_counts(block, separator=_SEPARATOR))
 
 
-def _iter_blocks(path: Path, block_bytes: int = 1 << 20) -> Iterator[bytes]:
+def _iter_blocks(path: Path, block_bytes: int = 1 << 17) -> Iterator[bytes]:
     """Yield the file in blocks of whole documents."""
     with open(path, "rb") as file:
         rest = b""

@@ -21,10 +21,13 @@ def get_shapes(inputs: Inputs) -> Shapes:
 class CapturedCall:
     """A function of tensors whose sizes never change, and whose results are left in place (gradients, sums).
 
-    Making one runs the function once to warm up the stream (libraries), undoes what that left behind, and records it.
+    Making one runs the function once to warm up the stream (libraries), undoes what that left behind, and records it. `has_company`:
+    other threads use the GPU meanwhile, as those do that watch over talk between processes.
     """
 
-    def __init__(self, function: Callable[..., None], inputs: Inputs, undo: Callable[[], None]) -> None:
+    def __init__(
+        self, function: Callable[..., None], inputs: Inputs, undo: Callable[[], None], *, has_company: bool = False
+    ) -> None:
         device = next(tensor.device for tensor in inputs if tensor is not None)
         self.inputs = [None if tensor is None else tensor.clone() for tensor in inputs]
         side = torch.cuda.Stream(device)
@@ -33,8 +36,9 @@ class CapturedCall:
             function(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         undo()
+        torch.cuda.empty_cache()  # the graph has memory of its own: what steps before it took would lie idle beside it
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local" if has_company else "global"):
             function(*self.inputs)
 
     def fits(self, inputs: Inputs) -> bool:
@@ -47,3 +51,54 @@ class CapturedCall:
             if own is not None and new is not None:
                 own.copy_(new, non_blocking=True)
         self.graph.replay()
+
+
+class Trial:
+    """Which of two ways of taking a step is the faster: three steps of each are timed, then all processes choose alike.
+
+    With several processes, recorded steps add up gradients at their end, others while they are computed: which one wins
+    depends on the link between the GPUs and on how long the processor takes to name the kernels.
+    """
+
+    FIRST, SECOND, END = 2, 6, 9  # steps, counted from one: the first timed of each way; step 1 compiles, step 5 records
+
+    def __init__(self, make_timer: Callable[[], Timer]) -> None:
+        self.make_timer, self.num_steps = make_timer, 0
+        self.timers: list[Timer] = []
+
+    @property
+    def tries_second(self) -> bool:
+        """Whether the step now taken is taken the second way."""
+        return self.num_steps >= self.SECOND - 1
+
+    def begin_step(self) -> None:
+        """Count a step; its time begins."""
+        self.num_steps += 1
+        if self.num_steps >= self.FIRST and self.num_steps != self.SECOND - 1:
+            self.timers.append(self.make_timer())
+
+    def end_step(self) -> tuple[float, float] | None:
+        """Its time ends. After the last step: the milliseconds of both ways."""
+        if self.timers and self.num_steps != self.SECOND - 1:
+            self.timers[-1].stop()
+        if self.num_steps < self.END - 1:
+            return None
+        times = [timer.read() for timer in self.timers]
+        return sum(times[:3]), sum(times[3:])
+
+
+class Timer:
+    """Time on a GPU, from when it comes to what is given to it now until `stop`."""
+
+    def __init__(self) -> None:
+        self.start, self.end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        self.start.record()
+
+    def stop(self) -> None:
+        """What is given to it from now on no longer counts."""
+        self.end.record()
+
+    def read(self) -> float:
+        """Milliseconds; waits until they are over."""
+        self.end.synchronize()
+        return float(self.start.elapsed_time(self.end))

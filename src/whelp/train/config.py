@@ -83,6 +83,10 @@ class TrainConfig:
     evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)
     save_every_steps: int | None = option(None, "checkpoint every so many steps; default: as often as evaluation", at_least=1)
+    save_in_background: bool | Literal["auto"] = option(
+        "auto",
+        "write a checkpoint while training goes on, from a copy in memory; a kill meanwhile leaves the one before. auto: on a GPU",
+    )
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
     keep_every_steps: int | None = option(None, "keep every checkpoint of a multiple of so many steps, too", at_least=1)
     keep_best: bool = option(False, "keep the checkpoint of the lowest test loss, too; checkpoints/best is a link to it")
@@ -100,7 +104,7 @@ class TrainConfig:
         False, "compute each block again in the backward pass instead of keeping what it computed: less memory, more time"
     )
     shard: bool = option(
-        False, "many processes: divide weights, gradients and AdamW's state over them (FSDP2); each keeps a part"
+        False, "many processes: divide weights, gradients and the optimizer's state over them (FSDP2); each keeps a part"
     )
     timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
@@ -118,8 +122,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.shard and self.optimizer != "adamw":
-            problems.append(f"train.shard needs train.optimizer=adamw, not {self.optimizer}, whose matrices must be whole")
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         if self.bptt_learning_range == 0:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import time
 import zlib
@@ -23,7 +22,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
-from whelp.train.captured import CapturedCall, Shapes, get_shapes
+from whelp.train.captured import CapturedCall, Shapes, Timer, Trial, get_shapes
 from whelp.train.chunks import Chunk, LossAndState, iter_losses, limit_targets, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.device import get_product_type
@@ -65,7 +64,7 @@ class RecurrentModel(Protocol):
 
 
 class StepOptimizer(Protocol):
-    """What updates the weights: `Optimizer`, or `ShardedAdamW`, whose model adds up gradients by itself."""
+    """What updates the weights: `Optimizer`, or `ShardedOptimizer`, whose model adds up gradients by itself."""
 
     @property
     def is_sharded(self) -> bool: ...
@@ -144,10 +143,24 @@ def fit(
         final_share=config.final_learning_rate_share,
     )
     data_seed = make_seed(config.seed, "rows")
-    before, started = progress.elapsed_seconds, clock()
+    before, started, first_step = progress.elapsed_seconds, clock(), progress.step
+    waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change
+    # A gradient needs only the weights: a GPU has that of the next batch in hand while the loss of the last is read, written down and
+    # shown, and never waits for the processor. Not where random numbers are drawn in between.
+    runs_ahead = not waits and not model.uses_randomness
     model.train()
-    upcoming: RowBatch | None = None  # on a GPU: read while it computes the step before
+    optimizer.zero_grad()
+    ahead: _Pass | None = None
     with contextlib.closing(_Backward(model, optimizer, plan, config, team)) as backward:
+
+        def compute(first_row: int) -> _Pass:
+            batch = rows.read(first_row, plan.batch_rows, data_seed, rank=team.rank, world=team.size)
+            batch = limit_targets(batch, config)
+            checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
+            own_targets = int(np.count_nonzero(batch.targets != IGNORED))
+            num_targets, checksum = map(int, team.add([own_targets, checksum]))
+            return _Pass(backward(batch, num_targets), num_targets, checksum)
+
         while True:
             begun, first_row = clock(), progress.rows_read
             share = _share_done(progress, plan)
@@ -156,25 +169,21 @@ def fit(
             if model.uses_randomness:
                 place = (team.rank,) if team.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
-            read = functools.partial(rows.read, count=plan.batch_rows, seed=data_seed, rank=team.rank, world=team.size)
-            batch = limit_targets(upcoming or read(first_row), config)
-            checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
-            own_targets = int(np.count_nonzero(batch.targets != IGNORED))
-            num_targets, checksum = map(int, team.add([own_targets, checksum]))
-            loss = backward(batch, num_targets)
+            now, ahead = ahead or compute(first_row), None
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
             learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
-            is_read = device.type == "cpu" or config.on_bad_loss == "skip" or (progress.step + 1) % config.log_every_steps == 0
+            is_read = waits or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
-                team.add_tensor(loss)
-            waits = device.type == "cpu" or config.on_bad_loss == "skip"  # for the numbers, before the weights change
+                team.add_tensor(now.loss)
+            numbers = _Numbers(now.loss, norm) if is_read else None
             if not waits:
                 optimizer.step(learning_rate)
                 optimizer.zero_grad()
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
-                upcoming = None if is_over else read(first_row + plan.batch_rows)
-            loss_value, norm_value = (float(loss), float(norm)) if is_read else (None, None)
+                if runs_ahead and not is_over and progress.step > first_step:  # the first step is told at once
+                    ahead = compute(first_row + plan.batch_rows)
+            loss_value, norm_value = (None, None) if numbers is None else numbers.read()
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if waits and not is_skipped:
                 optimizer.step(learning_rate)
@@ -182,7 +191,7 @@ def fit(
                 optimizer.zero_grad()
             progress.step += 1
             progress.rows_read += plan.batch_rows
-            progress.tokens_trained += 0 if is_skipped else num_targets
+            progress.tokens_trained += 0 if is_skipped else now.num_targets
             progress.elapsed_seconds = before + clock() - started
             if plan.budget_seconds is not None:  # all stop at one step: by the first one's clock
                 progress.elapsed_seconds = team.add([progress.elapsed_seconds if team.is_first else 0.0])[0]
@@ -192,14 +201,46 @@ def fit(
                 loss=loss_value,
                 learning_rate=learning_rate,
                 gradient_norm=norm_value,
-                num_tokens=num_targets,
+                num_tokens=now.num_targets,
                 seconds=clock() - begun,
                 share_done=share,
                 is_last=share >= 1.0,
                 first_row=first_row,
                 is_skipped=is_skipped,
-                rows_checksum=checksum % _CHECKSUM if config.record_rows else None,
+                rows_checksum=now.checksum % _CHECKSUM if config.record_rows else None,
             )
+
+
+def _works_alone(device: torch.device) -> bool:
+    """Whether work is only handed to a device here, and done while the program goes on."""
+    return device.type != "cpu"
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a batch left beside its gradient. The next pass overwrites `loss`, this process's part of it."""
+
+    loss: torch.Tensor
+    num_targets: int  # in all processes
+    checksum: int
+
+
+class _Numbers:
+    """A loss and a gradient's norm on their way from a GPU: `read` waits for them alone, not for work given out since."""
+
+    def __init__(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        self.values = torch.stack([loss.float(), norm.float()])
+        self.arrival: torch.cuda.Event | None = None
+        if self.values.is_cuda:
+            self.values = torch.empty(2, pin_memory=True).copy_(self.values, non_blocking=True)
+            self.arrival = torch.cuda.Event()
+            self.arrival.record()
+
+    def read(self) -> tuple[float, float]:
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        loss, norm = self.values.tolist()
+        return loss, norm
 
 
 class _Backward:
@@ -221,7 +262,8 @@ class _Backward:
         self.loss = torch.zeros((), device=self.device)
         self.num_targets = torch.ones((), device=self.device)  # of the batch, in all processes
         self.graph: CapturedCall | None = None
-        self.may_record = self.device.type == "cuda" and team.size == 1 and not self.is_sharded and not model.uses_randomness
+        self.may_record = self.device.type == "cuda" and not self.is_sharded and not model.uses_randomness
+        self.trial = Trial(Timer) if self.may_record and team.size > 1 else None
         self.last_shapes: Shapes | None = None
         is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
         if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
@@ -237,6 +279,16 @@ class _Backward:
 
         The returned tensor is overwritten by the next call.
         """
+        if self.trial is not None:
+            self.trial.begin_step()
+        self._compute(batch, num_targets)
+        if self.sum is not None:
+            self.sum.finish()
+        if self.trial is not None:
+            self._choose(self.trial)
+        return self.loss
+
+    def _compute(self, batch: RowBatch, num_targets: int) -> None:
         num_rows, at_once = len(batch.ids), self.plan.micro_batch_rows
         self.loss.zero_()
         self.num_targets.fill_(max(num_targets, 1))
@@ -254,15 +306,22 @@ class _Backward:
             if self._is_cut(batch):
                 self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
                 continue
+            if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
+                self.graph(tensors)  # and what is not sent on the way is sent at the end
+                continue
             if self.sum is not None:
                 self.sum.is_last = is_last
-            if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
-                self.graph(tensors)
-            else:
-                self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
-        if self.sum is not None:
-            self.sum.finish()
-        return self.loss
+            self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
+
+    def _choose(self, trial: Trial) -> None:
+        """Of several processes: keep the recorded step if it is the faster one, in all processes alike."""
+        times = trial.end_step()
+        if times is None:
+            return
+        apart, recorded = self.team.add([*times])
+        self.trial = None
+        if recorded >= apart or self.graph is None:
+            self.graph, self.may_record = None, False
 
     def _add(self, ids: torch.Tensor | None, targets: torch.Tensor | None, documents: torch.Tensor | None) -> None:
         """Add the loss and the gradient of a micro-batch to what is there."""
@@ -305,10 +364,12 @@ class _Backward:
             return self.graph.fits(tensors)
         shapes = get_shapes(tensors)
         comes_again, self.last_shapes = shapes == self.last_shapes, shapes
+        if self.trial is not None and not self.trial.tries_second:
+            return False
         if comes_again and is_first:
             own = [None if tensor is None else tensor.to(self.device) for tensor in tensors]
             try:
-                self.graph = CapturedCall(self._add, own, self._forget)
+                self.graph = CapturedCall(self._add, own, self._forget, has_company=self.team.size > 1)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:

@@ -193,12 +193,10 @@ class Muon:
         self.group, self.settings, self.team = group, settings, team
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
-        self._by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
-        for name, view in group.views(self.update).items():
-            for matrix in split_matrix(name, view):
-                self._by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
-        matrices = [matrix for same in self._by_shape.values() for matrix in same]
-        self._theirs = {id(matrix) for number, matrix in enumerate(matrices) if number % team.size != team.rank}
+        matrices = [matrix for name, view in group.views(self.update).items() for matrix in split_matrix(name, view)]
+        by_shape = [matrix for same in group_by_shape(matrices) for matrix in same]
+        self._own = by_shape[team.rank :: team.size]
+        self._theirs = [matrix for number, matrix in enumerate(by_shape) if number % team.size != team.rank]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -206,19 +204,28 @@ class Muon:
         momentum = self.settings.momentum
         self.momentum.lerp_(self.group.grad, 1 - momentum)
         torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
-        for (num_rows, num_columns), same in self._by_shape.items():
-            scale = 0.2 * max(num_rows, num_columns) ** 0.5
-            for matrix in same:
-                if id(matrix) in self._theirs:
-                    matrix.zero_()
-            matrices = [matrix for matrix in same if id(matrix) not in self._theirs]
-            if not matrices:
-                continue
-            for matrix, orthogonal in zip(matrices, orthogonalise(torch.stack(matrices)), strict=True):
-                torch.mul(orthogonal, scale, out=matrix)
+        for matrix in self._theirs:
+            matrix.zero_()
+        make_updates(self._own)
         self.team.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
+
+
+def group_by_shape(matrices: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """The same matrices in lists of one shape each, in the order in which shapes first come."""
+    groups: dict[torch.Size, list[torch.Tensor]] = {}
+    for matrix in matrices:
+        groups.setdefault(matrix.shape, []).append(matrix)
+    return list(groups.values())
+
+
+def make_updates(matrices: Sequence[torch.Tensor]) -> None:
+    """Replace each matrix of momentum by Muon's update: orthogonal, and scaled as the top of this file says."""
+    for same in group_by_shape(matrices):
+        scale = 0.2 * max(same[0].shape) ** 0.5
+        for matrix, orthogonal in zip(same, orthogonalise(torch.stack(same)), strict=True):
+            torch.mul(orthogonal, scale, out=matrix)
 
 
 def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
@@ -244,7 +251,7 @@ def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team 
     matrices: dict[str, nn.Parameter] = {}
     others: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name):
+        if is_for_muon(model, settings, name, parameter):
             matrices[name] = parameter
         else:
             others.setdefault(describe_parameter(model, name, parameter), {})[name] = parameter
@@ -254,6 +261,11 @@ def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team 
     for group in optimizer.groups:
         optimizer.team.copy_from_first(group.data)
     return optimizer
+
+
+def is_for_muon(model: HasMatrices, settings: OptimizerSettings, name: str, parameter: torch.Tensor) -> bool:
+    """Whether a parameter is a matrix that Muon updates."""
+    return settings.optimizer == "muon" and parameter.ndim == 2 and model.is_block_matrix(name)
 
 
 def describe_parameter(model: HasMatrices, name: str, parameter: torch.Tensor) -> tuple[bool, float]:

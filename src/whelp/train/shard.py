@@ -1,4 +1,4 @@
-"""A model and its AdamW divided over all processes (FSDP2): each keeps a part of every weight, gradient and state.
+"""A model and its optimizer divided over all processes (FSDP2): each keeps a part of every weight, gradient and state.
 
 Before a block computes, its whole weights are gathered; afterwards they are let go, and its gradient is added up and
 divided again. See Rajbhandari et al. 2020 (ZeRO) and Zhao et al. 2023 (FSDP).
@@ -13,9 +13,11 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor, Shard
 
-from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter
+from whelp.artifacts.checkpoint_parts import OwnRows
+from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter, is_for_muon
+from whelp.train.sharded_muon import ShardedMuon
 from whelp.train.team import Team
 
 
@@ -26,7 +28,10 @@ class HasBlocks(Protocol):
 
 
 def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
-    """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s."""
+    """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s.
+
+    One without memory (on the device `meta`) is filled by `fill_model`, so that no process has all weights on its device.
+    """
     mesh = init_device_mesh(device.type, (team.size,))
     blocks = model.blocks
     assert isinstance(blocks, nn.ModuleList), f"blocks are a {type(blocks).__name__}"
@@ -42,15 +47,26 @@ def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
             module.set_gradient_divide_factor(1.0)
 
 
+@torch.no_grad()
+def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, team: Team) -> None:
+    """Give a divided model without memory the weights of the first process's `whole`, one after the other; others have None."""
+    assert (whole is not None) == team.is_first, "the first process has the weights"
+    model.to_empty(device=device)
+    for name, parameter in model.named_parameters():
+        assert isinstance(parameter, DTensor), f"{name} is not divided"
+        if whole is not None:
+            tensor = whole.get_parameter(name).detach().to(device, copy=True)
+        else:
+            tensor = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+        team.copy_from_first(tensor)
+        parameter.to_local().copy_(_own_rows(tensor, parameter))
+
+
 def gather_weights(model: HasBlocks, team: Team) -> dict[str, torch.Tensor]:
     """All weights, whole, on the CPU of the first process; the others help, and get nothing."""
-    return _gather(dict(model.named_parameters()), team)
-
-
-def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.Tensor]:
     gathered = {}
-    for name, tensor in tensors.items():
-        whole = tensor.detach()
+    for name, parameter in model.named_parameters():
+        whole = parameter.detach()
         if isinstance(whole, DTensor):
             whole = whole.full_tensor()
         if team.is_first:
@@ -58,16 +74,24 @@ def _gather(tensors: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.
     return gathered
 
 
-class ShardedAdamW:
-    """AdamW over the parts of this process; saved whole, in the names of `Optimizer`, so that either goes on from either."""
+class ShardedOptimizer:
+    """AdamW, and Muon for matrices, over the parts of this process.
+
+    It is saved in parts, in the names of `Optimizer`, so that either goes on from either.
+    """
 
     is_sharded = True
 
     def __init__(self, model: HasMatrices, settings: OptimizerSettings, team: Team) -> None:
         self.team = team
         self.parameters = dict(model.named_parameters())
+        matrices: dict[str, DTensor] = {}
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
+            if is_for_muon(model, settings, name, parameter):
+                assert isinstance(parameter, DTensor), f"{name} is not divided"
+                matrices[name] = parameter
+                continue
             groups.setdefault(describe_parameter(model, name, parameter), []).append(parameter)
         betas = (settings.beta1, settings.beta2)
         self.adam = torch.optim.AdamW(
@@ -80,10 +104,12 @@ class ShardedAdamW:
             eps=settings.epsilon,
             foreach=True,
         )
+        self.muon = ShardedMuon(matrices, settings, model.split_matrix, team) if matrices else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        self.adam.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def clip(self, largest_norm: float) -> torch.Tensor:
         """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
@@ -102,22 +128,32 @@ class ShardedAdamW:
         for group in self.adam.param_groups:
             group["lr"] = learning_rate * group["learning_rate_scale"]
         self.adam.step()
+        if self.muon is not None:
+            self.muon.step(learning_rate)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """All state by parameter name, whole, in the first process; every process must call this."""
-        states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if self.adam.state[p]}
-        tensors = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
-        tensors |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
-        gathered = _gather(tensors, self.team)
+    def own_rows(self) -> dict[str, OwnRows]:
+        """Copies on the CPU of the state that this process has, by parameter name, in the names of `Optimizer.state`."""
+        states: dict[str, Any] = {name: self.adam.state[p] for name, p in self.parameters.items() if p in self.adam.state}
+        divided = {f"adamw.mean.{name}": state["exp_avg"] for name, state in states.items()}
+        divided |= {f"adamw.square.{name}": state["exp_avg_sq"] for name, state in states.items()}
+        if self.muon is not None:
+            divided |= {f"muon.momentum.{name}": momentum for name, momentum in self.muon.divided_momenta().items()}
+        rows = {}
+        for name, tensor in divided.items():
+            own = tensor.to_local().detach()
+            rows[name] = OwnRows(own.cpu().clone() if own.is_cpu else own.cpu(), _find_first_row(tensor))
         if states and self.team.is_first:
-            gathered["adamw.step"] = next(iter(states.values()))["step"].detach().cpu().reshape(1).clone()
-        return gathered
+            rows["adamw.step"] = OwnRows(next(iter(states.values()))["step"].detach().cpu().reshape(1).clone())
+        return rows
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up a state that `state` gave, here or of an `Optimizer`."""
-        if "adamw.step" not in tensors:
-            return
-        for name, parameter in self.parameters.items():
+        """Take up a state that an `Optimizer` saved, or the processes of a divided model, as many as there were."""
+        if self.muon is not None:
+            for name, momentum in self.muon.divided_momenta().items():
+                momentum.to_local().copy_(_own_rows(tensors[f"muon.momentum.{name}"], momentum))
+        for name, parameter in self.parameters.items() if "adamw.step" in tensors else ():
+            if self.muon is not None and name in self.muon.parameters:
+                continue
             self.adam.state[parameter] = {
                 "step": tensors["adamw.step"].reshape(()).clone(),
                 "exp_avg": _divide(tensors[f"adamw.mean.{name}"], parameter),
@@ -129,8 +165,21 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def _own_rows(whole: torch.Tensor, like: DTensor) -> torch.Tensor:
+    """The rows of a whole tensor that this process has of one that is divided."""
+    assert like.placements == (Shard(0),), f"divided otherwise: {like.placements}"
+    first = _find_first_row(like)
+    return whole[first : first + like.to_local().shape[0]]
+
+
+def _find_first_row(divided: DTensor) -> int:
+    """Which row of the whole the first of this process is; rows are divided as `torch.chunk` does it."""
+    at_most = -(-divided.shape[0] // divided.device_mesh.size())
+    return min(divided.device_mesh.get_local_rank() * at_most, divided.shape[0])
+
+
 def _divide(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Divide a tensor that every process has as another one is divided."""
-    if not isinstance(like, DTensor):
-        return whole.to(like.device)
-    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    """Divide a tensor as another one is divided; what this process does not have is let go."""
+    assert isinstance(like, DTensor), "not divided"
+    own = _own_rows(whole, like).to(like.device, copy=True)
+    return DTensor.from_local(own, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride())

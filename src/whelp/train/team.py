@@ -88,6 +88,11 @@ class Team:
             with self._talking():
                 dist.broadcast(tensor, 0)
 
+    def exchange(self, given: torch.Tensor, given_sizes: list[int], taken: torch.Tensor, taken_sizes: list[int]) -> None:
+        """Give every process its piece of `given`, and put what each gives into `taken`, in the order of processes."""
+        with self._talking():
+            dist.all_to_all_single(taken, given, taken_sizes, given_sizes)
+
     def wait(self) -> None:
         """Wait until every process has come here."""
         self.add([0.0])

@@ -59,6 +59,10 @@ MaxWait = Annotated[
 Timeout = Annotated[
     float | None, typer.Option(metavar="S", help="Longest silence of a host. Default: 30.", rich_help_panel=_MANNERS)
 ]
+MaxHosts = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Hosts asked at once, each for one page at a time. Default: 8.", rich_help_panel=_MANNERS),
+]
 MaxPageBytes = Annotated[
     int | None,
     typer.Option(metavar="N", help="Largest answer, after unpacking. Default: 10000000.", rich_help_panel=_MANNERS),
@@ -113,6 +117,7 @@ def _run(
     back_off_seconds: BackOff = None,
     max_wait_seconds: MaxWait = None,
     timeout_seconds: Timeout = None,
+    max_hosts_at_once: MaxHosts = None,
     max_page_bytes: MaxPageBytes = None,
     allow_host: AllowHost = None,
     allow_private: AllowPrivate = None,
@@ -130,6 +135,7 @@ def _run(
             "back_off_seconds": back_off_seconds,
             "max_wait_seconds": max_wait_seconds,
             "timeout_seconds": timeout_seconds,
+            "max_hosts_at_once": max_hosts_at_once,
             "max_page_bytes": max_page_bytes,
             "allow_hosts": allow_host,
             "allow_private": allow_private,
@@ -273,6 +279,12 @@ def urls(
     sitemap: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Pages of a sitemap, or of a sitemap of sitemaps; repeatable.")
     ] = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Pages of the sitemaps that the robots.txt of a site names, else of /sitemap.xml; repeatable."
+        ),
+    ] = None,
     match: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Of sitemaps, only addresses in which this is found.")
     ] = None,
@@ -280,9 +292,9 @@ def urls(
     """Articles of pages of the web, without menus and adverts, as far as the robots.txt of each host allows.
 
     Examples: whelp collect urls --urls-from addresses.txt --contact me@example.org --out pages.jsonl;
-    whelp collect urls --sitemap https://example.org/sitemap.xml --match /blog/ --contact me@example.org --out blog.jsonl
+    whelp collect urls --site https://example.org --match /blog/ --contact me@example.org --out blog.jsonl
     """
     from whelp.cli.collect_plans import plan_urls, read_list
 
     listed = read_list(urls_from) if urls_from else []
-    return plan_urls(urls=[*(url or []), *listed], sitemaps=sitemap or [], match=match)
+    return plan_urls(urls=[*(url or []), *listed], sitemaps=sitemap or [], sites=site or [], match=match)

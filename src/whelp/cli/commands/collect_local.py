@@ -23,6 +23,13 @@ class HeadingStyle(Enum):
     none = "none"
 
 
+class TableStyle(Enum):
+    """What becomes of tables."""
+
+    drop = "drop"
+    rows = "rows"
+
+
 @collect_app.command("wikipedia-dump")
 def collect_wikipedia_dump(
     file: Annotated[Path, typer.Argument(metavar="DUMP", help="pages-articles XML: .xml, .xml.bz2, .xml.gz or .xml.xz.")],
@@ -36,6 +43,9 @@ def collect_wikipedia_dump(
     ] = HeadingStyle.plain,
     disambiguation: Annotated[bool, typer.Option("--disambiguation", help="Keep pages that only tell names apart.")] = False,
     formulas: Annotated[bool, typer.Option(help="Keep formulas, as TeX between dollar signs.")] = True,
+    tables: Annotated[
+        TableStyle, typer.Option(help="Leave tables out, or make each a paragraph with a line for each row: cell | cell.")
+    ] = TableStyle.drop,
     licence: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +78,7 @@ def collect_wikipedia_dump(
         "headings": headings.value,
         "disambiguation": disambiguation,
         "formulas": formulas,
+        "tables": tables.value,
         "licence": licence,
         "max_page_bytes": max_page_bytes,
     }

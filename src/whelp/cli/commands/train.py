@@ -20,11 +20,12 @@ def train(
     store: Annotated[
         Path | None,
         typer.Option(
+            "--store",
             metavar="STORE",
             help="A token store made by `whelp prepare`. Default: store; of an infctx YAML, its data_path.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run folder.")] = None,
     scale: Scale = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 from whelp.collect.wikitext.lines import Headings
+from whelp.collect.wikitext.tables import Tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class DumpConfig:
     headings: Headings = option("plain", "how headings look: plain, wiki (== Title ==), markdown (## Title), or none")
     disambiguation: bool = option(False, "keep pages that only tell names apart, such as Mercury (disambiguation)")
     formulas: bool = option(True, "keep formulas, as TeX between dollar signs")
+    tables: Tables = option("drop", "leave tables out (drop), or make each a paragraph with a line for each row (rows)")
     licence: str | None = option(None, "what the text may be used for; nothing: CC BY-SA 4.0 for Wikipedia and its sisters")
     max_page_bytes: int = option(64 << 20, "a page larger than this is left out, and counted")
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,7 +82,7 @@ def iter_dump(path: Path, config: DumpConfig, *, workers: int = 1, num_done: int
         SourceError: When it is no dump, is cut off or broken, or declares entities.
     """
     codec = find_codec(path)
-    site = read_site((block.data for block in iter_blocks(path, codec)), path)
+    site = read_site((block.data for block in iter_blocks(path, codec, is_head=True)), path)
     shares = itertools.islice(iter_shares(path, codec, config.max_page_bytes), num_done, None)
     tasks = (_Task(path, codec, site, config, share) for share in shares)
     if workers == 1:
@@ -118,7 +117,13 @@ def _work(task: _Task) -> DumpPart:
     lines: list[str] = []
     pages: Counter[str] = Counter()
     removed: Counter[str] = Counter()
-    cleaner = _make_cleaner(tuple(task.site.namespaces.items()), task.config.headings, task.config.formulas)
+    cleaner = Wikitext(
+        namespaces=Namespaces.make(task.site.namespaces),
+        headings=task.config.headings,
+        formulas=task.config.formulas,
+        tables=task.config.tables,
+        language=task.site.language or "en",
+    )
     for piece in pieces:
         if piece.num_too_large:
             pages[f"larger than {task.config.max_page_bytes:,} bytes"] += piece.num_too_large
@@ -135,11 +140,6 @@ def _work(task: _Task) -> DumpPart:
             if page is not None and page.num_revisions > 1:
                 removed["older revisions"] += page.num_revisions - 1
     return DumpPart("".join(lines).encode("utf-8", "replace"), pages, removed, share.position)
-
-
-@lru_cache(maxsize=4)
-def _make_cleaner(namespaces: tuple[tuple[int, str], ...], headings: Any, formulas: bool) -> Wikitext:
-    return Wikitext(namespaces=Namespaces.make(dict(namespaces)), headings=headings, formulas=formulas)
 
 
 def _find_reason(page: Page, site: Site, config: DumpConfig) -> str | None:

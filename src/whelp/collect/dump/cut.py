@@ -25,7 +25,7 @@ def iter_pieces(blocks: Iterator[tuple[bytes, bool]], max_page_bytes: int) -> It
     """Cut pages out of blocks, about a megabyte at a time.
 
     Each block says whether it is one's own. A page belongs to whoever owns its first byte: the last page is read to its end
-    in blocks that follow, and no page is begun there.
+    in blocks that follow, and no page is begun there. An empty block that is another's asks whether one is needed at all.
 
     Raises:
         CutOff: When the last page has no end.
@@ -42,7 +42,7 @@ def iter_pieces(blocks: Iterator[tuple[bytes, bool]], max_page_bytes: int) -> It
             if not is_inside:
                 start = buffer.find(_OPEN, position)
                 if start < 0 or start >= own:
-                    position = max(position, len(buffer) - len(_OPEN) + 1)
+                    position = max(position, len(buffer) - _count_begun(buffer))
                     break
                 is_inside, position = True, start
             end = buffer.find(_CLOSE, position)
@@ -68,3 +68,8 @@ def iter_pieces(blocks: Iterator[tuple[bytes, bool]], max_page_bytes: int) -> It
         raise CutOff
     if ready or num_too_large:
         yield Piece(b"".join(ready), num_too_large)
+
+
+def _count_begun(buffer: bytes) -> int:
+    """How many of the last bytes may be the beginning of a tag whose rest follows."""
+    return next((size for size in range(len(_OPEN) - 1, 0, -1) if buffer.endswith(_OPEN[:size])), 0)

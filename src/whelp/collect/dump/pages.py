@@ -15,12 +15,12 @@ _MAX_HEADER_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 18
 _REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{3,}\s*:?\s*\[\[")  # old dumps say it in the text only
 _DISAMBIGUATION = re.compile(  # its templates in some languages, and what they switch on
-    r"\{\{\s*(?:disambig\w*|dab|hndis|geodis|numberdis|letter-?number combination disambiguation|begriffsklärung|homonymie|"
+    r"\{\{\s*(?i:disambig\w*|dab|hndis|geodis|numberdis|letter-?number combination disambiguation|begriffsklärung|homonymie|"
     r"desambiguaci[oó]n|desambiguação|disambigua|dp|doorverwijspagina|ujednoznacznienie|неоднозначность|багатозначність|"
     r"förgrening|flertydig|täsmennyssivu|rozcestník|egyért|anlam ayrımı|aimai|曖昧さ回避|消歧[义義]|동음이의|nūzeimu skaidrošana)"
-    r"\s*(?:[-|][^{}]*)?\}\}|__DISAMBIG__",
-    re.IGNORECASE,
+    r"\s*(?:[-|][^{}]*)?\}\}"
 )
+_DISAMBIGUATION_SWITCH = re.compile("__DISAMBIG__", re.IGNORECASE)
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
 
 
@@ -106,7 +106,9 @@ class _Reader:
 
 def tells_names_apart(page: Page) -> bool:
     """Whether a page is nothing but a list of what its name may mean."""
-    return "isambiguation)" in page.title or _DISAMBIGUATION.search(page.text) is not None
+    if "isambiguation)" in page.title or _DISAMBIGUATION.search(page.text) is not None:
+        return True
+    return "__" in page.text and _DISAMBIGUATION_SWITCH.search(page.text) is not None
 
 
 def iter_pages(piece: bytes) -> Iterator[Page | None]:
@@ -148,7 +150,7 @@ def read_site(blocks: Iterator[bytes], path: Path) -> Site:
     head = b""
     for block in blocks:
         head += block
-        if b"<page>" in head or len(head) > _MAX_HEADER_BYTES:
+        if b"</siteinfo>" in head or b"<page>" in head or len(head) > _MAX_HEADER_BYTES:
             break
     head = head.partition(b"<page>")[0]
     if _DECLARATION.search(head):

@@ -111,7 +111,7 @@ def iter_span_pieces(path: Path, codec: Codec, span: Span, max_page_bytes: int) 
     Raises:
         SourceError: When the file is cut off or broken.
     """
-    blocks = iter_plain(path, span.start) if codec == "none" else iter_bzip2_streams(path, span.start)
+    blocks = (iter_plain if codec == "none" else iter_bzip2_streams)(path, span.start, span.end)
     tail = b""
 
     def follow() -> Iterator[tuple[bytes, bool]]:

@@ -44,8 +44,11 @@ def find_codec(path: Path) -> Codec:
     return "none"
 
 
-def iter_blocks(path: Path, codec: Codec) -> Iterator[Block]:
+def iter_blocks(path: Path, codec: Codec, *, is_head: bool = False) -> Iterator[Block]:
     """The unpacked bytes of a whole file.
+
+    Args:
+        is_head: Give what there is at once, in blocks of any size: for who needs the beginning only.
 
     Raises:
         SourceError: When the packed data are cut off or broken.
@@ -56,9 +59,10 @@ def iter_blocks(path: Path, codec: Codec) -> Iterator[Block]:
             stream = gzip.GzipFile(fileobj=raw)
         elif codec != "none":
             stream = {"bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[codec](raw)
+        read = stream.read1 if is_head else stream.read
         while True:
             try:
-                data = stream.read(BLOCK_BYTES)
+                data = read(BLOCK_BYTES)
             except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
                 if isinstance(error, OSError) and error.errno:
                     raise
@@ -68,13 +72,20 @@ def iter_blocks(path: Path, codec: Codec) -> Iterator[Block]:
             yield Block(data, raw.tell())
 
 
-def iter_bzip2_streams(path: Path, start: int) -> Iterator[Block]:
-    """The unpacked bytes from a place on where a bzip2 stream begins; `position` is where the stream of a block begins."""
+def iter_bzip2_streams(path: Path, start: int, end: int) -> Iterator[Block]:
+    """The unpacked bytes from a place on where a bzip2 stream begins; `position` is where the stream of a block begins.
+
+    An empty block stands before the first stream that begins at `end` or later: who needs no more stops there, and that
+    stream is not unpacked.
+    """
     with open(path, "rb") as raw:
         raw.seek(start)
-        position, packed = start, b""
+        position = stream_start = start
+        packed = b""
         while packed or (packed := raw.read(BLOCK_BYTES)):
             unpacker = bz2.BZ2Decompressor()
+            if stream_start < end <= position:
+                yield Block(b"", position)
             stream_start = position
             try:
                 while not unpacker.eof:
@@ -90,11 +101,16 @@ def iter_bzip2_streams(path: Path, start: int) -> Iterator[Block]:
             position -= len(packed)
 
 
-def iter_plain(path: Path, start: int) -> Iterator[Block]:
-    """The bytes of a file that is not packed, from a place on; `position` is where a block begins."""
+def iter_plain(path: Path, start: int, end: int) -> Iterator[Block]:
+    """The bytes of a file that is not packed, from a place on; `position` is where a block begins.
+
+    An empty block stands at `end`: who needs no more stops there.
+    """
     with open(path, "rb") as raw:
         raw.seek(start)
         while data := raw.read(BLOCK_BYTES):
+            if start == end:
+                yield Block(b"", start)
             yield Block(data, start)
             start += len(data)
 

@@ -7,9 +7,11 @@ from collections import Counter
 from typing import Literal
 
 from whelp.collect.wikitext.links import Namespaces, show_link
+from whelp.collect.wikitext.tables import Tables, show_table
 from whelp.collect.wikitext.templates import expand_template, is_expanded
 
-_MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|^[ \t:*#]*\{\||^[ \t:]*\|\}+", re.MULTILINE)
+_MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|\{\||\|\}+")  # all begin with a character: anchors are tried everywhere
+_MARGINS = {"{": " \t:*#", "|": " \t:"}  # what may stand on its line before `{|` and `|}`
 _MAX_DEPTH = 40  # MediaWiki's own limit; what lies deeper is left out, so that no page takes quadratic time
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 
@@ -19,10 +21,10 @@ Kind = Literal["template", "parameter", "link", "table"]
 class _Nest:
     """What is open: for each, its kind and where its content begins in `pieces`."""
 
-    def __init__(self, namespaces: Namespaces, counts: Counter[str]) -> None:
+    def __init__(self, namespaces: Namespaces, counts: Counter[str], tables: Tables, language: str) -> None:
         self.pieces: list[str] = []
         self.frames: list[tuple[Kind, int]] = []
-        self._namespaces, self._counts = namespaces, counts
+        self._namespaces, self._counts, self._tables, self._language = namespaces, counts, tables, language
 
     def open(self, kind: Kind) -> None:
         self.frames.append((kind, len(self.pieces)))
@@ -64,9 +66,12 @@ class _Nest:
     def close(self) -> None:
         """Replace the content of what was opened last by what readers see of it."""
         kind, start = self.frames.pop()
+        is_too_deep = len(self.frames) >= _MAX_DEPTH
+        if kind == "table" and self._tables == "rows" and not is_too_deep:
+            self.pieces[start:] = [show_table("".join(self.pieces[start:]))]
+            return
         if kind in ("template", "table"):
             self._counts[f"{kind}s"] += 1
-        is_too_deep = len(self.frames) >= _MAX_DEPTH
         if kind == "table" or is_too_deep or (kind == "template" and not self._is_shown(start)):
             del self.pieces[start:]
             if kind == "table":
@@ -77,14 +82,14 @@ class _Nest:
         if kind == "link":
             self.pieces.append(show_link(content, self._namespaces, self._counts))
         elif kind == "template":
-            self.pieces.append(expand_template(content))
+            self.pieces.append(expand_template(content, self._language))
         else:
             self.pieces.append(content.partition("|")[2])
 
     def _is_shown(self, start: int) -> bool:
         """Look at the name alone, where it stands in one piece: most templates are long, and leave nothing."""
         first = self.pieces[start] if start < len(self.pieces) else "|"
-        return "|" not in first or is_expanded(first.partition("|")[0])
+        return "|" not in first or is_expanded(first.partition("|")[0], self._language)
 
     def finish(self) -> str:
         """The whole text. What was never closed is left out up to the next blank line; of a table, its first line."""
@@ -101,27 +106,45 @@ class _Nest:
         return "".join(parts)
 
 
-def resolve_braces(text: str, namespaces: Namespaces, counts: Counter[str]) -> str:
-    """Replace templates and links by what readers see of them; remove tables, files and categories."""
-    nest = _Nest(namespaces, counts)
+def _find_margin(text: str, position: int) -> int | None:
+    """Where the line begins that a mark of a table begins; None when other text stands before it."""
+    characters = _MARGINS[text[position]]
+    while position and text[position - 1] in characters:
+        position -= 1
+    return None if position and text[position - 1] != "\n" else position
+
+
+def resolve_braces(
+    text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop", language: str = "en"
+) -> str:
+    """Replace templates and links by what readers see of them; remove files, categories, and tables if asked to."""
+    nest = _Nest(namespaces, counts, tables, language)
     position = 0
     for match in _MARKS.finditer(text):
         start, end = match.span()
+        mark = match[0]
+        if "|" in mark:
+            margin = _find_margin(text, start)
+            if margin is not None:
+                start = margin
+            elif len(mark) < 3:
+                continue
+            else:  # the end of a template whose last argument is empty
+                start, mark = start + 1, mark[1:]
         if start > position:
             nest.pieces.append(text[position:start])
         position = end
-        last = text[end - 1]
-        if last == "[":
+        if mark == "[[":
             nest.open("link")
-        elif last == "]":
+        elif mark == "]]":
             nest.close_link()
-        elif last == "{":
-            nest.open_braces(end - start)
-        elif last == "|":
+        elif mark == "{|":
             nest.open("table")
-        elif (bar := text.rfind("|", start, end)) >= 0:
-            nest.close_table(end - bar - 1)
+        elif mark[0] == "{":
+            nest.open_braces(len(mark))
+        elif mark[0] == "}":
+            nest.close_braces(len(mark))
         else:
-            nest.close_braces(end - start)
+            nest.close_table(len(mark) - 1)
     nest.pieces.append(text[position:])
     return nest.finish()

@@ -88,7 +88,9 @@ def lay_out(text: str, headings: Headings) -> str:
     'One line.\\n\\n== Dogs ==\\n\\n- a\\n- b'
     """
     made = _Paragraphs(headings)
-    for raw in _BREAKS.sub(LINE_BREAK, text).split("\n"):
+    if LINE_BREAK in text:
+        text = _BREAKS.sub(LINE_BREAK, text)
+    for raw in text.split("\n"):
         line = raw.strip(_MARGIN)
         if not line:
             made.end()

@@ -21,6 +21,7 @@ _KINDS = {
     "nowiki": "nowiki",
 }
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\n|\Z)")
+MARKS = "\x02\x03\x04"  # of the passes: around the number of a held text, and for a line break
 _HELD = re.compile("\x02(\\d+)\x03")
 _BLANK = re.compile(r"\s+")
 

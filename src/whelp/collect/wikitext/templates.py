@@ -1,13 +1,16 @@
 """Templates that stand for words inside sentences. All others leave nothing.
 
 Without these, sentences have holes: "an area of  and a population of ". Names are those of the English Wikipedia, which
-many other wikis share.
+many other wikis share; those of some others are in `languages.py`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
+
+from whelp.collect.wikitext.languages import make_expanders
 
 Expand = Callable[[list[str], dict[str, str]], str]  # arguments by place, arguments by name
 
@@ -261,9 +264,22 @@ _EXPANDERS: dict[str, Expand] = {
 }  # fmt: skip
 
 
-def _find(name: str) -> Expand | None:
+@functools.lru_cache(maxsize=16)
+def _find_own(language: str) -> dict[str, Expand]:
+    """Templates of a language's own Wikipedia."""
+
+    def by_place(show: Callable[[list[str]], str]) -> Expand:
+        def expand(place: list[str], named: dict[str, str]) -> str:
+            return show(place or [named.get("1", "")])
+
+        return expand
+
+    return {name: by_place(show) for name, show in make_expanders(language).items()}
+
+
+def _find(name: str, language: str) -> Expand | None:
     key = name.strip().replace("_", " ").lower()
-    found = _EXPANDERS.get(key)
+    found = _find_own(language).get(key) or _EXPANDERS.get(key)
     if found is not None:
         return found
     if key.startswith("lang-"):
@@ -276,19 +292,19 @@ def _find(name: str) -> Expand | None:
     return None
 
 
-def is_expanded(name: str) -> bool:
+def is_expanded(name: str, language: str = "en") -> bool:
     """Whether a template of this name leaves anything."""
-    return _find(name) is not None
+    return _find(name, language) is not None
 
 
-def expand_template(content: str) -> str:
+def expand_template(content: str, language: str = "en") -> str:
     """What a template shows, given what stands between its braces; its arguments are resolved already.
 
     >>> expand_template("convert|300|km|mi"), expand_template("lang|fr|chien"), expand_template("citation needed|date=May")
     ('300 km', 'chien', '')
     """
     name, *arguments = content.split("|")
-    expand = _find(name)
+    expand = _find(name, language)
     if expand is None:
         return ""
     place: list[str] = []

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.base.arrays import view_text
+from whelp.base.mixing import mix
 
 Texts = Any  # pa.LargeStringArray; pyarrow carries no types
 Hashes = npt.NDArray[np.uint64]
@@ -43,13 +44,6 @@ def hash_texts(texts: Texts) -> Hashes:
     chunks &= _MASKS[left]  # the last chunk reaches into the next text
     mixed = mix(chunks ^ mix(within.astype(np.uint64) * _STEP))
     return mix(np.add.reduceat(mixed, first) + lengths.astype(np.uint64) * _STEP)
-
-
-def mix(values: Hashes) -> Hashes:
-    """Spread numbers over 64 bits: the last step of SplitMix64 (Steele, Lea and Flood 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 _MASKS = np.array([(1 << (8 * size)) - 1 for size in range(_CHUNK + 1)], np.uint64)

@@ -5,6 +5,8 @@ Sentences are counted by their punctuation: an end, then white space, then more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,8 @@ from whelp.curate.texts import Mask, Segments, Texts, join, to_mask
 SENTENCE_BREAK = r"""(?:[.!?…؟।]["'”’)\]]*\s+|[。！？]["”’」』)]*\s*)[^\s.!?…؟।。！？"'”’)\]」』]"""
 CITATION = r"\[\p{Nd}*\]|\[edit\]|\[citation needed\]"
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+# What a text must have, case aside, to be looked at for more than the ends of its lines.
+_SIGN = rf"(?i)\[|\{{|lorem ipsum|javascript|{'|'.join(POLICIES)}"
 _ENDS = (".", "?", "!", '"', "'")
 
 
@@ -32,23 +36,30 @@ class C4:
         config = self._config
         lines = _strip(texts, texts.wide_lines)
         num_before = len(lines)
-        lines = lines.choose(_count_words(texts, lines) >= config.min_words_per_line)
-        lines = lines.choose(~_has_long_word(texts, lines, config.max_word_length))
+        starts, stops = _find_runs(texts)
+        lines = lines.choose(_count_between(starts, lines) >= config.min_words_per_line)
+        lines = lines.choose(_count_between(starts[stops - starts > config.max_word_length], lines) == 0)
         found = texts.take_segments(lines)
-        if config.remove_citations and _any(pc.match_substring(found, "[")):
-            found = pc.replace_substring_regex(found, CITATION, "")
+        suspects = to_mask(pc.match_substring_regex(texts.array, _SIGN))[lines.owners]  # few, so the rest is cheap
+        if config.remove_citations and suspects.any():
+            where = pa.array(suspects)
+            found = pc.replace_with_mask(found, where, pc.replace_substring_regex(found.filter(where), CITATION, ""))
         alive = np.ones(len(lines), np.bool_)
         if config.end_punctuation:
             alive = np.logical_or.reduce([to_mask(pc.ends_with(found, end)) for end in _ENDS])
             alive &= ~to_mask(pc.ends_with(found, "..."))
-        lowered = pc.ascii_lower(found)
-        nothing = np.zeros(len(lines), np.bool_)
-        lorem = alive & to_mask(pc.match_substring(lowered, "lorem ipsum")) if config.lorem_ipsum else nothing
-        if config.javascript:
-            alive = alive & ~to_mask(pc.match_substring(lowered, "javascript"))
-        curly = alive & to_mask(pc.match_substring(found, "{")) if config.curly_bracket else nothing
-        if config.policy:
-            alive = alive & ~np.logical_or.reduce([to_mask(pc.match_substring(lowered, phrase)) for phrase in POLICIES])
+        lowered = pc.ascii_lower(found.filter(pa.array(suspects)))
+
+        def says(phrases: Sequence[str], is_asked: bool) -> Mask:
+            holds = np.zeros(len(lines), np.bool_)
+            if is_asked and len(lowered):
+                holds[suspects] = np.logical_or.reduce([to_mask(pc.match_substring(lowered, phrase)) for phrase in phrases])
+            return holds
+
+        lorem = alive & says(["lorem ipsum"], config.lorem_ipsum)
+        alive = alive & ~says(["javascript"], config.javascript)
+        curly = alive & says(["{"], config.curly_bracket)
+        alive = alive & ~says(POLICIES, config.policy)
         kept, found = lines.choose(alive), found.filter(pa.array(alive))
         num_sentences = kept.sum(count_sentences(found))
         checks = [
@@ -76,27 +87,18 @@ def _strip(texts: Texts, lines: Segments) -> Segments:
     return Segments(firsts, lasts + 1, lines.owners, lines.num_texts).choose(firsts >= 0)
 
 
-def _runs(texts: Texts) -> tuple[Places, Places]:
-    """Where runs without white space begin, and end."""
+def _find_runs(texts: Texts) -> tuple[Places, Places]:
+    """Where runs without white space begin, and end; none reaches from one text into the next."""
     is_text = ~texts.has(SPACE)
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], is_text.view(np.int8), [0]))))
-    return edges[::2], edges[1::2]
+    is_start, is_stop = is_text.copy(), is_text.copy()
+    is_start[1:] &= ~is_text[:-1]
+    is_stop[:-1] &= ~is_text[1:]
+    filled = texts.lengths > 0
+    for flags, places in ((is_start, texts.starts[filled]), (is_stop, texts.stops[filled] - 1)):
+        flags[places] = is_text[places]
+    return np.flatnonzero(is_start), np.flatnonzero(is_stop) + 1
 
 
-def _count_words(texts: Texts, lines: Segments) -> Places:
-    """How many runs without white space each line has."""
-    starts, _ = _runs(texts)
-    return np.searchsorted(starts, lines.stops) - np.searchsorted(starts, lines.starts, side="right") + 1
-
-
-def _has_long_word(texts: Texts, lines: Segments, most: int) -> Mask:
-    """Which lines have a run of more characters than `most`."""
-    starts, stops = _runs(texts)
-    is_long = stops - starts > most
-    long_starts = np.maximum(starts[is_long], 0)
-    inside = np.searchsorted(long_starts, lines.stops) - np.searchsorted(long_starts, lines.starts)
-    return np.asarray(inside > 0)
-
-
-def _any(values: pa.BooleanArray) -> bool:
-    return bool(pc.any(values).as_py())
+def _count_between(starts: Places, lines: Segments) -> Places:
+    """How many runs begin in each line."""
+    return np.searchsorted(starts, lines.stops) - np.searchsorted(starts, lines.starts)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ import pyarrow.compute as pc
 
 from whelp.curate.config import PersonalDataConfig
 from whelp.curate.rules.outcome import Outcome, keep_all
-from whelp.curate.texts import Texts, to_mask
+from whelp.curate.texts import Texts, read_buffers, replace_ranges
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -27,66 +29,92 @@ PHONE = (
     r"(?:\+[0-9]{1,3}[ .-]?(?:\([0-9]{1,4}\)[ .-]?[0-9]{1,4}(?:[ .-][0-9]{2,4}){1,4}|[0-9]{1,4}(?:[ .-][0-9]{2,4}){2,4})"
     r"|(?:\+?1[ .-])?(?:\([0-9]{3}\) ?|[0-9]{3}[.-])[0-9]{3}[.-][0-9]{4})"
 )
-# Around a number there is none of these: it is part of a longer one. RE2 cannot look around, so this is Python's work.
-_ALONE_IP = re.compile(rf"(?<![\d.]){IP}(?!\d|\.\d)")
-_ALONE_PHONE = re.compile(rf"(?<![\w+.-]){PHONE}(?![\w-]|\.\d)")
+_EMAIL_SIGN = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]@[A-Za-z0-9]"
+_OF_EMAILS = np.isin(np.arange(256), list(b"!#$%&'*+/=?^_`{|}~-.@" + (string.ascii_letters + string.digits).encode()))
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A kind of number with signs in it: a pattern for RE2, one that looks around, and what stands for those that pass a check.
+
+    `alone` wants that the number is no part of a longer one. RE2 cannot look around, so that is Python's work, which is slow: it
+    is done where `run` finds a run of the right characters, and sees the two behind it.
+    """
+
+    name: str
+    mask: str
+    sign: str
+    run: re.Pattern[str]
+    alone: re.Pattern[str]
+    check: Callable[[str], bool]
+
+
+_IP_RUN, _ALONE_IP = re.compile(r"[0-9][0-9.]{6,}"), re.compile(rf"(?<![\d.]){IP}(?!\d|\.\d)")
+_PHONE_RUN, _ALONE_PHONE = re.compile(r"[+(0-9][-+(). 0-9]{8,}"), re.compile(rf"(?<![\w+.-]){PHONE}(?![\w-]|\.\d)")
 
 
 class PersonalData:
-    """Replaces what names or reaches a person."""
+    """Replaces what names or reaches a person.
+
+    One search over all texts, for the signs of all of it, leaves the few in which there may be any.
+    """
 
     def __init__(self, config: PersonalDataConfig) -> None:
-        self._config = config
+        self._email, self._numbers = config.email, list[_Number]()
+        if config.ip is not None:
+            check = _is_public if config.only_public_ips else _is_address
+            self._numbers.append(_Number("ip", config.ip, IP, _IP_RUN, _ALONE_IP, check))
+        if config.phone is not None:
+            self._numbers.append(_Number("phone", config.phone, PHONE, _PHONE_RUN, _ALONE_PHONE, bool))
+        signs = [*([] if self._email is None else [_EMAIL_SIGN]), *(number.sign for number in self._numbers)]
+        self._sign = "|".join(signs) or r"[^\s\S]"  # which is nothing
 
     def apply(self, texts: Texts) -> Outcome:
         """The texts with masks."""
-        config, array, changes = self._config, texts.array, dict[str, int]()
-        if config.email is not None:
-            array = _replace_emails(array, config.email, changes)
-        if config.ip is not None:
-            check = _is_public if config.only_public_ips else _is_address
-            array = _replace(array, "ip", IP, _ALONE_IP, config.ip, check, changes)
-        if config.phone is not None:
-            array = _replace(array, "phone", PHONE, _ALONE_PHONE, config.phone, lambda found: True, changes)
-        return keep_all(len(texts), array if changes else None, changes)
+        where = pc.match_substring_regex(texts.array, self._sign)
+        array, changes = texts.array.filter(where), dict[str, int]()
+        if len(array) and self._email is not None:
+            array = _mask_emails(array, self._email, changes)
+        for number in self._numbers if len(array) else ():
+            array = _mask_numbers(array, number, changes)
+        return keep_all(len(texts), pc.replace_with_mask(texts.array, where, array) if changes else None, changes)
 
 
-def _replace_emails(array: pa.LargeStringArray, mask: str, changes: dict[str, int]) -> pa.LargeStringArray:
-    where = pc.match_substring_regex(array, r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]@[A-Za-z0-9]")
-    counts = pc.count_substring_regex(array.filter(where), EMAIL)
-    num_found = int(pc.sum(counts).as_py() or 0)
+def _mask_emails(array: pa.LargeStringArray, mask: str, changes: dict[str, int]) -> pa.LargeStringArray:
+    """Look at what stands around each @, as far as there is nothing that no address has."""
+    data, offsets = read_buffers(array)
+    signs = np.flatnonzero(data == ord("@"))
+    if not len(signs):
+        return array
+    borders = np.concatenate(([-1], np.flatnonzero(~_OF_EMAILS[data]), [len(data)]))
+    behind, text = np.searchsorted(borders, signs), np.searchsorted(offsets, signs, side="right")
+    starts = np.maximum(borders[behind - 1] + 1, offsets[text - 1])
+    starts, first = np.unique(starts, return_index=True)
+    stops = np.minimum(borders[behind], offsets[text])[first]
+    runs = pa.array([bytes(data[start:stop]) for start, stop in zip(starts, stops, strict=True)]).cast(pa.large_string())
+    num_found = int(pc.sum(pc.count_substring_regex(runs, EMAIL)).as_py())
     if not num_found:
         return array
     changes["email masked"] = num_found
-    made = pc.replace_substring_regex(array.filter(where), EMAIL, mask.replace("\\", r"\\"))
-    return pc.replace_with_mask(array, where, made)
+    return replace_ranges(array, starts, stops, pc.replace_substring_regex(runs, EMAIL, mask.replace("\\", r"\\")))
 
 
-def _replace(
-    array: pa.LargeStringArray,
-    name: str,
-    sign: str,
-    pattern: re.Pattern[str],
-    mask: str,
-    check: Callable[[str], bool],
-    changes: dict[str, int],
-) -> pa.LargeStringArray:
-    """Look closely at the texts that a pattern for RE2 matches."""
-    where = to_mask(pc.match_substring_regex(array, sign))
-    num_found = 0
-
-    def write(match: re.Match[str]) -> str:
-        nonlocal num_found
-        if not check(match[0]):
-            return match[0]
-        num_found += 1
-        return mask
-
-    made = [pattern.sub(write, array[int(number)].as_py()) for number in np.flatnonzero(where)]
+def _mask_numbers(array: pa.LargeStringArray, number: _Number, changes: dict[str, int]) -> pa.LargeStringArray:
+    where = pc.match_substring_regex(array, number.sign)
+    made, num_found = [], 0
+    for text in array.filter(where).to_pylist():
+        pieces, last = [], 0
+        for run in number.run.finditer(text):
+            for found in number.alone.finditer(text, run.start(), run.end() + 2):
+                if number.check(found[0]):
+                    pieces += [text[last : found.start()], number.mask]
+                    last = found.end()
+        made.append("".join([*pieces, text[last:]]))
+        num_found += len(pieces) // 2
     if not num_found:
         return array
-    changes[f"{name} masked"] = num_found
-    return pc.replace_with_mask(array, pa.array(where), pa.array(made, pa.large_string()))
+    changes[f"{number.name} masked"] = num_found
+    return pc.replace_with_mask(array, where, pa.array(made, pa.large_string()))
 
 
 def _is_address(found: str) -> bool:

@@ -1,0 +1,263 @@
+"""RWKV on a GPU: its kernels checked against PyTorch, and its speed beside flash-linear-attention's own model.
+
+    python benchmarks/rwkv_gpu.py                          all of it, the most telling first, for at most four minutes
+    python benchmarks/rwkv_gpu.py --check                  the kernels against PyTorch: loss, gradients, states, documents
+    python benchmarks/rwkv_gpu.py --speed --seconds 5      tokens/s of training steps at 4,096 tokens, then from 1k to 64k
+    WHELP_TUNE_KERNELS=full python benchmarks/rwkv_gpu.py  every setting of every kernel tried: ten minutes more
+
+Each line is printed as soon as it is known. What does not begin within `--budget` seconds is said to be skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+import torch
+
+from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv_kernels
+from whelp.train.config import TrainConfig
+from whelp.train.optimizer import build_optimizer
+
+WIDTH, LAYERS, NUM_IDS = 768, 12, 50_304
+TOLERANCE = (
+    0.05  # of bf16 kernels against PyTorch in float32, as a share of the length; or three times what PyTorch has in bf16
+)
+_Step = Callable[[torch.Tensor], None]
+_START = time.perf_counter()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--only", help="--speed: what begins so: whelp or fla")
+    parser.add_argument("--budget", type=float, default=240.0, help="seconds, after which nothing more is begun")
+    options = parser.parse_args()
+    assert torch.cuda.is_available(), "this needs a GPU"
+    assert rwkv_kernels.find_kernels(), "the kernels are not installed: pip install 'whelp[rwkv]'"
+    versions = {name: version(name) for name in ("torch", "triton", "fla-core")}
+    tuning = os.environ.get("WHELP_TUNE_KERNELS", "short")
+    say(what="gpu", name=torch.cuda.get_device_name(), tuning=tuning, **versions)
+    both = options.check == options.speed
+    parts: list[tuple[str, Callable[[], None]]] = []
+    if options.check or both:
+        parts.append(("check of rwkv7", lambda: check_kernels("rwkv7")))
+    if options.speed or both:
+        parts += [part for part in list_measurements(options.seconds) if part[0].startswith(options.only or "")]
+    if options.check or both:
+        parts.append(("check of rwkv5", lambda: check_kernels("rwkv5")))
+    problems = 0
+    for name, run in parts:
+        if time.perf_counter() - _START > options.budget:
+            say(what="skipped", name=name)
+            continue
+        try:
+            run()
+        except Exception as error:  # one that fails must not take the others with it
+            problems += 1
+            say(what="failed", name=name, error=f"{type(error).__name__}: {str(error)[:300]}")
+        torch.cuda.empty_cache()
+    raise SystemExit(1 if problems else 0)
+
+
+def say(**values: object) -> None:
+    """One line of JSON, with the seconds since the start."""
+    print(json.dumps({**values, "at": round(time.perf_counter() - _START, 1)}), flush=True)
+
+
+def build(family: str, n_layer: int, n_embd: int, *, num_ids: int, context_tokens: int) -> LanguageModel:
+    """A model with heads of 64."""
+    config = ModelConfig(family=family, n_layer=n_layer, n_head=max(1, n_embd // 64), n_embd=n_embd)
+    return build_model(make_spec(config, num_ids=num_ids, context_tokens=context_tokens), seed=0)
+
+
+# --- right ---
+
+
+def check_kernels(family: str) -> None:
+    """The model with the kernels in bf16 against the same model in PyTorch and float32.
+
+    As many heads as the model that is timed, so that nothing is compiled for the check alone.
+    """
+    model = build(family, 2, WIDTH, num_ids=512, context_tokens=512).cuda()
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draw).cuda(), alpha=0.02)
+    ids, targets = torch.randint(0, 512, (2, 4, 700), generator=draw).cuda()
+    starts = (torch.rand(4, 700, generator=draw) < 0.01).cuda()
+    starts[:, 0] = False
+    starts[0, :2] = True  # a document that begins with the row, and one of one token
+    with _kernels(False), torch.no_grad():
+        state = model.read(ids[:, :100])[1].detach()
+    problems = []
+    for name, begins, before in (("plain", None, None), ("state", None, state), ("documents", starts, state)):
+        arguments = (model, ids, targets, begins, before)
+        expected = _run(*arguments, torch.float32, uses_kernels=False)
+        rounded = _run(*arguments, torch.bfloat16, uses_kernels=False)
+        found = _run(*arguments, torch.bfloat16, uses_kernels=True)
+        worst = {key: _distance(found[key], expected[key]) for key in expected}
+        limits = {key: max(TOLERANCE, 3 * _distance(rounded[key], expected[key])) for key in expected}
+        is_good = all(value <= limits[key] for key, value in worst.items())
+        top = dict(sorted(worst.items(), key=lambda item: -item[1])[:3])
+        say(what="check", case=f"{family} {name}", good=is_good, worst={key: round(value, 4) for key, value in top.items()})
+        problems += [] if is_good else [name]
+    with torch.no_grad(), _kernels(True), torch.autocast("cuda", torch.bfloat16):
+        whole, end = model.read(ids)
+        parts, carried = [], None
+        for piece in (ids[:, :300], ids[:, 300:301], ids[:, 301:]):
+            hidden, carried = model.read(piece, carried)
+            parts.append(hidden)
+    drift = max(_distance(torch.cat(parts, 1), whole), _distance(carried.memory, end.memory))
+    say(what="check", case=f"{family} in pieces", good=drift < TOLERANCE, drift=round(drift, 5))
+    problems += [] if drift < TOLERANCE else ["in pieces"]
+    assert not problems, f"{family}: {', '.join(problems)}"
+
+
+def _run(
+    model: LanguageModel,
+    ids: torch.Tensor,
+    targets: torch.Tensor,
+    starts: torch.Tensor | None,
+    before: object,
+    precision: torch.dtype,
+    *,
+    uses_kernels: bool,
+) -> dict[str, torch.Tensor]:
+    """Loss, state and gradients, the first state's among them."""
+    model.zero_grad()
+    leaf = None if before is None else type(before)(*(part.clone().requires_grad_() for part in before.tensors().values()))
+    with _kernels(uses_kernels), torch.autocast("cuda", precision, enabled=precision != torch.float32):
+        nats, state = model.loss_and_state(ids, targets, leaf, starts)
+    (nats / ids.numel() + 1e-3 * state.memory.square().mean()).backward()
+    found = {"loss": nats.detach().view(1), "memory": state.memory.detach()}
+    found |= {f"gradient of {name}": p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    if leaf is not None:
+        found |= {f"gradient of the first {name}": part.grad for name, part in leaf.tensors().items()}
+    return found
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Of two tensors, as a share of the second one's length."""
+    return float((one.float() - other.float()).norm() / (other.float().norm() + 1e-12))
+
+
+@contextlib.contextmanager
+def _kernels(are_used: bool) -> Iterator[None]:
+    """Use the kernels, or PyTorch, and nothing else: a kernel that is distrusted must not be replaced by what it is compared with."""
+    replaced = {"find_kernels": lambda: are_used, "find_disagreement": lambda *_: None}
+    before = {name: getattr(rwkv_kernels, name) for name in replaced}
+    for name, function in replaced.items():
+        setattr(rwkv_kernels, name, function)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(rwkv_kernels, name, function)
+
+
+# --- fast ---
+
+
+def list_measurements(seconds: float) -> list[tuple[str, Callable[[], None]]]:
+    """Training steps (forward, backward, AdamW) in bf16; each model is built, and started, once."""
+    models: dict[str, _Step] = {}
+
+    def measure(name: str, make: Callable[[], _Step], rows: int, length: int) -> tuple[str, Callable[[], None]]:
+        def run() -> None:
+            if name not in models:
+                models.clear()  # the memory of the one before is not this one's
+                torch.cuda.empty_cache()
+                start = time.perf_counter()
+                models[name] = make()
+                models[name](torch.randint(0, NUM_IDS, (1, 4097), device="cuda"))
+                torch.cuda.synchronize()
+                say(what="started", model=name, seconds=round(time.perf_counter() - start, 1))
+            _report(name, models[name], rows, length, seconds)
+
+        return f"{name}, {rows} x {length}", run
+
+    in_chunks = [("whelp, chunks of 4,096", lambda: _ours(chunk=4096), 1, length) for length in (4096, 16384, 65536)]
+    ours = [("whelp", _ours, rows, length) for rows, length in ((8, 4096), (16, 1024), (1, 16384), (1, 65536))]
+    theirs = [("fla", _theirs, 8, 4096)]
+    compiled = [("whelp, compiled", lambda: _ours(compiles=True), 8, 4096)]
+    narrow = [("fla, bf16 weights", lambda: _theirs(is_narrow=True), 8, 4096)]
+    return [measure(*line) for line in (*ours[:1], *theirs, *compiled, *in_chunks, *ours[1:], *narrow)]
+
+
+def _report(name: str, step: _Step, rows: int, length: int, seconds: float) -> None:
+    ids = torch.randint(0, NUM_IDS, (rows, length + 1), device="cuda")
+    for _ in range(2):
+        step(ids)
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        step(ids)
+        torch.cuda.synchronize()
+        count += 1
+    speed = count * rows * length / (time.perf_counter() - start)
+    memory = torch.cuda.max_memory_allocated() / 1e9
+    say(what="speed", model=name, rows=rows, length=length, tokens_per_second=round(speed), gigabytes=round(memory, 2))
+
+
+def _ours(*, compiles: bool = False, chunk: int | None = None) -> _Step:
+    model = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
+    config = TrainConfig(optimizer="adamw", learning_rate=1e-4, bptt_tokens=chunk)
+    optimizer = build_optimizer(model, config)
+    if compiles:
+        model.compile_parts()
+
+    def step(ids: torch.Tensor) -> None:
+        inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+        state = None
+        for begin in range(0, inputs.shape[1], chunk or inputs.shape[1]):
+            part = slice(begin, begin + (chunk or inputs.shape[1]))
+            with torch.autocast("cuda", torch.bfloat16):
+                nats, state = model.loss_and_state(inputs[:, part], targets[:, part], state)
+            (nats / inputs.numel()).backward()
+            state = state.detach()
+        optimizer.clip(1.0)
+        optimizer.step(1e-4)
+        optimizer.zero_grad()
+
+    return step
+
+
+def _theirs(*, is_narrow: bool = False) -> _Step:
+    """The library's own model of the same sizes, with its fused norms and loss; its weights in float32, or in bf16."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fla.models.rwkv7 import RWKV7Config, RWKV7ForCausalLM
+
+        rwkv_kernels.limit_tuning("fla")  # of what this brings besides: norms, token shift, loss
+        ours = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096)
+        config, weights = ours.to_hugging_face()
+        names = {"architectures", "model_type", "torch_dtype"}
+        model = RWKV7ForCausalLM(RWKV7Config(**{name: value for name, value in config.items() if name not in names}))
+    missing = model.load_state_dict(weights, strict=False)
+    assert not missing.unexpected_keys, missing.unexpected_keys
+    model = model.to("cuda", torch.bfloat16 if is_narrow else torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def step(ids: torch.Tensor) -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=not is_narrow):
+            loss = model(input_ids=ids[:, :-1].contiguous(), labels=ids[:, :-1].contiguous(), use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

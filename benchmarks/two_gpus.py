@@ -1,0 +1,247 @@
+"""What a second GPU brings: `whelp train` in one process and in two, GPT-2 124M of 1,024 tokens in bf16, compiled.
+
+    python benchmarks/two_gpus.py
+    python benchmarks/two_gpus.py --scale tiny          # the same program on a CPU in a minute: two processes, gloo
+
+The text: Python source of this machine's own packages; a vocabulary of 32,768 is learned from it, and the embedding padded to
+50,304, GPT-2's. Every part is a command as a user gives it, in a process group of its own, with a time limit of its own; a part that
+fails says so and the next one begins. One JSON line each on standard output:
+
+``one``           1 process, 64 rows a step
+``two``           2 processes, 64 rows each: 128 rows a step
+``two-sharded``   the same with train.shard=true (FSDP2)
+``two-same``      2 processes, 32 rows each: the same batches as ``one``, whose losses must be the same but for rounding
+``one-halves``    1 process, 64 rows a step in two micro-batches of 32: how far rounding alone takes the losses apart
+
+then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
+
+tokens/s: tokens of a step by the median time from one step's record to the next, after a third of the steps. First step: from the
+command's start to its first record, with imports, plan, compiling (each part from an empty cache), and a first evaluation.
+Memory: the most that the first process has reserved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
+TOLERANCE = 0.05  # nats per token, of bf16 products that are added up in another order
+SOURCES = str(Path(__file__).resolve().parents[1] / "src")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    rows: int
+    tokens: int
+    steps: int
+    prepare: list[str]
+    train: list[str]
+
+
+SCALES = {
+    "full": Scale(
+        rows=64,
+        tokens=1024,
+        steps=60,
+        prepare=[
+            f"data.source={sysconfig.get_path('purelib')}",
+            "data.include_suffixes=[.py]",
+            "data.dataset_length=8000",
+            "data.tokenizer={learn: bpe, vocab_size: 32768, max_bytes: 30000000}",
+        ],
+        train=[
+            *("model.n_layer=12", "model.n_head=12", "model.n_embd=768", "model.vocab_size=50304"),
+            *("train.device=cuda", "train.precision=bf16", "train.compile=true"),
+        ],
+    ),
+    "tiny": Scale(
+        rows=8,
+        tokens=64,
+        steps=12,
+        prepare=["data.source=stdlib", "data.dataset_length=60", "data.tokenizer={learn: bpe, vocab_size: 512}"],
+        train=[
+            *("model.n_layer=2", "model.n_head=2", "model.n_embd=64"),
+            *("train.device=cpu", "train.threads=1", "train.compile=false"),
+        ],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run: processes, rows of a step as a multiple of the scale's, more options."""
+
+    processes: int
+    batches: int
+    options: list[str] = field(default_factory=list)
+
+
+def list_parts(rows: int) -> dict[str, Part]:
+    """The runs, in order."""
+    return {
+        "one": Part(1, 1),
+        "two": Part(2, 2),
+        "two-sharded": Part(2, 2, ["train.shard=true"]),
+        "two-same": Part(2, 1),
+        "one-halves": Part(1, 1, [f"train.micro_batch_rows={rows // 2}"]),
+    }
+
+
+def say(name: str, **values: Any) -> None:
+    """One JSON line."""
+    print(json.dumps({"part": name, **values}), flush=True)
+
+
+def run(arguments: list[str], limit: float, log: Path, cache: Path, first_record: Path | None = None) -> dict[str, Any]:
+    """Run a whelp command; what became of it, how long it took, and when the first record was there."""
+    paths = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "TORCHINDUCTOR_CACHE_DIR": str(cache),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+    }
+    begun, first = time.monotonic(), None
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            while process.poll() is None and time.monotonic() - begun < limit:
+                if (
+                    first is None
+                    and first_record is not None
+                    and first_record.exists()
+                    and b'"loss"' in first_record.read_bytes()
+                ):
+                    first = time.monotonic() - begun
+                time.sleep(0.02)
+        finally:
+            is_late = process.poll() is None
+            if is_late:
+                os.killpg(process.pid, signal.SIGKILL)  # its processes end by themselves when it is gone
+            process.wait()
+    outcome = "too late" if is_late else process.returncode
+    return {"outcome": outcome, "seconds": time.monotonic() - begun, "first_step_seconds": first}
+
+
+def measure(metrics: Path) -> dict[str, Any]:
+    """Speed, memory and losses from the records of a run, finished or not."""
+    records = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    steps = [record for record in records if "loss" in record]
+    found: dict[str, Any] = {"steps": len(steps), "losses": [round(record["loss"], 5) for record in steps]}
+    pairs = list(itertools.pairwise(steps))[len(steps) // 3 :]
+    if pairs:
+        seconds = [later["elapsed_seconds"] - earlier["elapsed_seconds"] for earlier, later in pairs]
+        tokens = statistics.median(later["tokens"] - earlier["tokens"] for earlier, later in pairs)
+        found |= {
+            "tokens_per_second": round(tokens / statistics.median(seconds)),
+            "step_milliseconds": round(1000 * statistics.median(seconds), 2),
+            "slowest_step_milliseconds": round(1000 * max(seconds), 2),
+            "peak_gib": round(steps[-1]["peak_memory_bytes"] / 2**30, 2),
+        }
+    return found
+
+
+def compare(found: dict[str, dict[str, Any]]) -> None:
+    """Say how the parts stand to each other."""
+    speeds = {name: result["tokens_per_second"] for name, result in found.items() if "tokens_per_second" in result}
+    if "one" in speeds:
+        say("scaling", **{name: round(speed / speeds["one"], 3) for name, speed in speeds.items() if name != "one"})
+    if "two" in speeds and "two-sharded" in speeds:
+        say("sharded", share_of_two=round(speeds["two-sharded"] / speeds["two"], 3))
+    for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two")):
+        expected, losses = found.get(other, {}).get("losses", []), found.get(name, {}).get("losses", [])
+        differences = [abs(a - b) for a, b in zip(expected, losses, strict=False)]
+        if differences:
+            say(
+                "losses",
+                of=name,
+                beside=other,
+                steps=len(differences),
+                largest_difference=round(max(differences), 5),
+                mean_difference=round(statistics.mean(differences), 5),
+                tolerance=TOLERANCE,
+                holds=max(differences) <= TOLERANCE,
+            )
+
+
+def main() -> None:
+    """Prepare the text, run the parts, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=list(SCALES), default="full")
+    parser.add_argument("--steps", type=int, help="steps of each run")
+    parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
+    parser.add_argument("--only", help="parts, by commas")
+    parser.add_argument("--limit", type=float, default=340.0, help="seconds that all may take")
+    parser.add_argument("--part-limit", type=float, default=75.0, help="seconds that a run may take")
+    parser.add_argument("--keep", type=Path, help="keep the store, the runs and what they said here")
+    options = parser.parse_args()
+    scale, begun = SCALES[options.scale], time.monotonic()
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="two-gpus-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = options.steps or scale.steps
+    recipe, store = folder / "recipe.yaml", folder / "store"
+    recipe.write_text("data: {test_split: 0.01}\nmodel: {family: gpt2}\ntrain: {num_steps: 1}\n")
+    overrides = [*scale.prepare, f"pack.context_tokens={scale.tokens}", "pack.plan=concat"]
+    if not (store / "manifest.json").exists():
+        small = [
+            "data.source=stdlib",
+            "data.tokenizer={learn: bpe, vocab_size: 4096, max_bytes: 5000000}",
+            "data.dataset_length=300",
+        ]
+        for attempt in (overrides, [*overrides, *small]):
+            arguments = ["prepare", str(recipe), *attempt, "--out", str(store)]
+            done = run(arguments, 110, folder / "prepare.log", folder / "cache")
+            overrides = attempt
+            if done["outcome"] == 0:
+                counts = json.loads((store / "manifest.json").read_text())["counts"]
+                say("prepare", **done, splits=counts["splits"])
+                break
+            say("prepare", **done, said=(folder / "prepare.log").read_text(errors="replace")[-1500:])
+            shutil.rmtree(store, ignore_errors=True)
+    found: dict[str, dict[str, Any]] = {}
+    parts = list_parts(scale.rows)
+    for name in options.only.split(",") if options.only else parts:
+        part, out, log = parts[name], folder / name, folder / f"{name}.log"
+        left = options.limit - (time.monotonic() - begun)
+        if left < 15:
+            say(name, outcome="no time left")
+            continue
+        arguments = [
+            *("train", str(recipe), *overrides, *scale.train, f"train.optimizer={options.optimizer}"),
+            *(f"train.num_steps={steps}", f"train.batch_tokens={scale.rows * scale.tokens * part.batches}"),
+            *(f"train.learning_rate={3e-4 if options.optimizer == 'adamw' else 3e-3}", "train.warmup_share=0.1"),
+            *("train.evaluate_every_steps=100000", "train.evaluate_rows=8", "train.save_every_steps=100000", *part.options),
+            *("--nproc", str(part.processes), "--store", str(store), "--out", str(out), "--json"),
+        ]
+        done = run(arguments, min(options.part_limit, left), log, folder / f"cache-{name}", out / "metrics.jsonl")
+        found[name] = measure(out / "metrics.jsonl")
+        if done["outcome"] != 0:
+            found[name]["said"] = log.read_text(errors="replace")[-2000:]
+        say(name, **done, processes=part.processes, rows_a_step=scale.rows * part.batches, **found[name])
+        if options.keep is None:
+            shutil.rmtree(out, ignore_errors=True)
+    compare(found)
+    if options.keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

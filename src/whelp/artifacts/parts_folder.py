@@ -1,0 +1,57 @@
+"""A folder that is made of parts: each partition of a source leaves one in FOLDER/.parts, where a killed run finds it again.
+
+Of several sources the partitions come one source after the other, numbered on, and so are their files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from whelp.artifacts.manifest import NAME as MANIFEST_NAME
+from whelp.artifacts.manifest import find_kind
+from whelp.base.arrays import to_arrow
+from whelp.base.errors import ArtifactError
+
+PARTS_FOLDER = ".parts"
+
+
+def begin_folder(folder: Path, kind: str, name: str) -> Path:
+    """Make sure that a folder may be written, which is not finished from here on; return the folder for its parts.
+
+    Args:
+        kind: What its manifest will say.
+        name: What it is called in words, as `a token store`.
+
+    Raises:
+        ArtifactError: When something else stands there.
+    """
+    parts_folder = folder / PARTS_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(folder, "is a file", f"a folder for {name.replace('a ', 'the ', 1)}", "Choose another --out.")
+    if folder.exists() and not parts_folder.is_dir() and any(folder.iterdir()):
+        found = find_kind(folder)
+        if found != kind:
+            holds = f"holds a {found.replace('_', ' ')}" if found else "holds other files"
+            raise ArtifactError(folder, holds, f"an empty folder or {name}", "Choose another --out; nothing was changed.")
+    parts_folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    return parts_folder
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove the parts of a finished folder; a run that was killed just before its end has left them."""
+    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
+
+
+def move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+    """A partition that points into the files of all sources, of which its own begin at `first`."""
+    if not first:
+        return batch
+    place = batch.schema.get_field_index("file_index")
+    moved = pc.add(batch.column(place), to_arrow(np.array([first], np.int32))[0])
+    return batch.set_column(place, batch.schema.field(place), moved)

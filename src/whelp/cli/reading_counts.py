@@ -1,0 +1,91 @@
+"""What happens while sources are read for a folder: files and rows that are skipped, and what was done on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from whelp.artifacts.parts_folder import PARTS_FOLDER
+from whelp.base.log import log
+
+if TYPE_CHECKING:
+    from whelp.corpus import BadRow, Partition
+
+BAD_ROWS_FILE = "bad_rows.jsonl"
+
+
+class LedgerLike(Protocol):
+    """What is filled in."""
+
+    files: Counter[str]
+    notes: Counter[str]
+
+
+class ReadingCounts:
+    """Counts as partitions pass, and writes bad rows to a file of the folder.
+
+    Args:
+        num_files: How many files there are in all sources.
+        skipped: Of how many others it was known from the start that they are not read, by reason.
+        folder: What is made of the sources.
+    """
+
+    def __init__(self, num_files: int, skipped: Mapping[str, int], folder: Path) -> None:
+        self._num_files, self._skipped, self._folder = num_files, dict(skipped), folder
+        self._notes, self._files = Counter[str](), Counter[str]()
+        self._quarantine = _Quarantine(folder / PARTS_FOLDER / BAD_ROWS_FILE)
+
+    def watch(self, partitions: Iterable[Partition], name: str | None) -> Iterator[Partition]:
+        """The partitions of a source; in a mixture it has a name."""
+        for partition in partitions:
+            self._notes.update(partition.notes)
+            for file in partition.skipped:
+                kind = f"skipped: {file.kind}"
+                if not self._files[kind]:
+                    log.info("left out: %s: %s (others like it are only counted)", file.path, file.reason)
+                self._files[kind] += 1
+            self._quarantine.add(partition.bad_rows, name)
+            yield partition
+
+    def fill(self, ledger: LedgerLike) -> None:
+        """Fill in the ledger when all partitions have passed."""
+        ledger.files.update(self._files)
+        ledger.files.update({f"skipped: {reason}": count for reason, count in self._skipped.items()})
+        ledger.files["read"] = self._num_files - self._files.total()
+        ledger.notes.update(self._notes)
+        num_bad = self._quarantine.finish(self._folder / BAD_ROWS_FILE)
+        if num_bad:
+            ledger.notes[f"skipped rows written to {BAD_ROWS_FILE}"] = num_bad
+
+
+class _Quarantine:
+    """Writes the rows that were skipped to a file, one JSON object a line, as the partitions pass."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_rows = 0
+
+    def add(self, rows: Sequence[BadRow], source: str | None = None) -> None:
+        """Write some rows, of a mixture with the name of their source; the first of them begin the file anew."""
+        if not rows:
+            return
+        mode = "a" if self._num_rows else "w"
+        with open(
+            self._path, mode, encoding="utf-8", errors="backslashreplace"
+        ) as file:  # half a surrogate pair, as JSON says it
+            origin = {} if source is None else {"source": source}
+            file.writelines(json.dumps({**origin, **asdict(row)}, ensure_ascii=False) + "\n" for row in rows)
+        self._num_rows += len(rows)
+
+    def finish(self, place: Path) -> int:
+        """Put the file in place of one of before; without any row, there is none. Return the number of rows."""
+        if self._num_rows:
+            os.replace(self._path, place)
+        else:
+            place.unlink(missing_ok=True)
+        return self._num_rows

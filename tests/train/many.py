@@ -1,0 +1,62 @@
+"""Several processes of one test: forked from it, so that nothing is imported again."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whelp.train.place import Place
+from whelp.train.team import Team, join_team
+
+SECONDS = 60
+
+
+def run_together(num_processes: int, folder: Path, function: Callable[[Team], Any]) -> list[Any]:
+    """What a function gives in each of several processes that have met (gloo); fails with what went wrong in any of them."""
+    context = multiprocessing.get_context("fork")
+    places = [
+        Place(
+            rank=rank,
+            size=num_processes,
+            local_rank=rank,
+            local_size=num_processes,
+            meeting_file=str(folder / f"meeting-{num_processes}"),
+        )
+        for rank in range(num_processes)
+    ]
+    children, pipes = [], []
+    for place in places:
+        ours, theirs = context.Pipe(duplex=False)
+        children.append(context.Process(target=_work, args=(place, function, theirs)))
+        children[-1].start()
+        theirs.close()
+        pipes.append(ours)
+    results = []
+    for pipe in pipes:
+        assert pipe.poll(SECONDS), "it takes too long"
+        is_good, result = torch.load(io.BytesIO(pipe.recv_bytes()))
+        assert is_good, result
+        results.append(result)
+    for child in children:
+        child.join(SECONDS)
+    return results
+
+
+def _work(place: Place, function: Callable[[Team], Any], pipe: Any) -> None:
+    torch.set_num_threads(1)
+    try:
+        with join_team(place, uses_gpu=False, timeout_minutes=1) as team:
+            outcome = (True, function(team))
+    except BaseException:
+        outcome = (False, traceback.format_exc())
+    written = io.BytesIO()
+    torch.save(outcome, written)  # the pipe's own way would share the memory of tensors, which ends with this process
+    pipe.send_bytes(written.getvalue())
+    os._exit(0)  # no tidying up of what belongs to the process of the tests
