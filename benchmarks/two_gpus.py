@@ -13,7 +13,10 @@ fails says so and the next one begins. One JSON line each on standard output:
 ``two-same``      2 processes, 32 rows each: the same batches as ``one``, whose losses must be the same but for rounding
 ``one-halves``    1 process, 64 rows a step in two micro-batches of 32: how far rounding alone takes the losses apart
 
-then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
+Only where `--only` names them, ``one-saves`` and ``one-saves-meanwhile``: a checkpoint every 20 steps, at once or while training goes
+on; the slowest step has the pause in it.
+
+Then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
 
 tokens/s: tokens of a step by the median time from one step's record to the next, after a third of the steps. First step: from the
 command's start to its first record, with imports, plan, compiling (each part from an empty cache), and a first evaluation.
@@ -100,6 +103,8 @@ def list_parts(rows: int) -> dict[str, Part]:
         "two-sharded": Part(2, 2, ["train.shard=true"]),
         "two-same": Part(2, 1),
         "one-halves": Part(1, 1, [f"train.micro_batch_rows={rows // 2}"]),
+        "one-saves": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=false"]),
+        "one-saves-meanwhile": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=true"]),
     }
 
 
@@ -218,7 +223,7 @@ def main() -> None:
             shutil.rmtree(store, ignore_errors=True)
     found: dict[str, dict[str, Any]] = {}
     parts = list_parts(scale.rows)
-    for name in options.only.split(",") if options.only else parts:
+    for name in options.only.split(",") if options.only else [name for name in parts if "saves" not in name]:
         part, out, log = parts[name], folder / name, folder / f"{name}.log"
         left = options.limit - (time.monotonic() - begun)
         if left < 15:

@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def run_together(num_processes: int, folder: Path, function: Callable[[Team], An
     for place in places:
         ours, theirs = context.Pipe(duplex=False)
         children.append(context.Process(target=_work, args=(place, function, theirs)))
-        children[-1].start()
+        with warnings.catch_warnings():  # from 3.12 on: other threads may hold locks; a child here needs none of theirs
+            warnings.simplefilter("ignore", DeprecationWarning)
+            children[-1].start()
         theirs.close()
         pipes.append(ours)
     results = []

@@ -1,8 +1,9 @@
-"""A model divided over two and four processes: the same numbers as in one."""
+"""A model divided over two and three processes: the same numbers as in one (over four: `tests/cli/test_relay.py`)."""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,11 @@ def _train(model: LanguageModel, optimizer: Any, tokens: torch.Tensor, num_steps
     return norms
 
 
-@pytest.mark.parametrize(
-    ("family", "optimizer", "num_processes"), [("qwen3", "muon", 2), ("gpt2", "muon", 4), ("qwen3", "adamw", 2)]
-)
-def test_divided_as_whole(
-    make_model: Callable[..., LanguageModel], tmp_path: Path, family: str, optimizer: str, num_processes: int
-) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX: run the tests on Linux or macOS")
+@pytest.mark.parametrize(("family", "num_processes"), [("qwen3", 2), ("gpt2", 3)])
+def test_divided_as_whole(make_model: Callable[..., LanguageModel], tmp_path: Path, family: str, num_processes: int) -> None:
     """Weights, norms and state after some steps; a state that one process saved is taken up, and the other way round."""
-    config, options = TrainConfig(optimizer=optimizer, epsilon=1e-4, weight_decay=0.3), {"n_embd": 24, "ffn_width": 34}
+    config, options = TrainConfig(optimizer="muon", epsilon=1e-4, weight_decay=0.3), {"n_embd": 24, "ffn_width": 34}
     whole, tokens = make_model(family, **options), _tokens(8)
     first = copy.deepcopy(whole)
     alone = build_optimizer(whole, config)

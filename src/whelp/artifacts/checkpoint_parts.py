@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_file, describe_files, write_manifest
-from whelp.base.files import read_json, sync_folder, write_json
+from whelp.base.files import read_json, replace_folder, sync_folder, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -127,9 +127,4 @@ def finish_parts(folder: Path, counts: Mapping[str, Any]) -> None:
     write_manifest(place, Manifest(kind="checkpoint", counts=dict(counts), files=dict(sorted(files.items()))))
     sync_folder(place / "trainer")
     sync_folder(place)
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(folder, old)
-    os.rename(place, folder)
-    sync_folder(folder.parent)
+    replace_folder(folder, place)

@@ -98,12 +98,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             error.filename = error.filename or str(path)
         raise
+    replace_folder(path, temporary)
+
+
+def replace_folder(path: Path, temporary: Path) -> None:
+    """Let a finished folder become `path`; one that stands there goes."""
+    old = path.with_name(f".{path.name}.old")
     if path.exists():
-        old = path.with_name(f".{path.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         os.rename(path, old)
-        os.rename(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(temporary, path)
+    os.rename(temporary, path)
+    shutil.rmtree(old, ignore_errors=True)
     sync_folder(path.parent)

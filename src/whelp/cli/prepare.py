@@ -19,7 +19,7 @@ from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.mixture import MixtureEntry
-from whelp.cli.reading_counts import ReadingCounts
+from whelp.cli.reading_counts import LedgerLike, ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from whelp.corpus import Source
     from whelp.corpus.shape import RowShape
     from whelp.prepare.encode import PrepareReport
-    from whelp.prepare.ledger import Ledger
     from whelp.prepare.template import Template
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -186,9 +185,10 @@ def iter_prepare(
         yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
     counts = ReadingCounts(len(labels), skipped, out)
 
-    def count_files(ledger: Ledger) -> None:
+    def count_files(ledger: LedgerLike) -> None:
         counts.fill(ledger)
-        ledger.notes.update(_count_own_splits(opened))
+        own = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
+        ledger.notes.update({f"files of the source's own split {name}, held out": count for name, count in own.items()})
 
     streams = [
         SourceStream(
@@ -245,12 +245,6 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
     num_bytes = max(sum(source.num_bytes for source in sources), 1)
     for source in sources:
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
-
-
-def _count_own_splits(opened: Sequence[OpenedSource]) -> dict[str, int]:
-    """Which splits the sources themselves hold out, and of how many files."""
-    names = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
-    return {f"files of the source's own split {name}, held out": count for name, count in names.items()}
 
 
 def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
