@@ -4,14 +4,21 @@
     python benchmarks/generate.py --models demo --batches 1,8 --tokens 64 --rounds 5 --threads 2 --json out.json
     python benchmarks/generate.py --device cuda --tokens 256
     python benchmarks/generate.py --device cuda --tokens 256 --dtype bfloat16
+    whelp demo --minutes 0.3 --out demo
+    python benchmarks/generate.py --models demo/run --batches 1 --prompt-tokens 48 --temperatures 0,0.8
 
-Models: `demo` (qwen3, 4 layers, width 256, 4,096 ids, 4.2 million parameters) and `gpt2` (the 124-million-parameter GPT-2).
-Weights are random, written once with whelp's own checkpoint writer, and opened by both. Every contestant is given the same
-prompts as ids and adds the same number of tokens; no text is made of them. Contestants:
+Models: `demo` (qwen3, 4 layers, width 256, 4,096 ids, 4.2 million parameters) and `gpt2` (the 124-million-parameter GPT-2), with
+random weights, written once with whelp's own checkpoint writer; or a run, checkpoint or model folder of the families gpt2 and
+qwen3, with the weights it has. Every contestant is given the same prompts as ids and adds the same number of tokens; no text is made
+of them. Prompts are random ids for random weights, and pieces of a text (`--text`, else a file of the standard library) for
+others. How often guesses from a text's own past are right hangs on the text: **what random weights say counts for nothing there**, so
+compare `whelp-alone` and `hf` on them, and `whelp` and `hf-lookup` on a trained model. Contestants:
 
 ``whelp``         `whelp.generate.Batch`, all prompts submitted at once. On a GPU its step is recorded as a CUDA graph.
-``whelp-plain``   the same without the recorded step; on a GPU alone, elsewhere there is none.
-``hf``            `model.generate`, greedy, one batch, its key/value cache.
+``whelp-alone``   the same without guesses from the text's own past (`prompt_lookup_tokens=0`).
+``whelp-plain``   that without the recorded step; on a GPU alone, elsewhere there is none.
+``hf``            `model.generate`, one batch, its key/value cache.
+``hf-lookup``     the same with `prompt_lookup_num_tokens=8`, which it can for one prompt at a time.
 ``hf-static``     the same with `cache_implementation="static"`, not compiled.
 ``hf-compiled``   the same, compiled as transformers does by default on a GPU; on a GPU alone.
 ``hf-paged``      `model.generate_batch`, the continuous batching of transformers, where it runs on the device.
@@ -20,7 +27,8 @@ As a server would, each contestant keeps its model, its memory and what it has c
 
 Contestants alternate within a round and the order rotates. A number is the median over rounds of new tokens per second, with the
 reading of the prompt counted. Before that, each contestant runs once untimed, and its tokens are compared with those of `hf`:
-in float32 they must be the same, or differ first where the two likeliest tokens are nearer than rounding. A contestant that
+in float32 they must be the same, or differ first where the two likeliest tokens are nearer than rounding. Above temperature 0 each
+library draws its own numbers: ours are compared with one another. A contestant that
 cannot run is named with the reason. `--cpu-seconds` counts the processor's time instead of the clock's, for a machine that has
 other work to do; with one thread it means the same.
 """
@@ -35,6 +43,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,15 +52,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from whelp.artifacts.checkpoint import read_model_folder, save_checkpoint
+from whelp.artifacts.checkpoint import find_model_folder, read_model_config, read_model_folder, save_checkpoint
 from whelp.base.log import log
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import ModelConfig, build_model, make_spec, model_from_hugging_face
 
 Ids = list[list[int]]
-Contestant = Callable[[Ids, int], Ids]
-"""Prompts and a number of new tokens; the new tokens."""
+Contestant = Callable[[Ids, int, float], Ids]
+"""Prompts, a number of new tokens and the temperature; the new tokens."""
 
 CONFIGS = {
     "demo": (ModelConfig(family="qwen3", n_layer=4, n_head=4, n_embd=256), 4096, 512),
@@ -100,13 +109,15 @@ def write_model(name: str, folder: Path) -> None:
     )
 
 
-def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype, *, is_recorded: bool = True) -> Contestant:
+def open_whelp(
+    folder: Path, device: torch.device, dtype: torch.dtype, *, is_recorded: bool = True, lookup: int | None = None
+) -> Contestant:
     """The engine's batch, without its thread."""
     model = model_from_hugging_face(*read_model_folder(folder), folder).to(device=device, dtype=dtype)
-    vocabulary = IdsAlone(CONFIGS[name][1])
+    vocabulary = IdsAlone(model.spec.vocab_size)
     batches: dict[tuple[int, int], Batch] = {}
 
-    def run(prompts: Ids, num_tokens: int) -> Ids:
+    def run(prompts: Ids, num_tokens: int, temperature: float) -> Ids:
         size = len(prompts), max(map(len, prompts)) + num_tokens
         if size not in batches:
             batches[size] = Batch(model, vocabulary, max_rows=size[0], max_context_tokens=size[1])
@@ -114,8 +125,8 @@ def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype
                 batches[size].decoder._fixed_step = None
         batch = batches[size]
         should_record = is_recorded and device.type == "cuda"
-        settings = GenerateConfig(max_tokens=num_tokens, temperature=0.0)
-        generations = [batch.submit(prompt, settings)[0] for prompt in prompts]
+        options = {"max_tokens": num_tokens, "temperature": temperature, "prompt_lookup_tokens": lookup}
+        generations = [batch.submit(prompt, GenerateConfig(seed=seed, **options))[0] for seed, prompt in enumerate(prompts)]
         while batch.step():
             pass
         if should_record and batch.decoder._fixed_step is None:
@@ -125,16 +136,18 @@ def open_whelp(name: str, folder: Path, device: torch.device, dtype: torch.dtype
     return run
 
 
-def open_hf(name: str, folder: Path, device: torch.device, dtype: torch.dtype, **options: Any) -> Contestant:
+def open_hf(folder: Path, device: torch.device, dtype: torch.dtype, **options: Any) -> Contestant:
     """`model.generate` of transformers."""
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
 
-    def run(prompts: Ids, num_tokens: int) -> Ids:
+    def run(prompts: Ids, num_tokens: int, temperature: float) -> Ids:
+        style = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         settings = GenerationConfig(
-            do_sample=False, max_new_tokens=num_tokens, min_new_tokens=num_tokens, pad_token_id=0, eos_token_id=None, **options
+            max_new_tokens=num_tokens, min_new_tokens=num_tokens, pad_token_id=0, eos_token_id=None, **style, **options
         )
+        torch.manual_seed(0)
         ids = torch.tensor(prompts, device=device)
         with torch.inference_mode():
             output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
@@ -143,14 +156,15 @@ def open_hf(name: str, folder: Path, device: torch.device, dtype: torch.dtype, *
     return run
 
 
-def open_hf_paged(name: str, folder: Path, device: torch.device, dtype: torch.dtype) -> Contestant:
+def open_hf_paged(folder: Path, device: torch.device, dtype: torch.dtype) -> Contestant:
     """`model.generate_batch` of transformers: its continuous batching."""
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
 
-    def run(prompts: Ids, num_tokens: int) -> Ids:
-        settings = GenerationConfig(do_sample=False, max_new_tokens=num_tokens, pad_token_id=0, eos_token_id=-1)
+    def run(prompts: Ids, num_tokens: int, temperature: float) -> Ids:
+        style = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        settings = GenerationConfig(max_new_tokens=num_tokens, pad_token_id=0, eos_token_id=-1, **style)
         outputs = model.generate_batch(inputs=prompts, generation_config=settings)
         found = sorted(outputs.values(), key=lambda output: int(output.request_id.rpartition("_")[2]))
         return [list(output.generated_tokens) for output in found]
@@ -161,7 +175,9 @@ def open_hf_paged(name: str, folder: Path, device: torch.device, dtype: torch.dt
 OPENERS: dict[str, Callable[..., Contestant]] = {
     "hf": open_hf,
     "whelp": open_whelp,
-    "whelp-plain": lambda *arguments: open_whelp(*arguments, is_recorded=False),
+    "whelp-alone": lambda *arguments: open_whelp(*arguments, lookup=0),
+    "whelp-plain": lambda *arguments: open_whelp(*arguments, is_recorded=False, lookup=0),
+    "hf-lookup": lambda *arguments: open_hf(*arguments, prompt_lookup_num_tokens=8),
     "hf-static": lambda *arguments: open_hf(*arguments, cache_implementation="static", disable_compile=True),
     "hf-compiled": lambda *arguments: open_hf(*arguments, cache_implementation="static"),
     "hf-paged": open_hf_paged,
@@ -189,30 +205,49 @@ def compare(folder: Path, prompts: Ids, expected: Ids, found: Ids) -> str:
     return f"same up to ties (nearest logits {widest:.1e} apart)" if widest < NEAR else f"DIFFERENT by {widest:.2g}"
 
 
-def measure(name: str, batch: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """One model at one batch size, all contestants in turn."""
+def make_prompts(name: str, folder: Path, batch: int, arguments: argparse.Namespace) -> Ids:
+    """Random ids for random weights; for others, pieces of a text."""
+    count = arguments.prompt_tokens
+    if name in CONFIGS:
+        return np.random.default_rng(batch).integers(0, CONFIGS[name][1], (batch, count)).tolist()
+    from whelp.tokenizer import load_tokenizer
+
+    text = (arguments.text or Path(textwrap.__file__)).read_text(encoding="utf-8")
+    ids = load_tokenizer(folder).encode(text).tolist()
+    if len(ids) < batch * count:
+        raise SystemExit(f"the text has {len(ids):,} tokens, fewer than {batch} x {count}: give a longer one with --text")
+    first = (len(ids) - batch * count) // 2  # from its middle: beginnings are alike
+    return [ids[first + row * count :][:count] for row in range(batch)]
+
+
+def measure(name: str, batch: int, temperature: float, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One model at one batch size and temperature, all contestants in turn."""
     device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
     clock = time.process_time if arguments.cpu_seconds else time.perf_counter
-    generator = np.random.default_rng(batch)
-    prompts = generator.integers(0, CONFIGS[name][1], (batch, arguments.prompt_tokens)).tolist()
-    runners, notes, expected = {}, {}, None
+    prompts = make_prompts(name, folder, batch, arguments)
+    runners: dict[str, Contestant] = {}
+    notes: dict[str, str] = {}
+    expected: dict[str, Ids] = {}  # of each library, where it draws
     for contestant in arguments.only.split(","):
         try:
-            run = OPENERS[contestant](name, folder, device, dtype)
-            tokens = run(prompts, arguments.tokens)
+            run = OPENERS[contestant](folder, device, dtype)
+            tokens = run(prompts, arguments.tokens, temperature)
         except Exception as error:
             notes[contestant] = f"cannot run: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             continue
         runners[contestant] = run
-        expected = expected or tokens
-        notes[contestant] = compare(folder, prompts, expected, tokens)
+        library = contestant.partition("-")[0] if temperature else ""
+        if temperature and library == "hf":
+            notes[contestant] = "drawn"
+        else:
+            notes[contestant] = compare(folder, prompts, expected.setdefault(library, tokens), tokens)
     seconds: dict[str, list[float]] = {contestant: [] for contestant in runners}
     order = list(runners)
     for _ in range(arguments.rounds):
         for contestant in order:
             _wait(device)
             started = clock()
-            runners[contestant](prompts, arguments.tokens)
+            runners[contestant](prompts, arguments.tokens, temperature)
             _wait(device)
             seconds[contestant].append(clock() - started)
         order = order[1:] + order[:1]
@@ -220,7 +255,7 @@ def measure(name: str, batch: int, arguments: argparse.Namespace, folder: Path) 
         contestant: statistics.median(batch * arguments.tokens / value for value in values)
         for contestant, values in seconds.items()
     }
-    return {"model": name, "batch": batch, "tokens_per_second": speeds, "notes": notes}
+    return {"model": name, "batch": batch, "temperature": temperature, "tokens_per_second": speeds, "notes": notes}
 
 
 def _wait(device: torch.device) -> None:
@@ -231,19 +266,28 @@ def _wait(device: torch.device) -> None:
 def make_table(results: list[dict[str, Any]]) -> str:
     """A Markdown table: tokens per second, and how many times those of `hf`."""
     names = list(dict.fromkeys(name for result in results for name in result["notes"]))
-    lines = ["| model | batch | " + " | ".join(names) + " | whelp / hf |", "|---|---|" + "---|" * (len(names) + 1)]
+    lines = [
+        "| model | batch | temperature | " + " | ".join(names) + " | whelp / hf |",
+        "|---|---|---|" + "---|" * (len(names) + 1),
+    ]
     for result in results:
         speeds = result["tokens_per_second"]
         cells = [f"{speeds[name]:,.0f}" if name in speeds else "-" for name in names]
         ratio = f"{speeds['whelp'] / speeds['hf']:.2f}" if {"whelp", "hf"} <= speeds.keys() else "-"
-        lines.append(f"| {result['model']} | {result['batch']} | " + " | ".join(cells) + f" | {ratio} |")
+        lines.append(
+            f"| {result['model']} | {result['batch']} | {result['temperature']:g} | " + " | ".join(cells) + f" | {ratio} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measure, print the table, and the notes below it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="demo,gpt2")
+    parser.add_argument("--models", default="demo,gpt2", help="demo, gpt2, or folders; with commas between them")
+    parser.add_argument(
+        "--text", type=Path, help="what prompts for folders are pieces of; default: a file of the standard library"
+    )
+    parser.add_argument("--temperatures", default="0")
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--only", help="contestants; default: all on a GPU, those that differ there on a CPU")
     parser.add_argument("--prompt-tokens", type=int, default=16)
@@ -262,13 +306,22 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in arguments.models.split(","):
-            folder = Path(temporary) / name
-            write_model(name, folder)
+            if name in CONFIGS:
+                folder = Path(temporary) / name
+                write_model(name, folder)
+            else:
+                folder = find_model_folder(Path(name))
+                context = read_model_config(folder).get("max_position_embeddings") or read_model_config(folder).get(
+                    "n_positions", 0
+                )
+                if arguments.prompt_tokens + arguments.tokens > context:
+                    parser.error(f"{name} has a context of {context} tokens: ask for fewer with --prompt-tokens and --tokens")
             for batch in map(int, arguments.batches.split(",")):
-                result = measure(name, batch, arguments, folder)
-                results.append(result)
-                notes = "; ".join(f"{contestant}: {note}" for contestant, note in result["notes"].items())
-                sys.stderr.write(f"{name}, batch {batch}: {notes}\n")
+                for temperature in map(float, arguments.temperatures.split(",")):
+                    result = measure(name, batch, temperature, arguments, folder)
+                    results.append(result)
+                    notes = "; ".join(f"{contestant}: {note}" for contestant, note in result["notes"].items())
+                    sys.stderr.write(f"{name}, batch {batch}, temperature {temperature:g}: {notes}\n")
     import transformers
 
     place = (

@@ -10,12 +10,16 @@ The contestants read the same number of batches of `batch` rows of `context` tok
                    (inputs, and targets one token later), each converted to int64 into one array for the batch; with
                    ``--masked``, -100 where the mask, sliced the same way, says so. The map is a plain array: slicing a
                    ``np.memmap`` itself costs more.
+``and documents``  the same, with a third array, the number of each token's document as 32-bit numbers, sliced from one more array
+                   in memory: the floor of the plans that tell the model where documents begin (marked with a d).
 ``nanogpt style``  the same, but each row becomes a tensor of its own and the tensors are stacked, as in nanoGPT.
 the plans          whelp's `pack_rows(...).read(...)`, for each plan, with documents isolated as each plan does by itself.
 
-Contestants alternate within a round; the order rotates between rounds. Reported is the median over the rounds, in
-microseconds a batch, and the share of `numpy slices`. The first batches of each are not counted, nor is planning, whose time
-is a column of its own. Below that, the best_fit plan of many documents is timed, and its padding and its cuts are counted.
+Contestants alternate within a round; the order rotates between rounds. Counted is the processor time of each batch: reported
+are the tenth percentile, the median and the mean in microseconds a batch, and the shares of the floor (of a plan that gives
+documents: of the floor that does so, too). In one batch of many a plan lays out the next thousands of rows as well: the mean has
+that, the others do not. The first batches of each are not counted, nor is planning, whose time is a column of its own.
+Below that, the best_fit plan of many documents is timed, and its padding and its cuts are counted.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ PLANS: list[dict[str, Any]] = [
     {"plan": "concat", "isolate_documents": True},
     {"plan": "concat", "last": "carry"},
     {"plan": "stream"},
+    {"plan": "stream", "isolate_documents": True},
     {"plan": "best_fit"},
     {"plan": "none"},
 ]
@@ -80,20 +85,25 @@ def write_store(folder: Path, num_tokens: int, is_masked: bool) -> TokenSplit:
     return read_split(folder / "train")
 
 
-def make_slices(split: TokenSplit, context: int, batch: int, path: Path) -> Reader:
-    """The bare loop, over memory maps of nothing but ids, and of nothing but the mask."""
+def make_slices(split: TokenSplit, context: int, batch: int, path: Path, *, has_documents: bool = False) -> Reader:
+    """The bare loop, over memory maps of nothing but ids, and of nothing but the mask; where asked for, with documents' numbers."""
     data = np.asarray(np.memmap(path, dtype=np.uint16, mode="r"))
     mask = np.asarray(np.memmap(path.with_suffix(".mask"), dtype=np.uint8, mode="r")) if split.has_mask else None
     generator = np.random.Generator(np.random.PCG64(1))
+    ends = split.document_ends
+    owners = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0)) if has_documents else None
 
     def read(number: int) -> object:
         ids, targets = np.empty((batch, context), dtype=np.int64), np.empty((batch, context), dtype=np.int64)
+        documents = None if owners is None else np.empty((batch, context), dtype=np.int32)
         for row, start in enumerate(generator.integers(0, len(data) - context - 1, batch).tolist()):
             ids[row] = data[start : start + context]
             targets[row] = data[start + 1 : start + 1 + context]
             if mask is not None:
                 targets[row, mask[start + 1 : start + 1 + context] == 0] = -100
-        return ids, targets
+            if documents is not None:
+                documents[row] = owners[start : start + context]
+        return ids, targets, documents
 
     return read
 
@@ -117,18 +127,21 @@ def make_plan(split: TokenSplit, context: int, batch: int, options: dict[str, An
     return lambda number: rows.read(number * batch, batch, seed=0)
 
 
-def time_reader(read: Reader, first: int, count: int) -> float:
-    """Seconds of a batch, over `count` batches."""
-    started = time.perf_counter()
+def time_reader(read: Reader, first: int, count: int) -> list[float]:
+    """Microseconds of processor time of each of `count` batches."""
+    times = []
     for number in range(first, first + count):
+        started = time.thread_time_ns()
         read(number)
-    return (time.perf_counter() - started) / count
+        times.append((time.thread_time_ns() - started) / 1e3)
+    return times
 
 
 def compare(split: TokenSplit, path: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Time all contestants in turns."""
     makers: dict[str, Callable[[], Reader]] = {
         "numpy slices": lambda: make_slices(split, args.context, args.batch, path),
+        "and documents": lambda: make_slices(split, args.context, args.batch, path, has_documents=True),
         "nanogpt style": lambda: make_stacks(split, args.context, args.batch, path),
     }
     for options in PLANS:
@@ -143,17 +156,27 @@ def compare(split: TokenSplit, path: Path, args: argparse.Namespace) -> list[dic
     names = list(makers)
     for number in range(args.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            times[name].append(time_reader(readers[name], SKIPPED_BATCHES + number * args.batches, args.batches))
-    medians = {name: statistics.median(values) for name, values in times.items()}
+            times[name] += time_reader(readers[name], SKIPPED_BATCHES + number * args.batches, args.batches)
+    summaries = {
+        name: {
+            "tenth_percentile": float(np.percentile(values, 10)),
+            "median": statistics.median(values),
+            "mean": statistics.mean(values),
+        }
+        for name, values in times.items()
+    }
+    gives_documents = {name: getattr(reader(0), "documents", None) is not None for name, reader in readers.items()}
     return [
         {
-            "name": name,
-            "microseconds_per_batch": 1e6 * median,
-            "tokens_per_second": args.batch * args.context / median,
-            "share_of_numpy_slices": median / medians["numpy slices"],
+            "name": f"{name} (d)" if gives_documents[name] else name,
+            "microseconds": summary,
+            "shares": {
+                kind: value / summaries["and documents" if gives_documents[name] else "numpy slices"][kind]
+                for kind, value in summary.items()
+            },
             "planning_seconds": planning[name],
         }
-        for name, median in medians.items()
+        for name, summary in summaries.items()
     ]
 
 
@@ -207,14 +230,14 @@ def main() -> None:
         results = compare(split, flat, args)
         counts = f"{split.num_tokens:,} tokens in {split.num_documents:,} documents and {len(split.ids.chunks)} record batches"
     print(
-        f"{counts}{', masked' if args.masked else ''}; batches of {args.batch} x {args.context}; median of {args.rounds} rounds\n"
+        f"{counts}{', masked' if args.masked else ''}; batches of {args.batch} x {args.context}; {args.rounds} rounds of "
+        f"{args.batches}; microseconds of processor time, and shares of the floor\n"
     )
-    print(f"{'':34}{'us/batch':>10}{'M tokens/s':>12}{'of slices':>11}{'planning s':>12}")
+    print(f"{'':38}{'10%':>8}{'median':>8}{'mean':>8}{'10%':>9}{'median':>7}{'mean':>7}{'planning s':>12}")
     for entry in results:
-        print(
-            f"{entry['name']:34}{entry['microseconds_per_batch']:10.1f}{entry['tokens_per_second'] / 1e6:12.0f}"
-            f"{entry['share_of_numpy_slices']:10.2f}x{entry['planning_seconds']:12.2f}"
-        )
+        times = "".join(f"{value:8.1f}" for value in entry["microseconds"].values())
+        shares = "".join(f"{value:7.2f}" for value in entry["shares"].values())
+        print(f"{entry['name']:38}{times}  {shares}{entry['planning_seconds']:12.2f}")
     plan = time_best_fit(int(args.documents), args.context)
     print(
         f"\nbest_fit of {plan['documents']:,} documents: {plan['seconds']:.2f} s, {plan['rows']:,} rows, "

@@ -2,6 +2,7 @@
 
     python benchmarks/prepare.py --vocabulary gpt2_folder
     python benchmarks/prepare.py --vocabulary gpt2_folder --megabytes 20 --rounds 1 --only alone,whelp-jsonl,nanogpt
+    python benchmarks/prepare.py --vocabulary gpt2_folder --megabytes 100 --peer-megabytes 20 --rounds 1 --text books/*.txt
     python benchmarks/prepare.py --vocabulary gpt2_folder --memory 400,4000      (peak memory of whelp-jsonl)
 
 The folder holds GPT-2's `vocab.bpe` and `encoder.json` (and nothing is downloaded). The corpus is made on the machine: the
@@ -362,6 +363,9 @@ CONTESTANTS: dict[str, Contestant] = {
 }
 
 
+PEERS = ("bark", "books", "codeparrot", "nanogpt", "datatrove")
+
+
 # --- one contestant in a process of its own ---
 
 
@@ -438,6 +442,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", help="contestants, by commas")
     parser.add_argument("--memory", help="instead: peak memory of whelp-jsonl for corpora of these megabytes, by commas")
+    parser.add_argument("--peer-megabytes", type=float, help="a smaller corpus for the peers, whose time is linear in it")
     parser.add_argument("--work", type=Path, help="where the corpus is built (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write all measurements here")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
@@ -475,24 +480,33 @@ def measure_memory(work: Path, options: argparse.Namespace) -> None:
 def measure_speed(work: Path, options: argparse.Namespace) -> None:
     """The rounds."""
     names = options.only.split(",") if options.only else list(CONTESTANTS)
-    facts = build_corpus(work, options.megabytes, options.text)
-    megabytes = facts["bytes"] / 1e6
-    reference = work / "reference.npy"
-    write_reference(work, options.vocabulary, reference)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {facts['documents']:,} documents, {megabytes:.1f} MB"
-    )
+    corpora = {name: work / ("share" if name in PEERS and options.peer_megabytes else "whole") for name in names}
+    sizes = {"whole": options.megabytes, "share": options.peer_megabytes}
+    facts = {}
+    for corpus in sorted(set(corpora.values())):
+        facts[corpus] = build_corpus(corpus, sizes[corpus.name], options.text)
+        write_reference(corpus, options.vocabulary, corpus / "reference.npy")
+    megabytes = {name: facts[corpus]["bytes"] / 1e6 for name, corpus in corpora.items()}
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    for corpus, fact in facts.items():
+        print(f"{corpus.name}: {fact['documents']:,} documents, {fact['bytes'] / 1e6:.1f} MB")
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for index in range(options.rounds):
         turn = index % len(names)
         for name in names[turn:] + names[:turn]:
-            arguments = ["--vocabulary", str(options.vocabulary), "--work", str(work), "--reference", str(reference)]
+            arguments = ["--vocabulary", str(options.vocabulary), "--work", str(corpora[name])]
+            arguments += ["--reference", str(corpora[name] / "reference.npy")]
             found[name].append(call([*arguments, "--contestant", name]))
             print(f"round {index + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)
     if options.json:
-        options.json.write_text(json.dumps({"corpus": facts, "runs": found}, indent=1))
-    print("| contestant | MB/s | seconds | CPU s | MB per CPU s | peak MB | ids kept | identical |")
-    print("|---|---|---|---|---|---|---|---|")
+        options.json.write_text(json.dumps({"megabytes": megabytes, "runs": found}, indent=1))
+    print("| contestant | MB | seconds | MB/s | whelp-jsonl is | CPU s | MB per CPU s | peak MB | ids kept | identical |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    rates = {
+        name: megabytes[name] / median([run["seconds"] for run in runs])
+        for name, runs in found.items()
+        if not any("error" in run for run in runs)
+    }
     for name, runs in found.items():
         errors = [run["error"] for run in runs if "error" in run]
         if errors:
@@ -502,9 +516,11 @@ def measure_speed(work: Path, options: argparse.Namespace) -> None:
         same, ids, expected = runs[0]["same_ids"], runs[0]["ids"], runs[0]["ids_expected"]
         verdict = "all" if same == ids == expected else f"the first {same:,}"
         assert same >= min(100_000, expected), f"{name} differs from the reference at id {same}"
+        faster = f"{rates['whelp-jsonl'] / rates[name]:.2f}x" if "whelp-jsonl" in rates else ""
         print(
-            f"| {name} | {megabytes / median(seconds):.1f} | {median(seconds):.2f} ({min(seconds):.2f}..{max(seconds):.2f}) | "
-            f"{median(cpu):.2f} | {megabytes / median(cpu):.1f} | {max(run['peak_megabytes'] for run in runs):.0f} | "
+            f"| {name} | {megabytes[name]:.1f} | {median(seconds):.2f} ({min(seconds):.2f}..{max(seconds):.2f}) | "
+            f"{rates[name]:.1f} | {faster} | {median(cpu):.2f} | {megabytes[name] / median(cpu):.1f} | "
+            f"{max(run['peak_megabytes'] for run in runs):.0f} | "
             f"{ids / expected:.1%} | {verdict} |"
         )
 

@@ -80,7 +80,12 @@ def run(recipe: str, vocabulary: str | None, source: Path, folder: Path, scale: 
     losses = [round(record["loss"], 3) for record in records if record.get("loss") is not None]
     assert result.is_finished
     seconds = {"prepare": round(prepared - begin, 1), "train": round(time.perf_counter() - prepared, 1)}
-    return {"steps": result.step, "batch_tokens": plan["batch_rows"] * plan["context_tokens"], "losses": losses, "seconds": seconds}
+    return {
+        "steps": result.step,
+        "batch_tokens": plan["batch_rows"] * plan["context_tokens"],
+        "losses": losses,
+        "seconds": seconds,
+    }
 
 
 if __name__ == "__main__":

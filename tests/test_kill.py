@@ -166,6 +166,8 @@ def write_project(folder: Path, **sections: dict[str, Any]) -> Path:
     }
     for name, values in sections.items():
         recipe[name] = recipe.get(name, {}) | values
+    if "mixture" in recipe["data"]:  # stands instead of the source
+        del recipe["data"]["source"]
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return path
@@ -253,12 +255,25 @@ def test_prepare_killed_and_a_text_edited(commands: Commands, tmp_path: Path) ->
 
 
 def test_curate_killed_at_any_moment(commands: Commands, tmp_path: Path) -> None:
-    """The corpus of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left."""
-    recipe = write_project(tmp_path, curate={"length": {"min_characters": 2000}, "gopher_quality": False, "repetition": False})
+    """The corpus of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left.
+
+    A mixture, of texts and conversations.
+    """
+    words = random.Random(2).choices(["quick", "brown", "naïve", "me@example.org"], k=4000)
+    chats = [[{"q": " ".join(words[first : first + 9]), "a": str(first)}] for first in range(0, 4000, 20)]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"pairs": chat}) + "\n" for chat in chats))
+    conversation = {"conversation_format": "iopairs", "conversation_key": "pairs"}
+    conversation |= {"conversation_input_key_prefix_map": {"q": "", "a": "="}}
+    mixture = [
+        {"source": "text/"},
+        {"source": "chats.jsonl", "curate": {"preset": "rows"}, **conversation},
+    ]
+    rules = {"length": {"min_characters": 2000}, "gopher_quality": False, "repetition": False}
+    recipe = write_project(tmp_path, data={"mixture": mixture}, curate=rules)
     whole = tmp_path / "whole"
     seconds = commands.run("curate", recipe, "--out", whole)
     expected = read_tree(whole)
-    assert {"kept/00000.jsonl", "dropped/00000.jsonl", "report.html", "manifest.json"} <= set(expected)
+    assert {"kept/text/00000.jsonl", "kept/chats/00000.jsonl", "recipe.yaml", "report.html", "manifest.json"} <= set(expected)
     moments = random.Random("curate")
     num_killed = 0
     for number in range(NUM_KILLS):

@@ -197,7 +197,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
         ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
-        ("generate", ["model", "prompt", "n", "device", "settings"]),
+        ("generate", ["model", "prompt", "n", "device", "precision", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         ("evaluate_tasks", ["model", "tasks", "num_fewshot", "limit", "out", "device", "on_progress"]),
         (
@@ -207,10 +207,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 *("timeout_seconds", "memory_megabytes", "out", "device", "on_progress"),
             ],
         ),
-        ("chat", ["model", "system", "device", "settings"]),
+        ("chat", ["model", "system", "device", "precision", "settings"]),
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "settings"]),
         ("export", ["model", "out", "format", "dtype", "name", "license"]),
-        ("serve", ["model", "compare", "store", "device", "on_ready", "settings"]),
+        ("serve", ["model", "compare", "store", "device", "precision", "on_ready", "settings"]),
         (
             "inspect",
             ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],

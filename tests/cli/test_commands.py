@@ -339,6 +339,33 @@ def test_model_may_be_a_run_or_a_checkpoint(whelp: Whelp, made: Project, place: 
     assert Path(result["model"]).resolve().name == "step-00000004"
 
 
+def test_generate_quicker(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guesses change no text; numbers that are rounded are for processors that compute with them, and other words are refused."""
+    from whelp.model import few_rows
+
+    arguments = [
+        "generate",
+        made.run,
+        "--prompt",
+        "The quick the quick the quick",
+        "--max-tokens",
+        30,
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    texts = [whelp(*arguments, *options).json for options in ([], ["--prompt-lookup-tokens", 0], ["--prompt-lookup-tokens", 5])]
+    assert texts[0] == texts[1] == texts[2]
+    assert whelp(*arguments, "--prompt-lookup-tokens", 65).code == 1
+    outcome = whelp(*arguments, "--precision", "int8")
+    assert (outcome.code, "--precision: it is 'int8', but expected auto, fp32 or bf16" in outcome.said) == (1, True)
+    monkeypatch.setattr(few_rows, "has_bf16_instructions", lambda: False)
+    outcome = whelp(*arguments, "--precision", "bf16")
+    assert (outcome.code, "this processor does not compute with bf16" in outcome.said) == (1, True)
+    monkeypatch.setattr(few_rows, "has_bf16_instructions", lambda: True)
+    assert whelp(*arguments, "--precision", "bf16").json == texts[0]  # a model so small has no matrix worth rounding
+
+
 def test_generate_many_prompts(whelp: Whelp, made: Project) -> None:
     """Prompts of a file, side by side: each gets what it gets alone; JSON lines may hold line breaks."""
     Path("prompts.txt").write_text("The quick\n\nNaïve\n")

@@ -169,12 +169,202 @@ def test_mistakes(whelp: Whelp, rows: list[dict[str, Any]], arguments: list[str]
     assert not (tmp_path / "clean").exists()
 
 
-def test_a_mixture_is_curated_source_by_source(whelp: Whelp, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    """The error says how."""
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"data": {"mixture": [{"source": "rows.jsonl"}]}}))
+def write_recipe(path: Path, data: dict[str, Any], **sections: Any) -> None:
+    """A recipe with a vocabulary that writes any text."""
+    path.write_text(
+        yaml.safe_dump({"data": {"tokenizer": {"learn": "bpe", "vocab_size": 300}, "test_split": 0, **data}, **sections})
+    )
+
+
+def make_chats() -> list[dict[str, Any]]:
+    """Conversations, one of them with an address and broken letters; the last repeats the second."""
+    chats: list[dict[str, Any]] = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Who wrote book {number}?"},
+                {"role": "assistant", "content": f"Author {number}."},
+            ]
+        }
+        for number in range(6)
+    ]
+    chats[3]["messages"][0]["content"] += " Answer me@example.org, schÃ¶n."
+    chats[3]["messages"].append({"role": "assistant", "content": None})
+    chats[4] = {"messages": [{"role": "user", "content": 'Call\n"me" \x01'}], "url": "u4"}
+    return [*chats, chats[1]]
+
+
+CHAT = {
+    "conversation_format": "sender",
+    "conversation_key": "messages",
+    "conversation_sender_key": "role",
+    "conversation_input_key_map": {"content": "{sender}: "},
+    "conversation_sender_mask": {"user": False},
+}
+
+
+def test_conversations(whelp: Whelp, tmp_path: Path) -> None:
+    """Judged by what is said in them; every text of a turn is masked and mended, turns and senders stay; the next step reads it."""
+    chats = make_chats()
+    write_rows(tmp_path / "chats.jsonl", chats)
+    write_recipe(
+        tmp_path / "recipe.yaml", {"source": "chats.jsonl", **CHAT}, curate={"preset": "rows", "keep_columns": ["url"]}
+    )
+    result = whelp("curate", "recipe.yaml", "--out", "clean", "--json").json
+    assert result["ledger"]["dropped"] == {"exact_duplicates: equal to an earlier document": 1}
+    assert result["ledger"]["changes"] == {"encoding_repair: texts mended": 2, "personal_data: email masked": 1}
+    kept = read_rows(tmp_path / "clean" / "kept")
+    chats[3]["messages"][0]["content"] = "Who wrote book 3? Answer email@example.com, schön."
+    chats[4]["messages"][0]["content"] = 'Call\n"me" '  # without its control character
+    assert [row["messages"] for row in kept] == [chat["messages"] for chat in chats[:6]]
+    assert [row["url"] for row in kept] == [None] * 4 + ["u4", None]
+    (dropped,) = read_rows(tmp_path / "clean" / "dropped")
+    assert (dropped["messages"], dropped["duplicate_of"]) == (chats[1]["messages"], "chats.jsonl:2")
+    (example,) = result["ledger"]["examples"]["exact_duplicates: equal to an earlier document"]
+    assert example["text"] == "Who wrote book 1?\nAuthor 1."
+    store = package.prepare("recipe.yaml", out=tmp_path / "store", overrides=["data.source=clean/kept"])
+    assert store.ledger["documents"] == {"train": 5, "fully masked": 1}  # of one, the user alone speaks
+
+
+def test_rules_see_what_is_said(whelp: Whelp, tmp_path: Path) -> None:
+    """Not who says it, nor a column that the template passes over."""
+    words = " ".join(f"w{number}" for number in range(12))
+    rows: list[dict[str, Any]] = [
+        {"messages": [{"role": "a very long name of a sender, indeed so very long", "content": "short"}], "text": "x" * 99},
+        {"messages": [{"role": "user", "content": words}], "text": "the same"},
+        {"messages": [{"role": "robot", "content": words}], "text": "another"},
+        {"text": f"{words} and so on, in a row without turns"},
+    ]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    write_recipe(tmp_path / "recipe.yaml", {"source": "rows.jsonl", **CHAT})
+    rules = ("curate.preset=none", "curate.length=true", "curate.exact_duplicates=true", "curate.boilerplate_lines=true")
+    ledger = whelp("curate", "recipe.yaml", *rules, "curate.length.min_characters=30", "--out", "clean", "--json").json[
+        "ledger"
+    ]
+    assert ledger["dropped"] == {"exact_duplicates: equal to an earlier document": 1, "length: too short": 1}
+    assert ledger["notes"] == {"rows of several columns or turns: lines and paragraphs stay as they are": 4}
+    assert [row["line"] for row in read_rows(tmp_path / "clean" / "kept")] == [2, 4]
+
+
+def test_chat_templates(whelp: Whelp, tmp_path: Path) -> None:
+    """Turns that the tokenizer's template will write are curated without it."""
+    write_rows(tmp_path / "chats.jsonl", make_chats())
+    data = {"source": "chats.jsonl", "conversation_template": "tokenizer"}
+    write_recipe(tmp_path / "recipe.yaml", data, curate={"preset": "rows"})
+    ledger = whelp("curate", "recipe.yaml", "--out", "clean", "--json").json["ledger"]
+    assert (ledger["documents_kept"], ledger["changes"]["personal_data: email masked"]) == (6, 1)
+
+
+def write_mixture(tmp_path: Path) -> list[dict[str, Any]]:
+    """Prose, pairs that are too short for its rules, chats, and prose again of which half is there already."""
+    rows = make_rows()
+    write_rows(tmp_path / "rows.jsonl", rows)
+    write_rows(tmp_path / "pairs.jsonl", [{"q": f"{number} + 1?", "a": f"{number + 1}"} for number in range(8)])
+    write_rows(tmp_path / "chats.jsonl", make_chats())
+    write_rows(tmp_path / "more.jsonl", [rows[2], rows[4], *({"text": make_prose(random.Random(seed), 90)} for seed in (7, 8))])
+    entries: list[dict[str, Any]] = [
+        {"source": "rows.jsonl", "name": "prose", "weight": 2.5, "document": "auto"},
+        {"source": "pairs.jsonl", "multi_column_keys": ["q", "a"], "max_repeats": 3, "curate": {"preset": "rows"}},
+        {"source": "chats.jsonl", "name": "my/chats", "curate": {"preset": "none", "personal_data": True}, **CHAT},
+        {"source": "more.jsonl"},
+    ]
+    write_recipe(tmp_path / "recipe.yaml", {"mixture": entries}, pack={"context_tokens": 32})
+    return rows
+
+
+def test_a_mixture(whelp: Whelp, tmp_path: Path) -> None:
+    """Each source by its own rules in its own folder; what two have stays in the first; the recipe to go on with is written."""
+    rows = write_mixture(tmp_path)
+    result = whelp("curate", "recipe.yaml", "--out", "clean", "--json").json
+    ledger = result["ledger"]
+    kept = {name: one["documents_kept"] for name, one in ledger["sources"].items()}
+    assert kept == {"prose": 10, "pairs": 8, "my/chats": 6, "more": 2}
+    assert ledger["documents_kept"] == sum(kept.values())
+    assert ledger["dropped"] == {"exact_duplicates: equal to an earlier document": 4, "length: too short": 1}
+    assert ledger["sources"]["my/chats"]["changes"] == {"personal_data: email masked": 1}
+    assert [row["q"] for row in read_rows(tmp_path / "clean/kept/pairs")] == [f"{number} + 1?" for number in range(8)]
+    dropped = read_rows(tmp_path / "clean/dropped/more")
+    assert [(row["text"], row["origin"], row["duplicate_of"]) for row in dropped] == [
+        (rows[2]["text"], "more.jsonl", "prose: rows.jsonl:3"),
+        (rows[4]["text"], "more.jsonl", "prose: rows.jsonl:5"),
+    ]
+    assert result["recipe"] == "clean/recipe.yaml"
+    written = package.load_recipe("clean/recipe.yaml")
+    assert written.pack.context_tokens == 32
+    assert [(entry.label, entry.weight, entry.max_repeats) for entry in written.data.mixture] == [
+        ("prose", 2.5, None),
+        ("pairs", 1, 3),
+        ("my/chats", 1, None),
+        ("more", 1, None),
+    ]
+    store = package.prepare("clean", out=tmp_path / "store")
+    own = {name: sum(one["documents"].values()) for name, one in store.ledger["sources"].items()}
+    assert own == kept
+    said = whelp("curate", "recipe.yaml", "--out", "clean").said
+    assert "finished and up to date" in said
+    assert "of my/chats 6 85.7%" in said
+    assert "next: whelp prepare clean/recipe.yaml --out store" in said
+
+
+def test_what_changed_in_a_mixture(whelp: Whelp, tmp_path: Path) -> None:
+    """The source is named; another weight changes nothing but the recipe that is written."""
+    write_mixture(tmp_path)
+    arguments = ("curate", "recipe.yaml", "--out", "clean")
+    whelp(*arguments)
+    before = snapshot(tmp_path / "clean")
+    assert "up to date" in whelp(*arguments, "data.mixture.more.weight=7").said
+    after = snapshot(tmp_path / "clean")
+    assert {name for name in after if after[name] != before[name]} == {"recipe.yaml"}
+    said = whelp(*arguments, "data.mixture.pairs.curate={preset: rows, length: {min_characters: 2}}").said
+    assert "clean is made again: pairs: curate.length: off -> {'min_characters': 2, 'max_characters': -1}" in said
+    write_rows(tmp_path / "more.jsonl", [{"text": make_prose(random.Random(9), 90)}])
+    assert "more: more.jsonl: edited" in whelp(*arguments).said
+    assert (
+        "data.mixture: prose, pairs, my/chats, more -> one source"
+        in whelp("curate", "--source", "rows.jsonl", "--out", "clean").said
+    )
+
+
+def test_a_mixture_with_a_split_of_its_own(whelp: Whelp, tmp_path: Path) -> None:
+    """Rows held out stay as they are, are kept out of all sources, and are the test split of the next step again."""
+    rows = write_mixture(tmp_path)
+    write_rows(tmp_path / "held.jsonl", [{"text": rows[4]["text"]}, {"text": "tiny"}])
+    split = {
+        "source": "json",
+        "name": "split",
+        "source_dataset_params": {"data_files": {"train": "more.jsonl", "test": "held.jsonl"}},
+    }
+    for format in ("jsonl", "parquet"):
+        write_recipe(tmp_path / "recipe.yaml", {"mixture": [{"source": "rows.jsonl"}, split]}, curate={"format": format})
+        ledger = whelp("curate", "recipe.yaml", "--out", format, "--json").json["ledger"]
+        assert ledger["sources"]["rows"]["dropped"]["decontaminate: shares words with the test split"] == 1
+        store = package.prepare(format, out=tmp_path / f"store-{format}")
+        assert store.splits["test"]["documents"] == 2
+        assert store.splits["train"]["documents"] == ledger["documents_kept"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"curate": {"near_duplicates": {"jaccard": 0.5}}},
+            "data.mixture, rows: curate.near_duplicates is set, but it is the same for all sources. Set it in the section curate",
+        ),
+        ({"curate": {"lenght": True}}, "curate.lenght"),
+        (
+            {"multi_column_keys": ["text", "origin"]},
+            "the template reads a column called origin, which `whelp curate` writes itself",
+        ),
+        ({"curate": {"length": {"min_characters": 10**6}}}, "no document of rows is kept of 12 (12 length: too short)"),
+    ],
+)
+def test_mistakes_in_a_mixture(
+    whelp: Whelp, rows: list[dict[str, Any]], entry: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Said in words."""
+    write_recipe(tmp_path / "recipe.yaml", {"mixture": [{"source": "rows.jsonl", **entry}]})
     outcome = whelp("curate", "recipe.yaml", "--out", "clean")
     assert outcome.code == 1
-    assert "the recipe has a mixture of sources. Curate each source by itself (--source)" in outcome.said
+    assert message in outcome.said
 
 
 def test_without_a_place(whelp: Whelp) -> None:

@@ -49,6 +49,38 @@ def test_a_row_that_no_template_fits(rows: Project, whelp: Whelp) -> None:
     assert vocabulary.decode(trained, skip_special=False) == "\n\nIt is 0.<|endoftext|>"
 
 
+def test_turns_either_way_round_and_a_split_by_name(rows: Project, whelp: Whelp) -> None:
+    """An object of lists trains what a list of objects trains; what a folder holds out by its names is in the ledger."""
+    ids = {}
+    for name in ("turns", "lists"):
+        folder = rows.folder / name
+        for split, numbers in (("train", range(20)), ("test", range(3))):
+            talks = [{"sender": ["user", "bot"], "text": [f"What is {n}?", f"It is {n}."]} for n in numbers]
+            turns = [[dict(zip(talk, turn, strict=True)) for turn in zip(*talk.values(), strict=True)] for talk in talks]
+            (folder / split).mkdir(parents=True)
+            write_lines(folder / split / "a.jsonl", [{"chat": chat} for chat in (talks if name == "lists" else turns)])
+        options = [
+            "data.conversation_format=sender",
+            "data.conversation_key=chat",
+            "data.conversation_input_key_map={text: 'S: '}",
+            "data.conversation_sender_mask={user: false}",
+        ]
+        found = whelp(
+            "prepare", rows.recipe, f"data.source={folder}", *options, "--out", rows.folder / f"{name}-store", "--json"
+        )
+        ledger = found.json["ledger"]
+        assert ledger["documents"] == {"train": 20, "test": 3}
+        assert ledger["notes"]["files of the source's own split test, held out"] == 1
+        store = open_store(rows.folder / f"{name}-store")
+        ids[name] = [
+            (document["input_ids"].tolist(), document["loss_mask"].tolist())
+            for split in ("train", "test")
+            for document in (store.split(split).document(index) for index in range(ledger["documents"][split]))
+        ]
+    assert ids["turns"] == ids["lists"]
+    assert 0 in ids["lists"][0][1]
+
+
 def test_another_chat_template(rows: Project, whelp: Whelp) -> None:
     """A store of chats is made again when the tokenizer's template has changed, though its vocabulary has not."""
     talk = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]

@@ -22,7 +22,7 @@ import pytest
 
 import whelp
 from whelp.artifacts.growing_file import GrowingFile
-from whelp.base.errors import ArtifactError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.collect.dump import DumpConfig, cut, iter_dump, parts
 from whelp.collect.dump.cut import CutOff, iter_pieces
 
@@ -317,6 +317,16 @@ def test_a_cut_off_stream_among_many(tmp_path: Path) -> None:
     for workers in (1, 2):
         with pytest.raises(SourceError, match="cut off"):
             list(iter_dump(path, DumpConfig(), workers=workers))
+
+
+def test_json_lines_have_their_own_name(tmp_path: Path) -> None:
+    """`--out x.txt` means text alone elsewhere: here it is refused, not filled with JSON."""
+    path = write(tmp_path, "d.xml", make_dump(make_articles(1)))
+    with pytest.raises(ConfigError, match=r"x\.txt does not end in \.jsonl.*Example: --out corpus/documents\.jsonl"):
+        whelp.collect_wikipedia_dump(path, out=tmp_path / "x.txt")
+    with pytest.raises(ConfigError, match=r"x\.txt does not end in \.jsonl"):
+        whelp.collect_folder(tmp_path, out=tmp_path / "x.txt")
+    assert [file.name for file in tmp_path.iterdir()] == ["d.xml"]
 
 
 def test_no_such_dump(tmp_path: Path) -> None:

@@ -82,9 +82,10 @@ def test_headings_as_asked(headings: str, text: str) -> None:
 
 
 def test_formulas_can_go() -> None:
-    """And are counted either way."""
+    """And are counted then."""
     cleaned = Wikitext(formulas=False).clean("a <math>x</math> b")
     assert (cleaned.text, cleaned.counts["formulas"]) == ("a b", 1)
+    assert Wikitext().clean("a <math>x</math> b").counts["formulas"] == 0
 
 
 LANGUAGES = [

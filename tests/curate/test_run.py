@@ -112,6 +112,41 @@ def test_the_same_bytes_however_it_was_made(tmp_path: Path) -> None:
         assert read_tree(folder) == expected
 
 
+def test_sources_of_a_mixture(tmp_path: Path) -> None:
+    """What is kept of each does not depend on workers or stops; equal rows and paragraphs of two are the first one's."""
+    generator = random.Random(8)
+    prose = [make_prose(generator, 60) for _ in range(8)]
+    first = [FakePartition(0, prose[:3]), FakePartition(1, prose[3:5])]
+    second = [FakePartition(0, [prose[5], f"{prose[6]}\n\n{prose[0]}"]), FakePartition(1, [prose[4], prose[7], "short"])]
+    configs = [CurateConfig(preset="prose", gopher_quality=False), CurateConfig(preset="rows", duplicate_paragraphs=True)]
+
+    def iter_mixture(folder: Path, workers: int) -> Iterator[Any]:
+        streams = [
+            SourceStream(partitions=partitions, pipeline=Pipeline(config), name=name, first_file=number)
+            for number, (name, partitions, config) in enumerate(zip(("one", "two"), (first, second), configs, strict=True))
+        ]
+        labels = ["one.jsonl", "two.jsonl"]
+        return curate(streams, folder, labels=lambda: labels, describe_source=dict, engine=LocalEngine(workers))
+
+    *_, ledger = iter_mixture(tmp_path / "whole", 1)
+    expected = read_tree(tmp_path / "whole")
+    assert [row["text"] for row in read_rows(tmp_path / "whole/kept/one")] == prose[:5]
+    assert [row["text"] for row in read_rows(tmp_path / "whole/kept/two")] == [prose[5], prose[6], prose[7], "short"]
+    (dropped,) = read_rows(tmp_path / "whole/dropped/two")
+    assert (dropped["text"], dropped["origin"], dropped["line"]) == (prose[4], "two.jsonl", 1)
+    assert dropped["duplicate_of"] == "one: one.jsonl:2"
+    assert {name: one.documents_kept for name, one in ledger.sources.items()} == {"one": 5, "two": 4}
+    assert ledger.sources["two"].changes == {"duplicate_paragraphs: paragraphs taken out": 1}
+    for stop in (2, 3, 6):
+        events = iter_mixture(tmp_path / f"stopped{stop}", 2)
+        for _ in range(stop):
+            next(events)
+        events.close()
+        again = [event for event in iter_mixture(tmp_path / f"stopped{stop}", 2) if isinstance(event, PartCurated)]
+        assert any(event.is_reused for event in again)
+        assert read_tree(tmp_path / f"stopped{stop}") == expected
+
+
 def test_a_pipeline_travels(tmp_path: Path) -> None:
     """On another machine it is made anew of its configuration, and gives the same."""
     pipeline = Pipeline(CONFIG, index=make_index({"exam": [make_array([make_prose(random.Random(1), 60)])]}, 13))

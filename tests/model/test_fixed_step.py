@@ -83,6 +83,7 @@ def test_longer_texts_are_recorded_anew(make_model: Callable[..., LanguageModel]
     model = make_model("qwen3", context_tokens=4 * LEAST_LENGTH)
     decoder, recorder = Decoder(model.eval(), 2, 4 * LEAST_LENGTH), Recorder()
     decoder._fixed_step = FixedStep(model, decoder.cache, recorder)
+    assert decoder.is_step_recorded
     for length in (LEAST_LENGTH - 3, 2 * LEAST_LENGTH - 3):
         decoder.lengths[0] = 0
         decoder.read(0, [[1] * length])

@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -55,6 +57,12 @@ def test_a_wrong_kernel_is_not_used(scan, kind, wrong, caplog):
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
         "the kernels of flash-linear-attention are not used"
     ]
+
+
+def test_models_do_not_wait_for_the_compiler():
+    """It takes seconds to load, and only a model that is compiled needs it."""
+    program = "import sys; import whelp.model.build; print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_each_form_is_compared():

@@ -82,9 +82,9 @@ def test_a_worker_killed_midway(tmp_path: Path, cluster: Any) -> None:
 
 
 def test_curating_on_the_cluster(tmp_path: Path, cluster: Any) -> None:
-    """Rules, evaluation texts and signatures travel, too: the corpus equals the one made on threads."""
+    """Rules, templates, evaluation texts and signatures travel, too: the corpus equals the one made on threads."""
     texts = [text for partition in random_partitions(6, 12) for text in partition.texts]
-    rows = pa.table({"text": [*texts, *texts[:9]]})
+    rows = pa.table({"prompt": [*texts, *texts[:9]], "completion": ["so they say"] * (len(texts) + 9)})
     exam = tmp_path / "exam.txt"
     exam.write_text(texts[5])
     rules = {"preset": "rows", "repetition": True, "decontaminate": {"against": [str(exam)]}}

@@ -107,7 +107,7 @@ def test_sources_of_a_mixture() -> None:
     report["sources"][1] = {"name": EVIL, "preset": "code", "rules": {"length": {"min_characters": 7}}}
     text = read(make_curate_report(report))
     assert "preset prose, code" in text
-    assert f"books length min_characters: 50 language keep: en, de exact_duplicates {EVIL} length min_characters: 7" in text
+    assert f"books length min_characters: 50 language keep: en, de exact_duplicates on {EVIL} length min_characters: 7" in text
 
 
 def test_nothing_dropped() -> None:

@@ -1,5 +1,6 @@
 """Encode, decode, save: promises of every vocabulary."""
 
+import importlib.util
 import itertools
 import json
 import pickle
@@ -15,6 +16,9 @@ from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
+from whelp.tokenizer._engines import PatternEngine
+
+from .samples import make_fuzzed
 
 NASTY = [
     "",
@@ -178,8 +182,9 @@ def test_pickle_keeps_everything(vocabulary):
 
 def test_fast_encoder_that_differs_is_not_used(bpe, texts, monkeypatch, warnings_logged):
     """A wrong or broken fast encoder costs speed and a warning, never an id."""
-    from whelp.tokenizer import _engines
+    from whelp.tokenizer import _choose, _engines
 
+    monkeypatch.setattr(_choose, "_FAST", {"gigatoken": _engines.FastEngine})
     expected = bpe.encode_batch(texts)[0].tolist()
     honest = _engines.FastEngine.encode_batch
 
@@ -204,6 +209,32 @@ def test_fast_encoder_is_used(bpe, warnings_logged):
     fresh.encode("a", allow_special=True)
     assert all(isinstance(engine._fast, FastEngine) for engine in fresh._engines.values())
     assert not warnings_logged.records
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\w+|[^\w\s]+|\s+", r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", r"(?i)the|\b\w{1,3}\b"]
+)
+def test_patterns_of_ones_own_encode_fast(pattern, texts, warnings_logged):
+    """Another fast encoder reads them, with the ids of the reference."""
+    pytest.importorskip("fastokens", reason='pip install "whelp[patterns]"')
+    own = learn([texts], LearnConfig(vocab_size=320, pattern="regex", pattern_regex=pattern))
+    rows = [*make_fuzzed(7, 300), *texts.to_pylist(), "a\U00010940b"]
+    ids, offsets = own.encode_batch(pa.array(rows, pa.large_string()))
+    reference = own._reference(False)
+    expected = [encoding.ids for encoding in reference.encode_batch(rows, add_special_tokens=False)]
+    assert [ids[start:end].tolist() for start, end in itertools.pairwise(offsets)] == expected
+    assert [own.encode(row).tolist() for row in rows[:20]] == expected[:20]
+    assert isinstance(own._engine(False)._fast, PatternEngine)
+    assert own.encode("the<|endoftext|>", allow_special=True)[-1] == own.eos_id
+    assert not warnings_logged.records
+
+
+def test_without_the_package_for_patterns_the_notice_says_how_to_get_it(texts, monkeypatch, warnings_logged):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastokens" else found(name))
+    own = learn([texts], LearnConfig(vocab_size=300, pattern="regex", pattern_regex=r"\w+|\W"))
+    assert own.decode(own.encode("the cat")) == "the cat"
+    assert 'pip install "whelp[patterns]"' in warnings_logged.text
 
 
 def test_threads_share_one_encoder(bpe, monkeypatch):

@@ -146,15 +146,24 @@ class Chat:
         return ids
 
 
-def chat(model: str | Path | LoadedModel, *, system: str | None = None, device: str = "auto", **settings: Any) -> Chat:
+def chat(
+    model: str | Path | LoadedModel,
+    *,
+    system: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    **settings: Any,
+) -> Chat:
     """Open a conversation with a model: `chat("run").ask("Hello!")`.
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
         system: A system message, where the model's template knows one.
+        precision: As for `load_model`.
         settings: Any field of `GenerateConfig`.
     """
-    return Chat(model if isinstance(model, LoadedModel) else load_model(model, device), system=system, **settings)
+    loaded = model if isinstance(model, LoadedModel) else load_model(model, device, precision=precision)
+    return Chat(loaded, system=system, **settings)
 
 
 class Terminal:

@@ -13,6 +13,7 @@ from whelp.base.config import load_config
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
+from whelp.collect.output import check_json_lines
 
 KEPT = "kept"
 _VERSION = 2  # raised when the same page would give another text
@@ -74,6 +75,7 @@ def collect_wikipedia_dump(
         workers: Processes.
 
     Raises:
+        ConfigError: When `out` does not end in .jsonl, or an option is out of its range.
         SourceError: When it is no dump, is cut off or broken, or declares entities of its own.
         ArtifactError: When something else stands at `out`.
     """
@@ -100,6 +102,7 @@ def iter_collect_dump(
 ) -> Iterator[DumpProgress | DumpResult]:
     """As `collect_wikipedia_dump`, saying how far it is; the result comes last."""
     dump = describe_dump(path)
+    check_json_lines(out)
     growing = GrowingFile(out, {"made_by": "collect wikipedia-dump", "version": _VERSION, "dump": dump, **asdict(config)})
     finished = growing.find_finished()
     if finished is not None:

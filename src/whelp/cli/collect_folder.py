@@ -16,6 +16,7 @@ from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
+from whelp.collect.output import check_json_lines
 
 _VERSION = 1  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
@@ -91,6 +92,7 @@ def collect_folder(
 def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:
     """As `collect_folder`, saying how far it is; the result comes last."""
     files, skipped = _list_files(folder, out, config)
+    check_json_lines(out)
     listing = [(label, size, mtime_ns) for _, label, size, mtime_ns in files]
     request = {"made_by": "collect folder", "version": _VERSION, "files": hash_json(listing), **asdict(config)}
     growing = GrowingFile(out, request)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
-from whelp.base.errors import SourceError
+from whelp.base.errors import ConfigError, PlanError, SourceError
 
 if TYPE_CHECKING:
     import torch
@@ -35,17 +35,21 @@ class LoadedModel:
     end_ids: tuple[int, ...] = ()  # that end a text, besides end-of-text
 
 
-def load_model(path: str | Path, device: str = "auto", state: str | Path | None = None) -> LoadedModel:
+def load_model(
+    path: str | Path, device: str = "auto", state: str | Path | None = None, *, precision: str = "auto"
+) -> LoadedModel:
     """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
 
     Args:
         state: A file of `whelp state`: every text goes on from there. Recurrent models only.
+        precision: auto and fp32: numbers as they are stored, on a CPU float32; bf16: rounded, less to read for each token.
 
     Raises:
         ArtifactError: When there is no model, or none that can continue text.
         MissingExtraError: When the model is not of our families, and transformers is not installed.
         TokenizerError: When the folder has no tokenizer.
-        PlanError: When the state is of another model.
+        PlanError: When the state is of another model, or bf16 is asked for where it is not possible or brings nothing.
+        ConfigError: When there is no such precision.
     """
     from whelp.model import find_obstacle, model_from_hugging_face, open_hugging_face
     from whelp.tokenizer import load_tokenizer
@@ -62,11 +66,33 @@ def load_model(path: str | Path, device: str = "auto", state: str | Path | None 
         model = open_hugging_face(folder, config)
     model.to(chosen)
     model.eval()
+    _set_precision(model, precision, chosen)
     if state is not None:
         from whelp.cli.state import take_up_state
 
         take_up_state(model, Path(state))
     return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
+
+
+def _set_precision(model: LanguageModel | HuggingFaceModel, precision: str, device: torch.device) -> None:
+    import torch
+
+    from whelp.model.few_rows import has_bf16_instructions
+
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ConfigError("--precision", [f"it is {precision!r}, but expected auto, fp32 or bf16"])
+    if precision != "bf16":
+        return
+    if model.spec.family not in ("gpt2", "qwen3") and (device.type == "cpu" or model.is_recurrent):
+        raise PlanError("--precision bf16", f"the model is of the family {model.spec.family}", "gpt2 or qwen3", "Leave it out.")
+    if device.type != "cpu":
+        model.to(torch.bfloat16)
+    elif has_bf16_instructions():
+        model.reads_rounded = True
+    else:
+        raise PlanError(
+            "--precision bf16", "this processor does not compute with bf16", "one with AVX512_BF16 or AMX", "Leave it out."
+        )
 
 
 def _read_end_ids(folder: Path) -> tuple[int, ...]:
@@ -81,19 +107,26 @@ def _read_end_ids(folder: Path) -> tuple[int, ...]:
 
 
 def generate(
-    model: str | Path | LoadedModel, prompt: str, *, n: int = 1, device: str = "auto", **settings: Any
+    model: str | Path | LoadedModel,
+    prompt: str,
+    *,
+    n: int = 1,
+    device: str = "auto",
+    precision: str = "auto",
+    **settings: Any,
 ) -> list[Completion]:
     """Continue a prompt; one completion for each of `n`. A text may grow longer than the model's context.
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
+        precision: As for `load_model`.
         settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, seed.
+            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, prompt_lookup_tokens, seed.
     """
     from whelp.generate import complete
 
     config = make_settings(settings)
-    loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
+    loaded = model if isinstance(model, LoadedModel) else load_model(model, device, precision=precision)
     return complete(loaded.model, loaded.vocabulary, prompt, config, n=n, end_ids=loaded.end_ids)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from whelp.base.files import read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.mixture import MixtureEntry
-from whelp.cli.reading_counts import ReadingCounts
+from whelp.cli.reading_counts import LedgerLike, ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -183,6 +184,12 @@ def iter_prepare(
         vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
         yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
     counts = ReadingCounts(len(labels), skipped, out)
+
+    def count_files(ledger: LedgerLike) -> None:
+        counts.fill(ledger)
+        own = Counter(file.split_name or "test" for one in opened for file in one.source.files if file.split == "test")
+        ledger.notes.update({f"files of the source's own split {name}, held out": count for name, count in own.items()})
+
     streams = [
         SourceStream(
             partitions=counts.watch(one.source.iter_partitions(), one.name),
@@ -202,7 +209,7 @@ def iter_prepare(
         out,
         describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
-        count_files=counts.fill,
+        count_files=count_files,
         look_through=lambda: _fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from whelp.artifacts.parts_folder import PARTS_FOLDER
+from whelp.base.log import log
 
 if TYPE_CHECKING:
     from whelp.corpus import BadRow, Partition
@@ -43,7 +44,11 @@ class ReadingCounts:
         """The partitions of a source; in a mixture it has a name."""
         for partition in partitions:
             self._notes.update(partition.notes)
-            self._files.update(f"skipped: {file.kind}" for file in partition.skipped)
+            for file in partition.skipped:
+                kind = f"skipped: {file.kind}"
+                if not self._files[kind]:
+                    log.info("left out: %s: %s (others like it are only counted)", file.path, file.reason)
+                self._files[kind] += 1
             self._quarantine.add(partition.bad_rows, name)
             yield partition
 

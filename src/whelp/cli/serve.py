@@ -70,6 +70,7 @@ def serve(
     compare: Sequence[str | Path] = (),
     store: str | Path | None = None,
     device: str = "auto",
+    precision: str = "auto",
     on_ready: Callable[[Serving], None] | None = None,
     **settings: Any,
 ) -> None:
@@ -78,11 +79,12 @@ def serve(
     Args:
         model: A run, a checkpoint or a Hugging Face model folder. A run without a checkpoint can be watched.
         compare: Further models, to ask by name and to put beside the first.
+        precision: Of the models' numbers, as for `load_model`.
         store: The token store that the page shows; found beside a run when it is the one that the run was trained on.
         on_ready: Called once, before the first answer.
         settings: Any field of `ServeConfig`: host, port, token, allowed_hosts, cors_origins, max_rows, ...
     """
-    serving = open_server(model, compare=compare, store=store, device=device, **settings)
+    serving = open_server(model, compare=compare, store=store, device=device, precision=precision, **settings)
     if on_ready is not None:
         on_ready(serving)
     serving.run()
@@ -94,6 +96,7 @@ def open_server(
     compare: Sequence[str | Path] = (),
     store: str | Path | None = None,
     device: str = "auto",
+    precision: str = "auto",
     **settings: Any,
 ) -> Serving:
     """Load models and listen; nothing is answered before `run`. Arguments as for `serve`."""
@@ -111,10 +114,10 @@ def open_server(
         paths = []
     found_store = _find_store(store, run)
     names = _name_models(paths)
-    served = [_open_model(name, each, device, config) for name, each in zip(names, paths, strict=True)]
+    served = [_open_model(name, each, device, precision, config) for name, each in zip(names, paths, strict=True)]
 
     def open_first() -> ServedModel | None:
-        return None if _has_no_checkpoint(path) else _open_model(_name_models([path])[0], path, device, config)
+        return None if _has_no_checkpoint(path) else _open_model(_name_models([path])[0], path, device, precision, config)
 
     app = make_app(
         served,
@@ -221,10 +224,10 @@ class _NamedSettings:
         self._engine.close(drain=drain)
 
 
-def _open_model(name: str, path: Path, device: str, config: ServeConfig) -> ServedModel:
+def _open_model(name: str, path: Path, device: str, precision: str, config: ServeConfig) -> ServedModel:
     from whelp.generate.chat import find_end_ids
 
-    loaded = load_model(path, device)
+    loaded = load_model(path, device, precision=precision)
     if loaded.vocabulary.chat_template is not None:
         loaded = dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(loaded.vocabulary)))
     return _RenewedModel(name, path, loaded, open_engine(loaded, max_rows=config.max_rows)).describe()

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from whelp.cli.split import SplitResult
 
 _MAX_SHOWN = 10
+_LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
 
 @contextmanager
 def bar(title: str) -> Iterator[Advance]:
-    """A bar over bytes; nothing where there is no terminal."""
-    started = time.monotonic()
+    """A bar over bytes; where there is no terminal, a line now and then."""
+    started = last_line = time.monotonic()
     with Progress(
         SpinnerColumn(),
         TextColumn(f"[bold]{title}[/]"),
@@ -40,10 +41,15 @@ def bar(title: str) -> Iterator[Advance]:
         task = progress.add_task(title, total=1, text="")
 
         def advance(done: int, total: int, text: str) -> None:
-            seconds = time.monotonic() - started
+            nonlocal last_line
+            now = time.monotonic()
+            seconds = now - started
             left = seconds / max(done, 1) * max(total - done, 0)
             said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
             progress.update(task, completed=done, total=max(total, 1), text=said)
+            if not console.is_terminal and now - last_line > _LINE_SECONDS:
+                last_line = now
+                say(f"[dim]{title:<10} {100 * done // max(total, 1)}%  {said}[/]")
 
         yield advance
 
@@ -62,7 +68,8 @@ def show_dump(result: DumpResult) -> None:
     """The closing table of a dump."""
     if result.is_reused:
         say("[dim]the file is finished, of the same dump and options[/]")
-    show_counts("[bold]pages[/]    ", result.pages, "kept")
+    pages = {"kept": result.pages.get("kept", 0), **result.pages}  # first
+    show_counts("[bold]pages[/]    ", pages, "kept")
     if result.removed:
         show_counts("[bold]taken out[/]", result.removed)
     say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")

@@ -28,6 +28,17 @@ def check_output(path: Path) -> None:
         raise ConfigError("--out", [f"there is no folder {path.absolute().parent}"], "Make it first.")
 
 
+def check_json_lines(path: Path) -> None:
+    """Say before any work that a file of JSON lines cannot have another name.
+
+    Raises:
+        ConfigError: When it has.
+    """
+    if path.suffix != ".jsonl":
+        next_step = "Example: --out corpus/documents.jsonl"
+        raise ConfigError("--out", [f"{path} does not end in .jsonl, but JSON lines are what is written"], next_step)
+
+
 def write_output(path: Path, lines: Iterable[str]) -> None:
     """Write JSON lines to a file that is whole or not there; to a `.txt` file their texts alone."""
     with open_atomic(path) as file:

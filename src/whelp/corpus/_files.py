@@ -30,7 +30,8 @@ class FoundFile:
     """What a source names, before it is looked at.
 
     `label` is for what has no path below the source's root. `format` is given where the name of the file does not decide
-    it; `text` stands for none. A `table` holds rows that are no file; `keep` is what must live as long as the file.
+    it; `text` stands for none. `split_name` is what the source calls its split. A `table` holds rows that are no file; `keep` is
+    what must live as long as the file.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class FoundFile:
     label: str | None = None
     format: str | None = None
     split: str = "train"
+    split_name: str | None = None
     table: Any = None
     keep: object = None
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.arrays import find_valid, to_numpy, view_text
-from whelp.corpus.shape import NOT_AN_OBJECT, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
+from whelp.corpus.shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.text import BadFile
+from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
 
 _MOST_NAMES = 20
 _SEVERAL_COLUMNS = (
@@ -90,7 +91,7 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
             raise BadFile("no text column", reason, "Give each its own name.")
         kind = schema.field(field.name).type
         if is_turns(field.type):
-            if not _holds_turns(kind, field.type):
+            if not holds_turns(kind, field.type):
                 reason = f"its column {field.name} holds {kind}, not lists of objects with text"
                 raise BadFile("no list of objects", reason, _OTHER_COLUMN)
         elif not holds_text(kind) and not pa.types.is_null(kind):
@@ -143,27 +144,6 @@ def _list_names(wanted: str, names: Collection[str]) -> str:
     return (", ".join(ordered[:_MOST_NAMES]) or "no columns") + more
 
 
-def holds_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is text."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _holds_turns(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    if pa.types.is_null(kind):
-        return True
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return False
-    inner = kind.value_type
-    if pa.types.is_null(inner):
-        return True
-    if not pa.types.is_struct(inner):
-        return False
-    kinds = [inner.field(field.name).type for field in wanted.value_type if inner.get_field_index(field.name) >= 0]
-    return all(holds_text(kind) or pa.types.is_null(kind) for kind in kinds)
-
-
 def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool = False) -> pa.Array:
     """Cast an array to the type of a candidate column; rows that cannot be are noted in `found`, and become null.
 
@@ -173,7 +153,7 @@ def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), field.type)
     if is_turns(field.type):
-        return _to_turns(field, values, found, is_checked=is_checked)
+        return to_turns(field, values, found, is_checked=is_checked)
     return _to_text(field.name, values, found, is_checked=is_checked)
 
 
@@ -193,55 +173,7 @@ def _to_text(name: str, values: pa.Array, found: dict[int, BadValue], *, is_chec
             is_good[index] = False
             byte = error.object[error.start]
             found.setdefault(index, BadValue(NOT_UTF8, f"{name!r} is not UTF-8 text (byte 0x{byte:02x} in it)", "UTF-8"))
-    return _blank(raw, is_good).cast(pa.large_string())
-
-
-def _to_turns(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool) -> pa.Array:
-    if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
-        values = values.cast(pa.list_(values.type.value_type))
-    is_null = values.is_null()
-    offsets, turns = values.offsets.cast(pa.int64()), values.values
-    if pa.types.is_null(turns.type):
-        turns = pa.nulls(len(turns), field.type.value_type)
-    _find_null_turns(field.name, turns, to_numpy(offsets), to_numpy(is_null), found)
-    columns = []
-    for inner in field.type.value_type:
-        index = turns.type.get_field_index(inner.name)
-        column = pa.nulls(len(turns), inner.type) if index < 0 else turns.field(index).cast(inner.type)
-        columns.append(column)
-    inner_fields = list(field.type.value_type)
-    whole = pa.StructArray.from_arrays(columns, fields=inner_fields) if columns else turns
-    lists = pa.LargeListArray.from_arrays(offsets, whole, type=field.type, mask=is_null)
-    if is_checked:
-        return lists
-    try:
-        lists.validate(full=True)
-        return lists
-    except pa.ArrowInvalid:
-        is_good = np.ones(len(lists), np.bool_)
-    for index in range(len(lists)):
-        try:
-            lists.slice(index, 1).flatten().validate(full=True)
-        except pa.ArrowInvalid:
-            is_good[index] = False
-            found.setdefault(index, BadValue(NOT_UTF8, f"{field.name!r} holds text that is not UTF-8", "UTF-8"))
-    return _blank(lists, is_good)
-
-
-def _find_null_turns(name: str, turns: pa.Array, offsets: np.ndarray, is_null: np.ndarray, found: dict[int, BadValue]) -> None:
-    if not turns.null_count:
-        return
-    null_turns = np.flatnonzero(~find_valid(turns))
-    rows = np.searchsorted(offsets, null_turns, side="right") - 1
-    for row in np.unique(rows[(rows >= 0) & (null_turns < offsets[-1])]):
-        if not is_null[row]:
-            found.setdefault(int(row), BadValue(NOT_AN_OBJECT, f"{name!r} holds null in its list", "a list of objects"))
-
-
-def _blank(values: pa.Array, is_kept: np.ndarray) -> pa.Array:
-    """Null where a value is not kept."""
-    indices = pa.array(np.arange(len(values)), mask=~is_kept)
-    return values.take(indices)
+    return blank(raw, is_good).cast(pa.large_string())
 
 
 def measure_texts(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:

@@ -202,14 +202,24 @@ def _read_with_arrow(
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    schema = pa.schema([(field.name, _to_json_type(field.type)) for field in selection.schema])
+    arrays = _parse_columns(
+        block, len(starts), pa.schema([(field.name, _to_json_type(field.type)) for field in selection.schema])
+    )
+    if arrays is None and any(is_turns(field.type) for field in selection.schema):
+        schema = pa.schema([(field.name, _to_json_type(field.type, is_transposed=True)) for field in selection.schema])
+        arrays = _parse_columns(block, len(starts), schema)
+    # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
+    return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
+
+
+def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
     try:
         table = pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-        if table.num_rows != len(starts) or table.num_columns != len(schema):
+        if table.num_rows != num_rows or table.num_columns != len(schema):
             return None
         arrays = []
         for name in schema.names:
@@ -219,14 +229,15 @@ def _read_with_arrow(
             arrays.append(values)
     except pa.ArrowException:
         return None
-    # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
-    return None if selection.is_text and arrays[0].null_count else arrays
+    return arrays
 
 
-def _to_json_type(kind: pa.DataType) -> pa.DataType:
-    """The type that Arrow's parser knows: it has no large ones."""
+def _to_json_type(kind: pa.DataType, *, is_transposed: bool = False) -> pa.DataType:
+    """The type that Arrow's parser knows: it has no large ones. `is_transposed`: turns as an object of lists."""
     if not is_turns(kind):
         return pa.string()
+    if is_transposed:
+        return pa.struct([(field.name, pa.list_(pa.string())) for field in kind.value_type])
     return pa.list_(pa.struct([(field.name, pa.string()) for field in kind.value_type]))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import islice, repeat
 from typing import Any
 
 import pyarrow as pa
 
 from whelp.corpus.columns import Selection
-from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, BadValue, is_turns
+from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
 
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 BROKEN = "broken JSON"
@@ -44,6 +45,10 @@ def _pick(value: Any, field: pa.Field) -> Any:
     if value is None or not is_turns(field.type):
         return value
     names = [inner.name for inner in field.type.value_type]
+    if isinstance(value, dict):
+        columns = [value.get(name) or repeat(None) for name in names]
+        length = max((len(inner) for name in names if (inner := value.get(name)) is not None), default=0)
+        return [dict(zip(names, turn, strict=True)) for turn in islice(zip(*columns, strict=False), length)]
     return [{name: turn.get(name) for name in names} for turn in value]
 
 
@@ -74,6 +79,8 @@ def _check_text(value: Any, name: str) -> BadValue | None:
 
 
 def _check_turns(value: Any, field: pa.Field) -> BadValue | None:
+    if isinstance(value, dict):
+        return _check_lists(value, field)
     if not isinstance(value, list):
         return BadValue(NOT_A_LIST, f"{field.name!r} is {name_kind(value)}", "a list of objects")
     for place, turn in enumerate(value, 1):
@@ -82,6 +89,24 @@ def _check_turns(value: Any, field: pa.Field) -> BadValue | None:
         for inner in field.type.value_type:
             inside = turn.get(inner.name)
             problem = None if inside is None else _check_text(inside, f"{inner.name!r} of turn {place} of {field.name!r}")
+            if problem is not None:
+                return problem
+    return None
+
+
+def _check_lists(value: dict[str, Any], field: pa.Field) -> BadValue | None:
+    """Check an object of lists, of which number i of each make turn i."""
+    names = [inner.name for inner in field.type.value_type if value.get(inner.name) is not None]
+    wrong = [name for name in names if not isinstance(value[name], list)]
+    if wrong or not names:
+        what = f"{wrong[0]!r} of {field.name!r} is {name_kind(value[wrong[0]])}" if wrong else f"{field.name!r} is an object"
+        return BadValue(NOT_A_LIST, what, "a list of objects, or an object of lists")
+    if len({len(value[name]) for name in names}) > 1:
+        sizes = ", ".join(f"{len(value[name]):,} of {name}" for name in names)
+        return BadValue(UNEVEN_LISTS, f"{field.name!r} holds lists of different lengths ({sizes})", "equal lengths")
+    for name in names:
+        for place, inside in enumerate(value[name], 1):
+            problem = None if inside is None else _check_text(inside, f"{name!r} of turn {place} of {field.name!r}")
             if problem is not None:
                 return problem
     return None

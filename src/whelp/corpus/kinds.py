@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from whelp.corpus.config import SourceConfig
 from whelp.corpus.packed import split_name
 from whelp.corpus.remote import find_remote, is_url
 from whelp.corpus.rows import find_format
-from whelp.corpus.splits import choose_splits
+from whelp.corpus.splits import choose_by_name, choose_splits
 
 KINDS = ("text", "json", "csv", "parquet", "pandas")
 _SUFFIXES = {  # what is read from a folder; None: everything
@@ -52,13 +53,15 @@ def find_kind_files(kind: str, config: SourceConfig) -> list[FoundFile]:
             "",
             "Set data.source_data_dir to their folder, or data.source_dataset_params to {data_files: ...}.",
         )
-    splits = files if isinstance(files, Mapping) else {"train": files or folder}
     asked = config.source_dataset_split
+    if not files and not is_url(str(folder)) and os.path.isdir(str(folder)):
+        return choose_by_name(_find(str(folder), kind, config), Path(str(folder)).absolute(), asked)[0]
+    splits = files if isinstance(files, Mapping) else {"train": files or folder}
     found: list[FoundFile] = []
     for name, split in choose_splits("data.source_dataset_params.data_files", splits, asked):
         for item in _as_list(splits[name]):
             where = item if item is folder or not folder or is_url(item) else str(Path(folder) / item)
-            found += [replace(file, split=split) for file in _find(where, kind, config)]
+            found += [replace(file, split=split, split_name=name) for file in _find(where, kind, config)]
     return found
 
 

@@ -61,6 +61,7 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
                 item.is_named,
                 _choose_format(item, config),
                 split=item.split,
+                split_name=item.split_name,
                 is_labelled=item.label is not None,
                 keep=item.keep,
             )

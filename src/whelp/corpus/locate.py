@@ -9,6 +9,7 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.splits import choose_by_name
 from whelp.corpus.stdlib import list_stdlib
 
 
@@ -55,7 +56,11 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
     if saved is not None:
         return Place(saved, root=Path(item).expanduser().absolute())
     root, paths, skipped, is_named = expand(item, config.include_suffixes)
-    return Place([FoundFile(path, is_named) for path in paths], skipped, root)
+    files = [FoundFile(path, is_named) for path in paths]
+    if os.path.isdir(root) and root == Path(item).expanduser().absolute():
+        files, left_out = choose_by_name(files, root, config.source_dataset_split)
+        skipped = [*skipped, *left_out]
+    return Place(files, skipped, root)
 
 
 def _locate_stdlib() -> Place:

@@ -24,7 +24,8 @@ BLOCK_BYTES = 1 << 20
 class SourceFile:
     """A file to read. `label` is its path below the root of the source, with `/`; `is_named` when the user named it.
 
-    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`. Rows that are
+    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`; `split_name`
+    is what it is called there. Rows that are
     no file have a `table`; then, and where the file is a copy of something else, `is_labelled` says that `path` tells
     people nothing. `keep` is what must live as long as the file.
     """
@@ -36,6 +37,7 @@ class SourceFile:
     is_named: bool
     format: str | None = None
     split: str = "train"
+    split_name: str | None = None
     table: Table | None = None
     is_labelled: bool = False
     keep: object = field(default=None, repr=False, compare=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def find_saved(folder: Path, config: SourceConfig) -> list[FoundFile] | None:
         return None
     found: list[FoundFile] = []
     for name, split in choose_splits(folder, splits, config.source_dataset_split):
-        found += _find_split(splits[name], split)
+        found += [replace(file, split_name=name) for file in _find_split(splits[name], split)]
     return found
 
 

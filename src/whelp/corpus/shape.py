@@ -19,6 +19,7 @@ NOT_TEXT = "a value that is not text"
 NOT_UTF8 = "text that is not UTF-8"
 NOT_AN_OBJECT = "not an object"
 NOT_A_LIST = "a value that is not a list"
+UNEVEN_LISTS = "lists of different lengths"
 TEXT = "text"  # the column without a shape, and of files that hold none of a shape's columns
 
 

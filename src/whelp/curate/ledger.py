@@ -15,15 +15,14 @@ from whelp.base.hashing import hash_bytes
 from whelp.curate.parts import Part
 
 EXAMPLE_CHARACTERS = 600
-_CANDIDATES = 3  # of each reason and part
 
 
 @dataclass(kw_only=True)
 class Ledger:
     """Counts of a whole source. `sizes_in` and `sizes_kept` count documents by powers of two of their characters.
 
-    `dropped` and `dropped_bytes` go by "rule: reason"; `examples` are a few of each, drawn by their text. A mixture has the
-    ledgers of its `sources` as well.
+    `dropped` and `dropped_bytes` go by "rule: reason"; `examples` are a few of each, drawn by their text from some of all parts.
+    A mixture has the ledgers of its `sources` as well.
     """
 
     documents_in: int = 0
@@ -80,7 +79,8 @@ class Ledger:
             places = np.flatnonzero(codes == code)
             self.dropped[key] += len(places)
             self.dropped_bytes[key] += int(num_bytes[code])
-            self._add_examples(key, rows, texts, places[:_CANDIDATES].tolist(), num_examples)
+            spread = np.unique(np.linspace(0, len(places) - 1, num_examples).round().astype(np.int64))
+            self._add_examples(key, rows, texts, places[spread].tolist(), num_examples)
 
     def _add_examples(
         self, key: str, rows: pa.RecordBatch, texts: pa.LargeStringArray, places: list[int], num_examples: int

@@ -58,6 +58,11 @@ class DecoderLike(Protocol):
         """Whether the last tokens of a slot are taken back by setting its length to less."""
         ...
 
+    @property
+    def is_step_recorded(self) -> bool:
+        """Whether single tokens are so quick, and several so much slower, that guesses do not pay."""
+        ...
+
     def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
         """More tokens for each of the first N slots; logits after each token, (T, V) for a row of T."""
         ...
@@ -203,6 +208,8 @@ class Batch:
         if len(rows) > MOST_ROWS or not self.decoder.can_forget:
             return None
         for row in rows:
+            if row.guesser.most is None and self.decoder.is_step_recorded:
+                continue
             room = min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1
             row.guesser.guess(row.ids, room)
         guesses = self._speculation.plan([row.guesser for row in rows])

@@ -42,6 +42,7 @@ class GenerateConfig:
         "guess so many tokens ahead from the text's own past and check them in one step, which changes no text; 0: none; "
         "left out: as many as save time",
         at_least=0,
+        at_most=64,
     )
     seed: int = option(0, "the same seed gives the same text", at_least=0)
 

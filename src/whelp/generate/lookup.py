@@ -8,6 +8,13 @@ step and says of every token whether it would have come: a guess costs time when
 from __future__ import annotations
 
 SIZES = (6, 3, 2)  # of the runs of tokens that are looked for, longest first
+LOSS_SHARE = 0.02  # of all steps may be lost to wrong guesses,
+LOSS_AT_ONCE = 1.5  # and so many steps before the first is made up for
+_FIRST_SHARE = {6: 0.8, 3: 0.5, 2: 0.35}  # of guessed tokens that come, before anything is known
+_FIRST_WEIGHT = 2.0  # guessed tokens that this counts for
+_MEMORY = 0.9  # of what was seen, at each check
+_FORGIVENESS = 0.99  # of what was seen, at each step that found a run and checked nothing
+_MOST_GAIN = 8.0  # steps won are remembered, so that a text that stops repeating itself is noticed soon
 
 
 class Lookup:
@@ -39,35 +46,28 @@ class Lookup:
 class Trust:
     """How often the guesses of one text were right, and whether checking them has paid so far. Costs are in steps for one token."""
 
-    LOSS_SHARE = 0.02  # of all steps that may be lost to wrong guesses,
-    LOSS_AT_ONCE = 1.5  # and so many steps before the first is made up for
-    _FIRST = {6: 0.8, 3: 0.5, 2: 0.35}  # expected before anything is known: the share of guessed tokens that come
-    _WEIGHT = 2.0  # guessed tokens that the expectation counts for
-    _MEMORY = 0.9  # of what was seen, at each check
-    _MOST_GAIN = 8.0  # is remembered, so that a text that stops repeating itself is noticed soon
-
     def __init__(self) -> None:
         self._right, self._tried = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 0.0)
         self._balance = 0.0  # steps won, less those lost
 
     def expect(self, size: int) -> float:
         """The share of guessed tokens that will come, after a run of `size` tokens."""
-        return (self._right[size] + self._FIRST[size] * self._WEIGHT) / (self._tried[size] + self._WEIGHT)
+        return (self._right[size] + _FIRST_SHARE[size] * _FIRST_WEIGHT) / (self._tried[size] + _FIRST_WEIGHT)
 
     @property
     def is_left(self) -> bool:
         """Whether another wrong guess can be borne."""
-        return self._balance > -self.LOSS_AT_ONCE
+        return self._balance > -LOSS_AT_ONCE
 
     def note_check(self, size: int, num_guessed: int, num_right: int, cost: float) -> None:
         """A guess was checked: one token comes of any check, and `num_right` were won."""
-        self._right[size] = self._MEMORY * self._right[size] + num_right
-        self._tried[size] = self._MEMORY * self._tried[size] + min(num_right + 1, num_guessed)
-        self._balance = min(self._balance + num_right + 1 - cost, self._MOST_GAIN)
+        self._right[size] = _MEMORY * self._right[size] + num_right
+        self._tried[size] = _MEMORY * self._tried[size] + min(num_right + 1, num_guessed)
+        self._balance = min(self._balance + num_right + 1 - cost, _MOST_GAIN)
 
     def note_step(self, size: int) -> None:
         """A token came without a check; a run of `size` tokens had been found (0: none), and is forgiven a little."""
-        self._balance = min(self._balance + self.LOSS_SHARE, self._MOST_GAIN)
+        self._balance = min(self._balance + LOSS_SHARE, _MOST_GAIN)
         if size:
-            self._right[size] *= 0.99
-            self._tried[size] *= 0.99
+            self._right[size] *= _FORGIVENESS
+            self._tried[size] *= _FORGIVENESS

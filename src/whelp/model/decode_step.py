@@ -47,8 +47,10 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        products = (Product(weights[name]) for name in ("query_key_value", "project", "gate_up", "down"))
-        blocks.append((both_norms, weights["norm_1"], weights["norm_2"], *products))
+        products = [
+            Product(weights[name], is_rounded=model.reads_rounded) for name in ("query_key_value", "project", "gate_up", "down")
+        ]
+        blocks.append((both_norms, weights["norm_1"], weights["norm_2"], products))
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
     def step(ids: torch.Tensor, cache: Cache) -> torch.Tensor:
@@ -60,7 +62,8 @@ def _make_qwen3_step(model: Qwen3) -> Step:
         cosine, sine = (part.reshape(-1, 1, 1, width // 2) for part in (cosine, sine))
         sine = torch.cat((-sine, sine), dim=2)  # (1 or N, 1, 2, K/2)
         x = F.embedding(ids.flatten(), embed)  # (N, D)
-        for layer, (both_norms, norm_1, norm_2, query_key_value, project, gate_up, down) in enumerate(blocks):
+        for layer, (both_norms, norm_1, norm_2, products) in enumerate(blocks):
+            query_key_value, project, gate_up, down = products
             mixed = query_key_value(normalise(x, norm_1)).view(num_rows * num_new, -1, width)  # (N, H + 2G, K)
             both = normalise(mixed[:, : heads + groups], both_norms).view(num_rows * num_new, -1, 2, width // 2)
             both = torch.addcmul(both * cosine, both.flip(2), sine).view(num_rows, num_new, -1, width).transpose(1, 2)
@@ -85,9 +88,12 @@ def _make_gpt2_step(model: GPT2) -> Step:
         assert isinstance(weight, torch.Tensor), f"{module} has no weight"
         return weight.detach(), bias.detach() if isinstance(bias, torch.Tensor) else None
 
-    names = ("query_key_value", "project", "expand", "contract")
+    norms, matrices = ("norm_1", "norm_2"), ("query_key_value", "project", "expand", "contract")
     blocks = [
-        (parts(block.norm_1), parts(block.norm_2), *(Product(*parts(getattr(block, name))) for name in names))
+        (
+            [parts(getattr(block, name)) for name in norms],
+            [Product(*parts(getattr(block, name)), is_rounded=model.reads_rounded) for name in matrices],
+        )
         for block in model.blocks
     ]
     embed, places, last = model.embed.weight.detach(), model.positions.weight.detach(), parts(model.norm)
@@ -99,7 +105,7 @@ def _make_gpt2_step(model: GPT2) -> Step:
         num_rows, num_new = ids.shape
         x = F.embedding(ids, embed) + places[cache.begin(ids)]  # (B, T, D)
         x = x.view(num_rows * num_new, -1)  # (N, D)
-        for layer, (norm_1, norm_2, query_key_value, project, expand, contract) in enumerate(blocks):
+        for layer, ((norm_1, norm_2), (query_key_value, project, expand, contract)) in enumerate(blocks):
             mixed = query_key_value(normalise(x, *norm_1)).view(num_rows, num_new, 3, heads, width)
             mixed = cache.attend(layer, *mixed.permute(2, 0, 3, 1, 4).unbind(0)).transpose(1, 2)  # (B, T, H, K)
             x = project.add_to(x, mixed.reshape(num_rows * num_new, -1))

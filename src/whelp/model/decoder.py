@@ -26,7 +26,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
-        self._head = Product(weight.detach()) if self._step is not None else None
+        self._head = Product(weight.detach(), is_rounded=model.reads_rounded) if self._step is not None else None
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
@@ -39,6 +39,11 @@ class Decoder:
     def can_forget(self) -> bool:
         """Whether the last tokens of a slot can be taken back: of keys and values, not of a state that went on."""
         return isinstance(self.cache, Cache)
+
+    @property
+    def is_step_recorded(self) -> bool:
+        """Whether single tokens are replayed from a recording, beside which reading several is slow."""
+        return self._fixed_step is not None
 
     def step(self, ids: list[int]) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""

@@ -137,6 +137,7 @@ class HuggingFaceDecoder:
     def __init__(self, inner: Any, num_slots: int) -> None:
         self.inner = inner
         self.lengths = [0] * num_slots
+        self.is_step_recorded = False
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
@@ -161,7 +162,8 @@ class HuggingFaceDecoder:
     @property
     def can_forget(self) -> bool:
         """Whether the last tokens of a slot can be taken back, as far as the caches that are there tell."""
-        return all(cache is None or _can_forget(cache) for cache in self._caches)
+        cache = next((cache for cache in self._caches if cache is not None), None)  # all are of one kind
+        return cache is None or _can_forget(cache)
 
     def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
         """More tokens for each of the first B slots; logits after each token, (T, V) for a row of T.

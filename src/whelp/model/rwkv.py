@@ -19,6 +19,7 @@ from torch import nn
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, narrow
 from whelp.model.recurrent_state import RecurrentState, StateCache, make_state
+from whelp.model.rwkv_kernels import hide_from_compiler
 
 _PIECE_TOKENS = 2048  # of rows that are only looked at
 UNBOUNDED_TOKENS = (1 << 31) - 1  # "no limit", where a number is asked for
@@ -136,6 +137,11 @@ class Rwkv(LanguageModel):
         """Cross-entropy in nats, summed over targets that are not `IGNORED`, and the state to go on from."""
         hidden, state = self.read(ids, state, starts)
         return self._sum_loss(hidden.flatten(0, 1), targets), state
+
+    def compile_parts(self) -> None:
+        """As for every model; the kernels are compiled already."""
+        hide_from_compiler()
+        super().compile_parts()
 
     def make_cache(self, num_slots: int, capacity: int) -> StateCache:
         """States of texts; as small for long texts as for short ones."""

@@ -23,7 +23,7 @@ from whelp.prepare.order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering
 from whelp.prepare.rows import Fates, PackedRows, finish_windows
 
-_BLOCK = 4096  # as in order.py
+_BLOCK = 4096  # counters whose rows are found at once
 
 _Borders = tuple[Fixes, Numbering]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from whelp.base.seeds import make_seed
 
 _ROUNDS = 4
-_BLOCK = 4096  # counters whose rows are found at once: the keys of a permutation cost more than a batch of it
+_BLOCK = 16384  # counters whose rows are found at once: the keys of a permutation cost more than a batch of it
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -30,16 +30,22 @@ def shuffle_indices(positions: npt.NDArray[np.int64], num_rows: int, seed: int) 
     half_mask = np.uint64((1 << int(half_bits)) - 1)
     keys = [np.uint64(make_seed(seed, "round", index)) for index in range(_ROUNDS)]
     values = positions.astype(np.uint64)
-    outside = np.ones(len(values), dtype=bool)
-    while outside.any():
-        left, right = values[outside] >> half_bits, values[outside] & half_mask
+    walking, moved = np.arange(len(values)), values  # those that are not inside yet, and where they are
+    while len(walking):
+        left, right = moved >> half_bits, moved & half_mask
         for key in keys:
-            mixed = (right + key) * _MIX
+            mixed = right + key
+            mixed *= _MIX
             mixed ^= mixed >> np.uint64(29)
             mixed *= _MIX
-            left, right = right, left ^ ((mixed >> np.uint64(32)) & half_mask)
-        values[outside] = left << half_bits | right
-        outside = values >= num_rows
+            mixed >>= np.uint64(32)
+            mixed &= half_mask
+            mixed ^= left
+            left, right = right, mixed
+        moved = left << half_bits | right
+        values[walking] = moved
+        is_outside = moved >= num_rows
+        walking, moved = walking[is_outside], moved[is_outside]
     return values.astype(np.int64)
 
 

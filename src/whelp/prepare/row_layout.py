@@ -1,7 +1,7 @@
 """What many rows are made of, found for all of them at once; a batch of them is then read by a few slices.
 
 Numpy takes a microsecond or two to be asked for anything, and a whole batch of 16 rows of 1,024 tokens can be copied in 30. So
-the plans lay out a thousand rows at a time, and keep that for the batches that follow.
+the plans lay out thousands of rows at a time, and keep that for the batches that follow.
 Shapes: R rows, B of them in a batch, T tokens in a row, P pieces.
 """
 
@@ -20,7 +20,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import VALUES_FOR_A_SLICE, TokenColumn
 from whelp.artifacts.token_store import TokenSplit
 
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 4096
 Integers = npt.NDArray[np.int64]
 
 
@@ -50,9 +50,11 @@ class Fixes:
     @classmethod
     def sort(cls, rows: Integers, columns: Integers, values: Integers, num_rows: int) -> Fixes:
         """Put them into the order of rows."""
-        order = np.argsort(rows, kind="stable")
-        offsets = np.searchsorted(rows[order], np.arange(num_rows + 1))
-        return cls(rows=rows[order], columns=columns[order], values=values[order], offsets=offsets)
+        if (rows[1:] < rows[:-1]).any():
+            order = np.argsort(rows, kind="stable")
+            rows, columns, values = rows[order], columns[order], values[order]
+        offsets = np.searchsorted(rows, np.arange(num_rows + 1))
+        return cls(rows=rows, columns=columns, values=values, offsets=offsets)
 
     def apply(self, targets: npt.NDArray[np.int64], first: int) -> None:
         """Set those of the rows from number `first` on, which are `targets` (B, T)."""

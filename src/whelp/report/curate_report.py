@@ -139,7 +139,7 @@ def _draw_examples(ledger: Report) -> str:
         )
     if not groups:
         return ""
-    return f"<h2>Examples of each reason</h2><p class='dim'>Drawn by their text.</p>{''.join(groups)}"
+    return f"<h2>Examples of each reason</h2><p class='dim'>From all over the source.</p>{''.join(groups)}"
 
 
 def _draw_example(example: Report) -> str:
@@ -152,23 +152,31 @@ def _draw_example(example: Report) -> str:
 
 
 def _draw_rules(sources: Sequence[Report]) -> str:
-    """The rules of each source; once where they are the same in all."""
-    is_same = all(source["rules"] == sources[0]["rules"] for source in sources)
+    """The rules of each source; once where they are the same."""
+    groups: list[tuple[Report, list[str]]] = []
+    for source in sources:
+        known = next((names for rules, names in groups if rules == source["rules"]), None)
+        if known is None:
+            groups.append((source["rules"], known := []))
+        known.append(str(source["name"]))
     parts = ["<h2>The rules, in order</h2>"]
-    for source in sources[:1] if is_same else sources:
+    for rules, names in groups:
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>"
-            + html.escape("; ".join(f"{key}: {_write(value)}" for key, value in values.items()))
+            + html.escape("; ".join(f"{key}: {_write(value)}" for key, value in values.items()) or "on")
             + "</td></tr>"
-            for name, values in source["rules"].items()
+            for name, values in rules.items()
         )
-        title = "" if is_same else f"<h3>{html.escape(source['name'])}</h3>"
+        title = f"<h3>{html.escape(', '.join(names))}</h3>" if len(groups) > 1 else ""
         parts.append(f'{title}<div class="wide"><table>{rows}</table></div>')
     return "".join(parts)
 
 
 def _write(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else write_number(value)
+    """A value of an option, about as a recipe has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else write_number(value)
 
 
 def _color(number: int) -> str:

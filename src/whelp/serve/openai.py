@@ -32,6 +32,7 @@ _PLAIN = (
     "repetition_penalty",
     "frequency_penalty",
     "presence_penalty",
+    "prompt_lookup_tokens",
 )
 
 

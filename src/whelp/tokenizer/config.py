@@ -48,7 +48,9 @@ class LearnConfig:
         "indentation whole); regex (pattern_regex). All but gpt2 learn some 5 times slower",
     )
     pattern_regex: str | None = option(
-        None, "with pattern regex: one match is one piece, and so is what stands between two (Oniguruma syntax; encodes slowly)"
+        None,
+        "with pattern regex: one match is one piece, and so is what stands between two (Oniguruma syntax; encodes slowly "
+        "without whelp[patterns])",
     )
     special_tokens: list[str] = option(
         [],

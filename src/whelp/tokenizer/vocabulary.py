@@ -21,7 +21,8 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, as_strings
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine, open_engine
+from whelp.tokenizer._choose import open_engine
+from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN, find_gguf_name
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN

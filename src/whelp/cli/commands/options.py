@@ -25,6 +25,13 @@ StateFile = Annotated[
     typer.Option("--state", metavar="FILE", help="RWKV: go on from what `whelp state` has read.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="P",
+        help="auto: numbers as they are stored, on a CPU float32; bf16: rounded and quicker, on a GPU or a CPU that computes with it.",
+    ),
+]
 
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens to add.")]
 Temperature = Annotated[float, typer.Option(metavar="T", help="0: always the likeliest token.")]

@@ -15,6 +15,7 @@ from whelp.cli.commands.options import (
     MaxTokens,
     MinP,
     ModelPath,
+    Precision,
     RepetitionPenalty,
     StateFile,
     Stop,
@@ -50,10 +51,20 @@ def generate(
     when_full: Annotated[
         str, typer.Option(help="When the context is full: slide (read the later half anew) or end.")
     ] = "slide",
+    prompt_lookup_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Guess N tokens ahead from the text's own past and check them in one step; the text stays the same. 0: none. "
+            "Default: as many as save time.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     state: StateFile = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Continue a prompt. Text streams to standard output as it comes.
@@ -78,12 +89,13 @@ def generate(
         "stop": stop or [],
         "logprobs": logprobs,
         "when_full": when_full,
+        "prompt_lookup_tokens": prompt_lookup_tokens,
         "seed": seed,
     }
     clean = show.printable if sys.stdout.isatty() else str
     if prompts is not None:
         texts = read_prompts(prompts)
-        loaded = load_model(model, device, state)
+        loaded = load_model(model, device, state, precision=precision)
         results = []
         for text, completions in zip(texts, iter_completions(loaded, texts, n=n, **settings), strict=True):
             if as_json:
@@ -98,7 +110,7 @@ def generate(
             show.print_json({"results": results, "model": str(loaded.folder)})
         return
     text = sys.stdin.read() if prompt == "-" else str(prompt)
-    loaded = load_model(model, device, state)
+    loaded = load_model(model, device, state, precision=precision)
     if as_json:
         found = [describe(completion) for completion in complete(loaded, text, n=n, **settings)]
         show.print_json({"prompt": text, "completions": found, "model": str(loaded.folder)})
@@ -128,6 +140,7 @@ def chat(
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed and words give the same answers.")] = 0,
     state: StateFile = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Talk to a model. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.
@@ -140,7 +153,7 @@ def chat(
     from whelp.cli.chat import chat as open_chat
     from whelp.cli.generate import load_model
 
-    conversation = open_chat(load_model(model, device, state), system=system, seed=seed)
+    conversation = open_chat(load_model(model, device, state, precision=precision), system=system, seed=seed)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -252,6 +265,7 @@ def serve(
     ] = 5.0,
     drain_seconds: Annotated[float, typer.Option(metavar="S", help="At the end: longest wait for what is running.")] = 30.0,
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Serve models over HTTP: a page to talk, compare and watch training, and an OpenAI-compatible API below /v1.
@@ -288,6 +302,7 @@ def serve(
         compare=compare or [],
         store=store,
         device=device,
+        precision=precision,
         on_ready=say_ready,
         host=host,
         port=port,

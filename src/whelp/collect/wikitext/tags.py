@@ -88,9 +88,11 @@ def _replace(name: str, content: str, held: Held, counts: Counter[str], *, formu
         counts["references" if name == "ref" else "galleries and drawings"] += 1
         return ""
     if kind == "formula":
-        counts["formulas"] += 1
         formula = _BLANK.sub(" ", content).strip()
-        return held.hold(f"${formula}$") if formulas and formula else ""
+        if formulas and formula:
+            return held.hold(f"${formula}$")
+        counts["formulas"] += 1
+        return ""
     if kind == "code":
         return "\n\n" + held.hold(content.strip("\n")) + "\n\n" if content.strip() else ""
     return held.hold(content)
