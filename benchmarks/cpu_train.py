@@ -5,14 +5,16 @@
     python benchmarks/cpu_train.py --text input.txt --recipe
 
 The task is the same for everybody: character-level text (tiny Shakespeare is the usual file), the first 90 % of the characters
-to train on, the last 10 % to score; 4 layers, 4 heads, width 128, context 64, batch 12, 2,000 steps in float32.
-The contestants:
+to train on, the last 10 % to score; 4 layers, 4 heads, width 128, context 64, batch 12, 2,000 steps.
+The contestants, in float32:
 
 ``nanogpt``       nanoGPT's CPU recipe, written anew from its published settings: random windows cut from a memory map,
                   AdamW as PyTorch configures it by default, cosine schedule with warm-up, gradient clipping.
 ``hf``            the ``Trainer`` of transformers on a ``GPT2Config`` of the same size, with the same schedule.
 ``plain``         the training loop of many tutorials: rows as Python lists, AdamW at 3e-4, no schedule, no clipping.
 ``whelp``         this package on the same model, batch, schedule and number of steps.
+``whelp-auto``    the same, with the precision that the package chooses for this processor (bf16 where it has AMX).
+``nanogpt-bf16``, ``hf-bf16``, ``plain-bf16``  the peers with bf16 autocast, as each has it.
 ``whelp-recipe``  this package's own default recipe, free to choose model, batch and optimizer (``--recipe`` adds it).
 
 Each contestant runs in a process of its own, one at a time. They alternate within a round and the order rotates between rounds,
@@ -25,6 +27,7 @@ whole of the held-out text, in consecutive windows.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -44,10 +47,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PEERS = ("nanogpt", "hf", "plain")
-"""The contestants which are not whelp: the ratio column is against the fastest of these."""
+PEERS = ("nanogpt", "hf", "plain", "nanogpt-bf16", "hf-bf16", "plain-bf16")
+"""The contestants which are not whelp: the ratio column is against the fastest of these, in whichever precision."""
 
-DEFAULT = (*PEERS, "whelp")
+DEFAULT = (*PEERS, "whelp", "whelp-auto")
 SKIPPED_STEPS = 20
 """Steps at the start left out of the median, while caches and allocators settle."""
 
@@ -279,7 +282,7 @@ def count(model: nn.Module) -> int:
 # ----------------------------------------------------------------------------------------------------
 
 
-def worker_nanogpt(corpus: Corpus, settings: Settings, started: float) -> Result:
+def worker_nanogpt(corpus: Corpus, settings: Settings, started: float, *, bf16: bool = False) -> Result:
     """nanoGPT's ``train.py`` with its settings for a CPU, not compiled."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -314,8 +317,9 @@ def worker_nanogpt(corpus: Corpus, settings: Settings, started: float) -> Result
         rate = learning_rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = model(inputs)
-        loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(inputs)
+            loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
         inputs, targets = draw()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -327,7 +331,7 @@ def worker_nanogpt(corpus: Corpus, settings: Settings, started: float) -> Result
     return recorder.result(count(model))
 
 
-def worker_hf(corpus: Corpus, settings: Settings, started: float) -> Result:
+def worker_hf(corpus: Corpus, settings: Settings, started: float, *, bf16: bool = False) -> Result:
     """The ``Trainer`` of transformers, over random windows drawn beforehand.
 
     Two choices in its favour, so that it trains the same thing: the exact GELU, which PyTorch has as one operation, in place of
@@ -402,13 +406,14 @@ def worker_hf(corpus: Corpus, settings: Settings, started: float) -> Result:
             remove_unused_columns=False,
             disable_tqdm=True,
             use_cpu=True,
+            bf16=bf16,
             seed=settings.seed,
         )
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[Clock()]).train()
     return recorder.result(count(model))
 
 
-def worker_plain(corpus: Corpus, settings: Settings, started: float) -> Result:
+def worker_plain(corpus: Corpus, settings: Settings, started: float, *, bf16: bool = False) -> Result:
     """The tutorials' loop: rows of the text as Python lists, turned into tensors by the loop's own collate function."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -445,8 +450,9 @@ def worker_plain(corpus: Corpus, settings: Settings, started: float) -> Result:
     for _ in range(settings.steps):
         ids = next(feed)
         inputs, targets = ids[:, :-1], ids[:, 1:]
-        logits = model(inputs)
-        loss = loss_function(logits.reshape(-1, vocabulary), targets.reshape(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(inputs)
+            loss = loss_function(logits.reshape(-1, vocabulary), targets.reshape(-1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -496,12 +502,13 @@ def train_with_whelp(corpus: Corpus, settings: Settings, started: float, values:
         return recorder.result(model.num_parameters(), characters_per_step=plan.batch_tokens)
 
 
-def worker_whelp(corpus: Corpus, settings: Settings, started: float) -> Result:
+def worker_whelp(corpus: Corpus, settings: Settings, started: float, *, precision: str = "fp32") -> Result:
     """whelp on the same model size, batch, schedule and number of steps. May use fewer threads than allowed, not more."""
     model = {"family": "gpt2", "n_layer": settings.layers, "n_head": settings.heads, "n_embd": settings.width}
     model |= {"bias": False, "activation": "gelu"}  # as in the published settings
     train = {
         "num_steps": settings.steps,
+        "precision": precision,
         "batch_tokens": settings.batch * settings.block,
         "optimizer": "adamw",
         "learning_rate": settings.peak_lr,
@@ -531,7 +538,11 @@ WORKERS: dict[str, Worker] = {
     "nanogpt": worker_nanogpt,
     "hf": worker_hf,
     "plain": worker_plain,
+    "nanogpt-bf16": functools.partial(worker_nanogpt, bf16=True),
+    "hf-bf16": functools.partial(worker_hf, bf16=True),
+    "plain-bf16": functools.partial(worker_plain, bf16=True),
     "whelp": worker_whelp,
+    "whelp-auto": functools.partial(worker_whelp, precision="auto"),
     "whelp-recipe": worker_whelp_recipe,
 }
 

@@ -16,6 +16,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.model import LanguageModel
 from whelp.train import Progress, StepReport, TrainConfig, TrainPlan, build_optimizer, make_plan
+from whelp.train.device import get_product_type
 from whelp.train.fit import _check_rows, fit
 from whelp.train.plan import Facts
 from whelp.train.schedule import Schedule
@@ -69,6 +70,21 @@ def _plan(config: TrainConfig, seconds_per_step: float | None = None) -> TrainPl
             seconds_per_step=seconds_per_step,
         ),
     )
+
+
+def test_bf16_learns_what_fp32_learns(make_model):
+    """The same losses within what rounding factors to eight bits does; the switch for products is left as it was."""
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        config = _config(num_steps=30, optimizer="muon")
+        model = make_model("qwen3")
+        optimizer = build_optimizer(model, config, product_type=get_product_type(precision))
+        plan = dataclasses.replace(_plan(config), precision=precision)
+        losses[precision] = [report.loss for report in fit(model, optimizer, _Rows(_tokens()), plan, config, Progress())]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.1)
+    assert losses["bf16"][-1] < losses["bf16"][0] - 0.3
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def _config(**options) -> TrainConfig:
@@ -195,30 +211,33 @@ def test_a_batch_without_targets(make_model):
 
 
 RESUMABLE = [
-    ("gpt2", {"dropout": 0.2}, "adamw"),
-    ("gpt2", {}, "muon"),
-    ("qwen3", {}, "adamw"),
-    ("qwen3", {"n_kv_head": 2}, "muon"),
+    ("gpt2", {"dropout": 0.2}, "adamw", "fp32"),
+    ("gpt2", {}, "muon", "fp32"),
+    ("gpt2", {}, "adamw", "bf16"),
+    ("qwen3", {}, "adamw", "fp32"),
+    ("qwen3", {"n_kv_head": 2}, "muon", "bf16"),
 ]
 
 
-@pytest.mark.parametrize(("family", "options", "kind"), RESUMABLE)
-def test_resuming_is_exact(make_model, family, options, kind):
+@pytest.mark.parametrize(("family", "options", "kind", "precision"), RESUMABLE)
+def test_resuming_is_exact(make_model, family, options, kind, precision):
     """Stopped after four steps and taken up by a new process's objects: every loss and every weight to the bit."""
     config = _config(optimizer=kind, micro_batch_rows=3)
-    plan = _plan(config)
+    plan = dataclasses.replace(_plan(config), precision=precision)
+    product_type = get_product_type(precision)
     straight = make_model(family, **options)
     rows = _Rows(_tokens())
-    expected = list(fit(straight, build_optimizer(straight, config), rows, plan, config, Progress()))
+    first = build_optimizer(straight, config, product_type=product_type)
+    expected = list(fit(straight, first, rows, plan, config, Progress()))
 
     stopped, first_rows, progress = make_model(family, **options), _Rows(_tokens()), Progress()
-    optimizer = build_optimizer(stopped, config)
+    optimizer = build_optimizer(stopped, config, product_type=product_type)
     reports = list(itertools.islice(fit(stopped, optimizer, first_rows, plan, config, progress), 4))
     saved, state, noted = _weights(stopped), optimizer.state(), dataclasses.asdict(progress)
     torch.manual_seed(12345)  # another process has another global generator
 
     resumed, second_rows = make_model(family, scrambled=False, **options), _Rows(_tokens())
-    continued = build_optimizer(resumed, config)
+    continued = build_optimizer(resumed, config, product_type=product_type)
     resumed.load_state_dict(saved)
     continued.load_state(state)
     reports += fit(resumed, continued, second_rows, plan, config, Progress(**noted))

@@ -97,7 +97,7 @@ OPTIONS: dict[str, Known] = {
     "trainer.num_sanity_val_steps": _no_effect("a run begins with a whole evaluation"),
     "trainer.overfit_batches": _refused("set `data.dataset_length`", 0, 0.0),
     "trainer.plugins": _refused("there are none"),
-    "trainer.precision": _used("`train.precision`: 32 is fp32, anything else auto (bf16 on a GPU that has it)"),
+    "trainer.precision": _used("`train.precision`: 32 is fp32, anything else auto (see the guide to training)"),
     "trainer.profiler": _no_effect(_LIGHTNING),
     "trainer.reload_dataloaders_every_n_epochs": _no_effect(_LIGHTNING),
     "trainer.strategy": _no_effect("`whelp train --nproc` says how many processes train"),

@@ -76,10 +76,14 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
 
 def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
     """Where a recipe leaves the choice to us, what was chosen when the run began, whatever the rule is by now."""
-    if started is None or recipe.train.learning_rate != "auto":
+    if started is None:
         return recipe
-    chosen = started["recipe"]["train"]["learning_rate"]
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=chosen))
+    train = recipe.train
+    if train.learning_rate == "auto":
+        train = dataclasses.replace(train, learning_rate=started["recipe"]["train"]["learning_rate"])
+    if train.precision == "auto":  # another machine would choose another one
+        train = dataclasses.replace(train, precision=started["plan"]["precision"])
+    return dataclasses.replace(recipe, train=train)
 
 
 def describe_versions() -> dict[str, str]:

@@ -53,7 +53,13 @@ class Session:
             self.test_parts = pack_by_source(store, "test", pack, pad_id=pad_id, must_fill_a_row=False)
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=pack.context_tokens)
         self.device = choose_device(recipe.train.device, self.team.place)
-        self.precision = choose_precision(recipe.train.precision, self.device)
+        self.precision = choose_precision(
+            recipe.train.precision,
+            self.device,
+            family=self.spec.family,
+            width=self.spec.n_embd,
+            num_processes=self.team.size,
+        )
         if self.device.type == "cuda":
             allow_fast_products(self.precision)
         if self.is_sharded and self.spec.family == "hf":
@@ -65,6 +71,8 @@ class Session:
                 "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
                 self.spec.family,
             )
+        if recipe.train.precision == "auto" and self.device.type == "cpu" and self.precision == "bf16" and self.team.is_first:
+            log.info("train.precision: auto is bf16, which this processor multiplies in tiles (AMX)")
         self._settle_learning_rate()
         keep_freed_memory()
 
@@ -102,6 +110,8 @@ class Session:
         Raises:
             PlanError: When an architecture of transformers is no causal language model as it is configured.
         """
+        import torch
+
         from whelp.train import build_optimizer
 
         if self.is_sharded:
@@ -112,7 +122,8 @@ class Session:
         model.to(self.device)
         if self.spec.family == "hf":
             check_causal(model, self.recipe.model.hf_config)
-        return model, build_optimizer(model, self.recipe.train, self.team)
+        product_type = torch.bfloat16 if self.precision == "bf16" else None
+        return model, build_optimizer(model, self.recipe.train, self.team, product_type=product_type)
 
     def _build_begun(self, checkpoint: Path | None, start: dict[str, Any] | None) -> LanguageModel:
         """The whole model on the CPU, with the weights that `make_trainable` is asked for."""

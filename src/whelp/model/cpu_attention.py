@@ -16,7 +16,7 @@ _MOST_TOKENS = 512
 def fits_cpu_attention(queries: torch.Tensor, dropout: float) -> bool:
     """Whether `cpu_attention` takes these queries (B, H, T, K), and is the faster way."""
     is_bf16 = queries.dtype == torch.bfloat16 and queries.device.type == "cpu"
-    is_training = torch.is_grad_enabled() and not dropout and not torch.compiler.is_compiling()
+    is_training = torch.is_grad_enabled() and not dropout
     return is_bf16 and is_training and queries.shape[2] <= _MOST_TOKENS
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from whelp.model.rounded import rounded_products
+
 _SLICE_NUMBERS = 1 << 20  # logits in a slice: 4 MB of float32
 
 
@@ -59,7 +61,10 @@ def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: to
     """Summed cross-entropy in nats of `hidden @ weight.T` against `targets`; a float32 scalar.
 
     Args:
-        hidden: (N, D). weight: (V, D). targets: (N,), `ignored` where nothing is trained.
+        hidden: (N, D); of bf16 where products may be rounded to it, while logits and loss stay float32.
+        weight: (V, D). targets: (N,), `ignored` where nothing is trained.
     """
-    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored)
+    is_rounded = hidden.dtype == torch.bfloat16
+    with rounded_products(is_rounded):  # the backward pass has no products left
+        loss: torch.Tensor = _LinearCrossEntropy.apply(hidden.to(weight.dtype), weight, targets, ignored)
     return loss

@@ -109,8 +109,7 @@ class LanguageModel(nn.Module):
     def _sum_loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss from the last hidden states, (B * T, D)."""
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
-            weight = self.head_weight
-            return linear_cross_entropy(hidden.to(weight.dtype), weight, targets.flatten(), IGNORED)
+            return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
             return gpu_cross_entropy.linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)

@@ -30,13 +30,14 @@ class CapturedCall:
     ) -> None:
         device = next(tensor.device for tensor in inputs if tensor is not None)
         self.inputs = [None if tensor is None else tensor.clone() for tensor in inputs]
+        torch.cuda.empty_cache()  # warming up takes memory of its own, and so does the graph: what lies idle would lie beside it
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             function(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         undo()
-        torch.cuda.empty_cache()  # the graph has memory of its own: what steps before it took would lie idle beside it
+        torch.cuda.empty_cache()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local" if has_company else "global"):
             function(*self.inputs)

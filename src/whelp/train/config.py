@@ -69,7 +69,9 @@ class TrainConfig:
         at_most=1.0,
     )
     precision: Literal["auto", "fp32", "tf32", "bf16"] = option(
-        "auto", "auto: bf16 on a GPU that has it, fp32 on a CPU; tf32: fp32 with faster products (NVIDIA)"
+        "auto",
+        "auto: bf16 on a GPU that has it, and on a CPU with AMX for gpt2 and qwen3 of n_embd 128 or more in one process; else "
+        "fp32; tf32: fp32 with faster products (NVIDIA)",
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")

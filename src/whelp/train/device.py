@@ -11,6 +11,9 @@ from whelp.base.errors import PlanError
 from whelp.base.machine import count_cores
 from whelp.train.place import Place
 
+_BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
+_BF16_WIDTH = 128  # narrower models gain little or lose
+
 
 def choose_device(asked: str, place: Place | None = None) -> torch.device:
     """'auto' is a GPU when there is one; of many processes each takes the GPU of its number on this machine.
@@ -49,18 +52,32 @@ def choose_device(asked: str, place: Place | None = None) -> torch.device:
     return device
 
 
-def choose_precision(asked: str, device: torch.device) -> str:
+def choose_precision(asked: str, device: torch.device, *, family: str, width: int, num_processes: int = 1) -> str:
     """Arithmetic of the matrix products: `fp32`, `tf32` or `bf16`; auto is bf16 where the device does it fast.
+
+    On a CPU that is a rule and no measurement, so that the same machine always computes the same: one process, bf16 tiles (AMX), a
+    transformer of ours of width 128 or more. There a step takes 0.5 to 0.65 of the time; with a width of 64 0.85, of 32 1.1.
 
     Raises:
         PlanError: When the device has no such arithmetic.
     """
+    if asked == "auto" and device.type == "cpu":
+        is_wide = family in _BF16_FAMILIES and width >= _BF16_WIDTH
+        return "bf16" if is_wide and num_processes == 1 and has_bf16_tiles() else "fp32"
     if asked == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if asked == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         found = describe_device(device)
         raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", "Use train.precision=auto.")
     return asked
+
+
+def has_bf16_tiles() -> bool:
+    """Whether the processor multiplies tiles of bf16 (AMX: Intel's Xeon since 2023), and the system lets it.
+
+    Instructions for bf16 without tiles (AVX-512) make a step slower than float32: 0.8 of the speed, and 0.4 without any.
+    """
+    return bool(torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx())
 
 
 def get_product_type(precision: str) -> torch.dtype:

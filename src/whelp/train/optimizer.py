@@ -108,6 +108,7 @@ class Optimizer:
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
         team: Team,
+        product_type: torch.dtype | None = None,
     ) -> None:
         self.settings, self.team = settings, team
         self.matrices, self.others = matrices, others
@@ -120,7 +121,7 @@ class Optimizer:
         self.adam = torch.optim.AdamW(
             adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
         )
-        self.muon = Muon(matrices, settings, split_matrix, team) if matrices is not None else None
+        self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -189,8 +190,9 @@ class Muon:
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
         team: Team,
+        product_type: torch.dtype | None = None,
     ) -> None:
-        self.group, self.settings, self.team = group, settings, team
+        self.group, self.settings, self.team, self.product_type = group, settings, team, product_type
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
         matrices = [matrix for name, view in group.views(self.update).items() for matrix in split_matrix(name, view)]
@@ -206,7 +208,7 @@ class Muon:
         torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
         for matrix in self._theirs:
             matrix.zero_()
-        make_updates(self._own)
+        make_updates(self._own, self.product_type)
         self.team.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
@@ -220,18 +222,22 @@ def group_by_shape(matrices: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]
     return list(groups.values())
 
 
-def make_updates(matrices: Sequence[torch.Tensor]) -> None:
+def make_updates(matrices: Sequence[torch.Tensor], product_type: torch.dtype | None = None) -> None:
     """Replace each matrix of momentum by Muon's update: orthogonal, and scaled as the top of this file says."""
     for same in group_by_shape(matrices):
         scale = 0.2 * max(same[0].shape) ** 0.5
-        for matrix, orthogonal in zip(same, orthogonalise(torch.stack(same)), strict=True):
+        for matrix, orthogonal in zip(same, orthogonalise(torch.stack(same), product_type=product_type), strict=True):
             torch.mul(orthogonal, scale, out=matrix)
 
 
-def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
-    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2."""
+def orthogonalise(matrices: torch.Tensor, num_steps: int = 5, *, product_type: torch.dtype | None = None) -> torch.Tensor:
+    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2.
+
+    Args:
+        product_type: Of the products; by default bf16 on a GPU, and float32 on a CPU.
+    """
     a, b, c = _NEWTON_SCHULZ
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    x = matrices.to(product_type or (torch.bfloat16 if matrices.is_cuda else torch.float32))
     is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
         x = x.mT
@@ -242,11 +248,16 @@ def orthogonalise(matrices: torch.Tensor, num_steps: int = 5) -> torch.Tensor:
     return (x.mT if is_tall else x).to(matrices.dtype)
 
 
-def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team | None = None) -> Optimizer:
+def build_optimizer(
+    model: HasMatrices, settings: OptimizerSettings, team: Team | None = None, *, product_type: torch.dtype | None = None
+) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
     Matrices of blocks go to Muon when asked for; all else to AdamW, with the weight decay and at the rate that the model says:
     for most, matrices decay and vectors do not, at one rate. Of many processes, all begin with the weights of the first.
+
+    Args:
+        product_type: Of Muon's products; by default bf16 on a GPU, and float32 on a CPU.
     """
     matrices: dict[str, nn.Parameter] = {}
     others: dict[tuple[bool, float], dict[str, nn.Parameter]] = {}
@@ -257,7 +268,8 @@ def build_optimizer(model: HasMatrices, settings: OptimizerSettings, team: Team 
             others.setdefault(describe_parameter(model, name, parameter), {})[name] = parameter
     ordered = sorted(others.items(), key=lambda item: (not item[0][0], item[0][1]))  # those that decay first
     groups = [AdamGroup(flatten(named), decays, scale) for (decays, scale), named in ordered]
-    optimizer = Optimizer(flatten(matrices) if matrices else None, groups, settings, model.split_matrix, team or Team())
+    flat = flatten(matrices) if matrices else None
+    optimizer = Optimizer(flat, groups, settings, model.split_matrix, team or Team(), product_type)
     for group in optimizer.groups:
         optimizer.team.copy_from_first(group.data)
     return optimizer

@@ -87,7 +87,7 @@ _NUMBERS, _RECURRENT_NUMBERS = 14, 55
 
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
-    number_bytes = 2 if facts.precision == "bf16" else 4
+    number_bytes = 2 if facts.precision == "bf16" and facts.is_gpu else 4  # on a CPU bf16 keeps matrices of probabilities, too
     per_block = (_RECURRENT_NUMBERS if facts.is_recurrent else _NUMBERS) * facts.width + 5 * facts.ffn_width
     kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
     per_token = kept * number_bytes + (0 if facts.slices_logits else 10 * facts.vocab_size)

@@ -1,0 +1,54 @@
+"""`train.precision: auto`: a rule of the machine and the model, and what a run began with from then on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from whelp.cli.recipe import load_recipe
+from whelp.cli.train_checks import keep_choices
+from whelp.train import device
+from whelp.train.device import choose_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("has_tiles", "family", "width", "num_processes", "expected"),
+    [
+        (True, "gpt2", 128, 1, "bf16"),
+        (True, "qwen3", 768, 1, "bf16"),
+        (False, "qwen3", 768, 1, "fp32"),
+        (True, "qwen3", 127, 1, "fp32"),
+        (True, "rwkv7", 768, 1, "fp32"),
+        (True, "hf", 768, 1, "fp32"),
+        (True, "qwen3", 768, 2, "fp32"),
+    ],
+)
+def test_auto_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, has_tiles: bool, family: str, width: int, num_processes: int, expected: str
+) -> None:
+    """As the guide to training says it."""
+    monkeypatch.setattr(device, "has_bf16_tiles", lambda: has_tiles)
+    assert choose_precision("auto", CPU, family=family, width=width, num_processes=num_processes) == expected
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_what_is_asked_for_stays(asked: str) -> None:
+    """Whatever the processor has."""
+    assert choose_precision(asked, CPU, family="gpt2", width=16) == asked
+
+
+@pytest.mark.parametrize(("asked", "recorded", "expected"), [("auto", "bf16", "bf16"), ("auto", "fp32", "fp32")])
+def test_a_run_keeps_its_precision(asked: str, recorded: str, expected: str) -> None:
+    """On a processor for which `auto` would now be another one."""
+    values: dict[str, Any] = {
+        "data": {"source": "stdlib", "tokenizer": {"learn": "bpe", "vocab_size": 512}},
+        "train": {"precision": asked, "learning_rate": 1e-3, "num_steps": 3},
+    }
+    recipe = load_recipe(values)
+    started = {"plan": {"precision": recorded}, "recipe": recipe.to_values()}
+    assert keep_choices(recipe, started).train.precision == expected
+    assert keep_choices(recipe, None).train.precision == asked
