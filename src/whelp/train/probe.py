@@ -14,8 +14,9 @@ from collections.abc import Callable
 import torch
 
 from whelp.base.machine import count_cores
+from whelp.train.backward import StepOptimizer, TrainableModel
 from whelp.train.config import TrainConfig
-from whelp.train.fit import Progress, Rows, StepOptimizer, TrainableModel, fit
+from whelp.train.fit import Progress, Rows, fit
 from whelp.train.plan import TrainPlan
 from whelp.train.team import Team
 
