@@ -87,7 +87,11 @@ def test_curating_on_the_cluster(tmp_path: Path, cluster: Any) -> None:
     rows = pa.table({"prompt": [*texts, *texts[:9]], "completion": ["so they say"] * (len(texts) + 9)})
     exam = tmp_path / "exam.txt"
     exam.write_text(texts[5])
-    rules = {"preset": "rows", "repetition": True, "decontaminate": {"against": [str(exam)]}}
+    rules = {
+        "preset": "rows",
+        "gopher_quality": {"min_words": 9, "min_stop_words": 0},
+        "decontaminate": {"against": [str(exam)]},
+    }
     for engine in ("local", "ray"):
         whelp.curate({"curate": rules}, out=tmp_path / engine, rows=rows, engine=engine, workers=2)
     assert contents(tmp_path / "local") == contents(tmp_path / "ray")
