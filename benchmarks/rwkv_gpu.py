@@ -178,7 +178,7 @@ def list_measurements(seconds: float) -> list[tuple[str, Callable[[], None]]]:
                 torch.cuda.empty_cache()
                 start = time.perf_counter()
                 models[name] = make()
-                models[name](torch.randint(0, NUM_IDS, (1, 4097), device="cuda"))
+                models[name](torch.randint(0, NUM_IDS, (rows, length + 1), device="cuda"))
                 torch.cuda.synchronize()
                 say(what="started", model=name, seconds=round(time.perf_counter() - start, 1))
             _report(name, models[name], rows, length, seconds)

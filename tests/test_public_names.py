@@ -80,7 +80,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
-    "curate": ["CurateConfig", "Ledger", "Pipeline", "curate", "make_index"],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "SourceStream", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
@@ -238,7 +238,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "manners",
             ],
         ),
-        ("collect_urls", ["out", "urls", "sitemaps", "match", "max_documents", "max_minutes", "refresh", "finish", "manners"]),
+        (
+            "collect_urls",
+            ["out", "urls", "sitemaps", "sites", "match", "max_documents", "max_minutes", "refresh", "finish", "manners"],
+        ),
         (
             "collect_youtube",
             [
@@ -265,7 +268,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
         (
             "collect_wikipedia_dump",
-            ["file", "out", "namespaces", "headings", "disambiguation", "formulas", "licence", "max_page_bytes", "workers"],
+            [
+                "file",
+                "out",
+                "namespaces",
+                "headings",
+                "disambiguation",
+                "formulas",
+                "tables",
+                "licence",
+                "max_page_bytes",
+                "workers",
+            ],
         ),
         ("convert", ["files", "out", "columns", "separator"]),
         ("append", ["files", "out", "separator", "max_bytes"]),

@@ -222,7 +222,7 @@ def test_conversations(whelp: Whelp, tmp_path: Path) -> None:
     (example,) = result["ledger"]["examples"]["exact_duplicates: equal to an earlier document"]
     assert example["text"] == "Who wrote book 1?\nAuthor 1."
     store = package.prepare("recipe.yaml", out=tmp_path / "store", overrides=["data.source=clean/kept"])
-    assert store.ledger["documents"] == {"train": 5, "fully masked": 1}  # of one, the user alone speaks
+    assert store.ledger["documents"] == {"train": 5, "dropped: fully masked": 1}  # of one, the user alone speaks
 
 
 def test_rules_see_what_is_said(whelp: Whelp, tmp_path: Path) -> None:
@@ -236,10 +236,9 @@ def test_rules_see_what_is_said(whelp: Whelp, tmp_path: Path) -> None:
     ]
     write_rows(tmp_path / "rows.jsonl", rows)
     write_recipe(tmp_path / "recipe.yaml", {"source": "rows.jsonl", **CHAT})
-    rules = ("curate.preset=none", "curate.length=true", "curate.exact_duplicates=true", "curate.boilerplate_lines=true")
-    ledger = whelp("curate", "recipe.yaml", *rules, "curate.length.min_characters=30", "--out", "clean", "--json").json[
-        "ledger"
-    ]
+    rules = ["curate.preset=none", "curate.length.min_characters=30", "curate.exact_duplicates=true"]
+    rules += ["curate.boilerplate_lines=true"]
+    ledger = whelp("curate", "recipe.yaml", *rules, "--out", "clean", "--json").json["ledger"]
     assert ledger["dropped"] == {"exact_duplicates: equal to an earlier document": 1, "length: too short": 1}
     assert ledger["notes"] == {"rows of several columns or turns: lines and paragraphs stay as they are": 4}
     assert [row["line"] for row in read_rows(tmp_path / "clean" / "kept")] == [2, 4]

@@ -146,4 +146,4 @@ def test_bands() -> None:
             longer = size + 1
             if longer <= num_hashes:
                 assert 1 - (1 - threshold**longer) ** (num_hashes // longer) < 0.995
-    assert choose_bands(NearDuplicatesConfig()) == (25, 10)
+    assert choose_bands(NearDuplicatesConfig()) == (42, 12)

@@ -51,13 +51,13 @@ def _run(
 
 @pytest.mark.parametrize("style", STYLES, ids=str)
 @pytest.mark.parametrize(("family", "options"), FAMILIES)
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [1, 2])
 def test_the_text_is_the_same(make_model, family, options, style, n):
     """With every setting, greedy and drawn: the same tokens, pieces, reasons and log-probabilities, in fewer steps or as many."""
     model = make_model(family, context_tokens=60, **options)
     settings = GenerateConfig(max_tokens=70, prompt_lookup_tokens=0, **style)
     pieces, wholes, num_steps = _run(model, VOCABULARY, PROMPT, settings, n)
-    for count in (1, 5, None):
+    for count in (5, None):
         asked = dataclasses.replace(settings, prompt_lookup_tokens=count)
         found_pieces, found, found_steps = _run(model, VOCABULARY, PROMPT, asked, n)
         assert found_steps <= num_steps

@@ -14,6 +14,7 @@ FAMILIES = [("gpt2", {"tie_embeddings": False}), ("gpt2", {"bias": False, "activ
 def least(request, monkeypatch):
     """With all matrices packed, and with none."""
     monkeypatch.setattr(few_rows, "LEAST_NUMBERS", request.param)
+    monkeypatch.setattr(few_rows, "LEAST_USES", 2)
 
 
 @pytest.mark.parametrize("shape", [(64, 32), (33, 17), (7, 40)])
@@ -45,6 +46,21 @@ def test_rounded_weights(make_model, least, family, options):
         assert torch.equal(expected, found) == (few_rows.LEAST_NUMBERS > 1)
         torch.testing.assert_close(found, expected, atol=0.15, rtol=0.05)
         assert expected.std() > 1  # so that this says something
+
+
+def test_a_copy_is_made_when_it_pays(monkeypatch):
+    """Not for one row, not for a prompt that is read once, not where memory is short."""
+    monkeypatch.setattr(few_rows, "LEAST_NUMBERS", 1)
+    weight = torch.randn(16, 8)
+    products = [Product(weight), Product(weight, may_copy=False)]
+    for product in products:
+        for _ in range(9):
+            product(torch.randn(1, 8))
+        for _ in range(few_rows.LEAST_USES - 1):
+            product(torch.randn(3, 8))
+        assert product._packed is None
+        product(torch.randn(3, 8))
+    assert [product._packed is not None for product in products] == [few_rows._CAN_PACK, False]
 
 
 @pytest.mark.parametrize(("family", "options"), FAMILIES)

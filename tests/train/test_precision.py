@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
+from whelp.artifacts.token_store import TokenStore
+from whelp.base.errors import PlanError
 from whelp.cli.recipe import load_recipe
-from whelp.cli.train_checks import keep_choices
+from whelp.cli.train_checks import check_same, keep_choices
 from whelp.train import device
 from whelp.train.device import choose_precision
 
@@ -52,3 +56,18 @@ def test_a_run_keeps_its_precision(asked: str, recorded: str, expected: str) -> 
     started = {"plan": {"precision": recorded}, "recipe": recipe.to_values()}
     assert keep_choices(recipe, started).train.precision == expected
     assert keep_choices(recipe, None).train.precision == asked
+
+
+def test_going_on_with_another_precision_is_refused(tmp_path: Path) -> None:
+    """What `auto` came to counts, so going on with `auto`, or with that, is no change."""
+    values: dict[str, Any] = {
+        "data": {"source": "stdlib", "tokenizer": {"learn": "bpe", "vocab_size": 512}},
+        "train": {"learning_rate": 1e-3, "num_steps": 3},
+    }
+    begun = load_recipe(values)
+    store = cast(TokenStore, SimpleNamespace(manifest=SimpleNamespace(fingerprint="same")))
+    started = {"plan": {"precision": "bf16"}, "recipe": begun.to_values(), "store": "same"}
+    check_same(started, begun, store, tmp_path)
+    check_same(started, load_recipe(values, ["train.precision=bf16"]), store, tmp_path)
+    with pytest.raises(PlanError, match=r"train\.precision: 'bf16' -> 'fp32'"):
+        check_same(started, load_recipe(values, ["train.precision=fp32"]), store, tmp_path)

@@ -48,7 +48,7 @@ def say_plain(text: str) -> None:
 
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
     """How much text there is."""
-    say(f"[bold]corpus[/]     {num_files:,} files, {megabytes(num_bytes)} of {escape(name)}")
+    say(f"[bold]corpus[/]     {num_files:,} file{'s' if num_files != 1 else ''}, {megabytes(num_bytes)} of {escape(name)}")
 
 
 def say_left_out(skipped: dict[str, int]) -> None:

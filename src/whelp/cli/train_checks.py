@@ -53,6 +53,8 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
     now = to_dict(recipe)
     for part in ("pack", "model", "train"):
         before = started["recipe"][part]
+        if part == "train" and before.get("precision") == "auto":
+            before = {**before, "precision": started["plan"]["precision"]}  # as keep_choices has it
         changes += [
             f"{part}.{name}: {before[name]!r} -> {value!r}"
             for name, value in now[part].items()

@@ -68,7 +68,7 @@ class Collector(Protocol):
         ...
 
     def read(self, item: Item, asking: Asking) -> Found:
-        """Read one item.
+        """Read one item; several at once, on threads, where there are many hosts.
 
         Raises:
             NotFetched: When it gives no document.

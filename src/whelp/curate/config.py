@@ -196,7 +196,7 @@ class NearDuplicatesConfig:
         0.85, "share of runs in common, of all in either, from which they are duplicates", at_least=0.3, at_most=1
     )
     shingle_words: int = option(5, "words of a run; 1: sets of words, as CodeParrot has them", at_least=1)
-    num_hashes: int = option(256, "more are more exact: the error is 0.5 / sqrt(num_hashes) at most", at_least=16, at_most=1024)
+    num_hashes: int = option(512, "more are more exact: the error is 0.5 / sqrt(num_hashes) at most", at_least=16, at_most=1024)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,7 +153,7 @@ def choose_bands(config: NearDuplicatesConfig) -> tuple[int, int]:
     """Bands, and hashes in each, so that documents at the threshold share a band with a probability of 0.995 or more.
 
     The probability is 1 - (1 - J^r)^b for b bands of r hashes (Leskovec and others, Mining of Massive Datasets, 3.4); more hashes
-    in a band let fewer others through.   256 hashes, J = 0.85 -> (25, 10)
+    in a band let fewer others through.   512 hashes, J = 0.85 -> (42, 12)
     """
     best = (config.num_hashes, 1)
     for size in range(1, config.num_hashes + 1):

@@ -21,7 +21,14 @@ from whelp.model.qwen3 import Qwen3
 
 Step = Callable[[torch.Tensor, Cache], torch.Tensor]
 """Ids (B, T) and a cache whose rows are selected; the normalised last hidden states (N, D), the tokens of a row together."""
+MOST_COPIED = 1 << 30  # numbers of a model whose matrices may be kept in another order as well: 4 GiB
 MOST_TOKENS = 64  # read in this way at a time; for more the modules are as fast
+
+
+def make_product(model: LanguageModel, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
+    """A product with one of the model's matrices."""
+    may_copy = model.num_parameters() <= MOST_COPIED
+    return Product(weight, bias, may_copy=may_copy, is_rounded=model.reads_rounded)
 
 
 def make_step(model: LanguageModel) -> Step | None:
@@ -47,9 +54,7 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        products = [
-            Product(weights[name], is_rounded=model.reads_rounded) for name in ("query_key_value", "project", "gate_up", "down")
-        ]
+        products = [make_product(model, weights[name]) for name in ("query_key_value", "project", "gate_up", "down")]
         blocks.append((both_norms, weights["norm_1"], weights["norm_2"], products))
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
@@ -92,7 +97,7 @@ def _make_gpt2_step(model: GPT2) -> Step:
     blocks = [
         (
             [parts(getattr(block, name)) for name in norms],
-            [Product(*parts(getattr(block, name)), is_rounded=model.reads_rounded) for name in matrices],
+            [make_product(model, *parts(getattr(block, name))) for name in matrices],
         )
         for block in model.blocks
     ]

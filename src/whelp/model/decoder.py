@@ -9,8 +9,7 @@ import torch.nn.functional as F
 
 from whelp.base.log import log
 from whelp.model.cache import Cache
-from whelp.model.decode_step import MOST_TOKENS, make_step
-from whelp.model.few_rows import Product
+from whelp.model.decode_step import MOST_TOKENS, make_product, make_step
 from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
@@ -26,7 +25,7 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
-        self._head = Product(weight.detach(), is_rounded=model.reads_rounded) if self._step is not None else None
+        self._head = make_product(model, weight.detach()) if self._step is not None else None
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 LEAST_NUMBERS = 1 << 20  # of a matrix that is packed: for smaller ones calling the other product costs what it gains
+LEAST_USES = 6  # with several rows, before a matrix is packed: packing takes as long as that saves
 _PACKED_FOR = 8  # rows that the order is chosen for; it is as good for 2 and for 32
 
 _OPERATIONS = torch.ops.mkldnn
@@ -23,17 +24,22 @@ _CAN_PACK = torch.backends.mkldnn.is_available() and all(
 class Product:
     """Multiplies with a float32 weight (O, I), and adds a bias (O,) where there is one.
 
-    The weight is packed when several rows come for the first time; whoever changes the weight makes another product.
+    The weight is packed when several rows have come some times; whoever changes the weight makes another product.
 
     Args:
+        may_copy: Whether there is memory for packed matrices.
         is_rounded: Let a large weight be read as bf16, half the memory traffic, also for one row.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None, *, is_rounded: bool = False) -> None:
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None = None, *, may_copy: bool = True, is_rounded: bool = False
+    ) -> None:
         self._weight, self._bias = weight, bias
         self._transposed = weight.t()  # to multiply and add in one call
         self._is_large = _CAN_PACK and weight.numel() >= LEAST_NUMBERS and weight.dtype == torch.float32
         self._is_rounded = is_rounded and self._is_large
+        self._may_copy = may_copy and self._is_large
+        self._num_uses = 0  # with several rows
         self._packed: torch.Tensor | None = None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -50,7 +56,10 @@ class Product:
         return torch.addmm(x, factor, self._transposed)
 
     def _is_packed(self, x: torch.Tensor) -> bool:
-        return self._is_rounded or (self._is_large and len(x) > 1)
+        if self._is_rounded or not self._may_copy or len(x) == 1:
+            return self._is_rounded
+        self._num_uses += 1
+        return self._num_uses >= LEAST_USES
 
     def _multiply(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if self._packed is None:

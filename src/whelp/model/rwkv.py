@@ -56,6 +56,40 @@ def find_starts(documents: torch.Tensor | None) -> torch.Tensor | None:
     return starts
 
 
+class Block(nn.Module):
+    """A layer: time mixing, then channel mixing, each behind a norm and added to what came in."""
+
+    def __init__(self, spec: ModelSpec, layer: int, att: nn.Module, ffn: nn.Module) -> None:
+        """
+        Args:
+            att: From x (B, T, D), what the first layer handed on, the token before (B, D), the memory (B, H, K, K) and the flow
+                to (B, T, D), what is handed on, the last token and the memory.
+            ffn: From x, the token before and the flow to (B, T, D) and the last token.
+        """
+        super().__init__()
+        if layer == 0:
+            self.ln0 = nn.LayerNorm(spec.n_embd)
+        self.layer, self.is_first = layer, layer == 0  # of the number alone the compiler would make a graph for each value
+        self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
+        self.att, self.ffn = att, ffn
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        shared: torch.Tensor | None,
+        time_shift: torch.Tensor,
+        channel_shift: torch.Tensor,
+        memory: torch.Tensor,
+        flow: Flow,
+    ) -> tuple[torch.Tensor | None, ...]:
+        if self.is_first:
+            x = self.ln0(x).to(x.dtype)
+        mixed, shared, time_shift, memory = self.att(self.ln1(x).to(x.dtype), shared, time_shift, memory, flow)
+        x = x + mixed
+        mixed, channel_shift = self.ffn(self.ln2(x).to(x.dtype), channel_shift, flow)
+        return x + mixed, shared, time_shift, channel_shift, memory
+
+
 class Rwkv(LanguageModel):
     """Base of the RWKV families."""
 
@@ -69,8 +103,18 @@ class Rwkv(LanguageModel):
         self.head = nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
         self.start_state: RecurrentState | None = None  # of texts that are generated; None: nothing was read before
 
-    def _make_block(self, spec: ModelSpec, layer: int) -> nn.Module:
+    def _make_block(self, spec: ModelSpec, layer: int) -> Block:
         raise AssertionError(f"{type(self).__name__} has no blocks")
+
+    def _init_block(self, block: Block, generator: torch.Generator) -> None:
+        raise AssertionError(f"{type(self).__name__} has no first weights")
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the official first weights (see the top of the family's file)."""
+        init_embedding_and_head(self, generator)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            self._init_block(block, generator)
 
     @property
     def head_weight(self) -> torch.Tensor:

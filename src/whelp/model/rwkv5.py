@@ -17,12 +17,12 @@ from torch import nn
 from whelp.model.config import ModelSpec
 from whelp.model.linear_attention import Inputs
 from whelp.model.rwkv import (
+    Block,
     Flow,
     Rwkv,
     as_plain,
     draw_orthogonal,
     group_norm,
-    init_embedding_and_head,
     layer_ratios,
     ramp,
 )
@@ -48,9 +48,9 @@ class _TimeMix(nn.Module):
         self.ln_x = nn.GroupNorm(spec.n_head, width, eps=_NORM_EPSILON)
 
     def forward(
-        self, x: torch.Tensor, before: torch.Tensor, memory: torch.Tensor, flow: Flow
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(B, T, D) -> (B, T, D); and the last token (B, D), the memory (B, H, K, K)."""
+        self, x: torch.Tensor, shared: torch.Tensor | None, before: torch.Tensor, memory: torch.Tensor, flow: Flow
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """(B, T, D) -> (B, T, D); and what was shared, the last token (B, D), the memory (B, H, K, K)."""
         shifted, last = flow.shift(x, before)
         mixes = (self.time_mix_k, self.time_mix_v, self.time_mix_r, self.time_mix_g)
         xk, xv, xr, xg = [torch.lerp(shifted, x, mix.to(x.dtype)) for mix in mixes]
@@ -60,7 +60,7 @@ class _TimeMix(nn.Module):
         found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts)
         out = group_norm(found, self.ln_x.weight, self.ln_x.bias, _NORM_EPSILON)  # (B, T, D)
         mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
-        return mixed, last, memory
+        return mixed, shared, last, memory
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(*x.shape[:-1], self.num_heads, self.head_width)
@@ -82,37 +82,21 @@ class _ChannelMix(nn.Module):
         return torch.sigmoid(self.receptance(xr)) * self.value(hidden), last
 
 
-class _Block(nn.Module):
-    def __init__(self, spec: ModelSpec, layer: int) -> None:
-        super().__init__()
-        if layer == 0:
-            self.ln0 = nn.LayerNorm(spec.n_embd)
-        self.layer, self.is_first = layer, layer == 0
-        self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
-        self.att, self.ffn = _TimeMix(spec), _ChannelMix(spec)
+class Rwkv5(Rwkv):
+    """RWKV-5.2: what seed trainers of 2023 and 2024 train."""
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        shared: torch.Tensor | None,
-        time_shift: torch.Tensor,
-        channel_shift: torch.Tensor,
-        memory: torch.Tensor,
-        flow: Flow,
-    ) -> tuple[torch.Tensor | None, ...]:
-        if self.is_first:
-            x = self.ln0(x).to(x.dtype)
-        mixed, time_shift, memory = self.att(self.ln1(x).to(x.dtype), time_shift, memory, flow)
-        x = x + mixed
-        mixed, channel_shift = self.ffn(self.ln2(x).to(x.dtype), channel_shift, flow)
-        return x + mixed, shared, time_shift, channel_shift, memory
+    def _make_block(self, spec: ModelSpec, layer: int) -> Block:
+        return Block(spec, layer, _TimeMix(spec), _ChannelMix(spec))
 
-    def init_weights(self, spec: ModelSpec, generator: torch.Generator) -> None:
+    def _init_block(self, block: Block, generator: torch.Generator) -> None:
         """Draw the official first weights of a layer."""
-        width, att, ffn = spec.n_embd, self.att, self.ffn
+        spec, att, ffn = self.spec, block.att, block.ffn
+        assert isinstance(att, _TimeMix)
+        assert isinstance(ffn, _ChannelMix)
+        width = spec.n_embd
         channels = torch.arange(width)
         share = channels / max(width - 1, 1)  # 0 to 1
-        depth, rest = layer_ratios(spec, self.layer)
+        depth, rest = layer_ratios(spec, block.layer)
         values = {
             "k": ramp(width) ** rest,
             "v": ramp(width) ** rest + 0.3 * depth,
@@ -127,26 +111,12 @@ class _Block(nn.Module):
             att.time_decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(att.time_decay.shape))
             bonus = depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)
             att.time_faaaa.copy_(bonus.view(att.time_faaaa.shape))
-            att.ln_x.weight.fill_(((1 + self.layer) / spec.n_layer) ** 0.7)
+            att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
             for matrix in (att.output, ffn.value, ffn.receptance):
                 matrix.weight.zero_()
         drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
         for matrix, gain in drawn:
             draw_orthogonal(matrix.weight, gain, generator)
-
-
-class Rwkv5(Rwkv):
-    """RWKV-5.2: what seed trainers of 2023 and 2024 train."""
-
-    def _make_block(self, spec: ModelSpec, layer: int) -> nn.Module:
-        return _Block(spec, layer)
-
-    def init_weights(self, generator: torch.Generator) -> None:
-        """Draw the official first weights (see the top of this file)."""
-        init_embedding_and_head(self, generator)
-        for block in self.blocks:
-            assert isinstance(block, _Block)
-            block.init_weights(self.spec, generator)
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
         """Weight decay is for matrices; a decay or a bonus for each channel of each head is none."""

@@ -18,13 +18,13 @@ from torch import nn
 from whelp.model.config import ModelSpec
 from whelp.model.delta_rule import LOWEST_LOG_DECAY, Inputs
 from whelp.model.rwkv import (
+    Block,
     Flow,
     Rwkv,
     as_plain,
     count_low_rank,
     draw_orthogonal,
     group_norm,
-    init_embedding_and_head,
     layer_ratios,
     ramp,
 )
@@ -116,40 +116,24 @@ class _ChannelMix(nn.Module):
         return self.value(hidden), last
 
 
-class _Block(nn.Module):
-    def __init__(self, spec: ModelSpec, layer: int) -> None:
-        super().__init__()
-        if layer == 0:
-            self.ln0 = nn.LayerNorm(spec.n_embd)
-        self.layer, self.is_first = layer, layer == 0
-        self.ln1, self.ln2 = nn.LayerNorm(spec.n_embd), nn.LayerNorm(spec.n_embd)
-        self.att, self.ffn = _TimeMix(spec, layer), _ChannelMix(spec)
+class Rwkv7(Rwkv):
+    """RWKV-7: linear time, constant memory."""
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        first_value: torch.Tensor | None,
-        time_shift: torch.Tensor,
-        channel_shift: torch.Tensor,
-        memory: torch.Tensor,
-        flow: Flow,
-    ) -> tuple[torch.Tensor, ...]:
-        if self.is_first:
-            x = self.ln0(x).to(x.dtype)
-        mixed, first_value, time_shift, memory = self.att(self.ln1(x).to(x.dtype), first_value, time_shift, memory, flow)
-        x = x + mixed
-        mixed, channel_shift = self.ffn(self.ln2(x).to(x.dtype), channel_shift, flow)
-        return x + mixed, first_value, time_shift, channel_shift, memory
+    def _make_block(self, spec: ModelSpec, layer: int) -> Block:
+        return Block(spec, layer, _TimeMix(spec, layer), _ChannelMix(spec))
 
-    def init_weights(self, spec: ModelSpec, generator: torch.Generator) -> None:
+    def _init_block(self, block: Block, generator: torch.Generator) -> None:
         """Draw the official first weights of a layer."""
-        width, head_width, layer = spec.n_embd, spec.head_width, self.layer
+        spec, layer = self.spec, block.layer
+        width, head_width = spec.n_embd, spec.head_width
         channels = torch.arange(width)
         linear = channels / max(width - 1, 1) - 0.5  # -1/2 to 1/2
         zigzag = (channels % head_width - (head_width - 1) / 2) / max((head_width - 1) / 2, 0.5)
         zigzag = zigzag * zigzag.abs()  # -1 to 1 in every head
         depth, rest = layer_ratios(spec, layer)
-        att, ffn = self.att, self.ffn
+        att, ffn = block.att, block.ffn
+        assert isinstance(att, _TimeMix)
+        assert isinstance(ffn, _ChannelMix)
         values = {f"x_{name}": 1 - ramp(width) ** (power * rest) for name, power in _MIX_POWERS.items()}
         slope = -6 + 6 * (channels / max(width - 1, 1)) ** (1 + depth**0.3)
         values |= {"w0": slope + 0.5 + 2.5 * zigzag, "a0": -0.19 + 0.3 * zigzag + 0.4 * linear, "v0": 0.73 - 0.4 * linear}
@@ -169,20 +153,6 @@ class _Block(nn.Module):
             draw_orthogonal(thin, 0.1 * max(1.0, thin.shape[0] / thin.shape[1]) ** 0.5, generator)
         for matrix, gain in ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (ffn.key, 1.0)):
             draw_orthogonal(matrix.weight, gain, generator)
-
-
-class Rwkv7(Rwkv):
-    """RWKV-7: linear time, constant memory."""
-
-    def _make_block(self, spec: ModelSpec, layer: int) -> nn.Module:
-        return _Block(spec, layer)
-
-    def init_weights(self, generator: torch.Generator) -> None:
-        """Draw the official first weights (see the top of this file)."""
-        init_embedding_and_head(self, generator)
-        for block in self.blocks:
-            assert isinstance(block, _Block)
-            block.init_weights(self.spec, generator)
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
         """Weight decay is for matrices called `*.weight`: not for vectors, whatever their shape, nor for thin matrices."""

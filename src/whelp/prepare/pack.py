@@ -61,7 +61,7 @@ def _pack_stream(split: TokenSplit, config: PackConfig, pad_id: int, must_fill_a
             f"the {split.name} split",
             f"it has {split.num_tokens:,} tokens, fewer than one row",
             f"at least {length + 1:,} for pack.context_tokens={length}",
-            f"Add text, or lower pack.context_tokens to {max(num_targets, 2)} or less.",
+            f"Add text, or lower pack.context_tokens to {num_targets} or less." if num_targets >= 2 else "Add text.",
         )
     has_last = config.last != "drop" or num_targets < length
     num_rows = -(-num_targets // length) if has_last else num_targets // length

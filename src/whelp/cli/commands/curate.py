@@ -33,13 +33,16 @@ def curate(
 ) -> None:
     r"""Keep what is worth training on: rules, duplicates, personal data; all that is dropped is kept aside with its reason.
 
-    Killed at any moment, the same command goes on. DIR/kept is a source for the next step: data.source=DIR/kept.
+    Killed at any moment, the same command goes on. DIR/kept is a source for the next step: data.source=DIR/kept. Of a recipe with
+    a mixture each source is DIR/kept/NAME, and DIR/recipe.yaml goes on with all of them.
 
     Example: whelp curate --source books/ --out clean
 
     Code: whelp curate --source src/ --preset code --out clean
 
     Other numbers: whelp curate recipe.yaml curate.near_duplicates.jaccard=0.7 curate.repetition=false --out clean
+
+    A mixture: whelp curate mixture.yaml --out clean && whelp prepare clean/recipe.yaml --out store
 
     Keep evaluations out: whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' --out clean
     """

@@ -30,12 +30,15 @@ PHONE = (
     r"|(?:\+?1[ .-])?(?:\([0-9]{3}\) ?|[0-9]{3}[.-])[0-9]{3}[.-][0-9]{4})"
 )
 _EMAIL_SIGN = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]@[A-Za-z0-9]"
+# What every such number has in it: less to keep track of than the whole of it, so the search is faster.
+_IP_SIGN = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
+_PHONE_SIGN = r"[0-9]{3}[.-][0-9]{4}|\+[0-9][0-9 .()-]{7}"
 _OF_EMAILS = np.isin(np.arange(256), list(b"!#$%&'*+/=?^_`{|}~-.@" + (string.ascii_letters + string.digits).encode()))
 
 
 @dataclass(frozen=True)
 class _Number:
-    """A kind of number with signs in it: a pattern for RE2, one that looks around, and what stands for those that pass a check.
+    """A kind of number: a sign of it that RE2 searches for, a pattern that looks around, what stands for those that pass a check.
 
     `alone` wants that the number is no part of a longer one. RE2 cannot look around, so that is Python's work, which is slow: it
     is done where `run` finds a run of the right characters, and sees the two behind it.
@@ -63,9 +66,9 @@ class PersonalData:
         self._email, self._numbers = config.email, list[_Number]()
         if config.ip is not None:
             check = _is_public if config.only_public_ips else _is_address
-            self._numbers.append(_Number("ip", config.ip, IP, _IP_RUN, _ALONE_IP, check))
+            self._numbers.append(_Number("ip", config.ip, _IP_SIGN, _IP_RUN, _ALONE_IP, check))
         if config.phone is not None:
-            self._numbers.append(_Number("phone", config.phone, PHONE, _PHONE_RUN, _ALONE_PHONE, bool))
+            self._numbers.append(_Number("phone", config.phone, _PHONE_SIGN, _PHONE_RUN, _ALONE_PHONE, bool))
         signs = [*([] if self._email is None else [_EMAIL_SIGN]), *(number.sign for number in self._numbers)]
         self._sign = "|".join(signs) or r"[^\s\S]"  # which is nothing
 
