@@ -141,13 +141,14 @@ def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     """Ctrl-C: exit code 130, what was collected is kept; --finish writes it; the same command goes on to the end."""
     site.faults.append(lambda request: Reply(body=b"{}", stall=30) if request.query.get("pageids") == "10" else None)
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
-    process = subprocess.Popen([*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    program = [*PROGRAM[:-1], f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {PROGRAM[-1]}"]
+    # (what is started in the background, these tests for one, is told to ignore Ctrl-C)
+    process = subprocess.Popen([*program, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not any(request.query.get("pageids") == "10" for request in site.requests):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(0.5)  # until it waits for the answer: an interrupt that hits Python while it tidies up is lost
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
