@@ -97,6 +97,29 @@ def test_most_travels_before_the_end(make_model: Any, sent: list[torch.Tensor], 
     adding.close()
 
 
+def test_all_at_the_end(make_model: Any, sent: list[torch.Tensor]) -> None:
+    """Where all processes agreed on it, nothing travels before the end, and then each buffer as a whole; the sums are the same."""
+    model, alone = make_model("gpt2"), make_model("gpt2")
+    built = build_optimizer(model, TrainConfig(optimizer="muon"))
+    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()))
+    ids = torch.arange(12).view(1, -1)
+    for at_end in (True, False, True):  # switched between steps, as a trial does
+        built.zero_grad()
+        alone.zero_grad()
+        sent.clear()
+        adding.at_end, adding.is_last = at_end, True
+        model.loss(ids, ids).backward()
+        alone.loss(ids, ids).backward()
+        assert bool(sent) != at_end
+        adding.finish()
+        if at_end:
+            assert [tensor.data_ptr() for tensor in sent] == [group.grad.data_ptr() for group in built.groups]
+        assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, 2 * alone.get_parameter(name).grad, atol=1e-5, rtol=1e-4)
+    adding.close()
+
+
 def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library says about a broken connection becomes a message with a next step."""
 
