@@ -13,9 +13,12 @@ fails says so and the next one begins. One JSON line each on standard output:
 ``two-same``      2 processes, 32 rows each: the same batches as ``one``, whose losses must be the same but for rounding
 ``one-halves``    1 process, 64 rows a step in two micro-batches of 32: how far rounding alone takes the losses apart
 
-Only where `--only` names them, ``one-saves`` and ``one-saves-meanwhile``: a checkpoint every 20 steps, at once or while training goes
-on; the slowest step has the pause in it. And ``apart``: two runs as ``one`` at the same time, a GPU each, that know nothing of each other:
-what two processes could reach if talking cost nothing (the slower GPU decides).
+Only where `--only` names them:
+
+``one-saves``, ``one-saves-meanwhile``   a checkpoint every 20 steps, at once or while training goes on; the slowest step has the pause in it
+``two-bf16``      as ``two``, with gradients that are added up in bf16
+``apart``         two runs as ``one`` at the same time, a GPU each, that know nothing of each other: what two processes could reach if
+                  talking cost nothing (the slower GPU decides)
 
 Then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
 
@@ -109,6 +112,7 @@ def list_parts(rows: int) -> dict[str, Part]:
         "one-halves": Part(1, 1, [f"train.micro_batch_rows={rows // 2}"]),
         "one-saves": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=false"]),
         "one-saves-meanwhile": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=true"]),
+        "two-bf16": Part(2, 2, ["train.add_gradients_in=bf16"]),
         "apart": Part(1, 1, copies=2),
     }
 
@@ -185,7 +189,7 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
         say("scaling", **{name: round(speed / speeds["one"], 3) for name, speed in speeds.items() if name != "one"})
     if "two" in speeds and "two-sharded" in speeds:
         say("sharded", share_of_two=round(speeds["two-sharded"] / speeds["two"], 3))
-    for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two")):
+    for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two"), ("two-bf16", "two")):
         expected, losses = found.get(other, {}).get("losses", []), found.get(name, {}).get("losses", [])
         differences = [abs(a - b) for a, b in zip(expected, losses, strict=False)]
         if differences:
@@ -259,9 +263,7 @@ def main() -> None:
             shutil.rmtree(store, ignore_errors=True)
     found: dict[str, dict[str, Any]] = {}
     parts = list_parts(scale.rows)
-    for name in (
-        options.only.split(",") if options.only else [name for name in parts if "saves" not in name and name != "apart"]
-    ):
+    for name in options.only.split(",") if options.only else list(parts)[:5]:
         part, out, log = parts[name], folder / name, folder / f"{name}.log"
         left = options.limit - (time.monotonic() - begun)
         if left < 15:

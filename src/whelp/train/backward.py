@@ -98,7 +98,8 @@ class Backward:
         if isinstance(optimizer, Optimizer):
             self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()))
             if team.size > 1:
-                self.sum = GradientSum(team, optimizer, dict(model.named_parameters()))
+                number = torch.bfloat16 if config.add_gradients_in == "bf16" else torch.float32
+                self.sum = GradientSum(team, optimizer, dict(model.named_parameters()), number)
 
     def __call__(self, batch: RowBatch, num_targets: int) -> torch.Tensor:
         """Leave the gradient of the mean over `num_targets` in place; return this process's part of the loss.
