@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import statistics
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -232,7 +233,8 @@ class RunWiring:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
         import torch
 
-        return torch.compiler.set_stance("force_eager") if self.plan.compile else nullcontext()
+        is_compiler_here = "torch._dynamo" in sys.modules  # asking it would bring it in: two seconds
+        return torch.compiler.set_stance("force_eager") if self.plan.compile and is_compiler_here else nullcontext()
 
     def _describe_average(self) -> dict[str, Any]:
         """The test loss of the averaged weights, as a record and a manifest have it."""

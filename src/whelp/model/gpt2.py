@@ -7,6 +7,7 @@ Shapes: B rows, T tokens, D width, H heads, K head width, F feed-forward width, 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,10 @@ from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
 from whelp.model.language_model import LanguageModel, init_normal, narrow
+from whelp.model.triton_here import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_block
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -46,9 +51,11 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
-        self.fuses_gelu = False
+        self.is_fused = self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
+        if self.is_fused and self.training and boundaries is None and x.dtype == torch.bfloat16:
+            return gpu_block.run_block(self, x)
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
@@ -109,6 +116,8 @@ class GPT2(LanguageModel):
             dropout=self.spec.dropout if self.training else 0.0,
             are_blocks_compiled=self.are_blocks_compiled and self.training,
         )
+        if boundaries is not None and self.training and any(block.is_fused for block in self.blocks):
+            self._compile_blocks()
         if boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
@@ -124,14 +133,29 @@ class GPT2(LanguageModel):
         return normed
 
     def compile_parts(self) -> None:
-        """As any family's; and GELU happens inside the matrix products where that works."""
-        spec, device = self.spec, self.embed.weight.device
-        fits = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
-        fuses = device.type == "cuda" and fits and gpu_feed_forward.agrees(device)
+        """As any family's, with GELU inside the matrix products; without the compiler where kernels of our own do as well.
+
+        Those do not know documents kept apart: the blocks are compiled when such rows come.
+        """
+        device = self.embed.weight.device
+        is_fused = HAS_TRITON and self._fits_gpu_kernels() and _has_working_block(self.spec, device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
-            block.fuses_gelu = fuses
+            block.is_fused = is_fused
+        self.are_blocks_compiled = True
+        if not is_fused:
+            self._compile_blocks()
+
+    def _compile_blocks(self) -> None:
+        fuses = self._fits_gpu_kernels() and gpu_feed_forward.agrees(self.embed.weight.device)
+        for block in self.blocks:
+            block.is_fused, block.fuses_gelu = False, fuses
         super().compile_parts()
+
+    def _fits_gpu_kernels(self) -> bool:
+        spec = self.spec
+        is_plain = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
+        return self.embed.weight.is_cuda and is_plain
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Queries, keys and values are matrices of their own."""
@@ -204,6 +228,12 @@ class GPT2(LanguageModel):
             tie_embeddings=config.get("tie_word_embeddings", True),
             activation="gelu" if config.get("activation_function") == "gelu" else "gelu_tanh",
         )
+
+
+@functools.cache
+def _has_working_block(spec: ModelSpec, device: torch.device) -> bool:
+    """Whether blocks of this size run as kernels of our own; tried once."""
+    return gpu_block.agrees(_Block(spec, 0), device)
 
 
 def _zero_bias(name: str, state: Mapping[str, torch.Tensor]) -> torch.Tensor:

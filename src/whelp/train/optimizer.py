@@ -18,6 +18,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from whelp.train.adamw import AdamW
 from whelp.train.team import Team
 
 _ALIGNMENT = 64  # floats: every parameter starts on its own cache line
@@ -118,9 +119,7 @@ class Optimizer:
             parameter = nn.Parameter(other.parameters.data)
             parameter.grad = other.parameters.grad
             adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
-        self.adam = torch.optim.AdamW(
-            adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
-        )
+        self.adam = AdamW(adam_groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
         self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
 
     def zero_grad(self) -> None:
