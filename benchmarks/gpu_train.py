@@ -53,16 +53,23 @@ class RandomRows:
 
 
 def run_ours(name: str, rows: int, steps: int):
-    """Seconds of each step, by `fit`."""
+    """Seconds of each step, by `fit`, with what `whelp train` does to start early."""
+    from whelp.base.gpu_context import open_gpu_early
+    from whelp.base.start_up import start_up
+
+    start_up.begin(with_process=True)
+    open_gpu_early()
     import torch
 
     from whelp.base.machine import count_cores
     from whelp.model import ModelConfig, build_model, make_spec
     from whelp.model.build import count_parameters
+    from whelp.model.warm_up import warm_up
     from whelp.train import Progress, TrainConfig, build_optimizer, make_plan
     from whelp.train.fit import fit
     from whelp.train.plan import Facts
 
+    start_up.reach("imports")
     family = "qwen3" if name == "qwen3" else "gpt2"
     optimizer = (
         {"optimizer": "muon", "learning_rate": 4e-3} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
@@ -95,15 +102,21 @@ def run_ours(name: str, rows: int, steps: int):
         free_bytes=torch.cuda.mem_get_info()[0],
         threads=count_cores(),
     )
-    model = build_model(spec, 0).cuda()
+    start_up.reach("device")
     plan = make_plan(config, facts)
+    if plan.compile:
+        warm_up(spec, torch.device("cuda", 0))
+    model = build_model(spec, 0).cuda()
     torch.set_float32_matmul_precision("high")
-    steps_done = fit(
-        model, build_optimizer(model, config), RandomRows(rows, has_documents=name == "packed"), plan, config, Progress()
-    )
+    source = RandomRows(rows, has_documents=name == "packed")
+    steps_done = fit(model, build_optimizer(model, config), source, plan, config, Progress())
+    start_up.reach("model")
     begun = time.perf_counter()
     for report in steps_done:  # each has waited for its own loss
         now = time.perf_counter()
+        start_up.reach("first_step")
+        if stages := start_up.end():
+            print(f"seconds to the first step: {stages}", file=sys.stderr)
         yield now - begun, report.loss, model.num_parameters()
         begun = now
 
@@ -236,8 +249,6 @@ def measure_ceiling() -> float:
 
 def run_one(name: str, rows: int, steps: int) -> None:
     """One contestant in this process; print one JSON line."""
-    import torch
-
     seconds: list[float] = []
     losses: list[float] = []
     first_step, num_parameters = 0.0, 0
@@ -251,6 +262,8 @@ def run_one(name: str, rows: int, steps: int) -> None:
         first_step, num_parameters = first_step or (first[0] if first else time.perf_counter() - STARTED), count
         seconds.append(step_seconds)
         losses.append(loss)
+    import torch
+
     result = {
         "tokens_per_second": rows * TOKENS / statistics.median(seconds[len(seconds) // 3 :]),
         "first_step_seconds": first_step,
@@ -288,7 +301,7 @@ def main() -> None:
                 print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr)
                 continue
             for line in done.stderr.splitlines():
-                if "slower" in line:  # what whelp says where a faster way failed
+                if "slower" in line or "first step" in line:  # what whelp says where a faster way failed, or of its start
                     print(f"{name}: {line}", file=sys.stderr)
             found[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
             print(f"round {index + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)

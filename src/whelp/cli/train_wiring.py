@@ -27,6 +27,7 @@ from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
 from whelp.base.log import log
+from whelp.base.start_up import start_up
 from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
 from whelp.cli.source_rows import evaluate_by_source
@@ -185,6 +186,13 @@ class RunWiring:
             log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)
         if self.team.is_first:
             append_record(self.run.metrics, values)
+
+    def record_start_up(self, step: int) -> None:
+        """After this process's first step, a line of metrics.jsonl on where the seconds before went."""
+        start_up.reach("first_step")
+        seconds = start_up.end()
+        if seconds is not None and self.team.is_first:
+            append_record(self.run.metrics, {"step": step, "start_up_seconds": seconds})
 
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ _BLOCK_NAMES = {
     "contract": "mlp.c_proj",
 }
 _TRANSPOSED = ("query_key_value", "project", "expand", "contract")
+_trying = threading.Lock()
 
 
 class _Block(nn.Module):
@@ -137,8 +139,7 @@ class GPT2(LanguageModel):
 
         Those do not know documents kept apart: the blocks are compiled when such rows come.
         """
-        device = self.embed.weight.device
-        is_fused = HAS_TRITON and self._fits_gpu_kernels() and _has_working_block(self.spec, device)
+        is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused = is_fused
@@ -147,15 +148,12 @@ class GPT2(LanguageModel):
             self._compile_blocks()
 
     def _compile_blocks(self) -> None:
-        fuses = self._fits_gpu_kernels() and gpu_feed_forward.agrees(self.embed.weight.device)
+        device = self.embed.weight.device
+        fuses = device.type == "cuda" and _is_plain(self.spec) and gpu_feed_forward.agrees(device)
         for block in self.blocks:
+            assert isinstance(block, _Block), type(block)
             block.is_fused, block.fuses_gelu = False, fuses
         super().compile_parts()
-
-    def _fits_gpu_kernels(self) -> bool:
-        spec = self.spec
-        is_plain = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
-        return self.embed.weight.is_cuda and is_plain
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Queries, keys and values are matrices of their own."""
@@ -230,9 +228,19 @@ class GPT2(LanguageModel):
         )
 
 
+def has_working_block(spec: ModelSpec, device: torch.device) -> bool:
+    """Whether blocks of this kind run as kernels of our own on this device; tried once."""
+    with _trying:  # in a thread of `warm_up`, perhaps
+        return HAS_TRITON and device.type == "cuda" and _is_plain(spec) and _try_block(spec, device)
+
+
+def _is_plain(spec: ModelSpec) -> bool:
+    """Whether kernels of our own compute it."""
+    return spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
+
+
 @functools.cache
-def _has_working_block(spec: ModelSpec, device: torch.device) -> bool:
-    """Whether blocks of this size run as kernels of our own; tried once."""
+def _try_block(spec: ModelSpec, device: torch.device) -> bool:
     return gpu_block.agrees(_Block(spec, 0), device)
 
 
