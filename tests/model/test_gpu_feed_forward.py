@@ -47,7 +47,7 @@ def test_value_and_gradients(stand_in, bias):
 def test_a_wrong_product_is_found(stand_in, monkeypatch):
     """Products that leave GELU's slope out are not trusted."""
 
-    class Wrong(_Product):
+    class Wrong(Product):
         def run(self, a, b, out, **options):
             self.end &= ~64
             super().run(a, b, out, **options)
