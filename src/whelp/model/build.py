@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
@@ -41,8 +42,20 @@ def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
 
 def build_skeleton(spec: ModelSpec) -> LanguageModel:
     """A model whose weights have shapes and take no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return find_family(spec)(spec)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, layers do not draw their first weights: without memory there are none, and asking for them imports the compiler."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        arguments = kwargs or {}
+        if getattr(function, "__module__", None) == torch.nn.init.__name__ and "tensor" in arguments:
+            return arguments["tensor"]
+        return function(*args, **arguments)
 
 
 def find_family(spec: ModelSpec) -> Family | type[HuggingFaceModel]:
