@@ -57,7 +57,7 @@ class _TimeMix(nn.Module):
         r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
         log_w = -self.time_decay.float().exp()
         inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
-        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts)
+        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
         out = group_norm(found, self.ln_x.weight, self.ln_x.bias, _NORM_EPSILON)  # (B, T, D)
         mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
         return mixed, shared, last, memory
