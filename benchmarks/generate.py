@@ -247,8 +247,8 @@ def measure(name: str, batch: int, temperature: float, arguments: argparse.Names
             continue
         runners[contestant] = run
         library = contestant.partition("-")[0] if temperature else ""
-        if temperature and library == "hf":
-            notes[contestant] = "drawn"
+        if (temperature and library == "hf") or dtype != torch.float32:
+            notes[contestant] = "drawn" if temperature else "rounded"
         else:
             notes[contestant] = compare(folder, prompts, expected.setdefault(library, tokens), tokens)
     seconds: dict[str, list[float]] = {contestant: [] for contestant in runners}

@@ -14,8 +14,8 @@ import statistics
 import time
 
 import torch
-from generate import CONFIGS, IdsAlone
 
+from generate import CONFIGS, IdsAlone
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import build_model, make_spec
