@@ -11,6 +11,7 @@ from whelp.collect.wikitext.tables import Tables, show_table
 from whelp.collect.wikitext.templates import expand_template, is_expanded
 
 _MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|\{\||\|\}+")  # all begin with a character: anchors are tried everywhere
+_SIMPLE = re.compile(r"\{\{(?<!\{\{\{)([^{}|\[\]]*+)((?:\|[^{}\[\]]*+)?+)\}\}(?!\})")  # a template with nothing in it
 _MARGINS = {"{": " \t:*#", "|": " \t:"}  # what may stand on its line before `{|` and `|}`
 _MAX_DEPTH = 40  # MediaWiki's own limit; what lies deeper is left out, so that no page takes quadratic time
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
@@ -114,10 +115,26 @@ def _find_margin(text: str, position: int) -> int | None:
     return None if position and text[position - 1] != "\n" else position
 
 
+def _resolve_simple_templates(text: str, counts: Counter[str], language: str) -> str:
+    """Those with nothing inside them, which are nearly all: a fifth of the time that a stack of open ones takes."""
+    parts = _SIMPLE.split(text)
+    names, arguments = parts[1::3], parts[2::3]
+    if names:
+        counts["templates"] += len(names)
+    shown = [
+        expand_template(name + argument, language) if is_expanded(name, language) else ""
+        for name, argument in zip(names, arguments, strict=True)
+    ]
+    merged = [""] * (2 * len(shown) + 1)
+    merged[::2], merged[1::2] = parts[::3], shown
+    return "".join(merged)
+
+
 def resolve_braces(
     text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop", language: str = "en"
 ) -> str:
     """Replace templates and links by what readers see of them; remove files, categories, and tables if asked to."""
+    text = _resolve_simple_templates(text, counts, language)
     nest = _Nest(namespaces, counts, tables, language)
     position = 0
     for match in _MARKS.finditer(text):

@@ -21,7 +21,8 @@ _KINDS = {
     "nowiki": "nowiki",
 }
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\n|\Z)")
-MARKS = "\x02\x03\x04"  # of the passes: around the number of a held text, and for a line break
+MARKS = "\x02\x03\x04\x05"  # of the passes: around the number of a held text, for a line break, where a table begins
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HELD = re.compile("\x02(\\d+)\x03")
 _BLANK = re.compile(r"\s+")
 
@@ -34,7 +35,7 @@ class Held:
 
     def hold(self, text: str) -> str:
         """The mark for a text."""
-        self._texts.append(text)
+        self._texts.append(CONTROL.sub("", text))
         return f"\x02{len(self._texts) - 1}\x03"
 
     def give_back(self, text: str) -> str:
