@@ -109,7 +109,7 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     position = sum(size for _, _, size, _ in files[:num_done])
     try:
         for path, label, size, _ in files[num_done:]:
-            line = ""
+            line = b""
             try:
                 line = make_line(read_file(path, label, config, decode=decode_text))
                 read = read + Counter([path.suffix.lower() or "no ending"])  # not in place: what was added holds the old one
@@ -117,7 +117,7 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
                 kinds = kinds + Counter([error.kind])
                 named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
             num_done, position = num_done + 1, position + size
-            growing.add(line.encode("utf-8", "replace"), {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
+            growing.add(line, {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
             yield FolderProgress(position, total, read.total())
         counts = {
             "documents": read.total(),
