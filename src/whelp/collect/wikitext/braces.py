@@ -121,13 +121,11 @@ def _resolve_simple_templates(text: str, counts: Counter[str], language: str) ->
     names, arguments = parts[1::3], parts[2::3]
     if names:
         counts["templates"] += len(names)
-    shown = [
-        expand_template(name + argument, language) if is_expanded(name, language) else ""
-        for name, argument in zip(names, arguments, strict=True)
-    ]
-    merged = [""] * (2 * len(shown) + 1)
-    merged[::2], merged[1::2] = parts[::3], shown
-    return "".join(merged)
+    expanded = {name: is_expanded(name, language) for name in set(names)}
+    for place, name in enumerate(names):
+        parts[3 * place + 1] = expand_template(name + arguments[place], language) if expanded[name] else ""
+        parts[3 * place + 2] = ""
+    return "".join(parts)
 
 
 def resolve_braces(
