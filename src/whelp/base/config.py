@@ -254,9 +254,7 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
             return value
         choices = ", ".join(map(str, get_args(hint)))
         near = _find_nearest(str(value), [str(choice) for choice in get_args(hint)], cutoff=0.6)
-        problems.append(
-            f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near}?" if near else "")
-        )
+        problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near}?" if near else ""))
         return _BAD
     if dataclasses.is_dataclass(hint):
         built = _build(hint, value, dotted, problems)

@@ -81,7 +81,7 @@ def iter_bzip2_streams(path: Path, start: int, end: int) -> Iterator[Block]:
     An empty block stands before the first stream that begins at `end` or later: who needs no more stops there, and that
     stream is not unpacked.
     """
-    if end - start <= _MAX_HELD_BYTES and importlib.util.find_spec("rapidgzip"):
+    if end - start <= _MAX_HELD_BYTES and has_rapidgzip():
         yield from _iter_fast(path, start, end)
         yield Block(b"", end)
         start = end
@@ -108,17 +108,24 @@ def iter_bzip2_streams(path: Path, start: int, end: int) -> Iterator[Block]:
             position -= len(packed)
 
 
+def has_rapidgzip() -> bool:
+    """Whether whelp[dumps] is installed."""
+    return importlib.util.find_spec("rapidgzip") is not None
+
+
 def _iter_fast(path: Path, start: int, end: int) -> Iterator[Block]:
     """The same up to `end`, by the unpacker of whelp[dumps]: in four fifths of the time."""
     import rapidgzip
 
     with open(path, "rb") as raw:
         raw.seek(start)
-        packed = io.BytesIO(raw.read(end - start))
+        packed = raw.read(end - start)
     try:
-        with rapidgzip.IndexedBzip2File(packed, parallelization=1) as unpacker:
+        with rapidgzip.IndexedBzip2File(io.BytesIO(packed), parallelization=1) as unpacker:
             while data := unpacker.read(BLOCK_BYTES):
                 yield Block(data, start)
+            if unpacker.tell_compressed() < 8 * len(packed):  # bits; what is no stream, and all behind it, it passes over
+                raise ValueError("bytes that are no bzip2 stream")
     except (RuntimeError, ValueError) as error:
         raise broken(path, "bzip2", error) from None
 

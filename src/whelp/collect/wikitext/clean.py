@@ -15,14 +15,18 @@ from whelp.collect.wikitext.tags import CONTROL, MARKS, Held, take_out_tags
 
 _OUTER_ADDRESS = r"(?:https?:|ftp:|//|mailto:|news:|irc:)[^\s\[\]<>]*+(?:[ \t]++([^\[\]\n]*+))?+\]"
 _OUTER_LINK = re.compile(rf"\[{_OUTER_ADDRESS}", re.IGNORECASE)
-_LINK = re.compile(  # to a page, with no colon in its name or no label: the others are read with the templates; or to an address
-    r"\[(?:\[(?:([^\[\]{}|:#\n][^\[\]{}|:\n]*+)\]\]|[^\[\]{}|:\n]++\|([^\[\]{}|\n]++)\]\])|" rf"{_OUTER_ADDRESS})", re.IGNORECASE
+_LINK = (
+    re.compile(  # to a page, with no colon in its name or no label: the others are read with the templates; or to an address
+        r"\[(?:\[(?:([^\[\]{}|:#\n][^\[\]{}|:\n]*+)\]\]|[^\[\]{}|:\n]++\|([^\[\]{}|\n]++)\]\])|" rf"{_OUTER_ADDRESS})",
+        re.IGNORECASE,
+    )
 )
 _QUOTES = re.compile("'''''|'''|''")
 _HTML_TABLE = re.compile(r"<(/?)table\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?([a-zA-Z]\w*)[^<>]*>")
+_BLOCK_TAGS = "p div blockquote center poem ul ol dl li dt dd h1 h2 h3 h4 h5 h6 table tr caption section"
 _SHOWN_TAGS = {  # what stands in the place of a tag; nothing in that of any other
-    **dict.fromkeys("p div blockquote center poem ul ol dl li dt dd h1 h2 h3 h4 h5 h6 table tr caption section".split(), "\n"),
+    **dict.fromkeys(_BLOCK_TAGS.split(), "\n"),
     **dict.fromkeys(("br", "hr"), LINE_BREAK),
     **dict.fromkeys(("td", "th"), " "),
 }
