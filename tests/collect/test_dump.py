@@ -70,16 +70,7 @@ def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], Counter[str]
     return [json.loads(line) for line in lines.splitlines()], pages, len(made)
 
 
-@pytest.fixture(params=["Python's unpacker", "rapidgzip"])
-def unpacker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both that may unpack bzip2: with whelp[dumps], and without."""
-    if request.param == "rapidgzip":
-        pytest.importorskip("rapidgzip", reason="needs: pip install 'whelp[dumps]'")
-    else:
-        monkeypatch.setattr("whelp.collect.dump.stream.has_rapidgzip", lambda: False)
-
-
-@pytest.mark.usefixtures("small_spans", "unpacker")
+@pytest.mark.usefixtures("small_spans")
 @pytest.mark.parametrize("suffix", PACKINGS)
 def test_every_page_once_however_it_is_packed(suffix: str, tmp_path: Path) -> None:
     """Pages across the borders of blocks, spans and streams are neither lost nor read twice."""
@@ -320,7 +311,7 @@ def test_files_that_are_no_good_dump(name: str, data: bytes, message: str, tmp_p
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.usefixtures("small_spans", "unpacker")
+@pytest.mark.usefixtures("small_spans")
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.8])
 @pytest.mark.parametrize("byte", [0, 3, 6, 40, -2])
 def test_a_broken_byte_anywhere(byte: int, place: float, tmp_path: Path) -> None:
@@ -333,7 +324,6 @@ def test_a_broken_byte_anywhere(byte: int, place: float, tmp_path: Path) -> None
         list(iter_dump(path, DumpConfig()))
 
 
-@pytest.mark.usefixtures("unpacker")
 def test_a_cut_off_stream_among_many(tmp_path: Path) -> None:
     """In the last stream of many, in another process too."""
     path = write(tmp_path, "d.xml.bz2", pack_multistream(make_dump(make_articles(50)), 5)[:-60])

@@ -20,6 +20,7 @@ from whelp.collect.output import check_json_lines
 
 _VERSION = 1  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
+_OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class FolderResult:
     Attributes:
         documents: Documents in the file: files that were read.
         files: Files by what became of them: by ending those that were read, by reason those that were not.
-        skipped_files: Path and reason of the first hundred files that were left out.
+        skipped_files: Path and reason of the first hundred files that were left out, but for those of another suffix than asked.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
@@ -102,7 +103,8 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
         return
     progress = growing.open() or {"num_done": 0, "read": {}, "skipped": Counter(kind for kind, _, _ in skipped), "named": []}
     num_done, read, kinds = int(progress["num_done"]), Counter(progress["read"]), Counter(progress["skipped"])
-    named = progress["named"] or [{"path": path, "reason": reason} for _, path, reason in skipped[:_MAX_NAMED]]
+    unwanted = [(path, reason) for kind, path, reason in skipped if kind != _OTHER_SUFFIX]
+    named = progress["named"] or [{"path": path, "reason": reason} for path, reason in unwanted[:_MAX_NAMED]]
     if num_done:
         log.info("%s: going on after %s files", out, f"{num_done:,}")
     total = sum(size for _, _, size, _ in files)

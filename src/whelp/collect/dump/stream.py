@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib.util
-import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -16,7 +14,6 @@ from typing import Any, Literal
 from whelp.base.errors import SourceError
 
 BLOCK_BYTES = 1 << 20
-_MAX_HELD_BYTES = 16 << 20  # of packed bytes that are held at once
 Codec = Literal["none", "bzip2", "gzip", "xz"]
 _MAGICS: tuple[tuple[bytes, Codec], ...] = ((b"BZh", "bzip2"), (b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"))
 _OTHERS = {b"7z\xbc\xaf": "7-zip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -81,10 +78,6 @@ def iter_bzip2_streams(path: Path, start: int, end: int) -> Iterator[Block]:
     An empty block stands before the first stream that begins at `end` or later: who needs no more stops there, and that
     stream is not unpacked.
     """
-    if end - start <= _MAX_HELD_BYTES and has_rapidgzip():
-        yield from _iter_fast(path, start, end)
-        yield Block(b"", end)
-        start = end
     with open(path, "rb") as raw:
         raw.seek(start)
         position = stream_start = start
@@ -106,28 +99,6 @@ def iter_bzip2_streams(path: Path, start: int, end: int) -> Iterator[Block]:
                 raise broken(path, "bzip2", error) from None
             packed = unpacker.unused_data
             position -= len(packed)
-
-
-def has_rapidgzip() -> bool:
-    """Whether whelp[dumps] is installed."""
-    return importlib.util.find_spec("rapidgzip") is not None
-
-
-def _iter_fast(path: Path, start: int, end: int) -> Iterator[Block]:
-    """The same up to `end`, by the unpacker of whelp[dumps]: in four fifths of the time."""
-    import rapidgzip
-
-    with open(path, "rb") as raw:
-        raw.seek(start)
-        packed = raw.read(end - start)
-    try:
-        with rapidgzip.IndexedBzip2File(io.BytesIO(packed), parallelization=1) as unpacker:
-            while data := unpacker.read(BLOCK_BYTES):
-                yield Block(data, start)
-            if unpacker.tell_compressed() < 8 * len(packed):  # bits; what is no stream, and all behind it, it passes over
-                raise ValueError("bytes that are no bzip2 stream")
-    except (RuntimeError, ValueError) as error:
-        raise broken(path, "bzip2", error) from None
 
 
 def iter_plain(path: Path, start: int, end: int) -> Iterator[Block]:
