@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -330,6 +332,8 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
 
     asked, before = recipe.data.tokenizer, inputs["source"].get("tokenizer_asked")
     if isinstance(asked, str):
+        if isinstance(before, dict) and not os.path.exists(asked):  # a name: not fetched only to say that it is another one
+            return [f"data.tokenizer: {say_tokenizer(before)} -> {asked}"]
         vocabulary = load_tokenizer(asked)
         if vocabulary.fingerprint != inputs["tokenizer"]:
             return [f"the tokenizer: {asked} is another vocabulary than the one the store was made with"]
@@ -339,7 +343,41 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
         return []
     if isinstance(before, str):  # made with a vocabulary from elsewhere, as `whelp demo` does
         return []
-    return [] if _asked_tokenizer(recipe) == before else [f"data.tokenizer: {before} -> {_asked_tokenizer(recipe)}"]
+    now = _asked_tokenizer(recipe)
+    return [] if now == before else [f"data.tokenizer: {say_tokenizer(before)} -> {say_tokenizer(now)}"]
+
+
+def say_tokenizer(asked: str | dict[str, Any]) -> str:
+    """What a recipe says of its vocabulary, as one would write it: without what is left as it comes.
+
+    >>> say_tokenizer({"learn": "bpe", "vocab_size": 2048, "pattern": "gpt2", "special_tokens": []})
+    '{learn: bpe, vocab_size: 2048}'
+    """
+    from whelp.tokenizer import LearnConfig
+
+    if isinstance(asked, str):
+        return asked
+    usual = to_dict(LearnConfig())
+    return _write_yaml({name: value for name, value in asked.items() if name == "learn" or value != usual.get(name)})
+
+
+def _write_yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1 << 16).removesuffix("...\n").strip()
+
+
+def _list_repeats(recipe: Recipe, manifest: Manifest) -> list[str]:
+    """The overrides that make a recipe of one source read what a store was made of, as one types them."""
+    source, now = manifest.inputs["source"], to_dict(recipe.data)
+    window = {name: value for name, value in source.get("options", {}).items() if name.startswith("dataset_")}
+    before, asked = manifest.config | window, source.get("tokenizer_asked")
+    if "mixture" in before or asked is None:
+        return []
+    found = {name: _write_yaml(before[name]) for name, value in now.items() if before.get(name, value) != value}
+    if now["tokenizer"] != asked:
+        found["tokenizer"] = say_tokenizer(asked)
+    return [f"data.{name}={shlex.quote(value)}" for name, value in found.items()]
 
 
 def check_fresh(store: TokenStore, recipe: Recipe) -> None:
@@ -367,9 +405,12 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
         changes = find_changes(store.folder, dataclasses.replace(recipe, train=drawn), opened)
     if changes:
         more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+        repeats = " ".join(_list_repeats(recipe, manifest))
         raise StaleError(
             store.folder,
             f"it was made from other inputs ({'; '.join(changes[:5])}{more})",
             "",
-            f"Run `whelp prepare` again with --out {store.folder}, or give the recipe it was made with.",
+            (f"Say here too what it was made with: {repeats}. Or run" if repeats else "Run")
+            + f" `whelp prepare` again with --out {store.folder}"
+            + (", or give the recipe it was made with." if not repeats else "."),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from whelp.cli.curate import CurateResult
 
 _MOST_REASONS = 20
+_MUCH = 0.25  # of the text: more than this from one rule may be meant, or not
 
 
 def show_event(event: object) -> None:
@@ -55,6 +57,13 @@ def show_curated(result: CurateResult) -> None:
     for title, name in (("changed", "changes"), ("note", "notes")):
         for what, count in ledger[name].items():
             show.say(f"[bold]{title:10}[/] {escape(what)} {count:,}")
+    for reason, num_bytes in ledger["dropped_bytes"].items():
+        if num_bytes >= _MUCH * ledger["bytes_in"]:
+            rule = reason.partition(":")[0]
+            show.say(
+                f"[bold]note[/]       {num_bytes / ledger['bytes_in']:.0%} of the text was dropped by one rule, {escape(rule)}: look at it in "
+                f"{escape(str(Path(result.folder) / 'dropped'))}; other numbers: curate.{escape(rule)}"
+            )
     if result.recipe is not None:
         show.say(f"[bold]corpus[/]     {escape(result.source)}   next: whelp prepare {escape(result.recipe)} --out store")
     else:

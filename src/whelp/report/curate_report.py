@@ -22,6 +22,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .text { font: .88em/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem;
   background: #8881; padding: .5rem .7rem; }
 details { margin: .3rem 0; } summary { cursor: pointer; }
+@media (max-width: 40rem) { .rules th, .rules td { display: block; } .rules td { padding-left: 1rem; overflow-wrap: anywhere; } }
 """
 
 
@@ -168,7 +169,7 @@ def _draw_rules(sources: Sequence[Report]) -> str:
             for name, values in rules.items()
         )
         title = f"<h3>{html.escape(', '.join(names))}</h3>" if len(groups) > 1 else ""
-        parts.append(f'{title}<div class="wide"><table>{rows}</table></div>')
+        parts.append(f'{title}<div class="wide"><table class="rules">{rows}</table></div>')
     return "".join(parts)
 
 
