@@ -225,7 +225,9 @@ class TrainingView:
     def _on_planned(self, event: Planned) -> None:
         self.planned = event
         if event.resumed_step:
-            say(f"[bold]going on[/]   from step {event.resumed_step:,}")
+            is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
+            done = ", which was the last: nothing is left to do" if is_done else ""
+            say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands.options import AsJson, Device, ModelPath
 
 if TYPE_CHECKING:
@@ -180,7 +181,9 @@ def _write_loss(result: LossResult) -> None:
         sys.stdout.write(
             (f"--- {name}\n" if name else "")
             + f"loss          {part.nats_per_token:.4f} nats/token\nperplexity    {part.perplexity:.2f}\n"
-            f"bits per byte {bits}\nover          {part.num_rows:,} rows, {part.num_tokens:,} tokens, {part.num_bytes:,} bytes\n"
+            f"bits per byte {bits}\n"
+            f"over          {say_count(part.num_rows, 'row')}, {say_count(part.num_tokens, 'token')}, "
+            f"{say_count(part.num_bytes, 'byte')}\n"
         )
 
 
