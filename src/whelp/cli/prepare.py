@@ -16,8 +16,8 @@ from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.engines import make_engine
-from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
-from whelp.base.files import read_json
+from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, WhelpError
+from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.mixture import MixtureEntry
@@ -143,7 +143,14 @@ def open_recipe_sources(
     first_file = 0
     for name, config in recipe.data.entries.items():
         template = make_template(config, text_key=config.custom_text_key)
-        source = open_source(config, template if shape is None else shape(template), rows=rows)
+        try:
+            source = open_source(config, template if shape is None else shape(template), rows=rows)
+        except SourceError as error:
+            if error.where != str(config.source):
+                raise
+            key = "data.source" if name is None else f"data.mixture.{name}.source"
+            next_step = f"{error.next_step} {key}=PATH takes another."
+            raise SourceError(error.where, error.found, error.expected, next_step) from None
         opened.append(OpenedSource(name=name, config=config, source=source, first_file=first_file))
         first_file += len(source.files)
     return opened
@@ -160,7 +167,14 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
-    from whelp.artifacts.parts_folder import clear_parts
+    with hold_folder(out):
+        yield from _iter_prepare(recipe, out, vocabulary=vocabulary, rows=rows, engine=engine)
+
+
+def _iter_prepare(
+    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None, rows: Any, engine: Engine | None
+) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
+    from whelp.artifacts.parts_folder import check_place, clear_parts
     from whelp.corpus import count_skipped
     from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
@@ -169,6 +183,7 @@ def iter_prepare(
     if is_imported(out):
         expected = "an empty folder or a store prepared from text"
         raise ArtifactError(out, "holds an imported store", expected, "Choose another --out; nothing was changed.")
+    check_place(out, "token_store", "a token store")  # now, not after a vocabulary has been learned
     opened = open_recipe_sources(recipe, rows=rows)
     labels = [file.label for one in opened for file in one.source.files]
     skipped = count_skipped([file for one in opened for file in one.source.skipped])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.cli import show
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def show_event(event: object) -> None:
     if isinstance(event, SourceOpened):
         show.say_file_counts(event.num_files, event.num_bytes, event.name)
     elif isinstance(event, StageStarted):
-        show.say(f"[dim]{event.stage} {event.num_documents:,} documents[/]")
+        show.say(f"[dim]{event.stage} {say_count(event.num_documents, 'document')}[/]")
 
 
 def show_curated(result: CurateResult) -> None:
@@ -53,7 +54,7 @@ def show_curated(result: CurateResult) -> None:
         add(f"  of {escape(name)}", one["documents_kept"], one["bytes_kept"], max(one["documents_in"], 1))
     show.console.print(table)
     if ledger["documents_test"]:
-        show.say(f"[bold]test[/]       {ledger['documents_test']:,} rows that the source holds out, as they are")
+        show.say(f"[bold]test[/]       {say_count(ledger['documents_test'], 'row')} that the source holds out, as they are")
     for title, name in (("changed", "changes"), ("note", "notes")):
         for what, count in ledger[name].items():
             show.say(f"[bold]{title:10}[/] {escape(what)} {count:,}")

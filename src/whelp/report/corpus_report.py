@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.report._page import Series, draw_chart, make_page, write_number, write_share
 
 Report = Mapping[str, Any]
@@ -191,7 +192,7 @@ def _draw_vocabulary(vocabulary: Report | None) -> str:
     )
     return (
         f"<h2>Beside {html.escape(vocabulary['reference'])}</h2>"
-        f"<p>The reference has {vocabulary['num_reference_words']:,} words. {vocabulary['unknown_share']:.1%} of the words here are "
+        f"<p>The reference has {say_count(vocabulary['num_reference_words'], 'word')}. {vocabulary['unknown_share']:.1%} of the words here are "
         f"not among them. The divergence is {vocabulary['divergence_bits']:.3f} bits (Jensen-Shannon: 0 for equal frequencies, 1 "
         f"where no word is shared). Listed first is what is most surprising, given the reference.</p>{chart}"
         f'<div class="columns">{lists}</div>'
@@ -215,7 +216,7 @@ def _draw_columns(columns: Mapping[str, Report]) -> str:
     for name, values in columns.items():
         rows = ([write_number(entry["count"]), _text(entry["text"])] for entry in values["most"][:_MOST_LISTED])
         title = f"Column {html.escape(name)}"
-        drawn += f"<div><h3>{title}</h3><p>{values['num_rows']:,} rows have it.</p>{_table(['-rows', 'value'], rows)}</div>"
+        drawn += f"<div><h3>{title}</h3><p>{say_count(values['num_rows'], 'row')} with it.</p>{_table(['-rows', 'value'], rows)}</div>"
     return f'<div class="columns">{drawn}</div>' if drawn else ""
 
 
