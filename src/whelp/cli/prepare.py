@@ -230,11 +230,13 @@ def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabula
 
     Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
     """
-    from whelp.tokenizer import learn, load_tokenizer
+    from whelp.tokenizer import load_tokenizer
 
     asked = recipe.data.tokenizer
     if isinstance(asked, str):
         return load_tokenizer(asked), False
+    from whelp.tokenizer import learn  # it imports all learners
+
     return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
 
 
