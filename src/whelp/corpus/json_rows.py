@@ -112,7 +112,7 @@ def _select_of_lines(reading: Reading) -> Selection:
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
         columns = dict.fromkeys(candidates, True)
-    elif not any(name in columns for name in candidates):
+    elif candidates and not any(name in columns for name in candidates):
         columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
     for name in list_missing_companions(reading.shape, columns):
         columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)

@@ -69,6 +69,9 @@ class Unpacked:
         except (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
+            if isinstance(error, gzip.BadGzipFile) and str(error).startswith("Not a gzipped"):
+                next_step = "If it is not packed, take .gz from its name; else get a whole copy of the file."
+                raise BadFile(DAMAGED, "no gzip data, though its name says so", next_step) from None
             raise damaged(f"{self._codec} data", error) from None
 
     def readable(self) -> bool:
