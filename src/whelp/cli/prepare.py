@@ -210,7 +210,7 @@ def iter_prepare(
         describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
-        look_through=lambda: _fingerprint_apart(opened),
+        look_through=lambda: fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -249,7 +249,7 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
 
 
-def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
+def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
     """Fingerprint the files that reading the documents does not."""
     for one in opened:
         one.source.fingerprint_apart()

@@ -195,6 +195,8 @@ def inspect(
     check_page_place(html)
     config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
     opened = looking.open_split(store, split, config)
+    if recipe is None and context_tokens is None:
+        looking.say_how_cut(opened)
     with show.waiting("looking"):
         views = list(opened.iter_views(rows, file=file, find=find))
         if html is not None:
