@@ -152,10 +152,9 @@ def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
         if not end:
             continue
         pending[-1] = block[:end]
-        whole = b"".join(pending)
+        whole, pending = b"".join(pending), [block[end:]]  # the pieces go before the lines are read: one may be very long
         yield _strip_mark(whole) if is_first else whole
         is_first = False
-        pending = [block[end:]]
     rest = b"".join(pending)
     if rest:
         yield _strip_mark(rest) if is_first else rest

@@ -74,6 +74,8 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
 def _check_text(value: Any, name: str) -> BadValue | None:
     if not isinstance(value, str):
         return BadValue(NOT_TEXT, f"{name} is {name_kind(value)}", "text")
+    if value.isascii():
+        return None
     try:
         value.encode()
     except UnicodeEncodeError:
