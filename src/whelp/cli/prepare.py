@@ -227,7 +227,7 @@ def _iter_prepare(
         describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
-        look_through=lambda: _fingerprint_apart(opened),
+        look_through=lambda: fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -247,11 +247,13 @@ def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabula
 
     Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
     """
-    from whelp.tokenizer import learn, load_tokenizer
+    from whelp.tokenizer import load_tokenizer
 
     asked = recipe.data.tokenizer
     if isinstance(asked, str):
         return load_tokenizer(asked), False
+    from whelp.tokenizer import learn  # it imports all learners
+
     return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
 
 
@@ -264,7 +266,7 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
 
 
-def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
+def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
     """Fingerprint the files that reading the documents does not."""
     for one in opened:
         one.source.fingerprint_apart()

@@ -37,6 +37,33 @@ class Selection:
         return isinstance(self.shape, TextShape)
 
 
+@dataclass(frozen=True)
+class ListingShape:
+    """Wants nothing: a file of rows that is read by it says which columns it has, as `ColumnsFound`, and no row."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """No column."""
+        return pa.schema([])
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
+        """There are no rows."""
+        raise AssertionError(f"{rows.num_rows} rows were read")
+
+
+class ColumnsFound(BadFile):
+    """What reading by a `ListingShape` ends with: of each column, whether it holds text."""
+
+    def __init__(self, columns: Mapping[str, bool]) -> None:
+        super().__init__("columns", f"has the columns {', '.join(columns)}", "")
+        self.columns = dict(columns)
+
+
 def list_candidates(shape: RowShape, asked: str | None) -> list[str]:
     """The names to look for in a file."""
     return [asked or TEXT] if isinstance(shape, TextShape) else list(shape.schema.names)
@@ -51,7 +78,10 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
 
     Raises:
         BadFile: When neither is there; it names what there is, nearest first.
+        ColumnsFound: When the shape is there to list them.
     """
+    if isinstance(shape, ListingShape):
+        raise ColumnsFound(columns)
     if not isinstance(shape, TextShape):
         usable = [name for name in shape.schema.names if shape.companions.get(name, name) in columns or name not in columns]
         names = [name for name in usable if name in columns]
@@ -135,7 +165,10 @@ def choose_column(asked: str | None, columns: Mapping[str, bool]) -> str:
         reason = f"has no column {wanted!r}, and none holds text: {names}"
     else:
         reason = f"has no column {wanted!r}; it has {names}"
-    raise BadFile("no text column", reason, "Set data.custom_text_key to the column that holds the text.")
+    next_step = "Set data.custom_text_key to the column that holds the text."
+    if asked is None and not holding_text:
+        next_step = "Name a file that has a column of text, or convert one of these."
+    raise BadFile("no text column", reason, next_step)
 
 
 def _list_names(wanted: str, names: Collection[str]) -> str:

@@ -25,6 +25,9 @@ def say_json_error(error: Exception) -> str:
     """What is wrong with JSON, in words."""
     if isinstance(error, json.JSONDecodeError):
         said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        if said == "Invalid control character":
+            character = error.doc[error.pos]
+            said = f"control character \\x{ord(character):02x}, which JSON writes as {json.dumps(character)[1:-1]},"
         return f"{said[:1].lower()}{said[1:]} at column {error.colno}"
     return "nested too deeply"
 
@@ -76,6 +79,8 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
 def _check_text(value: Any, name: str) -> BadValue | None:
     if not isinstance(value, str):
         return BadValue(NOT_TEXT, f"{name} is {name_kind(value)}", "text")
+    if value.isascii():
+        return None
     try:
         value.encode()
     except UnicodeEncodeError:
