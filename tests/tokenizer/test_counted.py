@@ -42,7 +42,7 @@ def read_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "slow one" in record.getMessage()]
 
 
-@pytest.mark.parametrize("regex", [r"[a-z]+|[^a-z]{1,2}", r"\p{L}{2,4}", r"(?i)the|\d+(?=\p{L})"])
+@pytest.mark.parametrize("regex", [r"[a-z]+|[^a-z]{1,2}", r"\w+|[^\w\s]+|\s+", r"\p{L}{2,4}", r"(?i)the|\d+(?=\p{L})"])
 def test_merges_of_ones_own_pattern(regex, caplog, monkeypatch):
     """Ties included, with text between the matches, and until nothing is left to merge."""
     monkeypatch.setattr(bpe_module, "_train_reference", lambda *_: pytest.fail("the slow trainer"))
@@ -58,6 +58,7 @@ def test_merges_of_ones_own_pattern(regex, caplog, monkeypatch):
     ("regex", "reason"),
     [
         (r"\w*", "the fast trainer cuts "),
+        (r"\b\w{1,3}\b", "the fast trainer cuts "),
         (r"(?<!a\w+)b|\w+|\W", "the fast trainer cannot read the pattern ("),
     ],
 )

@@ -45,7 +45,7 @@ class LearnConfig:
     pattern: Literal["gpt2", "gpt4", "code", "regex"] = option(
         "gpt2",
         "how text is cut before merging (bpe, unigram): gpt2; gpt4 (digits in threes); code (digits one by one, each run of "
-        "indentation whole); regex (pattern_regex). All but gpt2 learn 6 times slower without whelp[patterns]",
+        "indentation whole); regex (pattern_regex). All but gpt2 learn some 5 times slower without whelp[patterns]",
     )
     pattern_regex: str | None = option(
         None,
