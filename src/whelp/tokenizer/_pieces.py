@@ -65,9 +65,11 @@ class PiecewiseEngine:
                 with self._free:
                     encoded[number] = self._encode_piece(pieces[number])
 
-        with ThreadPoolExecutor(num_threads) as pool:
-            for done in [pool.submit(work, queue) for queue in queues]:
-                done.result()
+        with ThreadPoolExecutor(num_threads - 1) as pool:
+            others = [pool.submit(work, queue) for queue in queues[1:]]
+            work(queues[0])  # this thread, too
+            for other in others:
+                other.result()
         return [encoded[number] for number in range(len(pieces))]
 
 
