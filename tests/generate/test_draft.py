@@ -22,6 +22,7 @@ from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run
 def make_large(make_model, monkeypatch):
     """Tiny models that are taken for large ones."""
     monkeypatch.setattr(draft, "LEAST_DRAFTED", 0)
+    monkeypatch.setattr(draft, "LEAST_ROUNDED", 0)
     return make_model
 
 

@@ -225,14 +225,16 @@ class Batch:
 
     def _draft(self, rows: list[Row], num_tokens: int) -> list[list[int]]:
         """So many tokens for each row, guessed by the model's quick copy and chosen as they will be."""
-        drafter, started = self.decoder.drafter, time.perf_counter()
+        drafter = self.decoder.drafter
         assert drafter is not None, "a draft was planned"
+        was_ready, started = drafter.is_ready, time.perf_counter()
 
         def choose_ahead(logits: torch.Tensor, ahead: int) -> torch.Tensor:
             return self._choose(rows, logits[:, : self.vocabulary.size].float(), ahead)
 
         drafts = drafter.guess([row.ids[-1] for row in rows], num_tokens, choose_ahead)
-        self._speculation.note_draft(len(rows), num_tokens, time.perf_counter() - started)
+        if was_ready:
+            self._speculation.note_draft(len(rows), num_tokens, time.perf_counter() - started)
         for row, draft in zip(rows, drafts, strict=True):
             row.guesser.tokens, row.guesser.is_draft = draft, True
         return drafts

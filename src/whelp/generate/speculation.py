@@ -116,7 +116,7 @@ class Speculation:
     def _draft_cost(self, num_rows: int) -> float:
         """Time of a token that the quick copy guesses for each row, in steps with one token."""
         plain, draft = self._seconds.get((num_rows, 1), []), self._draft_seconds.get(num_rows, [])
-        return _DRAFT_COST if len(plain) < 2 or len(draft) < 2 else min(draft) / min(plain)
+        return _DRAFT_COST if len(plain) < 2 or not draft else min(draft) / min(plain)
 
     def note_draft(self, num_rows: int, num_tokens: int, seconds: float) -> None:
         """So many tokens of each row were drafted in this time."""

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from whelp.model.cache import Cache
-from whelp.model.decode_step import Step, make_step
-from whelp.model.few_rows import MOST_COPIED
+from whelp.model.decode_step import AnyProduct, Step, make_product, make_step
+from whelp.model.few_rows import LEAST_NUMBERS, MOST_COPIED
 from whelp.model.language_model import LanguageModel
 
 LEAST_DRAFTED = 1 << 25  # numbers of a model: smaller ones are read from the processor's own memory, and soon
@@ -23,6 +23,7 @@ _OPERATIONS = torch.ops.onednn
 _CAN_ROUND = torch.backends.mkldnn.is_available() and all(
     hasattr(_OPERATIONS, name) for name in ("qlinear_prepack", "qlinear_pointwise")
 )
+LEAST_ROUNDED = LEAST_NUMBERS  # of a matrix: calling the rounded product costs more than reading a small one
 Choose = Callable[[torch.Tensor, int], torch.Tensor]
 """Logits (B, V) and the number of the guess, from 0 on; the chosen ids (B,)."""
 
@@ -37,7 +38,7 @@ class Drafter:
 
     def __init__(self, model: LanguageModel, cache: Cache) -> None:
         self._model, self._cache = model, cache
-        self._parts: tuple[Step, EightBitProduct] | None = None
+        self._parts: tuple[Step, AnyProduct] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -47,9 +48,9 @@ class Drafter:
     def guess(self, ids: list[int], num_tokens: int, choose: Choose) -> list[list[int]]:
         """So many tokens after the last one (which is not read yet) of each of the first B slots."""
         if self._parts is None:
-            step = make_step(self._model, EightBitProduct)
+            step = make_step(self._model, self._make_product)
             assert step is not None, "a model that is drafted has a step of its own"
-            self._parts = step, EightBitProduct(self._model.head_weight.detach())
+            self._parts = step, self._make_product(self._model.head_weight.detach(), None)
         step, head = self._parts
         starts = self._cache.lengths[: len(ids)]
         tokens, columns = torch.tensor(ids), []
@@ -59,6 +60,11 @@ class Drafter:
         self._cache.lengths[: len(ids)] = starts
         guesses: list[list[int]] = torch.stack(columns, dim=1).tolist()
         return guesses
+
+    def _make_product(self, weight: torch.Tensor, bias: torch.Tensor | None) -> AnyProduct:
+        if weight.numel() < LEAST_ROUNDED:
+            return make_product(self._model, weight, bias)
+        return EightBitProduct(weight, bias)
 
 
 def make_drafter(model: LanguageModel, cache: Any) -> Drafter | None:
@@ -83,9 +89,11 @@ class EightBitProduct:
         """(N, I) -> (N, O), about."""
         scale = max(x.abs().max().item() / 127.0, 1e-12)
         rounded = (x * (1.0 / scale)).round_().to(torch.int8)
+        if len(x) == 1:  # for which oneDNN has, with some sizes, nothing but a loop that takes a hundred times as long
+            rounded = rounded.repeat(2, 1)
         weight = self._packed, self._scales, self._zeros, self._bias
         product: torch.Tensor = _OPERATIONS.qlinear_pointwise(rounded, scale, 0, *weight, 1.0, 0, torch.float32, "none", [], "")
-        return product
+        return product[: len(x)]
 
     def add_to(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         """The product with `factor` (N, I), added to `x` (N, O)."""
