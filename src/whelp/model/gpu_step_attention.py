@@ -68,7 +68,7 @@ def step_attention(
     """Store each row's new key and value at its position of its slot; attention over all up to there, (B, H, 1, K)."""
     (num_rows, num_heads, _, width), num_groups = queries.shape, keys.shape[1]
     queries, keys, values = (part if part.stride(-1) == 1 else part.contiguous() for part in (queries, keys, values))
-    assert all_keys.stride() == all_values.stride() and all_keys.stride(-1) == 1, f"{all_keys.stride()}, {all_values.stride()}"
+    assert all_keys.stride() == all_values.stride(), f"{all_keys.stride()}, {all_values.stride()}"
     out = torch.empty(num_rows, 1, num_heads, width, dtype=queries.dtype, device=queries.device)
     block_r, block_k = triton.next_power_of_2(num_heads // num_groups), triton.next_power_of_2(width)
     strides = [stride for part in (queries, keys, values) for stride in part.stride()[:2]]
