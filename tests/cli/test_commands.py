@@ -357,6 +357,7 @@ def test_generate_quicker(whelp: Whelp, made: Project, monkeypatch: pytest.Monke
     texts = [whelp(*arguments, *options).json for options in ([], ["--prompt-lookup-tokens", 0], ["--prompt-lookup-tokens", 5])]
     assert texts[0] == texts[1] == texts[2]
     assert whelp(*arguments, "--prompt-lookup-tokens", 65).code == 1
+    assert whelp(*arguments, "--draft-tokens", 64).code == 1
     outcome = whelp(*arguments, "--precision", "int8")
     assert (outcome.code, "--precision: it is 'int8', but expected auto, fp32 or bf16" in outcome.said) == (1, True)
     monkeypatch.setattr(few_rows, "has_bf16_instructions", lambda: False)

@@ -98,8 +98,48 @@ log.disabled = True
 assert not gpu_block.agrees(make_block(True), cpu)
 """
 
+_STEP_ATTENTION = """
+import torch
+from whelp.model import gpu_step_attention
 
-@pytest.mark.parametrize("program", [_LOSS, _SWIGLU, _NORM, _BLOCK], ids=["cross_entropy", "swiglu", "norm", "block"])
+device = torch.device("cpu")
+for sizes in ((3, 3, 16), (4, 2, 24), (6, 2, 64), (5, 1, 8)):
+    assert gpu_step_attention._is_same(device, torch.float32, *sizes), sizes
+assert gpu_step_attention._is_same(device, torch.bfloat16, 4, 2, 16)
+plain = gpu_step_attention.step_attention
+gpu_step_attention.step_attention = lambda *parts: plain(*parts) * 1.01
+assert not gpu_step_attention.agrees(device, torch.float32, 3, 3, 16), "what differs is not trusted"
+gpu_step_attention.step_attention = lambda *parts: torch.softmax(parts[0], -1)
+assert not gpu_step_attention.agrees(device, torch.float32, 4, 4, 16)
+
+from whelp.model import ModelConfig, build_model, cache, make_spec
+from whelp.model.decoder import Decoder
+from whelp.model.fixed_step import FixedStep
+
+gpu_step_attention.step_attention = plain
+for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
+    config = ModelConfig(family=family, n_layer=2, n_head=4, n_embd=32, **options)
+    model = build_model(make_spec(config, num_ids=60, context_tokens=24), seed=1).eval()
+    decoders = [Decoder(model, 4, 24) for _ in range(2)]
+    fixed = decoders[1]._fixed_step = FixedStep(model, decoders[1].cache, lambda work: work)
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+    decoders[1].cache.keys = decoders[1].cache.keys.as_subclass(OnGpu)
+    cache.HAS_TRITON, cache.gpu_step_attention = True, gpu_step_attention
+    with torch.no_grad():
+        for decoder in decoders:
+            decoder.read(0, [[1, 2, 3], [4], [5, 6]])
+        for step in range(4):
+            one, other = (decoder.step([step, 7, 9]) for decoder in decoders)
+            torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention"],
+)
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

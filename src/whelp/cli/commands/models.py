@@ -117,6 +117,7 @@ class ExportName(Enum):
 
     hf = "hf"
     gguf = "gguf"
+    onnx = "onnx"
     pth = "pth"
     megatron = "megatron"
     nanogpt = "nanogpt"
@@ -132,12 +133,13 @@ def export(
     format: Annotated[
         ExportName,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
-            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp), onnx (a graph "
+            "from ids to logits) or pth (RWKV's own tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
     ] = ExportName.hf,
     dtype: Annotated[
-        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
+        str | None,
+        typer.Option(help="Model: f32, f16, bf16; gguf also q8_0, onnx f32. Default: as stored (hf, pth), f16 (gguf)."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
