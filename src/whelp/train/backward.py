@@ -96,7 +96,7 @@ class Backward:
         self.buffers: GradientBuffers | None = None
         self.sum: GradientSum | None = None
         if isinstance(optimizer, Optimizer):
-            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()))
+            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=team.size == 1)
             if team.size > 1:
                 number = torch.bfloat16 if config.add_gradients_in == "bf16" else torch.float32
                 self.sum = GradientSum(team, optimizer, dict(model.named_parameters()), number)
