@@ -67,16 +67,23 @@ class RandomRows:
 
 
 def run_ours(name: str, rows: int, steps: int):
-    """Seconds of each step, by `fit`."""
+    """Seconds of each step, by `fit`, with what `whelp train` does to start early."""
+    from whelp.base.gpu_context import open_gpu_early
+    from whelp.base.start_up import start_up
+
+    start_up.begin(with_process=True)
+    open_gpu_early()
     import torch
 
     from whelp.base.machine import count_cores
     from whelp.model import ModelConfig, build_model, make_spec
     from whelp.model.build import count_parameters
+    from whelp.model.warm_up import warm_up
     from whelp.train import Progress, TrainConfig, build_optimizer, make_plan
     from whelp.train.fit import fit
     from whelp.train.plan import Facts
 
+    start_up.reach("imports")
     family = "qwen3" if name == "qwen3" else "gpt2"
     optimizer = (
         {"optimizer": "muon", "learning_rate": 4e-3} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
@@ -109,15 +116,21 @@ def run_ours(name: str, rows: int, steps: int):
         free_bytes=torch.cuda.mem_get_info()[0],
         threads=count_cores(),
     )
-    model = build_model(spec, 0).cuda()
+    start_up.reach("device")
     plan = make_plan(config, facts)
+    if plan.compile:
+        warm_up(spec, torch.device("cuda", 0))
+    model = build_model(spec, 0).cuda()
     torch.set_float32_matmul_precision("high")
-    steps_done = fit(
-        model, build_optimizer(model, config), RandomRows(rows, has_documents=name == "packed"), plan, config, Progress()
-    )
+    source = RandomRows(rows, has_documents=name == "packed")
+    steps_done = fit(model, build_optimizer(model, config), source, plan, config, Progress())
+    start_up.reach("model")
     begun = time.perf_counter()
     for report in steps_done:  # each has waited for its own loss
         now = time.perf_counter()
+        start_up.reach("first_step")
+        if stages := start_up.end():
+            print(f"{NOTE}seconds to the first step: {stages}", file=sys.stderr)
         yield now - begun, report.loss, model.num_parameters()
         begun = now
 
@@ -200,8 +213,6 @@ def measure_ceiling() -> float:
 
 def run_one(name: str, rows: int, steps: int, *, profiles: bool) -> None:
     """One contestant in this process; print one JSON line."""
-    import torch
-
     logging.basicConfig(format=f"{NOTE}%(message)s", level=logging.WARNING)
     logging.getLogger("whelp").setLevel(logging.DEBUG)
     seconds: list[float] = []
@@ -219,6 +230,8 @@ def run_one(name: str, rows: int, steps: int, *, profiles: bool) -> None:
             first_step, num_parameters = first_step or time.perf_counter() - STARTED, count
             seconds.append(step_seconds)
             losses.append(loss)
+    import torch
+
     timed = seconds[len(seconds) // 3 : -PROFILED if profiles else None]
     result = {
         "tokens_per_second": gpu_peers.ROWS.get(name, rows) * TOKENS / statistics.median(timed),

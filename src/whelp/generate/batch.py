@@ -9,7 +9,6 @@ Shapes: N rows, V vocabulary.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -21,11 +20,12 @@ import numpy.typing as npt
 import torch
 
 from whelp.base.errors import PlanError
-from whelp.base.seeds import make_seed
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
+from whelp.generate.row import Row, SharedPrompt
+from whelp.generate.run_ahead import Ahead, start_fetching
 from whelp.generate.sampling import choose, penalise_repetition
-from whelp.generate.speculation import MOST_ROWS, Guesser, Speculation
+from whelp.generate.speculation import MOST_ROWS, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
@@ -41,8 +41,8 @@ class DecoderLike(Protocol):
         """Tokens in each slot; one that is set to 0 is forgotten."""
         ...
 
-    def step(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first N slots; logits (N, V)."""
+    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+        """One more token for each of the first N slots, ids on the model's device where they are a tensor; logits (N, V)."""
         ...
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
@@ -81,38 +81,6 @@ class GeneratingModel(Protocol):
     def eval(self) -> object: ...
 
 
-class Row:
-    """One continuation and where it stands."""
-
-    def __init__(
-        self, generation: Generation, config: GenerateConfig, ids: list[int], maker: TextMaker, prompt: _Prompt
-    ) -> None:
-        self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
-        self.ids = list(ids)  # the prompt and what has come
-        self.unread = list(ids)  # what its slot does not hold yet, while it is being read
-        self.slot = -1
-        self.has_slid = False
-        self.num_new = 0
-        self.random = random.Random(make_seed(config.seed, "sample", generation.index))
-        self.style = (config.temperature, config.top_k, config.top_p, config.min_p)
-        self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
-        self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
-        self.guesser = Guesser(config.prompt_lookup_tokens)
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether each token of what is read now needs its log-probability."""
-        return self.config.prompt_logprobs is not None and not self.has_slid
-
-
-class _Prompt:
-    """What continuations of one prompt share: the logits after it, and what its own tokens were given, if that is asked."""
-
-    def __init__(self) -> None:
-        self.logits: torch.Tensor | None = None  # (1, V)
-        self.logprobs: list[TokenLogprob] = []
-
-
 class Batch:
     """The requests of one model, without a thread: `step` until it is idle. `Engine` does so in a thread."""
 
@@ -135,6 +103,7 @@ class Batch:
         self.num_running = 0
         self.num_steps = 0  # of running rows: what a text cost, whether guesses were checked or not
         self._speculation = Speculation()
+        self._ahead: Ahead | None = None
 
     def _make_decoder(self) -> DecoderLike:
         return self.model.make_decoder(self.max_rows + 1, self.capacity)  # one slot to exchange rows by
@@ -142,6 +111,7 @@ class Batch:
     def renew(self) -> None:
         """Forget everything that was made of the model's weights, which are others now; no row may have a slot."""
         assert not self.rows, f"{len(self.rows)} rows have slots"
+        self._ahead = None
         del self.decoder  # first: there may be no room for two
         self.decoder = self._make_decoder()
 
@@ -153,7 +123,7 @@ class Batch:
         ids = self._read_prompt(prompt, config)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
-        shared = _Prompt()
+        shared = SharedPrompt()
         return [
             Row(Generation(index, len(ids), wake), config, ids, TextMaker(self.vocabulary.stream(), config.stop), shared)
             for index in range(n)
@@ -195,9 +165,13 @@ class Batch:
     def _take_step(self, rows: list[Row]) -> None:
         """One token for each running row, and as many more as were guessed right."""
         self.num_steps += 1
+        ahead, self._ahead = self._ahead and self._ahead.take(rows), None
+        if ahead and ahead.rows:
+            self._advance(*ahead, is_step=True)
+            return
         started, guesses = time.perf_counter(), self._guess(rows)
         if guesses is None:
-            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]))
+            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]), is_step=True)
         else:
             self._check(rows, guesses)
         num_tokens = 1 if guesses is None else 1 + max(map(len, guesses))
@@ -258,7 +232,7 @@ class Batch:
         """Every request ends with this error."""
         for row in [*self.rows, *self.waiting]:
             row.generation.fail(error)
-        self.rows, self.num_running = [], 0
+        self.rows, self.num_running, self._ahead = [], 0, None
         self.waiting.clear()
 
     def _give_slots(self) -> None:
@@ -355,8 +329,8 @@ class Batch:
         self.num_running += 1
         self._advance([row], row.prompt.logits.clone())
 
-    def _advance(self, rows: list[Row], logits: torch.Tensor) -> None:
-        """Choose a token for each row, hand over its text, and let rows that are done leave."""
+    def _advance(self, rows: list[Row], logits: torch.Tensor, *, is_step: bool = False) -> None:
+        """Choose a token for each row, hand over its text, and let rows that are done leave; of a step, perhaps run ahead."""
         over = [row for row in rows if row.num_new == row.config.max_tokens]  # none was asked for
         if over:
             places = [place for place, row in enumerate(rows) if row not in over]
@@ -371,20 +345,37 @@ class Batch:
             if row.config.is_penalised or row.config.logit_bias:
                 self._bend(row, logits[place])
         chosen = self._choose(rows, logits)
-        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+        ids = self._run_ahead(rows, chosen) if is_step and self._may_run_ahead(rows) else chosen.tolist()
+        for place, (row, token_id) in enumerate(zip(rows, ids, strict=True)):
             self._take(row, token_id, describe(place, token_id))
 
-    def _choose(self, rows: list[Row], logits: torch.Tensor) -> list[int]:
+    def _may_run_ahead(self, rows: list[Row]) -> bool:
+        """Whether the next step can be named now: of the same rows, none of which must wait for what comes."""
+        return (
+            self.decoder.is_step_recorded
+            and rows == self.rows[: self.num_running]
+            and any(row.num_new + 1 < row.config.max_tokens for row in rows)
+            and not any(row.guesser.most for row in rows)
+            and max(self.decoder.lengths[row.slot] for row in rows) + 1 < self.capacity
+        )
+
+    def _run_ahead(self, rows: list[Row], chosen: torch.Tensor) -> list[int]:
+        """The chosen ids; before they are known here, the step that reads them is under way."""
+        wait = start_fetching(chosen)
+        self._ahead = Ahead(rows, self.decoder.step(chosen))
+        return wait()
+
+    def _choose(self, rows: list[Row], logits: torch.Tensor) -> torch.Tensor:
         """One id for each row; rows of the same style together, so that no row's choice depends on its neighbours."""
         style = rows[0].style
         if all(row.style == style for row in rows):
-            return choose(logits, rows[0].config, _draw_numbers(rows, logits)).tolist()
+            return choose(logits, rows[0].config, _draw_numbers(rows, logits))
         chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
         for style in {row.style for row in rows}:
             places = [place for place, row in enumerate(rows) if row.style == style]
             group = [rows[place] for place in places]
             chosen[places] = choose(logits[places], group[0].config, _draw_numbers(group, logits))
-        return chosen.tolist()
+        return chosen
 
     def _take(self, row: Row, token_id: int, logprobs: list[TokenLogprob] | None) -> None:
         """Add a token to a row: its text goes out, and the row may be done."""
@@ -485,4 +476,4 @@ def _draw_numbers(rows: list[Row], logits: torch.Tensor) -> torch.Tensor | None:
     if rows[0].config.is_greedy:
         return None
     numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]
-    return torch.tensor(numbers, dtype=torch.float32, device=logits.device)
+    return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)

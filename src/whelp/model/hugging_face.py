@@ -144,9 +144,9 @@ class HuggingFaceDecoder:
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
-    def step(self, ids: list[int]) -> torch.Tensor:
+    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
-        return self.read(0, [[token] for token in ids])
+        return self.read(0, [[int(token)] for token in ids])
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""

@@ -16,6 +16,7 @@ import torch
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.log import log
+from whelp.base.start_up import start_up
 from whelp.train.captured import CapturedCall, Shapes, Timer, Trial, get_shapes
 from whelp.train.chunks import Chunk, LossAndState, iter_losses, plan_chunks
 from whelp.train.config import TrainConfig
@@ -91,6 +92,7 @@ class Backward:
         is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
         if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
             model.compile_parts()
+            start_up.reach("kernels")
         elif plan.compile:
             self.compute = torch.compile(model.loss, dynamic=False)
         self.buffers: GradientBuffers | None = None

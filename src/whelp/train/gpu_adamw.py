@@ -12,6 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
+from whelp.train.adamw import AdamW
+
 _BLOCK = 1024
 _BETAS, _EPSILON = (0.9, 0.95), 1e-8  # of the comparison
 
@@ -71,7 +73,7 @@ def measure_error(device: torch.device) -> float:
     draw = torch.Generator().manual_seed(0)
     weights = torch.randn(5000, generator=draw).to(device)
     ours, state, plain = weights.clone(), make_state(weights), torch.nn.Parameter(weights.clone())
-    adam = torch.optim.AdamW([plain], lr=1e-2, betas=_BETAS, eps=_EPSILON, weight_decay=0.1)
+    adam = AdamW([{"params": [plain], "lr": 1e-2, "weight_decay": 0.1}], betas=_BETAS, eps=_EPSILON)
     scale = torch.full((), 0.3, device=device)
     for _ in range(3):
         gradient = torch.randn(5000, generator=draw).to(device)

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from whelp.base.log import log
+from whelp.train.adamw import AdamW
 from whelp.train.team import Team
 
 _ALIGNMENT = 64  # floats: every parameter starts on its own cache line
@@ -121,9 +122,7 @@ class Optimizer:
             parameter = nn.Parameter(other.parameters.data)
             parameter.grad = other.parameters.grad
             adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
-        self.adam = torch.optim.AdamW(
-            adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
-        )
+        self.adam = AdamW(adam_groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
         self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
         self.in_one_pass = has_one_pass(self.groups[0].data.device)
         self.scale: torch.Tensor | None = None  # what clipping asked for, and the step has still to do

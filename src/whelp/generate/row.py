@@ -1,0 +1,45 @@
+"""One continuation and where it stands."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from whelp.base.seeds import make_seed
+from whelp.generate.config import GenerateConfig
+from whelp.generate.generation import Generation, TokenLogprob
+from whelp.generate.speculation import Guesser
+from whelp.generate.text import TextMaker
+
+
+class Row:
+    """One continuation and where it stands. Shapes: V vocabulary."""
+
+    def __init__(
+        self, generation: Generation, config: GenerateConfig, ids: list[int], maker: TextMaker, prompt: SharedPrompt
+    ) -> None:
+        self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
+        self.ids = list(ids)  # the prompt and what has come
+        self.unread = list(ids)  # what its slot does not hold yet, while it is being read
+        self.slot = -1
+        self.has_slid = False
+        self.num_new = 0
+        self.random = random.Random(make_seed(config.seed, "sample", generation.index))
+        self.style = (config.temperature, config.top_k, config.top_p, config.min_p)
+        self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
+        self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
+        self.guesser = Guesser(config.prompt_lookup_tokens)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether each token of what is read now needs its log-probability."""
+        return self.config.prompt_logprobs is not None and not self.has_slid
+
+
+class SharedPrompt:
+    """What continuations of one prompt share: the logits after it, and what its own tokens were given, if that is asked."""
+
+    def __init__(self) -> None:
+        self.logits: torch.Tensor | None = None  # (1, V)
+        self.logprobs: list[TokenLogprob] = []
