@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from whelp.base.beside_parameter import put_beside, take_away
 from whelp.train.team import HasGroups
 
 _SMALL = 1 << 15  # numbers: moving fewer takes a GPU as long as beginning to
@@ -25,6 +26,8 @@ class GradientBuffers:
     def __init__(self, optimizer: HasGroups, parameters: Mapping[str, torch.nn.Parameter], *, is_alone: bool) -> None:
         views = {name: view for group in optimizer.groups for name, view in group.views(group.grad).items()}
         self._places = [(parameters[name], view) for name, view in views.items()]
+        for parameter, view in self._places:
+            put_beside(parameter, "gradient", view)
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(_make_hook(view))
             for parameter, view in self._places
@@ -48,7 +51,7 @@ class GradientBuffers:
         for parameter, view in self._places:
             if parameter.grad is None:
                 view.zero_()
-            elif parameter.grad is not view:
+            elif parameter.grad.data_ptr() != view.data_ptr():
                 moved.append(parameter.grad)
                 places.append(view)
             parameter.grad = view
@@ -59,12 +62,15 @@ class GradientBuffers:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
+        for parameter, view in self._places:
+            take_away(parameter, "gradient", view)
 
 
 def _make_hook(view: torch.Tensor) -> Any:
     def hook(parameter: torch.Tensor) -> None:
         if parameter.grad is not None and parameter.grad is not view:
-            view.copy_(parameter.grad)
+            if parameter.grad.data_ptr() != view.data_ptr():  # a kernel may have put it there
+                view.copy_(parameter.grad)
             parameter.grad = view
 
     return hook
