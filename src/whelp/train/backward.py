@@ -46,6 +46,8 @@ class TrainableModel(Protocol):
 
     @property
     def uses_randomness(self) -> bool: ...
+    @property
+    def reads_narrow_weights(self) -> bool: ...
 
 
 @runtime_checkable
@@ -100,7 +102,7 @@ class Backward:
         self.sum: GradientSum | None = None
         self.narrow: NarrowWeights | None = None
         if isinstance(optimizer, Optimizer):
-            if self.precision == torch.bfloat16 and optimizer.in_one_pass:
+            if model.reads_narrow_weights and self.precision == torch.bfloat16 and optimizer.in_one_pass:
                 self.narrow = NarrowWeights(optimizer, dict(model.named_parameters()))
             self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=team.size == 1)
             if team.size > 1:
