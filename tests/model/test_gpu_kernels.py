@@ -134,11 +134,56 @@ for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
             torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
 """
 
+_HEADS = """
+import torch
+from whelp.model import gpu_heads
+
+draw = torch.Generator().manual_seed(0)
+for rows, heads, tokens, width in ((2, 3, 5, 4), (1, 2, 7, 64), (3, 1, 1, 16)):
+    parts = list(torch.randn(3, rows, heads, tokens, width, generator=draw).unbind(0))
+    parts[1] = parts[1].transpose(1, 2).contiguous().transpose(1, 2)  # token by token
+    parts[2] = parts[2].transpose(2, 3).contiguous().transpose(2, 3)  # not even a head's numbers side by side
+    wanted = torch.stack([part.transpose(1, 2) for part in parts], 2).reshape(rows, tokens, 3 * heads * width)
+    assert torch.equal(gpu_heads.join_heads(*parts), wanted)
+assert gpu_heads.has_working_kernel(torch.device("cpu"))
+"""
+
+_PLACES = """
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.base.beside_parameter import find_beside, put_beside, take_away
+from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.gpt2 import _Block
+
+gpu_feed_forward._product = Product
+spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32), num_ids=8, context_tokens=128)
+block, x = _Block(spec, 0), torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+gpu_block.run_block(block, x).float().square().sum().backward()
+plain = {name: parameter.grad for name, parameter in block.named_parameters()}
+places = {name: torch.full_like(parameter, 7.0) for name, parameter in block.named_parameters()}
+for name, parameter in block.named_parameters():
+    put_beside(parameter, "gradient", places[name])
+    put_beside(parameter, "narrow", parameter.detach().to(torch.bfloat16))
+    parameter.grad = None
+for times in (1, 2):  # written where it is wanted, then added to it
+    gpu_block.run_block(block, x).float().square().sum().backward()
+    for name, parameter in block.named_parameters():
+        assert torch.equal(parameter.grad, times * plain[name]), name
+        if parameter.ndim == 2:
+            assert parameter.grad.data_ptr() == places[name].data_ptr(), name
+put_beside(block.expand.weight, "narrow", torch.zeros(128, 32, dtype=torch.bfloat16))
+assert torch.equal(gpu_block._narrow(block.expand.weight), torch.zeros(128, 32, dtype=torch.bfloat16)), "what is kept is read"
+take_away(block.expand.weight, "narrow", places["expand.weight"])
+assert find_beside(block.expand.weight, "narrow") is not None, "somebody else's"
+take_away(block.expand.weight, "gradient", places["expand.weight"])
+assert find_beside(block.expand.weight, "gradient") is None
+"""
+
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION],
-    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention"],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _PLACES],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "places"],
 )
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""

@@ -143,6 +143,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused = is_fused
+        self.reads_narrow_weights = is_fused
         self.are_blocks_compiled = True
         if not is_fused:
             self._compile_blocks()
@@ -153,6 +154,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused, block.fuses_gelu = False, fuses
+        self.reads_narrow_weights = False
         super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -7,14 +7,17 @@ Shapes: B rows, T tokens, N = B x T, D width, H heads, K head width, F feed-forw
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model import gpu_feed_forward
+from whelp.model.gpu_heads import join_heads
 from whelp.model.gpu_norm import norm_and_past
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
@@ -66,6 +69,7 @@ class _Linear(torch.autograd.Function):
         out = flat.new_empty(flat.shape[0], weight.shape[0])
         gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
         ctx.save_for_backward(flat, narrow)
+        ctx.weight = weight
         ctx.has = residual is not None, bias is not None
         return out.view(*x.shape[:-1], weight.shape[0])
 
@@ -76,7 +80,8 @@ class _Linear(torch.autograd.Function):
         has_residual, has_bias = ctx.has
         above = _flatten(grad)
         x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
-        return x_grad, grad if has_residual else None, _wide_product(above.t(), flat), _sum_rows(above) if has_bias else None
+        weight_grad = _wide_product(above.t(), flat, ctx.weight)
+        return x_grad, grad if has_residual else None, weight_grad, _sum_rows(above) if has_bias else None
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -90,11 +95,7 @@ class _SplitHeads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        num_rows, num_heads, num_tokens, head_width = grads[0].shape
-        joined = grads[0].new_empty(num_rows, num_tokens, 3, num_heads, head_width)
-        for number, grad in enumerate(grads):
-            joined[:, :, number].copy_(grad.transpose(1, 2))
-        return joined.view(num_rows, num_tokens, -1), None
+        return join_heads(*grads), None
 
 
 class _FeedForward(torch.autograd.Function):
@@ -115,6 +116,7 @@ class _FeedForward(torch.autograd.Function):
             flat, _flatten(residual), wide, _narrow(expand_bias), back, _narrow(contract_bias)
         )
         ctx.save_for_backward(flat, wide, back, activated, seen)
+        ctx.weights = expand, contract
         ctx.has = expand_bias is not None, contract_bias is not None
         return out.view(x.shape)
 
@@ -122,26 +124,49 @@ class _FeedForward(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         flat, expand, contract, activated, seen = ctx.saved_tensors
+        expand_leaf, contract_leaf = ctx.weights
         above = _flatten(grad)
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
         biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), ctx.has, strict=True)]
         x_grad = (inner @ expand).view(grad.shape)
-        return x_grad, grad, _wide_product(inner.t(), flat), biases[0], _wide_product(above.t(), activated), biases[1]
+        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
+        return x_grad, grad, expand_grad, biases[0], _wide_product(above.t(), activated, contract_leaf), biases[1]
 
 
 def _narrow(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None else tensor.to(torch.bfloat16)
+    if tensor is None:
+        return None
+    kept = find_beside(tensor, "narrow")
+    return tensor.to(torch.bfloat16) if kept is None else kept
 
 
 def _flatten(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
-def _wide_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left @ right as float32, which is what the gradient of a weight is kept in."""
-    if left.is_cuda:
+def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
+    place = find_beside(weight, "gradient") if weight.grad is None else None
+    if not left.is_cuda:
+        product = left.float() @ right.float()
+        return product if place is None else place.detach().copy_(product)
+    if place is None or not _writes_wide(left.device):
         return torch.mm(left, right, out_dtype=torch.float32)
-    return left.float() @ right.float()
+    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
+    return torch.mm(left, right, out_dtype=torch.float32, out=out)
+
+
+@functools.cache
+def _writes_wide(device: torch.device) -> bool:
+    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
+    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    out = torch.zeros(3, 16, 16, device=device)
+    try:
+        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
+    except (RuntimeError, TypeError) as problem:
+        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
+        return False
+    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
 
 
 def _sum_rows(x: torch.Tensor) -> torch.Tensor:

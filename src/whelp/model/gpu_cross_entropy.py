@@ -15,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
+from whelp.base.beside_parameter import find_beside
+
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 
 
@@ -93,7 +95,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         number = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         ctx.types = hidden.dtype, weight.dtype
         with torch.autocast(kind, enabled=False):
-            rows, columns = hidden.to(number), weight.to(number)
+            kept = find_beside(weight, "narrow") if needs_weight and number == torch.bfloat16 else None
+            rows, columns = hidden.to(number), weight.to(number) if kept is None else kept
             num_tokens, vocab_size = rows.shape[0], columns.shape[0]
             size = _slice_length(num_tokens, vocab_size * rows.element_size())
             logits = rows.new_empty(size, vocab_size)
