@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"--speed: {', '.join(MODELS)}")
     parser.add_argument("--rounds", type=int, default=2, help="--speed: how often all are timed, in turn")
     parser.add_argument("--start", type=float, default=150.0, help="seconds until what has not started is left out")
+    parser.add_argument("--profile", type=Path, help="--speed: a folder for the time of each kernel in a step, a file a model")
     parser.add_argument("--not-before", type=float, default=0.0, help="seconds until anything is timed: others use the GPU")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, after which nothing more is begun")
     options = parser.parse_args()
@@ -231,6 +233,10 @@ def measure_all(names: list[str], options: argparse.Namespace) -> int:
         answer = _receive(pipes[name])
         problems += answer["what"] == "failed"
         say(**answer, model=name, **case._asdict())
+    for name in started:
+        if options.profile is not None and time.perf_counter() - _START < options.budget:
+            pipes[name].send((MODELS[name].cases[0], options.profile / f"{name}.txt"))
+            say(**_receive(pipes[name]), model=name)
     return problems
 
 
@@ -260,9 +266,13 @@ def _serve(name: str, pipe: multiprocessing.connection.Connection) -> None:
 
 def _answer(pipe: multiprocessing.connection.Connection, step: _Step) -> None:
     while True:
-        case, seconds = pipe.recv()
+        case, wish = pipe.recv()
         try:
-            pipe.send({"what": "speed", **_measure(step, case, seconds)})
+            if isinstance(wish, Path):
+                _profile(step, case, wish)
+                pipe.send({"what": "profile", "file": str(wish)})
+            else:
+                pipe.send({"what": "speed", **_measure(step, case, wish)})
         except Exception as error:
             pipe.send({"what": "failed", "error": _name(error)})
         torch.cuda.empty_cache()
@@ -286,6 +296,17 @@ def _measure(step: _Step, case: Case, seconds: float) -> dict[str, float]:
         count += 1
     speed = count * case.rows * case.length / (time.perf_counter() - start)
     return {"tokens_per_second": round(speed), "gigabytes": round(torch.cuda.max_memory_allocated() / 1e9, 2)}
+
+
+def _profile(step: _Step, case: Case, file: Path) -> None:
+    ids = _draw_ids(case)
+    step(ids)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        step(ids)
+        torch.cuda.synchronize()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = profile.key_averages().table(sort_by="self_device_time_total", row_limit=80, max_name_column_width=90)
+    file.write_text(table, encoding="utf-8")
 
 
 def _ours(*, compiles: bool = False, chunk: int = 4096) -> _Step:

@@ -92,11 +92,15 @@ def _make_starts():
     return starts
 
 
-FAMILIES = [("rwkv7", delta_rule.scan, delta_rule.Inputs), ("rwkv5", linear_attention.scan, linear_attention.Inputs)]
-KINDS = [family[1:] for family in FAMILIES]
+FAMILIES = [
+    ("rwkv7", delta_rule.scan, delta_rule.Inputs),
+    ("rwkv6", linear_attention.scan, linear_attention.Inputs),
+    ("rwkv5", linear_attention.scan, linear_attention.Inputs),
+]
+KINDS = [FAMILIES[0][1:], FAMILIES[2][1:]]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=["rwkv7", "rwkv5"])
+@pytest.mark.parametrize("family", FAMILIES, ids=["rwkv7", "rwkv6", "rwkv5"])
 @pytest.mark.parametrize("has_documents", [True, False])
 def test_a_model_with_kernels_is_the_same(family, has_documents, played):
     """Losses, states and gradients, those that flow through a state too; documents side by side in one long row."""
@@ -109,7 +113,7 @@ def test_a_model_with_kernels_is_the_same(family, has_documents, played):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at it
-@pytest.mark.parametrize("family", FAMILIES, ids=["rwkv7", "rwkv5"])
+@pytest.mark.parametrize("family", FAMILIES, ids=["rwkv7", "rwkv6", "rwkv5"])
 def test_a_block_with_kernels_is_one_graph(family, played):
     """Nothing in it breaks the compiler's graph, all blocks but the first share one, and a carried state needs no other."""
     model = played(*family)

@@ -311,5 +311,6 @@ def _chunk_rwkv5(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: 
 
 KERNELS = {
     "rwkv7": Kernel(_chunk_rwkv7, functools.partial(_chunk_rwkv7, keeps_all=True), delta_rule.scan, delta_rule.Inputs),
+    "rwkv6": Kernel(_chunk_rwkv5, _chunk_rwkv5, linear_attention.scan, linear_attention.Inputs),
     "rwkv5": Kernel(_chunk_rwkv5, _chunk_rwkv5, linear_attention.scan, linear_attention.Inputs),
 }
