@@ -179,11 +179,51 @@ take_away(block.expand.weight, "gradient", places["expand.weight"])
 assert find_beside(block.expand.weight, "gradient") is None
 """
 
+_MODEL = """
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.language_model import LanguageModel
+
+spec = make_spec(ModelConfig(family="gpt2", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)
+plain, ours = build_model(spec, 0).train(), build_model(spec, 0).train()
+for model in (plain, ours):
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)), alpha=0.2)
+ids = torch.arange(32).view(2, 16)
+documents = torch.arange(16).div(5, rounding_mode="floor").expand(2, 16)
+num_compiled, num_run = [], []
+
+def run_block(*arguments):
+    num_run.append(1)
+    return own(*arguments)
+
+own, gpu_block.run_block = gpu_block.run_block, run_block
+gpt2.has_working_block, gpt2.gpu_block, gpu_feed_forward._product = lambda *_: True, gpu_block, Product
+LanguageModel.compile_parts = lambda model: num_compiled.append(1)
+
+def compare(*arguments):
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wanted = ours.loss(*arguments), plain.loss(*arguments)
+    torch.testing.assert_close(found, wanted, rtol=0.01, atol=0)
+
+ours.compile_parts()
+compare(ids, ids + 1)
+assert (len(num_run), len(num_compiled)) == (2, 0), "both blocks ran as kernels, without the compiler"
+ours.eval()
+compare(ids, ids + 1)
+assert len(num_run) == 2, "evaluating runs the blocks as they are written"
+ours.train()
+compare(ids, ids + 1, documents)
+assert (len(num_run), len(num_compiled)) == (2, 1), "documents kept apart are for the compiler"
+"""
+
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _PLACES],
-    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "places"],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _PLACES, _MODEL],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "places", "model"],
 )
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""

@@ -301,6 +301,9 @@ def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
         parts.append(("Where the tokens go", _table(run.ledger)))
     if run.versions:
         parts.append(("Environment", _table(run.versions)))
+    start_up = next((record["start_up_seconds"] for record in run.metrics if "start_up_seconds" in record), None)
+    if start_up:
+        parts.append(("Seconds to the first step", _table({**start_up, "in all": sum(start_up.values())})))
     parts.append(("Recipe", f"<pre>{html.escape(run.recipe)}</pre>"))
     level = "h3" if is_folded else "h2"
     body = "".join(f"<{level}>{name}</{level}>{content}" for name, content in parts)
