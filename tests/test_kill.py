@@ -29,7 +29,6 @@ IMPORTED = [  # all that a command takes long to import; what is not installed i
     "pytest",
     "pandas",
     "gigatoken",
-    "torch._dynamo",
     "safetensors.torch",
     *(f"rich.{name}" for name in ("console", "panel", "progress", "table")),
     "ftfy",

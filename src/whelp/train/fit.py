@@ -141,7 +141,9 @@ def fit(
                     ahead = compute(first_row + plan.batch_rows)
             loss_value, norm_value = (None, None) if numbers is None else numbers.read()
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
-            if waits and not is_skipped:
+            if is_skipped:
+                optimizer.zero_grad()  # what lies between the parameters in their buffers is no number now, either
+            elif waits:
                 optimizer.step(learning_rate)
             progress.step += 1
             progress.rows_read += plan.batch_rows
