@@ -19,6 +19,10 @@ from generate import CONFIGS, IdsAlone
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import build_model, make_spec
+from whelp.model.triton_here import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_step_attention
 
 NUM_PROMPT, NUM_NEW = 16, 64
 
@@ -58,6 +62,10 @@ def main() -> None:
             batch._may_run_ahead = lambda rows: False  # type: ignore[method-assign]
             times |= {"waiting": time_batch(batch, num_rows, 0.0), "waiting, drawn": time_batch(batch, num_rows, 0.8)}
             fixed = batch.decoder._fixed_step  # type: ignore[attr-defined]
+            if HAS_TRITON:
+                heads = model.spec.n_head, model.spec.n_kv_head, model.spec.head_width
+                is_trusted = gpu_step_attention.agrees(fixed._cache.keys.device, fixed._cache.keys.dtype, *heads)
+                print(f"{dtype}: the kernel of the step's attention {'is' if is_trusted else 'is NOT'} used")
             (replay,) = [work for (rows, _), work in fixed._work.items() if rows == num_rows and work is not None]
             seconds = []
             for _ in range(5):

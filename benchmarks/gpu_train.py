@@ -72,6 +72,7 @@ def run_ours(name: str, rows: int, steps: int):
     from whelp.base.start_up import start_up
 
     start_up.begin(with_process=True)
+    start_up.reach("python")
     open_gpu_early()
     import torch
 
@@ -120,7 +121,10 @@ def run_ours(name: str, rows: int, steps: int):
     plan = make_plan(config, facts)
     if plan.compile:
         warm_up(spec, torch.device("cuda", 0))
-    model = build_model(spec, 0).cuda()
+    model = build_model(spec, 0)
+    start_up.reach("weights")
+    model.cuda()
+    start_up.reach("to_gpu")
     torch.set_float32_matmul_precision("high")
     source = RandomRows(rows, has_documents=name == "packed")
     steps_done = fit(model, build_optimizer(model, config), source, plan, config, Progress())

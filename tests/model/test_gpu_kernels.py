@@ -98,6 +98,41 @@ log.disabled = True
 assert not gpu_block.agrees(make_block(True), cpu)
 """
 
+_STEP_ATTENTION = """
+import torch
+from whelp.model import gpu_step_attention
+
+device = torch.device("cpu")
+for sizes in ((3, 3, 16), (4, 2, 24), (6, 2, 64), (5, 1, 8)):
+    assert gpu_step_attention._is_same(device, torch.float32, *sizes), sizes
+assert gpu_step_attention._is_same(device, torch.bfloat16, 4, 2, 16)
+plain = gpu_step_attention.step_attention
+gpu_step_attention.step_attention = lambda *parts: plain(*parts) * 1.01
+assert not gpu_step_attention.agrees(device, torch.float32, 3, 3, 16), "what differs is not trusted"
+gpu_step_attention.step_attention = lambda *parts: torch.softmax(parts[0], -1)
+assert not gpu_step_attention.agrees(device, torch.float32, 4, 4, 16)
+
+from whelp.model import ModelConfig, build_model, cache, make_spec
+from whelp.model.decoder import Decoder
+from whelp.model.fixed_step import FixedStep
+
+gpu_step_attention.step_attention = plain
+for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
+    config = ModelConfig(family=family, n_layer=2, n_head=4, n_embd=32, **options)
+    model = build_model(make_spec(config, num_ids=60, context_tokens=24), seed=1).eval()
+    decoders = [Decoder(model, 4, 24) for _ in range(2)]
+    fixed = decoders[1]._fixed_step = FixedStep(model, decoders[1].cache, lambda work: work)
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+    decoders[1].cache.keys = decoders[1].cache.keys.as_subclass(OnGpu)
+    cache.HAS_TRITON, cache.gpu_step_attention = True, gpu_step_attention
+    with torch.no_grad():
+        for decoder in decoders:
+            decoder.read(0, [[1, 2, 3], [4], [5, 6]])
+        for step in range(4):
+            one, other = (decoder.step([step, 7, 9]) for decoder in decoders)
+            torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
+"""
 
 _HEADS = """
 import torch
@@ -144,11 +179,51 @@ take_away(block.expand.weight, "gradient", places["expand.weight"])
 assert find_beside(block.expand.weight, "gradient") is None
 """
 
+_MODEL = """
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.language_model import LanguageModel
+
+spec = make_spec(ModelConfig(family="gpt2", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)
+plain, ours = build_model(spec, 0).train(), build_model(spec, 0).train()
+for model in (plain, ours):
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)), alpha=0.2)
+ids = torch.arange(32).view(2, 16)
+documents = torch.arange(16).div(5, rounding_mode="floor").expand(2, 16)
+num_compiled, num_run = [], []
+
+def run_block(*arguments):
+    num_run.append(1)
+    return own(*arguments)
+
+own, gpu_block.run_block = gpu_block.run_block, run_block
+gpt2.has_working_block, gpt2.gpu_block, gpu_feed_forward._product = lambda *_: True, gpu_block, Product
+LanguageModel.compile_parts = lambda model: num_compiled.append(1)
+
+def compare(*arguments):
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wanted = ours.loss(*arguments), plain.loss(*arguments)
+    torch.testing.assert_close(found, wanted, rtol=0.01, atol=0)
+
+ours.compile_parts()
+compare(ids, ids + 1)
+assert (len(num_run), len(num_compiled)) == (2, 0), "both blocks ran as kernels, without the compiler"
+ours.eval()
+compare(ids, ids + 1)
+assert len(num_run) == 2, "evaluating runs the blocks as they are written"
+ours.train()
+compare(ids, ids + 1, documents)
+assert (len(num_run), len(num_compiled)) == (2, 1), "documents kept apart are for the compiler"
+"""
+
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _HEADS, _PLACES],
-    ids=["cross_entropy", "swiglu", "norm", "block", "heads", "places"],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _PLACES, _MODEL],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "places", "model"],
 )
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""

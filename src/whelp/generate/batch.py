@@ -25,12 +25,25 @@ from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogpro
 from whelp.generate.row import Row, SharedPrompt
 from whelp.generate.run_ahead import Ahead, start_fetching
 from whelp.generate.sampling import choose, penalise_repetition
-from whelp.generate.speculation import MOST_ROWS, Speculation
+from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, MOST_ROWS, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
 SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at
+
+
+class DrafterLike(Protocol):
+    """Guesses what a model will say."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first guess needs no preparations."""
+        ...
+
+    def guess(self, ids: list[int], num_tokens: int, choose: Callable[[torch.Tensor, int], torch.Tensor]) -> list[list[int]]:
+        """So many tokens after the last of each of the first N slots; `choose` takes logits (N, V) and the guess's number."""
+        ...
 
 
 class DecoderLike(Protocol):
@@ -51,6 +64,16 @@ class DecoderLike(Protocol):
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:
         """More tokens for a slot; logits after each of them (T, V)."""
+        ...
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a token costs so much that draws are made in the way that can be guessed; of the model alone."""
+        ...
+
+    @property
+    def drafter(self) -> DrafterLike | None:
+        """What guesses the model's next tokens in less time than it takes, where there is such a thing."""
         ...
 
     @property
@@ -169,7 +192,8 @@ class Batch:
         if ahead and ahead.rows:
             self._advance(*ahead, is_step=True)
             return
-        started, guesses = time.perf_counter(), self._guess(rows)
+        guesses = self._guess(rows)
+        started = time.perf_counter()
         if guesses is None:
             self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]), is_step=True)
         else:
@@ -181,16 +205,39 @@ class Batch:
         """What may come next in each row, where checking that is worth it."""
         if len(rows) > MOST_ROWS or not self.decoder.can_forget:
             return None
-        for row in rows:
-            if row.guesser.most is None and self.decoder.is_step_recorded:
-                continue
-            room = min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1
-            row.guesser.guess(row.ids, room)
-        guesses = self._speculation.plan([row.guesser for row in rows])
-        if guesses is None:
+        rooms = [min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1 for row in rows]
+        for row, room in zip(rows, rooms, strict=True):
+            if row.guesser.most is not None or not self.decoder.is_step_recorded:
+                row.guesser.look_up(row.ids, room)
+        plan = self._speculation.plan([row.guesser for row in rows], self._count_draftable(rows, rooms))
+        if plan is None:
             for row in rows:
-                row.guesser.trust.note_step(row.guesser.size)
-        return guesses
+                row.guesser.note_step()
+        return self._draft(rows, plan) if isinstance(plan, int) else plan
+
+    def _count_draftable(self, rows: list[Row], rooms: list[int]) -> int:
+        """How many tokens the model's quick copy may guess for each row. It is not made for the end of a text."""
+        drafter = self.decoder.drafter
+        if drafter is None or not all(row.can_be_drafted for row in rows):
+            return 0
+        is_asked = any(row.guesser.most_drafted for row in rows)
+        return min(rooms) if drafter.is_ready or is_asked or max(rooms) >= LEAST_DRAFTED_TOKENS else 0
+
+    def _draft(self, rows: list[Row], num_tokens: int) -> list[list[int]]:
+        """So many tokens for each row, guessed by the model's quick copy and chosen as they will be."""
+        drafter = self.decoder.drafter
+        assert drafter is not None, "a draft was planned"
+        was_ready, started = drafter.is_ready, time.perf_counter()
+
+        def choose_ahead(logits: torch.Tensor, ahead: int) -> torch.Tensor:
+            return self._choose(rows, logits[:, : self.vocabulary.size].float(), ahead)
+
+        drafts = drafter.guess([row.ids[-1] for row in rows], num_tokens, choose_ahead)
+        if was_ready:
+            self._speculation.note_draft(len(rows), num_tokens, time.perf_counter() - started)
+        for row, draft in zip(rows, drafts, strict=True):
+            row.guesser.tokens, row.guesser.is_draft = draft, True
+        return drafts
 
     def _check(self, rows: list[Row], guesses: list[list[int]]) -> None:
         """Read the guesses too; each row takes tokens as if one came after the other, for as long as they are those guessed."""
@@ -365,17 +412,29 @@ class Batch:
         self._ahead = Ahead(rows, self.decoder.step(chosen))
         return wait()
 
-    def _choose(self, rows: list[Row], logits: torch.Tensor) -> torch.Tensor:
-        """One id for each row; rows of the same style together, so that no row's choice depends on its neighbours."""
+    def _choose(self, rows: list[Row], logits: torch.Tensor, ahead: int = 0) -> torch.Tensor:
+        """One id for each row, so many tokens ahead of what has come.
+
+        Rows of the same style are chosen for together, so that no row's choice depends on its neighbours.
+        """
         style = rows[0].style
         if all(row.style == style for row in rows):
-            return choose(logits, rows[0].config, _draw_numbers(rows, logits))
+            return choose(logits, rows[0].config, self._draw_numbers(rows, logits, ahead))
         chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
         for style in {row.style for row in rows}:
             places = [place for place, row in enumerate(rows) if row.style == style]
             group = [rows[place] for place in places]
-            chosen[places] = choose(logits[places], group[0].config, _draw_numbers(group, logits))
+            chosen[places] = choose(logits[places], group[0].config, self._draw_numbers(group, logits, ahead))
         return chosen
+
+    def _draw_numbers(self, rows: list[Row], logits: torch.Tensor, ahead: int) -> torch.Tensor | None:
+        """What chooses: numbers (N, 1) of each row's own stream, above 0 and up to 1; of a slow model, waiting times (N, V)."""
+        if rows[0].config.is_greedy:
+            return None
+        if self.decoder.is_slow:
+            return torch.from_numpy(np.stack([row.waits(row.num_new + ahead, logits.shape[1]) for row in rows]))
+        numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]  # 24 bits: what float32 holds exactly
+        return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)
 
     def _take(self, row: Row, token_id: int, logprobs: list[TokenLogprob] | None) -> None:
         """Add a token to a row: its text goes out, and the row may be done."""
@@ -469,11 +528,3 @@ class _Describer:
     def _name(self, token_id: int, value: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         raw = self.vocabulary.decode_bytes([token_id], skip_special=False)
         return TokenLogprob(token_id, raw.decode(errors="replace"), raw, value, top)
-
-
-def _draw_numbers(rows: list[Row], logits: torch.Tensor) -> torch.Tensor | None:
-    """One number above 0, up to 1, of each row's own stream: (N, 1). 24 bits: what float32 holds exactly."""
-    if rows[0].config.is_greedy:
-        return None
-    numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]
-    return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from whelp.base.log import log
 from whelp.model.cache import Cache
 from whelp.model.decode_step import MOST_TOKENS, make_product, make_step
+from whelp.model.draft import Drafter, is_worth_drafting, make_drafter
 from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
@@ -26,6 +27,8 @@ class Decoder:
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
         self._head = make_product(model, weight.detach()) if self._step is not None else None
+        self.drafter: Drafter | None = make_drafter(model, self.cache)
+        self.is_slow = self._step is not None and is_worth_drafting(model)
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property

@@ -73,12 +73,11 @@ def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, 
     return losses
 
 
-def warm_up_kernel(vocab_size: int, device: torch.device) -> None:
-    """Have the kernel compiled for logits in bf16, for training and for evaluating."""
+def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool) -> None:
+    """Have the kernel compiled for logits in bf16."""
     logits = torch.zeros(1, vocab_size, dtype=torch.bfloat16, device=device)
     targets = torch.zeros(1, dtype=torch.int64, device=device)
-    for needs_gradient in (True, False):
-        softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
+    softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
 
 
 def _slice_length(num_tokens: int, row_bytes: int) -> int:

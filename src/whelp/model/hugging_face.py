@@ -137,7 +137,8 @@ class HuggingFaceDecoder:
     def __init__(self, inner: Any, num_slots: int) -> None:
         self.inner = inner
         self.lengths = [0] * num_slots
-        self.is_step_recorded = False
+        self.is_step_recorded = self.is_slow = False
+        self.drafter = None
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
