@@ -183,8 +183,10 @@ class _Shape:
     def __init__(self, template: Template, keep: Sequence[str]) -> None:
         import pyarrow as pa
 
+        from whelp.corpus.any_values import ANY
+
         self._template = template
-        more = [pa.field(name, pa.large_string()) for name in keep if name not in template.schema.names]
+        more = [pa.field(name, ANY) for name in keep if name not in template.schema.names]
         self.schema = pa.schema([*template.schema, *more])
 
     @property

@@ -141,7 +141,7 @@ def _check_format(format: str) -> None:
     from whelp.prepare.exchange.formats import FORMATS
 
     if format not in FORMATS:
-        raise ConfigError("--format", [f"{format!r} is no format"], f"Choose one of {', '.join(FORMATS)}.")
+        raise ConfigError("--format", [f"{format!r} is no format of token ids"], f"Choose one of {', '.join(FORMATS)}.")
 
 
 def import_store(

@@ -183,16 +183,24 @@ def show_comparison(result: Comparison) -> None:
         table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
         for name in names:
             values = [model.numbers.get(name) for model in result.models]
-            cells = [f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" for value in values]
-            table.add_row(name.replace("_", " "), *cells)
+            table.add_row(name.removeprefix("num_").replace("_", " "), *map(_describe_number, values))
         output.print(table)
     for place, prompt in enumerate(result.prompts):
         table = Table(title=escape(printable(prompt)), title_justify="left", show_lines=True, expand=True)
         for model in result.models:
-            table.add_column(escape(model.name), ratio=1)
+            table.add_column(escape(model.name), ratio=1, overflow="fold")
         for sample in range(len(result.models[0].texts[place])):
             table.add_row(*(escape(printable(model.texts[place][sample])) for model in result.models))
         output.print(table)
+
+
+def _describe_number(value: float | None) -> str:
+    """1234567 -> '1,234,567'; 3.14159 -> '3.1416'; 430.3345 -> '430.3'; None -> ''"""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 class TrainingView:
@@ -202,7 +210,8 @@ class TrainingView:
         self.losses: list[float] = []
         self.planned: Planned | None = None
         self.test = ""
-        self._started = self._last_line = time.monotonic()
+        self._started: float | None = None  # of the first step: what comes before it says nothing about the others
+        self._last_line = time.monotonic()
         self._tokens, self._seconds = 0, 0.0
         self._ceiling = 0.0  # flops a second of the GPU; without one, nothing to compare with
         self._token_flops = 0
@@ -225,7 +234,9 @@ class TrainingView:
     def _on_planned(self, event: Planned) -> None:
         self.planned = event
         if event.resumed_step:
-            say(f"[bold]going on[/]   from step {event.resumed_step:,}")
+            is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
+            done = ", which was the last: nothing is left to do" if is_done else ""
+            say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)
@@ -267,6 +278,8 @@ class TrainingView:
         if self._seconds > 5:  # a moving window
             self._tokens, self._seconds = self._tokens // 2, self._seconds / 2
         now = time.monotonic()
+        if self._started is None:
+            self._started = now - event.seconds
         is_line_due = event.is_last or now - self._last_line > _LINE_SECONDS
         if self._progress is None and not is_line_due:
             return
@@ -275,10 +288,11 @@ class TrainingView:
             self._progress.update(self._task, completed=event.share_done, text=text)
         else:
             self._last_line = now
-            say(f"[bold]train[/]      {event.share_done:4.0%}  {text}")
+            say(f"[bold]train[/]      {event.share_done:4.0%}  {text}", wraps=False)  # a record of one line, in a log
 
     def _describe(self, event: Any, now: float) -> str:
         assert self.planned is not None, "a run starts with its plan"
+        assert self._started is not None, "a step comes before its description"
         plan = self.planned.plan
         spent = now - self._started
         done_before = self.planned.resumed_step / plan.num_steps if plan.budget_seconds is None else 0.0
@@ -393,7 +407,9 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
 def show_runs(result: RunsReport) -> None:
     """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
     output = Console(file=sys.stdout, highlight=False)
-    table = Table("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best test loss"):
+        table.add_column(name, overflow="fold")  # a number that is cut off would be another number
     for run in result.runs:
         numbers = [
             run["tokens_per_second"],
@@ -404,6 +420,8 @@ def show_runs(result: RunsReport) -> None:
         cells = ["" if number is None else f"{number:,.0f}" if number > 100 else f"{number:.4f}" for number in numbers]
         table.add_row(escape(run["name"]), f"{run['step']:,}", f"{run['tokens']:,}", *cells)
     output.print(table)
+    if result.differences:
+        output.print("what differs, run by run")
     for name, values in result.differences.items():
         output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.arrays import find_valid, to_numpy, view_text
+from whelp.corpus.any_values import encode_values, is_any
 from whelp.corpus.shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.text import BadFile
 from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
@@ -120,6 +121,8 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
             reason = f"has {schema.names.count(field.name)} columns {field.name!r}"
             raise BadFile("no text column", reason, "Give each its own name.")
         kind = schema.field(field.name).type
+        if is_any(field.type):
+            continue
         if is_turns(field.type):
             if not holds_turns(kind, field.type):
                 reason = f"its column {field.name} holds {kind}, not lists of objects with text"
@@ -181,10 +184,14 @@ def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
     """Cast an array to the type of a candidate column; rows that cannot be are noted in `found`, and become null.
 
     Args:
-        is_checked: The text is known to be UTF-8.
+        is_checked: The text is known to be UTF-8, and bytes to be JSON.
     """
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), field.type)
+    if is_any(field.type):
+        if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+            return values if is_checked else encode_values(_to_text(field.name, values, found, is_checked=False))
+        return encode_values(values)
     if is_turns(field.type):
         return to_turns(field, values, found, is_checked=is_checked)
     return _to_text(field.name, values, found, is_checked=is_checked)
@@ -230,6 +237,8 @@ def measure_texts(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
 def iter_leaves(batch: pa.RecordBatch) -> Iterable[tuple[pa.Array, np.ndarray | None]]:
     """The arrays of text in a batch; those of turns with the list offsets that say whose they are."""
     for column in batch.columns:
+        if is_any(column.type):
+            continue
         if not is_turns(column.type):
             yield column, None
             continue

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
+from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
 from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
@@ -210,14 +211,27 @@ def _read_with_arrow(
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    arrays = _parse_columns(
-        block, len(starts), pa.schema([(field.name, _to_json_type(field.type)) for field in selection.schema])
-    )
+    guessed = _guess_types(block[starts[0] : ends[0]], selection.schema)
+    if None in guessed.values():
+        return None
+    types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
+    arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
     if arrays is None and any(is_turns(field.type) for field in selection.schema):
-        schema = pa.schema([(field.name, _to_json_type(field.type, is_transposed=True)) for field in selection.schema])
-        arrays = _parse_columns(block, len(starts), schema)
+        types |= {
+            field.name: _to_json_type(field.type, is_transposed=True) for field in selection.schema if is_turns(field.type)
+        }
+        arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
     # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
+
+
+def _guess_types(line: bytes, schema: pa.Schema) -> dict[str, pa.DataType | None]:
+    """Of each column of any values, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
+    names = [field.name for field in schema if is_any(field.type)]
+    if not names:
+        return {}
+    row = _try_parse(line)
+    return {name: guess_type(row.get(name) if isinstance(row, dict) else None) for name in names}
 
 
 def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
@@ -251,7 +265,7 @@ def _to_json_type(kind: pa.DataType, *, is_transposed: bool = False) -> pa.DataT
 
 def _parse_line(line: memoryview) -> Any:
     try:
-        return json.loads(str(line, "utf-8").rstrip(_WHITE_SPACE.decode()), parse_int=float)
+        return json.loads(str(line, "utf-8").rstrip(_WHITE_SPACE.decode()), parse_int=parse_number)
     except UnicodeDecodeError as error:
         found = f"not UTF-8 text (byte 0x{error.object[error.start]:02x} at column {error.start + 1})"
         return BadValue(NOT_UTF8, found, "UTF-8")
@@ -261,14 +275,14 @@ def _parse_line(line: memoryview) -> Any:
 
 def _try_parse(line: bytes) -> Any:
     try:
-        return json.loads(line, parse_int=float)
+        return json.loads(line, parse_int=parse_number)
     except (ValueError, RecursionError):
         return None
 
 
 def _parse_whole(data: bytes) -> Any:
     try:
-        return json.loads(_strip_mark(data).decode(), parse_int=float)
+        return json.loads(_strip_mark(data).decode(), parse_int=parse_number)
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text (first bad byte 0x{error.object[error.start]:02x} at byte {error.start})"
         raise BadFile("wrong encoding", reason, "Write it as UTF-8.") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from whelp.corpus.any_values import encode_value, is_any
 from whelp.corpus.columns import Selection
 from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
 
@@ -45,6 +46,8 @@ def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], di
 
 
 def _pick(value: Any, field: pa.Field) -> Any:
+    if is_any(field.type):
+        return encode_value(value)
     if value is None or not is_turns(field.type):
         return value
     names = [inner.name for inner in field.type.value_type]
@@ -64,6 +67,8 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
             if selection.is_text:
                 found = f"{field.name!r} is null" if field.name in row else f"has no {field.name!r}"
                 return BadValue(NO_TEXT, found, "text")
+            continue
+        if is_any(field.type):
             continue
         problem = _check_turns(value, field) if is_turns(field.type) else _check_text(value, repr(field.name))
         if problem is not None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from whelp.base.arrays import find_valid, to_arrow
 from whelp.base.errors import SourceError
+from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.packed import split_name
 from whelp.corpus.shape import NO_TEXT, BadValue, BadValueLike, RowShape
@@ -188,7 +189,8 @@ def _leave_empty(batch: pa.RecordBatch, bad: Mapping[int, BadValueLike]) -> Mapp
     chosen = batch.take(to_arrow(indices))
     has_value = np.zeros(len(indices), np.bool_)
     for column in chosen.columns:
-        has_value |= find_valid(column)
+        if not is_any(column.type):
+            has_value |= find_valid(column)
     is_empty = has_value & measure(chosen)[1]
     return {int(index): bad[int(index)] for index in indices[~is_empty]} if is_empty.any() else bad
 

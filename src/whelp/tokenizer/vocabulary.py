@@ -274,7 +274,7 @@ class Vocabulary:
         literals = [entry["content"] for entry in specification["added_tokens"]]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
-        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.name)
+        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.id_type, self.name)
 
     def _encoding_specification(self) -> dict[str, Any]:
         """The specification with every control token marked as such, and without what would bend a batch."""

@@ -29,7 +29,9 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
-    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv6, rwkv5, or hf with model.hf_config=KIND.")
+    ] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
         int | None,
@@ -115,6 +117,7 @@ class ExportName(Enum):
 
     hf = "hf"
     gguf = "gguf"
+    onnx = "onnx"
     pth = "pth"
     megatron = "megatron"
     nanogpt = "nanogpt"
@@ -130,12 +133,13 @@ def export(
     format: Annotated[
         ExportName,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
-            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp), onnx (a graph "
+            "from ids to logits) or pth (RWKV's own tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
     ] = ExportName.hf,
     dtype: Annotated[
-        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
+        str | None,
+        typer.Option(help="Model: f32, f16, bf16; gguf also q8_0, onnx f32. Default: as stored (hf, pth), f16 (gguf)."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
