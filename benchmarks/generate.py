@@ -15,7 +15,9 @@ others. How often guesses from a text's own past are right hangs on the text: **
 compare `whelp-alone` and `hf` on them, and `whelp` and `hf-lookup` on a trained model. Contestants:
 
 ``whelp``         `whelp.generate.Batch`, all prompts submitted at once. On a GPU its step is recorded as a CUDA graph.
-``whelp-alone``   the same without guesses from the text's own past (`prompt_lookup_tokens=0`).
+``whelp-drafted`` the same without guesses from the text's own past (`prompt_lookup_tokens=0`); a large model on a CPU guesses for itself.
+``whelp-alone``   that without any guesses (`draft_tokens=0`, too).
+``whelp-waiting`` that without asking for the next step before the last one's tokens are known; on a GPU alone.
 ``whelp-plain``   that without the recorded step; on a GPU alone, elsewhere there is none.
 ``hf``            `model.generate`, one batch, its key/value cache.
 ``hf-lookup``     the same with `prompt_lookup_num_tokens=8`, which it can for one prompt at a time.
@@ -110,7 +112,14 @@ def write_model(name: str, folder: Path) -> None:
 
 
 def open_whelp(
-    folder: Path, device: torch.device, dtype: torch.dtype, *, is_recorded: bool = True, lookup: int | None = None
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    is_recorded: bool = True,
+    is_ahead: bool = True,
+    lookup: int | None = None,
+    draft: int | None = None,
 ) -> Contestant:
     """The engine's batch, without its thread."""
     model = model_from_hugging_face(*read_model_folder(folder), folder).to(device=device, dtype=dtype)
@@ -123,9 +132,12 @@ def open_whelp(
             batches[size] = Batch(model, vocabulary, max_rows=size[0], max_context_tokens=size[1])
             if not is_recorded:
                 batches[size].decoder._fixed_step = None
+            if not is_ahead:
+                batches[size]._may_run_ahead = lambda rows: False
         batch = batches[size]
         should_record = is_recorded and device.type == "cuda"
-        options = {"max_tokens": num_tokens, "temperature": temperature, "prompt_lookup_tokens": lookup}
+        guesses = {"prompt_lookup_tokens": lookup, "draft_tokens": draft}
+        options = {"max_tokens": num_tokens, "temperature": temperature, **guesses}
         generations = [batch.submit(prompt, GenerateConfig(seed=seed, **options))[0] for seed, prompt in enumerate(prompts)]
         while batch.step():
             pass
@@ -165,7 +177,7 @@ def open_hf_paged(folder: Path, device: torch.device, dtype: torch.dtype) -> Con
     def run(prompts: Ids, num_tokens: int, temperature: float) -> Ids:
         style = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         settings = GenerationConfig(max_new_tokens=num_tokens, pad_token_id=0, eos_token_id=-1, **style)
-        outputs = model.generate_batch(inputs=prompts, generation_config=settings)
+        outputs = model.generate_batch(inputs=prompts, generation_config=settings, persistent_manager=True)
         found = sorted(outputs.values(), key=lambda output: int(output.request_id.rpartition("_")[2]))
         return [list(output.generated_tokens) for output in found]
 
@@ -175,14 +187,16 @@ def open_hf_paged(folder: Path, device: torch.device, dtype: torch.dtype) -> Con
 OPENERS: dict[str, Callable[..., Contestant]] = {
     "hf": open_hf,
     "whelp": open_whelp,
-    "whelp-alone": lambda *arguments: open_whelp(*arguments, lookup=0),
+    "whelp-drafted": lambda *arguments: open_whelp(*arguments, lookup=0),
+    "whelp-alone": lambda *arguments: open_whelp(*arguments, lookup=0, draft=0),
+    "whelp-waiting": lambda *arguments: open_whelp(*arguments, is_ahead=False, lookup=0),
     "whelp-plain": lambda *arguments: open_whelp(*arguments, is_recorded=False, lookup=0),
     "hf-lookup": lambda *arguments: open_hf(*arguments, prompt_lookup_num_tokens=8),
     "hf-static": lambda *arguments: open_hf(*arguments, cache_implementation="static", disable_compile=True),
     "hf-compiled": lambda *arguments: open_hf(*arguments, cache_implementation="static"),
     "hf-paged": open_hf_paged,
 }
-GPU_ALONE = {"whelp-plain", "hf-compiled", "hf-paged"}  # elsewhere the same as another, or very slow
+GPU_ALONE = {"whelp-waiting", "whelp-plain", "hf-compiled", "hf-paged"}  # elsewhere the same as another, or very slow
 
 
 def compare(folder: Path, prompts: Ids, expected: Ids, found: Ids) -> str:
@@ -237,8 +251,8 @@ def measure(name: str, batch: int, temperature: float, arguments: argparse.Names
             continue
         runners[contestant] = run
         library = contestant.partition("-")[0] if temperature else ""
-        if temperature and library == "hf":
-            notes[contestant] = "drawn"
+        if (temperature and library == "hf") or dtype != torch.float32:
+            notes[contestant] = "drawn" if temperature else "rounded"
         else:
             notes[contestant] = compare(folder, prompts, expected.setdefault(library, tokens), tokens)
     seconds: dict[str, list[float]] = {contestant: [] for contestant in runners}
@@ -321,6 +335,9 @@ def main() -> None:
                     result = measure(name, batch, temperature, arguments, folder)
                     results.append(result)
                     notes = "; ".join(f"{contestant}: {note}" for contestant, note in result["notes"].items())
+                    if arguments.json:  # at once: what comes later may be cut off
+                        settings = {**vars(arguments), "json": None}
+                        arguments.json.write_text(json.dumps({"settings": settings, "results": results}, indent=2, default=str))
                     sys.stderr.write(f"{name}, batch {batch}, temperature {temperature:g}: {notes}\n")
     import transformers
 
@@ -336,8 +353,6 @@ def main() -> None:
     print(make_table(results))
     if arguments.dtype == "float32" and any("DIFFERENT" in note for result in results for note in result["notes"].values()):
         print("\nSome contestants chose other tokens, which rounding does not explain: see above.")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"settings": {**vars(arguments), "json": None}, "results": results}, indent=2))
     if any(note.startswith("cannot run") for result in results for name, note in result["notes"].items() if name == "whelp"):
         sys.exit(1)
 

@@ -195,8 +195,12 @@ def test_wrong_wishes(whelp: Whelp, made: Project) -> None:
     assert outcome.code == 1
     assert "something stands there, but expected an empty place" in outcome.said
     assert [path.name for path in Path("full").iterdir()] == ["letter.txt"]
-    assert whelp("export", made.run, "--out", "x", "--format", "onnx").code == 2
+    assert whelp("export", made.run, "--out", "x", "--format", "onyx").code == 2
+    assert (
+        "--dtype is 'f16', but expected one of f32"
+        in whelp("export", made.run, "--out", "x", "--format", "onnx", "--dtype", "f16").said
+    )
     assert "--dtype is 'q2'" in whelp("export", made.run, "--out", "x", "--format", "gguf", "--dtype", "q2").said
-    with pytest.raises(ConfigError, match="--format is 'onnx', but expected one of hf, gguf"):
-        export(made.run, out="x", format="onnx")
+    with pytest.raises(ConfigError, match="--format is 'onyx', but expected one of hf, gguf"):
+        export(made.run, out="x", format="onyx")
     assert not Path("x").exists()

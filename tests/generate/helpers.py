@@ -74,7 +74,7 @@ class ScriptedModel:
     def step(self, ids: Ids) -> torch.Tensor:
         return self._answer(range(len(ids)), [[token] for token in ids])
 
-    can_forget, is_step_recorded = True, False
+    can_forget, is_step_recorded, is_slow, drafter = True, False, False, None
 
     def check(self, ids: list[Ids]) -> list[torch.Tensor]:
         answers = [torch.cat([self._answer(range(slot, slot + 1), [[token]]) for token in row]) for slot, row in enumerate(ids)]

@@ -284,7 +284,7 @@ def test_as_many_as_pay():
                 speculation.note(rows, num_tokens, seconds.get(num_tokens, 99.0))
         guessers = [Guesser(None) for _ in range(rows)]
         for guesser in guessers:
-            guesser.guess([1, 2, 3, 4, 5, 6, 7] * 3, 99)
+            guesser.look_up([1, 2, 3, 4, 5, 6, 7] * 3, 99)
             guesser.trust._right[6], guesser.trust._tried[6] = 1e6 * expected, 1e6
         guesses = speculation.plan(guessers)
         return 0 if guesses is None else len(guesses[0])

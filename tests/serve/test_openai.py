@@ -54,6 +54,7 @@ def test_what_a_request_says_reaches_the_engine(serve: Serve) -> None:
         "frequency_penalty": 0.3,
         "presence_penalty": -0.4,
         "prompt_lookup_tokens": 4,
+        "draft_tokens": 3,
         "seed": 11,
     }
     body = {**sent, "prompt": "x", "stop": "zzz", "logit_bias": {"65": -100}, "logprobs": 2, "n": 3, "max_tokens": 4}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ import torch
 from whelp.base.errors import TrainingError
 from whelp.train import TrainConfig, build_optimizer
 from whelp.train import team as team_file
+from whelp.train.gradient_buffers import GradientBuffers
 from whelp.train.place import Place
 from whelp.train.team import GradientSum, Team
+
+from .many import run_together
 
 
 class _Done:
@@ -97,6 +102,48 @@ def test_most_travels_before_the_end(make_model: Any, sent: list[torch.Tensor], 
     adding.close()
 
 
+def test_all_at_the_end(make_model: Any, sent: list[torch.Tensor]) -> None:
+    """Where all processes agreed on it, nothing travels before the end, and then each buffer as a whole; the sums are the same."""
+    model, alone = make_model("gpt2"), make_model("gpt2")
+    built = build_optimizer(model, TrainConfig(optimizer="muon"))
+    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()))
+    ids = torch.arange(12).view(1, -1)
+    for at_end in (True, False, True):  # switched between steps, as a trial does
+        built.zero_grad()
+        alone.zero_grad()
+        sent.clear()
+        adding.at_end, adding.is_last = at_end, True
+        model.loss(ids, ids).backward()
+        alone.loss(ids, ids).backward()
+        assert bool(sent) != at_end
+        adding.finish()
+        if at_end:
+            assert [tensor.data_ptr() for tensor in sent] == [group.grad.data_ptr() for group in built.groups]
+        assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, 2 * alone.get_parameter(name).grad, atol=1e-5, rtol=1e-4)
+    adding.close()
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_gradients_travel_in_bf16_where_asked_for(make_model: Any, sent: list[torch.Tensor], at_end: bool) -> None:
+    """Messages are bf16, and their sums are back in the buffers, rounded and no more."""
+    model, alone = make_model("gpt2"), make_model("gpt2")
+    built = build_optimizer(model, TrainConfig(optimizer="adamw"))
+    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()), torch.bfloat16)
+    ids = torch.arange(12).view(1, -1)
+    built.zero_grad()
+    adding.at_end, adding.is_last = at_end, True
+    model.loss(ids, ids).backward()
+    alone.loss(ids, ids).backward()
+    adding.finish()
+    assert {tensor.dtype for tensor in sent} == {torch.bfloat16}
+    assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter.grad, 2 * alone.get_parameter(name).grad.to(torch.bfloat16).float()), name
+    adding.close()
+
+
 def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library says about a broken connection becomes a message with a next step."""
 
@@ -120,3 +167,39 @@ def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     team.copy_from_first(tensor)
     team.wait()
     assert tensor.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX: run the tests on Linux or macOS")
+def test_two_processes_add_up_to_one(make_model: Any, tmp_path: Path) -> None:
+    """Really sent: the gradient of both halves is that of the whole, whatever travels when; in bf16 it is rounded."""
+    config, whole = TrainConfig(optimizer="muon"), make_model("gpt2")
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 60, (4, 13)))
+    (whole.loss(tokens[:, :-1], tokens[:, 1:]) / 48).backward()
+    expected = {name: parameter.grad for name, parameter in whole.named_parameters()}
+    ways = [(False, torch.float32), (True, torch.float32), (False, torch.bfloat16)]
+
+    def work(team: Team) -> Any:
+        model = make_model("gpt2")
+        optimizer = build_optimizer(model, config, team)
+        buffers, found = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=False), []
+        for at_end, number in ways:
+            adding = GradientSum(team, optimizer, dict(model.named_parameters()), number)
+            adding.at_end = at_end
+            buffers.begin()
+            for row in (0, 1):
+                own = tokens[2 * team.rank + row :][:1]
+                adding.is_last = row == 1
+                (model.loss(own[:, :-1], own[:, 1:]) / 48).backward()
+            buffers.finish()
+            adding.finish()
+            adding.close()
+            found.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+        return found
+
+    one, other = run_together(2, tmp_path, work)
+    for (_, number), mine, theirs in zip(ways, one, other, strict=True):
+        rounding = 1e-6 if number == torch.float32 else 1e-2
+        for name, gradient in expected.items():
+            assert torch.equal(mine[name], theirs[name]), f"{name}: not alike in both processes"
+            largest = float(gradient.abs().max())
+            torch.testing.assert_close(mine[name], gradient, atol=rounding * max(largest, 1.0), rtol=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, read_json, write_atomic, write_json
 from whelp.model.config import RECURRENT_FAMILIES
 
-FORMATS = ("hf", "gguf", "pth")
+FORMATS = ("hf", "gguf", "onnx", "pth")
 HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _LOADING_HF = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -51,6 +52,15 @@ llama-cli -m {folder}/{file} -p "Once upon a time" -n 40 -no-cnv
 
 For Ollama, a file `Modelfile` with the line `FROM ./{file}`, then `ollama create NAME -f Modelfile`."""
 
+_LOADING_ONNX = """```python
+import onnxruntime  # any number of rows, and of tokens up to the context
+from tokenizers import Tokenizer
+
+session = onnxruntime.InferenceSession("{folder}/{file}")
+ids = Tokenizer.from_file("{folder}/tokenizer.json").encode("Once upon a time").ids
+(logits,) = session.run(["logits"], {{"input_ids": [ids]}})  # (1, tokens, vocabulary)
+```"""
+
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -77,18 +87,23 @@ def export(
 
     Args:
         model: A run, a checkpoint or a Hugging Face model folder.
-        format: `hf` (safetensors, tokenizer, configs, model card), `gguf` (one file for llama.cpp, model card), or, of an
-            RWKV model, `pth` (one file in the layout of its authors, tokenizer, model card).
-        dtype: f32, f16 or bf16, for gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).
+        format: `hf` (safetensors, tokenizer, configs, model card), `gguf` (one file for llama.cpp, model card), `onnx` (a graph
+            from ids to logits, tokenizer, model card), or, of an RWKV model, `pth` (one file in the layout of its authors,
+            tokenizer, model card).
+        dtype: f32, f16 or bf16, for gguf also q8_0, for onnx f32 alone. Default: as stored (hf, pth), f16 (gguf), f32 (onnx).
         name: Of the model, in its card. Default: of the run.
         license: Of the weights, for the card.
 
     Raises:
-        PlanError: When `out` is not empty, or `pth` is asked for of a model that is no RWKV.
+        PlanError: When `out` is not empty, `pth` is asked for of a model that is no RWKV, or `onnx` of one that is neither gpt2
+            nor qwen3.
+        MissingExtraError: When a package for the format is not installed.
         TokenizerError: When GGUF cannot say this vocabulary.
     """
     folder, target = find_model_folder(Path(model)), Path(out)
-    allowed = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
+    allowed: Iterable[str] = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
+    if format == "onnx":
+        allowed = ("f32",)
     problems = [] if format in FORMATS else [f"--format is {format!r}, but expected one of {', '.join(FORMATS)}"]
     if dtype is not None and dtype not in allowed:
         problems.append(f"--dtype is {dtype!r}, but expected one of {', '.join(allowed)} for {format}")
@@ -103,11 +118,18 @@ def export(
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
             kind = read_model_config(folder).get("model_type")
-            loading = {"rwkv7": _LOADING_RWKV7, "rwkv5": _LOADING_OURS}.get(str(kind), _LOADING_HF).format(folder=target)
+            loading = {"rwkv7": _LOADING_RWKV7, "rwkv6": _LOADING_OURS, "rwkv5": _LOADING_OURS}.get(
+                str(kind), _LOADING_HF
+            ).format(folder=target)
         elif format == "pth":
             num_parameters, is_v7 = _write_pth(folder, temporary / f"{name}.pth", dtype)
             file = name if is_v7 else f"{name}.pth"  # for RWKV-7 the package adds the suffix by itself
             loading = _LOADING_PTH.format(folder=target, file=file, is_v7=int(is_v7))
+        elif format == "onnx":
+            from whelp.cli.export_onnx import write_onnx
+
+            num_parameters = write_onnx(folder, temporary / f"{name}.onnx")
+            loading = _LOADING_ONNX.format(folder=target, file=f"{name}.onnx")
         else:
             file = f"{name}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
@@ -116,7 +138,7 @@ def export(
         card = _make_card(name, folder, run, num_parameters, [*files, "README.md"], loading, license)
         write_atomic(temporary / "README.md", card)
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
-    shown = dtype or ("f16" if format == "gguf" else "as stored")
+    shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
     return ExportResult(str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
 
 

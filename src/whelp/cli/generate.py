@@ -121,7 +121,8 @@ def generate(
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
         precision: As for `load_model`.
         settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, prompt_lookup_tokens, seed.
+            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, prompt_lookup_tokens,
+            draft_tokens, seed.
     """
     from whelp.generate import complete
 

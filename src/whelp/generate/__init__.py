@@ -6,9 +6,10 @@
 
     complete(model, vocabulary, "def say_hello():", GenerateConfig(seed=1))[0].text     # one prompt, no thread
 
-`sampling.py` chooses the next token, `batch.py` is the loop over steps, `engine.py` the thread around it, `single.py` the
-way without one, `text.py` turns
-ids into text as they come, `chat.py` turns a conversation into a prompt.
+`sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
+it, `single.py` the way without one, `text.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt.
+Steps are saved by `speculation.py` (which guesses are worth checking), `lookup.py` (guesses from the text's own past) and, on a GPU,
+`run_ahead.py`.
 """
 
 from typing import TYPE_CHECKING

@@ -9,7 +9,6 @@ Shapes: N rows, V vocabulary.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -21,16 +20,30 @@ import numpy.typing as npt
 import torch
 
 from whelp.base.errors import PlanError
-from whelp.base.seeds import make_seed
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
+from whelp.generate.row import Row, SharedPrompt
+from whelp.generate.run_ahead import Ahead, start_fetching
 from whelp.generate.sampling import choose, penalise_repetition
-from whelp.generate.speculation import MOST_ROWS, Guesser, Speculation
+from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, MOST_ROWS, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
 SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at
+
+
+class DrafterLike(Protocol):
+    """Guesses what a model will say."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first guess needs no preparations."""
+        ...
+
+    def guess(self, ids: list[int], num_tokens: int, choose: Callable[[torch.Tensor, int], torch.Tensor]) -> list[list[int]]:
+        """So many tokens after the last of each of the first N slots; `choose` takes logits (N, V) and the guess's number."""
+        ...
 
 
 class DecoderLike(Protocol):
@@ -41,8 +54,8 @@ class DecoderLike(Protocol):
         """Tokens in each slot; one that is set to 0 is forgotten."""
         ...
 
-    def step(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first N slots; logits (N, V)."""
+    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+        """One more token for each of the first N slots, ids on the model's device where they are a tensor; logits (N, V)."""
         ...
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
@@ -51,6 +64,16 @@ class DecoderLike(Protocol):
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:
         """More tokens for a slot; logits after each of them (T, V)."""
+        ...
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a token costs so much that draws are made in the way that can be guessed; of the model alone."""
+        ...
+
+    @property
+    def drafter(self) -> DrafterLike | None:
+        """What guesses the model's next tokens in less time than it takes, where there is such a thing."""
         ...
 
     @property
@@ -81,38 +104,6 @@ class GeneratingModel(Protocol):
     def eval(self) -> object: ...
 
 
-class Row:
-    """One continuation and where it stands."""
-
-    def __init__(
-        self, generation: Generation, config: GenerateConfig, ids: list[int], maker: TextMaker, prompt: _Prompt
-    ) -> None:
-        self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
-        self.ids = list(ids)  # the prompt and what has come
-        self.unread = list(ids)  # what its slot does not hold yet, while it is being read
-        self.slot = -1
-        self.has_slid = False
-        self.num_new = 0
-        self.random = random.Random(make_seed(config.seed, "sample", generation.index))
-        self.style = (config.temperature, config.top_k, config.top_p, config.min_p)
-        self.seen: torch.Tensor | None = None  # (V,) ids of the prompt and the continuation
-        self.counts: torch.Tensor | None = None  # (V,) how often the continuation has each id
-        self.guesser = Guesser(config.prompt_lookup_tokens)
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether each token of what is read now needs its log-probability."""
-        return self.config.prompt_logprobs is not None and not self.has_slid
-
-
-class _Prompt:
-    """What continuations of one prompt share: the logits after it, and what its own tokens were given, if that is asked."""
-
-    def __init__(self) -> None:
-        self.logits: torch.Tensor | None = None  # (1, V)
-        self.logprobs: list[TokenLogprob] = []
-
-
 class Batch:
     """The requests of one model, without a thread: `step` until it is idle. `Engine` does so in a thread."""
 
@@ -135,6 +126,7 @@ class Batch:
         self.num_running = 0
         self.num_steps = 0  # of running rows: what a text cost, whether guesses were checked or not
         self._speculation = Speculation()
+        self._ahead: Ahead | None = None
 
     def _make_decoder(self) -> DecoderLike:
         return self.model.make_decoder(self.max_rows + 1, self.capacity)  # one slot to exchange rows by
@@ -142,6 +134,7 @@ class Batch:
     def renew(self) -> None:
         """Forget everything that was made of the model's weights, which are others now; no row may have a slot."""
         assert not self.rows, f"{len(self.rows)} rows have slots"
+        self._ahead = None
         del self.decoder  # first: there may be no room for two
         self.decoder = self._make_decoder()
 
@@ -153,7 +146,7 @@ class Batch:
         ids = self._read_prompt(prompt, config)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
-        shared = _Prompt()
+        shared = SharedPrompt()
         return [
             Row(Generation(index, len(ids), wake), config, ids, TextMaker(self.vocabulary.stream(), config.stop), shared)
             for index in range(n)
@@ -195,9 +188,14 @@ class Batch:
     def _take_step(self, rows: list[Row]) -> None:
         """One token for each running row, and as many more as were guessed right."""
         self.num_steps += 1
-        started, guesses = time.perf_counter(), self._guess(rows)
+        ahead, self._ahead = self._ahead and self._ahead.take(rows), None
+        if ahead and ahead.rows:
+            self._advance(*ahead, is_step=True)
+            return
+        guesses = self._guess(rows)
+        started = time.perf_counter()
         if guesses is None:
-            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]))
+            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]), is_step=True)
         else:
             self._check(rows, guesses)
         num_tokens = 1 if guesses is None else 1 + max(map(len, guesses))
@@ -207,16 +205,39 @@ class Batch:
         """What may come next in each row, where checking that is worth it."""
         if len(rows) > MOST_ROWS or not self.decoder.can_forget:
             return None
-        for row in rows:
-            if row.guesser.most is None and self.decoder.is_step_recorded:
-                continue
-            room = min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1
-            row.guesser.guess(row.ids, room)
-        guesses = self._speculation.plan([row.guesser for row in rows])
-        if guesses is None:
+        rooms = [min(row.config.max_tokens - row.num_new, self.capacity - self.decoder.lengths[row.slot]) - 1 for row in rows]
+        for row, room in zip(rows, rooms, strict=True):
+            if row.guesser.most is not None or not self.decoder.is_step_recorded:
+                row.guesser.look_up(row.ids, room)
+        plan = self._speculation.plan([row.guesser for row in rows], self._count_draftable(rows, rooms))
+        if plan is None:
             for row in rows:
-                row.guesser.trust.note_step(row.guesser.size)
-        return guesses
+                row.guesser.note_step()
+        return self._draft(rows, plan) if isinstance(plan, int) else plan
+
+    def _count_draftable(self, rows: list[Row], rooms: list[int]) -> int:
+        """How many tokens the model's quick copy may guess for each row. It is not made for the end of a text."""
+        drafter = self.decoder.drafter
+        if drafter is None or not all(row.can_be_drafted for row in rows):
+            return 0
+        is_asked = any(row.guesser.most_drafted for row in rows)
+        return min(rooms) if drafter.is_ready or is_asked or max(rooms) >= LEAST_DRAFTED_TOKENS else 0
+
+    def _draft(self, rows: list[Row], num_tokens: int) -> list[list[int]]:
+        """So many tokens for each row, guessed by the model's quick copy and chosen as they will be."""
+        drafter = self.decoder.drafter
+        assert drafter is not None, "a draft was planned"
+        was_ready, started = drafter.is_ready, time.perf_counter()
+
+        def choose_ahead(logits: torch.Tensor, ahead: int) -> torch.Tensor:
+            return self._choose(rows, logits[:, : self.vocabulary.size].float(), ahead)
+
+        drafts = drafter.guess([row.ids[-1] for row in rows], num_tokens, choose_ahead)
+        if was_ready:
+            self._speculation.note_draft(len(rows), num_tokens, time.perf_counter() - started)
+        for row, draft in zip(rows, drafts, strict=True):
+            row.guesser.tokens, row.guesser.is_draft = draft, True
+        return drafts
 
     def _check(self, rows: list[Row], guesses: list[list[int]]) -> None:
         """Read the guesses too; each row takes tokens as if one came after the other, for as long as they are those guessed."""
@@ -258,7 +279,7 @@ class Batch:
         """Every request ends with this error."""
         for row in [*self.rows, *self.waiting]:
             row.generation.fail(error)
-        self.rows, self.num_running = [], 0
+        self.rows, self.num_running, self._ahead = [], 0, None
         self.waiting.clear()
 
     def _give_slots(self) -> None:
@@ -355,8 +376,8 @@ class Batch:
         self.num_running += 1
         self._advance([row], row.prompt.logits.clone())
 
-    def _advance(self, rows: list[Row], logits: torch.Tensor) -> None:
-        """Choose a token for each row, hand over its text, and let rows that are done leave."""
+    def _advance(self, rows: list[Row], logits: torch.Tensor, *, is_step: bool = False) -> None:
+        """Choose a token for each row, hand over its text, and let rows that are done leave; of a step, perhaps run ahead."""
         over = [row for row in rows if row.num_new == row.config.max_tokens]  # none was asked for
         if over:
             places = [place for place, row in enumerate(rows) if row not in over]
@@ -371,20 +392,49 @@ class Batch:
             if row.config.is_penalised or row.config.logit_bias:
                 self._bend(row, logits[place])
         chosen = self._choose(rows, logits)
-        for place, (row, token_id) in enumerate(zip(rows, chosen, strict=True)):
+        ids = self._run_ahead(rows, chosen) if is_step and self._may_run_ahead(rows) else chosen.tolist()
+        for place, (row, token_id) in enumerate(zip(rows, ids, strict=True)):
             self._take(row, token_id, describe(place, token_id))
 
-    def _choose(self, rows: list[Row], logits: torch.Tensor) -> list[int]:
-        """One id for each row; rows of the same style together, so that no row's choice depends on its neighbours."""
+    def _may_run_ahead(self, rows: list[Row]) -> bool:
+        """Whether the next step can be named now: of the same rows, none of which must wait for what comes."""
+        return (
+            self.decoder.is_step_recorded
+            and rows == self.rows[: self.num_running]
+            and any(row.num_new + 1 < row.config.max_tokens for row in rows)
+            and not any(row.guesser.most for row in rows)
+            and max(self.decoder.lengths[row.slot] for row in rows) + 1 < self.capacity
+        )
+
+    def _run_ahead(self, rows: list[Row], chosen: torch.Tensor) -> list[int]:
+        """The chosen ids; before they are known here, the step that reads them is under way."""
+        wait = start_fetching(chosen)
+        self._ahead = Ahead(rows, self.decoder.step(chosen))
+        return wait()
+
+    def _choose(self, rows: list[Row], logits: torch.Tensor, ahead: int = 0) -> torch.Tensor:
+        """One id for each row, so many tokens ahead of what has come.
+
+        Rows of the same style are chosen for together, so that no row's choice depends on its neighbours.
+        """
         style = rows[0].style
         if all(row.style == style for row in rows):
-            return choose(logits, rows[0].config, _draw_numbers(rows, logits)).tolist()
+            return choose(logits, rows[0].config, self._draw_numbers(rows, logits, ahead))
         chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
         for style in {row.style for row in rows}:
             places = [place for place, row in enumerate(rows) if row.style == style]
             group = [rows[place] for place in places]
-            chosen[places] = choose(logits[places], group[0].config, _draw_numbers(group, logits))
-        return chosen.tolist()
+            chosen[places] = choose(logits[places], group[0].config, self._draw_numbers(group, logits, ahead))
+        return chosen
+
+    def _draw_numbers(self, rows: list[Row], logits: torch.Tensor, ahead: int) -> torch.Tensor | None:
+        """What chooses: numbers (N, 1) of each row's own stream, above 0 and up to 1; of a slow model, waiting times (N, V)."""
+        if rows[0].config.is_greedy:
+            return None
+        if self.decoder.is_slow:
+            return torch.from_numpy(np.stack([row.waits(row.num_new + ahead, logits.shape[1]) for row in rows]))
+        numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]  # 24 bits: what float32 holds exactly
+        return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)
 
     def _take(self, row: Row, token_id: int, logprobs: list[TokenLogprob] | None) -> None:
         """Add a token to a row: its text goes out, and the row may be done."""
@@ -478,11 +528,3 @@ class _Describer:
     def _name(self, token_id: int, value: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         raw = self.vocabulary.decode_bytes([token_id], skip_special=False)
         return TokenLogprob(token_id, raw.decode(errors="replace"), raw, value, top)
-
-
-def _draw_numbers(rows: list[Row], logits: torch.Tensor) -> torch.Tensor | None:
-    """One number above 0, up to 1, of each row's own stream: (N, 1). 24 bits: what float32 holds exactly."""
-    if rows[0].config.is_greedy:
-        return None
-    numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]
-    return torch.tensor(numbers, dtype=torch.float32, device=logits.device)

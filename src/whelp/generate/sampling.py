@@ -5,6 +5,10 @@ Shapes: N sequences, V vocabulary (or, after top-k, the k that are left). What i
 A choice needs one number above 0, up to 1, for each sequence, and takes the token at which the summed probabilities reach it.
 So a request's text hangs on its own numbers, not on what else is computed at the same time. Only top-p without top-k sorts a
 whole vocabulary, and only the logits, not their ids.
+Where a token is expensive, each token of the vocabulary has a number of its own instead: exponential waiting times, divided by the
+probabilities, and the first to come is taken. That is the same distribution, and nearly the same probabilities nearly always choose the
+same token, so that a choice can be guessed (draft). With summed probabilities they often do not: a small difference anywhere in
+the vocabulary moves the place that a number falls on. Measured: 99 % and 80 % of choices alike, temperature 0.8, matrices of 8 bits.
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ def choose(logits: torch.Tensor, settings: GenerateConfig, numbers: torch.Tensor
 
     Args:
         logits: With all penalties applied; any precision.
-        numbers: (N, 1) float32, above 0 and up to 1, one for each sequence; None when `settings.is_greedy`.
+        numbers: (N, 1) float32, above 0 and up to 1, one for each sequence; or (N, V), above 0, waiting times (see above); None
+            when `settings.is_greedy`.
     """
     if settings.is_greedy:
         return logits.argmax(dim=-1)
@@ -69,7 +74,12 @@ def choose(logits: torch.Tensor, settings: GenerateConfig, numbers: torch.Tensor
             logits = keep_top_p(logits, settings.top_p)
     elif settings.top_p < 1.0:
         logits = _keep_likeliest(logits, settings.top_p)
-    places = _draw(keep_min_p(logits, settings.min_p), numbers)  # (N, 1)
+    logits = keep_min_p(logits, settings.min_p)
+    if numbers.shape[-1] > 1:
+        times = numbers if ids is None else numbers.gather(-1, ids)
+        places = logits.softmax(dim=-1).div_(times).argmax(dim=-1, keepdim=True)  # (N, 1)
+    else:
+        places = _draw(logits, numbers)
     return (places if ids is None else ids.gather(-1, places)).squeeze(-1)
 
 

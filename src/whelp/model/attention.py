@@ -37,7 +37,7 @@ def causal_attention(
             assert isinstance(mixed, torch.Tensor), type(mixed)
             return mixed
         mask = boundaries.mask
-    is_causal = mask is None and queries.shape[2] > 1
+    is_causal = mask is None
     # neither the CPU kernel nor the fast one that takes a mask has a grouped form
     if is_grouped and (queries.device.type == "cpu" or boundaries is not None):
         repeats = queries.shape[1] // keys.shape[1]

@@ -13,6 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.config import ModelSpec
+from whelp.model.triton_here import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_step_attention
 
 Positions = slice | torch.Tensor  # of the new tokens: the same for all rows, or (B, T)
 
@@ -29,6 +33,7 @@ class _Window:
     num_all: int  # tokens of the longest row, with the new ones
     mask: torch.Tensor | None  # added to the scores; None where nothing is to be hidden, or all is causal
     is_fresh: bool  # nothing was read before: causal attention over the new tokens is all
+    is_stored_by_kernel: bool = False  # a kernel stores one new token for each row, and attends to all up to there
     is_counted: bool = True  # the cache counts the new tokens when they are stored
 
 
@@ -51,6 +56,7 @@ class Cache:
         self._selected: tuple[int, list[int]] | None = None
         self._window: _Window | None = None
         self._prepared: _Window | None = None
+        self._heads = spec.n_head, spec.n_kv_head, spec.head_width
 
     def select(self, first: int, counts: list[int]) -> None:
         """Say what the next reading is: so many new tokens for each slot from `first` on. Default: all slots alike."""
@@ -67,9 +73,13 @@ class Cache:
         """
         num_rows = len(positions)
         places = torch.arange(num_rows, device=positions.device), positions[:, 0]
-        mask = self._make_mask(positions, num_all)
+        has_kernel = HAS_TRITON and self.keys.is_cuda
+        has_kernel = has_kernel and gpu_step_attention.agrees(self.keys.device, self.keys.dtype, *self._heads)
+        mask = None if has_kernel else self._make_mask(positions, num_all)
         ones = [1] * num_rows
-        self._prepared = _Window(0, ones, ones, positions, places, num_all, mask, is_fresh=False, is_counted=False)
+        self._prepared = _Window(
+            0, ones, ones, positions, places, num_all, mask, is_fresh=False, is_stored_by_kernel=has_kernel, is_counted=False
+        )
 
     def begin(self, ids: torch.Tensor) -> Positions:
         """Start a reading of (B, T) ids; the positions of the new tokens."""
@@ -106,6 +116,11 @@ class Cache:
         """Store the new keys and values (B, G, T, K) of one layer; attention of the queries (B, H, T, K) over all."""
         window = self._window
         assert window is not None, "begin() comes first"
+        if window.is_stored_by_kernel:
+            assert window.places is not None, "the kernel is for one new token"
+            return gpu_step_attention.step_attention(
+                queries, keys, values, self.keys[layer], self.values[layer], window.places[1]
+            )
         self._store(self.keys[layer], keys.transpose(1, 2), window)
         self._store(self.values[layer], values.transpose(1, 2), window)
         num_rows, num_heads, num_new, width = queries.shape

@@ -9,20 +9,30 @@ Shapes: B rows, T new tokens, N = B * T, D width, H heads, G key/value heads, K 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
 from whelp.model.cache import Cache
-from whelp.model.few_rows import Product
+from whelp.model.few_rows import MOST_COPIED, Product
 from whelp.model.gpt2 import GPT2
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
 
+MakeProduct = Callable[[torch.Tensor, torch.Tensor | None], "AnyProduct"]
+"""From a weight (O, I) and a bias (O,)."""
 Step = Callable[[torch.Tensor, Cache], torch.Tensor]
 """Ids (B, T) and a cache whose rows are selected; the normalised last hidden states (N, D), the tokens of a row together."""
-MOST_COPIED = 1 << 30  # numbers of a model whose matrices may be kept in another order as well: 4 GiB
 MOST_TOKENS = 64  # read in this way at a time; for more the modules are as fast
+
+
+class AnyProduct(Protocol):
+    """Multiplies with a weight (O, I)."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
+    def add_to(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor: ...
 
 
 def make_product(model: LanguageModel, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Product:
@@ -31,17 +41,21 @@ def make_product(model: LanguageModel, weight: torch.Tensor, bias: torch.Tensor 
     return Product(weight, bias, may_copy=may_copy, is_rounded=model.reads_rounded)
 
 
-def make_step(model: LanguageModel) -> Step | None:
-    """The quick step of a model, or None where the model itself is as good."""
+def make_step(model: LanguageModel, make: MakeProduct | None = None) -> Step | None:
+    """The quick step of a model, or None where the model itself is as good.
+
+    Args:
+        make: Makes the products with its matrices; default: `make_product`.
+    """
     weight = model.head_weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return None
     if type(model) is Qwen3:
-        return _make_qwen3_step(model)
-    return _make_gpt2_step(model) if type(model) is GPT2 else None
+        return _make_qwen3_step(model, make or partial(make_product, model))
+    return _make_gpt2_step(model, make or partial(make_product, model)) if type(model) is GPT2 else None
 
 
-def _make_qwen3_step(model: Qwen3) -> Step:
+def _make_qwen3_step(model: Qwen3, make: MakeProduct) -> Step:
     spec = model.spec
     heads, groups, width = spec.n_head, spec.n_kv_head, spec.head_width
     epsilon = torch.full((1,), spec.norm_eps)
@@ -54,7 +68,7 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     for block in model.blocks:
         weights = {name.removesuffix(".weight"): weight.detach() for name, weight in block.named_parameters()}
         both_norms = torch.cat((weights["query_norm"].expand(heads, -1), weights["key_norm"].expand(groups, -1)))
-        products = [make_product(model, weights[name]) for name in ("query_key_value", "project", "gate_up", "down")]
+        products = [make(weights[name], None) for name in ("query_key_value", "project", "gate_up", "down")]
         blocks.append((both_norms, weights["norm_1"], weights["norm_2"], products))
     embed, last = model.embed.weight.detach(), model.norm.weight.detach()
 
@@ -83,7 +97,7 @@ def _make_qwen3_step(model: Qwen3) -> Step:
     return step
 
 
-def _make_gpt2_step(model: GPT2) -> Step:
+def _make_gpt2_step(model: GPT2, make: MakeProduct) -> Step:
     spec = model.spec
     heads, width = spec.n_head, spec.head_width
     exactness = "tanh" if spec.activation == "gelu_tanh" else "none"
@@ -97,7 +111,7 @@ def _make_gpt2_step(model: GPT2) -> Step:
     blocks = [
         (
             [parts(getattr(block, name)) for name in norms],
-            [make_product(model, *parts(getattr(block, name))) for name in matrices],
+            [make(*parts(getattr(block, name))) for name in matrices],
         )
         for block in model.blocks
     ]

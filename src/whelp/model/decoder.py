@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from whelp.base.log import log
 from whelp.model.cache import Cache
 from whelp.model.decode_step import MOST_TOKENS, make_product, make_step
+from whelp.model.draft import Drafter, is_worth_drafting, make_drafter
 from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
 
@@ -26,6 +27,8 @@ class Decoder:
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
         self._head = make_product(model, weight.detach()) if self._step is not None else None
+        self.drafter: Drafter | None = make_drafter(model, self.cache)
+        self.is_slow = self._step is not None and is_worth_drafting(model)
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
@@ -44,15 +47,19 @@ class Decoder:
         """Whether single tokens are replayed from a recording, beside which reading several is slow."""
         return self._fixed_step is not None
 
-    def step(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first B slots; logits (B, V), which the next step may overwrite."""
+    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+        """One more token for each of the first B slots; logits (B, V), which the next step may overwrite.
+
+        Ids that are a tensor on the model's device need not be known to the processor where the step is recorded.
+        """
         if self._fixed_step is not None and not torch.is_autocast_enabled("cuda"):  # which keeps casts that do not last
             try:
                 return self._fixed_step(ids)
             except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
                 log.info("the step of decoding is not recorded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
                 self._fixed_step = None
-        hidden, _ = self._read_hidden(0, [[token] for token in ids])
+        known: list[int] = ids.tolist() if isinstance(ids, torch.Tensor) else ids
+        hidden, _ = self._read_hidden(0, [[token] for token in known])
         return self._apply_head(hidden[:, 0])
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:

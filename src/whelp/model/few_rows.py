@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 LEAST_NUMBERS = 1 << 20  # of a matrix that is packed: for smaller ones calling the other product costs what it gains
+MOST_COPIED = 1 << 30  # numbers of a model whose matrices may be kept in another form as well: 4 GiB
 LEAST_USES = 6  # with several rows, before a matrix is packed: packing takes as long as that saves
 _PACKED_FOR = 8  # rows that the order is chosen for; it is as good for 2 and for 32
 

@@ -50,19 +50,19 @@ class FixedStep:
         self._inputs: dict[int, torch.Tensor] = {}  # by rows: ids and positions, (2, B)
         self._work: dict[tuple[int, int], Work | None] = {}  # by rows and length; None: seen once
 
-    def __call__(self, ids: list[int]) -> torch.Tensor:
-        """One more token for each of the first slots; their logits (len(ids), V)."""
+    def __call__(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+        """One more token for each of the first slots; their logits (len(ids), V). The processor waits for nothing."""
         lengths, capacity = self._cache.lengths, self._cache.capacity
         longest = max(lengths[: len(ids)]) + 1
         assert longest <= capacity, f"{longest} tokens do not fit a cache of {capacity}"
         num_rows = round_up(len(ids), most=len(lengths))
         num_all = round_up(longest, least=min(LEAST_LENGTH, capacity), most=capacity)
         positions = [min(length, capacity - 1) for length in lengths[:num_rows]]
-        values = torch.tensor([ids + [0] * (num_rows - len(ids)), positions])
         if num_rows not in self._inputs:
-            self._inputs[num_rows] = values.to(self._cache.keys.device)
-        else:
-            self._inputs[num_rows].copy_(values)
+            self._inputs[num_rows] = torch.zeros(2, num_rows, dtype=torch.long, device=self._cache.keys.device)
+        inputs = self._inputs[num_rows]
+        inputs[0, : len(ids)].copy_(ids if isinstance(ids, torch.Tensor) else torch.tensor(ids), non_blocking=True)
+        inputs[1].copy_(torch.tensor(positions), non_blocking=True)
         logits = self._find_work(num_rows, num_all)()
         for slot in range(len(ids)):
             lengths[slot] += 1

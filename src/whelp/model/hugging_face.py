@@ -137,16 +137,17 @@ class HuggingFaceDecoder:
     def __init__(self, inner: Any, num_slots: int) -> None:
         self.inner = inner
         self.lengths = [0] * num_slots
-        self.is_step_recorded = False
+        self.is_step_recorded = self.is_slow = False
+        self.drafter = None
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
         parameters = inspect.signature(inner.forward).parameters
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
-    def step(self, ids: list[int]) -> torch.Tensor:
+    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
-        return self.read(0, [[token] for token in ids])
+        return self.read(0, [[int(token)] for token in ids])
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""

@@ -38,6 +38,9 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.checkpoints_activations = False
+        self.reads_narrow_weights = (
+            False  # whether training is faster with weights in bf16 beside them (`base/beside_parameter.py`)
+        )
         self.are_blocks_compiled = False  # each by itself, for training: evaluation runs them as they are written
 
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
@@ -118,10 +121,14 @@ class LanguageModel(nn.Module):
     def compile_parts(self) -> None:
         """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
         for block in self.blocks:
-            block.compile(dynamic=False)
+            block.compile(dynamic=False, options=self.compiler_options() or None)
         self.are_blocks_compiled = True
         if not HAS_TRITON:
             self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
+
+    def compiler_options(self) -> dict[str, Any]:
+        """Settings of the framework's compiler that the blocks need."""
+        return {}
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""

@@ -33,6 +33,7 @@ _PLAIN = (
     "frequency_penalty",
     "presence_penalty",
     "prompt_lookup_tokens",
+    "draft_tokens",
 )
 
 

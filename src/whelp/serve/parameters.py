@@ -67,6 +67,12 @@ def _sampling(config: ServeConfig) -> dict[str, Any]:
             "Guess so many tokens ahead from the text's own past and check them in one step, which changes no text; 0: none. "
             "Not in OpenAI's API. Default: as many as save time.",
         ),
+        "draft_tokens": _whole(
+            0,
+            63,
+            "Guess so many tokens ahead with a copy of a large model's weights in 8 bits, on a CPU, and check them in one step, which "
+            "changes no text; 0: none. Not in OpenAI's API. Default: as many as save time.",
+        ),
         "frequency_penalty": _number(-2, 2, "Make a token less likely for each time it was added. Default 0."),
         "presence_penalty": _number(-2, 2, "Make a token less likely once it was added. Default 0."),
         "logit_bias": _maybe(biases, "Token id, in digits, -> what to add to its logit; -100 forbids it."),

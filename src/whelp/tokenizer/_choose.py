@@ -68,6 +68,7 @@ def open_engine(
         return ReferenceEngine(open_reference())
     sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
+    written = _write(specification)
     reference: ReferenceEngine | None = None
     problem = ""
     for package, engine in _FAST.items():
@@ -76,11 +77,11 @@ def open_engine(
         if importlib.util.find_spec(package) is None:
             problem += '; `pip install "whelp[patterns]"` may help'
             continue
-        record = f"{_hash_comparison(package, specification, sample)}.agrees" if is_large else ""
+        record = f"{_hash_comparison(package, written, sample)}.agrees" if is_large else ""
         is_known = is_large and read_cached(record) is not None
         differs = None
         try:
-            fast = AgreeingEngine(_open_fast(engine, specification), lambda: ReferenceEngine(open_reference()))
+            fast = AgreeingEngine(_open_fast(engine, specification, written), lambda: ReferenceEngine(open_reference()))
             if not is_known:
                 reference = reference or ReferenceEngine(open_reference())
                 differs = _find_difference(fast, reference, to_texts(sample))
@@ -99,11 +100,11 @@ def open_engine(
     return reference or ReferenceEngine(open_reference())
 
 
-def _open_fast(engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any]) -> Any:
+def _open_fast(engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any], written: str) -> Any:
     form = (specification.get("normalizer") or {}).get("type")
     if form in NORMAL_FORMS and all(not entry["special"] for entry in specification["added_tokens"]):
         return NormalizingEngine(engine(_write({**specification, "normalizer": None})), form)
-    return engine(_write(specification))
+    return engine(written)
 
 
 def _find_difference(fast: Engine, reference: Engine, strings: Texts) -> str | None:
@@ -125,6 +126,6 @@ def _write(specification: dict[str, Any]) -> str:
     return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
 
 
-def _hash_comparison(package: str, specification: dict[str, Any], sample: Sequence[str]) -> str:
+def _hash_comparison(package: str, written: str, sample: Sequence[str]) -> str:
     versions = [importlib.metadata.version(name) for name in (package, "tokenizers")]
-    return hash_bytes(json.dumps([package, versions, sample]).encode(), _write(specification).encode())
+    return hash_bytes(json.dumps([package, versions, sample]).encode(), written.encode())

@@ -186,7 +186,9 @@ class Vocabulary:
 
     def token_text(self, token_id: int) -> str:
         r"""One id for display: its text; bytes that are no text of their own as `\xe2\x96`; control tokens by name."""
-        return self._all_bytes[self._check_ids([token_id])[0]].decode(errors="backslashreplace")
+        (checked,) = self._check_ids([token_id])
+        name = self._special_names.get(checked)
+        return self._all_bytes[checked].decode(errors="backslashreplace") if name is None else name
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder for ids that come one by one."""
@@ -230,6 +232,11 @@ class Vocabulary:
                 self.name, f"there is no id {wrong}", f"0 to {self.size - 1}", "Take the vocabulary of this model."
             )
         return [int(token_id) for token_id in array.ravel().tolist()]
+
+    @cached_property
+    def _special_names(self) -> dict[int, str]:
+        """Added control tokens by id: to name one, the bytes of all others need not be found."""
+        return {entry["id"]: entry["content"] for entry in self._added if entry["id"] in self.special_ids}
 
     @cached_property
     def _all_bytes(self) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
@@ -28,7 +29,9 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
-    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv6, rwkv5, or hf with model.hf_config=KIND.")
+    ] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
         int | None,
@@ -114,6 +117,7 @@ class ExportName(Enum):
 
     hf = "hf"
     gguf = "gguf"
+    onnx = "onnx"
     pth = "pth"
     megatron = "megatron"
     nanogpt = "nanogpt"
@@ -129,12 +133,13 @@ def export(
     format: Annotated[
         ExportName,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp) or pth (RWKV's own "
-            "tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
+            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp), onnx (a graph "
+            "from ids to logits) or pth (RWKV's own tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
     ] = ExportName.hf,
     dtype: Annotated[
-        str | None, typer.Option(help="Model: f32, f16, bf16; gguf also q8_0. Default: as stored (hf, pth), f16 (gguf).")
+        str | None,
+        typer.Option(help="Model: f32, f16, bf16; gguf also q8_0, onnx f32. Default: as stored (hf, pth), f16 (gguf)."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
@@ -164,7 +169,9 @@ def export(
             show.print_json(written)
             return
         for side, counts in written.splits.items():
-            show.say(f"[bold]{side:<10}[/] {counts['documents']:,} documents, {counts['tokens']:,} tokens")
+            show.say(
+                f"[bold]{side:<10}[/] {say_count(counts['documents'], 'document')}, {say_count(counts['tokens'], 'token')}"
+            )
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
     result = write_model(source, out=out, format=format.value, dtype=dtype, name=name, license=license)

@@ -60,6 +60,15 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    draft_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Guess N tokens ahead with a copy of a large model's weights in 8 bits, on a CPU, and check them in one step; the "
+            "text stays the same. 0: none. Default: as many as save time.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     state: StateFile = None,
@@ -90,6 +99,7 @@ def generate(
         "logprobs": logprobs,
         "when_full": when_full,
         "prompt_lookup_tokens": prompt_lookup_tokens,
+        "draft_tokens": draft_tokens,
         "seed": seed,
     }
     clean = show.printable if sys.stdout.isatty() else str
@@ -229,7 +239,7 @@ def compare(
         return
     show.show_comparison(result)
     if html is not None:
-        show.say_plain(f"the page is {html}")
+        show.say_plain(f"page: {html}")
 
 
 def serve(

@@ -1,0 +1,244 @@
+"""GPT-2's block on a GPU without a compiler: the library's products with everything beside them inside, norms by kernels of our own.
+
+A compiler comes to the same passes over memory, and takes some ten seconds of a run's start (three to be imported, the rest to
+work); these kernels take one. `agrees` compares with the plain block before anything is trusted to it.
+Shapes: B rows, T tokens, N = B x T, D width, H heads, K head width, F feed-forward width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from whelp.base.beside_parameter import find_beside
+from whelp.base.log import log
+from whelp.model import gpu_feed_forward
+from whelp.model.gpu_heads import join_heads
+from whelp.model.gpu_norm import norm_and_past, norm_gradients
+
+_TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
+_CHECKED_TOKENS = 96  # of a row; a multiple of 16, as those of training: kernels are compiled for that
+
+
+class Block(Protocol):
+    """What a block of GPT-2 has."""
+
+    num_heads: int
+    norm_1: nn.LayerNorm
+    query_key_value: nn.Linear
+    project: nn.Linear
+    norm_2: nn.LayerNorm
+    expand: nn.Linear
+    contract: nn.Linear
+
+
+def run_block(block: Block, x: torch.Tensor) -> torch.Tensor:
+    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); every row is one document."""
+    qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
+    normed, past = _norm(block.norm_1, x, project.bias)
+    joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
+    queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
+    mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+    x = _Linear.apply(mixed.transpose(1, 2).reshape(x.shape), past, project.weight, _leave(project.bias))
+    normed, past = _norm(block.norm_2, x, contract.bias)
+    out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, _leave(contract.bias))
+    return out
+
+
+def run_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """A norm that nothing goes past."""
+    return _norm(norm, x, None)[0]
+
+
+def _norm(norm: nn.LayerNorm, x: torch.Tensor, later_bias: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    return norm_and_past(x, norm.weight, norm.bias, norm.eps, later_bias)
+
+
+def _leave(bias: torch.Tensor | None) -> torch.Tensor | None:
+    """A bias whose gradient comes from the norm before, which reads what it is the sum of."""
+    return None if bias is None else bias.detach()
+
+
+class _Linear(torch.autograd.Function):
+    """x W^T + bias + residual, all in one product."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, residual: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        narrow, narrow_bias = _narrow(weight), _narrow(bias)
+        flat, past = _flatten(x), None if residual is None else _flatten(residual)
+        out = flat.new_empty(flat.shape[0], weight.shape[0])
+        gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
+        ctx.save_for_backward(flat, narrow)
+        ctx.weight = weight
+        ctx.has_residual = residual is not None
+        return out.view(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,) = grads
+        flat, weight = ctx.saved_tensors
+        above = _flatten(grad)
+        x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
+        bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
+        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
+
+
+class _SplitHeads(torch.autograd.Function):
+    """(B, T, 3D) -> three of (B, H, T, K), as views; their gradients are written side by side, where they belong."""
+
+    @staticmethod
+    def forward(ctx: Any, joined: torch.Tensor, num_heads: int) -> tuple[torch.Tensor, ...]:
+        num_rows, num_tokens, width = joined.shape
+        heads = joined.view(num_rows, num_tokens, 3, num_heads, width // (3 * num_heads))
+        return tuple(heads.permute(2, 0, 3, 1, 4).unbind(0))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return join_heads(*grads), None
+
+
+class _FeedForward(torch.autograd.Function):
+    """residual + contract(GELU(expand(x)))."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        residual: torch.Tensor,
+        expand: torch.Tensor,
+        expand_bias: torch.Tensor | None,
+        contract: torch.Tensor,
+        contract_bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        flat, wide, back = _flatten(x), _narrow(expand), _narrow(contract)
+        out, activated, seen = gpu_feed_forward.multiply_feed_forward(
+            flat, _flatten(residual), wide, _narrow(expand_bias), back, _narrow(contract_bias)
+        )
+        ctx.save_for_backward(flat, wide, back, activated, seen)
+        ctx.weights = expand, contract
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,) = grads
+        flat, expand, contract, activated, seen = ctx.saved_tensors
+        expand_leaf, contract_leaf = ctx.weights
+        above = _flatten(grad)
+        inner = gpu_feed_forward.multiply_slope(above, contract, seen)
+        needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
+        biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
+        x_grad = (inner @ expand).view(grad.shape)
+        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
+        return x_grad, grad, expand_grad, biases[0], _wide_product(above.t(), activated, contract_leaf), biases[1]
+
+
+def _narrow(tensor: torch.Tensor | None) -> Any:
+    if tensor is None:
+        return None
+    kept = find_beside(tensor, "narrow")
+    return tensor.to(torch.bfloat16) if kept is None else kept
+
+
+def _flatten(x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(-1, x.shape[-1]).contiguous()
+
+
+def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
+    place = find_beside(weight, "gradient") if weight.grad is None else None
+    if not left.is_cuda:
+        product = left.float() @ right.float()
+        return product if place is None else place.detach().copy_(product)
+    if place is None or not _writes_wide(left.device):
+        return torch.mm(left, right, out_dtype=torch.float32)
+    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
+    return torch.mm(left, right, out_dtype=torch.float32, out=out)
+
+
+@functools.cache
+def _writes_wide(device: torch.device) -> bool:
+    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
+    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    out = torch.zeros(3, 16, 16, device=device)
+    try:
+        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
+    except (RuntimeError, TypeError) as problem:
+        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
+        return False
+    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
+
+
+def _sum_rows(x: torch.Tensor) -> torch.Tensor:
+    return x.sum(0, dtype=torch.float32)
+
+
+def agrees(block: nn.Module, device: torch.device) -> bool:
+    """Whether `run_block` gives on this device what calling the block gives, value and gradients; its weights are drawn anew."""
+    try:
+        block.to(device)
+        if device.type == "cuda":
+            _use_first(block, device)
+        error = _measure_error(block, device)
+    except Exception as problem:  # a library or a compiler that is not as expected: the other way is always there
+        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    else:
+        if error <= _TOLERANCE:
+            return True
+        reason = f"it differs by {error:.2g}"
+    log.warning("blocks are compiled, slower to start: kernels of our own fail (%s)", reason)
+    return False
+
+
+def _use_first(block: Any, device: torch.device) -> None:
+    """Have kernels compiled and libraries loaded side by side, which `_measure_error` would do one after the other."""
+    (width,), heads = block.norm_1.weight.shape, block.num_heads
+    x = torch.zeros(2, _CHECKED_TOKENS, width, device=device, dtype=torch.bfloat16)
+    joined = torch.zeros(*x.shape[:2], 3 * width, device=device, dtype=torch.bfloat16)
+    numbers = torch.zeros(2, x.shape[0] * x.shape[1], device=device)
+
+    def attend() -> None:
+        queries, keys, values = (part.requires_grad_() for part in _SplitHeads.apply(joined, heads))
+        with torch.enable_grad():
+            F.scaled_dot_product_attention(queries, keys, values, is_causal=True).sum().backward()
+
+    def use(first_use: Callable[[], object]) -> None:
+        with contextlib.suppress(Exception), torch.cuda.device(device), torch.no_grad():  # what fails is told by the comparison
+            first_use()
+
+    uses: list[Callable[[], object]] = [
+        attend,
+        lambda: run_norm(block.norm_1, x),
+        lambda: norm_gradients(x, x, x, block.norm_1.weight, *numbers),
+        lambda: join_heads(*_SplitHeads.apply(joined, heads)),
+        lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
+        lambda: x[0] @ x[0].t(),
+    ]
+    with ThreadPoolExecutor(len(uses)) as threads:
+        list(threads.map(use, uses))
+
+
+def _measure_error(block: Any, device: torch.device) -> float:
+    """The largest relative distance of the block's contribution and of all gradients, bf16 from float32."""
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            spread = parameter.shape[1] ** -0.5 if parameter.ndim == 2 else 0.5
+            parameter.copy_(torch.randn(parameter.shape, generator=draw) * spread)
+    x, grad = torch.randn(2, 2, _CHECKED_TOKENS, block.norm_1.weight.shape[0], generator=draw).to(torch.bfloat16).to(device)
+    found = []
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        for is_ours in (True, False):
+            given = (x if is_ours else x.float()).requires_grad_()
+            out = run_block(block, given) if is_ours else block(given, None, None)
+            gradients = torch.autograd.grad(out, [given, *block.parameters()], grad.to(out.dtype))
+            found.append([tensor.detach().float() for tensor in (out, *gradients)])
+    return max(gpu_feed_forward.measure_distance(*pair) for pair in zip(*found, strict=True))
