@@ -1,36 +1,48 @@
-"""Time GPT training on one GPU: whelp beside a compiled plain PyTorch loop, GPT-2 124M in bf16.
+"""Time GPT training on one GPU: whelp beside a compiled plain PyTorch loop and other trainers, GPT-2 124M in bf16.
 
     python benchmarks/gpu_train.py
+    python benchmarks/gpu_train.py --only gpt2-bare,gpt2,plain,hf,litgpt,lightning-best --steps 25 --limit 500
     python benchmarks/gpu_train.py --rows 8 --only plain,gpt2,qwen3 --steps 60 --json out.json
+    python benchmarks/gpu_train.py --rows 8 --only gpt2-bare --profile     # and the kernels of its steps
 
 One process a contestant, one after the other, rounds alternating. Work: 12 layers, width 768, 12 heads, 1,024 tokens, rows of
 random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does not depend on the text). The contestants:
 
 ``plain``        what a careful user writes: a GPT-2 of one file, whole model compiled with its loss, autocast, fused AdamW.
-``hf``           the Hugging Face Trainer at its best settings: GPT2Config, bf16, torch_compile, fused AdamW, no dropout.
-``hf-tutorial``  the same as tutorials have it: 8 rows at a time, float32, not compiled, dropout 0.1.
 ``gpt2``         whelp's gpt2 with AdamW, compiled: with biases, as GPT-2 has them.
 ``gpt2-bare``    the same without biases, as the plain loop.
 ``gpt2-eager``   the same, not compiled.
 ``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
 ``packed``       gpt2 with four documents in a row kept apart.
 
+and those of `gpu_peers.py`: ``hf``, ``hf-tutorial``, ``lightning``, ``lightning-best``, ``litgpt``, ``litgpt-best`` (they need lightning and
+litgpt).
+
 tokens/s is the median step after warm-up: data, clipping and the optimizer are in it. MFU is against the bf16 product measured in
-the same call. First step: from the process's start to the end of the first optimizer step, imports included.
+the same call. First step: from the process's start to the end of the first optimizer step, imports included. A contestant that `--limit`
+leaves no time for is named, and so is one that fails; the table has what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 
+import gpu_peers
+
 STARTED = time.perf_counter()
 LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED = 12, 768, 12, 1024, 50257, 50304
-NAMES = ("plain", "hf", "hf-tutorial", "gpt2", "gpt2-bare", "gpt2-eager", "qwen3", "packed")
+OURS = ("gpt2", "gpt2-bare", "gpt2-eager", "qwen3", "packed")
+NAMES = ("plain", *OURS, *gpu_peers.NAMES)
+PROFILED = 5  # steps
+NOTE = "whelp says: "  # before what whelp logs: which faster ways work here, and which do not
 
 
 class RandomRows:
@@ -53,16 +65,23 @@ class RandomRows:
 
 
 def run_ours(name: str, rows: int, steps: int):
-    """Seconds of each step, by `fit`."""
+    """Seconds of each step, by `fit`, with what `whelp train` does to start early."""
+    from whelp.base.gpu_context import open_gpu_early
+    from whelp.base.start_up import start_up
+
+    start_up.begin(with_process=True)
+    open_gpu_early()
     import torch
 
     from whelp.base.machine import count_cores
     from whelp.model import ModelConfig, build_model, make_spec
     from whelp.model.build import count_parameters
+    from whelp.model.warm_up import warm_up
     from whelp.train import Progress, TrainConfig, build_optimizer, make_plan
     from whelp.train.fit import fit
     from whelp.train.plan import Facts
 
+    start_up.reach("imports")
     family = "qwen3" if name == "qwen3" else "gpt2"
     optimizer = (
         {"optimizer": "muon", "learning_rate": 4e-3} if name == "qwen3" else {"optimizer": "adamw", "learning_rate": 6e-4}
@@ -95,15 +114,21 @@ def run_ours(name: str, rows: int, steps: int):
         free_bytes=torch.cuda.mem_get_info()[0],
         threads=count_cores(),
     )
-    model = build_model(spec, 0).cuda()
+    start_up.reach("device")
     plan = make_plan(config, facts)
+    if plan.compile:
+        warm_up(spec, torch.device("cuda", 0))
+    model = build_model(spec, 0).cuda()
     torch.set_float32_matmul_precision("high")
-    steps_done = fit(
-        model, build_optimizer(model, config), RandomRows(rows, has_documents=name == "packed"), plan, config, Progress()
-    )
+    source = RandomRows(rows, has_documents=name == "packed")
+    steps_done = fit(model, build_optimizer(model, config), source, plan, config, Progress())
+    start_up.reach("model")
     begun = time.perf_counter()
     for report in steps_done:  # each has waited for its own loss
         now = time.perf_counter()
+        start_up.reach("first_step")
+        if stages := start_up.end():
+            print(f"{NOTE}seconds to the first step: {stages}", file=sys.stderr)
         yield now - begun, report.loss, model.num_parameters()
         begun = now
 
@@ -168,56 +193,6 @@ def run_plain(rows: int, steps: int):
         yield time.perf_counter() - begun, value, sum(parameter.numel() for parameter in model.parameters())
 
 
-def run_trainer(rows: int, steps: int, *, is_tutorial: bool):
-    """Seconds of each step of the Hugging Face Trainer; its log has them."""
-    import tempfile
-
-    import numpy as np
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
-
-    class Data(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return rows * steps
-
-        def __getitem__(self, index: int):
-            ids = torch.from_numpy(np.random.default_rng(index).integers(0, IDS, TOKENS))
-            return {"input_ids": ids, "labels": ids}
-
-    class Clock(TrainerCallback):
-        def __init__(self) -> None:
-            self.times = []
-
-        def on_step_begin(self, *_, **__) -> None:
-            torch.cuda.synchronize()
-            self.begun = time.perf_counter()
-
-        def on_step_end(self, *_, **__) -> None:
-            torch.cuda.synchronize()
-            self.times.append(time.perf_counter() - self.begun)
-            self.first = getattr(self, "first", time.perf_counter() - STARTED)
-
-    dropout = 0.1 if is_tutorial else 0.0
-    config = GPT2Config(vocab_size=IDS if is_tutorial else PADDED, resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
-    best = {"bf16": True, "torch_compile": True, "optim": "adamw_torch_fused", "dataloader_num_workers": 4}
-    best["logging_nan_inf_filter"] = False
-    clock, model = Clock(), GPT2LMHeadModel(config)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=rows,
-            max_steps=steps,
-            logging_steps=steps,
-            save_strategy="no",
-            report_to=[],
-            learning_rate=6e-4,
-            **({"tf32": False} if is_tutorial else best),
-        )
-        result = Trainer(model=model, args=settings, train_dataset=Data(), callbacks=[clock]).train()
-    for seconds in clock.times:
-        yield seconds, result.training_loss, model.num_parameters(), clock.first
-
-
 def measure_ceiling() -> float:
     """TFLOP/s of a large bf16 product."""
     import torch
@@ -234,25 +209,30 @@ def measure_ceiling() -> float:
     return best
 
 
-def run_one(name: str, rows: int, steps: int) -> None:
+def run_one(name: str, rows: int, steps: int, *, profiles: bool) -> None:
     """One contestant in this process; print one JSON line."""
-    import torch
-
+    logging.basicConfig(format=f"{NOTE}%(message)s", level=logging.WARNING)
+    logging.getLogger("whelp").setLevel(logging.DEBUG)
     seconds: list[float] = []
     losses: list[float] = []
     first_step, num_parameters = 0.0, 0
-    if name == "hf-tutorial":
-        rows = 8
-    if name == "plain":
-        run = run_plain(rows, steps)
+    if name in gpu_peers.NAMES:
+        sizes = gpu_peers.Sizes(LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED)
+        for step in gpu_peers.run(name, rows, steps, sizes, STARTED):
+            seconds.append(step.seconds)
+            losses.append(step.loss)
+            first_step, num_parameters = step.first_step_seconds, step.parameters
     else:
-        run = run_trainer(rows, steps, is_tutorial=name != "hf") if name.startswith("hf") else run_ours(name, rows, steps)
-    for step_seconds, loss, count, *first in run:
-        first_step, num_parameters = first_step or (first[0] if first else time.perf_counter() - STARTED), count
-        seconds.append(step_seconds)
-        losses.append(loss)
+        run = run_plain(rows, steps) if name == "plain" else run_ours(name, rows, steps)
+        for step_seconds, loss, count in profile_last(run, steps) if profiles else run:
+            first_step, num_parameters = first_step or time.perf_counter() - STARTED, count
+            seconds.append(step_seconds)
+            losses.append(loss)
+    import torch
+
+    timed = seconds[len(seconds) // 3 : -PROFILED if profiles else None]
     result = {
-        "tokens_per_second": rows * TOKENS / statistics.median(seconds[len(seconds) // 3 :]),
+        "tokens_per_second": gpu_peers.ROWS.get(name, rows) * TOKENS / statistics.median(timed),
         "first_step_seconds": first_step,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "parameters": num_parameters,
@@ -264,6 +244,34 @@ def run_one(name: str, rows: int, steps: int) -> None:
     print(json.dumps(result))
 
 
+def profile_last(run, steps: int):
+    """The steps of a run; of the last ones, a table of their kernels on standard error."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    profiler = profile(activities=[ProfilerActivity.CUDA])
+    for number, step in enumerate(run, 1):
+        if number == steps - PROFILED:
+            profiler.start()
+        yield step
+    torch.cuda.synchronize()
+    profiler.stop()
+    kernels = [event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    if not kernels:
+        print("profile: no kernels seen", file=sys.stderr)
+        return
+    span = max(event.time_range.end for event in kernels) - min(event.time_range.start for event in kernels)
+    totals: dict[str, list[float]] = {}
+    for event in kernels:
+        total = totals.setdefault(event.name[:100], [0.0, 0])
+        total[0] += event.time_range.elapsed_us()
+        total[1] += 1
+    busy = sum(total for total, _ in totals.values())
+    print(f"profile of {PROFILED} steps: {span / 1e3:.2f} ms from first to last, {busy / 1e3:.2f} in kernels", file=sys.stderr)
+    for name, (total, count) in sorted(totals.items(), key=lambda item: -item[1][0])[:45]:
+        print(f"profile {total / PROFILED / 1e3:8.3f} ms a step, {count / PROFILED:6.1f} times  {name}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the rounds, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -271,30 +279,36 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", help="contestants, by commas")
-    parser.add_argument("--json", help="write all measurements here")
+    parser.add_argument("--json", help="write all measurements here, after each")
+    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds that all may take")
+    parser.add_argument("--each-limit", type=float, default=150.0, help="seconds that a contestant may take")
+    parser.add_argument(
+        "--profile", action="store_true", help=f"show the kernels of the last {PROFILED} steps of whelp and plain"
+    )
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contestant:
-        run_one(options.contestant, options.rows, options.steps)
+        run_one(options.contestant, options.rows, options.steps, profiles=options.profile)
         return
     names = options.only.split(",") if options.only else list(NAMES)
     found: dict[str, list[dict]] = {name: [] for name in names}
+    longest: dict[str, float] = {}  # seconds that a contestant took
     for index in range(options.rounds):
         turn = index % len(names)
         for name in names[turn:] + names[:turn]:
-            arguments = ["--contestant", name, "--rows", str(options.rows), "--steps", str(options.steps)]
-            done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
-            if done.returncode:
-                print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr)
+            left = options.limit - (time.perf_counter() - STARTED)
+            if left < longest.get(name, 20):
+                print(f"round {index + 1} {name}: no time left", file=sys.stderr, flush=True)
                 continue
-            for line in done.stderr.splitlines():
-                if "slower" in line:  # what whelp says where a faster way failed
-                    print(f"{name}: {line}", file=sys.stderr)
-            found[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
-            print(f"round {index + 1} {name}: {found[name][-1]}", file=sys.stderr, flush=True)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(found, file, indent=1)
+            begun = time.perf_counter()
+            result = run_apart(name, options, min(left, options.each_limit))
+            longest[name] = time.perf_counter() - begun
+            if result is not None:
+                found[name].append(result)
+                print(f"round {index + 1} {name} ({longest[name]:.0f} s): {result}", file=sys.stderr, flush=True)
+            if options.json:
+                with open(options.json, "w") as file:
+                    json.dump(found, file, indent=1)
     print("| contestant | parameters | tokens/s | MFU | peak GiB | first step s |\n|---|---|---|---|---|---|")
     for name, runs in found.items():
         if not runs:
@@ -306,6 +320,27 @@ def main() -> None:
             f"| {name} | {runs[0]['parameters']:,} | {speed:,.0f} | {speed * per_token / ceiling / 1e12:.1%} | "
             f"{max(run['peak_gib'] for run in runs):.1f} | {statistics.median(run['first_step_seconds'] for run in runs):.0f} |"
         )
+
+
+def run_apart(name: str, options: argparse.Namespace, limit: float) -> dict | None:
+    """A contestant in a process of its own: what it measured, or None after saying why there is nothing."""
+    arguments = ["--contestant", name, "--rows", str(options.rows), "--steps", str(options.steps)]
+    command = [sys.executable, __file__, *arguments, *(["--profile"] if options.profile else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        said, complained = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the processes that read its rows
+        process.communicate()
+        print(f"{name}: took longer than {limit:.0f} s", file=sys.stderr, flush=True)
+        return None
+    for line in complained.splitlines():
+        if line.startswith((NOTE, "profile")):
+            print(f"{name}: {line}", file=sys.stderr, flush=True)
+    if process.returncode:
+        print(f"{name}: {complained.strip()[-1500:]}", file=sys.stderr, flush=True)
+        return None
+    return json.loads(said.strip().splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """RWKV on a GPU: its kernels checked against PyTorch, and its speed beside flash-linear-attention's own model.
 
-    python benchmarks/rwkv_gpu.py                          all of it, the most telling first, for at most four minutes
+    python benchmarks/rwkv_gpu.py                          both, for at most four minutes
     python benchmarks/rwkv_gpu.py --check                  the kernels against PyTorch: loss, gradients, states, documents
     python benchmarks/rwkv_gpu.py --speed --seconds 5      tokens/s of training steps at 4,096 tokens, then from 1k to 64k
-    WHELP_TUNE_KERNELS=full python benchmarks/rwkv_gpu.py  every setting of every kernel tried: ten minutes more
+    python benchmarks/rwkv_gpu.py --speed --only whelp-compiled,fla
+    WHELP_TUNE_KERNELS=full python benchmarks/rwkv_gpu.py --budget 900      every setting of every kernel tried
 
-Each line is printed as soon as it is known. What does not begin within `--budget` seconds is said to be skipped.
+Models start side by side, each in a process of its own, since most of a start is compiling; then each is timed alone, its memory
+given back. Each line is printed as soon as it is known. What has not started within `--start` seconds is said to be skipped.
 """
 
 from __future__ import annotations
@@ -13,15 +15,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
+import multiprocessing.connection
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv_kernels
+from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv, rwkv_kernels
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
 
@@ -38,7 +44,11 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--only", help="--speed: what begins so: whelp or fla")
+    parser.add_argument("--only", help=f"--speed: {', '.join(MODELS)}")
+    parser.add_argument("--rounds", type=int, default=2, help="--speed: how often all are timed, in turn")
+    parser.add_argument("--start", type=float, default=150.0, help="seconds until what has not started is left out")
+    parser.add_argument("--profile", type=Path, help="--speed: a folder for the time of each kernel in a step, a file a model")
+    parser.add_argument("--not-before", type=float, default=0.0, help="seconds until anything is timed: others use the GPU")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, after which nothing more is begun")
     options = parser.parse_args()
     assert torch.cuda.is_available(), "this needs a GPU"
@@ -46,31 +56,30 @@ def main() -> None:
     versions = {name: version(name) for name in ("torch", "triton", "fla-core")}
     tuning = os.environ.get("WHELP_TUNE_KERNELS", "short")
     say(what="gpu", name=torch.cuda.get_device_name(), tuning=tuning, **versions)
-    both = options.check == options.speed
-    parts: list[tuple[str, Callable[[], None]]] = []
-    if options.check or both:
-        parts.append(("check of rwkv7", lambda: check_kernels("rwkv7")))
+    both, problems = options.check == options.speed, 0
     if options.speed or both:
-        parts += [part for part in list_measurements(options.seconds) if part[0].startswith(options.only or "")]
-    if options.check or both:
-        parts.append(("check of rwkv5", lambda: check_kernels("rwkv5")))
-    problems = 0
-    for name, run in parts:
+        problems += measure_all((options.only or ",".join(MODELS)).split(","), options)
+    for family in ("rwkv7", "rwkv5"):
+        if not (options.check or both):
+            continue
         if time.perf_counter() - _START > options.budget:
-            say(what="skipped", name=name)
+            say(what="skipped", name=f"check of {family}")
             continue
         try:
-            run()
+            check_kernels(family)
         except Exception as error:  # one that fails must not take the others with it
             problems += 1
-            say(what="failed", name=name, error=f"{type(error).__name__}: {str(error)[:300]}")
-        torch.cuda.empty_cache()
+            say(what="failed", name=f"check of {family}", error=_name(error))
     raise SystemExit(1 if problems else 0)
 
 
 def say(**values: object) -> None:
     """One line of JSON, with the seconds since the start."""
     print(json.dumps({**values, "at": round(time.perf_counter() - _START, 1)}), flush=True)
+
+
+def _name(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"
 
 
 def build(family: str, n_layer: int, n_embd: int, *, num_ids: int, context_tokens: int) -> LanguageModel:
@@ -153,49 +162,130 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
 @contextlib.contextmanager
 def _kernels(are_used: bool) -> Iterator[None]:
     """Use the kernels, or PyTorch, and nothing else: a kernel that is distrusted must not be replaced by what it is compared with."""
-    replaced = {"find_kernels": lambda: are_used, "find_disagreement": lambda *_: None}
-    before = {name: getattr(rwkv_kernels, name) for name in replaced}
-    for name, function in replaced.items():
-        setattr(rwkv_kernels, name, function)
+    before = rwkv.choose_kernel
+    rwkv.choose_kernel = lambda name, *_, **__: name if are_used else None
     try:
         yield
     finally:
-        for name, function in before.items():
-            setattr(rwkv_kernels, name, function)
+        rwkv.choose_kernel = before
 
 
 # --- fast ---
 
 
-def list_measurements(seconds: float) -> list[tuple[str, Callable[[], None]]]:
-    """Training steps (forward, backward, AdamW) in bf16; each model is built, and started, once."""
-    models: dict[str, _Step] = {}
+class Case(NamedTuple):
+    """Rows of a length, trained in chunks of 4,096 tokens with the state carried where they are longer."""
 
-    def measure(name: str, make: Callable[[], _Step], rows: int, length: int) -> tuple[str, Callable[[], None]]:
-        def run() -> None:
-            if name not in models:
-                models.clear()  # the memory of the one before is not this one's
-                torch.cuda.empty_cache()
-                start = time.perf_counter()
-                models[name] = make()
-                models[name](torch.randint(0, NUM_IDS, (rows, length + 1), device="cuda"))
-                torch.cuda.synchronize()
-                say(what="started", model=name, seconds=round(time.perf_counter() - start, 1))
-            _report(name, models[name], rows, length, seconds)
-
-        return f"{name}, {rows} x {length}", run
-
-    in_chunks = [("whelp, chunks of 4,096", lambda: _ours(chunk=4096), 1, length) for length in (4096, 16384, 65536)]
-    ours = [("whelp", _ours, rows, length) for rows, length in ((8, 4096), (16, 1024), (1, 16384), (1, 65536))]
-    theirs = [("fla", _theirs, 8, 4096)]
-    compiled = [("whelp, compiled", lambda: _ours(compiles=True), 8, 4096)]
-    narrow = [("fla, bf16 weights", lambda: _theirs(is_narrow=True), 8, 4096)]
-    return [measure(*line) for line in (*ours[:1], *in_chunks, *ours[1:], *theirs, *narrow, *compiled)]
+    rows: int
+    length: int
 
 
-def _report(name: str, step: _Step, rows: int, length: int, seconds: float) -> None:
-    ids = torch.randint(0, NUM_IDS, (rows, length + 1), device="cuda")
-    for _ in range(2):
+AT_ONCE = Case(8, 4096)
+LONGER = [Case(8, 16384), Case(8, 65536)]
+
+
+class Contestant(NamedTuple):
+    """A model, and what it is timed at."""
+
+    make: Callable[[], _Step]
+    starts_with: Case
+    cases: list[Case]
+
+
+MODELS = {
+    "whelp-compiled": Contestant(lambda: _ours(compiles=True), AT_ONCE, [AT_ONCE, *LONGER]),
+    "whelp": Contestant(lambda: _ours(), Case(1, 4096), [AT_ONCE, Case(8, 1024), *LONGER]),
+    "fla": Contestant(lambda: _theirs(), Case(1, 4096), [AT_ONCE]),
+    "fla-bf16": Contestant(lambda: _theirs(is_narrow=True), Case(1, 4096), [AT_ONCE]),
+}
+
+
+def measure_all(names: list[str], options: argparse.Namespace) -> int:
+    """Start all models side by side, then time one after the other; how many failed."""
+    context = multiprocessing.get_context("spawn")  # a GPU that was used here cannot be used by a copy of this process
+    pipes, problems = {}, 0
+    for name in names:
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=_serve, args=(name, theirs), daemon=True).start()
+        theirs.close()
+    started: list[str] = []
+    waiting = dict(pipes)
+    while waiting and time.perf_counter() - _START < options.start:
+        ready = multiprocessing.connection.wait(list(waiting.values()), 1.0)
+        for name in [name for name, pipe in waiting.items() if pipe in ready]:
+            answer = _receive(waiting.pop(name))
+            say(**answer, model=name)
+            if answer["what"] == "started":
+                started.append(name)
+            else:
+                problems += 1
+    for name in waiting:
+        say(what="skipped", model=name, why="not started in time")
+    turns = [
+        (name, case) for _ in range(options.rounds) for name in names if name in started for case in MODELS[name].cases[:1]
+    ]
+    turns += [(name, case) for name in names if name in started for case in MODELS[name].cases[1:]]
+    for name, case in turns:
+        if time.perf_counter() - _START > options.budget:
+            say(what="skipped", model=name, **case._asdict())
+            continue
+        pipes[name].send((case, options.seconds))
+        answer = _receive(pipes[name])
+        problems += answer["what"] == "failed"
+        say(**answer, model=name, **case._asdict())
+    for name in started:
+        if options.profile is not None and time.perf_counter() - _START < options.budget:
+            pipes[name].send((MODELS[name].cases[0], options.profile / f"{name}.txt"))
+            say(**_receive(pipes[name]), model=name)
+    return problems
+
+
+def _receive(pipe: multiprocessing.connection.Connection) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = pipe.recv()
+    except EOFError:
+        return {"what": "failed", "error": "the process has ended"}
+    return answer
+
+
+def _serve(name: str, pipe: multiprocessing.connection.Connection) -> None:
+    """Start a model, say so, then time what is asked for."""
+    start, contestant = time.perf_counter(), MODELS[name]
+    try:
+        step = contestant.make()
+        step(_draw_ids(contestant.starts_with))
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # the others' starts need room
+        pipe.send({"what": "started", "seconds": round(time.perf_counter() - start, 1)})
+    except Exception as error:
+        pipe.send({"what": "failed", "error": _name(error)})
+        raise
+    with contextlib.suppress(EOFError):  # the one who asks has ended
+        _answer(pipe, step)
+
+
+def _answer(pipe: multiprocessing.connection.Connection, step: _Step) -> None:
+    while True:
+        case, wish = pipe.recv()
+        try:
+            if isinstance(wish, Path):
+                _profile(step, case, wish)
+                pipe.send({"what": "profile", "file": str(wish)})
+            else:
+                pipe.send({"what": "speed", **_measure(step, case, wish)})
+        except Exception as error:
+            pipe.send({"what": "failed", "error": _name(error)})
+        torch.cuda.empty_cache()
+
+
+def _draw_ids(case: Case) -> torch.Tensor:
+    return torch.randint(0, NUM_IDS, (case.rows, case.length + 1), device="cuda")
+
+
+def _measure(step: _Step, case: Case, seconds: float) -> dict[str, float]:
+    """Tokens a second, and the most memory in use, of training steps: forward, backward, AdamW, in bf16."""
+    ids = _draw_ids(case)
+    for _ in range(1 if case.length > 4096 else 3):
         step(ids)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
@@ -204,12 +294,22 @@ def _report(name: str, step: _Step, rows: int, length: int, seconds: float) -> N
         step(ids)
         torch.cuda.synchronize()
         count += 1
-    speed = count * rows * length / (time.perf_counter() - start)
-    memory = torch.cuda.max_memory_allocated() / 1e9
-    say(what="speed", model=name, rows=rows, length=length, tokens_per_second=round(speed), gigabytes=round(memory, 2))
+    speed = count * case.rows * case.length / (time.perf_counter() - start)
+    return {"tokens_per_second": round(speed), "gigabytes": round(torch.cuda.max_memory_allocated() / 1e9, 2)}
 
 
-def _ours(*, compiles: bool = False, chunk: int | None = None) -> _Step:
+def _profile(step: _Step, case: Case, file: Path) -> None:
+    ids = _draw_ids(case)
+    step(ids)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        step(ids)
+        torch.cuda.synchronize()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = profile.key_averages().table(sort_by="self_device_time_total", row_limit=80, max_name_column_width=90)
+    file.write_text(table, encoding="utf-8")
+
+
+def _ours(*, compiles: bool = False, chunk: int = 4096) -> _Step:
     model = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
     config = TrainConfig(optimizer="adamw", learning_rate=1e-4, bptt_tokens=chunk)
     optimizer = build_optimizer(model, config)
@@ -219,8 +319,8 @@ def _ours(*, compiles: bool = False, chunk: int | None = None) -> _Step:
     def step(ids: torch.Tensor) -> None:
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         state = None
-        for begin in range(0, inputs.shape[1], chunk or inputs.shape[1]):
-            part = slice(begin, begin + (chunk or inputs.shape[1]))
+        for begin in range(0, inputs.shape[1], chunk):
+            part = slice(begin, begin + chunk)
             with torch.autocast("cuda", torch.bfloat16):
                 nats, state = model.loss_and_state(inputs[:, part], targets[:, part], state)
             (nats / inputs.numel()).backward()
@@ -237,8 +337,13 @@ def _theirs(*, is_narrow: bool = False) -> _Step:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from fla.models.rwkv7 import RWKV7Config, RWKV7ForCausalLM
+        from fla.ops.rwkv7 import fused_addcmul
 
+        mixing = (fused_addcmul.fused_addcmul_fwd_kernel, fused_addcmul.addcmul_bwd_kernel1)
+        short = [[one for one in kernel.configs if one.num_stages == 1 and one.num_warps in (4, 8)] for kernel in mixing]
         rwkv_kernels.limit_tuning("fla")  # of what this brings besides: norms, token shift, loss
+        for kernel, configs in zip(mixing, short, strict=True):
+            kernel.configs = configs  # the widest tile, whole rows of 768, may be too wide here
         ours = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096)
         config, weights = ours.to_hugging_face()
         names = {"architectures", "model_type", "torch_dtype"}

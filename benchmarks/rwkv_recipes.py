@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--scale", help="tiny: the whole path in seconds")
+    parser.add_argument("--vocabulary", choices=("neox", "world"), help="only the runs with this one")
+    parser.add_argument("--override", action="append", default=[], help="of every recipe: train.micro_batch_rows=16")
     parser.add_argument("--budget", type=float, default=480.0)
     options = parser.parse_args()
     start, problems = time.perf_counter(), 0
@@ -38,13 +40,16 @@ def main() -> None:
         folder = Path(name)
         sources = write_sources(options.text, options.rows, folder)
         runs = [(recipe, name) for name in ("neox", "world") for recipe in RECIPES if recipe != "rwkv-music"]
-        for recipe, vocabulary in [*runs[:3], ("rwkv-music", None), *runs[3:]]:
+        runs = [*runs[:3], ("rwkv-music", None), *runs[3:]]
+        for recipe, vocabulary in [one for one in runs if options.vocabulary in (None, one[1])]:
             said: dict[str, object] = {"recipe": recipe, "vocabulary": vocabulary or "its own numbers", "device": device}
             if time.perf_counter() - start > options.budget:
                 print(json.dumps({**said, "skipped": True}), flush=True)
                 continue
             try:
-                said |= run(recipe, vocabulary, sources[recipe], folder / f"{recipe}-{vocabulary}", options.scale)
+                said |= run(
+                    recipe, vocabulary, sources[recipe], folder / f"{recipe}-{vocabulary}", options.scale, options.override
+                )
             except WhelpError as error:  # a vocabulary that is not here must not take the others with it
                 problems += 1
                 said["error"] = str(error)
@@ -67,9 +72,11 @@ def write_sources(text: Path, rows: Path, folder: Path) -> dict[str, Path]:
     return sources
 
 
-def run(recipe: str, vocabulary: str | None, source: Path, folder: Path, scale: str | None) -> dict[str, object]:
+def run(
+    recipe: str, vocabulary: str | None, source: Path, folder: Path, scale: str | None, more: list[str]
+) -> dict[str, object]:
     """Prepare and train as a user would."""
-    overrides = [f"data.source={source}", "train.log_every_steps=1"]
+    overrides = [f"data.source={source}", "train.log_every_steps=1", *more]
     overrides += [] if vocabulary is None else [f"data.tokenizer={vocabulary}"]
     begin = time.perf_counter()
     whelp.prepare(recipe, out=folder / "store", overrides=overrides, scale=scale)

@@ -13,19 +13,25 @@ fails says so and the next one begins. One JSON line each on standard output:
 ``two-same``      2 processes, 32 rows each: the same batches as ``one``, whose losses must be the same but for rounding
 ``one-halves``    1 process, 64 rows a step in two micro-batches of 32: how far rounding alone takes the losses apart
 
-Only where `--only` names them, ``one-saves`` and ``one-saves-meanwhile``: a checkpoint every 20 steps, at once or while training goes
-on; the slowest step has the pause in it.
+Only where `--only` names them:
+
+``one-saves``, ``one-saves-meanwhile``   a checkpoint every 20 steps, at once or while training goes on; the slowest step has the pause in it
+``two-bf16``      as ``two``, with gradients that are added up in bf16
+``apart``         two runs as ``one`` at the same time, a GPU each, that know nothing of each other: what two processes could reach if
+                  talking cost nothing (the slower GPU decides)
 
 Then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
 
 tokens/s: tokens of a step by the median time from one step's record to the next, after a third of the steps. First step: from the
 command's start to its first record, with imports, plan, compiling (each part from an empty cache), and a first evaluation.
-Memory: the most that the first process has reserved.
+Memory: the most that the first process has reserved. Notes: what a run says about ways it tried and which it kept. `--warm`: one cache of
+compiled parts for all, so that more runs fit the time; their first steps then mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import itertools
 import json
 import os
@@ -93,6 +99,7 @@ class Part:
     processes: int
     batches: int
     options: list[str] = field(default_factory=list)
+    copies: int = 1  # such runs at the same time, a GPU each
 
 
 def list_parts(rows: int) -> dict[str, Part]:
@@ -105,6 +112,8 @@ def list_parts(rows: int) -> dict[str, Part]:
         "one-halves": Part(1, 1, [f"train.micro_batch_rows={rows // 2}"]),
         "one-saves": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=false"]),
         "one-saves-meanwhile": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=true"]),
+        "two-bf16": Part(2, 2, ["train.add_gradients_in=bf16"]),
+        "apart": Part(1, 1, copies=2),
     }
 
 
@@ -113,7 +122,9 @@ def say(name: str, **values: Any) -> None:
     print(json.dumps({"part": name, **values}), flush=True)
 
 
-def run(arguments: list[str], limit: float, log: Path, cache: Path, first_record: Path | None = None) -> dict[str, Any]:
+def run(
+    arguments: list[str], limit: float, log: Path, cache: Path, first_record: Path | None = None, gpu: int | None = None
+) -> dict[str, Any]:
     """Run a whelp command; what became of it, how long it took, and when the first record was there."""
     paths = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
     environment = {
@@ -121,6 +132,7 @@ def run(arguments: list[str], limit: float, log: Path, cache: Path, first_record
         "PYTHONPATH": paths,
         "TORCHINDUCTOR_CACHE_DIR": str(cache),
         "TRITON_CACHE_DIR": str(cache / "triton"),
+        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}),
     }
     begun, first = time.monotonic(), None
     with open(log, "wb") as file:
@@ -164,6 +176,12 @@ def measure(metrics: Path) -> dict[str, Any]:
     return found
 
 
+def read_notes(log: Path) -> list[str]:
+    """What a run said about ways it tried."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return [line.strip() for line in lines if any(word in line for word in ("recorded", "slower", "fails", "Warning"))][:8]
+
+
 def compare(found: dict[str, dict[str, Any]]) -> None:
     """Say how the parts stand to each other."""
     speeds = {name: result["tokens_per_second"] for name, result in found.items() if "tokens_per_second" in result}
@@ -171,7 +189,7 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
         say("scaling", **{name: round(speed / speeds["one"], 3) for name, speed in speeds.items() if name != "one"})
     if "two" in speeds and "two-sharded" in speeds:
         say("sharded", share_of_two=round(speeds["two-sharded"] / speeds["two"], 3))
-    for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two")):
+    for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two"), ("two-bf16", "two")):
         expected, losses = found.get(other, {}).get("losses", []), found.get(name, {}).get("losses", [])
         differences = [abs(a - b) for a, b in zip(expected, losses, strict=False)]
         if differences:
@@ -187,6 +205,27 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
             )
 
 
+def run_at_once(arguments: list[str], out: Path, copies: int, limit: float, log: Path, cache: Path) -> dict[str, Any]:
+    """Several runs at the same time, a GPU each: the first as `run` has it, with the milliseconds of a step of the others."""
+
+    def run_copy(number: int) -> dict[str, Any]:
+        folder = out if number == 0 else out.with_name(f"{out.name}-{number}")
+        own_log = log if number == 0 else log.with_suffix(f".{number}.log")
+        return run(
+            [*arguments, str(folder)],
+            limit,
+            own_log,
+            cache.with_name(f"{cache.name}-{number}"),
+            folder / "metrics.jsonl",
+            number,
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(copies) as pool:
+        done = list(pool.map(run_copy, range(copies)))
+    others = [measure(out.with_name(f"{out.name}-{number}") / "metrics.jsonl") for number in range(1, copies)]
+    return {**done[0], "others_step_milliseconds": [other.get("step_milliseconds") for other in others]}
+
+
 def main() -> None:
     """Prepare the text, run the parts, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,6 +235,7 @@ def main() -> None:
     parser.add_argument("--only", help="parts, by commas")
     parser.add_argument("--limit", type=float, default=340.0, help="seconds that all may take")
     parser.add_argument("--part-limit", type=float, default=75.0, help="seconds that a run may take")
+    parser.add_argument("--warm", action="store_true", help="one cache of compiled parts for all runs")
     parser.add_argument("--keep", type=Path, help="keep the store, the runs and what they said here")
     options = parser.parse_args()
     scale, begun = SCALES[options.scale], time.monotonic()
@@ -223,7 +263,7 @@ def main() -> None:
             shutil.rmtree(store, ignore_errors=True)
     found: dict[str, dict[str, Any]] = {}
     parts = list_parts(scale.rows)
-    for name in options.only.split(",") if options.only else [name for name in parts if "saves" not in name]:
+    for name in options.only.split(",") if options.only else list(parts)[:5]:
         part, out, log = parts[name], folder / name, folder / f"{name}.log"
         left = options.limit - (time.monotonic() - begun)
         if left < 15:
@@ -234,13 +274,18 @@ def main() -> None:
             *(f"train.num_steps={steps}", f"train.batch_tokens={scale.rows * scale.tokens * part.batches}"),
             *(f"train.learning_rate={3e-4 if options.optimizer == 'adamw' else 3e-3}", "train.warmup_share=0.1"),
             *("train.evaluate_every_steps=100000", "train.evaluate_rows=8", "train.save_every_steps=100000", *part.options),
-            *("--nproc", str(part.processes), "--store", str(store), "--out", str(out), "--json"),
+            *("--nproc", str(part.processes), "--store", str(store), "--json", "--out"),
         ]
-        done = run(arguments, min(options.part_limit, left), log, folder / f"cache-{name}", out / "metrics.jsonl")
+        cache, limit = folder / ("cache" if options.warm else f"cache-{name}"), min(options.part_limit, left)
+        if part.copies == 1:
+            done = run([*arguments, str(out)], limit, log, cache, out / "metrics.jsonl")
+        else:
+            done = run_at_once(arguments, out, part.copies, limit, log, cache)
         found[name] = measure(out / "metrics.jsonl")
         if done["outcome"] != 0:
             found[name]["said"] = log.read_text(errors="replace")[-2000:]
-        say(name, **done, processes=part.processes, rows_a_step=scale.rows * part.batches, **found[name])
+        notes = read_notes(log)
+        say(name, **done, processes=part.processes, rows_a_step=scale.rows * part.batches, notes=notes, **found[name])
         if options.keep is None:
             shutil.rmtree(out, ignore_errors=True)
     compare(found)

@@ -19,6 +19,7 @@ VARIANTS = [
     ("qwen3", {"n_head": 3, "n_embd": 40, "head_width": 16, "ffn_width": 50}),
     ("rwkv7", {}),
     ("rwkv7", {"n_head": 1, "n_layer": 1}),
+    ("rwkv6", {}),
     ("rwkv5", {}),
     ("rwkv5", {"n_head": 8, "ffn_width": 40}),
 ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from whelp.model import ModelConfig, build_model, gpu_feed_forward, make_spec
 
 
-class _Product:
+class Product:
     """What cuBLASLt is asked for, by the definition of its arguments: D = end(A B + C), matrices column by column."""
 
     def __init__(self, device, sizes, end, *, transposes):
@@ -35,7 +35,7 @@ class _Product:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(gpu_feed_forward, "_product", lambda *arguments, **options: _Product(*arguments, **options))
+    monkeypatch.setattr(gpu_feed_forward, "_product", lambda *arguments, **options: Product(*arguments, **options))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -47,7 +47,7 @@ def test_value_and_gradients(stand_in, bias):
 def test_a_wrong_product_is_found(stand_in, monkeypatch):
     """Products that leave GELU's slope out are not trusted."""
 
-    class Wrong(_Product):
+    class Wrong(Product):
         def run(self, a, b, out, **options):
             self.end &= ~64
             super().run(a, b, out, **options)

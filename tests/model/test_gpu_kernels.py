@@ -86,8 +86,60 @@ for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
             torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
 """
 
+_NORM = """
+import torch
+import torch.nn.functional as F
+from whelp.model.gpu_norm import norm_and_past
 
-@pytest.mark.parametrize("program", [_LOSS, _SWIGLU, _STEP_ATTENTION], ids=["cross_entropy", "swiglu", "step_attention"])
+for width in (7, 48):
+    for has_bias in (True, False):
+        generator = torch.Generator().manual_seed(width)
+        x, grad, past_grad = torch.randn(3, 3, 5, width, generator=generator)
+        weight, bias = (torch.randn(2, width, generator=generator) + 1).requires_grad_()
+        x = (x + 2).requires_grad_()
+        leaves = [x, weight, bias] if has_bias else [x, weight]
+        plain = F.layer_norm(x, (width,), weight, bias if has_bias else None, 1e-5)
+        ours, past = norm_and_past(x, weight, bias if has_bias else None, 1e-5)
+        torch.testing.assert_close(ours, plain)
+        assert torch.equal(past, x)
+        wanted = torch.autograd.grad([plain, x * 1], leaves, [grad, past_grad])
+        for mine, theirs in zip(torch.autograd.grad([ours, past], leaves, [grad, past_grad]), wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+"""
+
+_BLOCK = """
+import sys
+
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.base.log import log
+from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.gpt2 import _Block
+
+def make_block(bias):
+    spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32, bias=bias), num_ids=8, context_tokens=128)
+    return _Block(spec, 0)
+
+def make_wrong(*arguments, **options):
+    product = Product(*arguments, **options)
+    product.run = lambda *given, add=None, **others: Product.run(product, *given, **others)  # leaves the residual out
+    return product
+
+cpu = torch.device("cpu")
+gpu_feed_forward._product = Product
+assert gpu_block.agrees(make_block(True), cpu) and gpu_block.agrees(make_block(False), cpu)
+assert "torch._dynamo" not in sys.modules, "the compiler was imported"
+gpu_feed_forward._product = make_wrong
+log.disabled = True
+assert not gpu_block.agrees(make_block(True), cpu)
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention"],
+)
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

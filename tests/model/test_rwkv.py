@@ -1,4 +1,4 @@
-"""RWKV-7 and RWKV-5: the public package's logits, states, documents, weights in and out."""
+"""RWKV-7, RWKV-6 and RWKV-5: the public package's logits, states, documents, weights in and out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whelp.model.rwkv import Rwkv
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
 
-FAMILIES = ["rwkv7", "rwkv5"]
+FAMILIES = ["rwkv7", "rwkv6", "rwkv5"]
 # what the package computes: a prompt at once, one token by itself, the rest at once
 _PROGRAM = """
 import sys, numpy, torch
@@ -153,9 +153,10 @@ def test_memory_does_not_grow(family: str, make_model) -> None:
 
 
 def test_official_sizes() -> None:
-    """Parameters of published models, as their names round them: RWKV-7 World 0.1B, RWKV-5 World 0.4B and 1.5B."""
+    """Parameters of published models, as their names round them: RWKV-7 World 0.1B, RWKV-6 World 1.6B, RWKV-5 World 0.4B and 1.5B."""
     for family, n_layer, n_embd, millions in (
         ("rwkv7", 12, 768, 191),
+        ("rwkv6", 24, 2048, 1600),
         ("rwkv5", 24, 1024, 462),
         ("rwkv5", 24, 2048, 1578),
     ):
@@ -208,10 +209,28 @@ def test_first_weights_of_rwkv5() -> None:
     assert weights["blocks.0.att.time_mix_g"].flatten()[2] == pytest.approx(0.25**0.5)
 
 
+def test_first_weights_of_rwkv6() -> None:
+    """The same of RWKV-6: decay, shares, and what depends on the token nearly nothing."""
+    spec = make_spec(ModelConfig(family="rwkv6", n_layer=2, n_head=2, n_embd=8), num_ids=64, context_tokens=16)
+    weights = named(build_model(spec))
+    assert weights["blocks.1.att.time_decay"].flatten()[1] == pytest.approx(-6 + 5 * (1 / 7) ** 2)
+    assert weights["blocks.1.att.time_faaaa"].flatten().tolist()[:2] == pytest.approx([1.0, 6 / 7 + 0.1])
+    assert weights["blocks.1.att.time_maa_v"].flatten()[2] == pytest.approx(1 - 0.25**0.5 - 0.3)
+    assert weights["blocks.1.att.time_maa_g"].flatten()[2] == pytest.approx(1 - 0.25**0.25)
+    assert not weights["blocks.0.att.time_maa_w1"].any()
+    assert 0 < weights["blocks.0.att.time_maa_w2"].abs().max() <= 0.01
+    assert weights["blocks.0.att.time_decay_w1"].shape == (8, 64)
+
+
 @pytest.mark.parametrize(
     ("family", "fast", "still"),
     [
         ("rwkv7", {"att.w0"}, {"att.w1", "att.g2", "att.r_k", "att.x_r", "ffn.x_k", "att.ln_x.weight", "ln1.bias"}),
+        (
+            "rwkv6",
+            {"att.time_decay"},
+            {"att.time_faaaa", "att.time_maa_k", "att.time_maa_w1", "att.time_maa_w2", "att.time_decay_w2", "ffn.time_maa_r"},
+        ),
         ("rwkv5", {"att.time_decay"}, {"att.time_faaaa", "att.time_mix_k", "ffn.time_mix_r", "ln2.weight"}),
     ],
 )
@@ -245,7 +264,7 @@ def test_muon_takes_the_large_matrices(make_model) -> None:
         optimizer = build_optimizer(make_model(family), TrainConfig(optimizer="muon"))
         assert optimizer.matrices is not None
         names = {name.split(".", 2)[2] for name in optimizer.matrices.names}
-        own = {"att.gate.weight", "ffn.receptance.weight"} if family == "rwkv5" else set()
+        own = {"att.gate.weight", "ffn.receptance.weight"} if family in ("rwkv5", "rwkv6") else set()
         layers = {f"att.{name}.weight" for name in ("receptance", "key", "value", "output")}
         assert names == layers | own | {"ffn.key.weight", "ffn.value.weight"}
 
@@ -268,7 +287,7 @@ def test_official_files_in_and_out(family: str, suffix: str, make_model, tmp_pat
     again = model_from_official(read_rwkv_file(path), path, context_tokens=24)
     assert again.spec == model.spec
     assert all(torch.equal(tensor, weights[name]) for name, tensor in again.state_dict().items())
-    odd = {name: (tensor.flatten() if tensor.ndim == 3 else tensor).bfloat16() for name, tensor in weights.items()}
+    odd = {name: (tensor.flatten() if tensor.shape[:2] == (1, 1) else tensor).bfloat16() for name, tensor in weights.items()}
     write_rwkv_file(tmp_path / "odd.pth", odd)
     odd_model = model_from_official(read_rwkv_file(tmp_path / "odd.pth"), "odd", context_tokens=24)
     assert all(torch.equal(tensor, odd[name].float().view(tensor.shape)) for name, tensor in odd_model.state_dict().items())
@@ -326,7 +345,6 @@ def test_a_pickle_that_does_something_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["blocks.0.att.time_maa_x"], "its weights are of RWKV-6"),
         (["blocks.0.att.time_decay"], "its weights are of RWKV-4, or an early RWKV-5"),
         (["model.embed_tokens.weight"], "its weights are of no RWKV"),
     ],

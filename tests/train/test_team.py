@@ -97,6 +97,48 @@ def test_most_travels_before_the_end(make_model: Any, sent: list[torch.Tensor], 
     adding.close()
 
 
+def test_all_at_the_end(make_model: Any, sent: list[torch.Tensor]) -> None:
+    """Where all processes agreed on it, nothing travels before the end, and then each buffer as a whole; the sums are the same."""
+    model, alone = make_model("gpt2"), make_model("gpt2")
+    built = build_optimizer(model, TrainConfig(optimizer="muon"))
+    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()))
+    ids = torch.arange(12).view(1, -1)
+    for at_end in (True, False, True):  # switched between steps, as a trial does
+        built.zero_grad()
+        alone.zero_grad()
+        sent.clear()
+        adding.at_end, adding.is_last = at_end, True
+        model.loss(ids, ids).backward()
+        alone.loss(ids, ids).backward()
+        assert bool(sent) != at_end
+        adding.finish()
+        if at_end:
+            assert [tensor.data_ptr() for tensor in sent] == [group.grad.data_ptr() for group in built.groups]
+        assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, 2 * alone.get_parameter(name).grad, atol=1e-5, rtol=1e-4)
+    adding.close()
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_gradients_travel_in_bf16_where_asked_for(make_model: Any, sent: list[torch.Tensor], at_end: bool) -> None:
+    """Messages are bf16, and their sums are back in the buffers, rounded and no more."""
+    model, alone = make_model("gpt2"), make_model("gpt2")
+    built = build_optimizer(model, TrainConfig(optimizer="adamw"))
+    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()), torch.bfloat16)
+    ids = torch.arange(12).view(1, -1)
+    built.zero_grad()
+    adding.at_end, adding.is_last = at_end, True
+    model.loss(ids, ids).backward()
+    alone.loss(ids, ids).backward()
+    adding.finish()
+    assert {tensor.dtype for tensor in sent} == {torch.bfloat16}
+    assert sum(tensor.numel() for tensor in sent) == sum(group.grad.numel() for group in built.groups)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter.grad, 2 * alone.get_parameter(name).grad.to(torch.bfloat16).float()), name
+    adding.close()
+
+
 def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library says about a broken connection becomes a message with a next step."""
 

@@ -118,7 +118,9 @@ def export(
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
             kind = read_model_config(folder).get("model_type")
-            loading = {"rwkv7": _LOADING_RWKV7, "rwkv5": _LOADING_OURS}.get(str(kind), _LOADING_HF).format(folder=target)
+            loading = {"rwkv7": _LOADING_RWKV7, "rwkv6": _LOADING_OURS, "rwkv5": _LOADING_OURS}.get(
+                str(kind), _LOADING_HF
+            ).format(folder=target)
         elif format == "pth":
             num_parameters, is_v7 = _write_pth(folder, temporary / f"{name}.pth", dtype)
             file = name if is_v7 else f"{name}.pth"  # for RWKV-7 the package adds the suffix by itself

@@ -31,6 +31,7 @@ _OPTIONS = {
         "tie_embeddings",
     ),
     "rwkv7": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
+    "rwkv6": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
     "rwkv5": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
 }
 # values of a `config.json` that do not change what its weights compute

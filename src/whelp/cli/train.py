@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from whelp.artifacts.checkpoint import find_newest_whole
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
+from whelp.base.gpu_context import open_gpu_early
 from whelp.base.log import log
+from whelp.base.start_up import start_up
 from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
@@ -98,15 +100,23 @@ def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
 @contextlib.contextmanager
 def _join(recipe: Recipe) -> Iterator[Team]:
     """Meet the other processes, if a launcher has started several."""
-    from whelp.train.device import choose_device
     from whelp.train.place import find_place
-    from whelp.train.team import join_team
 
+    start_up.begin()
     place = find_place()
     if not place.is_first:
         log.setLevel(logging.ERROR)  # one speaks for all
+    if recipe.train.device in ("auto", "cuda"):
+        open_gpu_early(place.local_rank)
+    start_up.reach("command")
+
+    from whelp.train.device import choose_device
+    from whelp.train.team import join_team
+
+    start_up.reach("imports")
     uses_gpu = choose_device(recipe.train.device, place).type == "cuda"
     with join_team(place, uses_gpu=uses_gpu, timeout_minutes=recipe.train.timeout_minutes) as team:
+        start_up.reach("device")
         yield team
 
 
@@ -128,6 +138,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
     yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=wiring.progress.step)
     if is_new:
         yield from wiring.look()
+        start_up.reach("first_look")
     elif _is_done(plan, wiring.progress):
         yield Finished(result=wiring.result(is_finished=True))
         return
@@ -139,6 +150,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                         break
                     if report.loss is not None and (report.step % recipe.train.log_every_steps == 0 or report.is_last):
                         wiring.record(report)
+                    wiring.record_start_up(report.step)
                     yield report
                     asked = team.largest([requests.must_stop, requests.must_save, wiring.is_writing])
                     must_stop, must_save, is_writing = map(bool, asked)
@@ -166,6 +178,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     """Open a run where it stands: its plan, its newest whole checkpoint; or start its folder."""
     import torch
 
+    from whelp.model.warm_up import warm_up
     from whelp.train import TrainPlan
 
     store, started = open_store(store_folder), None
@@ -178,7 +191,11 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
             check_same(started, recipe, store, run.folder)
     started = team.share(started)
     session = Session(keep_choices(recipe, started), store, team)
+    start_up.reach("data")
     plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
+    start_up.reach("plan")
+    if plan.compile:
+        warm_up(session.spec, session.device)
     newest = find_newest_whole(run.checkpoints) if team.is_first else None
     name = team.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
@@ -190,6 +207,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)
+    start_up.reach("model")
     if team.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:

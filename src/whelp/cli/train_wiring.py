@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import statistics
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,6 +27,7 @@ from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
 from whelp.base.log import log
+from whelp.base.start_up import start_up
 from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
 from whelp.cli.source_rows import evaluate_by_source
@@ -185,6 +187,13 @@ class RunWiring:
         if self.team.is_first:
             append_record(self.run.metrics, values)
 
+    def record_start_up(self, step: int) -> None:
+        """After this process's first step, a line of metrics.jsonl on where the seconds before went."""
+        start_up.reach("first_step")
+        seconds = start_up.end()
+        if seconds is not None and self.team.is_first:
+            append_record(self.run.metrics, {"step": step, "start_up_seconds": seconds})
+
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""
         from whelp.generate import GenerateConfig, complete
@@ -232,7 +241,8 @@ class RunWiring:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
         import torch
 
-        return torch.compiler.set_stance("force_eager") if self.plan.compile else nullcontext()
+        is_compiler_here = "torch._dynamo" in sys.modules  # asking it would bring it in: two seconds
+        return torch.compiler.set_stance("force_eager") if self.plan.compile and is_compiler_here else nullcontext()
 
     def _describe_average(self) -> dict[str, Any]:
         """The test loss of the averaged weights, as a record and a manifest have it."""
@@ -302,17 +312,17 @@ class RunWiring:
 
     def _copy_contents(self, path: Path, counts: dict[str, Any]) -> Callable[[], None] | None:
         """Copy to the CPU what this process has to write of a checkpoint; return what writes it."""
-        from whelp.train.shard import ShardedOptimizer
+        from whelp.train.optimizer import Optimizer
 
         team, model, vocabulary = self.team, self.find_whole_model(), self.session.vocabulary
         write_own = None
-        if isinstance(self.optimizer, ShardedOptimizer):
+        if not isinstance(self.optimizer, Optimizer):  # nobody else imports what divides models: a second
             write_own = functools.partial(write_part, path, team.rank, team.size, self.optimizer.own_rows())
         if model is None:
             return write_own
         config, weights = model.to_hugging_face()
         weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
-        state = {} if isinstance(self.optimizer, ShardedOptimizer) else self.optimizer.state()
+        state = self.optimizer.state() if isinstance(self.optimizer, Optimizer) else {}
         average = None
         if self.average is not None:
             state |= self.average.state()

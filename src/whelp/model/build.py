@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
@@ -15,16 +16,18 @@ from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
 from whelp.model.rwkv5 import Rwkv5
+from whelp.model.rwkv6 import Rwkv6
 from whelp.model.rwkv7 import Rwkv7
 
-Family = type[GPT2] | type[Qwen3] | type[Rwkv5] | type[Rwkv7]
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "qwen3": Qwen3, "rwkv7": Rwkv7, "rwkv5": Rwkv5}
+Family = type[GPT2] | type[Qwen3] | type[Rwkv5] | type[Rwkv6] | type[Rwkv7]
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "qwen3": Qwen3, "rwkv7": Rwkv7, "rwkv6": Rwkv6, "rwkv5": Rwkv5}
 
 # settings of a `config.json` that change the arithmetic, and the only value our families compute
 _ONLY: dict[str, dict[str, object]] = {
     "gpt2": {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
     "qwen3": {"attention_bias": False, "hidden_act": "silu", "use_sliding_window": False},
     "rwkv7": {"hidden_act": "sqrelu", "norm_first": True, "norm_bias": True, "attn": None, "tie_word_embeddings": False},
+    "rwkv6": {"tie_word_embeddings": False},
     "rwkv5": {"tie_word_embeddings": False},
 }
 
@@ -41,8 +44,20 @@ def build_model(spec: ModelSpec, seed: int = 0) -> LanguageModel:
 
 def build_skeleton(spec: ModelSpec) -> LanguageModel:
     """A model whose weights have shapes and take no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return find_family(spec)(spec)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, layers do not draw their first weights: without memory there are none, and asking for them imports the compiler."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        arguments = kwargs or {}
+        if getattr(function, "__module__", None) == torch.nn.init.__name__ and "tensor" in arguments:
+            return arguments["tensor"]
+        return function(*args, **arguments)
 
 
 def find_family(spec: ModelSpec) -> Family | type[HuggingFaceModel]:
@@ -106,7 +121,7 @@ def model_from_official(weights: Mapping[str, torch.Tensor], where: object, *, c
     return model
 
 
-def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> type[Rwkv5] | type[Rwkv7]:
+def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> type[Rwkv5] | type[Rwkv6] | type[Rwkv7]:
     """The generation that official weights are of, by names that only it has.
 
     Raises:
@@ -115,10 +130,10 @@ def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> 
     first = {name.removeprefix("blocks.0.att.") for name in weights if name.startswith("blocks.0.att.")}
     if "r_k" in first:
         return Rwkv7
-    if {"gate.weight", "time_faaaa"} <= first and not any(name.startswith("time_maa") for name in first):
-        return Rwkv5
-    older = "RWKV-6" if "time_maa_x" in first else "RWKV-4, or an early RWKV-5" if "time_decay" in first else "no RWKV"
-    raise ArtifactError(where, f"its weights are of {older}", "RWKV-7 or RWKV-5.2", "Use a model of those.")
+    if {"gate.weight", "time_faaaa"} <= first:
+        return Rwkv6 if "time_maa_x" in first else Rwkv5
+    older = "RWKV-4, or an early RWKV-5" if "time_decay" in first else "no RWKV"
+    raise ArtifactError(where, f"its weights are of {older}", "RWKV-7, RWKV-6 or RWKV-5.2", "Use a model of those.")
 
 
 def find_obstacle(config: Mapping[str, Any], where: object) -> ArtifactError | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 
-RECURRENT_FAMILIES = ("rwkv7", "rwkv5")
+RECURRENT_FAMILIES = ("rwkv7", "rwkv6", "rwkv5")
 VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd vocabulary costs up to 5x in the head on a GPU
 
 
@@ -16,9 +16,9 @@ VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd voca
 class ModelConfig:
     """The `model` section of a recipe."""
 
-    family: Literal["gpt2", "qwen3", "rwkv7", "rwkv5", "hf"] = option(
+    family: Literal["gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5", "hf"] = option(
         "qwen3",
-        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7 or rwkv5 (recurrent: constant "
+        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7, rwkv6 or rwkv5 (recurrent: constant "
         "memory), or hf (any of transformers: hf_config)",
     )
     hf_config: str | None = option(
@@ -38,7 +38,9 @@ class ModelConfig:
     )
     head_width: int | None = option(None, "qwen3: width of one head; default n_embd / n_head", at_least=2)
     ffn_width: int | None = option(
-        None, "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7), 3.5 x (rwkv5), 8/3 x (qwen3)", at_least=1
+        None,
+        "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7), 3.5 x (rwkv5, rwkv6), 8/3 x (qwen3)",
+        at_least=1,
     )
     vocab_size: int | None = option(
         None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2
@@ -49,7 +51,7 @@ class ModelConfig:
     )
     bias: bool = option(True, "gpt2: biases in linear layers and norms, as GPT-2 has them; without, they are saved as zeros")
     rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
-    tie_embeddings: bool = option(True, "the output head shares the embedding's weights (never in rwkv5 and rwkv7)")
+    tie_embeddings: bool = option(True, "the output head shares the embedding's weights (never in rwkv5, 6 and 7)")
 
     def __post_init__(self) -> None:
         problems = self._check_hugging_face()
@@ -121,7 +123,9 @@ class ModelSpec:
     activation: str = "gelu_tanh"
     bias: bool = True
     hf_config: dict[str, Any] | None = None  # of family hf: the whole `config.json`
-    low_ranks: tuple[int, ...] | None = None  # of rwkv7: widths of its thin matrices, where they are not the usual ones
+    low_ranks: tuple[int, ...] | None = (
+        None  # of rwkv6 and rwkv7: widths of its thin matrices, where they are not the usual ones
+    )
 
 
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
@@ -146,7 +150,7 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
     is_recurrent = config.family in RECURRENT_FAMILIES
     if config.family in ("gpt2", "rwkv7"):
         ffn_width = config.ffn_width or 4 * config.n_embd
-    elif config.family == "rwkv5":
+    elif config.family in ("rwkv5", "rwkv6"):
         ffn_width = config.ffn_width or max(int(config.n_embd * 3.5) // 32, 1) * 32
     else:
         ffn_width = config.ffn_width or -(-config.n_embd * 8 // 3 // 32) * 32

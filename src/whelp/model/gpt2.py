@@ -7,7 +7,9 @@ Shapes: B rows, T tokens, D width, H heads, K head width, F feed-forward width, 
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +24,10 @@ from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
 from whelp.model.language_model import LanguageModel, init_normal, narrow
+from whelp.model.triton_here import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_block
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -33,6 +39,7 @@ _BLOCK_NAMES = {
     "contract": "mlp.c_proj",
 }
 _TRANSPOSED = ("query_key_value", "project", "expand", "contract")
+_trying = threading.Lock()
 
 
 class _Block(nn.Module):
@@ -46,9 +53,11 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
-        self.fuses_gelu = False
+        self.is_fused = self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
+        if self.is_fused and self.training and boundaries is None and x.dtype == torch.bfloat16:
+            return gpu_block.run_block(self, x)
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
@@ -109,6 +118,8 @@ class GPT2(LanguageModel):
             dropout=self.spec.dropout if self.training else 0.0,
             are_blocks_compiled=self.are_blocks_compiled and self.training,
         )
+        if boundaries is not None and self.training and any(block.is_fused for block in self.blocks):
+            self._compile_blocks()
         if boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
@@ -124,13 +135,24 @@ class GPT2(LanguageModel):
         return normed
 
     def compile_parts(self) -> None:
-        """As any family's; and GELU happens inside the matrix products where that works."""
-        spec, device = self.spec, self.embed.weight.device
-        fits = spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
-        fuses = device.type == "cuda" and fits and gpu_feed_forward.agrees(device)
+        """As any family's, with GELU inside the matrix products; without the compiler where kernels of our own do as well.
+
+        Those do not know documents kept apart: the blocks are compiled when such rows come.
+        """
+        is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
-            block.fuses_gelu = fuses
+            block.is_fused = is_fused
+        self.are_blocks_compiled = True
+        if not is_fused:
+            self._compile_blocks()
+
+    def _compile_blocks(self) -> None:
+        device = self.embed.weight.device
+        fuses = device.type == "cuda" and _is_plain(self.spec) and gpu_feed_forward.agrees(device)
+        for block in self.blocks:
+            assert isinstance(block, _Block), type(block)
+            block.is_fused, block.fuses_gelu = False, fuses
         super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -204,6 +226,22 @@ class GPT2(LanguageModel):
             tie_embeddings=config.get("tie_word_embeddings", True),
             activation="gelu" if config.get("activation_function") == "gelu" else "gelu_tanh",
         )
+
+
+def has_working_block(spec: ModelSpec, device: torch.device) -> bool:
+    """Whether blocks of this kind run as kernels of our own on this device; tried once."""
+    with _trying:  # in a thread of `warm_up`, perhaps
+        return HAS_TRITON and device.type == "cuda" and _is_plain(spec) and _try_block(spec, device)
+
+
+def _is_plain(spec: ModelSpec) -> bool:
+    """Whether kernels of our own compute it."""
+    return spec.activation == "gelu_tanh" and not spec.dropout and spec.n_embd % 8 == 0 and spec.ffn_width % 8 == 0
+
+
+@functools.cache
+def _try_block(spec: ModelSpec, device: torch.device) -> bool:
+    return gpu_block.agrees(_Block(spec, 0), device)
 
 
 def _zero_bias(name: str, state: Mapping[str, torch.Tensor]) -> torch.Tensor:

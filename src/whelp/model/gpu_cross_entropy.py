@@ -71,6 +71,14 @@ def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, 
     return losses
 
 
+def warm_up_kernel(vocab_size: int, device: torch.device) -> None:
+    """Have the kernel compiled for logits in bf16, for training and for evaluating."""
+    logits = torch.zeros(1, vocab_size, dtype=torch.bfloat16, device=device)
+    targets = torch.zeros(1, dtype=torch.int64, device=device)
+    for needs_gradient in (True, False):
+        softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
+
+
 def _slice_length(num_tokens: int, row_bytes: int) -> int:
     """Tokens of a slice: slices of one length, as few as `_SLICE_BYTES` allows."""
     longest = min(num_tokens, max(1, _SLICE_BYTES // row_bytes))

@@ -163,8 +163,16 @@ def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: 
     return _Product(device, sizes, end, transposes=transposes)
 
 
-@torch.library.custom_op("whelp::gelu_feed_forward", mutates_args=())
-def _feed_forward(
+def multiply_linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor | None, out: torch.Tensor
+) -> None:
+    """Fill `out` (N, F) with x (N, D) times weight (F, D), plus bias and residual; all contiguous."""
+    sizes = weight.shape[0], x.shape[0], x.shape[1]
+    product = _product(x.device.index, sizes, _PLAIN if bias is None else _BIAS, transposes=True)
+    product.run(weight, x, out, add=residual, bias=bias)
+
+
+def multiply_feed_forward(
     x: torch.Tensor,
     residual: torch.Tensor,
     expand: torch.Tensor,
@@ -179,14 +187,11 @@ def _feed_forward(
     end = _GELU | _AUX | (0 if expand_bias is None else _BIAS)
     product = _product(device, (num_features, num_tokens, width), end, transposes=True)
     product.run(expand, x, activated, bias=expand_bias, seen=seen)
-    end = _PLAIN if contract_bias is None else _BIAS
-    product = _product(device, (width, num_tokens, num_features), end, transposes=True)
-    product.run(contract, activated, out, add=residual, bias=contract_bias)
+    multiply_linear(activated, contract, contract_bias, residual, out)
     return out, activated, seen
 
 
-@torch.library.custom_op("whelp::gelu_slope_product", mutates_args=())
-def _slope_product(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+def multiply_slope(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """The gradient of what GELU saw (N, F), from that of the result (N, D)."""
     grad, contract = grad.contiguous(), contract.contiguous()
     (num_tokens, width), num_features, device = grad.shape, seen.shape[1], grad.device.index
@@ -194,6 +199,11 @@ def _slope_product(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tenso
     product = _product(device, (num_features, num_tokens, width), _GELU_SLOPE | _AUX, transposes=False)
     product.run(contract, grad, seen_grad, seen=seen)
     return seen_grad
+
+
+# For the compiler, which asks of an operator only what it gives; calling them without one would import it, for two seconds.
+_feed_forward = torch.library.custom_op("whelp::gelu_feed_forward", multiply_feed_forward, mutates_args=())
+_slope_product = torch.library.custom_op("whelp::gelu_slope_product", multiply_slope, mutates_args=())
 
 
 @_feed_forward.register_fake
@@ -266,9 +276,9 @@ def _is_same(device: torch.device, *, bias: bool) -> bool:
         found = gelu_feed_forward(x, residual, expand, contract).float()
         pairs = [(found, wanted)]
         pairs += zip(torch.autograd.grad(found, leaves, grad), torch.autograd.grad(wanted, leaves, grad), strict=True)
-    return all(_distance(one, other) <= TOLERANCE for one, other in pairs)
+    return all(measure_distance(one, other) <= TOLERANCE for one, other in pairs)
 
 
-def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     """Of two tensors, as a share of the second one's length."""
     return float(((one - other).norm() / other.norm()).detach())

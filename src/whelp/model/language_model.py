@@ -118,10 +118,14 @@ class LanguageModel(nn.Module):
     def compile_parts(self) -> None:
         """Compile the blocks and the head, each by itself: all blocks share one graph, so the first step comes soon."""
         for block in self.blocks:
-            block.compile(dynamic=False)
+            block.compile(dynamic=False, options=self.compiler_options() or None)
         self.are_blocks_compiled = True
         if not HAS_TRITON:
             self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
+
+    def compiler_options(self) -> dict[str, Any]:
+        """Settings of the framework's compiler that the blocks need."""
+        return {}
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Views of the matrices that a fused weight holds side by side; an optimizer may treat each by itself."""

@@ -19,7 +19,7 @@ from torch import nn
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, narrow
 from whelp.model.recurrent_state import RecurrentState, StateCache, make_state
-from whelp.model.rwkv_kernels import hide_from_compiler
+from whelp.model.rwkv_kernels import choose_kernel
 
 _PIECE_TOKENS = 2048  # of rows that are only looked at
 UNBOUNDED_TOKENS = (1 << 31) - 1  # "no limit", where a number is asked for
@@ -28,13 +28,14 @@ UNBOUNDED_TOKENS = (1 << 31) - 1  # "no limit", where a number is asked for
 class Flow:
     """How the tokens of a reading hang together: where documents begin, and which tokens are but padding."""
 
-    def __init__(self, starts: torch.Tensor | None, counts: torch.Tensor | None) -> None:
+    def __init__(self, starts: torch.Tensor | None, counts: torch.Tensor | None, kernel: str | None = None) -> None:
         """
         Args:
             starts: (B, T) bool, where a document begins that must not know what was before.
             counts: (B, T) bool, false at padding behind the tokens of a row; None: there is none.
+            kernel: What runs the memories; None: PyTorch.
         """
-        self.starts, self.counts = starts, counts
+        self.starts, self.counts, self.kernel = starts, counts, kernel
         self.last = None if counts is None else counts.sum(dim=1) - 1  # (B,)
 
     def shift(self, x: torch.Tensor, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,11 +142,15 @@ class Rwkv(LanguageModel):
         """
         if state is None:
             state = make_state(self.spec, len(ids), ids.device, self.head_weight.dtype)
-        flow = Flow(starts, counts)
-        x = narrow(self.emb(ids))  # (B, T, D)
+        x, spec = narrow(self.emb(ids)), self.spec  # (B, T, D)
+        kernel = choose_kernel(spec.family, x, spec.n_head, spec.head_width, has_documents=starts is not None)
+        flow = Flow(starts, counts, kernel)
         shared: torch.Tensor | None = None  # what the first layer hands to the others
         after: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        layers = zip(state.time_shift.unbind(0), state.channel_shift.unbind(0), state.memory.unbind(0), strict=True)
+        shifts = (
+            shift.to(x.dtype).unbind(0) for shift in (state.time_shift, state.channel_shift)
+        )  # one type: one compiled graph
+        layers = zip(*shifts, state.memory.unbind(0), strict=True)
         for block, (time_shift, channel_shift, memory) in zip(self.blocks, layers, strict=True):
             x, shared, *parts = self.apply_block(block, x, shared, time_shift, channel_shift, memory, flow)
             after.append((parts[0], parts[1], parts[2]))
@@ -182,10 +187,10 @@ class Rwkv(LanguageModel):
         hidden, state = self.read(ids, state, starts)
         return self._sum_loss(hidden.flatten(0, 1), targets), state
 
-    def compile_parts(self) -> None:
-        """As for every model; the kernels are compiled already."""
-        hide_from_compiler()
-        super().compile_parts()
+    def compiler_options(self) -> dict[str, Any]:
+        """No sums in two directions at once: releases 2.10 and 2.11 give vectors of shape (1, 1, D) gradients of shape (D,)."""
+        name = "triton.mix_order_reduction"  # pytorch/pytorch#178080; other gradients are silently wrong by it (#193061)
+        return {name: False} if name in torch._inductor.list_options() else {}
 
     def make_cache(self, num_slots: int, capacity: int) -> StateCache:
         """States of texts; as small for long texts as for short ones."""

@@ -28,7 +28,7 @@ from whelp.model.rwkv import (
 )
 from whelp.model.rwkv_kernels import run_linear_attention
 
-_NORM_EPSILON = 64e-5  # of the heads' norm: 1e-5 after a division by 8, in the official words
+NORM_EPSILON = 64e-5  # of the heads' norm: 1e-5 after a division by 8, in the official words
 _MIXES = "kvrg"
 
 
@@ -45,7 +45,7 @@ class _TimeMix(nn.Module):
             self.register_parameter(f"time_mix_{name}", nn.Parameter(torch.zeros(1, 1, width)))
         self.time_decay, self.time_faaaa = (nn.Parameter(torch.zeros(spec.n_head, spec.head_width)) for _ in range(2))
         self.receptance, self.key, self.value, self.output, self.gate = (nn.Linear(width, width, bias=False) for _ in range(5))
-        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=_NORM_EPSILON)
+        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=NORM_EPSILON)
 
     def forward(
         self, x: torch.Tensor, shared: torch.Tensor | None, before: torch.Tensor, memory: torch.Tensor, flow: Flow
@@ -57,8 +57,8 @@ class _TimeMix(nn.Module):
         r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
         log_w = -self.time_decay.float().exp()
         inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
-        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts)
-        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, _NORM_EPSILON)  # (B, T, D)
+        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
+        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, NORM_EPSILON)  # (B, T, D)
         mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
         return mixed, shared, last, memory
 
@@ -85,6 +85,8 @@ class _ChannelMix(nn.Module):
 class Rwkv5(Rwkv):
     """RWKV-5.2: what seed trainers of 2023 and 2024 train."""
 
+    generation = "rwkv5"
+
     def _make_block(self, spec: ModelSpec, layer: int) -> Block:
         return Block(spec, layer, _TimeMix(spec), _ChannelMix(spec))
 
@@ -94,8 +96,6 @@ class Rwkv5(Rwkv):
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, _ChannelMix)
         width = spec.n_embd
-        channels = torch.arange(width)
-        share = channels / max(width - 1, 1)  # 0 to 1
         depth, rest = layer_ratios(spec, block.layer)
         values = {
             "k": ramp(width) ** rest,
@@ -108,12 +108,10 @@ class Rwkv5(Rwkv):
                 att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
             for mix in (ffn.time_mix_k, ffn.time_mix_r):
                 mix.copy_((ramp(width) ** rest).view(1, 1, -1))
-            att.time_decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(att.time_decay.shape))
-            bonus = depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)
-            att.time_faaaa.copy_(bonus.view(att.time_faaaa.shape))
             att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
             for matrix in (att.output, ffn.value, ffn.receptance):
                 matrix.weight.zero_()
+        draw_bonus_and_decay(att.time_faaaa, att.time_decay, depth)
         drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
         for matrix, gain in drawn:
             draw_orthogonal(matrix.weight, gain, generator)
@@ -130,8 +128,8 @@ class Rwkv5(Rwkv):
         """No library opens this family by its `config.json`; the weights have their official names."""
         spec = self.spec
         config = {
-            "architectures": ["Rwkv5ForCausalLM"],
-            "model_type": "rwkv5",
+            "architectures": [f"{type(self).__name__}ForCausalLM"],
+            "model_type": self.generation,
             "num_hidden_layers": spec.n_layer,
             "head_size": spec.head_width,
             "hidden_size": spec.n_embd,
@@ -141,6 +139,8 @@ class Rwkv5(Rwkv):
             "tie_word_embeddings": False,
             "torch_dtype": "float32",
         }
+        if spec.low_ranks is not None:
+            config["low_ranks"] = list(spec.low_ranks)
         return config, self.to_official()
 
     def load_hugging_face(self, weights: Mapping[str, torch.Tensor]) -> None:
@@ -148,9 +148,15 @@ class Rwkv5(Rwkv):
         self.load_official(weights)
 
     @staticmethod
-    def spec_from_hugging_face(config: Mapping[str, Any]) -> ModelSpec:
+    def low_ranks(width: int, given: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The widths of thin matrices, from a `config.json` or official weights; this generation has none."""
+        return None
+
+    @classmethod
+    def spec_from_hugging_face(cls, config: Mapping[str, Any]) -> ModelSpec:
         """The spec that our own `config.json` describes."""
-        return _make_spec(
+        return cls._make_spec(
+            low_ranks=cls.low_ranks(config["hidden_size"], config),
             n_layer=config["num_hidden_layers"],
             head_width=as_plain(config, "head_size", 64),
             n_embd=config["hidden_size"],
@@ -163,29 +169,48 @@ class Rwkv5(Rwkv):
     def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
         """The spec that official weights have, from their shapes."""
         vocab_size, width = weights["emb.weight"].shape
-        return _make_spec(
+        return cls._make_spec(
+            low_ranks=cls.low_ranks(width, weights),
             n_layer=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
-            head_width=width // weights["blocks.0.att.time_decay"].shape[0],
+            head_width=width // weights["blocks.0.att.time_faaaa"].shape[0],
             n_embd=width,
             ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
             vocab_size=vocab_size,
             context_tokens=context_tokens,
         )
 
+    @classmethod
+    def _make_spec(
+        cls,
+        *,
+        n_layer: int,
+        head_width: int,
+        n_embd: int,
+        ffn_width: int,
+        vocab_size: int,
+        context_tokens: int,
+        low_ranks: tuple[int, ...] | None,
+    ) -> ModelSpec:
+        return ModelSpec(
+            family=cls.generation,
+            n_layer=n_layer,
+            n_head=n_embd // head_width,
+            n_kv_head=n_embd // head_width,
+            head_width=head_width,
+            n_embd=n_embd,
+            ffn_width=ffn_width,
+            vocab_size=vocab_size,
+            context_tokens=context_tokens,
+            norm_eps=1e-5,
+            tie_embeddings=False,
+            low_ranks=low_ranks,
+        )
 
-def _make_spec(
-    *, n_layer: int, head_width: int, n_embd: int, ffn_width: int, vocab_size: int, context_tokens: int
-) -> ModelSpec:
-    return ModelSpec(
-        family="rwkv5",
-        n_layer=n_layer,
-        n_head=n_embd // head_width,
-        n_kv_head=n_embd // head_width,
-        head_width=head_width,
-        n_embd=n_embd,
-        ffn_width=ffn_width,
-        vocab_size=vocab_size,
-        context_tokens=context_tokens,
-        norm_eps=1e-5,
-        tie_embeddings=False,
-    )
+
+def draw_bonus_and_decay(bonus: torch.Tensor, decay: torch.Tensor, depth: float) -> None:
+    """The official first values of generations 5 and 6, for a layer as deep as `layer_ratios` says."""
+    channels = torch.arange(bonus.numel())
+    share = channels / max(bonus.numel() - 1, 1)  # 0 to 1
+    with torch.no_grad():
+        decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(decay.shape))
+        bonus.copy_((depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)).view(bonus.shape))

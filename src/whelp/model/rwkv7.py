@@ -91,7 +91,11 @@ class _TimeMix(nn.Module):
         k = self._heads(k * (1 + (rate - 1) * self.k_a.to(k.dtype)))
         r, v = self._heads(r), self._heads(v)
         found, memory = run_delta_rule(
-            Inputs(r, self._heads(log_w), k, v, -direction, direction * self._heads(rate)), memory, flow.starts, flow.counts
+            Inputs(r, self._heads(log_w), k, v, -direction, direction * self._heads(rate)),
+            memory,
+            flow.starts,
+            flow.counts,
+            flow.kernel,
         )
         out = group_norm(found, self.ln_x.weight, self.ln_x.bias, _NORM_EPSILON)  # (B, T, D)
         out = out + ((r * k * self.r_k.to(k.dtype)).sum(dim=-1, keepdim=True) * v).flatten(2)

@@ -3,6 +3,8 @@
 A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells. So is float32, which the
 kernels do not promise to compute well. They are trusted only after they have agreed with PyTorch once, on a small text, values
 and gradients: they choose their own settings on each kind of GPU, and their releases differ.
+
+A kernel is one operator of the framework, `whelp::read`, so that its compiler sees what is before and after as one graph.
 Shapes: B rows, T tokens, H heads, K head width, N documents of all rows.
 """
 
@@ -11,10 +13,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.library import Library, register_autograd, register_fake
 
 from whelp.base.log import log
 from whelp.model import delta_rule, linear_attention
@@ -31,14 +34,30 @@ def find_kernels() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("fla", "triton"))
 
 
+def choose_kernel(name: str, x: torch.Tensor, num_heads: int, head_width: int, *, has_documents: bool) -> str | None:
+    """The kernel that reads x (B, T, D) and agrees with PyTorch; None: PyTorch reads it.
+
+    Outside of what is compiled: a kernel of a new form is compared first.
+    """
+    if not x.is_cuda or x.dtype == torch.float32 or not find_kernels():
+        return None
+    form = Form(x.device, x.dtype, num_heads, head_width, has_documents)
+    return name if find_disagreement(name, form) is None else None
+
+
 def run_delta_rule(
-    inputs: delta_rule.Inputs, memory: torch.Tensor, starts: torch.Tensor | None, counts: torch.Tensor | None
+    inputs: delta_rule.Inputs,
+    memory: torch.Tensor,
+    starts: torch.Tensor | None,
+    counts: torch.Tensor | None,
+    kernel: str | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """RWKV-7: what every token reads (B, T, H, K), and the memory after the last (B, H, K, K), float32.
 
     Args:
         starts: (B, T) bool, true where a document begins.
         counts: (B, T) bool, false at padding, which changes nothing.
+        kernel: What `choose_kernel` answered.
     """
     if counts is not None:
         keep = counts[..., None, None]
@@ -46,14 +65,18 @@ def run_delta_rule(
         inputs = inputs._replace(log_w=log_w, k=k, b=b)
     if inputs.r.shape[1] == 1 and starts is None:
         return delta_rule.step(inputs, memory)
-    if inputs.r.is_cuda and inputs.r.dtype != torch.float32 and find_kernels():
-        return _run_apart(_chunk_rwkv7, delta_rule.scan, inputs, memory, starts)
+    if kernel is not None:
+        return run_kernel(kernel, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return delta_rule.scan(inputs, memory, starts)
 
 
 def run_linear_attention(
-    inputs: linear_attention.Inputs, memory: torch.Tensor, starts: torch.Tensor | None, counts: torch.Tensor | None
+    inputs: linear_attention.Inputs,
+    memory: torch.Tensor,
+    starts: torch.Tensor | None,
+    counts: torch.Tensor | None,
+    kernel: str | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """RWKV-5: as `run_delta_rule`."""
     if counts is not None:
@@ -62,10 +85,19 @@ def run_linear_attention(
         inputs = inputs._replace(log_w=log_w, k=k)
     if inputs.r.shape[1] == 1 and starts is None:
         return linear_attention.step(inputs, memory)
-    if inputs.r.is_cuda and inputs.r.dtype != torch.float32 and find_kernels():
-        return _run_apart(_chunk_rwkv5, linear_attention.scan, inputs, memory, starts)
+    if kernel is not None:
+        return run_kernel(kernel, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return linear_attention.scan(inputs, memory, starts)
+
+
+class Kernel(NamedTuple):
+    """The library's function for a family, called with the fields of `kind`, `initial_state` and `cu_seqlens`."""
+
+    run: _Run  # where no gradient is asked for
+    run_for_gradient: _Run  # keeps what its backward pass would otherwise compute again
+    scan: _Run  # the same in PyTorch
+    kind: _Kind
 
 
 class Form(NamedTuple):
@@ -76,19 +108,6 @@ class Form(NamedTuple):
     num_heads: int
     head_width: int
     has_documents: bool
-
-
-def _run_trusted(
-    run: _Run, scan: _Run, inputs: Any, memory: torch.Tensor, starts: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run a kernel, or where it did not agree with PyTorch, PyTorch."""
-    kind: _Kind = type(inputs)
-    num_heads, head_width = inputs.r.shape[2:]
-    form = Form(inputs.r.device, inputs.r.dtype, num_heads, head_width, has_documents=starts is not None)
-    if find_disagreement(run, scan, kind, form) is None:  # type: ignore[arg-type]  # a class can be hashed
-        return _run_kernels(run, inputs, memory, starts)
-    with torch.autocast(inputs.r.device.type, enabled=False):
-        return scan(inputs, memory, starts)
 
 
 class _Documents(NamedTuple):
@@ -108,43 +127,97 @@ def _find_documents(starts: torch.Tensor) -> _Documents:
     return _Documents(ends, (begins.flatten().cumsum(0) - 1).view(starts.shape))
 
 
-def _run_kernels(
-    run: _Run, inputs: Any, memory: torch.Tensor, starts: torch.Tensor | None
+def run_kernel(
+    name: str, inputs: delta_rule.Inputs | linear_attention.Inputs, memory: torch.Tensor, starts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What every token reads, and the memory after the last, by a kernel."""
+    number = inputs.r.dtype
+    parts = [part if field == "log_w" else part.to(number) for field, part in zip(inputs._fields, inputs, strict=True)]
+    read: tuple[torch.Tensor, torch.Tensor] = torch.ops.whelp.read(
+        name, [part.contiguous() for part in parts], memory.float().contiguous(), starts
+    )
+    return read
+
+
+def _run_apart(
+    run: _Run, parts: Sequence[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run a kernel; documents of all rows side by side become sequences of one long row, as the kernels have it."""
-    r, log_w, *others = inputs[:-1] if isinstance(inputs, linear_attention.Inputs) else inputs
-    if isinstance(inputs, linear_attention.Inputs):
-        run = functools.partial(run, inputs.u)
-    parts = [r.contiguous(), log_w.contiguous(), *(part.to(r.dtype).contiguous() for part in others)]
-    memory = memory.float().contiguous()
-    if starts is None:
-        return run(*parts, initial_state=memory, cu_seqlens=None)
-    ends, number = _find_documents(starts)
-    carried = memory.masked_fill(starts[:, 0, None, None, None], 0.0)
-    states = memory.new_zeros(len(ends) - 1, *memory.shape[1:]).index_copy(0, number[:, 0], carried)
-    out, after = run(*(part.flatten(0, 1).unsqueeze(0) for part in parts), initial_state=states, cu_seqlens=ends)
-    return out.view(*starts.shape, *out.shape[2:]), after[number[:, -1]]
+    with torch.autocast(memory.device.type, enabled=False):
+        if starts is None:
+            return run(*parts, initial_state=memory, cu_seqlens=None)
+        ends, number = _find_documents(starts)
+        carried = memory.masked_fill(starts[:, 0, None, None, None], 0.0)
+        states = memory.new_zeros(len(ends) - 1, *memory.shape[1:]).index_copy(0, number[:, 0], carried)
+        rows = [part.flatten(0, 1).unsqueeze(0) if part.ndim == 4 else part for part in parts]
+        out, after = run(*rows, initial_state=states, cu_seqlens=ends)
+        return out.view(*starts.shape, *out.shape[2:]), after[number[:, -1]]
 
 
-_run_apart: _Run = _run_trusted
+def _read(
+    name: str, parts: list[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        out, after = _run_apart(KERNELS[name].run, parts, memory, starts)
+    return out.to(parts[0].dtype).contiguous(), after.contiguous()
 
 
-def hide_from_compiler() -> None:
-    """Have the framework's compiler leave the kernels alone, which are compiled already, and compile what is before and after.
+def _read_backward(
+    name: str,
+    parts: list[torch.Tensor],
+    memory: torch.Tensor,
+    starts: torch.Tensor | None,
+    out_grad: torch.Tensor,
+    after_grad: torch.Tensor,
+) -> list[torch.Tensor]:
+    """Gradients of the parts and of the memory; the kernel reads again, which costs less than keeping what it computes."""
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in (*parts, memory)]
+        results = _run_apart(KERNELS[name].run_for_gradient, leaves[:-1], leaves[-1], starts)
+        grads = torch.autograd.grad(results, leaves, (out_grad.to(results[0].dtype), after_grad))
+    return [grad.contiguous() for grad in grads]
 
-    For models that are about to be compiled alone: it loads the compiler, three seconds that nothing else should wait for.
-    """
-    global _run_apart
-    _run_apart = torch.compiler.disable(_run_trusted)
+
+def _define_operator() -> Library:
+    """`whelp::read` and its backward pass, which the framework's compiler leaves as they are."""
+    inputs = "str name, Tensor[] parts, Tensor memory, Tensor? starts"
+    library = Library("whelp", "DEF")
+    library.define(f"read({inputs}) -> (Tensor, Tensor)")
+    library.define(f"read_backward({inputs}, Tensor out_grad, Tensor after_grad) -> Tensor[]")
+    library.impl("read", _read, "CompositeExplicitAutograd")
+    library.impl("read_backward", _read_backward, "CompositeExplicitAutograd")
+
+    def describe(name: str, parts: list[torch.Tensor], memory: torch.Tensor, starts: object) -> tuple[torch.Tensor, ...]:
+        return torch.empty_like(parts[0]), torch.empty_like(memory)
+
+    def describe_backward(name: str, parts: list[torch.Tensor], memory: torch.Tensor, *rest: object) -> list[torch.Tensor]:
+        return [torch.empty_like(tensor) for tensor in (*parts, memory)]
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
+        ctx.name, parts, memory, starts = inputs
+        ctx.save_for_backward(*parts, memory, starts)
+
+    def backward(ctx: Any, out_grad: torch.Tensor, after_grad: torch.Tensor) -> tuple[Any, ...]:
+        *parts, memory, starts = ctx.saved_tensors
+        *part_grads, memory_grad = torch.ops.whelp.read_backward(ctx.name, parts, memory, starts, out_grad, after_grad)
+        return None, part_grads, memory_grad, None
+
+    register_fake("whelp::read", describe, lib=library)
+    register_fake("whelp::read_backward", describe_backward, lib=library)
+    register_autograd("whelp::read", backward, setup_context=keep, lib=library)
+    return library
+
+
+_OPERATORS = _define_operator()
 
 
 @functools.cache
-def find_disagreement(run: _Run, scan: _Run, kind: _Kind, form: Form) -> str | None:
+def find_disagreement(name: str, form: Form) -> str | None:
     """What a kernel says otherwise than PyTorch about a small text, said once; None when they agree."""
     log.info("the kernels of flash-linear-attention are compiled and tuned: a minute at most, once on this machine")
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(form.device.type, enabled=False):
-            worst = max(_compare(run, scan, kind, form))
+            worst = max(_compare(name, form))
         found = None if worst < _TOLERANCE else f"they are off by {worst:.1%}"
     except Exception as error:  # of a compiler, of a release that takes other arguments
         found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -155,8 +228,9 @@ def find_disagreement(run: _Run, scan: _Run, kind: _Kind, form: Form) -> str | N
     return found
 
 
-def _compare(run: _Run, scan: _Run, kind: _Kind, form: Form) -> Iterator[float]:
+def _compare(name: str, form: Form) -> Iterator[float]:
     """Differences of what is read, of the state after it and of all gradients, each as a share of its length."""
+    _, _, scan, kind = KERNELS[name]
     draw = torch.Generator().manual_seed(0)
     num_rows, num_tokens = 2, 192
 
@@ -164,7 +238,7 @@ def _compare(run: _Run, scan: _Run, kind: _Kind, form: Form) -> Iterator[float]:
         return torch.randn(shape, generator=draw).to(form.device)
 
     size = (num_rows, num_tokens, form.num_heads, form.head_width)
-    parts = {name: 0.3 * make(*size) for name in kind._fields}
+    parts = {field: 0.3 * make(*size) for field in kind._fields}
     parts["log_w"] = -0.6 * torch.sigmoid(4 * make(*size) - 2)  # some that forget at once, some that hardly do
     if "u" in parts:
         parts["u"] = make(form.num_heads, form.head_width)
@@ -177,9 +251,9 @@ def _compare(run: _Run, scan: _Run, kind: _Kind, form: Form) -> Iterator[float]:
         starts = torch.zeros(num_rows, num_tokens, dtype=torch.bool, device=form.device)
         starts[0, 100] = starts[1, 0] = True
     results = []
-    for function, number in ((functools.partial(_run_kernels, run), form.dtype), (scan, torch.float32)):
-        leaves = {name: part.detach().to(part.dtype if name in ("log_w", "u") else number) for name, part in parts.items()}
-        leaves = {name: part.requires_grad_() for name, part in leaves.items()}
+    for function, number in ((functools.partial(run_kernel, name), form.dtype), (scan, torch.float32)):
+        leaves = {field: part.detach().to(part.dtype if field in ("log_w", "u") else number) for field, part in parts.items()}
+        leaves = {field: part.requires_grad_() for field, part in leaves.items()}
         out, after = function(kind(**leaves), memory, starts)
         (out.float().square().sum() + after.float().square().sum()).backward()
         grads = [part.grad for part in leaves.values()]
@@ -198,7 +272,9 @@ def _load(module: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:
+def _chunk_rwkv7(
+    *parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None, keeps_all: bool = False
+) -> Any:
     r, log_w, k, v, a, b = parts
     return _load("rwkv7", "chunk_rwkv7")(
         r=r,
@@ -214,13 +290,12 @@ def _chunk_rwkv7(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: 
         safe_gate=True,
         lower_bound=delta_rule.LOWEST_LOG_DECAY,
         chunk_size=64,
+        disable_recompute=keeps_all,
     )
 
 
-def _chunk_rwkv5(
-    bonus: torch.Tensor, *parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None
-) -> Any:
-    r, log_w, k, v = parts
+def _chunk_rwkv5(*parts: torch.Tensor, initial_state: torch.Tensor, cu_seqlens: torch.Tensor | None) -> Any:
+    r, log_w, k, v, bonus = parts
     return _load("rwkv6", "chunk_rwkv6")(
         r,
         k,
@@ -232,3 +307,10 @@ def _chunk_rwkv5(
         output_final_state=True,
         cu_seqlens=cu_seqlens,
     )
+
+
+KERNELS = {
+    "rwkv7": Kernel(_chunk_rwkv7, functools.partial(_chunk_rwkv7, keeps_all=True), delta_rule.scan, delta_rule.Inputs),
+    "rwkv6": Kernel(_chunk_rwkv5, _chunk_rwkv5, linear_attention.scan, linear_attention.Inputs),
+    "rwkv5": Kernel(_chunk_rwkv5, _chunk_rwkv5, linear_attention.scan, linear_attention.Inputs),
+}

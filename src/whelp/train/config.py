@@ -108,6 +108,10 @@ class TrainConfig:
     shard: bool = option(
         False, "many processes: divide weights, gradients and the optimizer's state over them (FSDP2); each keeps a part"
     )
+    add_gradients_in: Literal["fp32", "bf16"] = option(
+        "fp32",
+        "many processes: the numbers in which their gradients travel and are added up; bf16: half as much travels, and sums are rounded",
+    )
     timeout_minutes: float = option(10.0, "many processes: how long to wait for one that does not answer", at_least=0.1)
     sample_prompts: list[str] = option([], "continued at every evaluation, kept in samples.jsonl")
     sample_tokens: int = option(48, "tokens of each sample", at_least=1)
@@ -126,6 +130,8 @@ class TrainConfig:
         problems = []
         if self.shard and self.ema_decay is not None:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
+        if self.shard and self.add_gradients_in != "fp32":
+            problems.append("train.shard and train.add_gradients_in cannot be combined. Leave one of them out")
         if self.bptt_learning_range == 0:
             problems.append(
                 "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"

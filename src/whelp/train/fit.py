@@ -107,7 +107,6 @@ def fit(
     # shown, and never waits for the processor. Not where random numbers are drawn in between.
     runs_ahead = not waits and not model.uses_randomness
     model.train()
-    optimizer.zero_grad()
     ahead: _Pass | None = None
     with contextlib.closing(Backward(model, optimizer, plan, config, team)) as backward:
 
@@ -137,7 +136,6 @@ def fit(
             numbers = _Numbers(now.loss, norm) if is_read else None
             if not waits:
                 optimizer.step(learning_rate)
-                optimizer.zero_grad()
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 if runs_ahead and not is_over and progress.step > first_step:  # the first step is told at once
                     ahead = compute(first_row + plan.batch_rows)
@@ -145,8 +143,6 @@ def fit(
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if waits and not is_skipped:
                 optimizer.step(learning_rate)
-            if waits:
-                optimizer.zero_grad()
             progress.step += 1
             progress.rows_read += plan.batch_rows
             progress.tokens_trained += 0 if is_skipped else now.num_targets

@@ -1,8 +1,8 @@
 """AdamW and Muon over flat buffers.
 
 All parameters of a group are views of one long tensor, their gradients views of another. A step is then a handful of
-calls instead of a handful for each parameter: clipping is one norm, AdamW one fused kernel. On a small model on a CPU
-this is a quarter of the step's time.
+calls instead of a handful for each parameter: clipping is one norm, AdamW one fused kernel (on a GPU one of our own,
+`gpu_adamw.py`). On a small model on a CPU this is a quarter of the step's time.
 
 AdamW: Loshchilov & Hutter 2019. Muon: Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/): momentum, then
 the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sqrt(max(rows, columns)) as in Liu et al. 2025
@@ -11,6 +11,7 @@ the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sq
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,9 +19,12 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from whelp.base.log import log
+from whelp.train.adamw import AdamW
 from whelp.train.team import Team
 
 _ALIGNMENT = 64  # floats: every parameter starts on its own cache line
+_LARGEST_ERROR = 1e-5  # of AdamW in one pass beside the framework's, as a share of the way: float32 rounds to 3e-7
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Jordan et al.
 
 
@@ -118,10 +122,10 @@ class Optimizer:
             parameter = nn.Parameter(other.parameters.data)
             parameter.grad = other.parameters.grad
             adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
-        self.adam = torch.optim.AdamW(
-            adam_groups, lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True
-        )
+        self.adam = AdamW(adam_groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
         self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
+        self.in_one_pass = has_one_pass(self.groups[0].data.device)
+        self.scale: torch.Tensor | None = None  # what clipping asked for, and the step has still to do
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -129,22 +133,51 @@ class Optimizer:
             group.grad.zero_()
 
     def clip(self, largest_norm: float) -> torch.Tensor:
-        """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
+        """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor.
+
+        On a GPU AdamW's gradients are scaled within the next `step`.
+        """
         norms = torch.stack([torch.linalg.vector_norm(group.grad) for group in self.groups])
         norm: torch.Tensor = torch.linalg.vector_norm(norms)
         if largest_norm > 0:
             scale = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
+            self.scale = scale if self.in_one_pass else None
             for group in self.groups:
-                group.grad.mul_(scale)
+                if not self.in_one_pass or (self.muon is not None and group is self.muon.group):
+                    group.grad.mul_(scale)
         return norm
 
     def step(self, learning_rate: float) -> None:
         """Update all parameters once."""
         for adam_group, other in zip(self.adam.param_groups, self.others, strict=True):
             adam_group["lr"] = learning_rate * other.learning_rate_scale
-        self.adam.step()
+        if self.in_one_pass:
+            self._step_in_one_pass()
+        else:
+            self.adam.step()
         if self.muon is not None:
             self.muon.step(learning_rate)
+
+    @torch.no_grad()
+    def _step_in_one_pass(self) -> None:
+        """What `self.adam.step` does, on its own state, with the scale of the gradient."""
+        from whelp.train import gpu_adamw
+
+        scale, self.scale = self.scale, None
+        for adam_group, other in zip(self.adam.param_groups, self.others, strict=True):
+            weights, parameter = other.parameters.data, adam_group["params"][0]
+            if not self.adam.state[parameter]:
+                self.adam.state[parameter] = gpu_adamw.make_state(weights)
+            gpu_adamw.update(
+                weights,
+                other.parameters.grad,
+                self.adam.state[parameter],
+                torch.ones((), device=weights.device) if scale is None else scale,
+                learning_rate=adam_group["lr"],
+                betas=(self.settings.beta1, self.settings.beta2),
+                epsilon=self.settings.epsilon,
+                weight_decay=adam_group["weight_decay"],
+            )
 
     def state(self) -> dict[str, torch.Tensor]:
         """All state by parameter name, so that it fits any layout: `adamw.mean.NAME`, `muon.momentum.NAME`, ..."""
@@ -162,7 +195,8 @@ class Optimizer:
         """Take up a state that `state` gave."""
         for group, adam_state in self._adam_states():
             if "adamw.step" in tensors:
-                adam_state["step"] = tensors["adamw.step"].reshape(()).clone().to(group.data.device)
+                step_device = torch.device("cpu") if self.in_one_pass else group.data.device
+                adam_state["step"] = tensors["adamw.step"].reshape(()).clone().to(step_device)
                 for ours, theirs in (("mean", "exp_avg"), ("square", "exp_avg_sq")):
                     adam_state[theirs] = torch.zeros_like(group.data)
                     for name, view in group.views(adam_state[theirs]).items():
@@ -176,6 +210,25 @@ class Optimizer:
         return [
             (other.parameters, self.adam.state[parameter]) for other, parameter in zip(self.others, parameters, strict=True)
         ]
+
+
+@functools.cache
+def has_one_pass(device: torch.device) -> bool:
+    """Whether clipping and AdamW are one kernel of ours on this device; it is compared with PyTorch's step first."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return False
+    try:
+        from whelp.train import gpu_adamw
+
+        error = gpu_adamw.measure_error(device)
+        if error <= _LARGEST_ERROR:
+            log.debug("clipping and AdamW are one pass: %.2g away from the framework's", error)
+            return True
+        reason = f"it is {error:.2g} away from the framework's"
+    except Exception as problem:  # whatever a compiler may say: the other way is always there
+        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    log.warning("clipping and AdamW take separate passes, slower: the step in one pass fails (%s)", reason)
+    return False
 
 
 class Muon:

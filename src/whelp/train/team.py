@@ -122,12 +122,25 @@ class GradientSum:
     """Adds up gradients over all processes, in buckets, from the end of the model to its start.
 
     Autograd comes to the last layers first: their bucket travels while earlier layers are still computed. All processes send
-    the buckets in one fixed order, whatever order they become ready in.
+    the buckets in one fixed order, whatever order they become ready in. With `at_end`, which all processes must set alike, nothing
+    travels before the end, and then in as few messages as there are buffers.
+
+    Args:
+        number: In which type gradients travel and are added up. In bf16 half as much travels, and each process's part and each sum
+            are rounded, alike in all processes.
     """
 
-    def __init__(self, team: Team, optimizer: HasGroups, parameters: dict[str, torch.nn.Parameter]) -> None:
-        self.team = team
+    def __init__(
+        self,
+        team: Team,
+        optimizer: HasGroups,
+        parameters: dict[str, torch.nn.Parameter],
+        number: torch.dtype = torch.float32,
+    ) -> None:
+        self.team, self.number = team, number
         self.is_last = False  # whether the backward pass now running is the batch's last
+        self.at_end = False
+        self._whole = [group.grad for group in optimizer.groups]
         self._buckets: list[torch.Tensor] = []
         self._sizes: list[int] = []
         bucket_of: dict[str, int] = {}
@@ -142,14 +155,14 @@ class GradientSum:
                     self._sizes.append(count)
                     stop, count = index, 0
         self._missing = list(self._sizes)
-        self._sent: list[Any] = []
+        self._sent: list[tuple[Any, torch.Tensor, torch.Tensor]] = []  # work, the gradient, and the message made of it
         self._hooks = [
             parameters[name].register_post_accumulate_grad_hook(self._make_hook(bucket)) for name, bucket in bucket_of.items()
         ]
 
     def _make_hook(self, bucket: int) -> Any:
         def hook(_: torch.Tensor) -> None:
-            if self.is_last:
+            if self.is_last and not self.at_end:
                 self._missing[bucket] -= 1
                 while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] <= 0:
                     self._send()
@@ -157,16 +170,20 @@ class GradientSum:
         return hook
 
     def _send(self) -> None:
+        gradient = (self._whole if self.at_end else self._buckets)[len(self._sent)]
+        message = gradient.to(self.number)
         with self.team._talking():
-            self._sent.append(dist.all_reduce(self._buckets[len(self._sent)], async_op=True))
+            self._sent.append((dist.all_reduce(message, async_op=True), gradient, message))
 
     def finish(self) -> None:
         """Send what is left (of parameters without a gradient, or of a slice without rows), and wait for all."""
-        while len(self._sent) < len(self._buckets):
+        while len(self._sent) < len(self._whole if self.at_end else self._buckets):
             self._send()
         with self.team._talking():
-            for work in self._sent:
+            for work, gradient, message in self._sent:
                 work.wait()
+                if message is not gradient:
+                    gradient.copy_(message)
         self._sent, self._missing, self.is_last = [], list(self._sizes), False
 
     def close(self) -> None:

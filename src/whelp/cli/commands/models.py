@@ -28,7 +28,9 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
-    family: Annotated[str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv5, or hf with model.hf_config=KIND.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv6, rwkv5, or hf with model.hf_config=KIND.")
+    ] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
         int | None,

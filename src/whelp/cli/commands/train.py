@@ -43,6 +43,7 @@ def train(
 
     Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
+    from whelp.base.start_up import start_up
     from whelp.cli import show
     from whelp.cli.infctx import find_data_path
     from whelp.cli.launch import follow_launcher
@@ -51,6 +52,7 @@ def train(
     from whelp.cli.train_events import Finished
     from whelp.train.place import find_place
 
+    start_up.begin(with_process=True)
     follow_launcher()
     is_first = find_place().is_first
     loaded = load_recipe(recipe, overrides or [], scale)
