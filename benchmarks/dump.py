@@ -187,6 +187,7 @@ def main() -> None:
     if options.work:
         work(*options.work, options.dump)
         return
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # start-up counts: from compiled files for everybody
     with tempfile.TemporaryDirectory() as folder:
         dump = options.dump
         if options.repeat:
@@ -205,7 +206,7 @@ def main() -> None:
                     continue
                 given = plain if question.startswith("plain") else dump
                 program = [sys.executable, __file__, "--dump", str(given), "--work", question, name]
-                done = subprocess.run(program, check=True, capture_output=True, text=True, env={**os.environ})
+                done = subprocess.run(program, check=True, capture_output=True, text=True, env=environment)
                 results.setdefault((question, name), []).append(json.loads(done.stdout.splitlines()[-1]))
     report(results, megabytes)
     if options.json:

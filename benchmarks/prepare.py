@@ -113,6 +113,19 @@ def build_corpus(folder: Path, megabytes: float, extra: list[Path]) -> dict[str,
     return {"documents": len(texts), "bytes": num_bytes}
 
 
+def import_whelp() -> None:
+    """What whelp would import on the way, the packages of its encoder among that."""
+    for name in (
+        "whelp.cli.prepare",
+        "whelp.corpus.source",
+        "whelp.prepare.encode",
+        "whelp.tokenizer.load",
+        "gigatoken",
+        "awkward",
+    ):
+        importlib.import_module(name)
+
+
 def load_fast(vocabulary: Path) -> Any:
     """The vocabulary as whelp opens it."""
     from whelp.tokenizer import load_tokenizer
@@ -161,6 +174,7 @@ def alone(corpus: Path, out: Path, vocabulary: Path) -> tuple[Callable[[], None]
     """Encode and write documents that lie in memory."""
     import pyarrow.parquet as pq
 
+    import_whelp()
     texts = pq.read_table(corpus / "all.parquet")["text"].combine_chunks()
     return lambda: encode_and_write(texts, load_fast(vocabulary), out / "ids"), lambda: read_back(out / "ids")
 
@@ -169,6 +183,8 @@ def alone_jsonl(corpus: Path, out: Path, vocabulary: Path) -> tuple[Callable[[],
     """Read JSON lines at once, then encode and write."""
     import pyarrow as pa
     import pyarrow.json as pj
+
+    import_whelp()
 
     def work() -> None:
         table = pj.read_json(corpus / "all.jsonl", read_options=pj.ReadOptions(block_size=16 << 20))
@@ -184,7 +200,7 @@ def make_whelp(source: str) -> Contestant:
         import whelp
         from whelp.artifacts.token_store import open_store
 
-        importlib.import_module("whelp.prepare.encode")  # or its imports would be counted
+        import_whelp()
 
         def work() -> None:
             data = {"source": str(corpus / source), "tokenizer": str(vocabulary), "test_split": 0}

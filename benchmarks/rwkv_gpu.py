@@ -6,14 +6,15 @@
     python benchmarks/rwkv_gpu.py --speed --only whelp-compiled,fla
     WHELP_TUNE_KERNELS=full python benchmarks/rwkv_gpu.py --budget 900      every setting of every kernel tried
 
-Models start side by side, each in a process of its own, since most of a start is compiling; then each is timed alone, its memory
-given back. Each line is printed as soon as it is known. What has not started within `--start` seconds is said to be skipped.
+Each model has a process of its own, one after the other. Each line is printed as soon as it is known. A model that has not started within
+`--start` seconds is ended and said to be skipped; where it was at half of them is written to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -45,10 +46,8 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--only", help=f"--speed: {', '.join(MODELS)}")
-    parser.add_argument("--rounds", type=int, default=2, help="--speed: how often all are timed, in turn")
-    parser.add_argument("--start", type=float, default=150.0, help="seconds until what has not started is left out")
+    parser.add_argument("--start", type=float, default=150.0, help="seconds until a model that has not started is left out")
     parser.add_argument("--profile", type=Path, help="--speed: a folder for the time of each kernel in a step, a file a model")
-    parser.add_argument("--not-before", type=float, default=0.0, help="seconds until anything is timed: others use the GPU")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, after which nothing more is begun")
     options = parser.parse_args()
     assert torch.cuda.is_available(), "this needs a GPU"
@@ -185,59 +184,56 @@ LONGER = [Case(8, 16384), Case(8, 65536)]
 
 
 class Contestant(NamedTuple):
-    """A model, and what it is timed at."""
+    """A model, and what it is timed at; it starts with the first."""
 
     make: Callable[[], _Step]
-    starts_with: Case
     cases: list[Case]
 
 
 MODELS = {
-    "whelp-compiled": Contestant(lambda: _ours(compiles=True), AT_ONCE, [AT_ONCE, *LONGER]),
-    "whelp": Contestant(lambda: _ours(), Case(1, 4096), [AT_ONCE, Case(8, 1024), *LONGER]),
-    "fla": Contestant(lambda: _theirs(), Case(1, 4096), [AT_ONCE]),
-    "fla-bf16": Contestant(lambda: _theirs(is_narrow=True), Case(1, 4096), [AT_ONCE]),
+    "whelp-compiled": Contestant(lambda: _ours(compiles=True), [AT_ONCE, *LONGER]),
+    "fla": Contestant(lambda: _theirs(), [AT_ONCE]),
+    "fla-bf16": Contestant(lambda: _theirs(is_narrow=True), [AT_ONCE]),
+    "whelp": Contestant(lambda: _ours(), [AT_ONCE, Case(8, 1024), *LONGER]),
 }
 
 
 def measure_all(names: list[str], options: argparse.Namespace) -> int:
-    """Start all models side by side, then time one after the other; how many failed."""
-    context = multiprocessing.get_context("spawn")  # a GPU that was used here cannot be used by a copy of this process
-    pipes, problems = {}, 0
+    """Start and time one model after the other; how many failed."""
+    problems = 0
     for name in names:
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=_serve, args=(name, theirs), daemon=True).start()
-        theirs.close()
-    started: list[str] = []
-    waiting = dict(pipes)
-    while waiting and time.perf_counter() - _START < options.start:
-        ready = multiprocessing.connection.wait(list(waiting.values()), 1.0)
-        for name in [name for name, pipe in waiting.items() if pipe in ready]:
-            answer = _receive(waiting.pop(name))
-            say(**answer, model=name)
-            if answer["what"] == "started":
-                started.append(name)
-            else:
-                problems += 1
-    for name in waiting:
-        say(what="skipped", model=name, why="not started in time")
-    turns = [
-        (name, case) for _ in range(options.rounds) for name in names if name in started for case in MODELS[name].cases[:1]
-    ]
-    turns += [(name, case) for name in names if name in started for case in MODELS[name].cases[1:]]
-    for name, case in turns:
         if time.perf_counter() - _START > options.budget:
+            say(what="skipped", model=name)
+            continue
+        context = multiprocessing.get_context("spawn")  # a GPU that was used here cannot be used by a copy of this process
+        pipe, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(name, theirs, options.start / 2), daemon=True)
+        process.start()
+        theirs.close()
+        if pipe.poll(options.start):
+            problems += _time_one(name, pipe, options)
+        else:
+            say(what="skipped", model=name, why="not started in time")
+        process.kill()
+        process.join()
+    return problems
+
+
+def _time_one(name: str, pipe: multiprocessing.connection.Connection, options: argparse.Namespace) -> int:
+    """Time a model that has started; how often it failed."""
+    answers = [_receive(pipe)]
+    say(**answers[0], model=name)
+    wishes: list[tuple[Case, float | Path]] = [(case, options.seconds) for case in MODELS[name].cases]
+    if options.profile is not None:
+        wishes.insert(1, (MODELS[name].cases[0], options.profile / f"{name}.txt"))
+    for case, wish in wishes:
+        if answers[-1]["what"] == "failed" or time.perf_counter() - _START > options.budget:
             say(what="skipped", model=name, **case._asdict())
             continue
-        pipes[name].send((case, options.seconds))
-        answer = _receive(pipes[name])
-        problems += answer["what"] == "failed"
-        say(**answer, model=name, **case._asdict())
-    for name in started:
-        if options.profile is not None and time.perf_counter() - _START < options.budget:
-            pipes[name].send((MODELS[name].cases[0], options.profile / f"{name}.txt"))
-            say(**_receive(pipes[name]), model=name)
-    return problems
+        pipe.send((case, wish))
+        answers.append(_receive(pipe))
+        say(**answers[-1], model=name, **case._asdict())
+    return sum(answer["what"] == "failed" for answer in answers)
 
 
 def _receive(pipe: multiprocessing.connection.Connection) -> dict[str, Any]:
@@ -248,14 +244,16 @@ def _receive(pipe: multiprocessing.connection.Connection) -> dict[str, Any]:
     return answer
 
 
-def _serve(name: str, pipe: multiprocessing.connection.Connection) -> None:
-    """Start a model, say so, then time what is asked for."""
+def _serve(name: str, pipe: multiprocessing.connection.Connection, patience: float) -> None:
+    """Start a model, say so, then do what is asked for."""
     start, contestant = time.perf_counter(), MODELS[name]
+    faulthandler.dump_traceback_later(patience)
+    torch.set_num_threads(4)
     try:
         step = contestant.make()
-        step(_draw_ids(contestant.starts_with))
+        step(_draw_ids(contestant.cases[0]))
         torch.cuda.synchronize()
-        torch.cuda.empty_cache()  # the others' starts need room
+        faulthandler.cancel_dump_traceback_later()
         pipe.send({"what": "started", "seconds": round(time.perf_counter() - start, 1)})
     except Exception as error:
         pipe.send({"what": "failed", "error": _name(error)})
@@ -309,8 +307,20 @@ def _profile(step: _Step, case: Case, file: Path) -> None:
     file.write_text(table, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def _drawn_fast() -> Iterator[None]:
+    """Orthogonal first weights take a processor seconds, and do not change how long a step takes."""
+    before = torch.nn.init.orthogonal_
+    torch.nn.init.orthogonal_ = lambda tensor, *_, **__: tensor.data.normal_(0, 0.02)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.nn.init.orthogonal_ = before
+
+
 def _ours(*, compiles: bool = False, chunk: int = 4096) -> _Step:
-    model = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
+    with _drawn_fast():
+        model = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
     config = TrainConfig(optimizer="adamw", learning_rate=1e-4, bptt_tokens=chunk)
     optimizer = build_optimizer(model, config)
     if compiles:
@@ -334,7 +344,7 @@ def _ours(*, compiles: bool = False, chunk: int = 4096) -> _Step:
 
 def _theirs(*, is_narrow: bool = False) -> _Step:
     """The library's own model of the same sizes, with its fused norms and loss; its weights in float32, or in bf16."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _drawn_fast():
         warnings.simplefilter("ignore")
         from fla.models.rwkv7 import RWKV7Config, RWKV7ForCausalLM
         from fla.ops.rwkv7 import fused_addcmul

@@ -67,12 +67,21 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_unfinished(folder: Path) -> None:
-    """Without a manifest a folder is not finished; the same command goes on."""
+    """Without a manifest a folder is not finished, or not the right one; a run is called one."""
     (folder / NAME).unlink()
-    message = r"it has no manifest\.json, so it is not a finished token store\. Run `whelp prepare` again: it goes on\.$"
+    message = (
+        r"it has no manifest\.json, so it is not a finished token store\. "
+        r"Give the folder that `whelp prepare` wrote; if it was stopped, run it again: it goes on\.$"
+    )
     with pytest.raises(ArtifactError, match=message):
         read_manifest(folder, "token_store")
     assert find_kind(folder) is None
+    (folder / "checkpoints").mkdir()
+    (folder / "plan.json").write_text("{}")
+    with pytest.raises(
+        ArtifactError, match=r"is a run, but expected a token store\. Give the folder that `whelp prepare` wrote"
+    ):
+        read_manifest(folder, "token_store")
 
 
 def test_wrong_kind(folder: Path) -> None:

@@ -47,7 +47,10 @@ def test_pieces(sizes: list[int], values_for_a_slice: int, monkeypatch: pytest.M
     places = np.cumsum(lengths) - lengths + [0, 0, 1, 1, 3]
     out = column.copy_places(column.find_places(starts), lengths, places, 43)
     assert out.tolist() == [*expected[:16], 0, *expected[16:37], 0, 0, *expected[37:], 0]
+    assert column.join(column.find_places(starts), lengths).tolist() == expected
     nothing = np.empty(0, np.int64)
+    assert column.join(nothing, nothing).tolist() == []
+    assert column.read_windows(nothing, 41).shape == (0, 41)  # a window that no place has room for
     assert column.copy_places(nothing, nothing, nothing, 2).tolist() == [0, 0]
     assert column.take(np.array([39, 0, 13, 12, 0])).tolist() == [39, 0, 13, 12, 0]
 

@@ -81,10 +81,17 @@ def test_system_errors_explained(number: int, kind: type[WhelpError], words: str
 
 
 def test_system_errors_without_a_path_and_others() -> None:
-    """Without a path the output folder is meant; what a user cannot mend is not explained away."""
+    """Without a path it is a stream that cannot be written; what a user cannot mend is not explained away."""
     explained = explain_os_error(OSError(errno.ENOSPC, "No space left on device"))
-    assert str(explained).startswith("the output folder: the disk is full")
+    assert str(explained).startswith("the output: the disk is full, but expected free space. Free some, or write elsewhere;")
     assert explain_os_error(OSError(errno.ECONNRESET, "Connection reset")) is None
+
+
+def test_the_name_that_was_asked_for() -> None:
+    """A file is written under another name first; people know the one they gave."""
+    for name in ("a/.page.html.tmp", "a/.page.html.partial", "a/page.html"):
+        assert str(explain_os_error(OSError(errno.EACCES, "?", name))).startswith("a/page.html: no permission"), name
+    assert str(explain_os_error(OSError(errno.EACCES, "?", b"a/.tmp"))).startswith("a/.tmp: no permission")
 
 
 def test_a_real_missing_file(tmp_path: Path) -> None:

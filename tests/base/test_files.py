@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from whelp.base.files import atomic_folder, read_json, write_atomic, write_json
+from whelp.base import files
+from whelp.base.errors import ArtifactError
+from whelp.base.files import atomic_folder, hold_folder, read_json, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -132,3 +137,49 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
         (folder / "a").write_text("x")
     assert names(target) == ["a"]
     assert names(tmp_path) == ["out"]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from whelp.base.files import hold_folder
+with hold_folder(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process is told so; when the first is killed, the folder is free at once, and nothing of the lock stays."""
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+        with pytest.raises(ArtifactError, match="run: another process is writing into it"), hold_folder(folder):
+            pytest.fail("it is held by another process")
+        holder.kill()
+    with hold_folder(folder):
+        assert names(folder) == []
+        (folder / "kept").touch()
+    assert names(folder) == ["kept"]
+
+
+def test_a_process_that_is_about_to_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was just stopped may take a moment: the folder is taken when it is free."""
+    first = hold_folder(tmp_path / "run")
+    first.__enter__()
+    monkeypatch.setattr(time, "sleep", lambda seconds: first.__exit__(None, None, None))
+    with hold_folder(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+
+
+def test_a_held_folder_that_stays_empty_goes(tmp_path: Path) -> None:
+    """Nothing was written: nothing is left; and what stands there as a file is left to others to refuse."""
+    with hold_folder(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert names(tmp_path / "a") == []
+    (tmp_path / "file").touch()
+    with hold_folder(tmp_path / "file"):
+        assert (tmp_path / "file").is_file()

@@ -91,7 +91,7 @@ def said_once(outcome: Outcome, *words: str) -> None:
 
 BAD_ROWS = {
     "broken JSON": ("a.jsonl", as_lines('{"text": "a'), "line 21: broken JSON (unterminated string starting at column 10)"),
-    "a raw NUL in JSON": ("a.jsonl", as_lines(b'{"text": "a\x00b", "answer": "c"}'), "line 21: broken JSON (invalid control"),
+    "a raw NUL in JSON": ("a.jsonl", as_lines(b'{"text": "a\x00b", "answer": "c"}'), "line 21: broken JSON (control character"),
     "Latin-1 in JSON": ("a.jsonl", as_lines(b'{"text": "caf\xe9", "answer": "c"}'), "line 21: not UTF-8 text (byte 0xe9"),
     "no object": ("a.jsonl", as_lines("[1]"), "line 21: a list, but expected a JSON object"),
     "a number": ("a.jsonl", as_lines('{"text": 5, "answer": "c"}'), "line 21: 'text' is a number, but expected text"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from whelp.base import files
+
 from .helpers import Outcome, Project, Whelp, snapshot
 
 PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
@@ -195,10 +197,42 @@ def test_a_store_is_no_model(whelp: Whelp, made: Project) -> None:
     """MODEL given as a store says how to get a model; STORE given as a run says what it is instead."""
     said_once(whelp("generate", made.store, "--prompt", "a"), "is a token store, but expected a model", "`whelp train`")
     said_once(whelp("evaluate", made.store, "--store", made.store), "is a token store, but expected a model")
-    said_once(whelp("inspect", made.run), "it has no manifest.json, so it is not a finished token store")
+    said_once(whelp("inspect", made.run), "is a run, but expected a token store", "`whelp prepare`")
     checkpoint = made.run / "checkpoints" / "last"
     said_once(whelp("inspect", checkpoint), "is a checkpoint, but expected a token store", "`whelp prepare`")
-    said_once(whelp("train", made.recipe, "--store", made.run, "--out", "x"), "not a finished token store")
+    said_once(whelp("train", made.recipe, "--store", made.run, "--out", "x"), "is a run, but expected a token store")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+@pytest.mark.parametrize("command", ["prepare", "train"])
+def test_two_that_write_into_one_folder(
+    whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The second is told, and changes nothing: two runs would mix their records."""
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    folder = tmp_path / "taken"
+    store = ["--store", made.store] if command == "train" else []
+    with files.hold_folder(folder):
+        outcome = whelp(command, made.recipe, *store, "--out", folder)
+        said_once(outcome, "taken: another process is writing into it", "choose another --out; nothing was changed")
+        assert list(folder.iterdir()) == []
+
+
+def test_a_store_where_a_run_stands(whelp: Whelp, made: Project) -> None:
+    """It is refused before a vocabulary is learned."""
+    before = snapshot(made.run)
+    outcome = whelp("prepare", made.recipe, "data.min_token_size=3", "--out", made.run)
+    said_once(outcome, "holds other files, but expected an empty folder or a token store")
+    assert "vocabulary" not in outcome.said
+    assert snapshot(made.run) == before
+
+
+def test_a_recipe_that_needs_data_of_yours(whelp: Whelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped recipe without its data says how to give it some."""
+    monkeypatch.chdir(tmp_path)
+    outcome = whelp("prepare", "rwkv-music", "--out", "store")
+    said_once(outcome, "music.jsonl: there is no such file or folder", "data.source=PATH takes another.")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_no_model(whelp: Whelp, tmp_path: Path, made: Project) -> None:
@@ -294,7 +328,7 @@ def test_everything_filtered_out(whelp: Whelp, project: Project) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("manifest.json", ["it has no manifest.json, so it is not a finished token store", "Run `whelp prepare` again"]),
+        ("manifest.json", ["it has no manifest.json, so it is not a finished token store", "if it was stopped, run it again"]),
         ("train/data-00000-of-00001.arrow", ["is missing", "The folder is damaged"]),
     ],
 )

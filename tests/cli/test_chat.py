@@ -97,7 +97,14 @@ def test_without_a_template_text_goes_on(whelp: Whelp, made: Project) -> None:
     conversation.ask("brown fox " * 20)
     assert conversation.num_forgotten
     outcome = whelp("chat", made.run, stdin="/reset\n/system\n/system Be good.\n/load none.json\n/save\n/help\n/set\n")
-    for words in ("forgotten", "the system message is removed", "is set", "none.json: No such file", "give one file", "/retry"):
+    for words in (
+        "forgotten",
+        "the system message is removed",
+        "is set",
+        "none.json: there is no such file",
+        "give one file",
+        "/retry",
+    ):
         assert words in outcome.said
     assert "max_tokens=256" in outcome.said
 

@@ -176,7 +176,7 @@ def test_a_limit_of_time(whelp: Whelp, site: Site) -> None:
     assert "not finished: the same command goes on" in outcome.said
     assert len(Path("x.jsonl").read_text().splitlines()) == 3
     outcome = whelp(*arguments, "--json")
-    assert "going on 3 documents are known" in outcome.said
+    assert "going on 3 documents known already" in outcome.said
     assert (outcome.json["is_finished"], outcome.json["kept"]) == (True, 10)
 
 

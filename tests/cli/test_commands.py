@@ -537,3 +537,32 @@ def test_nothing_is_written_outside_the_named_folders(whelp: Whelp, project: Pro
     assert sorted(os.listdir(tmp_path)) == ["out", "project"]
     assert sorted(os.listdir(tmp_path / "out")) == ["run", "store"]
     assert sorted(os.listdir(project.folder)) == ["recipe.yaml", "text"]
+
+
+def test_the_store_beside_a_run(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Without --store, the store that a run was trained on is found beside it, and said; one that is here comes first."""
+    asked = whelp("evaluate", made.run, "--store", made.store, "--json")
+    found = whelp("evaluate", made.run, "--json")
+    assert found.code == 0
+    assert found.stdout == asked.stdout
+    assert "which the run was trained on" in found.said
+    (tmp_path / "store").mkdir()
+    assert "store: it has no manifest.json" in whelp("evaluate", made.run).said
+
+
+def test_a_run_that_is_done(whelp: Whelp, made: Project) -> None:
+    """The same command again says that nothing is left to do."""
+    outcome = whelp("train", made.recipe, "--store", made.store, "--out", made.run)
+    assert outcome.code == 0
+    assert "which was the last: nothing is left to do" in outcome.said
+
+
+def test_a_chat_whose_answers_nobody_reads(made: Project) -> None:
+    """A pipe that is closed ends it without a word, as it ends the others."""
+    program = [sys.executable, "-c", "from whelp.cli.main import main; main()", "chat", str(made.run), "--device", "cpu"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert b"error" not in process.communicate(b"a\nb\n", timeout=120)[1]
+        assert process.returncode == 1

@@ -369,3 +369,16 @@ def test_mistakes_in_a_mixture(
 def test_without_a_place(whelp: Whelp) -> None:
     """Wrong usage."""
     assert whelp("curate", "--source", "rows.jsonl").code == 2
+
+
+def test_one_rule_that_drops_much_is_said(whelp: Whelp, tmp_path: Path) -> None:
+    """A new user should not lose most of the text unawares: whole books, say, to a rule made for pages of the web."""
+    write_rows(tmp_path / "rows.jsonl", [*make_rows(), {"url": "long", "text": "The dog said that it is the one. " * 200}])
+    said = whelp(
+        "curate", "--source", "rows.jsonl", "--out", "clean", "curate.preset=none", "curate.length.max_characters=900"
+    ).said
+    assert "of the text was dropped by one rule, length: look at it in clean/dropped; other numbers: curate.length" in said
+    said = whelp(
+        "curate", "--source", "rows.jsonl", "--out", "whole", "curate.preset=none", "curate.length.max_characters=9000"
+    ).said
+    assert "dropped by one rule" not in said

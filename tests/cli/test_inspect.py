@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ import pytest
 from rich.console import Console
 
 import whelp as package
+from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.targets import IGNORED
 from whelp.cli.inspect import OpenedRows, choose_packing, open_split
 from whelp.cli.row_report import ShownRow, make_summary, show_row
@@ -260,6 +262,24 @@ def test_the_page(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     assert package.inspect(made.store, rows="1:3", html=tmp_path / "called.html")
     assert (tmp_path / "called.html").read_text(encoding="utf-8") == text
     assert set(whelp("inspect", made.store, "--html", page, "--json").json) == {"rows"}
+
+
+def test_rows_need_not_be_those_of_a_run(whelp: Whelp, masked: Path, tmp_path: Path) -> None:
+    """Without a recipe it is said how rows are cut, and how the run beside the store cuts them; with one, nothing."""
+    store, run = tmp_path / "store", RunFolder(tmp_path / "run")
+    shutil.copytree(masked, store)
+    alone = whelp("inspect", store, "--rows", "0")
+    assert "rows are cut into 256 tokens by the plan concat, as no recipe is given; a run cuts them as its recipe" in alone.said
+    run.start("pack: {context_tokens: 128, plan: best_fit}\n", {})
+    beside = whelp("inspect", store, "--rows", "0", "--json")
+    assert f"the run run trains rows of 128 tokens, plan best_fit (--recipe {run.folder})" in beside.said
+    assert len(beside.json["rows"][0]["ids"]) == 256
+    for more in (("--recipe", run.folder), ("--context-tokens", "128")):
+        told = whelp("inspect", store, "--rows", "0", *more)
+        assert "128 tokens" in told.text
+        assert "no recipe" not in told.said
+    run.recipe.write_text("pack: 5\n")  # a run that cannot be read is no reason to stop
+    assert "--recipe RUN" in whelp("inspect", store, "--rows", "0").said
 
 
 def test_a_terminal_has_colours_and_a_pager(masked: Path) -> None:

@@ -37,4 +37,6 @@ def test_two_runs(whelp: Whelp, made: Project, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run(whelp: Whelp, made: Project) -> None:
     """It is named, and nothing is written."""
     assert "nowhere: there is no such folder, but expected a run folder" in whelp("report", made.run, "nowhere").said
-    assert "there is no plan.json in it" in whelp("report", made.store).said
+    assert "is a token store, but expected a run folder" in whelp("report", made.store).said
+    assert "is a checkpoint, but expected a run folder" in whelp("report", made.run / "checkpoints" / "last").said
+    assert "there is no plan.json in it" in whelp("report", made.store / "train").said

@@ -191,7 +191,7 @@ def test_a_port_that_is_taken(trained: Project, whelp: Whelp, served: Served) ->
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: there is no such folder, but expected a run"),
-        (["{run}", "--store", "{run}"], "so it is not a finished token store"),
+        (["{run}", "--store", "{run}"], "is a run, but expected a token store"),
         (["{run}", "--max-rows", "0"], "max_rows is 0, but expected at least 1"),
         (["{run}", "--cors-origin", "example.org"], "an origin is a scheme and a host"),
         (["{run}", "--compare", "nowhere"], "nowhere: there is no such folder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,29 @@ def test_from_text_to_a_reply(name: str, whelp: Whelp, tmp_path: Path) -> None:
     assert (recipe.model.n_layer, recipe.model.n_embd, recipe.pack.context_tokens) == (2, 32, 64)
     assert recipe.pack.plan == load_recipe(name).pack.plan
     assert whelp("generate", "run", "--prompt", PROMPTS.get(name, "The"), "--max-tokens", "4").code == 0
+
+
+def test_what_a_store_was_made_with_must_be_said_again(whelp: Whelp, tmp_path: Path) -> None:
+    """And is told, ready to be copied: its vocabulary, and how many documents the scale took. Nothing is fetched to find out."""
+    write_corpus(tmp_path / "corpus")
+    asked = "data.tokenizer={learn: bpe, vocab_size: 300}"
+    prepared = whelp("prepare", "cook", asked, "data.min_token_size=3", "--scale", "tiny", "--out", "store")
+    assert "--scale tiny: 64 documents at most (data.dataset_length), 4 steps (train.num_steps)" in prepared.said
+    told = whelp("train", "cook", "--store", "store", "--out", "run")
+    assert told.code == 1
+    assert "data.tokenizer: {learn: bpe, vocab_size: 300} -> p50k_base" in told.said
+    words = told.said.partition("Say here too what it was made with: ")[2].partition(". Or run")[0]
+    assert shlex.split(words) == ["data.dataset_length=64", "data.min_token_size=3", asked]
+    scale = [
+        "train.num_steps=1",
+        "train.batch_tokens=512",
+        "model.n_layer=1",
+        "model.n_embd=16",
+        "model.n_head=1",
+        "train.device=cpu",
+    ]
+    trained = whelp("train", "cook", *shlex.split(words), *scale, "train.evaluate_rows=1", "--store", "store", "--out", "run")
+    assert trained.code == 0, trained.stderr
 
 
 def test_the_sizes_that_the_recipes_name() -> None:

@@ -43,3 +43,23 @@ def test_the_ceiling_is_a_speed() -> None:
     """Of plain products; more of it than nothing, and no more than any machine has."""
     found = measure_ceiling(torch.device("cpu"), torch.float32, size=128, num_products=2)
     assert 1e6 < found < 1e16
+
+
+def test_time_left_counts_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came before the first step (the plan, an evaluation) says nothing about the steps to come."""
+    now = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: now[0])
+    said = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=said, width=40))
+    view = show.TrainingView()
+    view.planned = SimpleNamespace(plan=SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None), resumed_step=0)
+    now[0] = 100.0
+    view.show(type("StepReport", (), vars(make_report(1)))())
+    assert "2 s left" in said.getvalue()  # three more steps of half a second
+    assert said.getvalue().count("\n") == 1  # however narrow a log is
+
+
+def test_numbers_of_a_comparison() -> None:
+    """Whole numbers stay whole, large ones lose digits that nobody reads."""
+    numbers = [1234567, 3.14159, 430.3345, None]
+    assert [show._describe_number(number) for number in numbers] == ["1,234,567", "3.1416", "430.3", ""]

@@ -36,9 +36,8 @@ def test_a_row_that_no_template_fits(rows: Project, whelp: Whelp) -> None:
     arguments = ("prepare", rows.recipe, f"data.source={rows.folder / 'pairs.jsonl'}", "--out", rows.store)
     outcome = whelp(*arguments)
     assert outcome.code == 1
-    assert (
-        "pairs.jsonl, line 31: no column that is looked for has text, but expected text in one of q, a, or in" in outcome.said
-    )
+    assert "pairs.jsonl, line 31: null, empty or missing text in every column that is looked for" in outcome.said
+    assert "but expected text in one of q, a, or in" in outcome.said
     notes = whelp(*arguments, "data.on_bad_rows=skip", "data.test_split=0", "--json").json["ledger"]["notes"]
     assert notes["rows skipped: no text for the template"] == 1
     assert notes["rows by template: multi_column"] == 30

@@ -311,6 +311,19 @@ def test_files_that_are_no_good_dump(name: str, data: bytes, message: str, tmp_p
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.usefixtures("small_spans")
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("byte", [0, 3, 6, 40, -2])
+def test_a_broken_byte_anywhere(byte: int, place: float, tmp_path: Path) -> None:
+    """In the head, the data or the end of any of many streams: an error, never fewer documents."""
+    data = bytearray(pack_multistream(make_dump(make_articles(50)), 5))
+    start = data.index(b"BZh91AY&SY", int(len(data) * place))
+    data[start + byte] ^= 16
+    path = write(tmp_path, "d.xml.bz2", bytes(data))
+    with pytest.raises(SourceError, match=r"d\.xml\.bz2: (cut off or broken bzip2 data|ends before its </mediawiki>)"):
+        list(iter_dump(path, DumpConfig()))
+
+
 def test_a_cut_off_stream_among_many(tmp_path: Path) -> None:
     """In the last stream of many, in another process too."""
     path = write(tmp_path, "d.xml.bz2", pack_multistream(make_dump(make_articles(50)), 5)[:-60])

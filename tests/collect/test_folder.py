@@ -298,3 +298,15 @@ def test_what_is_unreadable_says_so() -> None:
     with pytest.raises(Unreadable) as caught:
         read_docx(b"no zip", 10)
     assert caught.value.kind == "damaged"
+
+
+def test_other_suffixes_are_counted_and_not_named(tmp_path: Path) -> None:
+    """Who asks for some suffixes knows that the others are left out; what is broken among the asked ones is named."""
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.txt").write_text("A whelp.")
+    (source / "b.py").write_text("b = 1")
+    (source / "c.txt").write_bytes(b"\0")
+    result = whelp.collect_folder(source, out=tmp_path / "out.jsonl", include_suffixes=[".txt"])
+    assert result.files["skipped"] == {"other suffix": 1, "NUL bytes": 1}
+    assert [skipped["path"] for skipped in result.skipped_files] == ["c.txt"]

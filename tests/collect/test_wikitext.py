@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import random
 import time
 
 import pytest
@@ -116,17 +119,62 @@ TABLES = {
     "no rows": ("a\n{| class=x\n|-\n|}\nb", "a\n\nb"),
     "html": ("<table><caption>T</caption><tr><th>x</th><td class=y>1, 2</td></tr><tr><td></td></tr></table> b", "T\nx | 1, 2\n\nb"),
     "never closed": ("a\n{| class=x\n| b\n\nc", "a b c".replace("b c", "\n\nc").replace(" \n", "\n")),
+    "spans": ("{|\n! colspan=3 | Dogs\n|-\n| rowspan='2' | Rex || 1 || a\n|-\n| colspan=\"2\" | 2\n|-\n|x||y||z\n|}",
+              "Dogs\nRex | 1 | a\nRex | 2\nx | y | z"),
+    "a span to the end": ("{|\n| rowspan=0 | a || b\n|-\n| c\n|-\n| d\n|}", "a | b\na | c\na | d"),
     "entities": ("{|\n| &lt;b&gt; || $&nbsp;5\n|}", "<b> | $ 5"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_as_rows(name: str) -> None:
-    """A paragraph with a line for each row; what a cell spans is lost."""
+    """A paragraph with a line for each row, every cell in its columns."""
     wikitext, text = TABLES[name]
     cleaned = Wikitext(tables="rows").clean(wikitext)
     assert cleaned.text == text
     assert cleaned.counts["tables"] == 0
+
+
+def tile(generator: random.Random) -> list[list[tuple[str, int, int]]]:
+    """A table without gaps, of cells that span rows and columns: of each cell its name, and how many."""
+    num_rows, num_columns = generator.randint(1, 6), generator.randint(1, 6)
+    taken: set[tuple[int, int]] = set()
+    rows: list[list[tuple[str, int, int]]] = [[] for _ in range(num_rows)]
+    for row, column in itertools.product(range(num_rows), range(num_columns)):
+        if (row, column) in taken:
+            continue
+        free = next((far for far in range(column, num_columns) if (row, far) in taken), num_columns) - column
+        deep, wide = generator.randint(1, min(3, num_rows - row)), generator.randint(1, min(3, free))
+        taken |= set(itertools.product(range(row, row + deep), range(column, column + wide)))
+        rows[row].append((f"c{len(taken)}", deep, wide))
+    return rows
+
+
+def test_spans_as_another_reader_has_them() -> None:
+    """Wikitext and HTML of random tables: every cell in the rows and columns where pandas puts it."""
+    pandas = pytest.importorskip("pandas", reason="needs: pip install pandas")
+    generator = random.Random(3)
+    num_compared = 0
+    while num_compared < 40:
+        rows = tile(generator)
+        if not all(rows):  # a row of which every cell began above is no row in either
+            continue
+        cells = [[f"rowspan={deep} colspan='{wide}'" for _, deep, wide in row] for row in rows]
+        wiki = "\n|-\n".join(
+            "\n".join(f"| {a} | {c[0]}" for a, c in zip(*pair, strict=True)) for pair in zip(cells, rows, strict=True)
+        )
+        html = "".join(
+            "<tr>" + "".join(f"<td {a}>{c[0]}</td>" for a, c in zip(*pair, strict=True)) + "</tr>"
+            for pair in zip(cells, rows, strict=True)
+        )
+        grid = pandas.read_html(io.StringIO(f"<table>{html}</table>"), flavor="lxml")[0].to_numpy().tolist()
+        expected = [
+            " | ".join("" if n and row[n - 1] == text else text for n, text in enumerate(row)).rstrip(" |") for row in grid
+        ]
+        for wikitext in (f"{{|\n{wiki}\n|}}", f"<table>{html}</table>"):
+            found = Wikitext(tables="rows").clean(wikitext).text.split("\n")
+            assert found == [" ".join(line.split()) for line in expected]
+        num_compared += 1
 
 
 def test_tables_go_unless_asked_for() -> None:
@@ -179,7 +227,7 @@ def test_any_markup_gives_some_text(wikitext: str) -> None:
     "unit",
     ["{{", "[[", "{{a|", "[[a|", "{|\n", "\n{|\n|", "<ref>", "<!--", "<math>", "<nowiki>", "{{{", "}}", "]]", "\n|}", "{{nowrap|", "<a ",
  "[http:", "(", "( ,", "''", "-{", "__A", "<table>", "{{a}}", "[[a]]", "<ref></ref>", "\n* ", "\n==", "&", ", ", "; ,", " .", "<br> ",
-     "\n{|\n|a\n", "\n|}\n{|\n", "{|\n|a|}\n|", "a|}", "\n{|\n|}"],
+     "\n{|\n|a\n", "\n|colspan=999 rowspan=9999|a\n|-\n|b", "\n|}\n{|\n", "{|\n|a|}\n|", "a|}", "\n{|\n|}"],
 )  # fmt: skip
 def test_hostile_pages_take_linear_time(unit: str) -> None:
     """Two hundred kilobytes of each: seconds of processor time would mean hours for a page that is a bit larger."""

@@ -127,13 +127,14 @@ def test_compressed(tmp_path: Path, name: str, suffix: str) -> None:
 
 
 def test_compressed_members(tmp_path: Path) -> None:
-    """A gzip file of several members is read to its end, and one of another kind is refused."""
-    write(
-        tmp_path, {"a.jsonl.gz": gzip.compress(b'{"text": "a"}\n') + gzip.compress(b'{"text": "b"}\n'), "b.csv.gz": "text\nx\n"}
-    )
+    """A gzip file of several members is read to its end; one of another kind is refused, and one with anything after it."""
+    members = gzip.compress(b'{"text": "a"}\n') + gzip.compress(b'{"text": "b"}\n')
+    write(tmp_path, {"a.jsonl.gz": members, "b.csv.gz": "text\nx\n", "c.jsonl.gz": members + b"junk"})
     assert read_texts(make(tmp_path / "a.jsonl.gz")) == ["a", "b"]
-    with pytest.raises(SourceError, match=r"b\.csv\.gz: cut off or broken gzip data \(Not a gzipped file"):
+    with pytest.raises(SourceError, match=r"b\.csv\.gz: no gzip data, though its name says so.*take \.gz from its name"):
         make(tmp_path / "b.csv.gz")
+    with pytest.raises(SourceError, match=r"c\.jsonl\.gz: cut off or broken gzip data"):
+        read_rows(make(tmp_path / "c.jsonl.gz"))
 
 
 def test_compressed_text(tmp_path: Path) -> None:

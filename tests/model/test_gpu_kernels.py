@@ -50,42 +50,6 @@ for width in (1, 48, 700):
     torch.testing.assert_close(torch.autograd.grad(ours, x, grad)[0], torch.autograd.grad(plain, x, grad)[0])
 """
 
-_STEP_ATTENTION = """
-import torch
-from whelp.model import gpu_step_attention
-
-device = torch.device("cpu")
-for sizes in ((3, 3, 16), (4, 2, 24), (6, 2, 64), (5, 1, 8)):
-    assert gpu_step_attention._is_same(device, torch.float32, *sizes), sizes
-assert gpu_step_attention._is_same(device, torch.bfloat16, 4, 2, 16)
-plain = gpu_step_attention.step_attention
-gpu_step_attention.step_attention = lambda *parts: plain(*parts) * 1.01
-assert not gpu_step_attention.agrees(device, torch.float32, 3, 3, 16), "what differs is not trusted"
-gpu_step_attention.step_attention = lambda *parts: torch.softmax(parts[0], -1)
-assert not gpu_step_attention.agrees(device, torch.float32, 4, 4, 16)
-
-from whelp.model import ModelConfig, build_model, cache, make_spec
-from whelp.model.decoder import Decoder
-from whelp.model.fixed_step import FixedStep
-
-gpu_step_attention.step_attention = plain
-for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
-    config = ModelConfig(family=family, n_layer=2, n_head=4, n_embd=32, **options)
-    model = build_model(make_spec(config, num_ids=60, context_tokens=24), seed=1).eval()
-    decoders = [Decoder(model, 4, 24) for _ in range(2)]
-    fixed = decoders[1]._fixed_step = FixedStep(model, decoders[1].cache, lambda work: work)
-    class OnGpu(torch.Tensor):
-        is_cuda = True
-    decoders[1].cache.keys = decoders[1].cache.keys.as_subclass(OnGpu)
-    cache.HAS_TRITON, cache.gpu_step_attention = True, gpu_step_attention
-    with torch.no_grad():
-        for decoder in decoders:
-            decoder.read(0, [[1, 2, 3], [4], [5, 6]])
-        for step in range(4):
-            one, other = (decoder.step([step, 7, 9]) for decoder in decoders)
-            torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
-"""
-
 _NORM = """
 import torch
 import torch.nn.functional as F
@@ -134,11 +98,132 @@ log.disabled = True
 assert not gpu_block.agrees(make_block(True), cpu)
 """
 
+_STEP_ATTENTION = """
+import torch
+from whelp.model import gpu_step_attention
+
+device = torch.device("cpu")
+for sizes in ((3, 3, 16), (4, 2, 24), (6, 2, 64), (5, 1, 8)):
+    assert gpu_step_attention._is_same(device, torch.float32, *sizes), sizes
+assert gpu_step_attention._is_same(device, torch.bfloat16, 4, 2, 16)
+plain = gpu_step_attention.step_attention
+gpu_step_attention.step_attention = lambda *parts: plain(*parts) * 1.01
+assert not gpu_step_attention.agrees(device, torch.float32, 3, 3, 16), "what differs is not trusted"
+gpu_step_attention.step_attention = lambda *parts: torch.softmax(parts[0], -1)
+assert not gpu_step_attention.agrees(device, torch.float32, 4, 4, 16)
+
+from whelp.model import ModelConfig, build_model, cache, make_spec
+from whelp.model.decoder import Decoder
+from whelp.model.fixed_step import FixedStep
+
+gpu_step_attention.step_attention = plain
+for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
+    config = ModelConfig(family=family, n_layer=2, n_head=4, n_embd=32, **options)
+    model = build_model(make_spec(config, num_ids=60, context_tokens=24), seed=1).eval()
+    decoders = [Decoder(model, 4, 24) for _ in range(2)]
+    fixed = decoders[1]._fixed_step = FixedStep(model, decoders[1].cache, lambda work: work)
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+    decoders[1].cache.keys = decoders[1].cache.keys.as_subclass(OnGpu)
+    cache.HAS_TRITON, cache.gpu_step_attention = True, gpu_step_attention
+    with torch.no_grad():
+        for decoder in decoders:
+            decoder.read(0, [[1, 2, 3], [4], [5, 6]])
+        for step in range(4):
+            one, other = (decoder.step([step, 7, 9]) for decoder in decoders)
+            torch.testing.assert_close(torch.Tensor(other), one, rtol=1e-4, atol=1e-5)
+"""
+
+_HEADS = """
+import torch
+from whelp.model import gpu_heads
+
+draw = torch.Generator().manual_seed(0)
+for rows, heads, tokens, width in ((2, 3, 5, 4), (1, 2, 7, 64), (3, 1, 1, 16)):
+    parts = list(torch.randn(3, rows, heads, tokens, width, generator=draw).unbind(0))
+    parts[1] = parts[1].transpose(1, 2).contiguous().transpose(1, 2)  # token by token
+    parts[2] = parts[2].transpose(2, 3).contiguous().transpose(2, 3)  # not even a head's numbers side by side
+    wanted = torch.stack([part.transpose(1, 2) for part in parts], 2).reshape(rows, tokens, 3 * heads * width)
+    assert torch.equal(gpu_heads.join_heads(*parts), wanted)
+assert gpu_heads.has_working_kernel(torch.device("cpu"))
+"""
+
+_PLACES = """
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.base.beside_parameter import find_beside, put_beside, take_away
+from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.gpt2 import _Block
+
+gpu_feed_forward._product = Product
+spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32), num_ids=8, context_tokens=128)
+block, x = _Block(spec, 0), torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+gpu_block.run_block(block, x).float().square().sum().backward()
+plain = {name: parameter.grad for name, parameter in block.named_parameters()}
+places = {name: torch.full_like(parameter, 7.0) for name, parameter in block.named_parameters()}
+for name, parameter in block.named_parameters():
+    put_beside(parameter, "gradient", places[name])
+    put_beside(parameter, "narrow", parameter.detach().to(torch.bfloat16))
+    parameter.grad = None
+for times in (1, 2):  # written where it is wanted, then added to it
+    gpu_block.run_block(block, x).float().square().sum().backward()
+    for name, parameter in block.named_parameters():
+        assert torch.equal(parameter.grad, times * plain[name]), name
+        if parameter.ndim == 2:
+            assert parameter.grad.data_ptr() == places[name].data_ptr(), name
+put_beside(block.expand.weight, "narrow", torch.zeros(128, 32, dtype=torch.bfloat16))
+assert torch.equal(gpu_block._narrow(block.expand.weight), torch.zeros(128, 32, dtype=torch.bfloat16)), "what is kept is read"
+take_away(block.expand.weight, "narrow", places["expand.weight"])
+assert find_beside(block.expand.weight, "narrow") is not None, "somebody else's"
+take_away(block.expand.weight, "gradient", places["expand.weight"])
+assert find_beside(block.expand.weight, "gradient") is None
+"""
+
+_MODEL = """
+import torch
+from tests.model.test_gpu_feed_forward import Product
+from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_feed_forward, make_spec
+from whelp.model.language_model import LanguageModel
+
+spec = make_spec(ModelConfig(family="gpt2", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)
+plain, ours = build_model(spec, 0).train(), build_model(spec, 0).train()
+for model in (plain, ours):
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)), alpha=0.2)
+ids = torch.arange(32).view(2, 16)
+documents = torch.arange(16).div(5, rounding_mode="floor").expand(2, 16)
+num_compiled, num_run = [], []
+
+def run_block(*arguments):
+    num_run.append(1)
+    return own(*arguments)
+
+own, gpu_block.run_block = gpu_block.run_block, run_block
+gpt2.has_working_block, gpt2.gpu_block, gpu_feed_forward._product = lambda *_: True, gpu_block, Product
+LanguageModel.compile_parts = lambda model: num_compiled.append(1)
+
+def compare(*arguments):
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wanted = ours.loss(*arguments), plain.loss(*arguments)
+    torch.testing.assert_close(found, wanted, rtol=0.01, atol=0)
+
+ours.compile_parts()
+compare(ids, ids + 1)
+assert (len(num_run), len(num_compiled)) == (2, 0), "both blocks ran as kernels, without the compiler"
+ours.eval()
+compare(ids, ids + 1)
+assert len(num_run) == 2, "evaluating runs the blocks as they are written"
+ours.train()
+compare(ids, ids + 1, documents)
+assert (len(num_run), len(num_compiled)) == (2, 1), "documents kept apart are for the compiler"
+"""
+
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION],
-    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention"],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _PLACES, _MODEL],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "places", "model"],
 )
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""

@@ -190,6 +190,15 @@ def test_rows_laid_out_at_once_do_not_matter(tmp_path: Path, options: dict[str, 
 
 
 @every_plan
+def test_no_row_of_less_than_a_row(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A reader whose slice is empty gets no row, also where all documents together are shorter than one."""
+    split = write(tmp_path, [3, 0, 2])
+    rows = pack_rows(split, PackConfig(context_tokens=64, **options), pad_id=PAD, must_fill_a_row=False)
+    sizes = [len(rows.read(0, 1, seed=0, rank=rank, world=2).ids) for rank in range(2)]
+    assert sizes == [0, 1]
+
+
+@every_plan
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_ranks_are_slices_of_one_order(tmp_path: Path, options: dict[str, Any], count: int) -> None:
     """Row number k does not depend on how many are read at a time, nor on how many readers share them; seeds differ."""

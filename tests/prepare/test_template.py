@@ -121,9 +121,9 @@ def test_rows_without_text() -> None:
     bad = template.find_bad(rows)
     assert sorted(bad) == [1, 2]
     assert bad[1].reason == "no text for the template"
-    assert bad[1].found == "of the columns that are looked for only input, prompt has text"
+    assert bad[1].found == "text is in input, prompt alone, of the columns that are looked for"
     assert bad[1].expected == "text in output, or in instruction, or in prompt and completion, or in text"
-    assert bad[2].found == "no column that is looked for has text"
+    assert bad[2].found == "null, empty or missing text in every column that is looked for"
     assert read(rows) == [[("ok", 1)], [], []]
     assert template.segment(rows).strategies.tolist() == [3, -1, -1]
 

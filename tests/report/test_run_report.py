@@ -43,6 +43,18 @@ def test_numbers_curves_samples_and_doubts() -> None:
     assert "23,456" in page
 
 
+def test_where_the_first_seconds_went() -> None:
+    """Of the process that began the run; one that went on is another story."""
+    starts = [
+        {"step": 1, "start_up_seconds": {"imports": 2.5, "first_step": 0.5}},
+        {"step": 9, "start_up_seconds": {"imports": 7.0}},
+    ]
+    page = make_page(metrics=starts)
+    assert "<th>imports</th><td>2.5</td>" in page
+    assert "<th>in all</th><td>3</td>" in page
+    assert "Seconds to the first step" not in make_page()
+
+
 def test_sources_of_a_mixture() -> None:
     """A curve of each source's test loss, with its name, and the last of them in numbers."""
     parts = [{"a<b": {"nats_per_token": 4.25 - step}, "code": {"nats_per_token": 3.0}} for step in (0, 1)]
@@ -103,8 +115,8 @@ def test_several_runs_lie_over_each_other() -> None:
     assert page.index("<h2>What differs</h2>") < page.index("<h2>Curves</h2>")
     assert "<th>train.learning_rate</th><td>0.1</td><td>0.3</td>" in page
     assert "<th>pack.plan</th><td>concat</td><td>not set</td>" in page
-    assert "<td class=best>2.25</td>" in page
-    assert "<td class=best>3.5</td>" not in page
+    assert " class=best>2.25</td>" in page
+    assert " class=best>3.5</td>" not in page
     assert page.count("<svg") == 6
     assert page.count("■ slow") == page.count("■ fast") == 6
     assert "train.seed" not in page.partition("<h2>Curves</h2>")[0]

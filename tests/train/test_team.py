@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ import torch
 from whelp.base.errors import TrainingError
 from whelp.train import TrainConfig, build_optimizer
 from whelp.train import team as team_file
+from whelp.train.gradient_buffers import GradientBuffers
 from whelp.train.place import Place
 from whelp.train.team import GradientSum, Team
+
+from .many import run_together
 
 
 class _Done:
@@ -162,3 +167,39 @@ def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     team.copy_from_first(tensor)
     team.wait()
     assert tensor.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is of POSIX: run the tests on Linux or macOS")
+def test_two_processes_add_up_to_one(make_model: Any, tmp_path: Path) -> None:
+    """Really sent: the gradient of both halves is that of the whole, whatever travels when; in bf16 it is rounded."""
+    config, whole = TrainConfig(optimizer="muon"), make_model("gpt2")
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 60, (4, 13)))
+    (whole.loss(tokens[:, :-1], tokens[:, 1:]) / 48).backward()
+    expected = {name: parameter.grad for name, parameter in whole.named_parameters()}
+    ways = [(False, torch.float32), (True, torch.float32), (False, torch.bfloat16)]
+
+    def work(team: Team) -> Any:
+        model = make_model("gpt2")
+        optimizer = build_optimizer(model, config, team)
+        buffers, found = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=False), []
+        for at_end, number in ways:
+            adding = GradientSum(team, optimizer, dict(model.named_parameters()), number)
+            adding.at_end = at_end
+            buffers.begin()
+            for row in (0, 1):
+                own = tokens[2 * team.rank + row :][:1]
+                adding.is_last = row == 1
+                (model.loss(own[:, :-1], own[:, 1:]) / 48).backward()
+            buffers.finish()
+            adding.finish()
+            adding.close()
+            found.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+        return found
+
+    one, other = run_together(2, tmp_path, work)
+    for (_, number), mine, theirs in zip(ways, one, other, strict=True):
+        rounding = 1e-6 if number == torch.float32 else 1e-2
+        for name, gradient in expected.items():
+            assert torch.equal(mine[name], theirs[name]), f"{name}: not alike in both processes"
+            largest = float(gradient.abs().max())
+            torch.testing.assert_close(mine[name], gradient, atol=rounding * max(largest, 1.0), rtol=0.0)

@@ -13,7 +13,7 @@ _RARE = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
 
 
 def make_json_lines(batch: pa.RecordBatch) -> bytes:
-    """One JSON object a line, UTF-8; columns of text, of numbers, lists and structs of these, and null.
+    """One JSON object a line, UTF-8; columns of text, of numbers, lists and structs of these, null, and of bytes that are JSON.
 
     >>> make_json_lines(pa.record_batch({"text": pa.array(["a\\n", None]), "line": [1, 2]}))
     b'{"text": "a\\\\n", "line": 1}\\n{"text": null, "line": 2}\\n'
@@ -25,6 +25,11 @@ def make_json_lines(batch: pa.RecordBatch) -> bytes:
     first, end = lines.offset, lines.offset + len(lines)
     places = memoryview(offsets).cast("q")
     return bytes(memoryview(data)[places[first] : places[end]])
+
+
+def write_json_values(column: pa.Array) -> pa.LargeStringArray:
+    """Each value of a column as JSON; null as the word."""
+    return _write_column(column)
 
 
 def _write_objects(names: Sequence[str], columns: Sequence[pa.Array], end: str = "}") -> pa.LargeStringArray:

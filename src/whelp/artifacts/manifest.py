@@ -70,7 +70,11 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     if not folder.is_dir():
         raise ArtifactError(folder, "there is no such folder", f"a {noun}", f"Make one with {maker}.")
     if not (folder / NAME).is_file():
-        raise ArtifactError(folder, f"it has no {NAME}, so it is not a finished {noun}", "", f"Run {maker} again: it goes on.")
+        give = f"Give the folder that {maker} wrote"
+        if (folder / "plan.json").is_file() and (folder / "checkpoints").is_dir():
+            raise ArtifactError(folder, "is a run", f"a {noun}", f"{give}.")
+        next_step = f"{give}; if it was stopped, run it again: it goes on."
+        raise ArtifactError(folder, f"it has no {NAME}, so it is not a finished {noun}", "", next_step)
     try:
         values = read_json(folder / NAME)
         version = dict(values).get("version", VERSION)

@@ -23,12 +23,25 @@ PARTS_FOLDER = ".parts"
 def begin_folder(folder: Path, kind: str, name: str) -> Path:
     """Make sure that a folder may be written, which is not finished from here on; return the folder for its parts.
 
+    Raises:
+        ArtifactError: When something else stands there.
+    """
+    check_place(folder, kind, name)
+    parts_folder = folder / PARTS_FOLDER
+    parts_folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    return parts_folder
+
+
+def check_place(folder: Path, kind: str, name: str) -> None:
+    """Refuse a folder that holds something else; worth asking before long work.
+
     Args:
         kind: What its manifest will say.
         name: What it is called in words, as `a token store`.
 
     Raises:
-        ArtifactError: When something else stands there.
+        ArtifactError: Saying what stands there.
     """
     parts_folder = folder / PARTS_FOLDER
     if folder.exists() and not folder.is_dir():
@@ -38,9 +51,6 @@ def begin_folder(folder: Path, kind: str, name: str) -> Path:
         if found != kind:
             holds = f"holds a {found.replace('_', ' ')}" if found else "holds other files"
             raise ArtifactError(folder, holds, f"an empty folder or {name}", "Choose another --out; nothing was changed.")
-    parts_folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    return parts_folder
 
 
 def clear_parts(folder: Path) -> None:

@@ -65,6 +65,8 @@ class TokenColumn:
     def read_windows(self, places: npt.NDArray[np.int64], length: int) -> npt.NDArray[Any]:
         """The windows at these places (of `find_windows`; each in one chunk): (B, length), a copy."""
         windows = self._windows.get(length)
+        if not len(places):  # perhaps since all that there is is shorter
+            return np.empty((0, length), self.dtype)
         if windows is None:
             reach, step = self._reach, self._reach.itemsize
             shape = (len(reach) - length + 1, length)
@@ -82,6 +84,17 @@ class TokenColumn:
         """Where in the memory of the column these stream positions are."""
         places: npt.NDArray[np.int64] = positions + self._shifts[self._chunk_of(positions)]
         return places
+
+    def join(self, sources: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Pieces end to end: `lengths[i]` values from `sources[i]` on (of `find_places`; all in one chunk)."""
+        reach, num_values = self._reach, int(lengths.sum())
+        if 0 < len(sources) * VALUES_FOR_A_SLICE < num_values:
+            pieces = zip(sources.tolist(), lengths.tolist(), strict=True)
+            return np.concatenate([reach[source : source + length] for source, length in pieces])
+        places = np.arange(num_values)
+        places += np.repeat(sources - (np.cumsum(lengths) - lengths), lengths)
+        joined: npt.NDArray[Any] = reach.take(places)
+        return joined
 
     def copy_places(
         self,

@@ -10,7 +10,6 @@ beside it, as `field(metadata={"help": ...})` through `option(...)`; the same te
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import glob
 import os
 import re
@@ -19,8 +18,6 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
-
-import yaml
 
 from whelp.base.errors import ConfigError, WhelpError
 
@@ -59,6 +56,8 @@ def section(kind: type, help: str) -> Any:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping from a file."""
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -81,6 +80,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """['train.num_steps=5', 'data.tokenizer.learn=bpe'] -> {'train': {'num_steps': 5}, 'data': {...}}"""
+    import yaml
+
     tree: dict[str, Any] = {}
     problems = []
     for override in overrides:
@@ -193,6 +194,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def _find_nearest(word: str, known: Sequence[str], cutoff: float = 0.5) -> str | None:
+    """The known word that is most like one."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), None)
+
+
 def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'the recipe'} is {values!r}, but a mapping of fields is expected")
@@ -204,9 +212,9 @@ def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
+            near = _find_nearest(str(key), list(fields))
             prefix = f"{path}." if path else ""
-            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known: {', '.join(fields)}."
+            hint = f"Did you mean {prefix}{near}?" if near else f"Known: {', '.join(fields)}."
             problems.append(f"unknown key {dotted}. {hint}")
             continue
         converted = _convert(hints[key], value, dotted, problems)
@@ -245,10 +253,8 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
         if value in get_args(hint) and isinstance(value, bool) == isinstance(get_args(hint)[0], bool):
             return value
         choices = ", ".join(map(str, get_args(hint)))
-        near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
-        problems.append(
-            f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near[0]}?" if near else "")
-        )
+        near = _find_nearest(str(value), [str(choice) for choice in get_args(hint)], cutoff=0.6)
+        problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near}?" if near else ""))
         return _BAD
     if dataclasses.is_dataclass(hint):
         built = _build(hint, value, dotted, problems)

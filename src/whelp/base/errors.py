@@ -102,11 +102,11 @@ class MissingExtraError(WhelpError):
 
 def explain_os_error(error: OSError) -> WhelpError | None:
     """Turn an operating-system error a user can mend into one of ours; None for any other."""
-    where = error.filename or "the output folder"
+    where = _name_meant(error.filename) if error.filename else "the output"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskError(
-            where, "the disk is full", "free space", "Free some, or choose another --out; then run the same command again."
-        )
+        elsewhere = "choose another --out" if error.filename else "write elsewhere"  # without a name it is a stream
+        next_step = f"Free some, or {elsewhere}; then run the same command again."
+        return DiskError(where, "the disk is full", "free space", next_step)
     if error.errno == errno.EROFS or isinstance(error, PermissionError):
         return DiskError(
             where, "no permission", "a place that can be read and written", "Change its permissions, or choose another."
@@ -116,3 +116,12 @@ def explain_os_error(error: OSError) -> WhelpError | None:
     if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):
         return WhelpError(where, error.strerror.lower() if error.strerror else str(error), "", "Choose another path.")
     return None
+
+
+def _name_meant(filename: object) -> str:
+    """The file that was asked for, of the name under which it is written.   'a/.b.html.tmp' -> 'a/b.html'"""
+    folder, name = os.path.split(os.fsdecode(filename) if isinstance(filename, (str, bytes, os.PathLike)) else str(filename))
+    for ending in (".tmp", ".partial"):
+        if name.startswith(".") and name.endswith(ending) and len(name) > len(ending):
+            name = name[1 : -len(ending)]
+    return os.path.join(folder, name)

@@ -6,9 +6,14 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from whelp.base.errors import ArtifactError
+
+_PATIENCE_SECONDS = 3.0  # a process that was just killed may take a moment to be gone
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -99,6 +104,65 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             error.filename = error.filename or str(path)
         raise
     replace_folder(path, temporary)
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep `folder` to this process: two that write into one folder would mix their files. It is made, if need be.
+
+    The lock is the system's and lies on the folder itself: it ends with the process, however that ends, and leaves no file.
+    Where the system has none (Windows, some network disks), nothing is kept.
+
+    Raises:
+        ArtifactError: When another process holds the folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        yield  # whoever writes there says what is wrong with it
+        return
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _lock(folder, deadline)
+        if handle is None or _is_still_there(folder, handle):
+            break
+        os.close(handle)  # who held it has taken it away, as it was empty
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing was written: it is as it was before
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(folder: Path, deadline: float) -> int | None:
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            os.close(handle)
+            next_step = "Wait until it has ended, or choose another --out; nothing was changed."
+            raise ArtifactError(folder, "another process is writing into it", "a place of its own", next_step) from None
+        except OSError:
+            os.close(handle)
+            return None
+
+
+def _is_still_there(folder: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(folder), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def replace_folder(path: Path, temporary: Path) -> None:

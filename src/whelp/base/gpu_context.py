@@ -20,7 +20,7 @@ def open_gpu_early(number: int = 0) -> threading.Thread | None:
     except OSError:
         return None
     os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # as PyTorch sets it, before the driver is asked
-    thread = threading.Thread(target=_open, args=(driver, number), name="whelp-gpu", daemon=True)
+    thread = threading.Thread(target=_open, args=(driver, number), name="whelp-gpu")
     thread.start()
     return thread
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.errors import ConfigError, SourceError, WhelpError
+from whelp.base.errors import ConfigError, SourceError, WhelpError, explain_os_error
 from whelp.base.files import write_json
 from whelp.cli.generate import LoadedModel, load_model, make_settings
 
@@ -192,8 +192,10 @@ class Terminal:
                     self._show(self.chat.stream(line))
             except WhelpError as error:
                 self.say(f"error: {error}")
+            except BrokenPipeError:  # nobody reads any more
+                raise
             except OSError as error:
-                self.say(f"error: {error.filename}: {error.strerror}")
+                self.say(f"error: {explain_os_error(error) or error}")
 
     def _read(self) -> str | None:
         lines: list[str] = []

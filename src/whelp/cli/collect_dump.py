@@ -16,7 +16,7 @@ from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 from whelp.collect.output import check_json_lines
 
 KEPT = "kept"
-_VERSION = 2  # raised when the same page would give another text
+_VERSION = 3  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from whelp.collect.output import check_json_lines
 
 _VERSION = 1  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
+_OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class FolderResult:
     Attributes:
         documents: Documents in the file: files that were read.
         files: Files by what became of them: by ending those that were read, by reason those that were not.
-        skipped_files: Path and reason of the first hundred files that were left out.
+        skipped_files: Path and reason of the first hundred files that were left out, but for those of another suffix than asked.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
@@ -102,14 +103,15 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
         return
     progress = growing.open() or {"num_done": 0, "read": {}, "skipped": Counter(kind for kind, _, _ in skipped), "named": []}
     num_done, read, kinds = int(progress["num_done"]), Counter(progress["read"]), Counter(progress["skipped"])
-    named = progress["named"] or [{"path": path, "reason": reason} for _, path, reason in skipped[:_MAX_NAMED]]
+    unwanted = [(path, reason) for kind, path, reason in skipped if kind != _OTHER_SUFFIX]
+    named = progress["named"] or [{"path": path, "reason": reason} for path, reason in unwanted[:_MAX_NAMED]]
     if num_done:
         log.info("%s: going on after %s files", out, f"{num_done:,}")
     total = sum(size for _, _, size, _ in files)
     position = sum(size for _, _, size, _ in files[:num_done])
     try:
         for path, label, size, _ in files[num_done:]:
-            line = ""
+            line = b""
             try:
                 line = make_line(read_file(path, label, config, decode=decode_text))
                 read = read + Counter([path.suffix.lower() or "no ending"])  # not in place: what was added holds the old one
@@ -117,7 +119,7 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
                 kinds = kinds + Counter([error.kind])
                 named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
             num_done, position = num_done + 1, position + size
-            growing.add(line.encode("utf-8", "replace"), {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
+            growing.add(line, {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
             yield FolderProgress(position, total, read.total())
         counts = {
             "documents": read.total(),

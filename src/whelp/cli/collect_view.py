@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.cli.collect import CollectResumed
 from whelp.cli.show import console, duration, megabytes, printable, say
 
@@ -51,7 +52,7 @@ class CollectView:
         """Draw what an address came to, or what was known before."""
         if isinstance(event, CollectResumed):
             self._counts.update(kept=event.kept, skipped=event.skipped)
-            say(f"[bold]going on[/]   {event.kept:,} documents are known")
+            say(f"[bold]going on[/]   {say_count(event.kept, 'document')} known already")
             return
         self._counts[event.fate] += 1
         self._newest = event.name

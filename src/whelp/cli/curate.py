@@ -15,7 +15,7 @@ from whelp.base.files import read_json, write_atomic
 from whelp.base.log import log
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
-from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, name_sources, open_recipe_sources
+from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, fingerprint_apart, name_sources, open_recipe_sources
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -156,6 +156,7 @@ def iter_curate(
         labels=lambda: labels,
         describe_source=lambda: describe_sources(opened),
         count_files=counts.fill,
+        look_through=lambda: fingerprint_apart(opened),
         engine=engine,
     ):
         if not isinstance(event, Ledger):
@@ -182,8 +183,10 @@ class _Shape:
     def __init__(self, template: Template, keep: Sequence[str]) -> None:
         import pyarrow as pa
 
+        from whelp.corpus.any_values import ANY
+
         self._template = template
-        more = [pa.field(name, pa.large_string()) for name in keep if name not in template.schema.names]
+        more = [pa.field(name, ANY) for name in keep if name not in template.schema.names]
         self.schema = pa.schema([*template.schema, *more])
 
     @property

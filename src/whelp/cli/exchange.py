@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.artifacts.token_store import TOKENIZER_FOLDER, TokenSplit, TokenStore, open_store
+from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder
 from whelp.base.hashing import hash_file, hash_json
@@ -111,7 +112,7 @@ def _write_split(store: TokenStore, split: TokenSplit, format: str, path: Path, 
             return []
         about = {"vocab_size": store.vocab_size, "tokenizer": store.manifest.inputs["tokenizer"]}
         num_pads = write_packed(path, split, context_tokens, _choose_pad(vocabulary), about)
-        return [f"{split.name}: the last row is filled with {num_pads:,} pads, masked"] if num_pads else []
+        return [f"{split.name}: the last row is filled with {say_count(num_pads, 'pad')}, masked"] if num_pads else []
     notes = [f"{split.name}: the loss mask is left out, for the format has none"] if split.has_mask else []
     if format == "megatron":
         write_megatron(path, split, store.vocab_size)
@@ -140,7 +141,7 @@ def _check_format(format: str) -> None:
     from whelp.prepare.exchange.formats import FORMATS
 
     if format not in FORMATS:
-        raise ConfigError("--format", [f"{format!r} is no format"], f"Choose one of {', '.join(FORMATS)}.")
+        raise ConfigError("--format", [f"{format!r} is no format of token ids"], f"Choose one of {', '.join(FORMATS)}.")
 
 
 def import_store(

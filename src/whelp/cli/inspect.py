@@ -10,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config, merge, parse_overrides, to_dict
-from whelp.base.errors import ConfigError
+from whelp.base.errors import ConfigError, WhelpError
 from whelp.base.files import write_atomic
+from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.row_report import describe_page, make_summary, show_row
 from whelp.cli.source_rows import JoinedRows
@@ -122,7 +124,10 @@ def inspect(
         ArtifactError: When this is no token store, or the page cannot be written there.
     """
     check_page_place(html)
-    opened = open_split(store, split, choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan))
+    config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
+    opened = open_split(store, split, config)
+    if recipe is None and context_tokens is None:
+        say_how_cut(opened)
     views = list(opened.iter_views(rows, file=file, find=find))
     if html is not None:
         write_page(opened, views, html)
@@ -160,6 +165,23 @@ def choose_packing(
     if others:
         raise ConfigError("overrides", [f"{name}: only fields of pack change how rows are cut" for name in others])
     return load_config(PackConfig, values["pack"], "pack")
+
+
+def say_how_cut(opened: OpenedRows) -> None:
+    """Say that rows without a recipe need not be those of a run, and how the newest run beside the store cuts them."""
+    config, beside = opened.config, opened.store.folder.absolute().parent
+    said = f"rows are cut into {config.context_tokens:,} tokens by the plan {config.plan}, as no recipe is given"
+    plans = sorted(beside.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns)
+    run = RunFolder(plans[-1].parent) if plans else None
+    try:
+        trained = None if run is None else load_recipe(run.recipe).pack
+    except (WhelpError, OSError):  # whatever lies there is not what was asked for
+        trained = None
+    if run is None or trained is None:
+        log.info("%s; a run cuts them as its recipe says (--recipe RUN)", said)
+    elif trained != config:
+        how = f"{trained.context_tokens:,} tokens, plan {trained.plan}"
+        log.info("%s; the run %s trains rows of %s (--recipe %s)", said, run.folder.name, how, run.folder)
 
 
 def open_rows(store: TokenStore, split: str, config: PackConfig) -> tuple[JoinedRows, Vocabulary]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.engines import make_engine
-from whelp.base.errors import ArtifactError, ConfigError, StaleError, WhelpError
-from whelp.base.files import read_json
+from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, WhelpError
+from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.cli.mixture import MixtureEntry
@@ -141,7 +143,14 @@ def open_recipe_sources(
     first_file = 0
     for name, config in recipe.data.entries.items():
         template = make_template(config, text_key=config.custom_text_key)
-        source = open_source(config, template if shape is None else shape(template), rows=rows)
+        try:
+            source = open_source(config, template if shape is None else shape(template), rows=rows)
+        except SourceError as error:
+            if error.where != str(config.source):
+                raise
+            key = "data.source" if name is None else f"data.mixture.{name}.source"
+            next_step = f"{error.next_step} {key}=PATH takes another."
+            raise SourceError(error.where, error.found, error.expected, next_step) from None
         opened.append(OpenedSource(name=name, config=config, source=source, first_file=first_file))
         first_file += len(source.files)
     return opened
@@ -158,7 +167,14 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
-    from whelp.artifacts.parts_folder import clear_parts
+    with hold_folder(out):
+        yield from _iter_prepare(recipe, out, vocabulary=vocabulary, rows=rows, engine=engine)
+
+
+def _iter_prepare(
+    recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None, rows: Any, engine: Engine | None
+) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
+    from whelp.artifacts.parts_folder import check_place, clear_parts
     from whelp.corpus import count_skipped
     from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
@@ -167,6 +183,7 @@ def iter_prepare(
     if is_imported(out):
         expected = "an empty folder or a store prepared from text"
         raise ArtifactError(out, "holds an imported store", expected, "Choose another --out; nothing was changed.")
+    check_place(out, "token_store", "a token store")  # now, not after a vocabulary has been learned
     opened = open_recipe_sources(recipe, rows=rows)
     labels = [file.label for one in opened for file in one.source.files]
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
@@ -210,7 +227,7 @@ def iter_prepare(
         describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
         sources=lambda: labels,
         count_files=count_files,
-        look_through=lambda: _fingerprint_apart(opened),
+        look_through=lambda: fingerprint_apart(opened),
         seed=recipe.train.seed,
         engine=engine,
     )
@@ -230,11 +247,13 @@ def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabula
 
     Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
     """
-    from whelp.tokenizer import learn, load_tokenizer
+    from whelp.tokenizer import load_tokenizer
 
     asked = recipe.data.tokenizer
     if isinstance(asked, str):
         return load_tokenizer(asked), False
+    from whelp.tokenizer import learn  # it imports all learners
+
     return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
 
 
@@ -247,7 +266,7 @@ def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterato
         yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
 
 
-def _fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
+def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
     """Fingerprint the files that reading the documents does not."""
     for one in opened:
         one.source.fingerprint_apart()
@@ -330,6 +349,8 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
 
     asked, before = recipe.data.tokenizer, inputs["source"].get("tokenizer_asked")
     if isinstance(asked, str):
+        if isinstance(before, dict) and not os.path.exists(asked):  # a name: not fetched only to say that it is another one
+            return [f"data.tokenizer: {say_tokenizer(before)} -> {asked}"]
         vocabulary = load_tokenizer(asked)
         if vocabulary.fingerprint != inputs["tokenizer"]:
             return [f"the tokenizer: {asked} is another vocabulary than the one the store was made with"]
@@ -339,7 +360,41 @@ def _tokenizer_changes(recipe: Recipe, inputs: dict[str, Any]) -> list[str]:
         return []
     if isinstance(before, str):  # made with a vocabulary from elsewhere, as `whelp demo` does
         return []
-    return [] if _asked_tokenizer(recipe) == before else [f"data.tokenizer: {before} -> {_asked_tokenizer(recipe)}"]
+    now = _asked_tokenizer(recipe)
+    return [] if now == before else [f"data.tokenizer: {say_tokenizer(before)} -> {say_tokenizer(now)}"]
+
+
+def say_tokenizer(asked: str | dict[str, Any]) -> str:
+    """What a recipe says of its vocabulary, as one would write it: without what is left as it comes.
+
+    >>> say_tokenizer({"learn": "bpe", "vocab_size": 2048, "pattern": "gpt2", "special_tokens": []})
+    '{learn: bpe, vocab_size: 2048}'
+    """
+    from whelp.tokenizer import LearnConfig
+
+    if isinstance(asked, str):
+        return asked
+    usual = to_dict(LearnConfig())
+    return _write_yaml({name: value for name, value in asked.items() if name == "learn" or value != usual.get(name)})
+
+
+def _write_yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1 << 16).removesuffix("...\n").strip()
+
+
+def _list_repeats(recipe: Recipe, manifest: Manifest) -> list[str]:
+    """The overrides that make a recipe of one source read what a store was made of, as one types them."""
+    source, now = manifest.inputs["source"], to_dict(recipe.data)
+    window = {name: value for name, value in source.get("options", {}).items() if name.startswith("dataset_")}
+    before, asked = manifest.config | window, source.get("tokenizer_asked")
+    if "mixture" in before or asked is None:
+        return []
+    found = {name: _write_yaml(before[name]) for name, value in now.items() if before.get(name, value) != value}
+    if now["tokenizer"] != asked:
+        found["tokenizer"] = say_tokenizer(asked)
+    return [f"data.{name}={shlex.quote(value)}" for name, value in found.items()]
 
 
 def check_fresh(store: TokenStore, recipe: Recipe) -> None:
@@ -367,9 +422,12 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
         changes = find_changes(store.folder, dataclasses.replace(recipe, train=drawn), opened)
     if changes:
         more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+        repeats = " ".join(_list_repeats(recipe, manifest))
         raise StaleError(
             store.folder,
             f"it was made from other inputs ({'; '.join(changes[:5])}{more})",
             "",
-            f"Run `whelp prepare` again with --out {store.folder}, or give the recipe it was made with.",
+            (f"Say here too what it was made with: {repeats}. Or run" if repeats else "Run")
+            + f" `whelp prepare` again with --out {store.folder}"
+            + (", or give the recipe it was made with." if not repeats else "."),
         )

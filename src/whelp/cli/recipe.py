@@ -27,7 +27,7 @@ from whelp.base.errors import ConfigError
 from whelp.base.log import log
 from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
-from whelp.cli.scale import lay_scale, take_scales
+from whelp.cli.scale import describe_scale, lay_scale, take_scales
 from whelp.corpus.config import SourceConfig
 from whelp.curate.config import CurateConfig
 from whelp.model.config import ModelConfig
@@ -120,6 +120,7 @@ def load_recipe(
         load_config(Recipe, spread_defaults(lay_scale(values, scales, name, where), where), f"{where}, scale {name}")
     if scale is not None:
         values = lay_scale(values, scales, scale, where)
+        log.info("%s", describe_scale(values, scale))
     merged = merge(values, override_entries(values, parse_overrides(overrides)))
     return load_config(Recipe, spread_defaults(merged, where), where)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
@@ -66,8 +67,12 @@ def read_run(folder: Path) -> RunRecords:
     run = RunFolder(folder)
     started = run.read_plan()
     if started is None:
-        found = "there is no plan.json in it" if folder.is_dir() else "there is no such folder"
-        raise ArtifactError(folder, found, "a run folder of `whelp train`", "Check the spelling.")
+        kind = find_kind(folder)
+        found, next_step = "there is no such folder", "Check the spelling."
+        if folder.is_dir():
+            found = f"is a {kind.replace('_', ' ')}" if kind else "there is no plan.json in it"
+            next_step = "Give the folder that `whelp train` wrote (its --out)."
+        raise ArtifactError(folder, found, "a run folder of `whelp train`", next_step)
     place = folder.resolve()
     return RunRecords(
         name=f"{place.parent.name}/{place.name}",

@@ -65,3 +65,20 @@ def lay_scale(values: Mapping[str, Any], scales: Mapping[str, Mapping[str, Any]]
         if dict(values.get("model") or {}).get("family") != "hf":  # whose sizes have other names
             values = merge(values, {"model": _TINY_MODEL})
     return merge(values, scales.get(scale, {}))
+
+
+def describe_scale(values: Mapping[str, Any], scale: str) -> str:
+    """What a scale takes of the data, in words: nobody should wonder where the rest went.
+
+    >>> describe_scale({"data": {"dataset_length": 64}, "train": {"num_steps": 4}}, "tiny")
+    '--scale tiny: 64 documents at most (data.dataset_length), 4 steps (train.num_steps)'
+    """
+    length = dict(values.get("data") or {}).get("dataset_length")
+    steps = dict(values.get("train") or {}).get("num_steps")
+    parts = []
+    if length is not None:
+        count = f"{length:,} documents at most" if isinstance(length, int) else f"{length:g} of the documents"
+        parts.append(f"{count} (data.dataset_length)")
+    if steps is not None:
+        parts.append(f"{steps:,} steps (train.num_steps)")
+    return f"--scale {scale}: {', '.join(parts) or 'all documents'}"

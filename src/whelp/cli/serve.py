@@ -17,6 +17,7 @@ from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
+from whelp.cli.beside import find_run, open_store_beside
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def open_server(
 
     config, is_new_token = _make_config(settings)
     path = Path(model)
-    run = _find_run(path)
+    run = find_run(path)
     notes = []
     paths = [path, *map(Path, compare)]
     if run is not None and not compare and _has_no_checkpoint(path):
@@ -162,14 +163,6 @@ def _make_config(settings: Mapping[str, Any]) -> tuple[ServeConfig, bool]:
     if is_new:
         values["token"] = secrets.token_urlsafe(_TOKEN_BYTES)
     return load_config(ServeConfig, values, "whelp serve"), is_new
-
-
-def _find_run(path: Path) -> Path | None:
-    """The run folder that is meant by MODEL, or that its checkpoint lies in."""
-    for folder in (path, path / "run", path.resolve().parent.parent):
-        if (folder / "plan.json").is_file():
-            return folder
-    return None
 
 
 def _has_no_checkpoint(path: Path) -> bool:
@@ -308,13 +301,7 @@ def _find_store(store: str | Path | None, run: Path | None) -> TokenStore | None
     """The store that was named, or the one beside the run, when the run was trained on it."""
     if store is not None:
         return open_store(Path(store))
-    if run is None:
-        return None
-    try:
-        beside = open_store(run.resolve().parent / "store")
-        return beside if read_json(run / "plan.json").get("store") == beside.manifest.fingerprint else None
-    except (ArtifactError, OSError, ValueError):
-        return None
+    return None if run is None else open_store_beside(run)
 
 
 def _describe_store(store: TokenStore | None, run: Path | None) -> ServedStore | None:

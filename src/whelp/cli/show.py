@@ -16,6 +16,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from whelp.base.counts import say_count
+
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
     from whelp.cli.report import RunsReport
@@ -48,7 +50,7 @@ def say_plain(text: str) -> None:
 
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
     """How much text there is."""
-    say(f"[bold]corpus[/]     {num_files:,} file{'s' if num_files != 1 else ''}, {megabytes(num_bytes)} of {escape(name)}")
+    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)} of {escape(name)}")
 
 
 def say_left_out(skipped: dict[str, int]) -> None:
@@ -111,24 +113,29 @@ def sparkline(values: list[float], width: int = 24) -> str:
 def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     """The plan as a table, its doubts below."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    together = f"{plan.num_processes} processes x " if plan.num_processes > 1 else ""
+    together = f"{say_count(plan.num_processes, 'process')} x " if plan.num_processes > 1 else ""
     rows = [
         ("parameters", f"{plan.num_parameters:,}"),
-        ("rows", f"{plan.context_tokens:,} tokens each, {plan.batch_rows:,} a step"),
-        ("batch", f"{plan.batch_tokens:,} tokens = {together}{plan.accumulation} x {plan.micro_batch_rows} rows"),
+        ("rows", f"{say_count(plan.context_tokens, 'token')} each, {plan.batch_rows:,} a step"),
+        (
+            "batch",
+            f"{say_count(plan.batch_tokens, 'token')} = {together}{plan.accumulation} x {say_count(plan.micro_batch_rows, 'row')}",
+        ),
     ]
     if ledger is not None:
         rows[1:1] = [
-            ("tokens", f"{ledger['tokens']:,} in {ledger['rows']:,} rows ({describe_packing(ledger)})"),
+            ("tokens", f"{ledger['tokens']:,} in {say_count(ledger['rows'], 'row')} ({describe_packing(ledger)})"),
             ("documents", f"{ledger['documents']:,}, {ledger['cut_documents']:,} of them cut"),
         ]
     about = "about " if plan.budget_seconds is not None else ""
-    rows.append(("steps", f"{about}{plan.num_steps:,} = {plan.total_tokens:,} tokens = {plan.num_epochs:.2f} epochs"))
+    rows.append(
+        ("steps", f"{about}{plan.num_steps:,} = {say_count(plan.total_tokens, 'token')} = {plan.num_epochs:.2f} epochs")
+    )
     rows += _describe_sources(plan, ledger or {})
     rows.append(("memory", f"about {megabytes(plan.estimated_bytes)}"))
     if plan.estimated_seconds is not None:
         rows.append(("time", f"about {duration(plan.estimated_seconds)}"))
-    threads = f", {plan.threads} thread{'s' if plan.threads > 1 else ''}" if plan.device == "cpu" else ""
+    threads = f", {say_count(plan.threads, 'thread')}" if plan.device == "cpu" else ""
     rows.append(("device", f"{plan.device}, {plan.precision}{threads}{', compiled' if plan.compile else ''}"))
     for name, value in rows:
         table.add_row(f"[bold]{name}[/]", value)
@@ -142,7 +149,9 @@ def _describe_sources(plan: TrainPlan, ledger: dict[str, Any]) -> list[tuple[str
     described: list[tuple[str, str]] = []
     for name, epochs in plan.source_epochs.items():
         entry = ledger.get("sources", {}).get(name)
-        share = "" if entry is None else f"{entry['share']:.1%} of the rows, from {entry['ledger']['tokens']:,} tokens"
+        share = (
+            "" if entry is None else f"{entry['share']:.1%} of the rows, from {say_count(entry['ledger']['tokens'], 'token')}"
+        )
         described.append(
             ("" if described else "sources", f"{escape(name)}: {epochs:.1f} epochs{f' ({share})' if share else ''}")
         )
@@ -174,16 +183,24 @@ def show_comparison(result: Comparison) -> None:
         table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
         for name in names:
             values = [model.numbers.get(name) for model in result.models]
-            cells = [f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" for value in values]
-            table.add_row(name.replace("_", " "), *cells)
+            table.add_row(name.removeprefix("num_").replace("_", " "), *map(_describe_number, values))
         output.print(table)
     for place, prompt in enumerate(result.prompts):
         table = Table(title=escape(printable(prompt)), title_justify="left", show_lines=True, expand=True)
         for model in result.models:
-            table.add_column(escape(model.name), ratio=1)
+            table.add_column(escape(model.name), ratio=1, overflow="fold")
         for sample in range(len(result.models[0].texts[place])):
             table.add_row(*(escape(printable(model.texts[place][sample])) for model in result.models))
         output.print(table)
+
+
+def _describe_number(value: float | None) -> str:
+    """1234567 -> '1,234,567'; 3.14159 -> '3.1416'; 430.3345 -> '430.3'; None -> ''"""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 class TrainingView:
@@ -193,7 +210,8 @@ class TrainingView:
         self.losses: list[float] = []
         self.planned: Planned | None = None
         self.test = ""
-        self._started = self._last_line = time.monotonic()
+        self._started: float | None = None  # of the first step: what comes before it says nothing about the others
+        self._last_line = time.monotonic()
         self._tokens, self._seconds = 0, 0.0
         self._ceiling = 0.0  # flops a second of the GPU; without one, nothing to compare with
         self._token_flops = 0
@@ -216,7 +234,9 @@ class TrainingView:
     def _on_planned(self, event: Planned) -> None:
         self.planned = event
         if event.resumed_step:
-            say(f"[bold]going on[/]   from step {event.resumed_step:,}")
+            is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
+            done = ", which was the last: nothing is left to do" if is_done else ""
+            say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)
@@ -258,6 +278,8 @@ class TrainingView:
         if self._seconds > 5:  # a moving window
             self._tokens, self._seconds = self._tokens // 2, self._seconds / 2
         now = time.monotonic()
+        if self._started is None:
+            self._started = now - event.seconds
         is_line_due = event.is_last or now - self._last_line > _LINE_SECONDS
         if self._progress is None and not is_line_due:
             return
@@ -266,10 +288,11 @@ class TrainingView:
             self._progress.update(self._task, completed=event.share_done, text=text)
         else:
             self._last_line = now
-            say(f"[bold]train[/]      {event.share_done:4.0%}  {text}")
+            say(f"[bold]train[/]      {event.share_done:4.0%}  {text}", wraps=False)  # a record of one line, in a log
 
     def _describe(self, event: Any, now: float) -> str:
         assert self.planned is not None, "a run starts with its plan"
+        assert self._started is not None, "a step comes before its description"
         plan = self.planned.plan
         spent = now - self._started
         done_before = self.planned.resumed_step / plan.num_steps if plan.budget_seconds is None else 0.0
@@ -339,7 +362,7 @@ def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
                 tokens += getattr(event, "num_tokens", 0)
                 seconds = time.monotonic() - started
                 left = seconds / max(done, 1) * max(total_bytes - done, 0)
-                counts = f"{documents:,} documents" + (f", {tokens:,} tokens" if tokens else "")
+                counts = say_count(documents, "document") + (f", {say_count(tokens, 'token')}" if tokens else "")
                 text = f"{counts}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
                 progress.update(task, completed=done, text=text)
             yield event
@@ -349,16 +372,17 @@ def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab
     """Where the documents and tokens went."""
     masked = ledger.get("masked", {})
     parts = [
-        f"{name} {count['documents']:,} documents, {count['tokens']:,} tokens"
+        f"{name} {say_count(count['documents'], 'document')}, {say_count(count['tokens'], 'token')}"
         + (f" ({masked[name]:,} not trained)" if masked.get(name) else "")
         for name, count in splits.items()
     ]
     dropped = {fate: count for fate, count in ledger["documents"].items() if fate.startswith("dropped") and count}
-    parts += [f"{fate} {count:,} documents" for fate, count in dropped.items()]
+    parts += [f"{fate} {say_count(count, 'document')}" for fate, count in dropped.items()]
     say(f"[bold]store[/]      {'; '.join(parts)}")
     for source, entry in ledger.get("sources", {}).items():
         counts = [
-            f"{name} {entry['documents'].get(name, 0):,} documents, {entry['tokens'].get(name, 0):,} tokens" for name in splits
+            f"{name} {say_count(entry['documents'].get(name, 0), 'document')}, {say_count(entry['tokens'].get(name, 0), 'token')}"
+            for name in splits
         ]
         say(f"           {escape(source)}: {'; '.join(counts)}")
     if ledger["text_bytes"]:
@@ -383,7 +407,9 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
 def show_runs(result: RunsReport) -> None:
     """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
     output = Console(file=sys.stdout, highlight=False)
-    table = Table("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best test loss"):
+        table.add_column(name, overflow="fold")  # a number that is cut off would be another number
     for run in result.runs:
         numbers = [
             run["tokens_per_second"],
@@ -394,6 +420,8 @@ def show_runs(result: RunsReport) -> None:
         cells = ["" if number is None else f"{number:,.0f}" if number > 100 else f"{number:.4f}" for number in numbers]
         table.add_row(escape(run["name"]), f"{run['step']:,}", f"{run['tokens']:,}", *cells)
     output.print(table)
+    if result.differences:
+        output.print("what differs, run by run")
     for name, values in result.differences.items():
         output.print(f"{escape(name)}: {escape(', '.join('not set' if value is None else str(value) for value in values))}")
 
@@ -418,7 +446,7 @@ def show_verify_result(result: VerifyResult) -> None:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
     verdict = "runs of this recipe go on exactly" if result.holds else "runs of this recipe do NOT go on exactly"
-    sys.stdout.write(f"{result.num_steps} steps on {result.device}: {verdict}\n")
+    sys.stdout.write(f"{say_count(result.num_steps, 'step')} on {result.device}: {verdict}\n")
 
 
 def say_result(result: TrainResult) -> None:

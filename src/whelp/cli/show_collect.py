@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def show_dump(result: DumpResult) -> None:
     show_counts("[bold]pages[/]    ", pages, "kept")
     if result.removed:
         show_counts("[bold]taken out[/]", result.removed)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.documents, 'document')}, {megabytes(result.num_bytes)}")
 
 
 def show_folder(result: FolderResult) -> None:
@@ -86,7 +87,7 @@ def show_folder(result: FolderResult) -> None:
         say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
     if len(result.skipped_files) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
-    say(f"[bold]file[/]       {escape(result.file)}: {result.documents:,} documents, {megabytes(result.num_bytes)}")
+    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.documents, 'document')}, {megabytes(result.num_bytes)}")
 
 
 def show_convert(result: ConvertResult) -> None:
@@ -94,7 +95,7 @@ def show_convert(result: ConvertResult) -> None:
     _show_order(result.files, is_reused=result.is_reused)
     for name, count in result.notes.items():
         say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
-    say(f"[bold]file[/]       {escape(result.file)}: {result.rows:,} rows, {megabytes(result.num_bytes)}")
+    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.rows, 'row')}, {megabytes(result.num_bytes)}")
 
 
 def show_append(result: AppendResult) -> None:
@@ -108,7 +109,7 @@ def show_split(result: SplitResult) -> None:
     if result.is_reused:
         say("[dim]the folder is finished, of the same file and options[/]")
     for file, documents, num_bytes in zip(result.files, result.documents, result.num_bytes, strict=True):
-        say(f"[bold]part[/]       {escape(file)}: {documents:,} documents, {megabytes(num_bytes)}", wraps=False)
+        say(f"[bold]part[/]       {escape(file)}: {say_count(documents, 'document')}, {megabytes(num_bytes)}", wraps=False)
 
 
 def _show_order(files: list[str], *, is_reused: bool) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.cli.show import megabytes, printable, sparkline
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ def show_corpus_report(report: CorpusReport) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
     total, source = report.total, report.source
     console.print(
-        f"[bold]{escape(source['name'])}[/]: {source['num_files']:,} files, {megabytes(source['num_file_bytes'])}\n"
-        f"{total['num_documents']:,} documents (each a {escape(source['document'])}), {megabytes(total['num_bytes'])} of text, "
-        f"{total['num_characters']:,} characters, {total['num_words']:,} words ({report.words['num_distinct']:,} distinct), "
+        f"[bold]{escape(source['name'])}[/]: {say_count(source['num_files'], 'file')}, {megabytes(source['num_file_bytes'])}\n"
+        f"{say_count(total['num_documents'], 'document')} (each a {escape(source['document'])}), {megabytes(total['num_bytes'])} of text, "
+        f"{say_count(total['num_characters'], 'character')}, {say_count(total['num_words'], 'word')} "
+        f"({report.words['num_distinct']:,} distinct), "
         f"{total['num_lines']:,} lines"
     )
     for title, counts in (("left out", report.left_out), ("changed on the way", report.changed)):
@@ -158,7 +160,7 @@ def _print_rights(console: Console, report: CorpusReport) -> None:
         console.print("[italic]words of licences and notices[/]: none\n")
     for name, values in report.columns.items():
         rows = ([f"{entry['count']:,}", _cut(entry["text"])] for entry in values["most"][:_NUM_LISTED])
-        _print_table(console, f"column {name}: {values['num_rows']:,} rows", ["-rows", "value"], rows)
+        _print_table(console, f"column {name}: {say_count(values['num_rows'], 'row')}", ["-rows", "value"], rows)
 
 
 def _print_table(console: Console, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.cli import show
 
 if TYPE_CHECKING:
     from whelp.cli.curate import CurateResult
 
 _MOST_REASONS = 20
+_MUCH = 0.25  # of the text: more than this from one rule may be meant, or not
 
 
 def show_event(event: object) -> None:
@@ -23,7 +26,7 @@ def show_event(event: object) -> None:
     if isinstance(event, SourceOpened):
         show.say_file_counts(event.num_files, event.num_bytes, event.name)
     elif isinstance(event, StageStarted):
-        show.say(f"[dim]{event.stage} {event.num_documents:,} documents[/]")
+        show.say(f"[dim]{event.stage} {say_count(event.num_documents, 'document')}[/]")
 
 
 def show_curated(result: CurateResult) -> None:
@@ -51,10 +54,17 @@ def show_curated(result: CurateResult) -> None:
         add(f"  of {escape(name)}", one["documents_kept"], one["bytes_kept"], max(one["documents_in"], 1))
     show.console.print(table)
     if ledger["documents_test"]:
-        show.say(f"[bold]test[/]       {ledger['documents_test']:,} rows that the source holds out, as they are")
+        show.say(f"[bold]test[/]       {say_count(ledger['documents_test'], 'row')} that the source holds out, as they are")
     for title, name in (("changed", "changes"), ("note", "notes")):
         for what, count in ledger[name].items():
             show.say(f"[bold]{title:10}[/] {escape(what)} {count:,}")
+    for reason, num_bytes in ledger["dropped_bytes"].items():
+        if num_bytes >= _MUCH * ledger["bytes_in"]:
+            rule = reason.partition(":")[0]
+            show.say(
+                f"[bold]note[/]       {num_bytes / ledger['bytes_in']:.0%} of the text was dropped by one rule, {escape(rule)}: look at it in "
+                f"{escape(str(Path(result.folder) / 'dropped'))}; other numbers: curate.{escape(rule)}"
+            )
     if result.recipe is not None:
         show.say(f"[bold]corpus[/]     {escape(result.source)}   next: whelp prepare {escape(result.recipe)} --out store")
     else:

@@ -14,6 +14,7 @@ from rich.pager import SystemPager
 from rich.table import Table
 from rich.text import Text
 
+from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
 from whelp.cli.inspect import OpenedRows
 from whelp.cli.row_report import Role, ShownPiece, ShownRow, ShownToken
@@ -47,7 +48,7 @@ def draw_rows(
     _print(
         console,
         Text(
-            f"{opened.store.folder}, {packed.split.name}: {len(packed):,} rows of {config.context_tokens:,} tokens, "
+            f"{opened.store.folder}, {packed.split.name}: {say_count(len(packed), 'row')} of {say_count(config.context_tokens, 'token')}, "
             f"plan {config.plan}",
             "bold",
         ),
@@ -62,7 +63,7 @@ def draw_rows(
             else:
                 _print(console, _write_text(piece, find, has_marks=not _has_colors(console)))
         if row.num_padding:
-            _print(console, Text(f"({row.num_padding:,} pads)", "dim"))
+            _print(console, Text(f"({say_count(row.num_padding, 'pad')})", "dim"))
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def _title_row(row: ShownRow, num_rows: int) -> str:
     }
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count or name == "trained")
     origin = "" if row.source is None else f" ({row.source})"
-    return f"\n=== row {row.row} of {num_rows:,}{origin}: {row.num_positions:,} positions, {said}"
+    return f"\n=== row {row.row} of {num_rows:,}{origin}: {say_count(row.num_positions, 'position')}, {said}"
 
 
 def _title_piece(piece: ShownPiece) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
 from whelp.cli.show import megabytes, sparkline
 from whelp.report import list_facts
@@ -30,8 +31,8 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
     console = _open_console()
     corpus = report.corpus
     console.print(
-        f"[bold]{escape(corpus['name'])}[/]: {corpus['num_documents']:,} documents, {megabytes(corpus['num_bytes'])}, "
-        f"{corpus['num_words']:,} words, {corpus['num_distinct_words']:,} of them distinct\n"
+        f"[bold]{escape(corpus['name'])}[/]: {say_count(corpus['num_documents'], 'document')}, {megabytes(corpus['num_bytes'])}, "
+        f"{say_count(corpus['num_words'], 'word')}, {corpus['num_distinct_words']:,} of them distinct\n"
     )
     vocabularies = report.vocabularies
     names = [vocabulary.name for vocabulary in vocabularies]

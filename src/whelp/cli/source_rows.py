@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.token_store import TokenStore
+from whelp.base.counts import say_count
 from whelp.base.errors import PlanError
 from whelp.prepare.config import PackConfig
 
@@ -59,10 +60,14 @@ def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPl
     doubts = list(plan.warnings)
     if len(rows) < wanted:
         limits = ", ".join(f"{source.name} {source.most_rows:,.0f} rows" for source in rows.sources)
-        found = f"max_repeats leaves {len(rows):,} rows ({limits}), but the run takes {wanted:,}"
+        found = f"max_repeats leaves {say_count(len(rows), 'row')} ({limits}), but the run takes {wanted:,}"
         if plan.budget_seconds is None:
             steps = len(rows) // plan.batch_rows
-            shorter = f"Shorten the run to {steps:,} steps or less, or raise max_repeats." if steps else "Raise max_repeats."
+            shorter = (
+                f"Shorten the run to {say_count(steps, 'step')} or less, or raise max_repeats."
+                if steps
+                else "Raise max_repeats."
+            )
             raise PlanError("data.mixture", found, "", shorter)
         doubts.append(f"{found}: they come again")
     epochs = {source.name: count / len(source.rows) for source, count in zip(rows.sources, rows.counts, strict=True)}

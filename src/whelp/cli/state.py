@@ -44,7 +44,7 @@ def save_state(
     import torch
 
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
-    recurrent = _check_recurrent(loaded.model)
+    recurrent = _check_recurrent(loaded.model, str(model.folder if isinstance(model, LoadedModel) else model))
     before = 0
     if state is not None:
         before = take_up_state(loaded.model, Path(state))
@@ -83,11 +83,12 @@ def take_up_state(model: nn.Module, path: Path) -> int:
 _PIECE_TOKENS = 2048  # read at a time
 
 
-def _check_recurrent(model: nn.Module) -> Rwkv:
+def _check_recurrent(model: nn.Module, where: str = "the model") -> Rwkv:
     from whelp.model.rwkv import Rwkv
 
     if not isinstance(model, Rwkv):
-        raise PlanError("the model", "it keeps no state: it looks at all tokens again", "an RWKV model", "Leave the state out.")
+        next_step = "Leave the state out: give the text as part of the prompt."
+        raise PlanError(where, "it keeps no state: it looks at all tokens again", "an RWKV model", next_step)
     return model
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from whelp.artifacts.checkpoint import find_newest_whole
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
+from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
 from whelp.base.log import log
 from whelp.base.start_up import start_up
@@ -125,7 +126,7 @@ def iter_train(recipe: Recipe, store: Path, out: Path) -> Iterator[TrainEvent]:
 
     Of several processes that a launcher started, each calls this; the first one writes, tracks, and has the samples.
     """
-    with _join(recipe) as team:
+    with _join(recipe) as team, hold_folder(out) if team.is_first else contextlib.nullcontext():
         events = _iter_train(recipe, store, out, team)
         with contextlib.closing(events):
             yield from iter_tracked(events, recipe, out) if team.is_first else events

@@ -11,6 +11,7 @@ from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import Recipe
@@ -117,6 +118,7 @@ class Session:
         if self.is_sharded:
             return self._make_divided(self._build_begun(checkpoint, start) if self.team.is_first else None)
         model = self._build_begun(checkpoint, start)
+        start_up.reach("weights")
         if self.recipe.train.checkpoint_activations:
             model.checkpoint_activations()
         model.to(self.device)

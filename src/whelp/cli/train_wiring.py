@@ -24,6 +24,7 @@ from whelp.artifacts.checkpoint import (
 )
 from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, finish_parts, write_part
 from whelp.artifacts.run_folder import RunFolder, append_record
+from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
 from whelp.base.log import log
@@ -118,7 +119,9 @@ class RunWiring:
         started = self.run.read_plan()
         assert started is not None, "a run that trains has a plan"
         write_json(self.run.plan, {**started, "plan": plan.to_dict()})
-        found = f"out of memory with {self.plan.micro_batch_rows} rows at a time; from now on {plan.micro_batch_rows}"
+        found = (
+            f"out of memory with {say_count(self.plan.micro_batch_rows, 'row')} at a time; from now on {plan.micro_batch_rows}"
+        )
         if self.team.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
             raise TrainingError(f"process {self.team.rank + 1}", found, "", "The same command goes on so.")
         log.warning("%s", found)

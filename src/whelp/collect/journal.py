@@ -193,7 +193,7 @@ class Journal:
             is_final: Whether a later run need not ask again.
             document_key: What is the same for one document under several addresses.
         """
-        line = None if document is None else zlib.compress(make_line(document).encode())
+        line = None if document is None else zlib.compress(make_line(document))
         found = validators or Validators()
         entry = (key, self.round, position, fate, reason, is_final, document_key, line, found.etag, found.modified)
         try:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.arrays import find_valid, to_numpy, view_text
+from whelp.corpus.any_values import encode_values, is_any
 from whelp.corpus.shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.text import BadFile
 from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
@@ -36,6 +37,33 @@ class Selection:
         return isinstance(self.shape, TextShape)
 
 
+@dataclass(frozen=True)
+class ListingShape:
+    """Wants nothing: a file of rows that is read by it says which columns it has, as `ColumnsFound`, and no row."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """No column."""
+        return pa.schema([])
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
+        """There are no rows."""
+        raise AssertionError(f"{rows.num_rows} rows were read")
+
+
+class ColumnsFound(BadFile):
+    """What reading by a `ListingShape` ends with: of each column, whether it holds text."""
+
+    def __init__(self, columns: Mapping[str, bool]) -> None:
+        super().__init__("columns", f"has the columns {', '.join(columns)}", "")
+        self.columns = dict(columns)
+
+
 def list_candidates(shape: RowShape, asked: str | None) -> list[str]:
     """The names to look for in a file."""
     return [asked or TEXT] if isinstance(shape, TextShape) else list(shape.schema.names)
@@ -50,7 +78,10 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
 
     Raises:
         BadFile: When neither is there; it names what there is, nearest first.
+        ColumnsFound: When the shape is there to list them.
     """
+    if isinstance(shape, ListingShape):
+        raise ColumnsFound(columns)
     if not isinstance(shape, TextShape):
         usable = [name for name in shape.schema.names if shape.companions.get(name, name) in columns or name not in columns]
         names = [name for name in usable if name in columns]
@@ -90,6 +121,8 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
             reason = f"has {schema.names.count(field.name)} columns {field.name!r}"
             raise BadFile("no text column", reason, "Give each its own name.")
         kind = schema.field(field.name).type
+        if is_any(field.type):
+            continue
         if is_turns(field.type):
             if not holds_turns(kind, field.type):
                 reason = f"its column {field.name} holds {kind}, not lists of objects with text"
@@ -132,7 +165,10 @@ def choose_column(asked: str | None, columns: Mapping[str, bool]) -> str:
         reason = f"has no column {wanted!r}, and none holds text: {names}"
     else:
         reason = f"has no column {wanted!r}; it has {names}"
-    raise BadFile("no text column", reason, "Set data.custom_text_key to the column that holds the text.")
+    next_step = "Set data.custom_text_key to the column that holds the text."
+    if asked is None and not holding_text:
+        next_step = "Name a file that has a column of text, or convert one of these."
+    raise BadFile("no text column", reason, next_step)
 
 
 def _list_names(wanted: str, names: Collection[str]) -> str:
@@ -148,10 +184,14 @@ def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
     """Cast an array to the type of a candidate column; rows that cannot be are noted in `found`, and become null.
 
     Args:
-        is_checked: The text is known to be UTF-8.
+        is_checked: The text is known to be UTF-8, and bytes to be JSON.
     """
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), field.type)
+    if is_any(field.type):
+        if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+            return values if is_checked else encode_values(_to_text(field.name, values, found, is_checked=False))
+        return encode_values(values)
     if is_turns(field.type):
         return to_turns(field, values, found, is_checked=is_checked)
     return _to_text(field.name, values, found, is_checked=is_checked)
@@ -197,6 +237,8 @@ def measure_texts(texts: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
 def iter_leaves(batch: pa.RecordBatch) -> Iterable[tuple[pa.Array, np.ndarray | None]]:
     """The arrays of text in a batch; those of turns with the list offsets that say whose they are."""
     for column in batch.columns:
+        if is_any(column.type):
+            continue
         if not is_turns(column.type):
             yield column, None
             continue

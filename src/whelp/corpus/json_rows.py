@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
+from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
 from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
@@ -37,8 +38,10 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     line = 1
     with reading.open_file() as stream:
         for block in _iter_whole_lines(stream, reading.block_bytes):
-            yield _read_lines(block, line, selection, reading)
+            rows = _read_lines(block, line, selection, reading)
             line += block.count(b"\n")
+            del block  # a line may be as large as memory allows: nothing holds it while its rows are encoded
+            yield rows
             if reading.window.is_done:
                 return
 
@@ -112,7 +115,7 @@ def _select_of_lines(reading: Reading) -> Selection:
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
         columns = dict.fromkeys(candidates, True)
-    elif not any(name in columns for name in candidates):
+    elif candidates and not any(name in columns for name in candidates):
         columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
     for name in list_missing_companions(reading.shape, columns):
         columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)
@@ -152,13 +155,18 @@ def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
         if not end:
             continue
         pending[-1] = block[:end]
-        whole = b"".join(pending)
-        yield _strip_mark(whole) if is_first else whole
+        yield _join(pending, is_first)
         is_first = False
-        pending = [block[end:]]
-    rest = b"".join(pending)
-    if rest:
-        yield _strip_mark(rest) if is_first else rest
+        pending.append(block[end:])
+    if any(pending):
+        yield _join(pending, is_first)
+
+
+def _join(pieces: list[bytes], is_first: bool) -> bytes:
+    """Lines of their pieces, which are let go: no second copy lives on while the lines are read."""
+    joined = b"".join(pieces)
+    pieces.clear()
+    return _strip_mark(joined) if is_first else joined
 
 
 def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> Rows:
@@ -191,7 +199,8 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
     found: dict[int, BadValue] = {}
     if arrays is None:
         lines = zip(starts.tolist(), ends.tolist(), strict=True)
-        arrays, found = to_arrays([_parse_line(block[start:stop]) for start, stop in lines], selection)
+        view = memoryview(block)
+        arrays, found = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
     return make_rows(selection, arrays, numbers, reading.bad, found=found, say_row=say_row, is_checked=True)
 
 
@@ -202,14 +211,27 @@ def _read_with_arrow(
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    arrays = _parse_columns(
-        block, len(starts), pa.schema([(field.name, _to_json_type(field.type)) for field in selection.schema])
-    )
+    guessed = _guess_types(block[starts[0] : ends[0]], selection.schema)
+    if None in guessed.values():
+        return None
+    types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
+    arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
     if arrays is None and any(is_turns(field.type) for field in selection.schema):
-        schema = pa.schema([(field.name, _to_json_type(field.type, is_transposed=True)) for field in selection.schema])
-        arrays = _parse_columns(block, len(starts), schema)
+        types |= {
+            field.name: _to_json_type(field.type, is_transposed=True) for field in selection.schema if is_turns(field.type)
+        }
+        arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
     # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
+
+
+def _guess_types(line: bytes, schema: pa.Schema) -> dict[str, pa.DataType | None]:
+    """Of each column of any values, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
+    names = [field.name for field in schema if is_any(field.type)]
+    if not names:
+        return {}
+    row = _try_parse(line)
+    return {name: guess_type(row.get(name) if isinstance(row, dict) else None) for name in names}
 
 
 def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
@@ -241,9 +263,9 @@ def _to_json_type(kind: pa.DataType, *, is_transposed: bool = False) -> pa.DataT
     return pa.list_(pa.struct([(field.name, pa.string()) for field in kind.value_type]))
 
 
-def _parse_line(line: bytes) -> Any:
+def _parse_line(line: memoryview) -> Any:
     try:
-        return json.loads(line.rstrip(_WHITE_SPACE).decode(), parse_int=float)
+        return json.loads(str(line, "utf-8").rstrip(_WHITE_SPACE.decode()), parse_int=parse_number)
     except UnicodeDecodeError as error:
         found = f"not UTF-8 text (byte 0x{error.object[error.start]:02x} at column {error.start + 1})"
         return BadValue(NOT_UTF8, found, "UTF-8")
@@ -253,14 +275,14 @@ def _parse_line(line: bytes) -> Any:
 
 def _try_parse(line: bytes) -> Any:
     try:
-        return json.loads(line, parse_int=float)
+        return json.loads(line, parse_int=parse_number)
     except (ValueError, RecursionError):
         return None
 
 
 def _parse_whole(data: bytes) -> Any:
     try:
-        return json.loads(_strip_mark(data).decode(), parse_int=float)
+        return json.loads(_strip_mark(data).decode(), parse_int=parse_number)
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text (first bad byte 0x{error.object[error.start]:02x} at byte {error.start})"
         raise BadFile("wrong encoding", reason, "Write it as UTF-8.") from None

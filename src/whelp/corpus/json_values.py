@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from whelp.corpus.any_values import encode_value, is_any
 from whelp.corpus.columns import Selection
 from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
 
@@ -24,6 +25,9 @@ def say_json_error(error: Exception) -> str:
     """What is wrong with JSON, in words."""
     if isinstance(error, json.JSONDecodeError):
         said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        if said == "Invalid control character":
+            character = error.doc[error.pos]
+            said = f"control character \\x{ord(character):02x}, which JSON writes as {json.dumps(character)[1:-1]},"
         return f"{said[:1].lower()}{said[1:]} at column {error.colno}"
     return "nested too deeply"
 
@@ -42,6 +46,8 @@ def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], di
 
 
 def _pick(value: Any, field: pa.Field) -> Any:
+    if is_any(field.type):
+        return encode_value(value)
     if value is None or not is_turns(field.type):
         return value
     names = [inner.name for inner in field.type.value_type]
@@ -62,6 +68,8 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
                 found = f"{field.name!r} is null" if field.name in row else f"has no {field.name!r}"
                 return BadValue(NO_TEXT, found, "text")
             continue
+        if is_any(field.type):
+            continue
         problem = _check_turns(value, field) if is_turns(field.type) else _check_text(value, repr(field.name))
         if problem is not None:
             return problem
@@ -71,6 +79,8 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
 def _check_text(value: Any, name: str) -> BadValue | None:
     if not isinstance(value, str):
         return BadValue(NOT_TEXT, f"{name} is {name_kind(value)}", "text")
+    if value.isascii():
+        return None
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from whelp.base.hashing import hash_bytes, hash_file
-from whelp.corpus.packed import unpack
+from whelp.corpus.packed import split_name, unpack
 from whelp.corpus.recode import TEXT_FORMATS, recode
 from whelp.corpus.text import BadFile, changed_while_reading
 
@@ -41,6 +42,11 @@ class SourceFile:
     table: Table | None = None
     is_labelled: bool = False
     keep: object = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def is_packed(self) -> bool:
+        """Whether it is unpacked on the way, as its name says."""
+        return split_name(self.path)[1] is not None
 
     @property
     def where(self) -> object:

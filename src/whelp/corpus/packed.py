@@ -47,7 +47,7 @@ class Unpacked:
 
     def __init__(self, handle: IO[bytes], codec: str) -> None:
         self._codec = codec
-        self.closed = False
+        self.closed = self._has_read = False
         self._inner: Any
         if codec == "gzip":
             self._inner = gzip.GzipFile(fileobj=handle, mode="rb")
@@ -65,11 +65,16 @@ class Unpacked:
             BadFile: When the data are cut off or broken.
         """
         try:
-            return bytes(self._inner.read(None if num_bytes < 0 else num_bytes))
+            data = bytes(self._inner.read(None if num_bytes < 0 else num_bytes))
         except (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowInvalid) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
+            if isinstance(error, gzip.BadGzipFile) and not self._has_read:
+                next_step = "If it is not packed, take .gz from its name; else get a whole copy of the file."
+                raise BadFile(DAMAGED, "no gzip data, though its name says so", next_step) from None
             raise damaged(f"{self._codec} data", error) from None
+        self._has_read = True
+        return data
 
     def readable(self) -> bool:
         """True: what pyarrow asks of a Python file."""

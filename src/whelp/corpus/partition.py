@@ -14,6 +14,7 @@ import pyarrow as pa
 from whelp.base.arrays import find_valid, to_arrow, to_numpy, view_text
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.corpus._files import SkippedFile
+from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import iter_leaves
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import SourceFile
@@ -145,6 +146,9 @@ def fingerprint_rows(batch: pa.RecordBatch, labels: list[str], digests: list[str
     for leaf, offsets in iter_leaves(batch.drop_columns(["file_index", "line"])):
         chunks += [offsets.tobytes()] if offsets is not None else []
         chunks += _iter_text_bytes(leaf)
+    for column in batch.columns:
+        if is_any(column.type):
+            chunks += _iter_text_bytes(column.cast(pa.large_string()))
     return hash_bytes(*chunks, *places, hash_json([batch.schema.names, labels]).encode())
 
 

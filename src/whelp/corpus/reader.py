@@ -19,7 +19,7 @@ from whelp.base.hashing import hash_bytes
 from whelp.corpus._files import SkippedFile
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
-from whelp.corpus.packed import DAMAGED, split_name
+from whelp.corpus.packed import DAMAGED
 from whelp.corpus.partition import TEXT_SCHEMA, Builder
 from whelp.corpus.rows import TABLE, BadRows, Reading, Rows, iter_rows, measure, name_unit
 from whelp.corpus.shape import RowShape
@@ -74,7 +74,7 @@ class Reader:
         """Whether a text file is read in pieces."""
         if file.format is not None or self.document == "file":
             return False
-        return file.num_bytes > partition_bytes or _is_packed(file)
+        return file.num_bytes > partition_bytes or file.is_packed
 
     def _iter_group(
         self, group: list[int], split: str, partition_bytes: int, block_bytes: int, window: Window
@@ -87,7 +87,7 @@ class Reader:
             if window.is_done:
                 break
             file = self.files[index]
-            if file.format is None and self.document == "file" and not _is_packed(file):
+            if file.format is None and self.document == "file" and not file.is_packed:
                 whole.add(index)
                 continue
             whole.move_to(builder, window)
@@ -119,14 +119,13 @@ class Reader:
 
     def reads_whole(self, file: SourceFile, partition_bytes: int) -> bool:
         """Whether the bytes of a file lie in memory at once while it is read, so that it is fingerprinted on the way."""
-        return file.format is None and not _is_packed(file) and not self._is_cut(file, partition_bytes)
+        return file.format is None and not file.is_packed and not self._is_cut(file, partition_bytes)
 
     def _read_text_file(self, index: int, builder: Builder, window: Window) -> None:
         file = self.files[index]
         try:
-            is_packed = _is_packed(file)
-            data = b"".join(iter_blocks(file, BLOCK_BYTES if is_packed else file.num_bytes + 1))
-            if not is_packed:
+            data = b"".join(iter_blocks(file, BLOCK_BYTES if file.is_packed else file.num_bytes + 1))
+            if not file.is_packed:
                 self.fingerprints[index] = hash_bytes(data)
             inspection = self.inspections.get(index) or inspect_bytes(data, self.config.encoding)
             builder.note_file(inspection, self.config)
@@ -207,10 +206,6 @@ class Reader:
 
     def _stop(self, file: SourceFile, error: BadFile, expected: str, hint: str = "") -> SourceError:
         return SourceError(file.where, error.reason, expected, error.next_step + hint)
-
-
-def _is_packed(file: SourceFile) -> bool:
-    return split_name(file.path)[1] is not None
 
 
 def inspect_file(file: SourceFile, encoding: str) -> Inspection:

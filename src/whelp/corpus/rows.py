@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from whelp.base.arrays import find_valid, to_arrow
 from whelp.base.errors import SourceError
+from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.packed import split_name
-from whelp.corpus.shape import BadValue, BadValueLike, RowShape
+from whelp.corpus.shape import NO_TEXT, BadValue, BadValueLike, RowShape
 from whelp.corpus.window import Window
 
 HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do not matter
@@ -62,6 +63,10 @@ class BadRow:
     text: str | None
 
 
+class UnfitRowError(SourceError):
+    """A row that has no text where it is looked for: perhaps its whole file has not."""
+
+
 class BadRows:
     """Stops at the first row that cannot be used, or keeps and counts such rows."""
 
@@ -71,15 +76,19 @@ class BadRows:
         self.rows: list[BadRow] = []
         self._stops = stops
 
-    def add(self, number: int, value: BadValueLike, text: str | None = None) -> None:
+    def add(self, number: int, value: BadValueLike, text: str | None = None, *, is_unfit: bool = False) -> None:
         """Note one bad row.
+
+        Args:
+            is_unfit: It has no text where it is looked for.
 
         Raises:
             SourceError: When bad rows are to stop the work.
         """
         if self._stops:
             next_step = f"Correct the {self.unit}, or set data.on_bad_rows=skip to leave out such rows (they are counted)."
-            raise SourceError(f"{self.where}, {self.unit} {number:,}", value.found, value.expected, next_step)
+            kind = UnfitRowError if is_unfit else SourceError
+            raise kind(f"{self.where}, {self.unit} {number:,}", value.found, value.expected, next_step)
         self.counts[f"rows skipped: {value.reason}"] += 1
         kept = None if text is None else text[:MOST_RAW_CHARACTERS]
         self.rows.append(BadRow(self.label, number, value.reason, value.found, kept))
@@ -158,10 +167,13 @@ def make_rows(
         to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=selection.schema)
-    for more in (cast, _leave_empty(batch, selection.shape.find_bad(batch))):
+    unfit = _leave_empty(batch, selection.shape.find_bad(batch))
+    for more in (cast, unfit):
         wrong = {**more, **wrong}  # what was known first is the reason
     for index in sorted(wrong):
-        bad.add(int(numbers[index]), wrong[index], say_row(index) if say_row is not None else None)
+        value = wrong[index]
+        is_unfit = value.reason == NO_TEXT or unfit.get(index) is value
+        bad.add(int(numbers[index]), value, say_row(index) if say_row is not None else None, is_unfit=is_unfit)
     if wrong:
         is_good = np.ones(len(numbers), np.bool_)
         is_good[list(wrong)] = False
@@ -177,7 +189,8 @@ def _leave_empty(batch: pa.RecordBatch, bad: Mapping[int, BadValueLike]) -> Mapp
     chosen = batch.take(to_arrow(indices))
     has_value = np.zeros(len(indices), np.bool_)
     for column in chosen.columns:
-        has_value |= find_valid(column)
+        if not is_any(column.type):
+            has_value |= find_valid(column)
     is_empty = has_value & measure(chosen)[1]
     return {int(index): bad[int(index)] for index in indices[~is_empty]} if is_empty.any() else bad
 

@@ -48,7 +48,9 @@ class RowShape(Protocol):
 
     @property
     def schema(self) -> pa.Schema:
-        """Candidate columns, in order: each `large_string`, or `large_list(struct([... large_string fields ...]))`."""
+        """Candidate columns, in order: each `large_string`, or `large_list(struct([... large_string fields ...]))`; or, of values
+        that are not looked at, `any_values.ANY`.
+        """
         ...
 
     @property

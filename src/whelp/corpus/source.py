@@ -18,7 +18,9 @@ from whelp.corpus.locate import Place, locate
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
+from whelp.corpus.rows import UnfitRowError
 from whelp.corpus.shape import RowShape, TextShape
+from whelp.corpus.survey import explain_columns, list_columns, say_columns
 from whelp.corpus.text import BadFile, Inspection
 from whelp.corpus.window import make_nothing, make_window
 
@@ -63,7 +65,14 @@ class Source:
         assert block_bytes > 0, block_bytes
         num_rows = 0
         window = make_window(self.config.dataset_offset, self.config.dataset_length, self.count_rows)
-        for index, builder in enumerate(self._reader().iter_builders(partition_bytes, block_bytes, window)):
+        builders = enumerate(self._reader().iter_builders(partition_bytes, block_bytes, window))
+        while True:
+            try:
+                index, builder = next(builders, (0, None))
+            except UnfitRowError as error:
+                raise explain_columns(error, self._reader()) from None
+            if builder is None:
+                break
             partition = builder.build(index, self.files, self.shape)
             num_rows += partition.batch.num_rows if partition.split == "train" else 0
             yield partition
@@ -97,6 +106,10 @@ class Source:
                 "Lower dataset_offset, or raise dataset_length.",
             )
         return SourceError(self.name, "no document has any text", "text", "Look at the files, and at the option document.")
+
+    def say_columns(self) -> list[str]:
+        """In words, which files have which columns of text; one line where all have the same, none where no file has rows."""
+        return list(say_columns(list_columns(self._reader())))
 
     def fingerprint_apart(self) -> None:
         """Fingerprint, to be remembered, the files of which reading the documents does not; for a thread beside that."""
@@ -235,7 +248,10 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
         if num_of_rows:
             document = ROW if num_of_rows == len(files) else f"{ROW} or file"
     source = Source(config, shape, name, root, document, tuple(files), tuple(skipped), is_given)
-    look_for_text(name, source._reader(), skipped, is_windowed=source._is_windowed)
+    try:
+        look_for_text(name, source._reader(), skipped, is_windowed=source._is_windowed)
+    except UnfitRowError as error:
+        raise explain_columns(error, source._reader()) from None
     if config.custom_text_key is not None and not isinstance(shape, TextShape):  # with a shape, another column might do
         check_text_key(name, source._reader(), config.custom_text_key)
     return source

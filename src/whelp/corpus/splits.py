@@ -54,9 +54,13 @@ def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list
     Raises:
         SourceError: When there are splits, but not the one asked for.
     """
-    names = [_name_split(file.path, root) for file in found]
+    names = []
+    for file in found:
+        names.append(_name_split(file.path, root))
+        if names[-1] is None and not _is_about(file.path):
+            return found, []  # at the first: a folder may hold very many files
     known = {name for name in names if name is not None}
-    if len(known) < 2 or not all(name or _is_about(file.path) for name, file in zip(names, found, strict=True)):
+    if len(known) < 2:
         return found, []
     if asked not in known and asked == "train":
         return found, []

@@ -238,7 +238,7 @@ class CurateConfig:
     )
     format: Literal["jsonl", "parquet"] = option("jsonl", "what the kept rows are written as")
     shard_megabytes: int = option(256, "a file of kept rows has about so much text", at_least=1)
-    keep_columns: list[str] = option([], "columns that rows keep beside their text, such as url and title")
+    keep_columns: list[str] = option([], "columns that rows keep beside their text, such as url and id, whatever they hold")
     examples: int = option(5, "so many dropped documents of each reason are shown in the report", at_least=0)
     encoding_repair: bool | EncodingRepairConfig | None = option(None, "mend text that was decoded wrongly")
     personal_data: bool | PersonalDataConfig | None = option(None, "replace e-mail, IP addresses and telephone numbers")

@@ -33,7 +33,7 @@ from whelp.curate.writing import DROPPED, TEST, CuratedSource, name_folders, wri
 
 KIND = "curated"
 LEDGER_FILE = "ledger.json"
-FORMAT = 2  # raise it when the same inputs would give another corpus
+FORMAT = 3  # raise it when the same inputs would give another corpus
 
 
 class PartitionLike(Protocol):
@@ -121,6 +121,7 @@ def curate(
     labels: Callable[[], Sequence[str]],
     describe_source: Callable[[], Mapping[str, Any]],
     count_files: Callable[[Ledger], None] = lambda ledger: None,
+    look_through: Callable[[], object] = lambda: None,
     engine: Engine | None = None,
 ) -> Iterator[PartCurated | StageStarted | Ledger]:
     """Write a corpus at `folder`; yield what happens, the ledger last. Rows held out for testing stay as they are.
@@ -129,8 +130,10 @@ def curate(
         streams: The source, or those of a mixture, each with a name: of rows that are alike in two of them, that of the first
             stays.
         labels: Names of the files of all sources; asked once all partitions are read.
-        describe_source: What identifies the sources, for the manifest; asked on a thread of its own.
-        count_files: Fills in the ledger's files and notes; asked once all partitions are read.
+        describe_source: What identifies the sources, for the manifest; asked once all partitions are read.
+        count_files: Fills in the ledger's files and notes; asked at the same time.
+        look_through: Finds out for `describe_source` what reading the partitions does not; called on a thread of its own, since
+            it may take as long as reading everything once.
         engine: Where partitions are judged; threads of this process by default.
 
     Raises:
@@ -147,8 +150,8 @@ def curate(
         CuratedSource(columns=stream.pipeline.columns, config=stream.pipeline.config, name=stream.name, folder=name)
         for stream, name in zip(streams, name_folders([stream.name for stream in streams]), strict=True)
     ]
-    with ThreadPoolExecutor(1, thread_name_prefix="describe") as background:
-        description = background.submit(describe_source)
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as background:
+        looked_through = background.submit(look_through)
         jobs = _iter_jobs(streams, sources, parts_folder)
         work = _Work([stream.pipeline for stream in streams])
         for job, part in (engine or LocalEngine()).run(jobs, work, write_part):
@@ -161,7 +164,8 @@ def curate(
                 num_bytes=part.bytes_in,
                 is_reused=job.done is not None,
             )
-        described = dict(description.result())
+        looked_through.result()
+    described = dict(describe_source())
     parts = [part for source in sources for part in source.parts]
     yield StageStarted(stage="comparing", num_documents=sum(part.num_kept for part in parts))
     found = find_duplicates(

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from whelp.curate.columns import PLACES, TextColumns, set_column
 from whelp.curate.config import CurateConfig, DuplicateParagraphsConfig
 from whelp.curate.duplicates import Duplicates
+from whelp.curate.kept_columns import JSON, decode_column, find_types
 from whelp.curate.ledger import Ledger, add_sizes
 from whelp.curate.parts import Part
 from whelp.curate.pipeline import count_sizes
@@ -134,8 +136,14 @@ def _write_held_out(folder: Path, source: CuratedSource, names: pa.LargeStringAr
         return []
     tables = [pa.Table.from_batches([batch]) for batch in source.held_out]
     table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    fields = _list_fields(source)
     with _open_shards(folder, TEST, source) as writer:
         for batch in table.to_batches():
+            for name in source.config.keep_columns:
+                if name in batch.schema.names:
+                    place = batch.schema.get_field_index(name)
+                    column = decode_column(batch.column(name), fields[name]) if fields[name] != JSON else batch.column(name)
+                    batch = batch.set_column(place, name, column)
             origin = names.take(batch.column("file_index"))
             place = batch.schema.get_field_index("file_index")
             writer.write(batch.set_column(place, pa.field("origin", pa.large_string()), origin))
@@ -228,7 +236,10 @@ def _list_fields(source: CuratedSource) -> dict[str, pa.DataType]:
         found.update({field.name: field.type for field in part.read_schema() if field.name not in PLACES})
     kept = source.config.keep_columns
     texts = {name: kind for name, kind in found.items() if name not in kept}
-    return texts | {name: pa.large_string() for name in kept}
+    if source.config.format == "parquet":
+        batches = chain(*((part.read_rows(KEPT), part.read_rows(DROPPED)) for part in source.parts), source.held_out)
+        return texts | find_types(batches, kept)
+    return texts | {name: found.get(name, JSON) for name in kept}
 
 
 def _lay_out(
@@ -237,7 +248,9 @@ def _lay_out(
     """Rows with the columns that all files have, and where each comes from."""
 
     def find(name: str, kind: pa.DataType) -> pa.Array:
-        return rows.column(name) if name in rows.schema.names else pa.nulls(rows.num_rows, kind)
+        if name not in rows.schema.names:
+            return pa.nulls(rows.num_rows, kind)
+        return rows.column(name) if kind == JSON else decode_column(rows.column(name), kind)
 
     columns = {name: find(name, kind) for name, kind in fields.items()}
     columns |= {"origin": names.take(rows.column("file_index")), "line": rows.column("line")}

@@ -131,6 +131,8 @@ class GPT2(LanguageModel):
             x = self.apply_block(block, x, cache, boundaries)
         if cache is not None:
             cache.end()
+        if self.training and x.dtype == torch.bfloat16 and all(block.is_fused for block in self.blocks):
+            return gpu_block.run_norm(self.norm, x)
         normed: torch.Tensor = self.norm(x)
         return normed
 
@@ -143,6 +145,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused = is_fused
+        self.reads_narrow_weights = is_fused
         self.are_blocks_compiled = True
         if not is_fused:
             self._compile_blocks()
@@ -153,6 +156,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused, block.fuses_gelu = False, fuses
+        self.reads_narrow_weights = False
         super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -7,17 +7,24 @@ Shapes: B rows, T tokens, N = B x T, D width, H heads, K head width, F feed-forw
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model import gpu_feed_forward
-from whelp.model.gpu_norm import norm_and_past
+from whelp.model.gpu_heads import join_heads
+from whelp.model.gpu_norm import norm_and_past, norm_gradients
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
+_CHECKED_TOKENS = 96  # of a row; a multiple of 16, as those of training: kernels are compiled for that
 
 
 class Block(Protocol):
@@ -34,24 +41,29 @@ class Block(Protocol):
 
 def run_block(block: Block, x: torch.Tensor) -> torch.Tensor:
     """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); every row is one document."""
-    normed, past = _norm(block.norm_1, x)
-    joined = _linear(normed, block.query_key_value, None)  # (B, T, 3D)
+    qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
+    normed, past = _norm(block.norm_1, x, project.bias)
+    joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
     queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
     mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    x = _linear(mixed.transpose(1, 2).reshape(x.shape), block.project, past)
-    normed, past = _norm(block.norm_2, x)
-    expand, contract = block.expand, block.contract
-    out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, contract.bias)
+    x = _Linear.apply(mixed.transpose(1, 2).reshape(x.shape), past, project.weight, _leave(project.bias))
+    normed, past = _norm(block.norm_2, x, contract.bias)
+    out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, _leave(contract.bias))
     return out
 
 
-def _norm(norm: nn.LayerNorm, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return norm_and_past(x, norm.weight, norm.bias, norm.eps)
+def run_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """A norm that nothing goes past."""
+    return _norm(norm, x, None)[0]
 
 
-def _linear(x: torch.Tensor, linear: nn.Linear, residual: torch.Tensor | None) -> torch.Tensor:
-    out: torch.Tensor = _Linear.apply(x, residual, linear.weight, linear.bias)
-    return out
+def _norm(norm: nn.LayerNorm, x: torch.Tensor, later_bias: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    return norm_and_past(x, norm.weight, norm.bias, norm.eps, later_bias)
+
+
+def _leave(bias: torch.Tensor | None) -> torch.Tensor | None:
+    """A bias whose gradient comes from the norm before, which reads what it is the sum of."""
+    return None if bias is None else bias.detach()
 
 
 class _Linear(torch.autograd.Function):
@@ -66,17 +78,18 @@ class _Linear(torch.autograd.Function):
         out = flat.new_empty(flat.shape[0], weight.shape[0])
         gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
         ctx.save_for_backward(flat, narrow)
-        ctx.has = residual is not None, bias is not None
+        ctx.weight = weight
+        ctx.has_residual = residual is not None
         return out.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         flat, weight = ctx.saved_tensors
-        has_residual, has_bias = ctx.has
         above = _flatten(grad)
         x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
-        return x_grad, grad if has_residual else None, _wide_product(above.t(), flat), _sum_rows(above) if has_bias else None
+        bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
+        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -90,11 +103,7 @@ class _SplitHeads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        num_rows, num_heads, num_tokens, head_width = grads[0].shape
-        joined = grads[0].new_empty(num_rows, num_tokens, 3, num_heads, head_width)
-        for number, grad in enumerate(grads):
-            joined[:, :, number].copy_(grad.transpose(1, 2))
-        return joined.view(num_rows, num_tokens, -1), None
+        return join_heads(*grads), None
 
 
 class _FeedForward(torch.autograd.Function):
@@ -115,33 +124,57 @@ class _FeedForward(torch.autograd.Function):
             flat, _flatten(residual), wide, _narrow(expand_bias), back, _narrow(contract_bias)
         )
         ctx.save_for_backward(flat, wide, back, activated, seen)
-        ctx.has = expand_bias is not None, contract_bias is not None
+        ctx.weights = expand, contract
         return out.view(x.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         flat, expand, contract, activated, seen = ctx.saved_tensors
+        expand_leaf, contract_leaf = ctx.weights
         above = _flatten(grad)
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
-        biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), ctx.has, strict=True)]
+        needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
+        biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
         x_grad = (inner @ expand).view(grad.shape)
-        return x_grad, grad, _wide_product(inner.t(), flat), biases[0], _wide_product(above.t(), activated), biases[1]
+        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
+        return x_grad, grad, expand_grad, biases[0], _wide_product(above.t(), activated, contract_leaf), biases[1]
 
 
 def _narrow(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None else tensor.to(torch.bfloat16)
+    if tensor is None:
+        return None
+    kept = find_beside(tensor, "narrow")
+    return tensor.to(torch.bfloat16) if kept is None else kept
 
 
 def _flatten(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
-def _wide_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left @ right as float32, which is what the gradient of a weight is kept in."""
-    if left.is_cuda:
+def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
+    place = find_beside(weight, "gradient") if weight.grad is None else None
+    if not left.is_cuda:
+        product = left.float() @ right.float()
+        return product if place is None else place.detach().copy_(product)
+    if place is None or not _writes_wide(left.device):
         return torch.mm(left, right, out_dtype=torch.float32)
-    return left.float() @ right.float()
+    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
+    return torch.mm(left, right, out_dtype=torch.float32, out=out)
+
+
+@functools.cache
+def _writes_wide(device: torch.device) -> bool:
+    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
+    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    out = torch.zeros(3, 16, 16, device=device)
+    try:
+        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
+    except (RuntimeError, TypeError) as problem:
+        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
+        return False
+    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
 
 
 def _sum_rows(x: torch.Tensor) -> torch.Tensor:
@@ -151,7 +184,10 @@ def _sum_rows(x: torch.Tensor) -> torch.Tensor:
 def agrees(block: nn.Module, device: torch.device) -> bool:
     """Whether `run_block` gives on this device what calling the block gives, value and gradients; its weights are drawn anew."""
     try:
-        error = _measure_error(block.to(device), device)
+        block.to(device)
+        if device.type == "cuda":
+            _use_first(block, device)
+        error = _measure_error(block, device)
     except Exception as problem:  # a library or a compiler that is not as expected: the other way is always there
         reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
     else:
@@ -162,6 +198,34 @@ def agrees(block: nn.Module, device: torch.device) -> bool:
     return False
 
 
+def _use_first(block: Any, device: torch.device) -> None:
+    """Have kernels compiled and libraries loaded side by side, which `_measure_error` would do one after the other."""
+    (width,), heads = block.norm_1.weight.shape, block.num_heads
+    x = torch.zeros(2, _CHECKED_TOKENS, width, device=device, dtype=torch.bfloat16)
+    joined = torch.zeros(*x.shape[:2], 3 * width, device=device, dtype=torch.bfloat16)
+    numbers = torch.zeros(2, x.shape[0] * x.shape[1], device=device)
+
+    def attend() -> None:
+        queries, keys, values = (part.requires_grad_() for part in _SplitHeads.apply(joined, heads))
+        with torch.enable_grad():
+            F.scaled_dot_product_attention(queries, keys, values, is_causal=True).sum().backward()
+
+    def use(first_use: Callable[[], object]) -> None:
+        with contextlib.suppress(Exception), torch.cuda.device(device), torch.no_grad():  # what fails is told by the comparison
+            first_use()
+
+    uses: list[Callable[[], object]] = [
+        attend,
+        lambda: run_norm(block.norm_1, x),
+        lambda: norm_gradients(x, x, x, block.norm_1.weight, *numbers),
+        lambda: join_heads(*_SplitHeads.apply(joined, heads)),
+        lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
+        lambda: x[0] @ x[0].t(),
+    ]
+    with ThreadPoolExecutor(len(uses)) as threads:
+        list(threads.map(use, uses))
+
+
 def _measure_error(block: Any, device: torch.device) -> float:
     """The largest relative distance of the block's contribution and of all gradients, bf16 from float32."""
     draw = torch.Generator().manual_seed(0)
@@ -169,8 +233,7 @@ def _measure_error(block: Any, device: torch.device) -> float:
         for parameter in block.parameters():
             spread = parameter.shape[1] ** -0.5 if parameter.ndim == 2 else 0.5
             parameter.copy_(torch.randn(parameter.shape, generator=draw) * spread)
-    # as many tokens as make the kernels be compiled for training, too: a multiple of 16
-    x, grad = torch.randn(2, 2, 96, block.norm_1.weight.shape[0], generator=draw).to(torch.bfloat16).to(device)
+    x, grad = torch.randn(2, 2, _CHECKED_TOKENS, block.norm_1.weight.shape[0], generator=draw).to(torch.bfloat16).to(device)
     found = []
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
         for is_ours in (True, False):

@@ -15,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
+from whelp.base.beside_parameter import find_beside
+
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 
 
@@ -71,12 +73,11 @@ def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, 
     return losses
 
 
-def warm_up_kernel(vocab_size: int, device: torch.device) -> None:
-    """Have the kernel compiled for logits in bf16, for training and for evaluating."""
+def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool) -> None:
+    """Have the kernel compiled for logits in bf16."""
     logits = torch.zeros(1, vocab_size, dtype=torch.bfloat16, device=device)
     targets = torch.zeros(1, dtype=torch.int64, device=device)
-    for needs_gradient in (True, False):
-        softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
+    softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
 
 
 def _slice_length(num_tokens: int, row_bytes: int) -> int:
@@ -93,7 +94,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         number = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         ctx.types = hidden.dtype, weight.dtype
         with torch.autocast(kind, enabled=False):
-            rows, columns = hidden.to(number), weight.to(number)
+            kept = find_beside(weight, "narrow") if needs_weight and number == torch.bfloat16 else None
+            rows, columns = hidden.to(number), weight.to(number) if kept is None else kept
             num_tokens, vocab_size = rows.shape[0], columns.shape[0]
             size = _slice_length(num_tokens, vocab_size * rows.element_size())
             logits = rows.new_empty(size, vocab_size)

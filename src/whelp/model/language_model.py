@@ -38,6 +38,9 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.checkpoints_activations = False
+        self.reads_narrow_weights = (
+            False  # whether training is faster with weights in bf16 beside them (`base/beside_parameter.py`)
+        )
         self.are_blocks_compiled = False  # each by itself, for training: evaluation runs them as they are written
 
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:

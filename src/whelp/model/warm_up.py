@@ -1,34 +1,40 @@
-"""First uses that take long on a GPU, in a thread, while the model is built: kernels are compiled and compared, libraries loaded."""
+"""First uses that take long on a GPU, in threads, while the model is built: kernels are compiled and compared, libraries loaded."""
 
 from __future__ import annotations
 
-import importlib
 import threading
+from collections.abc import Callable
 
 import torch
 
+from whelp.base.log import log
 from whelp.model.config import ModelSpec
 from whelp.model.triton_here import HAS_TRITON
 
 
-def warm_up(spec: ModelSpec, device: torch.device) -> threading.Thread | None:
-    """Begin to make ready what compiled training of such a model will ask for; None where there is nothing to gain."""
-    if device.type != "cuda":
-        return None
-    number = torch.cuda.current_device() if device.index is None else device.index
-    thread = threading.Thread(target=_warm_up, args=(spec, torch.device("cuda", number)), name="whelp-warm-up", daemon=True)
-    thread.start()
-    return thread
-
-
-def _warm_up(spec: ModelSpec, device: torch.device) -> None:
+def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
+    """Begin to make ready what compiled training of such a model will ask for: the threads that do."""
+    if device.type != "cuda" or not HAS_TRITON:
+        return []
     from whelp.model.gpt2 import has_working_block
+    from whelp.model.gpu_cross_entropy import warm_up_kernel
 
-    with torch.cuda.device(device):
-        if HAS_TRITON and spec.family != "hf":
-            from whelp.model.gpu_cross_entropy import warm_up_kernel
+    own = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    uses: list[Callable[[], object]] = []
+    if spec.family != "hf":
+        uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True)]
+        uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
+    if spec.family == "gpt2":
+        uses += [lambda: has_working_block(spec, own)]
 
-            warm_up_kernel(spec.vocab_size, device)
-        if spec.family == "gpt2" and has_working_block(spec, device):
-            return
-    importlib.import_module("torch._inductor.compile_fx")  # for a model that is compiled: three seconds
+    def run(use: Callable[[], object]) -> None:
+        try:
+            with torch.cuda.device(own):
+                use()
+        except Exception as problem:  # it is asked for again in earnest, and explained then
+            log.debug("a first use failed: %s", problem)
+
+    threads = [threading.Thread(target=run, args=(use,), name="whelp-warm-up") for use in uses]
+    for thread in threads:
+        thread.start()
+    return threads

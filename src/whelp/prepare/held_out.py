@@ -11,6 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from whelp.base.counts import say_count
 from whelp.base.errors import PlanError
 from whelp.base.mixing import mix
 from whelp.base.seeds import make_seed
@@ -82,7 +83,7 @@ def choose_held_out(
     if num_test >= num_documents:
         raise PlanError(
             where,
-            f"holds out {num_test:,} of {num_documents:,} documents, which leaves none to train on",
+            f"holds out {num_test:,} of {say_count(num_documents, 'document')}, which leaves none to train on",
             "",
             "Lower it, or set data.test_split_by=tail to hold out the end of each document.",
         )

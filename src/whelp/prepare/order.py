@@ -15,7 +15,9 @@ import numpy.typing as npt
 from whelp.base.seeds import make_seed
 
 _ROUNDS = 4
-_BLOCK = 16384  # counters whose rows are found at once: the keys of a permutation cost more than a batch of it
+# Counters whose rows are found at once: the keys of a permutation cost more than a batch of it. In larger blocks each array of the
+# arithmetic is new memory from the system, which costs more than the arithmetic.
+_BLOCK = 8192
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -33,19 +35,21 @@ def shuffle_indices(positions: npt.NDArray[np.int64], num_rows: int, seed: int) 
     walking, moved = np.arange(len(values)), values  # those that are not inside yet, and where they are
     while len(walking):
         left, right = moved >> half_bits, moved & half_mask
+        mixed, shifted = np.empty_like(left), np.empty_like(left)  # in place: new memory costs as much as the arithmetic
         for key in keys:
-            mixed = right + key
+            np.add(right, key, out=mixed)
             mixed *= _MIX
-            mixed ^= mixed >> np.uint64(29)
+            mixed ^= np.right_shift(mixed, np.uint64(29), out=shifted)
             mixed *= _MIX
             mixed >>= np.uint64(32)
             mixed &= half_mask
             mixed ^= left
-            left, right = right, mixed
-        moved = left << half_bits | right
-        values[walking] = moved
-        is_outside = moved >= num_rows
-        walking, moved = walking[is_outside], moved[is_outside]
+            left, right, mixed = right, mixed, left
+        left <<= half_bits
+        left |= right
+        values[walking] = left
+        is_outside = left >= num_rows
+        walking, moved = walking[is_outside], left[is_outside]
     return values.astype(np.int64)
 
 
@@ -73,6 +77,11 @@ def row_indices(first: int, count: int, num_rows: int, seed: int) -> npt.NDArray
 
 def find_rows(counters: npt.NDArray[np.int64], num_rows: int, seed: int) -> npt.NDArray[np.int64]:
     """The rows of these numbers of an endless training order."""
+    if not len(counters):
+        return np.empty(0, np.int64)
+    lowest, highest = int(counters.min()) // num_rows, int(counters.max()) // num_rows
+    if lowest == highest:
+        return shuffle_indices(counters - lowest * num_rows, num_rows, make_seed(seed, "epoch", lowest))
     epochs, positions = np.divmod(counters, num_rows)
     rows = np.empty(len(counters), dtype=np.int64)
     for epoch in np.unique(epochs):

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import TokenSplit
+from whelp.base.counts import say_count
 from whelp.base.errors import PlanError
 from whelp.prepare.concat_rows import ConcatRows
 from whelp.prepare.config import PackConfig
@@ -59,7 +60,7 @@ def _pack_stream(split: TokenSplit, config: PackConfig, pad_id: int, must_fill_a
     if num_targets < length and (must_fill_a_row or num_targets == 0):
         raise PlanError(
             f"the {split.name} split",
-            f"it has {split.num_tokens:,} tokens, fewer than one row",
+            f"it has {say_count(split.num_tokens, 'token')}, fewer than one row",
             f"at least {length + 1:,} for pack.context_tokens={length}",
             f"Add text, or lower pack.context_tokens to {num_targets} or less." if num_targets >= 2 else "Add text.",
         )

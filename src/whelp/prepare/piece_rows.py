@@ -236,7 +236,7 @@ class DocumentRows(PieceRows):
         end = min(lead if inside < lead else begin + size, self.num_rows)
         if (epoch, begin, seed) not in self._windows:
             self._windows.clear()
-            rows = shuffle_indices(np.arange(begin, end), self.num_rows, make_seed(seed, "epoch", epoch))
+            rows = order_rows(epoch * self.num_rows + begin, end - begin, self.num_rows, seed)
             rows = rows[np.argsort(self.pieces.lengths[rows], kind="stable")]
             num_whole = len(rows) // self.batch_rows
             if num_whole > 1:
@@ -245,6 +245,29 @@ class DocumentRows(PieceRows):
                 rows = np.concatenate([whole[batches].ravel(), rows[num_whole * self.batch_rows :]])
             self._windows[epoch, begin, seed] = rows
         return begin, self._windows[epoch, begin, seed]
+
+    def _lay_out(self, rows: npt.NDArray[np.int64]) -> RowLayout:
+        """As for rows of many pieces, without what one piece does not need."""
+        split, pieces = self.split, self.pieces[rows]
+        lengths = pieces.lengths.astype(np.int64)
+        starts = split.document_starts(pieces.documents) + pieces.starts
+        stops = starts + lengths
+        goes_on = stops < split.document_ends[pieces.documents]
+        values = np.full(len(rows), IGNORED)
+        values[goes_on] = read_targets(split, stops[goes_on])
+        places, offsets = np.arange(len(rows)), np.arange(len(rows) + 1)
+        return RowLayout(
+            rows=places,
+            columns=np.zeros(len(rows), np.int64),
+            lengths=lengths,
+            ids=split.ids.find_places(starts),
+            mask=split.mask.find_places(starts) if split.has_mask else None,
+            offsets=offsets,
+            filled=lengths,
+            num_odd=count_odd(split, starts, self.context_tokens),
+            fixes=Fixes(rows=places, columns=lengths - 1, values=values, offsets=offsets),
+            numbering=None,
+        )
 
     def _count_positions(self) -> int:
         """Of the first epoch with the seed 0, when padded to the longest of a batch: other seeds differ a little."""

@@ -109,11 +109,10 @@ class Template:
         for row in np.flatnonzero(self._choose(rows) < 0).tolist():
             one = rows.slice(row, 1)
             names = [name for name in rows.schema.names if name not in _NOT_COLUMNS and _has_any(one.column(name))]
-            found = (
-                f"of the columns that are looked for only {', '.join(names)} has text"
-                if names
-                else "no column that is looked for has text"
-            )
+            if names:
+                found = f"text is in {', '.join(names)} alone, of the columns that are looked for"
+            else:
+                found = "null, empty or missing text in every column that is looked for"
             bad[row] = BadValue(NO_TEXT, found, self._wanted)
         return bad
 

@@ -10,6 +10,7 @@ from typing import Any
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
 _MOST_POINTS = 1000
+_LETTER = 9  # width of one on a phone
 NUM_COLORS = 6
 _STYLE = """
 :root { color-scheme: light dark; --grid: #8884;
@@ -22,7 +23,7 @@ svg { max-width: 100%; height: auto; overflow: visible; } text { font-size: 11px
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
 table { border-collapse: collapse; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
-@media (max-width: 40rem) { text { font-size: 16px; } }
+@media (max-width: 40rem) { text { font-size: 16px; } td, th { padding-right: .6rem; } }
 """
 
 Points = Sequence[tuple[float, float]]
@@ -108,9 +109,10 @@ def draw_chart(
         labels += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>'
         labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{(write_y or _label)(value)}</text>'
     labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x_axis.low:,.0f}</text>'
+    room = max(130, 60 + _LETTER * len(f"{x_name} {x_axis.high:,.0f}"))
     for value in x_ticks or (x_axis.ticks()[1:-1] if log_x else []):
         x, _ = place(value, y_axis.low)
-        if _LEFT + 60 < x < _WIDTH - 130:  # the ends have labels of their own
+        if _LEFT + 60 < x < _WIDTH - room:  # the ends have labels of their own
             labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{value:,.0f}</text>'
     labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {x_axis.high:,.0f}</text>'
     curves = "".join(_draw_series(one, place) for one in drawn)

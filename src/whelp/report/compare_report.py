@@ -22,7 +22,7 @@ def make_compare_report(
     heads = "".join(f"<th>{html.escape(model['name'])}</th>" for model in models)
     names = list(dict.fromkeys(name for model in models for name in model["numbers"]))
     numbers = "".join(
-        f"<tr><th>{html.escape(name.replace('_', ' '))}</th>"
+        f"<tr><th>{html.escape(name.removeprefix('num_').replace('_', ' '))}</th>"
         + "".join(f"<td>{_show(model['numbers'].get(name))}</td>" for model in models)
         + "</tr>"
         for name in names

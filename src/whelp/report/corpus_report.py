@@ -6,18 +6,21 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.report._page import Series, draw_chart, make_page, write_number, write_share
 
 Report = Mapping[str, Any]
 
 _MOST_GROUPS, _MOST_LISTED, _MOST_LANGUAGES = 100, 25, 30
+_LONG = 24  # characters of a text that may be broken into lines
 _STYLE = """
 .wide { overflow-x: auto; margin-bottom: 1rem; } .dim { opacity: .7; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; } .columns > div { max-width: 100%; }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr:hover td { background: #8881; }
 .bar { height: .6rem; min-width: 1px; border-radius: .2rem; background: var(--c0); } .bars { width: 10rem; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; max-width: 42rem; }
+.text { white-space: pre-wrap; max-width: 42rem; } .long { display: block; min-width: 14rem; overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .bars { width: 3rem; } }
 .note { border-left: .25rem solid var(--c1); padding-left: .7rem; }
 """
 
@@ -106,10 +109,10 @@ def _draw_lengths(lengths: Report) -> str:
     histogram = lengths["histogram"]
     most = max((count for _, count in histogram), default=1)
     rows = ([f"{low:,} - {2 * low - 1:,}", _bar(count / most), write_number(count)] for low, count in histogram)
-    quantiles = ", ".join(f"{name} {value:,}" for name, value in lengths["quantiles"].items())
+    quantiles = ", ".join(f"{name} than {value:,}" for name, value in lengths["quantiles"].items())
     return (
         f"<p>In characters: from {lengths['shortest']:,} to {lengths['longest']:,}, on average {lengths['mean']:,.0f}. "
-        f"So many are shorter (to 9 %): {quantiles}.</p>" + _table(["-characters", "", "-documents"], rows)
+        f"So many are shorter (within 9 %): {quantiles}.</p>" + _table(["-characters", "", "-documents"], rows)
     )
 
 
@@ -189,7 +192,7 @@ def _draw_vocabulary(vocabulary: Report | None) -> str:
     )
     return (
         f"<h2>Beside {html.escape(vocabulary['reference'])}</h2>"
-        f"<p>The reference has {vocabulary['num_reference_words']:,} words. {vocabulary['unknown_share']:.1%} of the words here are "
+        f"<p>The reference has {say_count(vocabulary['num_reference_words'], 'word')}. {vocabulary['unknown_share']:.1%} of the words here are "
         f"not among them. The divergence is {vocabulary['divergence_bits']:.3f} bits (Jensen-Shannon: 0 for equal frequencies, 1 "
         f"where no word is shared). Listed first is what is most surprising, given the reference.</p>{chart}"
         f'<div class="columns">{lists}</div>'
@@ -213,7 +216,7 @@ def _draw_columns(columns: Mapping[str, Report]) -> str:
     for name, values in columns.items():
         rows = ([write_number(entry["count"]), _text(entry["text"])] for entry in values["most"][:_MOST_LISTED])
         title = f"Column {html.escape(name)}"
-        drawn += f"<div><h3>{title}</h3><p>{values['num_rows']:,} rows have it.</p>{_table(['-rows', 'value'], rows)}</div>"
+        drawn += f"<div><h3>{title}</h3><p>{say_count(values['num_rows'], 'row')} with it.</p>{_table(['-rows', 'value'], rows)}</div>"
     return f'<div class="columns">{drawn}</div>' if drawn else ""
 
 
@@ -234,4 +237,7 @@ def _bar(share: float) -> str:
 
 
 def _text(text: str) -> str:
-    return f'<span class="text">{html.escape(text.strip())}</span>'
+    """Text of a corpus. Long ones have some width on a phone, too, where the table is moved sideways."""
+    text = text.strip()
+    kind = "text long" if len(text) > _LONG else "text"
+    return f'<span class="{kind}">{html.escape(text)}</span>'

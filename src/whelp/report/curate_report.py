@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.visible import make_readable
 from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
 
@@ -22,6 +23,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .text { font: .88em/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem;
   background: #8881; padding: .5rem .7rem; }
 details { margin: .3rem 0; } summary { cursor: pointer; }
+@media (max-width: 40rem) { .rules th, .rules td { display: block; } .rules td { padding-left: 1rem; overflow-wrap: anywhere; } }
 """
 
 
@@ -54,7 +56,7 @@ def _draw_summary(report: Report, ledger: Report) -> str:
         f"({_share(ledger['bytes_kept'], ledger['bytes_in'])})",
     }
     if ledger["documents_test"]:
-        values["test"] = f"{ledger['documents_test']:,} rows that the source holds out, as they are"
+        values["test"] = f"{say_count(ledger['documents_test'], 'row')} that the source holds out, as they are"
     return draw_values(values)
 
 
@@ -143,7 +145,9 @@ def _draw_examples(ledger: Report) -> str:
 
 
 def _draw_example(example: Report) -> str:
-    where = f"{html.escape(str(example['origin']))}, line {example['line']:,}; {example['num_characters']:,} characters"
+    where = (
+        f"{html.escape(str(example['origin']))}, line {example['line']:,}; {say_count(example['num_characters'], 'character')}"
+    )
     if example["duplicate_of"]:
         alike = f" ({example['similarity']:.0%} alike)" if example["similarity"] is not None else ""
         where += f"; repeats {html.escape(example['duplicate_of'])}{alike}"
@@ -168,7 +172,7 @@ def _draw_rules(sources: Sequence[Report]) -> str:
             for name, values in rules.items()
         )
         title = f"<h3>{html.escape(', '.join(names))}</h3>" if len(groups) > 1 else ""
-        parts.append(f'{title}<div class="wide"><table>{rows}</table></div>')
+        parts.append(f'{title}<div class="wide"><table class="rules">{rows}</table></div>')
     return "".join(parts)
 
 

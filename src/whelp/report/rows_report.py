@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
 from whelp.report._page import NUM_COLORS, draw_values, make_page, write_number
 
@@ -66,7 +67,7 @@ def _draw_summary(summary: Report) -> str:
     ledger = summary["ledger"]
     return draw_values(
         {
-            "plan": f"{summary['plan']}, {summary['context_tokens']:,} tokens a row",
+            "plan": f"{summary['plan']}, {say_count(summary['context_tokens'], 'token')} a row",
             "rows": ledger["rows"],
             "tokens": ledger["tokens"],
             "documents": f"{ledger['documents']:,}, {ledger['cut_documents']:,} of them not whole in one row",
@@ -111,7 +112,7 @@ def _draw_lengths(lengths: Sequence[tuple[int, int, int]], split: str) -> str:
         left, top, middle = number * _BAR_WIDTH, _BARS_TOP + _BAR_HEIGHT - tall, (number + 0.5) * _BAR_WIDTH
         bars += (
             f'<rect class="bar" x="{left + 4}" y="{top:.1f}" width="{_BAR_WIDTH - 8}" height="{tall:.1f}" rx="2">'
-            f"<title>{count:,} documents of {low:,} to {high:,} tokens</title></rect>"
+            f"<title>{say_count(count, 'document')} of {low:,} to {say_count(high, 'token')}</title></rect>"
             f'<text x="{middle}" y="{top - 4:.1f}" text-anchor="middle">{_shorten(count)}</text>'
             f'<text x="{middle}" y="{_BARS_TOP + _BAR_HEIGHT + 16}" text-anchor="middle">{_shorten(low)}</text>'
         )
@@ -141,10 +142,10 @@ def _draw_row(row: Report, num_rows: int) -> str:
     origin = f" ({html.escape(row['source'])})" if row.get("source") else ""
     bar = _draw_shares((style, count / row["num_positions"], name) for name, style, count in counts)
     pieces = "".join(_draw_piece(piece, number) for number, piece in enumerate(row["pieces"]))
-    pads = f'<p><span class="key p">{row["num_padding"]:,} pads</span></p>' if row["num_padding"] else ""
+    pads = f'<p><span class="key p">{say_count(row["num_padding"], "pad")}</span></p>' if row["num_padding"] else ""
     return (
         f'<h3 id="row-{row["row"]}">Row {row["row"]:,} of {num_rows:,}{origin}</h3>'
-        f'<p class="dim">{row["num_positions"]:,} positions: {said}</p>{bar}{pieces}{pads}'
+        f'<p class="dim">{say_count(row["num_positions"], "position")}: {said}</p>{bar}{pieces}{pads}'
     )
 
 

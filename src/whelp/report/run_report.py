@@ -15,6 +15,11 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make
 _SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; }
+.runs th { white-space: normal; vertical-align: bottom; }
+@media (max-width: 45rem) {
+  .runs tr:first-child { display: none; } .runs tr, .runs td, .runs th { display: block; } .runs tr { margin-bottom: 1rem; }
+  .runs td { display: flex; padding: .1rem 0; } .runs td::before { content: attr(data-name); flex: 0 0 11rem; font-weight: normal; }
+}
 .best { font-weight: bold; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
 .charts figure { margin: 0; } figcaption { margin-bottom: .4rem; }
@@ -131,9 +136,9 @@ def _draw_table(runs: Sequence[RunRecords]) -> str:
         for name in columns:
             is_best = values[name] is not None and best.get(name) == values[name]
             text = "" if values[name] is None else write_number(values[name])
-            cells += f"<td{' class=best' if is_best else ''}>{html.escape(text)}</td>"
+            cells += f'<td data-name="{_COLUMNS[name]}"{" class=best" if is_best else ""}>{html.escape(text)}</td>'
         rows += f"<tr><th>{_mark(runs, index)}{html.escape(run.name)}</th>{cells}</tr>"
-    return f'<div class="wide"><table><tr><th>run</th>{head}</tr>{rows}</table></div>'
+    return f'<div class="wide runs"><table><tr><th>run</th>{head}</tr>{rows}</table></div>'
 
 
 def _mark(runs: Sequence[RunRecords], index: int) -> str:
@@ -296,6 +301,9 @@ def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
         parts.append(("Where the tokens go", _table(run.ledger)))
     if run.versions:
         parts.append(("Environment", _table(run.versions)))
+    start_up = next((record["start_up_seconds"] for record in run.metrics if "start_up_seconds" in record), None)
+    if start_up:
+        parts.append(("Seconds to the first step", _table({**start_up, "in all": sum(start_up.values())})))
     parts.append(("Recipe", f"<pre>{html.escape(run.recipe)}</pre>"))
     level = "h3" if is_folded else "h2"
     body = "".join(f"<{level}>{name}</{level}>{content}" for name, content in parts)

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
 from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number, write_share
 
@@ -41,8 +42,9 @@ def make_vocabulary_report(report: Report) -> str:
     vocabularies, corpus = report["vocabularies"], report["corpus"]
     names = [one["name"] for one in vocabularies]
     body = [
-        f"<p>Measured on <b>{html.escape(corpus['name'])}</b>: {corpus['num_documents']:,} documents, {corpus['num_bytes']:,} bytes, "
-        f"{corpus['num_words']:,} words, {corpus['num_distinct_words']:,} of them distinct. A word is a run of letters, marks, "
+        f"<p>Measured on <b>{html.escape(corpus['name'])}</b>: {say_count(corpus['num_documents'], 'document')}, "
+        f"{say_count(corpus['num_bytes'], 'byte')}, "
+        f"{say_count(corpus['num_words'], 'word')}, {corpus['num_distinct_words']:,} of them distinct. A word is a run of letters, marks, "
         "digits and underscores, with the space before it; one that takes several tokens is continued. In writing without "
         "spaces a word goes from sign to sign. ␣ is a space, ⏎ a line end, ⇥ a tab.</p>",
         _draw_facts(vocabularies),
@@ -94,7 +96,7 @@ def make_vocabulary_guide(guide: Report) -> str:
     body = (
         f"<p>A {html.escape(model['family'])} of {model['n_layer']} layers, {model['n_embd']} wide, has {model['body_parameters']:,} "
         f"parameters beside its embedding. Vocabularies were learned from and measured on <b>{html.escape(corpus['name'])}</b>, "
-        f"{corpus['num_bytes']:,} bytes. In bold: the least computation for a byte of text.</p>"
+        f"{say_count(corpus['num_bytes'], 'byte')}. In bold: the least computation for a byte of text.</p>"
         f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
         "<p>Embedding: parameters where the output layer shares them, and their share of the model; untied: where it does not. "
         "Softmax: forward computation of the output layer. Rare ids: those with less than 100 occurrences to learn from.</p>"
@@ -180,8 +182,9 @@ def _draw_groups(vocabularies: Sequence[Report], by: str) -> str:
         for color, one in enumerate(vocabularies):
             group = one["use"]["groups"][number]
             unknown = f', <span class="lost">{group["unknown_share"]:.1%} unknown</span>' if group["num_unknown"] else ""
+            tokens = say_count(group["num_tokens"], "token")
             cells.append(
-                f'<div class="cell" title="{group["characters_per_token"]:.2f} characters a token, {group["num_tokens"]:,} tokens">'
+                f'<div class="cell" title="{group["characters_per_token"]:.2f} characters a token, {tokens}">'
                 f'<div class="bar" style="width:{group["bytes_per_token"] / top:.1%};'
                 f'background:var(--c{color % NUM_COLORS})"></div>{group["bytes_per_token"]:.2f} '
                 f'<span class="dim">{group["tokens_per_word"]:.2f}, {group["continued_words_share"]:.0%}{unknown}</span></div>'
@@ -292,7 +295,7 @@ def _draw_token_lists(vocabularies: Sequence[Report]) -> str:
 
 
 def _draw_token(token: Report) -> str:
-    count = f", {token['count']:,} times" if "count" in token else ""
+    count = f", {say_count(token['count'], 'time')}" if "count" in token else ""
     title = f"id {token['id']}, {token['bytes']} bytes{count}"
     shown = html.escape(_shorten(token["text"]))
     return (

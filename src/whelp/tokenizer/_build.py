@@ -21,14 +21,21 @@ def make_cutter(config: LearnConfig) -> Any:
     """
     if config.pattern == "gpt2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return pre_tokenizers.Sequence([make_splitter(config), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def make_splitter(config: LearnConfig) -> Any:
+    """What cuts text by a pattern other than GPT-2's, before its bytes are spelled.
+
+    Raises: TokenizerError: When the user's own pattern cannot be read.
+    """
     pattern = PATTERNS.get(config.pattern) or config.pattern_regex or ""
     try:
-        pieces = pre_tokenizers.Split(Regex(pattern), "isolated")
+        return pre_tokenizers.Split(Regex(pattern), "isolated")
     except Exception as error:
         raise TokenizerError(
             "pattern_regex", f"cannot be read ({error})", "a regular expression", "Oniguruma's syntax, such as \\p{L}+|\\s+."
         ) from None
-    return pre_tokenizers.Sequence([pieces, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def build_bpe(merges: Sequence[tuple[str, str]], config: LearnConfig) -> Vocabulary:
@@ -80,9 +87,10 @@ def no_text() -> TokenizerError:
 
 def _check_free(token: str, ids: dict[str, int]) -> None:
     if token in ids:
+        other = f"<|{token.strip('<|>')}|>"
         raise TokenizerError(
             "special_tokens",
             f"{token!r} is a word of the text, too, and has become an ordinary token",
             "a spelling that no text has",
-            f"Choose another, such as <|{token.strip('<|>')}|>.",
+            f"Choose another, such as {other}." if token != other else "Take it out of the text, or cut by pattern: gpt2.",
         )

@@ -20,12 +20,13 @@ from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._engines import Encoded, Engine, FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
+from whelp.tokenizer._pieces import PiecewiseEngine
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 # package -> engine, the fastest first
 _FAST: dict[str, type[FastEngine] | type[PatternEngine]] = {"gigatoken": FastEngine, "fastokens": PatternEngine}
 
-_NASTY = (
+NASTY = (
     "",
     " ",
     "Hello world, it's 12345 and we'll've done. DON'T  stop\tnow\n",
@@ -46,14 +47,18 @@ _NASTY = (
 )
 
 
-_BROAD = tuple(  # one character in 29 of those in use, between letters, digits and signs
+BROAD = tuple(  # one character in 29 of those in use, between letters, digits and signs
     "".join(f"a{chr(point)}1{chr(point)}. {chr(point)}" for point in range(start, start + 29 * 32, 29))
     for start in (*range(0x250, 0xD400, 29 * 32), *range(0xF900, 0x1FC00, 29 * 32))
 )
 
 
 def open_engine(
-    specification: dict[str, Any], open_reference: Callable[[], Tokenizer], literals: Sequence[str], name: str
+    specification: dict[str, Any],
+    open_reference: Callable[[], Tokenizer],
+    literals: Sequence[str],
+    id_type: type[np.uint16] | type[np.uint32],
+    name: str,
 ) -> Engine:
     """Open the first fast engine that agrees with the reference on the nasty sample and on `literals`, else the reference.
 
@@ -61,21 +66,22 @@ def open_engine(
     """
     if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
         return ReferenceEngine(open_reference())
-    sample = [*_NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
+    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
+    written = _write(specification)
     reference: ReferenceEngine | None = None
     problem = ""
     for package, engine in _FAST.items():
         if engine is PatternEngine:  # what the classes of a pattern hold is its own matter
-            sample = [*sample, *_BROAD]
+            sample = [*sample, *BROAD]
         if importlib.util.find_spec(package) is None:
             problem += '; `pip install "whelp[patterns]"` may help'
             continue
-        record = f"{_hash_comparison(package, specification, sample)}.agrees" if is_large else ""
+        record = f"{_hash_comparison(package, written, sample)}.agrees" if is_large else ""
         is_known = is_large and read_cached(record) is not None
         differs = None
         try:
-            fast = AgreeingEngine(_open_fast(engine, specification), lambda: ReferenceEngine(open_reference()))
+            fast = AgreeingEngine(_open_fast(engine, specification, written), lambda: ReferenceEngine(open_reference()))
             if not is_known:
                 reference = reference or ReferenceEngine(open_reference())
                 differs = _find_difference(fast, reference, to_texts(sample))
@@ -88,17 +94,17 @@ def open_engine(
         if differs is None:
             if is_large and not is_known:
                 keep(record, name)
-            return fast
+            return PiecewiseEngine(fast, id_type) if engine is FastEngine else fast
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
     log.warning("%s: %s; encoding with the slow one.", name, problem)
     return reference or ReferenceEngine(open_reference())
 
 
-def _open_fast(engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any]) -> Any:
+def _open_fast(engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any], written: str) -> Any:
     form = (specification.get("normalizer") or {}).get("type")
     if form in NORMAL_FORMS and all(not entry["special"] for entry in specification["added_tokens"]):
         return NormalizingEngine(engine(_write({**specification, "normalizer": None})), form)
-    return engine(_write(specification))
+    return engine(written)
 
 
 def _find_difference(fast: Engine, reference: Engine, strings: Texts) -> str | None:
@@ -120,6 +126,6 @@ def _write(specification: dict[str, Any]) -> str:
     return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
 
 
-def _hash_comparison(package: str, specification: dict[str, Any], sample: Sequence[str]) -> str:
+def _hash_comparison(package: str, written: str, sample: Sequence[str]) -> str:
     versions = [importlib.metadata.version(name) for name in (package, "tokenizers")]
-    return hash_bytes(json.dumps([package, versions, sample]).encode(), _write(specification).encode())
+    return hash_bytes(json.dumps([package, versions, sample]).encode(), written.encode())

@@ -39,16 +39,12 @@ class FastEngine:
         self._tokenizer = gigatoken.Tokenizer(load_hf_json(specification_json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
-        import awkward
+        from whelp.tokenizer._awkward import as_awkward
 
         data, offsets = view_text(strings)
         if not len(strings):
             return np.zeros(0, np.uint32), offsets
-        bytes_layout = awkward.contents.NumpyArray(data, parameters={"__array__": "char"})
-        lists = awkward.contents.ListOffsetArray(
-            awkward.index.Index64(offsets), bytes_layout, parameters={"__array__": "string"}
-        )
-        layout = self._tokenizer.encode_batch(awkward.Array(lists)).layout
+        layout = self._tokenizer.encode_batch(as_awkward(data, offsets)).layout
         ends = np.asarray(layout.offsets.data)
         return np.asarray(layout.content.data)[ends[0] : ends[-1]], ends - ends[0]
 

@@ -20,8 +20,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from whelp.base.arrays import view_text
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes
-from whelp.tokenizer._build import build_bpe, make_cutter, no_text
+from whelp.tokenizer._build import build_bpe, make_cutter, make_splitter, no_text
 from whelp.tokenizer._bytes import spell_bytes
+from whelp.tokenizer._counted import open_counter
 from whelp.tokenizer.config import LearnConfig
 from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -41,7 +42,7 @@ def learn_bpe(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     if config.pattern == "gpt2":
         merges = _learn_fast(strings, num_merges, make_cutter(config))
     else:
-        merges = _learn_reference(strings, num_merges, make_cutter(config))
+        merges = _learn_by_pattern(strings, num_merges, config)
     vocabulary = build_bpe(merges, config)
     if vocabulary.size < config.vocab_size:
         log.warning(
@@ -102,7 +103,9 @@ def _iter_blocks(path: Path, block_bytes: int = 1 << 17) -> Iterator[bytes]:
                 rest += block
 
 
-def _learn_reference(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[tuple[str, str]]:
+def _learn_by_pattern(strings: Iterator[Texts], num_merges: int, config: LearnConfig) -> list[tuple[str, str]]:
+    cutter = make_cutter(config)
+    counter = open_counter(config.pattern_regex or config.pattern, make_splitter(config))
     num_characters = 0
 
     def iter_lists() -> Iterator[list[str]]:
@@ -112,7 +115,12 @@ def _learn_reference(strings: Iterator[Texts], num_merges: int, cutter: Any) -> 
             num_characters += sum(map(len, rows))
             yield rows
 
-    merges = _train_reference(iter_lists(), num_merges, cutter)
+    if counter is None:
+        merges = _train_reference(iter_lists(), num_merges, cutter)
+    else:
+        for rows in iter_lists():
+            counter.add(rows)
+        merges = counter.learn_merges(num_merges)
     if not num_characters:
         raise no_text()
     return merges

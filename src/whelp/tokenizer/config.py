@@ -45,12 +45,12 @@ class LearnConfig:
     pattern: Literal["gpt2", "gpt4", "code", "regex"] = option(
         "gpt2",
         "how text is cut before merging (bpe, unigram): gpt2; gpt4 (digits in threes); code (digits one by one, each run of "
-        "indentation whole); regex (pattern_regex). All but gpt2 learn some 5 times slower",
+        "indentation whole); regex (pattern_regex). All but gpt2 learn some 5 times slower without whelp[patterns]",
     )
     pattern_regex: str | None = option(
         None,
-        "with pattern regex: one match is one piece, and so is what stands between two (Oniguruma syntax; encodes slowly "
-        "without whelp[patterns])",
+        "with pattern regex: one match is one piece, and so is what stands between two (Oniguruma syntax; learns and encodes "
+        "slowly without whelp[patterns])",
     )
     special_tokens: list[str] = option(
         [],

@@ -186,7 +186,9 @@ class Vocabulary:
 
     def token_text(self, token_id: int) -> str:
         r"""One id for display: its text; bytes that are no text of their own as `\xe2\x96`; control tokens by name."""
-        return self._all_bytes[self._check_ids([token_id])[0]].decode(errors="backslashreplace")
+        (checked,) = self._check_ids([token_id])
+        name = self._special_names.get(checked)
+        return self._all_bytes[checked].decode(errors="backslashreplace") if name is None else name
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder for ids that come one by one."""
@@ -232,6 +234,11 @@ class Vocabulary:
         return [int(token_id) for token_id in array.ravel().tolist()]
 
     @cached_property
+    def _special_names(self) -> dict[int, str]:
+        """Added control tokens by id: to name one, the bytes of all others need not be found."""
+        return {entry["id"]: entry["content"] for entry in self._added if entry["id"] in self.special_ids}
+
+    @cached_property
     def _all_bytes(self) -> list[bytes]:
         table = [b""] * self.size
         added = {entry["id"] for entry in self._added}
@@ -267,7 +274,7 @@ class Vocabulary:
         literals = [entry["content"] for entry in specification["added_tokens"]]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
-        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.name)
+        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.id_type, self.name)
 
     def _encoding_specification(self) -> dict[str, Any]:
         """The specification with every control token marked as such, and without what would bend a batch."""

@@ -22,6 +22,7 @@ from whelp.train.chunks import Chunk, LossAndState, iter_losses, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.device import get_product_type
 from whelp.train.gradient_buffers import GradientBuffers
+from whelp.train.narrow_weights import NarrowWeights
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
 from whelp.train.team import GradientSum, Team
@@ -45,6 +46,8 @@ class TrainableModel(Protocol):
 
     @property
     def uses_randomness(self) -> bool: ...
+    @property
+    def reads_narrow_weights(self) -> bool: ...
 
 
 @runtime_checkable
@@ -97,8 +100,11 @@ class Backward:
             self.compute = torch.compile(model.loss, dynamic=False)
         self.buffers: GradientBuffers | None = None
         self.sum: GradientSum | None = None
+        self.narrow: NarrowWeights | None = None
         if isinstance(optimizer, Optimizer):
-            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()))
+            if model.reads_narrow_weights and self.precision == torch.bfloat16 and optimizer.in_one_pass:
+                self.narrow = NarrowWeights(optimizer, dict(model.named_parameters()))
+            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=team.size == 1)
             if team.size > 1:
                 number = torch.bfloat16 if config.add_gradients_in == "bf16" else torch.float32
                 self.sum = GradientSum(team, optimizer, dict(model.named_parameters()), number)
@@ -111,6 +117,8 @@ class Backward:
         if self.trial is not None and self.sum is not None:
             self.trial.begin_step()
             self.sum.at_end = self.trial.tries_second  # a recorded pass sends nothing on its way
+        if self.narrow is not None:
+            self.narrow.check()
         self._forget()
         self._compute(batch, num_targets)
         if self.buffers is not None:
@@ -244,7 +252,7 @@ class Backward:
 
     def close(self) -> None:
         """Leave the model as it was."""
-        for part in (self.buffers, self.sum):
+        for part in (self.buffers, self.sum, self.narrow):
             if part is not None:
                 part.close()
 

@@ -1,7 +1,7 @@
 """The first gradient of a batch is put where others would be added to zeros: a pass over all gradients and the zeros are saved.
 
 Autograd adds a parameter's gradient to the one that is there, and keeps it as it is where there is none. So there is none at first, and
-a hook moves what comes into the optimizer's flat buffer, where later gradients of the batch are added to it.
+what comes is moved into the optimizer's flat buffer, where later gradients of the batch are added to it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,27 @@ from typing import Any
 
 import torch
 
+from whelp.base.beside_parameter import put_beside, take_away
 from whelp.train.team import HasGroups
+
+_SMALL = 1 << 15  # numbers: moving fewer takes a GPU as long as beginning to
 
 
 class GradientBuffers:
-    """The optimizer's buffers of gradients, between `begin` and `finish` of a batch."""
+    """The optimizer's buffers of gradients, between `begin` and `finish` of a batch.
 
-    def __init__(self, optimizer: HasGroups, parameters: Mapping[str, torch.nn.Parameter]) -> None:
+    Large gradients are moved as soon as they come. Where nobody waits for them (`is_alone`) small ones are moved at the end, all at once.
+    """
+
+    def __init__(self, optimizer: HasGroups, parameters: Mapping[str, torch.nn.Parameter], *, is_alone: bool) -> None:
         views = {name: view for group in optimizer.groups for name, view in group.views(group.grad).items()}
         self._places = [(parameters[name], view) for name, view in views.items()]
+        for parameter, view in self._places:
+            put_beside(parameter, "gradient", view)
         self._hooks = [
-            parameter.register_post_accumulate_grad_hook(_make_hook(view)) for parameter, view in self._places
+            parameter.register_post_accumulate_grad_hook(_make_hook(view))
+            for parameter, view in self._places
+            if not is_alone or view.numel() > _SMALL
         ]  # before those of others, who read the buffers
 
     def begin(self) -> None:
@@ -34,23 +44,33 @@ class GradientBuffers:
         for parameter, view in self._places:
             parameter.grad = view
 
+    @torch.no_grad()
     def finish(self) -> None:
-        """Put zeros where no gradient came."""
+        """Move what is still elsewhere, and put zeros where no gradient came."""
+        moved, places = [], []
         for parameter, view in self._places:
             if parameter.grad is None:
                 view.zero_()
-                parameter.grad = view
+            elif parameter.grad.data_ptr() != view.data_ptr():
+                moved.append(parameter.grad)
+                places.append(view)
+            parameter.grad = view
+        if moved:
+            torch._foreach_copy_(places, moved)
 
     def close(self) -> None:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
+        for parameter, view in self._places:
+            take_away(parameter, "gradient", view)
 
 
 def _make_hook(view: torch.Tensor) -> Any:
     def hook(parameter: torch.Tensor) -> None:
         if parameter.grad is not None and parameter.grad is not view:
-            view.copy_(parameter.grad)
+            if parameter.grad.data_ptr() != view.data_ptr():  # a kernel may have put it there
+                view.copy_(parameter.grad)
             parameter.grad = view
 
     return hook

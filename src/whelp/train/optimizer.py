@@ -125,6 +125,7 @@ class Optimizer:
         self.adam = AdamW(adam_groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
         self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
         self.in_one_pass = has_one_pass(self.groups[0].data.device)
+        self.narrow: dict[int, torch.Tensor] = {}  # by number among `others`: their weights rounded to bf16, up to date
         self.scale: torch.Tensor | None = None  # what clipping asked for, and the step has still to do
 
     def zero_grad(self) -> None:
@@ -164,7 +165,7 @@ class Optimizer:
         from whelp.train import gpu_adamw
 
         scale, self.scale = self.scale, None
-        for adam_group, other in zip(self.adam.param_groups, self.others, strict=True):
+        for number, (adam_group, other) in enumerate(zip(self.adam.param_groups, self.others, strict=True)):
             weights, parameter = other.parameters.data, adam_group["params"][0]
             if not self.adam.state[parameter]:
                 self.adam.state[parameter] = gpu_adamw.make_state(weights)
@@ -173,11 +174,26 @@ class Optimizer:
                 other.parameters.grad,
                 self.adam.state[parameter],
                 torch.ones((), device=weights.device) if scale is None else scale,
+                self.narrow.get(number),
                 learning_rate=adam_group["lr"],
                 betas=(self.settings.beta1, self.settings.beta2),
                 epsilon=self.settings.epsilon,
                 weight_decay=adam_group["weight_decay"],
             )
+
+    def keep_narrow(self) -> dict[str, torch.Tensor]:
+        """From now on keep AdamW's weights rounded to bf16 as well, if steps are one pass: views of them by parameter name."""
+        if not self.in_one_pass:
+            return {}
+        self.narrow = {number: other.parameters.data.to(torch.bfloat16) for number, other in enumerate(self.others)}
+        views: dict[str, torch.Tensor] = {}
+        for number, rounded in self.narrow.items():
+            views |= self.others[number].parameters.views(rounded)
+        return views
+
+    def drop_narrow(self) -> None:
+        """No longer keep what `keep_narrow` gave."""
+        self.narrow = {}
 
     def state(self) -> dict[str, torch.Tensor]:
         """All state by parameter name, so that it fits any layout: `adamw.mean.NAME`, `muon.momentum.NAME`, ..."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.errors import PlanError, TrainingError
 from whelp.train.config import TrainConfig
 
@@ -110,7 +111,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     if batch_rows < facts.num_processes:
         raise PlanError(
             "the plan",
-            f"a batch of {batch_rows} rows is to be divided among {facts.num_processes} processes",
+            f"a batch of {say_count(batch_rows, 'row')} is to be divided among {say_count(facts.num_processes, 'process')}",
             "a row for each at least",
             f"Raise train.batch_tokens to {facts.num_processes * length:,} or more, or start fewer processes.",
         )
@@ -186,7 +187,7 @@ def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
         TrainingError: When that was done before, or a micro-batch is one row.
     """
     if plan.is_halved or plan.micro_batch_rows == 1:
-        found = f"the device is out of memory with {plan.micro_batch_rows} rows at a time"
+        found = f"the device is out of memory with {say_count(plan.micro_batch_rows, 'row')} at a time"
         advice = "Lower train.micro_batch_rows, pack.context_tokens or the model's size, then start a new run."
         raise TrainingError("the device", found + (", halved before" if plan.is_halved else ""), "room", advice)
     rows = math.ceil(plan.batch_rows / plan.num_processes)
@@ -229,7 +230,7 @@ def _find_doubts(
         doubts.append(f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart")
     if batch_rows > facts.num_rows:
         doubts.append(
-            f"one batch ({batch_rows:,} rows) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
+            f"one batch ({say_count(batch_rows, 'row')}) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
         )
     if config.bptt_tokens is not None and 0 < config.bptt_learning_range * config.bptt_tokens < facts.context_tokens:
         doubts.append(

@@ -20,7 +20,8 @@ from whelp.train.place import Place
 if TYPE_CHECKING:
     from whelp.train.optimizer import FlatGroup
 
-_BUCKET_NUMBERS = 1 << 22  # 16 MiB of fp32: long enough to be worth a message, short enough to start early
+# 64 MiB of fp32: beside matrix products GPT-2 124M's gradient costs 0.8 ms on two H200, in messages of 16 MiB 1.7, as one 0.4
+_BUCKET_NUMBERS = 1 << 24
 
 has_met = False  # whether this process has met others
 

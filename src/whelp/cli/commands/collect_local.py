@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
 
@@ -87,7 +88,7 @@ def collect_wikipedia_dump(
     with bar("collect") as advance:
         for event in iter_collect_dump(file, out, config, workers=workers):
             if isinstance(event, DumpProgress):
-                advance(event.position, event.total, f"{event.documents:,} documents")
+                advance(event.position, event.total, say_count(event.documents, "document"))
             elif isinstance(event, DumpResult):
                 result = event
     assert result is not None, "collecting ends with a result"
@@ -138,7 +139,7 @@ def collect_folder(
     with bar("collect") as advance:
         for event in iter_collect_folder(folder, out, config):
             if isinstance(event, FolderProgress):
-                advance(event.position, event.total, f"{event.documents:,} documents")
+                advance(event.position, event.total, say_count(event.documents, "document"))
             elif isinstance(event, FolderResult):
                 result = event
     assert result is not None, "collecting ends with a result"

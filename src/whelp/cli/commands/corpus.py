@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands.options import AsJson
 
 Files = Annotated[
@@ -51,7 +52,7 @@ def convert(
     with bar("convert") as advance:
         for event in iter_convert(list(files), out, columns=columns, separator=given):
             if isinstance(event, FileProgress):
-                advance(event.position, event.total, f"{event.rows:,} rows")
+                advance(event.position, event.total, say_count(event.rows, "row"))
             elif isinstance(event, ConvertResult):
                 result = event
     assert result is not None, "converting ends with a result"

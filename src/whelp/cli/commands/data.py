@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
@@ -67,6 +68,8 @@ def prepare(
 
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
+    from rich.markup import escape
+
     from whelp.cli import show
     from whelp.cli.prepare import OpenedSource, open_recipe_sources
     from whelp.corpus import count_skipped
@@ -79,6 +82,7 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
             "skipped": count_skipped(source.skipped),
             "document": source.document,
             "estimated_tokens": source.num_bytes // 4,
+            "columns": source.say_columns(),
         }
 
     opened = open_recipe_sources(recipe)
@@ -90,8 +94,10 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
         show.say_file_counts(values["files"], values["bytes"], one.source.name if one.name is None else one.name)
         show.say_left_out(values["skipped"])
         show.say(
-            f"           one document is: {values['document']}; about {values['estimated_tokens']:,} tokens at 4 bytes each"
+            f"           one document is: {values['document']}; about {say_count(values['estimated_tokens'], 'token')} at 4 bytes each"
         )
+        for line in values["columns"]:
+            show.say(f"           [dim]columns of text in {escape(line)}[/]")
 
 
 class RowsName(Enum):
@@ -189,6 +195,8 @@ def inspect(
     check_page_place(html)
     config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
     opened = looking.open_split(store, split, config)
+    if recipe is None and context_tokens is None:
+        looking.say_how_cut(opened)
     with show.waiting("looking"):
         views = list(opened.iter_views(rows, file=file, find=find))
         if html is not None:

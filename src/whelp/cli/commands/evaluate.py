@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands.options import AsJson, Device, ModelPath
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ def evaluate(
     model: ModelPath,
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="STORE", help="Loss on this token store. Default: store, unless tasks are asked for."),
+        typer.Option(
+            "--store",
+            metavar="STORE",
+            help="Loss on this token store. Default: store here, or the one beside the run; none for tasks.",
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     rows: Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows.")] = None,
@@ -98,7 +103,7 @@ def evaluate(
         raise typer.BadParameter("is one file: ask for tasks or for programs.", param_hint="'--out'")
     results: dict[str, Any] = {}
     if store is not None or (tasks is None and code_tasks is None):
-        loss = measure(model, store=store or Path("store"), split=split, num_rows=rows, device=device)
+        loss = measure(model, store=store or _find_store(Path(model)), split=split, num_rows=rows, device=device)
         results["loss"] = loss.to_dict()
         if not as_json:
             _write_loss(loss)
@@ -174,13 +179,29 @@ def _progress() -> Iterator[Callable[[str, int, int], object]]:
         yield update
 
 
+def _find_store(model: Path) -> Path:
+    """The store that is meant when none is named."""
+    from whelp.cli import show
+    from whelp.cli.beside import STORE, find_run, open_store_beside
+
+    here = Path(STORE)
+    run = None if here.exists() else find_run(model)
+    beside = open_store_beside(run) if run is not None else None
+    if beside is None:
+        return here
+    show.say_plain(f"store      {beside.folder}, which the run was trained on")
+    return beside.folder
+
+
 def _write_loss(result: LossResult) -> None:
     for name, part in {"": result, **result.sources}.items():
         bits = f"{part.bits_per_byte:.4f}" if part.bits_per_byte is not None else "unknown"
         sys.stdout.write(
             (f"--- {name}\n" if name else "")
             + f"loss          {part.nats_per_token:.4f} nats/token\nperplexity    {part.perplexity:.2f}\n"
-            f"bits per byte {bits}\nover          {part.num_rows:,} rows, {part.num_tokens:,} tokens, {part.num_bytes:,} bytes\n"
+            f"bits per byte {bits}\n"
+            f"over          {say_count(part.num_rows, 'row')}, {say_count(part.num_tokens, 'token')}, "
+            f"{say_count(part.num_bytes, 'byte')}\n"
         )
 
 

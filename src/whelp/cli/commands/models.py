@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
@@ -168,7 +169,9 @@ def export(
             show.print_json(written)
             return
         for side, counts in written.splits.items():
-            show.say(f"[bold]{side:<10}[/] {counts['documents']:,} documents, {counts['tokens']:,} tokens")
+            show.say(
+                f"[bold]{side:<10}[/] {say_count(counts['documents'], 'document')}, {say_count(counts['tokens'], 'token')}"
+            )
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
     result = write_model(source, out=out, format=format.value, dtype=dtype, name=name, license=license)

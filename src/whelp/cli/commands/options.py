@@ -16,7 +16,10 @@ Overrides = Annotated[
 ]
 Scale = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Another size of the recipe: tiny (the whole path in seconds), or one that it names."),
+    typer.Option(
+        metavar="NAME",
+        help="Another size of the recipe: tiny (64 documents, 4 steps: the whole path in seconds), or one that it names.",
+    ),
 ]
 StorePath = Annotated[Path, typer.Option("--store", metavar="STORE", help="A token store made by `whelp prepare`.")]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or a Hugging Face model folder.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from whelp.base.counts import say_count
 from whelp.cli.commands.options import AsJson, Device, ModelPath, StateFile
 
 
@@ -36,5 +37,5 @@ def state(
         show.print_json(result)
         return
     show.say(
-        f"[bold]{escape(result.file)}[/]: the state after {result.num_tokens:,} tokens, {show.megabytes(result.num_bytes)}"
+        f"[bold]{escape(result.file)}[/]: the state after {say_count(result.num_tokens, 'token')}, {show.megabytes(result.num_bytes)}"
     )

@@ -239,7 +239,7 @@ def compare(
         return
     show.show_comparison(result)
     if html is not None:
-        show.say_plain(f"the page is {html}")
+        show.say_plain(f"page: {html}")
 
 
 def serve(

@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_bytes
-from whelp.base.processes import ProcessPool
 from whelp.collect.document import Document, make_line
 from whelp.collect.dump.config import DumpConfig
 from whelp.collect.dump.cut import Piece
@@ -22,6 +19,9 @@ from whelp.collect.dump.pages import Page, Site, iter_pages, read_site, tells_na
 from whelp.collect.dump.parts import Share, Span, iter_shares, iter_span_pieces
 from whelp.collect.dump.stream import Codec, find_codec, iter_blocks
 from whelp.collect.wikitext import Namespaces, Wikitext
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 SOURCE = "wikipedia-dump"
 _FAMILIES = ("wikipedia", "wiktionary", "wikibooks", "wikiquote", "wikisource", "wikiversity", "wikivoyage")
@@ -88,6 +88,14 @@ def iter_dump(path: Path, config: DumpConfig, *, workers: int = 1, num_done: int
     if workers == 1:
         yield from map(_work, tasks)
         return
+    yield from _work_in_processes(path, tasks, workers)
+
+
+def _work_in_processes(path: Path, tasks: Iterator[_Task], workers: int) -> Iterator[DumpPart]:
+    from concurrent.futures.process import BrokenProcessPool
+
+    from whelp.base.processes import ProcessPool
+
     pending: deque[Future[DumpPart]] = deque()
     with ProcessPool(workers) as pool:
         try:
@@ -114,7 +122,7 @@ def _work(task: _Task) -> DumpPart:
         pieces = iter_span_pieces(task.path, task.codec, share.work, task.config.max_page_bytes)
     else:
         pieces = iter((share.work,))
-    lines: list[str] = []
+    lines: list[bytes] = []
     pages: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     cleaner = Wikitext(
@@ -139,7 +147,7 @@ def _work(task: _Task) -> DumpPart:
             pages[reason or "kept"] += 1
             if page is not None and page.num_revisions > 1:
                 removed["older revisions"] += page.num_revisions - 1
-    return DumpPart("".join(lines).encode("utf-8", "replace"), pages, removed, share.position)
+    return DumpPart(b"".join(lines), pages, removed, share.position)
 
 
 def _find_reason(page: Page, site: Site, config: DumpConfig) -> str | None:

@@ -60,7 +60,7 @@ def iter_shares(path: Path, codec: Codec, max_page_bytes: int) -> Iterator[Share
     def follow() -> Iterator[tuple[bytes, bool]]:
         nonlocal position, tail
         for block in iter_blocks(path, codec):
-            position, tail = block.position, (tail + block.data)[-64:]
+            position, tail = block.position, (tail + block.data[-64:])[-64:]
             yield block.data, True
 
     try:
@@ -117,7 +117,7 @@ def iter_span_pieces(path: Path, codec: Codec, span: Span, max_page_bytes: int) 
     def follow() -> Iterator[tuple[bytes, bool]]:
         nonlocal tail
         for block in blocks:
-            tail = (tail + block.data)[-64:]
+            tail = (tail + block.data[-64:])[-64:]
             yield block.data, block.position < span.end
 
     try:

@@ -11,6 +11,7 @@ from whelp.collect.wikitext.tables import Tables, show_table
 from whelp.collect.wikitext.templates import expand_template, is_expanded
 
 _MARKS = re.compile(r"\{\{+|\}\}+|\[\[|\]\]|\{\||\|\}+")  # all begin with a character: anchors are tried everywhere
+_SIMPLE = re.compile(r"\{\{(?<!\{\{\{)([^{}|\[\]]*+)((?:\|[^{}\[\]]*+)?+)\}\}(?!\})")  # a template with nothing in it
 _MARGINS = {"{": " \t:*#", "|": " \t:"}  # what may stand on its line before `{|` and `|}`
 _MAX_DEPTH = 40  # MediaWiki's own limit; what lies deeper is left out, so that no page takes quadratic time
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
@@ -114,10 +115,24 @@ def _find_margin(text: str, position: int) -> int | None:
     return None if position and text[position - 1] != "\n" else position
 
 
+def _resolve_simple_templates(text: str, counts: Counter[str], language: str) -> str:
+    """Those with nothing inside them, which are nearly all: a fifth of the time that a stack of open ones takes."""
+    parts = _SIMPLE.split(text)
+    names, arguments = parts[1::3], parts[2::3]
+    if names:
+        counts["templates"] += len(names)
+    expanded = {name: is_expanded(name, language) for name in set(names)}
+    for place, name in enumerate(names):
+        parts[3 * place + 1] = expand_template(name + arguments[place], language) if expanded[name] else ""
+        parts[3 * place + 2] = ""
+    return "".join(parts)
+
+
 def resolve_braces(
     text: str, namespaces: Namespaces, counts: Counter[str], tables: Tables = "drop", language: str = "en"
 ) -> str:
     """Replace templates and links by what readers see of them; remove files, categories, and tables if asked to."""
+    text = _resolve_simple_templates(text, counts, language)
     nest = _Nest(namespaces, counts, tables, language)
     position = 0
     for match in _MARKS.finditer(text):

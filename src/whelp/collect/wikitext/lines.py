@@ -32,8 +32,9 @@ class _Paragraphs:
         """End the paragraph or the list."""
         if not self._lines:
             return
-        self._blocks += [self._show(level, title) for level, title in self._waiting if self._headings != "none"]
-        self._waiting.clear()
+        if self._waiting:
+            self._blocks += [self._show(level, title) for level, title in self._waiting if self._headings != "none"]
+            self._waiting.clear()
         self._blocks.append(self._separator.join(self._lines))
         self._lines = []
 
@@ -57,10 +58,11 @@ class _Paragraphs:
         if self._separator != "\n":
             self.end()
             self._separator = "\n"
-        depth, num_same = len(marks), _count_same(marks, self._marks)
-        self._marks = marks
-        del self._numbers[num_same:]
-        self._numbers += [0] * (depth - len(self._numbers))
+        depth = len(marks)
+        if marks != self._marks:
+            del self._numbers[_count_same(marks, self._marks) :]
+            self._numbers += [0] * (depth - len(self._numbers))
+            self._marks = marks
         self._numbers[-1] += 1
         sign = f"{self._numbers[-1]}. " if marks[-1] == "#" else "- "
         self._lines.append("  " * min(depth - 1, 8) + sign + line)

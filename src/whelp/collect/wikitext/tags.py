@@ -12,7 +12,9 @@ _REMOVED = (  # with their content
 _CODE = "pre|source|syntaxhighlight"
 _FORMULAS = "math|chem|ce"
 _NAMES = f"{_REMOVED}|nowiki|{_CODE}|{_FORMULAS}"
-_OPENING = re.compile(rf"<(?:!--|(/?)((?i:{_NAMES}))(?=[\s/>])([^<>]*)>)")
+_OPENING = re.compile(  # first a whole reference with no tag inside: most are
+    rf"<(?:ref(?:\s[^<>]*+(?<!/))?+>[^<]*+</ref\s*>()|!--|(/?)((?i:{_NAMES}))(?=[\s/>])([^<>]*+)>)"
+)
 _CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _NAMES.split("|")}
 _KINDS = {
     **dict.fromkeys(_REMOVED.split("|"), "removed"),
@@ -21,7 +23,8 @@ _KINDS = {
     "nowiki": "nowiki",
 }
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\n|\Z)")
-MARKS = "\x02\x03\x04"  # of the passes: around the number of a held text, and for a line break
+MARKS = "\x02\x03\x04\x05"  # of the passes: around the number of a held text, for a line break, where a table begins
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HELD = re.compile("\x02(\\d+)\x03")
 _BLANK = re.compile(r"\s+")
 
@@ -34,7 +37,7 @@ class Held:
 
     def hold(self, text: str) -> str:
         """The mark for a text."""
-        self._texts.append(text)
+        self._texts.append(CONTROL.sub("", text))
         return f"\x02{len(self._texts) - 1}\x03"
 
     def give_back(self, text: str) -> str:
@@ -48,17 +51,21 @@ def take_out_tags(text: str, held: Held, counts: Counter[str], *, formulas: bool
     A tag that is never closed is itself removed, and nothing after it.
     """
     parts: list[str] = []
-    position = 0
+    position = num_references = 0
     unclosed: set[str] = set()  # never looked for again: else many of them would take quadratic time
     while (match := _OPENING.search(text, position)) is not None:
-        parts.append(text[position : match.start()])
-        if match[2] is None:
-            position = _after_comment(text, match.start(), match.end())
+        start, end = match.span()
+        parts.append(text[position:start])
+        position = end
+        if match.lastindex == 1:
+            num_references += 1
             continue
-        position = match.end()
-        name = match[2].lower()
-        if match[1] or match[3].endswith("/") or name in unclosed:
-            counts["references"] += name == "ref" and not match[1]
+        if match.lastindex is None:
+            position = _after_comment(text, start, end)
+            continue
+        slash, name, attributes = match[2], match[3].lower(), match[4]
+        if slash or attributes.endswith("/") or name in unclosed:
+            num_references += name == "ref" and not slash
             continue
         closing = _CLOSING[name].search(text, position)
         if closing is None:
@@ -67,6 +74,8 @@ def take_out_tags(text: str, held: Held, counts: Counter[str], *, formulas: bool
         parts.append(_replace(name, text[position : closing.start()], held, counts, formulas=formulas))
         position = closing.end()
     parts.append(text[position:])
+    if num_references:
+        counts["references"] += num_references
     return "".join(parts)
 
 

@@ -277,6 +277,7 @@ def _find_own(language: str) -> dict[str, Expand]:
     return {name: by_place(show) for name, show in make_expanders(language).items()}
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def _find(name: str, language: str) -> Expand | None:
     key = name.strip().replace("_", " ").lower()
     found = _find_own(language).get(key) or _EXPANDERS.get(key)

@@ -1,7 +1,7 @@
 // Rows of the token store as they are trained: what counts, what is padding, which document it is from.
 
 import { getJson } from "./api.js";
-import { emptyState, errorCard, h, short, size, tipGroup, visible, whole } from "./dom.js";
+import { counted, emptyState, errorCard, h, short, size, tipGroup, visible, whole } from "./dom.js";
 
 const NUM_HUES = 6;
 
@@ -65,7 +65,7 @@ export function openData(panel, state) {
     tipGroup(body, (span) => h("p", {}, words(span)), words);
     const trained = row.tokens.filter((token) => token.trained).length;
     return h("article", { class: "card" }, h("div", { class: "row" }, h("h2", {}, `Row ${whole(row.row)}`),
-      h("p", { class: "muted" }, `${whole(row.tokens.length)} tokens, ${whole(trained)} trained`)), body,
+      h("p", { class: "muted" }, `${counted(row.tokens.length, "token")}, ${whole(trained)} trained`)), body,
       h("ul", { class: "sources" }, row.documents.map((document) => h("li", {}, h("b", { class: "swatch", "data-hue": document.document % NUM_HUES }, whole(document.document)),
         ` ${document.file}`, document.line ? h("span", { class: "muted" }, `, line ${whole(document.line)}`) : ""))));
   }
@@ -75,7 +75,7 @@ export function openData(panel, state) {
   }
 
   function drawAbout(store) {
-    const splits = Object.entries(store.splits).map(([name, counts]) => fact(name, `${whole(counts.documents)} documents, ${whole(counts.tokens)} tokens`));
+    const splits = Object.entries(store.splits).map(([name, counts]) => fact(name, `${counted(counts.documents, "document")}, ${counted(counts.tokens, "token")}`));
     const ledger = store.ledger;
     const fates = [...Object.entries(ledger.documents ?? {}).map(([name, count]) => [`documents: ${name}`, count]),
       ...Object.entries(ledger.files ?? {}).map(([name, count]) => [`files: ${name}`, count]), ...Object.entries(ledger.notes ?? {})];

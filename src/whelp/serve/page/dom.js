@@ -35,6 +35,9 @@ export function announce(text) {
 const numbers = new Intl.NumberFormat("en");
 export const whole = (value) => numbers.format(Math.round(value));
 
+/** A number with its noun: counted(1, "token") -> "1 token". */
+export const counted = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "" : "s"}`;
+
 /** A number with few digits: 12,345  3.142  0.00012 */
 export function short(value) {
   if (value === 0) return "0";

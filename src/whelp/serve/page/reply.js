@@ -1,6 +1,6 @@
 // A text that a model is writing: token by token, each with its probability.
 
-import { duration, h, tipGroup, visible, whole } from "./dom.js";
+import { counted, duration, h, tipGroup, visible, whole } from "./dom.js";
 
 const percent = (logprob) => {
   const share = Math.exp(logprob) * 100;
@@ -50,7 +50,7 @@ export function makeReply() {
   const finish = (reason) => {
     element.classList.remove("writing");
     const seconds = (performance.now() - (first ?? started)) / 1000;
-    const parts = [`${whole(count)} tokens`];
+    const parts = [counted(count, "token")];
     if (count > 1 && seconds > 0.05) parts.push(`${whole(count / seconds)} a second`);
     if (seconds >= 1) parts.push(duration(seconds));
     if (count) parts.push(`perplexity ${Math.exp(-logprobs / count).toFixed(1)}`);

@@ -1,7 +1,7 @@
 // Type a text; see its tokens.
 
 import { postJson } from "./api.js";
-import { emptyState, errorCard, h, tipGroup, visible, whole } from "./dom.js";
+import { counted, emptyState, errorCard, h, tipGroup, visible, whole } from "./dom.js";
 import { makeModelChoice } from "./knobs.js";
 
 const SAMPLE = "The quick brown fox jumps over 13 lazy dogs.\nNaïve café, 日本語, 🦊!";
@@ -39,7 +39,7 @@ export function openVocabulary(panel, state) {
       if (mine !== abort) return;
       tokens = found.tokens;
       const ratio = found.num_tokens ? `, ${(found.num_bytes / found.num_tokens).toFixed(2)} bytes a token` : "";
-      summary.textContent = `${whole(found.num_tokens)} tokens for ${whole(found.num_characters)} characters and ${whole(found.num_bytes)} bytes${ratio}`;
+      summary.textContent = `${counted(found.num_tokens, "token")} for ${counted(found.num_characters, "character")} and ${counted(found.num_bytes, "byte")}${ratio}`;
       note.replaceChildren(...(found.is_exact ? [] : [h("p", { class: "note" }, "This vocabulary changes the text before it cuts it; the offsets are of the changed text.")]));
       chips.replaceChildren(...tokens.map((token, index) => h("span", { class: "token", "data-index": index, "data-odd": index % 4 }, token.text.replaceAll("\n", "↵\n"))));
       if (!tokens.length) chips.replaceChildren(h("span", { class: "muted" }, "No text, no tokens."));

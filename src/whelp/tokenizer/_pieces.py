@@ -1,0 +1,106 @@
+"""Many documents, encoded in pieces that stay in the processor's cache, several pieces at once.
+
+Encoding is so fast that what stands around it counts: looking for new characters, normalizing, narrowing ids to 16 bits, and
+asking the system for fresh memory for ids of 32 bits. By pieces, each of these finds in the cache what the one before has left
+there, on every thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.base.arrays import view_text
+from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._engines import Encoded, Engine
+from whelp.tokenizer._threads import count_threads
+
+_PIECE_BYTES = 1 << 21  # up to here the fast encoder stays on the thread that calls it; a call costs as much as 50 kB of text
+
+
+class PiecewiseEngine:
+    """`engine` on pieces of a batch; ids come as `id_type`. The ids are the same however it is cut."""
+
+    def __init__(self, engine: Engine, id_type: type[np.uint16] | type[np.uint32]) -> None:
+        self._engine, self._id_type = engine, id_type
+        # The encoder has a memory of words for each thread: one thread more would wait for a free one, and keep a core busy.
+        self._free = threading.BoundedSemaphore(count_threads())
+
+    def encode(self, text: str) -> npt.NDArray[Any]:
+        return self._engine.encode(text)
+
+    def encode_batch(self, strings: Texts) -> Encoded:
+        _, offsets = view_text(strings)
+        num_threads = 1 if multiprocessing.parent_process() else count_threads()
+        borders = cut_evenly(offsets, num_threads)
+        if len(borders) == 2 or np.diff(offsets).max() > _PIECE_BYTES:  # which the encoder itself divides among threads
+            return self._encode_piece(strings)
+        pieces = [strings.slice(first, stop - first) for first, stop in itertools.pairwise(borders)]
+        if num_threads == 1:
+            encoded = list(map(self._encode_piece, pieces))
+        else:
+            encoded = self._encode_at_once(pieces, min(num_threads, len(pieces)))
+        starts = np.cumsum([0, *(len(ids) for ids, _ in encoded)])
+        ends = [piece_ends[1:] + start for (_, piece_ends), start in zip(encoded, starts, strict=False)]
+        return np.concatenate([ids for ids, _ in encoded]), np.concatenate([np.zeros(1, np.int64), *ends])
+
+    def _encode_piece(self, piece: Texts) -> Encoded:
+        ids, ends = self._engine.encode_batch(piece)
+        return ids.astype(self._id_type, copy=False), ends
+
+    def _encode_at_once(self, pieces: list[Texts], num_threads: int) -> list[Encoded]:
+        """Each thread goes through a part of its own, then helps others: neighbours have words in common."""
+        queues = [deque(part.tolist()) for part in np.array_split(np.arange(len(pieces)), num_threads)]
+        encoded: dict[int, Encoded] = {}
+
+        def work(own: deque[int]) -> None:
+            while (number := take(own, queues)) is not None:
+                with self._free:
+                    encoded[number] = self._encode_piece(pieces[number])
+
+        with ThreadPoolExecutor(num_threads - 1) as pool:
+            others = [pool.submit(work, queue) for queue in queues[1:]]
+            work(queues[0])  # this thread, too
+            for other in others:
+                other.result()
+        return [encoded[number] for number in range(len(pieces))]
+
+
+def take(own: deque[int], queues: list[deque[int]]) -> int | None:
+    """The next of one's own, else the last of who has the most left; None when there is nothing left.
+
+    >>> take(deque(), [deque([1]), deque([2, 3])])
+    3
+    """
+    try:
+        return own.popleft()
+    except IndexError:
+        pass
+    while longest := max(queues, key=len):
+        try:
+            return longest.pop()
+        except IndexError:  # another thread was faster
+            continue
+    return None
+
+
+def cut_evenly(offsets: npt.NDArray[np.int64], num_threads: int) -> list[int]:
+    """Where to cut documents so that each thread has equally many pieces, of much the same size.
+
+    >>> cut_evenly(np.arange(0, 9) << 20, num_threads=3)
+    [0, 2, 3, 4, 6, 7, 8]
+    """
+    num_bytes = offsets[-1] - offsets[0]
+    if num_bytes <= _PIECE_BYTES:
+        return [0, len(offsets) - 1]
+    num_pieces = -(-num_bytes // (_PIECE_BYTES * num_threads)) * num_threads
+    places = offsets[0] + num_bytes * np.arange(num_pieces) // num_pieces
+    borders: list[int] = np.unique([*np.searchsorted(offsets, places), len(offsets) - 1]).tolist()
+    return borders
