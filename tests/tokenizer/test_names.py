@@ -130,7 +130,7 @@ def test_fetching(bpe, tmp_path, monkeypatch):
     [
         (
             "world",
-            r"tokenizer world: cannot be fetched from the hub as .* expected a file \S*/world/rwkv_vocab_v20230424\.txt\. Put it",
+            r"tokenizer world: cannot be fetched from the hub as .* expected a file \S*/world/rwkv_vocab_v20230424\.txt\. Put that file",
         ),
         ("neox", r"cannot be fetched from the hub as EleutherAI/gpt-neox-20b .*/neox/20B_tokenizer\.json"),
         (
@@ -140,8 +140,8 @@ def test_fetching(bpe, tmp_path, monkeypatch):
         ("text-davinci-003", r"tokenizer text-davinci-003: .* expected a file \S*/p50k_base\.tiktoken"),
         ("o200k_base", r"expected a file \S*/o200k_base\.tiktoken"),
         ("some/model", r"tokenizer some/model: cannot be fetched from the hub as some/model \(.*/some/model/tokenizer\.json"),
-        ("mime", r"no vocabulary of that name, .* Did you mean mine\? Put it there, or give the path"),
-        ("nonsense", r"no such file or folder, .* Known: cl100k_base, gpt2, mine, neox, .*, world\. Put it there"),
+        ("mime", r"no vocabulary of that name, .* Did you mean mine\? Put that file there, or give the path"),
+        ("nonsense", r"no such file or folder, .* Known: cl100k_base, gpt2, mine, neox, .*, world\. Put that file there"),
     ],
 )
 def test_what_cannot_be_had_says_which_file_to_put_where(name, message, shelf, bpe, monkeypatch):

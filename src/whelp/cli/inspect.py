@@ -126,9 +126,9 @@ def inspect(
     check_page_place(html)
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
     opened = open_split(store, split, config)
+    views = list(opened.iter_views(rows, file=file, find=find))
     if recipe is None and context_tokens is None:
         say_how_cut(opened)
-    views = list(opened.iter_views(rows, file=file, find=find))
     if html is not None:
         write_page(opened, views, html)
     return [describe_row(view, opened) for view in views]

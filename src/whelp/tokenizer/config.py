@@ -82,7 +82,11 @@ class LearnConfig:
             problems.append("pattern: regex and pattern_regex go together, but only one of them is given")
         smallest = _NUM_ORDINARY.get(self.learn, 0) + len(self.control_tokens())
         if self.learn != "chars" and not self.retrain and self.vocab_size < smallest:
-            problems.append(f"vocab_size is {self.vocab_size}, but expected at least {smallest} for learn: {self.learn}")
+            ordinary = "256 bytes and " if self.learn in ("bpe", "unigram") else ""
+            parts = f"{ordinary}{len(self.control_tokens())} control tokens"
+            problems.append(
+                f"vocab_size is {self.vocab_size}, but expected at least {smallest} for learn: {self.learn} ({parts})"
+            )
         if problems:
             raise ConfigError(
                 "tokenizer", problems, "Control tokens count too, and bpe and unigram need one id for each of the 256 bytes."

@@ -180,7 +180,7 @@ def _not_found(name: str, known: Known, problem: str | None = None) -> Tokenizer
         f"tokenizer {name}",
         problem or "there is no such file or folder, and no vocabulary of that name",
         f"a file {place}",
-        f"{hint}Put it there{setting}, or give the path of a folder that holds one.",
+        f"{hint}Put that file there{setting}, or give the path of a folder that holds one.",
     )
 
 

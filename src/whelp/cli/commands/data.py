@@ -195,12 +195,12 @@ def inspect(
     check_page_place(html)
     config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
     opened = looking.open_split(store, split, config)
-    if recipe is None and context_tokens is None:
-        looking.say_how_cut(opened)
     with show.waiting("looking"):
         views = list(opened.iter_views(rows, file=file, find=find))
         if html is not None:
             looking.write_page(opened, views, html)
+    if recipe is None and context_tokens is None:
+        looking.say_how_cut(opened)
     if as_json:
         show.print_json({"rows": [vars(looking.describe_row(view, opened)) for view in views]})
         return
