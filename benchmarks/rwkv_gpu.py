@@ -180,7 +180,7 @@ class Case(NamedTuple):
 
 
 AT_ONCE = Case(8, 4096)
-LONGER = [Case(8, 16384), Case(8, 65536)]
+OTHERS = [Case(8, 1024), Case(8, 2048), Case(8, 16384), Case(8, 65536)]
 
 
 class Contestant(NamedTuple):
@@ -191,10 +191,10 @@ class Contestant(NamedTuple):
 
 
 MODELS = {
-    "whelp-compiled": Contestant(lambda: _ours(compiles=True), [AT_ONCE, *LONGER]),
+    "whelp-compiled": Contestant(lambda: _ours(compiles=True), [AT_ONCE, *OTHERS]),
     "fla": Contestant(lambda: _theirs(), [AT_ONCE]),
     "fla-bf16": Contestant(lambda: _theirs(is_narrow=True), [AT_ONCE]),
-    "whelp": Contestant(lambda: _ours(), [AT_ONCE, Case(8, 1024), *LONGER]),
+    "whelp": Contestant(lambda: _ours(), [AT_ONCE, *OTHERS]),
 }
 
 

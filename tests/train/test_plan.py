@@ -209,7 +209,7 @@ def test_half_the_micro_batch():
     assert (halved.micro_batch_rows, halved.accumulation, halved.batch_rows, halved.is_halved) == (2, 5, 10, True)
     with pytest.raises(TrainingError, match="out of memory with 2 rows at a time, halved before"):
         halve_micro_batch(halved)
-    with pytest.raises(TrainingError, match="out of memory with 1 rows at a time, but expected room"):
+    with pytest.raises(TrainingError, match="out of memory with 1 row at a time, but expected room"):
         halve_micro_batch(_plan(micro_batch_rows=1))
 
 

@@ -212,6 +212,7 @@ def _use_first(block: Any, device: torch.device) -> None:
 
     def use(first_use: Callable[[], object]) -> None:
         with contextlib.suppress(Exception), torch.cuda.device(device), torch.no_grad():  # what fails is told by the comparison
+            torch.ones((), device=device)  # gives this thread the GPU's context, which cuBLAS does not ask for itself
             first_use()
 
     uses: list[Callable[[], object]] = [
