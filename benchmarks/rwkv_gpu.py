@@ -7,14 +7,13 @@
     WHELP_TUNE_KERNELS=full python benchmarks/rwkv_gpu.py --budget 900      every setting of every kernel tried
 
 Each model has a process of its own, one after the other. Each line is printed as soon as it is known. A model that has not started within
-`--start` seconds is ended and said to be skipped; where it was at half of them is written to stderr.
+`--start` seconds is ended and said to be skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import faulthandler
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -207,7 +206,7 @@ def measure_all(names: list[str], options: argparse.Namespace) -> int:
             continue
         context = multiprocessing.get_context("spawn")  # a GPU that was used here cannot be used by a copy of this process
         pipe, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(name, theirs, options.start / 2), daemon=True)
+        process = context.Process(target=_serve, args=(name, theirs), daemon=True)
         process.start()
         theirs.close()
         if pipe.poll(options.start):
@@ -244,16 +243,14 @@ def _receive(pipe: multiprocessing.connection.Connection) -> dict[str, Any]:
     return answer
 
 
-def _serve(name: str, pipe: multiprocessing.connection.Connection, patience: float) -> None:
+def _serve(name: str, pipe: multiprocessing.connection.Connection) -> None:
     """Start a model, say so, then do what is asked for."""
     start, contestant = time.perf_counter(), MODELS[name]
-    faulthandler.dump_traceback_later(patience)
     torch.set_num_threads(4)
     try:
         step = contestant.make()
         step(_draw_ids(contestant.cases[0]))
         torch.cuda.synchronize()
-        faulthandler.cancel_dump_traceback_later()
         pipe.send({"what": "started", "seconds": round(time.perf_counter() - start, 1)})
     except Exception as error:
         pipe.send({"what": "failed", "error": _name(error)})
