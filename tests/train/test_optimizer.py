@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from whelp.train import TrainConfig, build_optimizer
-from whelp.train.optimizer import orthogonalise
+from whelp.train.muon import orthogonalise
 
 FAMILIES = ("gpt2", "qwen3")
 

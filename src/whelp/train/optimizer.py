@@ -1,12 +1,8 @@
-"""AdamW and Muon over flat buffers.
+"""The optimizer of a model in one process: Muon for matrices, AdamW for all else, over flat buffers.
 
-All parameters of a group are views of one long tensor, their gradients views of another. A step is then a handful of
-calls instead of a handful for each parameter: clipping is one norm, AdamW one fused kernel (on a GPU one of our own,
-`gpu_adamw.py`). On a small model on a CPU this is a quarter of the step's time.
-
-AdamW: Loshchilov & Hutter 2019. Muon: Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/): momentum, then
-the nearest semi-orthogonal matrix by five Newton-Schulz steps; scaled by 0.2 sqrt(max(rows, columns)) as in Liu et al. 2025
-("Muon is scalable for LLM training"), so that one learning rate and one weight decay serve both.
+All parameters of a group are views of one long tensor, their gradients views of another (`flat_group.py`): clipping is one norm, AdamW
+one fused kernel (on a GPU one of our own, `gpu_adamw.py`). On a small model on a CPU this is a quarter of the step's time.
+AdamW: Loshchilov & Hutter 2019. Muon: `muon.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +17,11 @@ from torch import nn
 
 from whelp.base.log import log
 from whelp.train.adamw import AdamW
+from whelp.train.flat_group import FlatGroup, flatten
+from whelp.train.muon import Muon
 from whelp.train.team import Team
 
-_ALIGNMENT = 64  # floats: every parameter starts on its own cache line
 _LARGEST_ERROR = 1e-5  # of AdamW in one pass beside the framework's, as a share of the way: float32 rounds to 3e-7
-_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Jordan et al.
 
 
 class OptimizerSettings(Protocol):
@@ -55,24 +51,6 @@ class HasMatrices(Protocol):
     def learning_rate_scale(self, name: str) -> float: ...
 
 
-@dataclass
-class FlatGroup:
-    """Parameters laid end to end."""
-
-    names: list[str]
-    shapes: list[torch.Size]
-    starts: list[int]
-    data: torch.Tensor  # (N,)
-    grad: torch.Tensor  # (N,)
-
-    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Each parameter's part of a flat tensor, in its shape."""
-        return {
-            name: flat[start : start + shape.numel()].view(shape)
-            for name, shape, start in zip(self.names, self.shapes, self.starts, strict=True)
-        }
-
-
 @dataclass(frozen=True)
 class AdamGroup:
     """Parameters that AdamW treats alike."""
@@ -80,24 +58,6 @@ class AdamGroup:
     parameters: FlatGroup
     decays: bool
     learning_rate_scale: float  # of the learning rate of all
-
-
-def flatten(parameters: Mapping[str, nn.Parameter]) -> FlatGroup:
-    """Move parameters into one buffer; afterwards they and their gradients are views of it."""
-    names, shapes, starts, total = [], [], [], 0
-    for name, parameter in parameters.items():
-        names.append(name)
-        shapes.append(parameter.shape)
-        starts.append(total)
-        total += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
-    first = next(iter(parameters.values()))
-    group = FlatGroup(names, shapes, starts, torch.zeros(total, device=first.device), torch.zeros(total, device=first.device))
-    grads = group.views(group.grad)
-    for name, view in group.views(group.data).items():
-        view.copy_(parameters[name].data)
-        parameters[name].data = view
-        parameters[name].grad = grads[name]
-    return group
 
 
 class Optimizer:
@@ -245,76 +205,6 @@ def has_one_pass(device: torch.device) -> bool:
         reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
     log.warning("clipping and AdamW take separate passes, slower: the step in one pass fails (%s)", reason)
     return False
-
-
-class Muon:
-    """Momentum, orthogonalised matrix by matrix; matrices of one shape are done in one batch.
-
-    Of many processes, each orthogonalises its share of the matrices; the sum of all shares is the update of all.
-    """
-
-    def __init__(
-        self,
-        group: FlatGroup,
-        settings: OptimizerSettings,
-        split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
-        team: Team,
-        product_type: torch.dtype | None = None,
-    ) -> None:
-        self.group, self.settings, self.team, self.product_type = group, settings, team, product_type
-        self.momentum = torch.zeros_like(group.data)
-        self.update = torch.zeros_like(group.data)
-        matrices = [matrix for name, view in group.views(self.update).items() for matrix in split_matrix(name, view)]
-        by_shape = [matrix for same in group_by_shape(matrices) for matrix in same]
-        self._own = by_shape[team.rank :: team.size]
-        self._theirs = [matrix for number, matrix in enumerate(by_shape) if number % team.size != team.rank]
-
-    @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Update the matrices once."""
-        momentum = self.settings.momentum
-        self.momentum.lerp_(self.group.grad, 1 - momentum)
-        torch.lerp(self.group.grad, self.momentum, momentum, out=self.update)  # Nesterov: look one step ahead
-        for matrix in self._theirs:
-            matrix.zero_()
-        make_updates(self._own, self.product_type)
-        self.team.add_tensor(self.update)
-        self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
-        self.group.data.add_(self.update, alpha=-learning_rate)
-
-
-def group_by_shape(matrices: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """The same matrices in lists of one shape each, in the order in which shapes first come."""
-    groups: dict[torch.Size, list[torch.Tensor]] = {}
-    for matrix in matrices:
-        groups.setdefault(matrix.shape, []).append(matrix)
-    return list(groups.values())
-
-
-def make_updates(matrices: Sequence[torch.Tensor], product_type: torch.dtype | None = None) -> None:
-    """Replace each matrix of momentum by Muon's update: orthogonal, and scaled as the top of this file says."""
-    for same in group_by_shape(matrices):
-        scale = 0.2 * max(same[0].shape) ** 0.5
-        for matrix, orthogonal in zip(same, orthogonalise(torch.stack(same), product_type=product_type), strict=True):
-            torch.mul(orthogonal, scale, out=matrix)
-
-
-def orthogonalise(matrices: torch.Tensor, num_steps: int = 5, *, product_type: torch.dtype | None = None) -> torch.Tensor:
-    """Approximately replace each matrix U S V^T of a batch (N, R, C) by U V^T; singular values end in about 0.7 .. 1.2.
-
-    Args:
-        product_type: Of the products; by default bf16 on a GPU, and float32 on a CPU.
-    """
-    a, b, c = _NEWTON_SCHULZ
-    x = matrices.to(product_type or (torch.bfloat16 if matrices.is_cuda else torch.float32))
-    is_tall = x.shape[-2] > x.shape[-1]
-    if is_tall:
-        x = x.mT
-    x = x / (torch.linalg.matrix_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(num_steps):
-        gram = x @ x.mT  # (N, R, R)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if is_tall else x).to(matrices.dtype)
 
 
 def build_optimizer(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.distributed.tensor import DTensor, Shard
 
-from whelp.train.optimizer import OptimizerSettings, make_updates
+from whelp.train.muon import make_updates
+from whelp.train.optimizer import OptimizerSettings
 from whelp.train.team import Team
 
 

@@ -18,7 +18,7 @@ from whelp.base.errors import LostProcessError
 from whelp.train.place import Place
 
 if TYPE_CHECKING:
-    from whelp.train.optimizer import FlatGroup
+    from whelp.train.flat_group import FlatGroup
 
 # 64 MiB of fp32: beside matrix products GPT-2 124M's gradient costs 0.8 ms on two H200, in messages of 16 MiB 1.7, as one 0.4
 _BUCKET_NUMBERS = 1 << 24
