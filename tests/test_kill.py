@@ -180,7 +180,8 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 def read_run(run: Path) -> dict[str, Any]:
     """All of a run that is computed; not what a clock says."""
     last = run / "checkpoints" / "last"
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    records = [record for record in lines if "start_up_seconds" not in record]  # one for each process
     timed = {"elapsed_seconds", "tokens_per_second", "peak_memory_bytes"}
     state = json.loads((last / "trainer" / "state.json").read_text())
     return {

@@ -209,7 +209,7 @@ def test_tokens_of_a_text(serving: Serving, open_page: OpenPage) -> None:
     """Typing shows tokens, ids and byte offsets."""
     page = open_page(serving.url, "vocabulary")
     page.fill("#vocabulary-text", "日")
-    page.wait_for_selector("text=for 1 characters and 3 bytes")
+    page.wait_for_selector("text=for 1 character and 3 bytes")
     last = page.locator("table.tokens tbody tr").last.locator("td").all_inner_texts()
     assert last[3].endswith("–3")
 
