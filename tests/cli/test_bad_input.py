@@ -271,7 +271,7 @@ def test_a_store_of_another_tokenizer(whelp: Whelp, made: Project, project: Proj
     assert "Run `whelp prepare RECIPE data.tokenizer=" in message
     overrides = [f"data.tokenizer={made.store / 'tokenizer'}"]
     said_once(train(whelp, project, *overrides), "the tokenizer: ", "another vocabulary", "run `whelp prepare` again")
-    said_once(train(whelp, project), "data.tokenizer: ", "290", "Run `whelp prepare` again")
+    said_once(train(whelp, project), "data.tokenizer: ", "290", "run `whelp prepare` again")
 
 
 @pytest.mark.parametrize(
