@@ -59,9 +59,9 @@ def main() -> None:
         for num_rows in map(int, arguments.batches.split(",")):
             batch = Batch(model, IdsAlone(num_ids), max_rows=num_rows, max_context_tokens=NUM_PROMPT + NUM_NEW)
             times = {"ahead": time_batch(batch, num_rows, 0.0), "ahead, drawn": time_batch(batch, num_rows, 0.8)}
-            batch._may_run_ahead = lambda rows: False  # type: ignore[method-assign]
+            batch._may_run_ahead = lambda rows: False  # type: ignore[method-assign]  # the same loop, made to wait
             times |= {"waiting": time_batch(batch, num_rows, 0.0), "waiting, drawn": time_batch(batch, num_rows, 0.8)}
-            fixed = batch.decoder._fixed_step  # type: ignore[attr-defined]
+            fixed = batch.decoder._fixed_step  # type: ignore[attr-defined]  # only decoders of GPTs have one
             if HAS_TRITON:
                 heads = model.spec.n_head, model.spec.n_kv_head, model.spec.head_width
                 is_trusted = gpu_step_attention.agrees(fixed._cache.keys.device, fixed._cache.keys.dtype, *heads)
