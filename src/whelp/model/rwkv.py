@@ -95,6 +95,7 @@ class Rwkv(LanguageModel):
     """Base of the RWKV families."""
 
     is_recurrent = True
+    generation: str  # the family's name
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -219,6 +220,34 @@ class Rwkv(LanguageModel):
     def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
         """The spec that official weights have, from their shapes."""
         raise AssertionError(f"{cls.__name__} has no spec_from_official()")
+
+    @classmethod
+    def _make_spec(
+        cls,
+        *,
+        n_layer: int,
+        head_width: int,
+        n_embd: int,
+        ffn_width: int,
+        vocab_size: int,
+        context_tokens: int,
+        low_ranks: tuple[int, ...] | None,
+    ) -> ModelSpec:
+        """The spec of this generation; `low_ranks` are the widths of thin matrices where they are not the official ones."""
+        return ModelSpec(
+            family=cls.generation,
+            n_layer=n_layer,
+            n_head=n_embd // head_width,
+            n_kv_head=n_embd // head_width,
+            head_width=head_width,
+            n_embd=n_embd,
+            ffn_width=ffn_width,
+            vocab_size=vocab_size,
+            context_tokens=context_tokens,
+            norm_eps=1e-5,
+            tie_embeddings=False,
+            low_ranks=low_ranks,
+        )
 
 
 def _fit(tensor: torch.Tensor, model: nn.Module, name: str) -> torch.Tensor:

@@ -179,33 +179,6 @@ class Rwkv5(Rwkv):
             context_tokens=context_tokens,
         )
 
-    @classmethod
-    def _make_spec(
-        cls,
-        *,
-        n_layer: int,
-        head_width: int,
-        n_embd: int,
-        ffn_width: int,
-        vocab_size: int,
-        context_tokens: int,
-        low_ranks: tuple[int, ...] | None,
-    ) -> ModelSpec:
-        return ModelSpec(
-            family=cls.generation,
-            n_layer=n_layer,
-            n_head=n_embd // head_width,
-            n_kv_head=n_embd // head_width,
-            head_width=head_width,
-            n_embd=n_embd,
-            ffn_width=ffn_width,
-            vocab_size=vocab_size,
-            context_tokens=context_tokens,
-            norm_eps=1e-5,
-            tie_embeddings=False,
-            low_ranks=low_ranks,
-        )
-
 
 def draw_bonus_and_decay(bonus: torch.Tensor, decay: torch.Tensor, depth: float) -> None:
     """The official first values of generations 5 and 6, for a layer as deep as `layer_ratios` says."""

@@ -123,6 +123,8 @@ class _ChannelMix(nn.Module):
 class Rwkv7(Rwkv):
     """RWKV-7: linear time, constant memory."""
 
+    generation = "rwkv7"
+
     def _make_block(self, spec: ModelSpec, layer: int) -> Block:
         return Block(spec, layer, _TimeMix(spec, layer), _ChannelMix(spec))
 
@@ -207,20 +209,20 @@ class Rwkv7(Rwkv):
                 state[name] = _turn(theirs, weights[theirs]).reshape(tensor.shape)
         self.load_state_dict(state)
 
-    @staticmethod
-    def spec_from_hugging_face(config: Mapping[str, Any]) -> ModelSpec:
+    @classmethod
+    def spec_from_hugging_face(cls, config: Mapping[str, Any]) -> ModelSpec:
         """The spec that a `config.json` of flash-linear-attention describes."""
         width, head_width = config["hidden_size"], as_plain(config, "head_dim", 64)
         names = ("decay_low_rank_dim", "a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim")
         ranks = tuple(as_plain(config, name, rank) for name, rank in zip(names, default_low_ranks(width), strict=True))
-        return _make_spec(
+        return cls._make_spec(
             n_layer=config["num_hidden_layers"],
             head_width=head_width,
             n_embd=width,
             ffn_width=as_plain(config, "intermediate_size", width * as_plain(config, "hidden_ratio", 4)),
             vocab_size=config["vocab_size"],
             context_tokens=as_plain(config, "max_position_embeddings", 2048),
-            low_ranks=ranks,
+            low_ranks=_name_low_ranks(width, ranks),
         )
 
     @classmethod
@@ -228,14 +230,14 @@ class Rwkv7(Rwkv):
         """The spec that official weights have, from their shapes."""
         vocab_size, width = weights["emb.weight"].shape
         layers = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
-        return _make_spec(
+        return cls._make_spec(
             n_layer=len(layers),
             head_width=weights["blocks.0.att.r_k"].shape[1],
             n_embd=width,
             ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
             vocab_size=vocab_size,
             context_tokens=context_tokens,
-            low_ranks=tuple(_find_rank(weights, name) for name in _LOW_RANKS),
+            low_ranks=_name_low_ranks(width, tuple(_find_rank(weights, name) for name in _LOW_RANKS)),
         )
 
     def load_official(self, weights: Mapping[str, torch.Tensor]) -> None:
@@ -271,30 +273,9 @@ def default_low_ranks(width: int) -> tuple[int, ...]:
     return tuple(count_low_rank(width, factor) for factor in _LOW_RANKS.values())
 
 
-def _make_spec(
-    *,
-    n_layer: int,
-    head_width: int,
-    n_embd: int,
-    ffn_width: int,
-    vocab_size: int,
-    context_tokens: int,
-    low_ranks: tuple[int, ...],
-) -> ModelSpec:
-    return ModelSpec(
-        family="rwkv7",
-        n_layer=n_layer,
-        n_head=n_embd // head_width,
-        n_kv_head=n_embd // head_width,
-        head_width=head_width,
-        n_embd=n_embd,
-        ffn_width=ffn_width,
-        vocab_size=vocab_size,
-        context_tokens=context_tokens,
-        norm_eps=1e-5,
-        tie_embeddings=False,
-        low_ranks=None if low_ranks == default_low_ranks(n_embd) else low_ranks,
-    )
+def _name_low_ranks(width: int, ranks: tuple[int, ...]) -> tuple[int, ...] | None:
+    """None where they are the official ones."""
+    return None if ranks == default_low_ranks(width) else ranks
 
 
 def _find_rank(weights: Mapping[str, torch.Tensor], name: str) -> int:
