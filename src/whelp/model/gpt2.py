@@ -11,12 +11,13 @@ import functools
 import math
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.artifacts.targets import IGNORED
 from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
 from whelp.model.boundaries import Boundaries, find_boundaries
@@ -27,7 +28,10 @@ from whelp.model.language_model import LanguageModel, init_normal, narrow
 from whelp.model.triton_here import HAS_TRITON
 
 if HAS_TRITON:
-    from whelp.model import gpu_block
+    from whelp.model import gpu_block, gpu_cross_entropy, gpu_embedding
+
+if TYPE_CHECKING:
+    from whelp.model.gpu_embedding import SharedGradient
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -92,6 +96,7 @@ class GPT2(LanguageModel):
         self.positions = nn.Embedding(spec.context_tokens, spec.n_embd)
         self.blocks = nn.ModuleList(_Block(spec, layer) for layer in range(spec.n_layer))
         self.norm = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
+        self.fuses_embedding = False
         self.head = None if spec.tie_embeddings else nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
 
     def init_weights(self, generator: torch.Generator) -> None:
@@ -107,8 +112,30 @@ class GPT2(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """As any family's; on a GPU, embedding and head of a training pass put their gradients where they are wanted."""
+        kind = ids.device.type
+        is_narrow = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+        if not (self.fuses_embedding and self.training and is_narrow):
+            return super().loss(ids, targets, documents)
+        shared = gpu_embedding.SharedGradient()
+        hidden = self.hidden(ids, None, documents, shared)
+        return gpu_cross_entropy.linear_cross_entropy(
+            hidden.flatten(0, 1), self.head_weight, targets.flatten(), IGNORED, shared
+        )
+
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        cache: Cache | None = None,
+        documents: torch.Tensor | None = None,
+        shared: SharedGradient | None = None,
+    ) -> torch.Tensor:
+        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document.
+
+        Args:
+            shared: Of a training pass with `fuses_embedding`, where the head says where its gradient lies.
+        """
         positions = slice(0, ids.shape[1]) if cache is None else cache.begin(ids)
         if isinstance(positions, slice):
             assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
@@ -120,7 +147,11 @@ class GPT2(LanguageModel):
         )
         if boundaries is not None and self.training and any(block.is_fused for block in self.blocks):
             self._compile_blocks()
-        if boundaries is None:
+        if shared is not None:
+            given = None if boundaries is None else boundaries.positions
+            tied = shared if self.head is None else None
+            x = gpu_embedding.embed(ids, given, self.embed.weight, self.positions.weight, shared=tied)
+        elif boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
             x = self.embed(ids) + self.positions(boundaries.positions)
@@ -146,6 +177,7 @@ class GPT2(LanguageModel):
             assert isinstance(block, _Block), type(block)
             block.is_fused = is_fused
         self.reads_narrow_weights = is_fused
+        self.fuses_embedding = is_fused and gpu_embedding.has_working_kernels(self.embed.weight.device, self.spec.n_embd)
         self.are_blocks_compiled = True
         if not is_fused:
             self._compile_blocks()
@@ -156,7 +188,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused, block.fuses_gelu = False, fuses
-        self.reads_narrow_weights = False
+        self.reads_narrow_weights = self.fuses_embedding = False
         super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -218,7 +218,9 @@ def _use_first(block: Any, device: torch.device) -> None:
     uses: list[Callable[[], object]] = [
         attend,
         lambda: run_norm(block.norm_1, x),
-        lambda: norm_gradients(x, x, x, block.norm_1.weight, *numbers),
+        lambda: norm_gradients(
+            x, x, x, block.norm_1.weight, *numbers, block.norm_1.bias is not None, block.project.bias is not None
+        ),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
         lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
         lambda: x[0] @ x[0].t(),

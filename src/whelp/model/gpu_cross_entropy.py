@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
+from whelp.model.gpu_embedding import SharedGradient, find_place
 
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
@@ -92,7 +93,14 @@ def _slice_length(num_tokens: int, row_bytes: int) -> int:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        ignored: int,
+        shared: SharedGradient | None,
+    ) -> torch.Tensor:
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         kind = hidden.device.type
         number = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
@@ -116,22 +124,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if needs_weight:
                     weight_grad = _add_product(weight_grad, piece.t(), rows[part])
         ctx.save_for_backward(hidden_grad, weight_grad)
+        ctx.weight, ctx.shared = weight, shared
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
         (grad,) = grads  # one number: both gradients are made, but for this factor
         hidden_grad, weight_grad = ctx.saved_tensors
         hidden_type, weight_type = ctx.types
         if hidden_grad is not None:
             hidden_grad = (hidden_grad * grad).to(hidden_type)
         if weight_grad is not None:
-            weight_grad = (weight_grad * grad).to(weight_type)
-        return hidden_grad, weight_grad, None, None
+            place = None if ctx.shared is None else find_place(ctx.weight)
+            if place is None:
+                weight_grad = (weight_grad * grad).to(weight_type)
+            else:
+                ctx.shared.place = place
+                weight_grad = torch.mul(weight_grad, grad, out=place.detach())  # of one owner, so that autograd keeps it
+        return hidden_grad, weight_grad, None, None, None
 
 
 def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """total + left @ right, summed in float32 whatever the factors are."""
+    if not left.is_cuda:
+        left, right = left.float(), right.float()
     if left.dtype == torch.float32:
         return torch.mm(left, right) if total is None else total.addmm_(left, right)
     if total is None:
@@ -139,11 +155,15 @@ def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Te
     return torch.addmm(total, left, right, out_dtype=torch.float32)
 
 
-def linear_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
+def linear_cross_entropy(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int, shared: SharedGradient | None = None
+) -> torch.Tensor:
     """Summed cross-entropy in nats of `hidden @ weight.T` against `targets`; a float32 scalar.
 
     Args:
         hidden: (N, D). weight: (V, D). targets: (N,), `ignored` where nothing is trained.
+        shared: Of a pass in which the weight's gradient comes from here and from `shared`'s other owner alone: it is written where it
+            is wanted, and said there.
     """
-    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored)
+    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored, shared)
     return loss

@@ -18,6 +18,7 @@ def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
         return []
     from whelp.model.gpt2 import has_working_block
     from whelp.model.gpu_cross_entropy import warm_up_kernel
+    from whelp.model.gpu_embedding import has_working_kernels
 
     own = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     uses: list[Callable[[], object]] = []
@@ -25,7 +26,7 @@ def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True)]
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
     if spec.family == "gpt2":
-        uses += [lambda: has_working_block(spec, own)]
+        uses += [lambda: has_working_block(spec, own), lambda: has_working_kernels(own, spec.n_embd)]
 
     def run(use: Callable[[], object]) -> None:
         try:
