@@ -197,6 +197,23 @@ log.disabled = True
 assert not gpu_embedding.has_working_kernels(cpu, 24)
 """
 
+_DOCUMENTS = """
+import torch
+from whelp.base.log import log
+from whelp.model import gpu_document_attention as attention
+from whelp.model.boundaries import make_spans
+
+starts, ends = make_spans(torch.tensor([[0, 0, 0, 3, 3, 5], [0, 0, 0, 0, 0, 0]]))
+assert starts.tolist() == [[0, 0, 0, 3, 3, 5], [0] * 6] and ends.tolist() == [[3, 3, 3, 5, 5, 6], [6] * 6]
+cpu = torch.device("cpu")
+assert attention._measure_error(cpu, 1, 16) < 1e-5
+log.disabled = True
+assert not attention.has_working_kernels(cpu, 2, 24), "no power of two"
+plain = attention.attend_within
+attention.attend_within = lambda joined, heads, spans: plain(joined, heads, make_spans(torch.zeros_like(spans.starts)))
+assert not attention.has_working_kernels(cpu, 1, 16), "documents that see each other"
+"""
+
 _PLACES = """
 import torch
 from tests.model.test_gpu_feed_forward import Product
@@ -231,7 +248,8 @@ assert find_beside(block.expand.weight, "gradient") is None
 _MODEL = """
 import torch
 from tests.model.test_gpu_feed_forward import Product
-from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_cross_entropy, gpu_embedding, gpu_feed_forward, make_spec
+from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding
+from whelp.model import gpu_feed_forward, make_spec
 from whelp.model.language_model import LanguageModel
 
 spec = make_spec(ModelConfig(family="gpt2", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)
@@ -265,15 +283,23 @@ ours.eval()
 compare(ids, ids + 1)
 assert len(num_run) == 2, "evaluating runs the blocks as they are written"
 ours.train()
+gpt2.gpu_document_attention = gpu_document_attention
 compare(ids, ids + 1, documents)
-assert (len(num_run), len(num_compiled)) == (2, 1), "documents kept apart are for the compiler"
+assert (len(num_run), len(num_compiled)) == (2, 1), "documents kept apart in rows of any width are for the compiler"
+ours.compile_parts()
+gpu_document_attention._FORWARD, gpu_document_attention._KEYS, gpu_document_attention._QUERIES = [
+    gpu_document_attention._Tiles(16, 16, 4, 2)
+] * 3
+gpu_document_attention.MULTIPLE = 16
+compare(ids, ids + 1, documents)
+assert (len(num_run), len(num_compiled)) == (4, 1), "of a fitting width they are for kernels of our own"
 """
 
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _EMBEDDING, _PLACES, _MODEL],
-    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "embedding", "places", "model"],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _EMBEDDING, _DOCUMENTS, _PLACES, _MODEL],
+    ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "embedding", "documents", "places", "model"],
 )
 def test_kernel(program):
     """The same values and gradients, with sizes that do not fill the blocks."""

@@ -20,7 +20,7 @@ from torch import nn
 from whelp.artifacts.targets import IGNORED
 from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import Boundaries, find_boundaries
+from whelp.model.boundaries import Boundaries, Spans, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
@@ -28,7 +28,7 @@ from whelp.model.language_model import LanguageModel, init_normal, narrow
 from whelp.model.triton_here import HAS_TRITON
 
 if HAS_TRITON:
-    from whelp.model import gpu_block, gpu_cross_entropy, gpu_embedding
+    from whelp.model import gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding
 
 if TYPE_CHECKING:
     from whelp.model.gpu_embedding import SharedGradient
@@ -60,8 +60,9 @@ class _Block(nn.Module):
         self.is_fused = self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
-        if self.is_fused and self.training and boundaries is None and x.dtype == torch.bfloat16:
-            return gpu_block.run_block(self, x)
+        spans = boundaries.mask if boundaries is not None and isinstance(boundaries.mask, Spans) else None
+        if self.is_fused and self.training and (boundaries is None or spans is not None) and x.dtype == torch.bfloat16:
+            return gpu_block.run_block(self, x, spans)
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
@@ -114,9 +115,7 @@ class GPT2(LanguageModel):
 
     def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         """As any family's; on a GPU, embedding and head of a training pass put their gradients where they are wanted."""
-        kind = ids.device.type
-        is_narrow = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
-        if not (self.fuses_embedding and self.training and is_narrow):
+        if not (self.fuses_embedding and self.training and _is_narrow(ids.device.type)):
             return super().loss(ids, targets, documents)
         shared = gpu_embedding.SharedGradient()
         hidden = self.hidden(ids, None, documents, shared)
@@ -139,13 +138,15 @@ class GPT2(LanguageModel):
         positions = slice(0, ids.shape[1]) if cache is None else cache.begin(ids)
         if isinstance(positions, slice):
             assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
+        reads_spans = documents is not None and self._reads_spans(ids)
         boundaries = find_boundaries(
             documents,
             head_width=self.spec.head_width,
             dropout=self.spec.dropout if self.training else 0.0,
             are_blocks_compiled=self.are_blocks_compiled and self.training,
+            as_spans=reads_spans,
         )
-        if boundaries is not None and self.training and any(block.is_fused for block in self.blocks):
+        if boundaries is not None and not reads_spans and self.training and any(block.is_fused for block in self.blocks):
             self._compile_blocks()
         if shared is not None:
             given = None if boundaries is None else boundaries.positions
@@ -167,10 +168,17 @@ class GPT2(LanguageModel):
         normed: torch.Tensor = self.norm(x)
         return normed
 
+    def _reads_spans(self, ids: torch.Tensor) -> bool:
+        """Whether the blocks of a training pass keep documents apart by kernels of our own."""
+        is_fused = self.training and _is_narrow(ids.device.type) and all(block.is_fused for block in self.blocks)
+        if not is_fused or ids.shape[1] % gpu_document_attention.MULTIPLE:
+            return False
+        return gpu_document_attention.has_working_kernels(ids.device, self.spec.n_head, self.spec.head_width)
+
     def compile_parts(self) -> None:
         """As any family's, with GELU inside the matrix products; without the compiler where kernels of our own do as well.
 
-        Those do not know documents kept apart: the blocks are compiled when such rows come.
+        Where those do not keep documents apart, the blocks are compiled when such rows come.
         """
         is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
@@ -262,6 +270,11 @@ class GPT2(LanguageModel):
             tie_embeddings=config.get("tie_word_embeddings", True),
             activation="gelu" if config.get("activation_function") == "gelu" else "gelu_tanh",
         )
+
+
+def _is_narrow(kind: str) -> bool:
+    """Whether products are in bf16 here."""
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
 
 
 def has_working_block(spec: ModelSpec, device: torch.device) -> bool:

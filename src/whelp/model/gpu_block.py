@@ -19,6 +19,8 @@ from torch import nn
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model import gpu_feed_forward
+from whelp.model.boundaries import Spans
+from whelp.model.gpu_document_attention import attend_within
 from whelp.model.gpu_heads import join_heads
 from whelp.model.gpu_norm import norm_and_past, norm_gradients
 
@@ -38,14 +40,17 @@ class Block(Protocol):
     contract: nn.Linear
 
 
-def run_block(block: Block, x: torch.Tensor) -> torch.Tensor:
-    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); every row is one document."""
+def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torch.Tensor:
+    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); without spans every row is one document."""
     qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
     normed, past = _norm(block.norm_1, x, project.bias)
     joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
-    queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
-    mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    x = _Linear.apply(mixed.transpose(1, 2).reshape(x.shape), past, project.weight, _leave(project.bias))
+    if spans is None:
+        queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).reshape(x.shape)
+    else:
+        mixed = attend_within(joined, block.num_heads, spans)
+    x = _Linear.apply(mixed, past, project.weight, _leave(project.bias))
     normed, past = _norm(block.norm_2, x, contract.bias)
     out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, _leave(contract.bias))
     return out
