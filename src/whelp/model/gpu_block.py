@@ -192,6 +192,7 @@ def _use_first(block: Any, device: torch.device) -> None:
     x = torch.zeros(2, _CHECKED_TOKENS, width, device=device, dtype=torch.bfloat16)
     joined = torch.zeros(*x.shape[:2], 3 * width, device=device, dtype=torch.bfloat16)
     numbers = torch.zeros(2, x.shape[0] * x.shape[1], device=device)
+    sums = {"has_bias": block.norm_1.bias is not None, "has_later": block.project.bias is not None}
 
     def attend() -> None:
         queries, keys, values = (part.requires_grad_() for part in _SplitHeads.apply(joined, heads))
@@ -206,9 +207,7 @@ def _use_first(block: Any, device: torch.device) -> None:
     uses: list[Callable[[], object]] = [
         attend,
         lambda: run_norm(block.norm_1, x),
-        lambda: norm_gradients(
-            x, x, x, block.norm_1.weight, *numbers, block.norm_1.bias is not None, block.project.bias is not None
-        ),
+        lambda: norm_gradients(x, x, x, block.norm_1.weight, numbers[0], numbers[1], **sums),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
         lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
         lambda: gpu_feed_forward.multiply_weight(x[0], x[0], torch.empty(width, width, device=device)),

@@ -376,7 +376,7 @@ def _measure_error(device: torch.device, num_heads: int, head_width: int, num_to
                 mixed = attend_within(given, num_heads, make_spans(starts.to(device)))
             else:
                 parts = given.view(2, num_tokens, 3, num_heads, head_width).permute(2, 0, 3, 1, 4)
-                mixed = F.scaled_dot_product_attention(*parts.unbind(0), attn_mask=mask).transpose(1, 2).flatten(2)
+                mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=mask).transpose(1, 2).flatten(2)
             (slope,) = torch.autograd.grad(mixed, given, grad.to(mixed.dtype))
             found.append([mixed.detach(), *slope.chunk(3, dim=-1)])
     return max(float((ours.float() - plain).norm() / plain.norm()) for ours, plain in zip(*found, strict=True))

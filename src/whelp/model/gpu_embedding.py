@@ -8,6 +8,7 @@ Shapes: B rows, T tokens in a row, D width, V vocabulary, P positions.
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from whelp.base.log import log
 
 # Distances from the framework's results, as shares of their lengths: rounding to bf16, and sums of float32 in another order.
 _ROUNDING, _SUM_ROUNDING = 0.008, 1e-5
+_trying = threading.Lock()
 
 
 class SharedGradient:
@@ -132,9 +134,14 @@ def embed(
     return out
 
 
-@functools.cache
 def has_working_kernels(device: torch.device, width: int) -> bool:
     """Whether values and gradients on this device are those of the framework; tried once."""
+    with _trying:  # in a thread of `warm_up`, perhaps
+        return _try_kernels(device, width)
+
+
+@functools.cache
+def _try_kernels(device: torch.device, width: int) -> bool:
     try:
         error = _measure_error(device, width)
     except Exception as problem:  # whatever a compiler may say: the other way is always there

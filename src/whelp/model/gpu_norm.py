@@ -123,7 +123,9 @@ class _NormAndPast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        out, (weight_grad, bias_grad, later_grad) = norm_gradients(*grads, *ctx.saved_tensors, *ctx.has)
+        (grad, past), (has_bias, has_later) = grads, ctx.has
+        sums = norm_gradients(grad, past, *ctx.saved_tensors, has_bias=has_bias, has_later=has_later)
+        out, (weight_grad, bias_grad, later_grad) = sums
         return out, weight_grad, bias_grad, None, later_grad
 
 
@@ -134,6 +136,7 @@ def norm_gradients(
     weight: torch.Tensor,
     means: torch.Tensor,
     scales: torch.Tensor,
+    *,
     has_bias: bool,
     has_later: bool,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]]:
