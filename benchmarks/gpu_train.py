@@ -120,7 +120,7 @@ def run_ours(name: str, rows: int, steps: int):
     start_up.reach("device")
     plan = make_plan(config, facts)
     if plan.compile:
-        warm_up(spec, torch.device("cuda", 0))
+        warm_up(spec, torch.device("cuda", 0), has_documents=name == "packed")
     model = build_model(spec, 0)
     start_up.reach("weights")
     model.cuda()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from whelp.model.boundaries import Spans, make_spans
 _NOTHING = tl.constexpr(-1e30)  # a score of what is not seen; finite, so that a block without anything seen makes no NaN
 _LARGEST_ERROR = 0.02  # of kernels in bf16 beside float32, as a share of the whole
 MULTIPLE = 128  # of tokens in a row
+_trying = threading.Lock()
 
 
 class _Tiles(NamedTuple):
@@ -319,9 +321,14 @@ def attend_within(joined: torch.Tensor, num_heads: int, spans: Spans) -> torch.T
     return mixed
 
 
-@functools.cache
 def has_working_kernels(device: torch.device, num_heads: int, head_width: int) -> bool:
     """Whether kernels give on this device what plain attention gives, output and gradients; tried once."""
+    with _trying:  # in a thread of `warm_up`, perhaps
+        return _try_kernels(device, num_heads, head_width)
+
+
+@functools.cache
+def _try_kernels(device: torch.device, num_heads: int, head_width: int) -> bool:
     if head_width < 16 or head_width > 128 or head_width & (head_width - 1):
         return False
     try:
