@@ -58,6 +58,7 @@ from whelp.model.gpu_norm import norm_and_past
 
 for width in (7, 48):
     for has_bias, has_later, gpu_norm._PROGRAMS in ((True, True, 4), (True, False, 15), (False, True, 792), (False, False, 7)):
+        gpu_norm._PROGRAMS_OF_MORE = gpu_norm._PROGRAMS
         generator = torch.Generator().manual_seed(width)
         x, grad, past_grad = torch.randn(3, 3, 5, width, generator=generator)
         weight, bias = (torch.randn(2, width, generator=generator) + 1).requires_grad_()

@@ -8,6 +8,7 @@ Shapes: B rows, T tokens, N = B x T, D width, H heads, K head width, F feed-forw
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -20,11 +21,12 @@ from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model import gpu_feed_forward
 from whelp.model.boundaries import Spans
-from whelp.model.gpu_document_attention import attend_within
+from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
 from whelp.model.gpu_norm import norm_and_past, norm_gradients
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
+_TIMED = 5  # times that each way to attend is tried
 _CHECKED_TOKENS = 96  # of a row; a multiple of 16, as those of training: kernels are compiled for that
 
 
@@ -45,15 +47,57 @@ def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torc
     qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
     normed, past = _norm(block.norm_1, x, project.bias)
     joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
-    if spans is None:
-        queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).reshape(x.shape)
-    else:
+    if spans is not None:
         mixed = attend_within(joined, block.num_heads, spans)
+    elif has_faster_kernels(joined.device, tuple(joined.shape), block.num_heads):
+        mixed = attend_whole(joined, block.num_heads)
+    else:
+        mixed = _attend_by_framework(joined, block.num_heads)
     x = _Linear.apply(mixed, past, project.weight, _leave(project.bias))
     normed, past = _norm(block.norm_2, x, contract.bias)
     out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, _leave(contract.bias))
     return out
+
+
+def _attend_by_framework(joined: torch.Tensor, num_heads: int) -> torch.Tensor:
+    queries, keys, values = _SplitHeads.apply(joined, num_heads)  # each (B, H, T, K)
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).flatten(2)
+
+
+@functools.cache
+def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: int) -> bool:
+    """Whether attention's backward pass is faster by kernels of our own, for queries, keys and values of this shape; timed once."""
+    head_width = shape[2] // (3 * num_heads)
+    if device.type != "cuda" or shape[1] % MULTIPLE or not has_working_kernels(device, num_heads, head_width):
+        return False
+    joined = torch.randn(shape, device=device, dtype=torch.bfloat16).requires_grad_()
+    grad = torch.randn(*shape[:2], shape[2] // 3, device=device, dtype=torch.bfloat16)
+    try:
+        own, plain = (_take_time(way, joined, num_heads, grad) for way in (attend_whole, _attend_by_framework))
+    except Exception as problem:  # whatever a library may say: the framework's way is always there
+        log.debug("attention is the framework's alone (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
+        return False
+    error = gpu_feed_forward.measure_distance(own[1], plain[1])
+    log.debug(
+        "attention: %.3f ms with kernels of our own behind it, %.3f by the framework; %.2g apart", own[0], plain[0], error
+    )
+    return own[0] < plain[0] and error <= _TOLERANCE
+
+
+def _take_time(
+    way: Callable[..., torch.Tensor], joined: torch.Tensor, num_heads: int, grad: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """Milliseconds forward and backward, the least of some; and the gradient."""
+    times, slope = [], grad
+    for _ in range(_TIMED):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(way(joined, num_heads), joined, grad)
+        end.record()
+        end.synchronize()
+        times.append(float(begin.elapsed_time(end)))
+    return min(times), slope
 
 
 def run_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,7 @@ class _Tiles(NamedTuple):
     stages: int
 
 
-_FORWARD, _KEYS, _QUERIES = _Tiles(128, 64, 4, 3), _Tiles(64, 128, 8, 2), _Tiles(128, 64, 8, 2)
+_FORWARD, _KEYS, _QUERIES = _Tiles(64, 64, 4, 3), _Tiles(64, 64, 4, 2), _Tiles(64, 64, 4, 3)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -244,9 +244,11 @@ def _options(tiles: _Tiles) -> dict[str, int]:
 
 class _AttendWithin(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, joined: torch.Tensor, num_heads: int, starts: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, joined: torch.Tensor, num_heads: int, starts: torch.Tensor, ends: torch.Tensor, is_whole: bool
+    ) -> torch.Tensor:
         joined = joined.contiguous()
-        out, norms = _attend(joined, num_heads, starts)
+        out, norms = _attend_by_library(joined, num_heads) if is_whole else _attend(joined, num_heads, starts)
         ctx.save_for_backward(joined, starts, ends, out, norms)
         ctx.num_heads = num_heads
         return out
@@ -258,7 +260,7 @@ class _AttendWithin(torch.autograd.Function):
         sums, joined_grad = _sum_products(grad, out, norms), torch.empty_like(joined)
         _give_key_gradients(joined, grad, norms, sums, joined_grad, *given)
         _give_query_gradients(joined, grad, norms, sums, joined_grad, *given)
-        return joined_grad, None, None, None
+        return joined_grad, None, None, None, None
 
 
 def _attend(joined: torch.Tensor, num_heads: int, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -269,6 +271,16 @@ def _attend(joined: torch.Tensor, num_heads: int, starts: torch.Tensor) -> tuple
     grid, factor = (num_tokens // _FORWARD.queries, num_rows * num_heads), math.log2(math.e) * (width // num_heads) ** -0.5
     _forward[grid](joined, starts, out, norms, num_tokens, factor, num_heads, width // num_heads, **_options(_FORWARD))
     return out, norms
+
+
+def _attend_by_library(joined: torch.Tensor, num_heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `_attend`, where a row is one document, by cuDNN."""
+    num_rows, num_tokens, width = joined.shape[0], joined.shape[1], joined.shape[2] // 3
+    parts = joined.view(num_rows, num_tokens, 3, num_heads, width // num_heads).permute(2, 0, 3, 1, 4)
+    attend = torch.ops.aten._scaled_dot_product_cudnn_attention
+    out, norms = attend(parts[0], parts[1], parts[2], None, True, 0.0, True, False)[:2]
+    norms = norms.reshape(num_rows, num_heads, num_tokens) * math.log2(math.e)
+    return out.transpose(1, 2).reshape(num_rows, num_tokens, width), norms.contiguous()
 
 
 def _sum_products(grad: torch.Tensor, out: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
@@ -317,8 +329,20 @@ def attend_within(joined: torch.Tensor, num_heads: int, spans: Spans) -> torch.T
 
     T is a multiple of `MULTIPLE`, K a power of two from 16 on.
     """
-    mixed: torch.Tensor = _AttendWithin.apply(joined, num_heads, *spans)
+    mixed: torch.Tensor = _AttendWithin.apply(joined, num_heads, *spans, False)
     return mixed
+
+
+def attend_whole(joined: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """As `attend_within`, where a row is one document: forward by cuDNN, backward by kernels of our own."""
+    spans = _make_whole_spans(joined.shape[0], joined.shape[1], joined.device)
+    mixed: torch.Tensor = _AttendWithin.apply(joined, num_heads, *spans, True)
+    return mixed
+
+
+@functools.lru_cache(maxsize=4)
+def _make_whole_spans(num_rows: int, num_tokens: int, device: torch.device) -> Spans:
+    return make_spans(torch.zeros(num_rows, num_tokens, dtype=torch.int64, device=device))
 
 
 def has_working_kernels(device: torch.device, num_heads: int, head_width: int) -> bool:

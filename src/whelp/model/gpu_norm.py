@@ -16,6 +16,7 @@ import triton.language as tl
 # Programs of the backward pass, all of them at work at once on 132 multiprocessors: each adds up the gradients of weight and bias
 # over its share of the tokens.
 _PROGRAMS, _WARPS = 792, 4
+_PROGRAMS_OF_MORE, _WARPS_OF_MORE = 528, 8  # where they add up more than the gradient of the weight
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -142,11 +143,13 @@ def norm_gradients(
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]]:
     """The gradient of x, `past` added; and those of weight and bias, and the sum of `past` over all tokens, each (D,)."""
     width, num_tokens = x.shape[-1], x.numel() // x.shape[-1]
-    programs, num_sums = min(_PROGRAMS, num_tokens), 1 + has_bias + has_later
+    num_sums = 1 + has_bias + has_later
+    programs, warps = (_PROGRAMS, _WARPS) if num_sums == 1 else (_PROGRAMS_OF_MORE, _WARPS_OF_MORE)
+    programs = min(programs, num_tokens)
     parts = torch.empty(num_sums, programs, width, dtype=torch.float32, device=x.device)
     out, block = torch.empty_like(x), triton.next_power_of_2(width)
     given = grad.contiguous(), past.contiguous(), x, weight, means, scales
-    _backward[(programs,)](*given, out, parts, num_tokens, width, has_bias, has_later, block, num_warps=_WARPS)
+    _backward[(programs,)](*given, out, parts, num_tokens, width, has_bias, has_later, block, num_warps=warps)
     sums = add_up(parts)
     return out, (sums[0], sums[1] if has_bias else None, sums[-1] if has_later else None)
 
