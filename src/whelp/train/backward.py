@@ -141,9 +141,8 @@ class Backward:
             arrays = (batch.ids[piece], batch.targets[piece], None if batch.documents is None else batch.documents[piece])
             is_last = first + at_once >= num_rows
             tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
-            if self.device.type == "cuda":
-                tensors = [None if tensor is None else tensor.pin_memory() for tensor in tensors]
             if self._is_cut(batch):
+                tensors = self._pin(tensors)
                 self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
                 continue
             if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
@@ -153,7 +152,14 @@ class Backward:
                 continue
             if self.sum is not None:
                 self.sum.is_last = is_last
-            self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
+            pinned = self._pin(tensors)
+            self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in pinned))
+
+    def _pin(self, tensors: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
+        """Into memory from which a GPU copies while the processor goes on."""
+        if self.device.type != "cuda":
+            return tensors
+        return [None if tensor is None else tensor.pin_memory() for tensor in tensors]
 
     def _choose(self, trial: Trial) -> None:
         """Of several processes: keep the recorded step if it is the faster one, in all processes alike."""

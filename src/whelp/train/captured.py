@@ -41,17 +41,38 @@ class CapturedCall:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local" if has_company else "global"):
             function(*self.inputs)
+        self.piers = [Pier(inputs) for _ in range(2)]
 
     def fits(self, inputs: Inputs) -> bool:
         """Whether the sizes are those that were recorded."""
         return get_shapes(inputs) == get_shapes(self.inputs)
 
     def __call__(self, inputs: Inputs) -> None:
-        """Do the recorded work on other contents; `inputs` may lie in pinned memory of the processor."""
-        for own, new in zip(self.inputs, inputs, strict=True):
-            if own is not None and new is not None:
-                own.copy_(new, non_blocking=True)
+        """Do the recorded work on other contents, which lie in the processor's memory; returns before it is done."""
+        pier = self.piers.pop(0)
+        pier.send(inputs, self.inputs)
+        self.piers.append(pier)
         self.graph.replay()
+
+
+class Pier:
+    """Pinned memory from which inputs go to a GPU; two take turns, so that one is filled while the other may still be read.
+
+    Asking PyTorch for such memory in every step waits until the GPU has done all that it was given: 4 ms of idling with 64 rows of 1,024.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.tensors = [None if part is None else torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in inputs]
+        self.sent = torch.cuda.Event()
+
+    def send(self, inputs: Inputs, places: Inputs) -> None:
+        """Copy inputs to their places on the GPU."""
+        self.sent.synchronize()  # what was here has left
+        for pinned, new, place in zip(self.tensors, inputs, places, strict=True):
+            if pinned is not None and new is not None and place is not None:
+                pinned.copy_(new)
+                place.copy_(pinned, non_blocking=True)
+        self.sent.record()
 
 
 class Trial:
