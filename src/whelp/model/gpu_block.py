@@ -70,8 +70,9 @@ def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: 
     head_width = shape[2] // (3 * num_heads)
     if device.type != "cuda" or shape[1] % MULTIPLE or not has_working_kernels(device, num_heads, head_width):
         return False
-    joined = torch.randn(shape, device=device, dtype=torch.bfloat16).requires_grad_()
-    grad = torch.randn(*shape[:2], shape[2] // 3, device=device, dtype=torch.bfloat16)
+    draw = torch.Generator(device).manual_seed(0)
+    joined = torch.randn(shape, generator=draw, device=device, dtype=torch.bfloat16).requires_grad_()
+    grad = torch.randn(*shape[:2], shape[2] // 3, generator=draw, device=device, dtype=torch.bfloat16)
     try:
         own, plain = (_take_time(way, joined, num_heads, grad) for way in (attend_whole, _attend_by_framework))
     except Exception as problem:  # whatever a library may say: the framework's way is always there
@@ -135,9 +136,9 @@ class _Linear(torch.autograd.Function):
         (grad,) = grads
         flat, weight = ctx.saved_tensors
         above = _flatten(grad)
-        x_grad = gpu_feed_forward.multiply_back(above, weight).view(*grad.shape[:-1], weight.shape[1])
+        x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
         bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
-        return x_grad, grad if ctx.has_residual else None, _make_gradient(above, flat, ctx.weight), bias_grad
+        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -184,9 +185,9 @@ class _FeedForward(torch.autograd.Function):
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
         needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
         biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
-        x_grad = gpu_feed_forward.multiply_back(inner, expand).view(grad.shape)
-        expand_grad = _make_gradient(inner, flat, expand_leaf)
-        return x_grad, grad, expand_grad, biases[0], _make_gradient(above, activated, contract_leaf), biases[1]
+        x_grad = (inner @ expand).view(grad.shape)
+        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
+        return x_grad, grad, expand_grad, biases[0], _wide_product(above.t(), activated, contract_leaf), biases[1]
 
 
 def _narrow(tensor: torch.Tensor | None) -> Any:
@@ -200,13 +201,29 @@ def _flatten(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
-def _make_gradient(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The gradient of a weight from that of x W^T, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
+def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
     place = find_beside(weight, "gradient") if weight.grad is None else None
-    # a tensor of its own, so that autograd keeps it as the gradient
-    out = torch.empty(weight.shape, device=weight.device) if place is None else place.detach()
-    gpu_feed_forward.multiply_weight(grad, x, out)
-    return out
+    if not left.is_cuda:
+        product = left.float() @ right.float()
+        return product if place is None else place.detach().copy_(product)
+    if place is None or not _writes_wide(left.device):
+        return torch.mm(left, right, out_dtype=torch.float32)
+    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
+    return torch.mm(left, right, out_dtype=torch.float32, out=out)
+
+
+@functools.cache
+def _writes_wide(device: torch.device) -> bool:
+    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
+    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    out = torch.zeros(3, 16, 16, device=device)
+    try:
+        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
+    except (RuntimeError, TypeError) as problem:
+        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
+        return False
+    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
 
 
 def _sum_rows(x: torch.Tensor) -> torch.Tensor:
@@ -254,7 +271,7 @@ def _use_first(block: Any, device: torch.device) -> None:
         lambda: norm_gradients(x, x, x, block.norm_1.weight, numbers[0], numbers[1], **sums),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
         lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
-        lambda: gpu_feed_forward.multiply_weight(x[0], x[0], torch.empty(width, width, device=device)),
+        lambda: x[0] @ x[0].t(),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:
         list(threads.map(use, uses))

@@ -20,8 +20,8 @@ TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
 
 @functools.cache
-def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool, is_wide: bool = False) -> Product:
-    return Product(device, sizes, end, transposes=transposes, is_wide=is_wide)
+def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> Product:
+    return Product(device, sizes, end, transposes=transposes)
 
 
 def multiply_linear(
@@ -31,21 +31,6 @@ def multiply_linear(
     sizes = weight.shape[0], x.shape[0], x.shape[1]
     product = _product(x.device.index, sizes, PLAIN if bias is None else BIAS, transposes=True)
     product.run(weight, x, out, add=residual, bias=bias)
-
-
-def multiply_back(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The gradient of x (N, D) from that of x W^T (N, F); all contiguous."""
-    (num_tokens, num_features), width = grad.shape, weight.shape[1]
-    out = grad.new_empty(num_tokens, width)
-    _product(grad.device.index, (width, num_tokens, num_features), PLAIN, transposes=False).run(weight, grad, out)
-    return out
-
-
-def multiply_weight(grad: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
-    """Fill `out` (F, D), float32, with the gradient of W from that of x W^T (N, F); all contiguous."""
-    (num_tokens, num_features), width = grad.shape, x.shape[1]
-    product = _product(grad.device.index, (width, num_features, num_tokens), PLAIN, transposes=False, is_wide=True)
-    product.run(x, grad, out)
 
 
 def multiply_feed_forward(

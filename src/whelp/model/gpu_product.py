@@ -17,9 +17,9 @@ import torch
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
 _BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
-_TRANSPOSE_A, _TRANSPOSE_B, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 4, 7, 8, 11, 12  # attributes of a product
+_TRANSPOSE_A, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 7, 8, 11, 12  # attributes of a product
 # What it does at its end; all but the first can be added up.
-PLAIN, BIAS, GELU, GELU_SLOPE, AUX, SUM_OF_B = 1, 4, 32, 64, 128, 512
+PLAIN, BIAS, GELU, GELU_SLOPE, AUX = 1, 4, 32, 64, 128
 _MAX_WORKSPACE = 1  # attribute of a preference
 _NUM_CANDIDATES, _NUM_WARM, _NUM_TIMED = 8, 2, 8
 
@@ -56,31 +56,25 @@ def _handle(device: int) -> ctypes.c_void_p:
 
 
 class Product:
-    """One product of fixed sizes, D = end(A B + C): A (m, k), or (k, m) transposed; B (k, n); C and D (m, n).
+    """One product of fixed sizes, D = end(A B + C): A (m, k), or (k, m) transposed; B (k, n); C and D (m, n)."""
 
-    `is_wide`: B is (n, k) transposed, and C and D are float32, as gradients of weights are.
-    """
-
-    def __init__(self, device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool, is_wide: bool = False) -> None:
+    def __init__(self, device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> None:
         m, n, k = sizes
         self.device = device
         self.description = ctypes.c_void_p()
         _call("cublasLtMatmulDescCreate", ctypes.byref(self.description), _COMPUTE_FLOAT32, _FLOAT32)
         self._set(_TRANSPOSE_A, ctypes.c_int32(int(transposes)))
-        self._set(_TRANSPOSE_B, ctypes.c_int32(int(is_wide)))
         self._set(_END, ctypes.c_int32(end))
         self.layouts = [ctypes.c_void_p() for _ in range(3)]
-        shapes = [(k, m) if transposes else (m, k), (n, k) if is_wide else (k, n), (m, n)]
-        numbers = [_BF16, _BF16, _FLOAT32 if is_wide else _BF16]
-        for layout, (rows, columns), number in zip(self.layouts, shapes, numbers, strict=True):
+        for layout, (rows, columns) in zip(self.layouts, [(k, m) if transposes else (m, k), (k, n), (m, n)], strict=True):
             sizes_64 = ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(rows)
-            _call("cublasLtMatrixLayoutCreate", ctypes.byref(layout), number, *sizes_64)
+            _call("cublasLtMatrixLayoutCreate", ctypes.byref(layout), _BF16, *sizes_64)
         # A kernel is chosen with the pointers in place: any that are aligned as tensors are.
         place = ctypes.c_void_p(torch.empty(256, dtype=torch.uint8, device=f"cuda:{device}").data_ptr())
         if end & AUX:
             self._set(_AUX_STRIDE, ctypes.c_int64(m))
             self._set(_AUX_POINTER, place)
-        if end & (BIAS | SUM_OF_B):
+        if end & BIAS:
             self._set(_BIAS_POINTER, place)
         self.candidates = self._list_candidates()
         self.is_tuned = False
@@ -114,7 +108,7 @@ class Product:
         bias: torch.Tensor | None = None,
         seen: torch.Tensor | None = None,
     ) -> None:
-        """Fill `out`; `seen` is written by GELU, read by its slope; `bias` is written by a sum. The first call times every candidate."""
+        """Fill `out`; `seen` is written by GELU, read by its slope. The first call times every candidate."""
         if seen is not None:
             self._set(_AUX_POINTER, ctypes.c_void_p(seen.data_ptr()))
         if bias is not None:

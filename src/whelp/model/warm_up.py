@@ -12,12 +12,8 @@ from whelp.model.config import ModelSpec
 from whelp.model.triton_here import HAS_TRITON
 
 
-def warm_up(spec: ModelSpec, device: torch.device, *, has_documents: bool = False) -> list[threading.Thread]:
-    """Begin to make ready what compiled training of such a model will ask for: the threads that do.
-
-    Args:
-        has_documents: Whether rows hold documents that are kept apart.
-    """
+def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
+    """Begin to make ready what compiled training of such a model will ask for: the threads that do."""
     if device.type != "cuda" or not HAS_TRITON:
         return []
     from whelp.model import gpu_document_attention, gpu_embedding
@@ -31,7 +27,7 @@ def warm_up(spec: ModelSpec, device: torch.device, *, has_documents: bool = Fals
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
     if spec.family == "gpt2":
         uses += [lambda: has_working_block(spec, own), lambda: gpu_embedding.has_working_kernels(own, spec.n_embd)]
-        if has_documents:
+        if spec.context_tokens % gpu_document_attention.MULTIPLE == 0:
             uses += [lambda: gpu_document_attention.has_working_kernels(own, spec.n_head, spec.head_width)]
 
     def run(use: Callable[[], object]) -> None:
