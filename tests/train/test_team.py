@@ -19,10 +19,14 @@ def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library says about a broken connection becomes a message with a next step."""
 
     def fail(*arguments: Any, **options: Any) -> None:
-        raise RuntimeError("Connection closed by peer\nand a long trace")
+        raise RuntimeError(
+            "[/build/gloo/tcp/pair.cc:553] Connection closed by peer [::1]:5. Check the logs of it. GLHF!\nand a trace"
+        )
 
     monkeypatch.setattr(team_file.dist, "all_reduce", fail)
-    message = r"process 1 of 2: another process of this run is gone.*\(Connection closed by peer\)\. See what that one said"
+    message = (
+        r"process 1 of 2: another process of this run is gone.*\(Connection closed by peer \[::1\]:5\)\. See what that one said"
+    )
     with pytest.raises(TrainingError, match=message):
         Team(TWO).add([1.0])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -95,10 +96,15 @@ class Team:
         except RuntimeError as error:
             raise LostProcessError(
                 f"process {self.rank + 1} of {self.size}",
-                f"another process of this run is gone, or did not answer in time ({str(error).splitlines()[0]})",
+                f"another process of this run is gone, or did not answer in time ({_shorten(str(error))})",
                 "",
                 "See what that one said. The last checkpoint stands; the same command goes on from there.",
             ) from error
+
+
+def _shorten(message: str) -> str:
+    """The first sentence of what the library says, without the place in its sources."""
+    return re.sub(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*", "", message.splitlines()[0]).partition(". ")[0].rstrip(".")
 
 
 def _encode(value: Any) -> bytes:
