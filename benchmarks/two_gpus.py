@@ -179,7 +179,7 @@ def measure(metrics: Path) -> dict[str, Any]:
 def read_notes(log: Path) -> list[str]:
     """What a run said about ways it tried."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [line.strip() for line in lines if any(word in line for word in ("recorded", "slower", "fails", "Warning"))][:8]
+    return [line.strip() for line in lines if any(word in line for word in ("a step takes", "recorded", "slower", "fails", "Warning"))][:8]
 
 
 def compare(found: dict[str, dict[str, Any]]) -> None:
