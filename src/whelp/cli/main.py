@@ -87,7 +87,9 @@ def _main() -> None:
     except WhelpError as error:
         _fail(error)
     except SystemExit as ending:
-        if ending.code == 130:  # what typer makes of KeyboardInterrupt
+        from whelp.cli.launch import has_launcher
+
+        if ending.code == 130 and not has_launcher():  # what typer makes of KeyboardInterrupt; a launcher says it for all
             sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
         raise
     except BrokenPipeError:

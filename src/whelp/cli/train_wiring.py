@@ -22,7 +22,7 @@ from whelp.artifacts.checkpoint import (
     step_name,
     write_contents,
 )
-from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, finish_parts, write_part
+from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, write_part
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
@@ -33,7 +33,7 @@ from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
 from whelp.cli.source_rows import evaluate_by_source
 from whelp.cli.train_events import Evaluated, Rewound, Sampled, Saved, TrainResult
-from whelp.cli.train_saving import Writing
+from whelp.cli.train_saving import Writing, finish_together
 from whelp.cli.train_session import Session
 
 if TYPE_CHECKING:
@@ -292,11 +292,10 @@ class RunWiring:
         if self.writing is None:
             return
         writing, self.writing = self.writing, None
-        writing.wait()
         if self.session.is_sharded:
-            self.team.wait()
-            if self.team.is_first:
-                finish_parts(writing.path, writing.counts)
+            finish_together(writing, self.team)
+        else:
+            writing.wait()
         self.tidy(writing.path)
         yield Saved(step=writing.step, path=writing.path)
 
