@@ -12,7 +12,7 @@ from typing import Any
 from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, PlanError
-from whelp.base.files import atomic_folder, read_json, write_atomic, write_json
+from whelp.base.files import atomic_folder, hold_folder, read_json, write_atomic, write_json
 from whelp.model.config import RECURRENT_FAMILIES
 
 FORMATS = ("hf", "gguf", "onnx", "pth")
@@ -114,7 +114,7 @@ def export(
     find_weight_files(folder)
     run = _find_run(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
-    with atomic_folder(target) as temporary:
+    with hold_folder(target), atomic_folder(target) as temporary:
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
             kind = read_model_config(folder).get("model_type")
