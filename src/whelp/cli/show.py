@@ -49,8 +49,8 @@ def say_plain(text: str) -> None:
 
 
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
-    """How much text there is."""
-    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)} of {escape(name)}")
+    """How much text there is. `from`, as a folder may be called anything: '20 kB of t' would be no size of a text."""
+    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)}, from {escape(name)}")
 
 
 def say_left_out(skipped: dict[str, int]) -> None:
@@ -235,7 +235,8 @@ class TrainingView:
         self.planned = event
         if event.resumed_step:
             is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
-            done = ", which was the last: nothing is left to do" if is_done else ""
+            more = f"nothing is left to do (train.num_steps={2 * event.plan.num_steps}, for example, trains on)"
+            done = f", which was the last: {more}" if is_done else ""
             say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
@@ -455,6 +456,5 @@ def say_result(result: TrainResult) -> None:
         bits = f", {result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte is not None else ""
         say(f"[bold]test[/]       {result.nats_per_token:.3f} nats/token, perplexity {result.perplexity:.1f}{bits}")
     verb = "finished" if result.is_finished else "stopped"
-    say(
-        f"[bold]{verb}[/]   step {result.step:,} after {duration(result.elapsed_seconds)}; run folder [bold]{escape(result.folder)}[/]"
-    )
+    spent = duration(result.elapsed_seconds)
+    say(f"[bold]{verb}[/]   step {result.step:,} after {spent}; run folder [bold]{escape(result.folder)}[/]", wraps=False)
