@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from whelp.base.counts import say_count
+from whelp.base.counts import say_bytes, say_count, say_duration
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True, highlight=False)
 _BLOCKS = "▁▂▃▄▅▆▇█"
+megabytes, duration = say_bytes, say_duration
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 
 
@@ -79,25 +80,6 @@ def write_logprobs(entries: Sequence[TokenLogprob] | None) -> None:
     for entry in entries or ():
         others = "  ".join(f"{other.logprob:.3f} {other.text!r}" for other in entry.top)
         sys.stdout.write(f"{entry.logprob:8.3f}  {entry.text!r:<16}  {others}".rstrip() + "\n")
-
-
-def megabytes(num_bytes: float) -> str:
-    """1234567 -> '1.2 MB'"""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes:.0f} bytes"
-
-
-def duration(seconds: float) -> str:
-    """75 -> '1 min 15 s'"""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 def sparkline(values: list[float], width: int = 24) -> str:

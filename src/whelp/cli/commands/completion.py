@@ -37,7 +37,7 @@ def completion(
 
     Then open a new terminal: whelp tr[Tab]
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # said in its pages, not in its __all__
 
     sys.stdout.write(get_completion_script(prog_name="whelp", complete_var=VARIABLE, shell=shell.value) + "\n")
 
@@ -45,6 +45,6 @@ def completion(
 def prepare_to_answer() -> None:
     """Make the library ready for the questions of a shell; nothing where no shell asks."""
     if VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
