@@ -85,6 +85,27 @@ class RunWiring:
                 self.average.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
 
+    def change_length(self, former: TrainPlan) -> None:
+        """Say what another length than the run had so far does to the learning rate, and write it into the run folder.
+
+        Raises:
+            PlanError: When the run has come further than that.
+        """
+        from whelp.train.length import describe_change
+
+        recipe, step = self.session.recipe, self.progress.step
+        change = describe_change(former, self.plan, recipe.train, self.progress)
+        if change is None or not self.team.is_first:
+            return
+        note = "the run is to be %s long, not %s: from step %d on the learning rate is that of a run so long (%s): %.3g, where it was %.3g"
+        rates = recipe.train.schedule, change.rate_now, change.rate_before
+        log.warning(note, change.now, change.before, step + 1, *rates)
+        started = self.run.read_plan()
+        assert started is not None, "a run that goes on has a plan"
+        lengths = [*started.get("lengths", []), {"until_step": step, "length": change.before}]
+        values = {"recipe": recipe.to_values(), "plan": self.plan.to_dict(), "lengths": lengths}
+        self.run.start(recipe.to_yaml(), {**started, **values})
+
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
         import torch
