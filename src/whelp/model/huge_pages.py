@@ -1,0 +1,48 @@
+"""Weights on memory pages of 2 MB, where the system has them: of 4 KB ones, finding each takes longer than reading it.
+
+A step of a large model reads all its weights, 122,000 small pages of a GPT-2, each of which the processor must look up, on a
+virtual machine twice over. Linux gives large pages to whoever asks before the memory is first written (madvise(2),
+MADV_HUGEPAGE), and from version 6.1 on exchanges those that are written already (MADV_COLLAPSE). Where a system does neither,
+nothing changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Iterable
+
+import torch
+
+HUGE_BYTES = 1 << 21
+_COLLAPSE = 25  # of <linux/mman.h>, which Python does not name
+
+
+def ask_for_huge_pages(tensors: Iterable[torch.Tensor]) -> None:
+    """Ask for large pages under tensors that nothing was written to yet."""
+    if sys.platform == "linux":
+        _advise(tensors, mmap.MADV_HUGEPAGE)
+
+
+def move_to_huge_pages(tensors: Iterable[torch.Tensor]) -> None:
+    """Exchange the small pages under tensors for large ones, where they stay."""
+    if sys.platform == "linux":
+        _advise(tensors, _COLLAPSE)
+
+
+def _advise(tensors: Iterable[torch.Tensor], advice: int) -> None:
+    """A page may lie under two tensors, and both ask for it. What the system answers is of no use to anybody."""
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    for tensor in tensors:
+        if tensor.device.type == "cpu" and tensor.nbytes >= HUGE_BYTES:
+            place, num_bytes = _place(tensor)
+            first = place // HUGE_BYTES * HUGE_BYTES
+            madvise(first, place + num_bytes - first, advice)
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, int]:
+    if tensor.is_mkldnn:
+        return torch.ops.mkldnn.data_ptr(tensor), torch.ops.mkldnn._nbytes(tensor)
+    return tensor.data_ptr(), tensor.nbytes
