@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import torch
 
 HUGE_BYTES = 1 << 21
+LEAST_BYTES = 1 << 18  # of a tensor that is worth the call
 _COLLAPSE = 25  # of <linux/mman.h>, which Python does not name
 
 
@@ -26,23 +27,24 @@ def ask_for_huge_pages(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def move_to_huge_pages(tensors: Iterable[torch.Tensor]) -> None:
-    """Exchange the small pages under tensors for large ones, where they stay."""
+    """Exchange the small pages under tensors for large ones, where they stay. Tensors may be in oneDNN's own order."""
     if sys.platform == "linux":
         _advise(tensors, _COLLAPSE)
 
 
 def _advise(tensors: Iterable[torch.Tensor], advice: int) -> None:
-    """A page may lie under two tensors, and both ask for it. What the system answers is of no use to anybody."""
+    """Whole pages: one may lie under several tensors. What the system answers is of no use to anybody."""
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     for tensor in tensors:
-        if tensor.device.type == "cpu" and tensor.nbytes >= HUGE_BYTES:
-            place, num_bytes = _place(tensor)
-            first = place // HUGE_BYTES * HUGE_BYTES
-            madvise(first, place + num_bytes - first, advice)
+        place, num_bytes = _find(tensor) if tensor.device.type == "cpu" else (0, 0)
+        if num_bytes >= LEAST_BYTES:
+            first, last = place // HUGE_BYTES, (place + num_bytes - 1) // HUGE_BYTES
+            madvise(first * HUGE_BYTES, (last - first + 1) * HUGE_BYTES, advice)
 
 
-def _place(tensor: torch.Tensor) -> tuple[int, int]:
+def _find(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where it lies, and its bytes."""
     if tensor.is_mkldnn:
         return torch.ops.mkldnn.data_ptr(tensor), torch.ops.mkldnn._nbytes(tensor)
     return tensor.data_ptr(), tensor.nbytes
