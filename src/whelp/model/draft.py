@@ -25,7 +25,9 @@ _CAN_ROUND = torch.backends.mkldnn.is_available() and all(
     hasattr(_OPERATIONS, name) for name in ("qlinear_prepack", "qlinear_pointwise")
 )
 LEAST_ROUNDED = LEAST_NUMBERS  # of a matrix: calling the rounded product costs more than reading a small one
-_LEAST_ROWS = 4  # for one, and some sizes, oneDNN has nothing but a loop that takes a hundred times as long; two take longer than four
+_LEAST_ROWS = (
+    4  # for one, and some sizes, oneDNN has nothing but a loop that takes a hundred times as long; two take longer than four
+)
 Choose = Callable[[torch.Tensor, int], torch.Tensor]
 """Logits (B, V) and the number of the guess, from 0 on; the chosen ids (B,)."""
 
