@@ -196,7 +196,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
     start_up.reach("plan")
     if plan.compile:
-        warm_up(session.spec, session.device)
+        warm_up(session.spec, session.device, has_documents=session.recipe.pack.isolates)
     newest = find_newest_whole(run.checkpoints) if team.is_first else None
     name = team.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
