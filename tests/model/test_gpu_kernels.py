@@ -1,9 +1,5 @@
 """Kernels for GPUs, run on the processor by Triton's interpreter, against the plain formulas."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("triton", reason="kernels for GPUs are written in Triton: pip install triton")
@@ -304,8 +300,6 @@ assert (len(num_run), len(num_compiled)) == (4, 1), "of a fitting width they are
     [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _EMBEDDING, _DOCUMENTS, _PLACES, _MODEL],
     ids=["cross_entropy", "swiglu", "norm", "block", "step_attention", "heads", "embedding", "documents", "places", "model"],
 )
-def test_kernel(program):
+def test_kernel(run_interpreted, program):
     """The same values and gradients, with sizes that do not fill the blocks."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert run_interpreted(program) == ""
