@@ -91,11 +91,16 @@ def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 def _read_head(stream: Any) -> tuple[bytes, bool]:
     """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; and whether that is the whole file."""
-    head = b""
+    blocks: list[bytes] = []
+    has_newline = False
     while block := stream.read(HEAD_BYTES):
-        head += block
-        if len(head) >= HEAD_BYTES and head.strip().find(b"\n") >= 0:
-            return _strip_mark(head[: head.rfind(b"\n")]), False
+        blocks.append(block)
+        has_newline = has_newline or b"\n" in block
+        if has_newline and sum(map(len, blocks)) >= HEAD_BYTES:  # a line of many blocks is joined and looked through once
+            blocks = [b"".join(blocks)]
+            if blocks[0].strip().find(b"\n") >= 0:
+                return _strip_mark(blocks[0][: blocks[0].rfind(b"\n")]), False
+    head = b"".join(blocks)
     return _strip_mark(head), True
 
 
