@@ -120,7 +120,7 @@ def run_ours(name: str, rows: int, steps: int):
     start_up.reach("device")
     plan = make_plan(config, facts)
     if plan.compile:
-        warm_up(spec, torch.device("cuda", 0))
+        warm_up(spec, torch.device("cuda", 0), has_documents=name == "packed")
     model = build_model(spec, 0)
     start_up.reach("weights")
     model.cuda()
@@ -276,6 +276,16 @@ def profile_last(run, steps: int):
     print(f"profile of {PROFILED} steps: {span / 1e3:.2f} ms from first to last, {busy / 1e3:.2f} in kernels", file=sys.stderr)
     for name, (total, count) in sorted(totals.items(), key=lambda item: -item[1][0])[:45]:
         print(f"profile {total / PROFILED / 1e3:8.3f} ms a step, {count / PROFILED:6.1f} times  {name}", file=sys.stderr)
+    idle: dict[str, list[float]] = {}  # before kernels of a name
+    busy_until = None
+    for event in sorted(kernels, key=lambda event: event.time_range.start):
+        if busy_until is not None and event.time_range.start > busy_until:
+            total = idle.setdefault(event.name[:100], [0.0, 0])
+            total[0] += event.time_range.start - busy_until
+            total[1] += 1
+        busy_until = max(busy_until or 0, event.time_range.end)
+    for name, (total, count) in sorted(idle.items(), key=lambda item: -item[1][0])[:14]:
+        print(f"profile idle {total / 1e3:7.3f} ms in all, {count} times, before {name}", file=sys.stderr)
 
 
 def main() -> None:

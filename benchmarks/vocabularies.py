@@ -5,9 +5,10 @@
 
 Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world (those
 that `load_tokenizer` finds, in `--shelf` too), the first pass over the text and a second one with warm caches. `bare` is the
-fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. Both get all texts in one call; before
-the clock starts, both have encoded one long text of few words, so that each thread has its memory of words. The column `of bare` (first pass, by
-the clock / by processor time) is whelp's goal: 95 % or more. `same ids` compares a hash of all ids with whelp's.
+fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. Both get all texts in one call;
+before the clock starts, both have encoded one long text of few words, so that each thread has its memory of words. The column
+`of bare` (first pass, by the clock / by processor time) is whelp's goal: 95 % or more. `same ids` compares a hash of all ids
+with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
 the largest memory of the process up to then, and bytes a token on the last tenth. `whelp` and the others get batches of

@@ -1,10 +1,14 @@
 """Small models, on one thread; no cache of the user's."""
 
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 
+from fork_server import start_fork_server
+from interpreter import run_interpreted as run_interpreted
 from whelp.model import LanguageModel, ModelConfig, build_model, make_spec
 
 
@@ -19,10 +23,19 @@ def one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is kept from run to run is kept in a folder of this run, for subprocesses too."""
+    """What is kept from run to run is kept in a folder of this run: one for all workers, and for subprocesses too."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WHELP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WHELP_CACHE", str(folder / "cache"))
         yield
+
+
+@pytest.fixture(scope="session")
+def fork_server(own_cache: None) -> Any:
+    """What starts children that have all imported."""
+    return start_fork_server()
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,14 @@ into the imports. WHELP_KILLS=20 tries more moments of each variant.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
-NUM_KILLS = int(os.environ.get("WHELP_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))
 SECONDS = 120  # no command here takes longer, on the slowest machine
-
-IMPORTED = [  # all that a command takes long to import; what is not installed is passed over
-    "pytest",
-    "pandas",
-    "gigatoken",
-    "safetensors.torch",
-    *(f"rich.{name}" for name in ("console", "panel", "progress", "table")),
-    "ftfy",
-    *(f"whelp.curate.{name}" for name in ("run", "pipeline", "characters")),
-    *(f"whelp.cli.{name}" for name in ("main", "curate", "prepare", "recipe", "show", "train")),
-    *(f"whelp.{name}" for name in ("corpus.source", "tokenizer.learning", "tokenizer.load", "prepare.encode", "prepare.pack")),
-    *(f"whelp.{name}" for name in ("model.build", "train.fit", "train.probe", "evaluate.loss", "generate.text")),
-]
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX: run the tests on Linux or macOS"
@@ -122,20 +109,9 @@ def wait_for(is_so: Callable[[], bool], process: BaseProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def fork_server() -> Any:
-    """A process with everything imported, that forks for each command."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    return context
-
-
-@pytest.fixture
-def commands(fork_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+def commands(fork_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Commands:
     """Run commands in children."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    folder = tmp_path / "streams"
-    folder.mkdir()
-    return Commands(fork_server, folder)
+    return Commands(fork_server, tmp_path_factory.mktemp("streams"))
 
 
 def write_project(folder: Path, **sections: dict[str, Any]) -> Path:
@@ -172,6 +148,49 @@ def write_project(folder: Path, **sections: dict[str, Any]) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What a command left that nobody disturbed: do not write into it."""
+
+    command: list[object]
+    out: Path
+    seconds: float
+
+
+@dataclass
+class Wholes:
+    """Lets commands run to their end, each once."""
+
+    commands: Commands
+    factory: pytest.TempPathFactory
+    made: dict[str, Whole] = field(default_factory=dict)
+
+    def of(self, command: str, **sections: dict[str, Any]) -> Whole:
+        """Of a command that reads text."""
+        return self._run(command, [command, sections], lambda folder: [command, write_project(folder, **sections)])
+
+    def of_training(self, **sections: dict[str, Any]) -> Whole:
+        """Of training, always on the same store."""
+        prepared = self.of("prepare")
+        values = [f"{name}.{option}={json.dumps(value)}" for name, part in sections.items() for option, value in part.items()]
+        command = ["train", prepared.command[1], *values, "--store", prepared.out]
+        return self._run("train", ["train", sections], lambda _: command)
+
+    def _run(self, name: str, key: object, write: Callable[[Path], list[object]]) -> Whole:
+        written = json.dumps(key)
+        if written not in self.made:
+            folder = self.factory.mktemp(name)
+            command, out = write(folder), folder / "whole"
+            self.made[written] = Whole(command, out, self.commands.run(*command, "--out", out))
+        return self.made[written]
+
+
+@pytest.fixture(scope="module")
+def wholes(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    """What commands leave when nobody disturbs them."""
+    return Wholes(commands, tmp_path_factory)
+
+
 def read_tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -205,44 +224,38 @@ def assert_same_run(run: Path, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_prepare_killed_at_any_moment(commands: Commands, tmp_path: Path, source: str) -> None:
+def test_prepare_killed_at_any_moment(commands: Commands, wholes: Wholes, tmp_path: Path, source: str) -> None:
     """The store of a run that was killed, and killed again as it went on, is the same to the byte; nothing else is left."""
-    recipe = write_project(tmp_path, data=SOURCES[source])
-    whole = tmp_path / "whole"
-    seconds = commands.run("prepare", recipe, "--out", whole)
-    expected = read_tree(whole)
+    whole = wholes.of("prepare", data=SOURCES[source])
+    expected = read_tree(whole.out)
     assert any(name.startswith("train/data-00000-of-") for name in expected)
     moments = random.Random(f"prepare {source}")
     num_killed = 0
     for number in range(NUM_KILLS):
         store = tmp_path / f"store{number}"
         for _ in range(2):
-            num_killed += commands.kill_after(seconds * moments.random(), "prepare", recipe, "--out", store) != 0
-        commands.run("prepare", recipe, "--out", store)
+            num_killed += commands.kill_after(whole.seconds * moments.random(), *whole.command, "--out", store) != 0
+        commands.run(*whole.command, "--out", store)
         assert read_tree(store) == expected
     assert num_killed, "no kill came before the end"
 
 
 @pytest.mark.parametrize("stage", ["parts", "train", "tokenizer", "ledger.json", "manifest.json"])
-def test_prepare_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+def test_prepare_killed_at_each_stage(commands: Commands, wholes: Wholes, tmp_path: Path, stage: str) -> None:
     """Killed just as each thing appears: between the files as well as within them."""
-    recipe = write_project(tmp_path, data=SOURCES["files"])
-    commands.run("prepare", recipe, "--out", tmp_path / "whole")
-    store = tmp_path / "store"
-    process = commands.start("prepare", recipe, "--out", store)
+    whole, store = wholes.of("prepare", data=SOURCES["files"]), tmp_path / "store"
+    process = commands.start(*whole.command, "--out", store)
     name = ".parts" if stage == "parts" else stage
     wait_for((store / name).exists, process)
     process.kill()
     process.join(SECONDS)
-    commands.run("prepare", recipe, "--out", store)
-    assert read_tree(store) == read_tree(tmp_path / "whole")
+    commands.run(*whole.command, "--out", store)
+    assert read_tree(store) == read_tree(whole.out)
 
 
 def test_prepare_killed_and_a_text_edited(commands: Commands, tmp_path: Path) -> None:
     """Parts of before are used only where their text is still the same: no trace of the old text is in the store."""
-    recipe = write_project(tmp_path)
-    commands.run("prepare", recipe, "--out", tmp_path / "whole")
-    store = tmp_path / "store"
+    recipe, store = write_project(tmp_path), tmp_path / "store"
     process = commands.start("prepare", recipe, "--out", store)
     wait_for(lambda: len(list(store.glob(".parts/*.arrow"))) >= 3, process)
     process.kill()
@@ -286,95 +299,78 @@ def test_curate_killed_at_any_moment(commands: Commands, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("stage", [".parts", "kept", "ledger.json", "manifest.json"])
-def test_curate_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+def test_curate_killed_at_each_stage(commands: Commands, wholes: Wholes, tmp_path: Path, stage: str) -> None:
     """Killed just as each thing appears: between the files as well as within them."""
-    recipe = write_project(tmp_path, curate={"preset": "rows"})
-    commands.run("curate", recipe, "--out", tmp_path / "whole")
-    corpus = tmp_path / "corpus"
-    process = commands.start("curate", recipe, "--out", corpus)
+    whole, corpus = wholes.of("curate", curate={"preset": "rows"}), tmp_path / "corpus"
+    process = commands.start(*whole.command, "--out", corpus)
     wait_for((corpus / stage).exists, process)
     process.kill()
     process.join(SECONDS)
-    commands.run("curate", recipe, "--out", corpus)
-    assert read_tree(corpus) == read_tree(tmp_path / "whole")
+    commands.run(*whole.command, "--out", corpus)
+    assert read_tree(corpus) == read_tree(whole.out)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_train_killed_at_any_moment(commands: Commands, tmp_path: Path, variant: str) -> None:
+def test_train_killed_at_any_moment(commands: Commands, wholes: Wholes, tmp_path: Path, variant: str) -> None:
     """Weights, optimizer state, losses and samples are those of a run that never stopped, bit for bit."""
-    recipe = write_project(tmp_path, **VARIANTS[variant])
-    store, whole = tmp_path / "store", tmp_path / "whole"
-    commands.run("prepare", recipe, "--out", store)
-    seconds = commands.run("train", recipe, "--store", store, "--out", whole)
-    expected = read_run(whole)
+    whole = wholes.of_training(**VARIANTS[variant])
+    expected = read_run(whole.out)
     assert [record["step"] for record in expected["metrics"] if "loss" in record] == list(range(1, 25))
     moments = random.Random(f"train {variant}")
     num_killed = 0
     for number in range(NUM_KILLS):
-        arguments = ["train", recipe, "--store", store, "--out", tmp_path / f"run{number}"]
+        arguments = [*whole.command, "--out", tmp_path / f"run{number}"]
         for _ in range(2):
-            num_killed += commands.kill_after(seconds * moments.random(), *arguments) != 0
+            num_killed += commands.kill_after(whole.seconds * moments.random(), *arguments) != 0
         commands.run(*arguments)
         assert_same_run(tmp_path / f"run{number}", expected)
     assert num_killed, "no kill came before the end"
 
 
 @pytest.mark.parametrize("stage", ["recipe.yaml", "plan.json", "metrics.jsonl", ".step-*", "step-*", "last"])
-def test_train_killed_at_each_stage(commands: Commands, tmp_path: Path, stage: str) -> None:
+def test_train_killed_at_each_stage(commands: Commands, wholes: Wholes, tmp_path: Path, stage: str) -> None:
     """Killed just as each thing appears: the folder half made, a checkpoint half written, a checkpoint not yet the last."""
-    recipe = write_project(tmp_path, model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 6})
-    store, run = tmp_path / "store", tmp_path / "run"
-    commands.run("prepare", recipe, "--out", store)
-    arguments = ["train", recipe, "--store", store, "--out"]
-    commands.run(*arguments, tmp_path / "whole")
-    process = commands.start(*arguments, run)
+    whole, run = wholes.of_training(model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 6}), tmp_path / "run"
+    process = commands.start(*whole.command, "--out", run)
     place = run / "checkpoints" if stage in (".step-*", "step-*", "last") else run
     wait_for(lambda: any(place.glob(stage)), process)
     process.kill()
     process.join(SECONDS)
-    commands.run(*arguments, run)
-    assert_same_run(run, read_run(tmp_path / "whole"))
+    commands.run(*whole.command, "--out", run)
+    assert_same_run(run, read_run(whole.out))
 
 
 @pytest.mark.parametrize("left", [[], ["recipe.yaml"], [".recipe.yaml.tmp"], ["recipe.yaml", ".plan.json.tmp"]])
-def test_train_killed_before_the_plan_was_written(commands: Commands, tmp_path: Path, left: list[str]) -> None:
+def test_train_killed_before_the_plan_was_written(commands: Commands, wholes: Wholes, tmp_path: Path, left: list[str]) -> None:
     """A run folder that is only half made is not taken for somebody else's."""
-    recipe = write_project(tmp_path, model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 1})
-    run = tmp_path / "run"
+    whole, run = wholes.of_training(model=VARIANTS["qwen3, muon"]["model"], train={"num_steps": 1}), tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     for name in left:
         (run / name).write_text("data:")
-    commands.run("prepare", recipe, "--out", tmp_path / "store")
-    commands.run("train", recipe, "--store", tmp_path / "store", "--out", run)
+    commands.run(*whole.command, "--out", run)
     assert not list(run.glob(".*"))
 
 
-def test_a_damaged_checkpoint_is_passed_over(commands: Commands, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_passed_over(commands: Commands, wholes: Wholes, tmp_path: Path) -> None:
     """One flipped bit: the run says so, goes back to the checkpoint before, and ends the same."""
-    recipe = write_project(tmp_path, **VARIANTS["gpt2, adamw, dropout"])
-    store, run = tmp_path / "store", tmp_path / "run"
-    commands.run("prepare", recipe, "--out", store)
-    commands.run("train", recipe, "--store", store, "--out", run)
-    expected = read_run(run)
+    whole, run = wholes.of_training(**VARIANTS["gpt2, adamw, dropout"]), tmp_path / "run"
+    shutil.copytree(whole.out, run, symlinks=True)
     weights = run / "checkpoints" / "last" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-100] ^= 1
     weights.write_bytes(data)
-    commands.run("train", recipe, "--store", store, "--out", run)
+    commands.run(*whole.command, "--out", run)
     assert "step-00000024 is damaged (model.safetensors)" in " ".join(commands.stderr.split())
-    assert_same_run(run, expected)
+    assert_same_run(run, read_run(whole.out))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_asked_to_stop(commands: Commands, tmp_path: Path, variant: str, number: signal.Signals) -> None:
+def test_asked_to_stop(commands: Commands, wholes: Wholes, tmp_path: Path, variant: str, number: signal.Signals) -> None:
     """The step is finished and saved, the exit code is 130, and the same command goes on to the same end."""
-    recipe = write_project(tmp_path, **VARIANTS[variant])
-    store, run = tmp_path / "store", tmp_path / "run"
-    commands.run("prepare", recipe, "--out", store)
-    arguments = ["train", recipe, "train.save_every_steps=1000", "--store", store, "--out"]
-    commands.run(*arguments, tmp_path / "whole")
-    process = commands.start(*arguments, run)
+    whole, run = wholes.of_training(**VARIANTS[variant]), tmp_path / "run"
+    command = [*whole.command, "train.save_every_steps=1000", "--out", run]
+    process = commands.start(*command)
     wait_for(lambda: (run / "metrics.jsonl").exists() and '"step": 2' in (run / "metrics.jsonl").read_text(), process)
     os.kill(process.pid or 0, number)
     process.join(SECONDS)
@@ -385,7 +381,7 @@ def test_asked_to_stop(commands: Commands, tmp_path: Path, variant: str, number:
     step = json.loads((run / "checkpoints" / "last" / "trainer" / "state.json").read_text())["step"]
     assert 2 <= step < 24
     assert f"step {step} is saved" in said
-    commands.run(*arguments, run)
-    found, expected = read_run(run), read_run(tmp_path / "whole")
+    commands.run(*command)
+    found, expected = read_run(run), read_run(whole.out)
     for name in ("weights", "optimizer", "state", "metrics", "samples"):
         assert found[name] == expected[name], name

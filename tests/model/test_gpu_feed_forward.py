@@ -10,17 +10,18 @@ from whelp.model import ModelConfig, build_model, gpu_feed_forward, make_spec
 class Product:
     """What cuBLASLt is asked for, by the definition of its arguments: D = end(A B + C), matrices column by column."""
 
-    def __init__(self, device, sizes, end, *, transposes):
-        self.sizes, self.end, self.transposes = sizes, end, transposes
+    def __init__(self, device, sizes, end, *, transposes, is_wide=False):
+        self.sizes, self.end, self.transposes, self.is_wide = sizes, end, transposes, is_wide
 
     def run(self, a, b, out, *, add=None, bias=None, seen=None):
         m, n, k = self.sizes
         assert a.shape == ((m, k) if self.transposes else (k, m))  # row by row, as PyTorch sees them
-        assert b.shape == (n, k)
+        assert b.shape == ((k, n) if self.is_wide else (n, k))
+        assert out.dtype == (torch.float32 if self.is_wide else torch.bfloat16)
         assert out.shape == (n, m)
         assert (bias is not None) == bool(self.end & 4)
         assert (seen is not None) == bool(self.end & 128)
-        result = b.float() @ (a.float().t() if self.transposes else a.float())
+        result = (b.float().t() if self.is_wide else b.float()) @ (a.float().t() if self.transposes else a.float())
         if add is not None:
             result += add.float()
         if bias is not None:

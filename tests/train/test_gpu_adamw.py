@@ -1,9 +1,5 @@
 """AdamW in one pass, run on the processor by Triton's interpreter, against the framework's."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from whelp.train.optimizer import has_one_pass
@@ -74,11 +70,9 @@ compare(models[0], models[2])
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_one_pass_is_adamw(optimizer):
+def test_one_pass_is_adamw(run_interpreted, optimizer):
     """Weights and norms are those of clipping and AdamW one after the other, and either goes on from the other's state."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, optimizer], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert run_interpreted(_PROGRAM, optimizer) == ""
 
 
 def test_not_without_a_gpu():

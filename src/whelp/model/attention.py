@@ -36,6 +36,7 @@ def causal_attention(
             mixed = flex_attention(queries, keys, values, block_mask=boundaries.mask, enable_gqa=is_grouped)
             assert isinstance(mixed, torch.Tensor), type(mixed)
             return mixed
+        assert isinstance(boundaries.mask, torch.Tensor), "spans are for kernels that read them"
         mask = boundaries.mask
     is_causal = mask is None
     # neither the CPU kernel nor the fast one that takes a mask has a grouped form

@@ -11,15 +11,16 @@ import functools
 import math
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.artifacts.targets import IGNORED
 from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import Boundaries, find_boundaries
+from whelp.model.boundaries import Boundaries, Spans, find_boundaries
 from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.gelu import gelu
@@ -27,7 +28,10 @@ from whelp.model.language_model import LanguageModel, init_normal, narrow
 from whelp.model.triton_here import HAS_TRITON
 
 if HAS_TRITON:
-    from whelp.model import gpu_block
+    from whelp.model import gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding
+
+if TYPE_CHECKING:
+    from whelp.model.gpu_embedding import SharedGradient
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {
@@ -56,8 +60,9 @@ class _Block(nn.Module):
         self.is_fused = self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
-        if self.is_fused and self.training and boundaries is None and x.dtype == torch.bfloat16:
-            return gpu_block.run_block(self, x)
+        spans = boundaries.mask if boundaries is not None and isinstance(boundaries.mask, Spans) else None
+        if self.is_fused and self.training and (boundaries is None or spans is not None) and x.dtype == torch.bfloat16:
+            return gpu_block.run_block(self, x, spans)
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
@@ -92,6 +97,7 @@ class GPT2(LanguageModel):
         self.positions = nn.Embedding(spec.context_tokens, spec.n_embd)
         self.blocks = nn.ModuleList(_Block(spec, layer) for layer in range(spec.n_layer))
         self.norm = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
+        self.fuses_embedding = False
         self.head = None if spec.tie_embeddings else nn.Linear(spec.n_embd, spec.vocab_size, bias=False)
 
     def init_weights(self, generator: torch.Generator) -> None:
@@ -107,20 +113,46 @@ class GPT2(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
-    def hidden(self, ids: torch.Tensor, cache: Cache | None = None, documents: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document."""
+    def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
+        """As any family's; on a GPU, embedding and head of a training pass put their gradients where they are wanted."""
+        if not (self.fuses_embedding and self.training and _is_narrow(ids.device.type)):
+            return super().loss(ids, targets, documents)
+        shared = gpu_embedding.SharedGradient()
+        hidden = self.hidden(ids, None, documents, shared)
+        return gpu_cross_entropy.linear_cross_entropy(
+            hidden.flatten(0, 1), self.head_weight, targets.flatten(), IGNORED, shared
+        )
+
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        cache: Cache | None = None,
+        documents: torch.Tensor | None = None,
+        shared: SharedGradient | None = None,
+    ) -> torch.Tensor:
+        """(B, T) -> (B, T, D); positions go on from what the cache holds, and begin anew in every document.
+
+        Args:
+            shared: Of a training pass with `fuses_embedding`, where the head says where its gradient lies.
+        """
         positions = slice(0, ids.shape[1]) if cache is None else cache.begin(ids)
         if isinstance(positions, slice):
             assert positions.stop <= self.spec.context_tokens, f"{positions.stop} tokens, {self.spec.context_tokens} positions"
+        reads_spans = documents is not None and self._reads_spans(ids)
         boundaries = find_boundaries(
             documents,
             head_width=self.spec.head_width,
             dropout=self.spec.dropout if self.training else 0.0,
             are_blocks_compiled=self.are_blocks_compiled and self.training,
+            as_spans=reads_spans,
         )
-        if boundaries is not None and self.training and any(block.is_fused for block in self.blocks):
+        if boundaries is not None and not reads_spans and self.training and any(block.is_fused for block in self.blocks):
             self._compile_blocks()
-        if boundaries is None:
+        if shared is not None:
+            given = None if boundaries is None else boundaries.positions
+            tied = shared if self.head is None else None
+            x = gpu_embedding.embed(ids, given, self.embed.weight, self.positions.weight, shared=tied)
+        elif boundaries is None:
             x = self.embed(ids) + self.positions.weight[positions]  # (B, T, D)
         else:
             x = self.embed(ids) + self.positions(boundaries.positions)
@@ -136,16 +168,24 @@ class GPT2(LanguageModel):
         normed: torch.Tensor = self.norm(x)
         return normed
 
+    def _reads_spans(self, ids: torch.Tensor) -> bool:
+        """Whether the blocks of a training pass keep documents apart by kernels of our own."""
+        is_fused = self.training and _is_narrow(ids.device.type) and all(block.is_fused for block in self.blocks)
+        if not is_fused or ids.shape[1] % gpu_document_attention.MULTIPLE:
+            return False
+        return gpu_document_attention.has_working_kernels(ids.device, self.spec.n_head, self.spec.head_width)
+
     def compile_parts(self) -> None:
         """As any family's, with GELU inside the matrix products; without the compiler where kernels of our own do as well.
 
-        Those do not know documents kept apart: the blocks are compiled when such rows come.
+        Where those do not keep documents apart, the blocks are compiled when such rows come.
         """
         is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused = is_fused
         self.reads_narrow_weights = is_fused
+        self.fuses_embedding = is_fused and gpu_embedding.has_working_kernels(self.embed.weight.device, self.spec.n_embd)
         self.are_blocks_compiled = True
         if not is_fused:
             self._compile_blocks()
@@ -156,7 +196,7 @@ class GPT2(LanguageModel):
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
             block.is_fused, block.fuses_gelu = False, fuses
-        self.reads_narrow_weights = False
+        self.reads_narrow_weights = self.fuses_embedding = False
         super().compile_parts()
 
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -230,6 +270,11 @@ class GPT2(LanguageModel):
             tie_embeddings=config.get("tie_word_embeddings", True),
             activation="gelu" if config.get("activation_function") == "gelu" else "gelu_tanh",
         )
+
+
+def _is_narrow(kind: str) -> bool:
+    """Whether products are in bf16 here."""
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
 
 
 def has_working_block(spec: ModelSpec, device: torch.device) -> bool:

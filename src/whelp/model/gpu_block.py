@@ -20,10 +20,13 @@ from torch import nn
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model import gpu_feed_forward
+from whelp.model.boundaries import Spans
+from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
 from whelp.model.gpu_norm import norm_and_past, norm_gradients
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
+_TIMED = 5  # times that each way to attend is tried
 _CHECKED_TOKENS = 96  # of a row; a multiple of 16, as those of training: kernels are compiled for that
 
 
@@ -39,17 +42,62 @@ class Block(Protocol):
     contract: nn.Linear
 
 
-def run_block(block: Block, x: torch.Tensor) -> torch.Tensor:
-    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); every row is one document."""
+def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torch.Tensor:
+    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); without spans every row is one document."""
     qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
     normed, past = _norm(block.norm_1, x, project.bias)
     joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
-    queries, keys, values = _SplitHeads.apply(joined, block.num_heads)  # each (B, H, T, K)
-    mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    x = _Linear.apply(mixed.transpose(1, 2).reshape(x.shape), past, project.weight, _leave(project.bias))
+    if spans is not None:
+        mixed = attend_within(joined, block.num_heads, spans)
+    elif has_faster_kernels(joined.device, tuple(joined.shape), block.num_heads):
+        mixed = attend_whole(joined, block.num_heads)
+    else:
+        mixed = _attend_by_framework(joined, block.num_heads)
+    x = _Linear.apply(mixed, past, project.weight, _leave(project.bias))
     normed, past = _norm(block.norm_2, x, contract.bias)
     out: torch.Tensor = _FeedForward.apply(normed, past, expand.weight, expand.bias, contract.weight, _leave(contract.bias))
     return out
+
+
+def _attend_by_framework(joined: torch.Tensor, num_heads: int) -> torch.Tensor:
+    queries, keys, values = _SplitHeads.apply(joined, num_heads)  # each (B, H, T, K)
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).flatten(2)
+
+
+@functools.cache
+def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: int) -> bool:
+    """Whether attention's backward pass is faster by kernels of our own, for queries, keys and values of this shape; timed once."""
+    head_width = shape[2] // (3 * num_heads)
+    if device.type != "cuda" or shape[1] % MULTIPLE or not has_working_kernels(device, num_heads, head_width):
+        return False
+    joined = torch.randn(shape, device=device, dtype=torch.bfloat16).requires_grad_()
+    grad = torch.randn(*shape[:2], shape[2] // 3, device=device, dtype=torch.bfloat16)
+    try:
+        own, plain = (_take_time(way, joined, num_heads, grad) for way in (attend_whole, _attend_by_framework))
+    except Exception as problem:  # whatever a library may say: the framework's way is always there
+        log.debug("attention is the framework's alone (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
+        return False
+    error = gpu_feed_forward.measure_distance(own[1], plain[1])
+    log.debug(
+        "attention: %.3f ms with kernels of our own behind it, %.3f by the framework; %.2g apart", own[0], plain[0], error
+    )
+    return own[0] < plain[0] and error <= _TOLERANCE
+
+
+def _take_time(
+    way: Callable[..., torch.Tensor], joined: torch.Tensor, num_heads: int, grad: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """Milliseconds forward and backward, the least of some; and the gradient."""
+    times, slope = [], grad
+    for _ in range(_TIMED):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(way(joined, num_heads), joined, grad)
+        end.record()
+        end.synchronize()
+        times.append(float(begin.elapsed_time(end)))
+    return min(times), slope
 
 
 def run_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
@@ -87,9 +135,9 @@ class _Linear(torch.autograd.Function):
         (grad,) = grads
         flat, weight = ctx.saved_tensors
         above = _flatten(grad)
-        x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
+        x_grad = gpu_feed_forward.multiply_back(above, weight).view(*grad.shape[:-1], weight.shape[1])
         bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
-        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
+        return x_grad, grad if ctx.has_residual else None, _make_gradient(above, flat, ctx.weight), bias_grad
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -136,9 +184,9 @@ class _FeedForward(torch.autograd.Function):
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
         needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
         biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
-        x_grad = (inner @ expand).view(grad.shape)
-        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
-        return x_grad, grad, expand_grad, biases[0], _wide_product(above.t(), activated, contract_leaf), biases[1]
+        x_grad = gpu_feed_forward.multiply_back(inner, expand).view(grad.shape)
+        expand_grad = _make_gradient(inner, flat, expand_leaf)
+        return x_grad, grad, expand_grad, biases[0], _make_gradient(above, activated, contract_leaf), biases[1]
 
 
 def _narrow(tensor: torch.Tensor | None) -> Any:
@@ -152,29 +200,13 @@ def _flatten(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
-def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
+def _make_gradient(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The gradient of a weight from that of x W^T, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
     place = find_beside(weight, "gradient") if weight.grad is None else None
-    if not left.is_cuda:
-        product = left.float() @ right.float()
-        return product if place is None else place.detach().copy_(product)
-    if place is None or not _writes_wide(left.device):
-        return torch.mm(left, right, out_dtype=torch.float32)
-    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
-    return torch.mm(left, right, out_dtype=torch.float32, out=out)
-
-
-@functools.cache
-def _writes_wide(device: torch.device) -> bool:
-    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
-    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
-    out = torch.zeros(3, 16, 16, device=device)
-    try:
-        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
-    except (RuntimeError, TypeError) as problem:
-        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
-        return False
-    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
+    # a tensor of its own, so that autograd keeps it as the gradient
+    out = torch.empty(weight.shape, device=weight.device) if place is None else place.detach()
+    gpu_feed_forward.multiply_weight(grad, x, out)
+    return out
 
 
 def _sum_rows(x: torch.Tensor) -> torch.Tensor:
@@ -204,6 +236,7 @@ def _use_first(block: Any, device: torch.device) -> None:
     x = torch.zeros(2, _CHECKED_TOKENS, width, device=device, dtype=torch.bfloat16)
     joined = torch.zeros(*x.shape[:2], 3 * width, device=device, dtype=torch.bfloat16)
     numbers = torch.zeros(2, x.shape[0] * x.shape[1], device=device)
+    sums = {"has_bias": block.norm_1.bias is not None, "has_later": block.project.bias is not None}
 
     def attend() -> None:
         queries, keys, values = (part.requires_grad_() for part in _SplitHeads.apply(joined, heads))
@@ -218,10 +251,10 @@ def _use_first(block: Any, device: torch.device) -> None:
     uses: list[Callable[[], object]] = [
         attend,
         lambda: run_norm(block.norm_1, x),
-        lambda: norm_gradients(x, x, x, block.norm_1.weight, *numbers),
+        lambda: norm_gradients(x, x, x, block.norm_1.weight, numbers[0], numbers[1], **sums),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
         lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
-        lambda: x[0] @ x[0].t(),
+        lambda: gpu_feed_forward.multiply_weight(x[0], x[0], torch.empty(width, width, device=device)),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:
         list(threads.map(use, uses))

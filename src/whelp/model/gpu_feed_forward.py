@@ -2,165 +2,26 @@
 
 A product writes its result once, already activated, and beside it what GELU saw, which the backward pass needs; the backward product
 multiplies by GELU's slope, and adds up the gradient of the bias, before it writes. PyTorch offers the first without what GELU saw, and
-not the second, so cuBLASLt is called here directly: the library that PyTorch itself has loaded. `agrees` compares with PyTorch before
-anything is trusted to it.
-Shapes: N tokens, D width, F feed-forward width. cuBLASLt's matrices lie column by column: a (rows, columns) tensor of PyTorch is
-its (columns, rows) matrix.
-Constants: cublasLt.h and library_types.h of CUDA 12 and 13.
+not the second, so cuBLASLt is called directly (`gpu_product.py`). `agrees` compares with PyTorch before anything is trusted to it.
+Shapes: N tokens, D width, F feed-forward width.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-_WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
-_BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
-_TRANSPOSE_A, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 7, 8, 11, 12  # attributes of a product
-_PLAIN, _BIAS, _GELU, _GELU_SLOPE, _AUX = 1, 4, 32, 64, 128  # what it does at its end; all but the first can be added up
-_MAX_WORKSPACE = 1  # attribute of a preference
-_NUM_CANDIDATES, _NUM_WARM, _NUM_TIMED = 8, 2, 8
+from whelp.model.gpu_product import AUX, BIAS, GELU, GELU_SLOPE, PLAIN, Product
+
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
 
-class _Heuristic(ctypes.Structure):
-    _fields_ = [
-        ("algorithm", ctypes.c_uint64 * 8),
-        ("workspace_bytes", ctypes.c_size_t),
-        ("state", ctypes.c_int),
-        ("waves", ctypes.c_float),
-        ("reserved", ctypes.c_int * 4),
-    ]
-
-
 @functools.cache
-def _library() -> ctypes.CDLL:
-    assert torch.version.cuda is not None, "needs NVIDIA's libraries"
-    torch.cuda.init()
-    return ctypes.CDLL(f"libcublasLt.so.{torch.version.cuda.split('.')[0]}")
-
-
-def _call(name: str, *arguments: Any) -> None:
-    status = getattr(_library(), name)(*arguments)
-    if status:
-        raise RuntimeError(f"{name} answered {status}")
-
-
-@functools.cache
-def _handle(device: int) -> ctypes.c_void_p:
-    handle = ctypes.c_void_p()
-    with torch.cuda.device(device):
-        _call("cublasLtCreate", ctypes.byref(handle))
-    return handle
-
-
-class _Product:
-    """One product of fixed sizes, D = end(A B + C): A (m, k), or (k, m) transposed; B (k, n); C and D (m, n)."""
-
-    def __init__(self, device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> None:
-        m, n, k = sizes
-        self.device = device
-        self.description = ctypes.c_void_p()
-        _call("cublasLtMatmulDescCreate", ctypes.byref(self.description), _COMPUTE_FLOAT32, _FLOAT32)
-        self._set(_TRANSPOSE_A, ctypes.c_int32(int(transposes)))
-        self._set(_END, ctypes.c_int32(end))
-        self.layouts = [ctypes.c_void_p() for _ in range(3)]
-        for layout, (rows, columns) in zip(self.layouts, [(k, m) if transposes else (m, k), (k, n), (m, n)], strict=True):
-            sizes_64 = ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(rows)
-            _call("cublasLtMatrixLayoutCreate", ctypes.byref(layout), _BF16, *sizes_64)
-        # A kernel is chosen with the pointers in place: any that are aligned as tensors are.
-        place = ctypes.c_void_p(torch.empty(256, dtype=torch.uint8, device=f"cuda:{device}").data_ptr())
-        if end & _AUX:
-            self._set(_AUX_STRIDE, ctypes.c_int64(m))
-            self._set(_AUX_POINTER, place)
-        if end & _BIAS:
-            self._set(_BIAS_POINTER, place)
-        self.candidates = self._list_candidates()
-        self.is_tuned = False
-
-    def _set(self, attribute: int, value: Any) -> None:
-        size = ctypes.c_size_t(ctypes.sizeof(value))
-        _call("cublasLtMatmulDescSetAttribute", self.description, attribute, ctypes.byref(value), size)
-
-    def _list_candidates(self) -> list[_Heuristic]:
-        """Kernels for this product, the likeliest first."""
-        preference, found, count = ctypes.c_void_p(), (_Heuristic * _NUM_CANDIDATES)(), ctypes.c_int()
-        limit = ctypes.c_size_t(_WORKSPACE_BYTES)
-        size = ctypes.c_size_t(ctypes.sizeof(limit))
-        _call("cublasLtMatmulPreferenceCreate", ctypes.byref(preference))
-        _call("cublasLtMatmulPreferenceSetAttribute", preference, _MAX_WORKSPACE, ctypes.byref(limit), size)
-        a, b, d = self.layouts
-        results = _NUM_CANDIDATES, found, ctypes.byref(count)
-        _call("cublasLtMatmulAlgoGetHeuristic", _handle(self.device), self.description, a, b, d, d, preference, *results)
-        _call("cublasLtMatmulPreferenceDestroy", preference)
-        if count.value < 1:
-            raise RuntimeError("cuBLASLt has no kernel for this product")
-        return list(found)[: count.value]
-
-    def run(
-        self,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        out: torch.Tensor,
-        *,
-        add: torch.Tensor | None = None,
-        bias: torch.Tensor | None = None,
-        seen: torch.Tensor | None = None,
-    ) -> None:
-        """Fill `out`; `seen` is written by GELU, read by its slope. The first call takes the time of every candidate."""
-        if seen is not None:
-            self._set(_AUX_POINTER, ctypes.c_void_p(seen.data_ptr()))
-        if bias is not None:
-            self._set(_BIAS_POINTER, ctypes.c_void_p(bias.data_ptr()))
-        one, share = ctypes.c_float(1.0), ctypes.c_float(0.0 if add is None else 1.0)
-        workspace = torch.empty(_WORKSPACE_BYTES, dtype=torch.uint8, device=out.device)
-        stream = torch.cuda.current_stream(out.device)
-        factors = [(a, self.layouts[0]), (b, self.layouts[1])]
-        results = [(out if add is None else add, self.layouts[2]), (out, self.layouts[2])]
-        pointers = [[ctypes.c_void_p(tensor.data_ptr()), layout] for tensor, layout in factors + results]
-
-        def multiply(candidate: _Heuristic) -> None:
-            _call(
-                "cublasLtMatmul",
-                *(_handle(self.device), self.description, ctypes.byref(one), *pointers[0], *pointers[1]),
-                *(ctypes.byref(share), *pointers[2], *pointers[3], ctypes.byref(candidate.algorithm)),
-                *(
-                    ctypes.c_void_p(workspace.data_ptr()),
-                    ctypes.c_size_t(_WORKSPACE_BYTES),
-                    ctypes.c_void_p(stream.cuda_stream),
-                ),
-            )
-
-        with torch.cuda.device(self.device):
-            if not self.is_tuned and not torch.cuda.is_current_stream_capturing():
-                self.candidates.sort(key=lambda candidate: _take_time(multiply, candidate, stream))
-                self.is_tuned = True
-            multiply(self.candidates[0])
-
-
-def _take_time(multiply: Callable[[_Heuristic], None], candidate: _Heuristic, stream: torch.cuda.Stream) -> float:
-    """Milliseconds of a few runs, one after the other as in a step; endless where the kernel does not run."""
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    try:
-        for run in range(_NUM_WARM + _NUM_TIMED):
-            if run == _NUM_WARM:
-                begin.record(stream)
-            multiply(candidate)
-    except RuntimeError:
-        return float("inf")
-    end.record(stream)
-    end.synchronize()
-    return float(begin.elapsed_time(end))
-
-
-@functools.cache
-def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> _Product:
-    return _Product(device, sizes, end, transposes=transposes)
+def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool, is_wide: bool = False) -> Product:
+    return Product(device, sizes, end, transposes=transposes, is_wide=is_wide)
 
 
 def multiply_linear(
@@ -168,8 +29,23 @@ def multiply_linear(
 ) -> None:
     """Fill `out` (N, F) with x (N, D) times weight (F, D), plus bias and residual; all contiguous."""
     sizes = weight.shape[0], x.shape[0], x.shape[1]
-    product = _product(x.device.index, sizes, _PLAIN if bias is None else _BIAS, transposes=True)
+    product = _product(x.device.index, sizes, PLAIN if bias is None else BIAS, transposes=True)
     product.run(weight, x, out, add=residual, bias=bias)
+
+
+def multiply_back(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The gradient of x (N, D) from that of x W^T (N, F); all contiguous."""
+    (num_tokens, num_features), width = grad.shape, weight.shape[1]
+    out = grad.new_empty(num_tokens, width)
+    _product(grad.device.index, (width, num_tokens, num_features), PLAIN, transposes=False).run(weight, grad, out)
+    return out
+
+
+def multiply_weight(grad: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
+    """Fill `out` (F, D), float32, with the gradient of W from that of x W^T (N, F); all contiguous."""
+    (num_tokens, num_features), width = grad.shape, x.shape[1]
+    product = _product(grad.device.index, (width, num_features, num_tokens), PLAIN, transposes=False, is_wide=True)
+    product.run(x, grad, out)
 
 
 def multiply_feed_forward(
@@ -184,7 +60,7 @@ def multiply_feed_forward(
     x, residual, expand, contract = x.contiguous(), residual.contiguous(), expand.contiguous(), contract.contiguous()
     (num_tokens, width), num_features, device = x.shape, expand.shape[0], x.device.index
     activated, seen, out = x.new_empty(num_tokens, num_features), x.new_empty(num_tokens, num_features), torch.empty_like(x)
-    end = _GELU | _AUX | (0 if expand_bias is None else _BIAS)
+    end = GELU | AUX | (0 if expand_bias is None else BIAS)
     product = _product(device, (num_features, num_tokens, width), end, transposes=True)
     product.run(expand, x, activated, bias=expand_bias, seen=seen)
     multiply_linear(activated, contract, contract_bias, residual, out)
@@ -196,7 +72,7 @@ def multiply_slope(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tenso
     grad, contract = grad.contiguous(), contract.contiguous()
     (num_tokens, width), num_features, device = grad.shape, seen.shape[1], grad.device.index
     seen_grad = torch.empty_like(seen)
-    product = _product(device, (num_features, num_tokens, width), _GELU_SLOPE | _AUX, transposes=False)
+    product = _product(device, (num_features, num_tokens, width), GELU_SLOPE | AUX, transposes=False)
     product.run(contract, grad, seen_grad, seen=seen)
     return seen_grad
 

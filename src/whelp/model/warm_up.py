@@ -12,10 +12,15 @@ from whelp.model.config import ModelSpec
 from whelp.model.triton_here import HAS_TRITON
 
 
-def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
-    """Begin to make ready what compiled training of such a model will ask for: the threads that do."""
+def warm_up(spec: ModelSpec, device: torch.device, *, has_documents: bool = False) -> list[threading.Thread]:
+    """Begin to make ready what compiled training of such a model will ask for: the threads that do.
+
+    Args:
+        has_documents: Whether rows hold documents that are kept apart.
+    """
     if device.type != "cuda" or not HAS_TRITON:
         return []
+    from whelp.model import gpu_document_attention, gpu_embedding
     from whelp.model.gpt2 import has_working_block
     from whelp.model.gpu_cross_entropy import warm_up_kernel
 
@@ -25,7 +30,9 @@ def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True)]
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
     if spec.family == "gpt2":
-        uses += [lambda: has_working_block(spec, own)]
+        uses += [lambda: has_working_block(spec, own), lambda: gpu_embedding.has_working_kernels(own, spec.n_embd)]
+        if has_documents:
+            uses += [lambda: gpu_document_attention.has_working_kernels(own, spec.n_head, spec.head_width)]
 
     def run(use: Callable[[], object]) -> None:
         try:
