@@ -205,6 +205,34 @@ def test_line_ends_at_the_end_of_a_block(tmp_path: Path, name: str) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"text": "2026-11-29", "other": "long"},
+        {"number": 3, "inner": {"text": "not this"}, "text": "a \u201cb\u201d \U0001f642\n"},
+        {"content": "only another", "list": [1, "two"], "text": None},
+        {"text": "half \ud800"},
+        "no object",
+    ],
+)
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n"])
+def test_the_columns_of_a_long_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Any, ending: str) -> None:
+    """Found by another parser, in less memory: the same rows, or the same complaint."""
+    lines = "\n".join(map(json.dumps, [first, {"text": "second"}, {"content": "third"}][: 1 if ending == "" else 3]))
+    write(tmp_path, {"a.jsonl": lines + ending})
+
+    def read() -> Any:
+        try:
+            return read_texts(make(tmp_path))
+        except SourceError as error:
+            return str(error)
+
+    expected = read()
+    monkeypatch.setattr("whelp.corpus.json_rows._LONG_LINE_BYTES", 0)
+    monkeypatch.setattr("whelp.corpus.json_rows.HEAD_BYTES", 7)
+    assert read() == expected
+
+
 def test_options_make_a_store_stale(tmp_path: Path) -> None:
     """Another column, another rule for bad rows, or another reading of the file is a change."""
     write(tmp_path, {"a.jsonl": '{"text": "a", "other": "b"}\n'})

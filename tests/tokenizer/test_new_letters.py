@@ -45,7 +45,7 @@ def test_only_texts_with_new_letters_are_found():
 
 
 def test_other_texts_do_not_wait_for_the_reference(bpe):
-    engine = pickle.loads(pickle.dumps(bpe))._engine(False)._engine
+    engine = pickle.loads(pickle.dumps(bpe))._engine(False)._engine._engine
     with mock.patch.object(engine, "_open_reference", side_effect=AssertionError("opened")):
         assert len(engine.encode_batch(pa.array(KNOWN, pa.large_string()))[0])
         with pytest.raises(AssertionError, match="opened"):

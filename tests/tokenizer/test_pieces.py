@@ -41,7 +41,7 @@ class Watched:
 def test_pieces_give_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch, threads: int):
     """Whatever the number of threads, for a slice too, and while other threads encode with the same vocabulary."""
     texts = pa.array(["before", *ROWS, "behind"], pa.large_string())[1:-1]
-    whole = bpe._engine(False)._engine
+    whole = bpe._engine(False)._engine._engine
     expected_ids, expected_ends = whole.encode_batch(texts)
     monkeypatch.setenv("RAYON_NUM_THREADS", str(threads))
     monkeypatch.setattr(_pieces, "_PIECE_BYTES", 2 * max(len(row.encode()) for row in ROWS))
@@ -57,11 +57,11 @@ def test_pieces_give_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.M
     assert watched.most <= max(threads, 3)  # callers that have one thread each encode by themselves
 
 
-def test_a_long_text_is_left_to_the_encoder(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
+def test_a_long_text_that_cannot_be_cut_is_left_to_the_encoder(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
     """It divides such a one among its own threads, which must not wait for ours."""
     monkeypatch.setattr(_pieces, "_PIECE_BYTES", 100)
     monkeypatch.setenv("RAYON_NUM_THREADS", "2")
-    watched = Watched(bpe._engine(False)._engine)
+    watched = Watched(bpe._engine(False)._engine._engine)
     rows = ["short", "long " * 100, "short"]
     ids, ends = PiecewiseEngine(watched, np.uint32).encode_batch(pa.array(rows, pa.large_string()))
     assert watched.asked == [rows]

@@ -207,7 +207,7 @@ def test_fast_encoder_is_used(bpe, warnings_logged):
     fresh = pickle.loads(pickle.dumps(bpe))
     fresh.encode("a")
     fresh.encode("a", allow_special=True)
-    assert all(isinstance(engine._engine._fast, FastEngine) for engine in fresh._engines.values())
+    assert all(isinstance(engine._engine._engine._fast, FastEngine) for engine in fresh._engines.values())
     assert not warnings_logged.records
 
 

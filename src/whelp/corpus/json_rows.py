@@ -25,6 +25,7 @@ from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns
 from whelp.corpus.text import BadFile
 
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
+_LONG_LINE_BYTES = 1 << 24
 _ARRAY_ROWS = 4096
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
@@ -90,11 +91,16 @@ def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 def _read_head(stream: Any) -> tuple[bytes, bool]:
     """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; and whether that is the whole file."""
-    head = b""
+    blocks: list[bytes] = []
+    has_newline = False
     while block := stream.read(HEAD_BYTES):
-        head += block
-        if len(head) >= HEAD_BYTES and head.strip().find(b"\n") >= 0:
-            return _strip_mark(head[: head.rfind(b"\n")]), False
+        blocks.append(block)
+        has_newline = has_newline or b"\n" in block
+        if has_newline and sum(map(len, blocks)) >= HEAD_BYTES:  # a line of many blocks is joined and looked through once
+            blocks = [b"".join(blocks)]
+            if blocks[0].strip().find(b"\n") >= 0:
+                return _strip_mark(blocks[0][: blocks[0].rfind(b"\n")]), False
+    head = b"".join(blocks)
     return _strip_mark(head), True
 
 
@@ -111,7 +117,7 @@ def _select_of_lines(reading: Reading) -> Selection:
     with reading.open_file() as stream:
         head, _ = _read_head(stream)
     lines = islice((line for line in head.split(b"\n") if line.strip()), NUM_HEAD_ROWS)
-    columns = _look_at_columns(_iter_objects(map(_try_parse, lines)))
+    columns = _look_at_columns(_iter_objects(map(_parse_for_columns, lines)))
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
         columns = dict.fromkeys(candidates, True)
@@ -120,6 +126,23 @@ def _select_of_lines(reading: Reading) -> Selection:
     for name in list_missing_companions(reading.shape, columns):
         columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
+
+
+def _parse_for_columns(line: bytes) -> Any:
+    """As `_try_parse`; of a long line only which columns it has, and which of them are text.
+
+    Python's parser takes up to six times the memory of a line, Arrow's as much again.
+    """
+    if not _LONG_LINE_BYTES < len(line) < _MOST_BLOCK_BYTES:
+        return _try_parse(line)
+    options = pj.ReadOptions(use_threads=False, block_size=len(line) + 1)
+    try:
+        schema = pj.read_json(pa.BufferReader(line), read_options=options).schema
+    except pa.ArrowException:
+        return _try_parse(line)
+    # Arrow takes dates in quotes for more than text.
+    is_text = {field.name: pa.types.is_string(field.type) or pa.types.is_timestamp(field.type) for field in schema}
+    return {name: "" if is_text[name] else None for name in schema.names}
 
 
 def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:

@@ -18,6 +18,7 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._engines import Encoded, Engine, FastEngine, PatternEngine, ReferenceEngine
+from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
 from whelp.tokenizer._pieces import PiecewiseEngine
@@ -77,7 +78,8 @@ def open_engine(
         if importlib.util.find_spec(package) is None:
             problem += '; `pip install "whelp[patterns]"` may help'
             continue
-        record = f"{_hash_comparison(package, written, sample)}.agrees" if is_large else ""
+        is_cut = engine is FastEngine and can_cut(specification)
+        record = f"{_hash_comparison(package, written, sample, is_cut)}.agrees" if is_large else ""
         is_known = is_large and read_cached(record) is not None
         differs = None
         try:
@@ -85,6 +87,8 @@ def open_engine(
             if not is_known:
                 reference = reference or ReferenceEngine(open_reference())
                 differs = _find_difference(fast, reference, to_texts(sample))
+                if is_cut and differs is None:  # cut wherever it may be
+                    differs = _find_difference(PartwiseEngine(fast, part_bytes=1), reference, to_texts(sample))
         except BaseException as error:  # a Rust panic is no Exception
             if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError, TokenizerError)):
                 raise
@@ -94,7 +98,10 @@ def open_engine(
         if differs is None:
             if is_large and not is_known:
                 keep(record, name)
-            return PiecewiseEngine(fast, id_type) if engine is FastEngine else fast
+            if engine is not FastEngine:
+                return fast
+            piecewise = PiecewiseEngine(fast, id_type)
+            return PartwiseEngine(piecewise) if is_cut else piecewise
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
     log.warning("%s: %s; encoding with the slow one.", name, problem)
     return reference or ReferenceEngine(open_reference())
@@ -126,6 +133,6 @@ def _write(specification: dict[str, Any]) -> str:
     return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
 
 
-def _hash_comparison(package: str, written: str, sample: Sequence[str]) -> str:
+def _hash_comparison(package: str, written: str, sample: Sequence[str], is_cut: bool) -> str:
     versions = [importlib.metadata.version(name) for name in (package, "tokenizers")]
-    return hash_bytes(json.dumps([package, versions, sample]).encode(), written.encode())
+    return hash_bytes(json.dumps([package, versions, sample, is_cut]).encode(), written.encode())

@@ -23,6 +23,7 @@ from whelp.tokenizer._engines import Encoded, Engine
 from whelp.tokenizer._threads import count_threads
 
 _PIECE_BYTES = 1 << 21  # up to here the fast encoder stays on the thread that calls it; a call costs as much as 50 kB of text
+_TAIL_PIECES = 3  # what the last piece of a thread is cut into: at the end, threads wait for each other no longer than for one
 
 
 class PiecewiseEngine:
@@ -92,15 +93,21 @@ def take(own: deque[int], queues: list[deque[int]]) -> int | None:
 
 
 def cut_evenly(offsets: npt.NDArray[np.int64], num_threads: int) -> list[int]:
-    """Where to cut documents so that each thread has equally many pieces, of much the same size.
+    """Where to cut documents so that each thread has equally many pieces, of much the same size, and smaller ones at its end.
 
-    >>> cut_evenly(np.arange(0, 9) << 20, num_threads=3)
-    [0, 2, 3, 4, 6, 7, 8]
+    >>> cut_evenly(np.arange(0, 17) << 19, num_threads=1)
+    [0, 4, 8, 12, 16]
+    >>> cut_evenly(np.arange(0, 25) << 18, num_threads=2)
+    [0, 6, 8, 10, 12, 18, 20, 22, 24]
     """
-    num_bytes = offsets[-1] - offsets[0]
+    num_bytes = int(offsets[-1] - offsets[0])
     if num_bytes <= _PIECE_BYTES:
         return [0, len(offsets) - 1]
-    num_pieces = -(-num_bytes // (_PIECE_BYTES * num_threads)) * num_threads
-    places = offsets[0] + num_bytes * np.arange(num_pieces) // num_pieces
+    num_pieces = -(-num_bytes // (_PIECE_BYTES * num_threads))  # of each thread
+    starts = np.arange(num_pieces, dtype=np.float64)
+    if num_threads > 1:
+        starts = np.concatenate([starts[:-1], num_pieces - 1 + np.arange(_TAIL_PIECES) / _TAIL_PIECES])
+    shares = (np.arange(num_threads)[:, None] + starts / num_pieces).ravel() / num_threads
+    places = offsets[0] + (num_bytes * shares).astype(np.int64)
     borders: list[int] = np.unique([*np.searchsorted(offsets, places), len(offsets) - 1]).tolist()
     return borders
