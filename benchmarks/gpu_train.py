@@ -126,7 +126,7 @@ def run_ours(name: str, rows: int, steps: int):
     model.cuda()
     start_up.reach("to_gpu")
     torch.set_float32_matmul_precision("high")
-    source = RandomRows(rows)
+    source = RandomRows(rows, has_documents=name == "packed")
     steps_done = fit(model, build_optimizer(model, config), source, plan, config, Progress())
     start_up.reach("model")
     begun = time.perf_counter()
