@@ -15,9 +15,9 @@ others. How often guesses from a text's own past are right hangs on the text: **
 compare `whelp-alone` and `hf` on them, and `whelp` and `hf-lookup` on a trained model. Contestants:
 
 ``whelp``         `whelp.generate.Batch`, all prompts submitted at once. On a GPU its step is recorded as a CUDA graph.
-``whelp-drafted`` the same without guesses from the text's own past (`prompt_lookup_tokens=0`); a large model on a CPU guesses for itself.
-``whelp-alone``   that without any guesses (`draft_tokens=0`, too).
-``whelp-waiting`` that without asking for the next step before the last one's tokens are known; on a GPU alone.
+``whelp-alone``   the same without guesses from the text's own past (`prompt_lookup_tokens=0`).
+``whelp-drafted`` that with guesses by a copy in 8 bits (`draft_tokens=None`), of a large model on a CPU.
+``whelp-waiting`` `whelp-alone` without asking for the next step before the last one's tokens are known; on a GPU alone.
 ``whelp-plain``   that without the recorded step; on a GPU alone, elsewhere there is none.
 ``hf``            `model.generate`, one batch, its key/value cache.
 ``hf-lookup``     the same with `prompt_lookup_num_tokens=8`, which it can for one prompt at a time.
@@ -119,7 +119,7 @@ def open_whelp(
     is_recorded: bool = True,
     is_ahead: bool = True,
     lookup: int | None = None,
-    draft: int | None = None,
+    draft: int | None = 0,
 ) -> Contestant:
     """The engine's batch, without its thread."""
     model = model_from_hugging_face(*read_model_folder(folder), folder).to(device=device, dtype=dtype)
@@ -187,8 +187,8 @@ def open_hf_paged(folder: Path, device: torch.device, dtype: torch.dtype) -> Con
 OPENERS: dict[str, Callable[..., Contestant]] = {
     "hf": open_hf,
     "whelp": open_whelp,
-    "whelp-drafted": lambda *arguments: open_whelp(*arguments, lookup=0),
-    "whelp-alone": lambda *arguments: open_whelp(*arguments, lookup=0, draft=0),
+    "whelp-alone": lambda *arguments: open_whelp(*arguments, lookup=0),
+    "whelp-drafted": lambda *arguments: open_whelp(*arguments, lookup=0, draft=None),
     "whelp-waiting": lambda *arguments: open_whelp(*arguments, is_ahead=False, lookup=0),
     "whelp-plain": lambda *arguments: open_whelp(*arguments, is_recorded=False, lookup=0),
     "hf-lookup": lambda *arguments: open_hf(*arguments, prompt_lookup_num_tokens=8),

@@ -49,6 +49,7 @@ from typing import Any
 
 PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
 TOLERANCE = 0.05  # nats per token, of bf16 products that are added up in another order
+NOTES = ("a step takes", "recorded", "slower", "fails", "Warning")  # lines of a run's log that are kept
 SOURCES = str(Path(__file__).resolve().parents[1] / "src")
 
 
@@ -179,7 +180,7 @@ def measure(metrics: Path) -> dict[str, Any]:
 def read_notes(log: Path) -> list[str]:
     """What a run said about ways it tried."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [line.strip() for line in lines if any(word in line for word in ("recorded", "slower", "fails", "Warning"))][:8]
+    return [line.strip() for line in lines if any(word in line for word in NOTES)][:8]
 
 
 def compare(found: dict[str, dict[str, Any]]) -> None:

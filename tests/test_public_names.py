@@ -45,6 +45,7 @@ CALLS = [
     "save_state",
     "schema",
     "serve",
+    "show_tokenizer",
     "split",
     "train",
     "train_tokenizer",
@@ -120,6 +121,7 @@ DOORS = {
     ],
     "evaluate": ["LossResult", "evaluate_loss", "evaluate_text"],
     "report": [
+        "RunFacts",
         "RunRecords",
         "find_differences",
         "list_facts",
@@ -262,6 +264,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("report", ["runs", "out"]),
         ("report_corpus", ["source", "overrides", "reference", "by", "columns", "html"]),
         ("report_tokenizer", ["names", "corpus", "texts", "by", "max_bytes", "html"]),
+        ("show_tokenizer", ["name", "text", "num_samples"]),
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),
         ("import_store", ["files", "format", "tokenizer", "out", "test", "test_split", "seed", "column", "rows"]),

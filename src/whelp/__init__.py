@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer import train_tokenizer as train_tokenizer
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
+    from whelp.cli.tokenizer_show import show_tokenizer as show_tokenizer
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
@@ -81,6 +82,7 @@ _CALLS = {
     "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",
     "guide_tokenizer": "tokenizer_report",
+    "show_tokenizer": "tokenizer_show",
     "load_recipe": "recipe",
     "schema": "recipe",
     "split": "split",

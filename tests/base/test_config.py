@@ -373,6 +373,8 @@ def test_read_yaml(tmp_path: Path) -> None:
         (b"data:\n  source: [a\ntrain: 1\n", r"not valid YAML \(line 3, column 6\): .*\. Check indentation and quotes"),
         (b"a: 'x\n", r"not valid YAML \(line 2, column 1\): found unexpected end of stream"),
         (b"a: !!python/object:os.system 1\n", r"not valid YAML \(line 1, column 4\): could not determine a constructor"),
+        (b"data:\n\tsource: x\n", r"not valid YAML \(line 2, column 1\): .*YAML is indented with spaces: replace the tab"),
+        (b"just words\n", r"is a single value, not a mapping of sections"),
         (b"a: \x01\n", r"not valid YAML: cannot be parsed"),
         (b"a: 2024-13-45\n", r"holds a value that cannot be read \(month must be in 1\.\.12.*\)\. Put quotes around it"),
         (b"- a\n- b\n", r"is a list, not a mapping of sections\. Start with `data:`"),

@@ -12,7 +12,7 @@ import pytest
 
 from whelp.base import files
 from whelp.base.errors import ArtifactError
-from whelp.base.files import atomic_folder, hold_folder, read_json, write_atomic, write_json
+from whelp.base.files import atomic_folder, hold_file, hold_folder, read_json, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -142,8 +142,8 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from whelp.base.files import hold_folder
-with hold_folder(Path(sys.argv[1])):
+from whelp.base import files
+with getattr(files, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -153,7 +153,7 @@ with hold_folder(Path(sys.argv[1])):
 def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process is told so; when the first is killed, the folder is free at once, and nothing of the lock stays."""
     folder = tmp_path / "run"
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, "hold_folder", str(folder)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
@@ -164,6 +164,23 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.Mon
         assert names(folder) == []
         (folder / "kept").touch()
     assert names(folder) == ["kept"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_a_file_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed process leaves of its lock holds nobody up, and goes with the next."""
+    path = tmp_path / "x.jsonl"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, "hold_file", str(path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+        with pytest.raises(ArtifactError, match=r"x\.jsonl: another process is writing into it"), hold_file(path):
+            pytest.fail("it is held by another process")
+        holder.kill()
+    assert names(tmp_path) == [".x.jsonl.lock"]
+    with hold_file(path):
+        assert not path.exists()
+    assert names(tmp_path) == []
 
 
 def test_a_process_that_is_about_to_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,19 +203,50 @@ def test_a_store_is_no_model(whelp: Whelp, made: Project) -> None:
     said_once(whelp("train", made.recipe, "--store", made.run, "--out", "x"), "is a run, but expected a token store")
 
 
+TAKEN = "another process is writing into it", "choose another --out; nothing was changed"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
-@pytest.mark.parametrize("command", ["prepare", "train"])
+@pytest.mark.parametrize("command", ["prepare", "train", "curate", "tokenizer train", "split", "init", "export", "import"])
 def test_two_that_write_into_one_folder(
     whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """The second is told, and changes nothing: two runs would mix their records."""
     monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
-    folder = tmp_path / "taken"
-    store = ["--store", made.store] if command == "train" else []
+    folder, ids = tmp_path / "taken", tmp_path / "ids.bin"
+    ids.write_bytes(bytes(512))
+    arguments: dict[str, list[object]] = {
+        "prepare": [made.recipe],
+        "train": [made.recipe, "--store", made.store],
+        "curate": [made.recipe],
+        "tokenizer train": ["--source", made.corpus, "--vocab-size", "300"],
+        "split": [made.corpus / "00.txt", "--parts", "1"],
+        "init": [made.recipe, "--vocab_size", "300"],
+        "export": [made.run],
+        "import": [ids, "--format", "nanogpt", "--tokenizer", made.store],
+    }
     with files.hold_folder(folder):
-        outcome = whelp(command, made.recipe, *store, "--out", folder)
-        said_once(outcome, "taken: another process is writing into it", "choose another --out; nothing was changed")
+        said_once(whelp(*command.split(), *arguments[command], "--out", folder), "taken: " + TAKEN[0], TAKEN[1])
         assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+@pytest.mark.parametrize("command", ["convert", "append", "collect folder"])
+def test_two_that_write_one_file(
+    whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """As of folders; when the first has ended the second may begin, and no lock stays behind."""
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    rows, out = tmp_path / "rows.csv", tmp_path / "taken.jsonl"
+    rows.write_text("text\na\nb\n")
+    out = out.with_suffix(".txt") if command == "append" else out
+    given = {"convert": rows, "append": made.corpus, "collect folder": made.corpus}[command]
+    with files.hold_file(out):
+        said_once(whelp(*command.split(), given, "--out", out), f"{out.name}: {TAKEN[0]}", TAKEN[1])
+        assert not out.exists()
+    assert whelp(*command.split(), given, "--out", out).code == 0
+    assert out.is_file()
+    assert not list(tmp_path.glob(".*.lock"))
 
 
 def test_a_store_where_a_run_stands(whelp: Whelp, made: Project) -> None:

@@ -145,6 +145,7 @@ def test_signals_reach_all(ready: Project, environment: dict[str, str], tmp_path
     stopped = json.loads((last / "trainer" / "state.json").read_text())
     assert stopped["step"] > step
     assert f"step {stopped['step']} is saved" in " ".join(stderr.split())
+    assert stderr.count("interrupted; what was finished is kept") == 1, "the launcher says it for all"
     assert stopped["rows_read"] == 10 * stopped["step"]
 
 
@@ -176,6 +177,13 @@ def test_who_is_to_blame(tmp_path: Path, codes: list[int], texts: list[str], mes
         path.write_text(text)
     with pytest.raises(TrainingError, match=message):
         _explain(list(range(len(codes))), codes, said)
+
+
+def test_one_that_hangs_is_named(tmp_path: Path) -> None:
+    """The others gave up waiting for it, and ended by themselves; it did not."""
+    said = [tmp_path / "0", tmp_path / "1"]
+    with pytest.raises(TrainingError, match=r"process 2 of 2: it did not answer for as long as train\.timeout_minutes says"):
+        _explain([0], [3, -9], said)
 
 
 def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]) -> None:

@@ -36,7 +36,7 @@ def find(body: str, head: str = "") -> Article:
     answer = Answer(
         url="https://example.org/animal/whale", status=200, headers={"content-type": "text/html"}, body=text.encode()
     )
-    return find_article(html.document_fromstring(text), answer, marks=MARKS)
+    return find_article(html.document_fromstring(text), answer, marks=MARKS, marks_in="a/site.py")
 
 
 FORMS: dict[str, tuple[str, str, str]] = {  # head, body, the sign
@@ -63,6 +63,11 @@ FORMS: dict[str, tuple[str, str, str]] = {  # head, body, the sign
         ),
         "",
         "articleBody",
+    ),
+    "an element that is called so": (
+        "",
+        f'<main><p>Read this first, it is short.</p></main><div itemprop="articleBody"><h1>Whale</h1>{PLAIN}</div>',
+        "elements",
     ),
     "an article": ("", f"<article><h1>Whale</h1><nav><p>Skip all of this.</p></nav>{PLAIN}</article>", "elements"),
     "a main": ('<script type="application/ld+json">{broken</script>', f"<main><h1>Whale</h1>{PLAIN}</main>", "elements"),
@@ -126,7 +131,7 @@ def test_a_page_without_an_article(case: str) -> None:
     head, body, lacks = FAILURES[case]
     with pytest.raises(NotFetched) as caught:
         find(body, head)
-    assert caught.value.reason == f"no article on the page ({lacks}): has the site changed?"
+    assert caught.value.reason == f"no article on the page ({lacks}): has the site changed? Its marks are in a/site.py"
     assert caught.value.fate == "failed"
 
 

@@ -116,19 +116,35 @@ def test_a_captcha_in_the_middle(site: Site, tmp_path: Path) -> None:
 
 def test_pages_that_have_changed(site: Site, tmp_path: Path) -> None:
     """A page without the known marks is read by its plain paragraphs; one without any is counted, not passed over."""
+    content = '<main><p>Log in, please.</p></main><div class="grid topic-content"><h1>Orca</h1><p>An orca hunts.</p></div>'
+    site.always(html_reply(f"<html><body>{content}</body></html>"), "/animal/orca")
     plain = "<html><body><nav><p>Log in</p></nav><article><h1>Seal</h1><p>A seal swims.</p></article></body></html>"
     site.always(html_reply(plain), "/animal/seal")
     site.always(html_reply("<html><body><div>Only a script can show this.</div></body></html>"), "/animal/shark")
     site.always(Reply(body=b"%PDF", headers={"Content-Type": "application/pdf"}), "/animal/pdf")
-    articles = [f"{site.url}/animal/{name}" for name in ("seal", "shark", "pdf", "nobody")]
-    result, [document] = collect(site, tmp_path / "x.jsonl", articles=[*articles, "https://example.org/animal/x"])
-    assert document["text"] == "A seal swims."
+    articles = [f"{site.url}/animal/{name}" for name in ("seal", "orca", "shark", "pdf", "nobody")]
+    result, documents = collect(site, tmp_path / "x.jsonl", articles=[*articles, "https://example.org/animal/x"])
+    assert [document["text"] for document in documents] == ["A seal swims.", "An orca hunts."]
     lacks = "no marked paragraphs, no JSON-LD article, no <article> or <main>, no prose elsewhere"
-    assert result.failed == {f"no article on the page ({lacks}): has the site changed?": 1}
+    assert result.failed == {
+        f"no article on the page ({lacks}): has the site changed? Its marks are in whelp/collect/britannica.py": 1
+    }
     assert result.skipped == {"no address of this site": 1, "no page but application/pdf": 1, "status 404": 1}
 
 
 def test_a_search_without_results(site: Site, tmp_path: Path) -> None:
     """Said, not silent."""
-    with pytest.raises(SourceError, match="list: a search without results"):
+    with pytest.raises(SourceError, match=r"no link to an article on the page of results.* see whelp/collect/britannica\.py"):
         collect(site, tmp_path / "x.jsonl", search=["unicorn"])
+
+
+def test_results_without_the_known_marks(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Links to articles outside of menus that have one of the words, and a warning; what is only advertised there is not taken."""
+    links = "".join(f'<li><a href="/animal/whale-{number}">A Whale</a></li>' for number in (0, 1))
+    menu = '<nav><a href="/animal/whale-6">Whale of the day</a></nav>'
+    page = f'<html><body>{menu}<ul>{links}</ul><a href="/topic/chess">Trending: chess</a><a href="/quiz/whale">Quiz</a></body></html>'
+    site.always(html_reply(page), "/search")
+    _, documents = collect(site, tmp_path / "x.jsonl", search=["whale"])
+    assert [document["title"] for document in documents] == ["whale-0", "whale-1"]
+    assert "no marks of results" in caplog.text
+    assert "britannica.py" in caplog.text

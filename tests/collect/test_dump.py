@@ -389,7 +389,7 @@ def test_a_bomb_is_unpacked_in_flat_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert [document["title"] for document in documents] == ["Dog 0"]
     assert counts == {"kept": 1, "larger than 1,048,576 bytes": 1}
-    assert peak < 10_000_000
+    assert peak < 20_000_000  # a block of 100 kB unpacks to 5 MB at most
 
 
 def test_pages_belong_to_who_owns_their_first_byte() -> None:

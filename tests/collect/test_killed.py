@@ -170,7 +170,7 @@ def test_two_collections_do_not_write_one_file(fork_server: Any, tmp_path: Path)
             assert process.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        with pytest.raises(ArtifactError, match="another process collects into it"):
+        with pytest.raises(ArtifactError, match="another process is writing into it"):
             whelp.collect_wikipedia(**MANNERS, **asked)
         gate.set()
         process.join(SECONDS)

@@ -71,12 +71,12 @@ class ScriptedModel:
         self.prompt = ids[0]
         return self._answer(range(first, first + len(ids)), ids)
 
-    def step(self, ids: Ids) -> torch.Tensor:
+    def step(self, ids: Ids, screen: object = None) -> torch.Tensor:
         return self._answer(range(len(ids)), [[token] for token in ids])
 
-    can_forget, is_step_recorded, is_slow, drafter = True, False, False, None
+    can_forget, is_step_recorded, is_slow, can_screen, drafter = True, False, False, False, None
 
-    def check(self, ids: list[Ids]) -> list[torch.Tensor]:
+    def check(self, ids: list[Ids], screen: object = None) -> list[torch.Tensor]:
         answers = [torch.cat([self._answer(range(slot, slot + 1), [[token]]) for token in row]) for slot, row in enumerate(ids)]
         self.num_calls -= sum(map(len, ids)) - 1  # all of them are one call
         return answers

@@ -11,7 +11,7 @@ from whelp.generate import GenerateConfig, complete
 from whelp.generate.batch import Batch
 from whelp.generate.sampling import choose
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, LEAST_PLAIN, MOST_ROWS, Guesser, Speculation
-from whelp.model import draft
+from whelp.model import decoder, draft, screened_head
 from whelp.model.decoder import Decoder
 
 from .helpers import NumberVocabulary
@@ -20,7 +20,9 @@ from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run
 
 @pytest.fixture
 def make_large(make_model, monkeypatch):
-    """Tiny models that are taken for large ones."""
+    """Tiny models that are taken for large ones, with heads of which not all is read."""
+    monkeypatch.setattr(decoder, "LEAST_SCREENED", 0)
+    monkeypatch.setattr(screened_head, "LEAST_ASKED", 1)
     monkeypatch.setattr(draft, "LEAST_DRAFTED", 0)
     monkeypatch.setattr(draft, "LEAST_ROUNDED", 0)
     return make_model
@@ -40,6 +42,20 @@ def test_the_text_is_the_same(make_large, number):
         assert [(whole.text, whole.reason) for whole in found] == [(whole.text, whole.reason) for whole in wholes]
         for some, others in zip(pieces, found_pieces, strict=True):
             assert [(piece.text, piece.token_ids) for piece in some] == [(piece.text, piece.token_ids) for piece in others]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4])  # one of a kind: greedy, drawn, among the likeliest, penalised
+def test_the_text_is_the_same_with_the_whole_head(make_large, monkeypatch, number):
+    """With every setting, of two rows side by side and with checks of several tokens."""
+    style, (family, options) = STYLES[number], FAMILIES[number % 2]
+    model = make_large(family, context_tokens=60, **options)
+    found, expected = [], []
+    for least, texts in ((0, found), (1 << 40, expected)):
+        monkeypatch.setattr(decoder, "LEAST_SCREENED", least)
+        for drafted in (0, 4):
+            settings = GenerateConfig(max_tokens=50, prompt_lookup_tokens=0, draft_tokens=drafted, **style)
+            texts.append([(whole.text, whole.reason) for whole in _run(model, VOCABULARY, PROMPT, settings, 2)[1]])
+    assert found == expected
 
 
 @pytest.mark.parametrize("style", [{"temperature": 0.0}, {"temperature": 0.8}, {"temperature": 1.0, "top_k": 20, "top_p": 0.9}])
@@ -174,7 +190,10 @@ def test_who_drafts(make_model, monkeypatch):
     assert Decoder(make_model("rwkv7"), 1, 20).drafter is None
     batch = Batch(model, VOCABULARY, max_rows=1)
     for length, is_ready in ((LEAST_DRAFTED_TOKENS // 2, False), (150, True)):
-        batch.submit([1, 2], GenerateConfig(temperature=0.0, max_tokens=length, prompt_lookup_tokens=0, ignore_end=True))
+        batch.submit(
+            [1, 2],
+            GenerateConfig(temperature=0.0, max_tokens=length, prompt_lookup_tokens=0, draft_tokens=None, ignore_end=True),
+        )
         while batch.step():
             pass
         assert batch.decoder.drafter.is_ready == is_ready

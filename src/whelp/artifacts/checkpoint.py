@@ -116,14 +116,17 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 def find_newest_whole(folder: Path) -> Path | None:
     """The newest checkpoint whose every byte is what was written; damaged ones are named and passed over."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    paths = sorted(folder.glob("step-*"))
+    while paths:
+        path = paths.pop()
         try:
             damaged = find_damage(path, read_manifest(path, "checkpoint"))
         except ArtifactError as error:
-            damaged = [str(error)]
+            damaged = [f"{Path(error.where).name}: {error.found}"]
         if not damaged:
             return path
-        log.warning("%s is damaged (%s); going back to the checkpoint before it", path, ", ".join(damaged))
+        next_step = "going back to the checkpoint before it" if paths else "there is none before it: training begins anew"
+        log.warning("%s is damaged (%s); %s", path, ", ".join(damaged), next_step)
     return None
 
 

@@ -7,6 +7,7 @@ can be a source. The file itself appears when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from whelp.artifacts.manifest import Manifest, describe_file
 from whelp.base.errors import ArtifactError
-from whelp.base.files import read_json, sync_folder, write_json
+from whelp.base.files import hold_file, read_json, sync_folder, write_json
 from whelp.base.log import log
 
 KIND = "file"
@@ -34,6 +35,7 @@ class GrowingFile:
             path.with_name(f".{path.name}.{end}") for end in ("partial", "progress.json", "manifest.json")
         )
         self._file: IO[bytes] | None = None
+        self._held = contextlib.ExitStack()
         self._num_bytes, self._latest = 0, dict[str, Any]()
         self._saved_at = time.monotonic()
 
@@ -65,8 +67,23 @@ class GrowingFile:
         )
 
     def open(self) -> dict[str, Any] | None:
-        """Begin, or go on: return the progress given with the last `add` of a run before, None at the beginning."""
+        """Begin, or go on: return the progress given with the last `add` of a run before, None at the beginning.
+
+        Raises:
+            ArtifactError: When another process writes this file, or has just finished it.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(hold_file(self.path))
+        try:
+            if self.path.exists():
+                found = "another process has finished it just now"
+                raise ArtifactError(self.path, found, "", "The same command says what is in it.")
+            return self._open()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _open(self) -> dict[str, Any] | None:
         saved = self._read_progress()
         size = self._partial.stat().st_size if self._partial.exists() else 0
         if saved is None or saved["num_bytes"] > size:
@@ -126,3 +143,4 @@ class GrowingFile:
             if self._latest:
                 self._save(None)
             self._file.close()
+        self._held.close()

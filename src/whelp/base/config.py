@@ -68,13 +68,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise ConfigError(path, [f"not valid YAML{line}: {problem}"], "Check indentation and quotes there.") from None
+        is_tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
+        advice = "YAML is indented with spaces: replace the tab." if is_tab else "Check indentation and quotes there."
+        raise ConfigError(path, [f"not valid YAML{line}: {problem}"], advice) from None
     except ValueError as error:  # what looks like a date, and is none: 2024-13-45
         raise ConfigError(path, [f"holds a value that cannot be read ({error})"], "Put quotes around it.") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(path, [f"is a {type(value).__name__}, not a mapping of sections"], "Start with `data:`.")
+        found = "list" if isinstance(value, list) else "single value"
+        raise ConfigError(path, [f"is a {found}, not a mapping of sections"], "Start with `data:`.")
     return value
 
 

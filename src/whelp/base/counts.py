@@ -18,3 +18,22 @@ def say_count(number: int, noun: str) -> str:
     else:
         noun = f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def say_bytes(num_bytes: float) -> str:
+    """1234567 -> '1.2 MB'"""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes:.0f} bytes"
+
+
+def say_duration(seconds: float) -> str:
+    """75 -> '1 min 15 s'"""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

@@ -14,6 +14,12 @@ from typing import IO, Any
 from whelp.base.errors import ArtifactError
 
 _PATIENCE_SECONDS = 3.0  # a process that was just killed may take a moment to be gone
+TAKEN = (
+    "another process is writing into it",
+    "a place of its own",
+    "Wait until it has ended, or choose another --out; nothing was changed.",
+)
+"""What `ArtifactError` says, after the place, to the second of two that write into one."""
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -122,7 +128,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder, deadline)
+        handle = _lock(folder, os.O_RDONLY, folder, deadline)
         if handle is None or _is_still_there(folder, handle):
             break
         os.close(handle)  # who held it has taken it away, as it was empty
@@ -135,11 +141,35 @@ def hold_folder(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _lock(folder: Path, deadline: float) -> int | None:
+@contextlib.contextmanager
+def hold_file(path: Path) -> Iterator[None]:
+    """Keep the writing of a file to this process, as `hold_folder` keeps a folder: for one that grows under another name.
+
+    The lock lies on a hidden file beside it, which goes at the end; one that a killed process left locks nothing.
+
+    Raises:
+        ArtifactError: When another process holds the file.
+    """
+    lock, deadline = path.with_name(f".{path.name}.lock"), time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        handle = _lock(lock, os.O_RDWR | os.O_CREAT, path, deadline)
+        if handle is None or _is_still_there(lock, handle):
+            break
+        os.close(handle)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            os.close(handle)
+
+
+def _lock(place: Path, flags: int, named: Path, deadline: float) -> int | None:
     try:
         import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(place, flags, 0o666)
     except (ImportError, OSError):
         return None
     while True:
@@ -151,8 +181,7 @@ def _lock(folder: Path, deadline: float) -> int | None:
                 time.sleep(0.1)
                 continue
             os.close(handle)
-            next_step = "Wait until it has ended, or choose another --out; nothing was changed."
-            raise ArtifactError(folder, "another process is writing into it", "a place of its own", next_step) from None
+            raise ArtifactError(named, *TAKEN) from None
         except OSError:
             os.close(handle)
             return None

@@ -24,12 +24,19 @@ class ProcessPool(ProcessPoolExecutor):
     be importable.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, huge_pages: bool = False) -> None:
+        """Make a pool.
+
+        Args:
+            huge_pages: Let large buffers of the processes lie in pages of 2 MB, on Linux with glibc 2.35 or newer, where the
+                kernel allows it. Unpacking bzip2, which jumps about in 4 MB, takes little more than half of the time then.
+        """
+        self._variables = {"GLIBC_TUNABLES": _add_tunable("glibc.malloc.hugetlb=1")} if huge_pages else {}
         super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
         """Schedule a call."""
-        with _hidden_main():  # processes start here, as they are needed
+        with _hidden_main(), _environment(self._variables):  # processes start here, as they are needed
             return super().submit(function, *args, **options)
 
 
@@ -48,6 +55,27 @@ def _end_with_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True, name="watch the parent").start()
+
+
+def _add_tunable(setting: str) -> str:
+    """The tunables of the environment and this one, unless it is set there."""
+    given = os.environ.get("GLIBC_TUNABLES", "")
+    return given if setting.partition("=")[0] in given else f"{given}:{setting}".lstrip(":")
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables that a process which starts meanwhile gets."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import read_manifest
 from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
-from whelp.base.files import read_json, write_atomic
+from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.log import log
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
@@ -114,6 +114,13 @@ def iter_curate(
     recipe: Recipe, out: Path, *, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | PartCurated | StageStarted | CorpusReady]:
     """Curate, yielding what happens. `rows` stand in for the source of the recipe."""
+    with hold_folder(out):
+        yield from _iter_curate(recipe, out, rows=rows, engine=engine)
+
+
+def _iter_curate(
+    recipe: Recipe, out: Path, *, rows: Any, engine: Engine | None
+) -> Iterator[SourceOpened | PartCurated | StageStarted | CorpusReady]:
     from whelp.artifacts.parts_folder import clear_parts
     from whelp.corpus import count_skipped
     from whelp.curate import Ledger, SourceStream

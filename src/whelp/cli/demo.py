@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
+from whelp.base.files import hold_folder
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
@@ -97,9 +98,10 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
     if is_known:
         vocabulary: Vocabulary = load_tokenizer(folder)
     else:
-        check_place(folder)
-        vocabulary = learn(iter_texts(source, asked.max_bytes), asked)
-        save_tokenizer(vocabulary, folder, asked, source)
+        with hold_folder(folder):
+            check_place(folder)
+            vocabulary = learn(iter_texts(source, asked.max_bytes), asked)
+            save_tokenizer(vocabulary, folder, asked, source)
     preparing = iter_prepare(recipe, out / "store", vocabulary=vocabulary)
     yield next(preparing)
     yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=not is_known)

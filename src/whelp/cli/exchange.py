@@ -12,7 +12,7 @@ from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_m
 from whelp.artifacts.token_store import TOKENIZER_FOLDER, TokenSplit, TokenStore, open_store
 from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, ConfigError
-from whelp.base.files import atomic_folder
+from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.log import log
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
@@ -67,7 +67,7 @@ def export_store(
     _check_place(folder, opened)
     chosen = [opened.split(name) for name in dict.fromkeys(splits or opened.manifest.counts["splits"])]
     notes: list[str] = []
-    with atomic_folder(folder) as temporary:
+    with hold_folder(folder), atomic_folder(folder) as temporary:
         for split in chosen:
             name = _SPLIT_NAMES.get((format, split.name), split.name)
             notes += _write_split(opened, split, format, temporary / name, context_tokens)
@@ -231,6 +231,11 @@ class FilesOpened:
 
 def iter_import(request: ImportRequest, out: Path) -> Iterator[FilesOpened | ImportReport | PrepareResult]:
     """Import, yielding what happens: the files, progress, the result."""
+    with hold_folder(out):
+        yield from _iter_import(request, out)
+
+
+def _iter_import(request: ImportRequest, out: Path) -> Iterator[FilesOpened | ImportReport | PrepareResult]:
     from whelp.prepare.exchange.formats import open_token_file
     from whelp.prepare.exchange.importing import import_tokens
     from whelp.tokenizer import load_tokenizer

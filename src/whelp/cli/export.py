@@ -7,59 +7,16 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
-from whelp.artifacts.run_folder import RunFolder, iter_records
+from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import ConfigError, PlanError
-from whelp.base.files import atomic_folder, read_json, write_atomic, write_json
+from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
+from whelp.cli.export_card import describe_usage, make_card
 from whelp.model.config import RECURRENT_FAMILIES
 
 FORMATS = ("hf", "gguf", "onnx", "pth")
 HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
-_LOADING_HF = """```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-ids = tokenizer("Once upon a time", return_tensors="pt")
-print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))
-```
-
-Or `whelp generate {folder} --prompt "Once upon a time"`."""
-_LOADING_RWKV7 = """```python
-import fla  # flash-linear-attention: it registers RWKV-7 with transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-```
-
-Or `whelp generate {folder} --prompt "Once upon a time"`."""
-_LOADING_OURS = '`whelp generate {folder} --prompt "Once upon a time"`; for RWKV\'s own tools, `whelp export --format pth`.'
-_LOADING_PTH = """```python
-import os
-
-os.environ["RWKV_V7_ON"] = "{is_v7}"
-from rwkv.model import RWKV  # pip install rwkv
-
-model = RWKV(model="{folder}/{file}", strategy="cpu fp32")
-logits, state = model.forward([1, 2, 3], None)
-```"""
-_LOADING_GGUF = """```bash
-llama-cli -m {folder}/{file} -p "Once upon a time" -n 40 -no-cnv
-```
-
-For Ollama, a file `Modelfile` with the line `FROM ./{file}`, then `ollama create NAME -f Modelfile`."""
-
-_LOADING_ONNX = """```python
-import onnxruntime  # any number of rows, and of tokens up to the context
-from tokenizers import Tokenizer
-
-session = onnxruntime.InferenceSession("{folder}/{file}")
-ids = Tokenizer.from_file("{folder}/tokenizer.json").encode("Once upon a time").ids
-(logits,) = session.run(["logits"], {{"input_ids": [ids]}})  # (1, tokens, vocabulary)
-```"""
 
 
 @dataclass(frozen=True)
@@ -114,28 +71,23 @@ def export(
     find_weight_files(folder)
     run = _find_run(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
-    with atomic_folder(target) as temporary:
+    with hold_folder(target), atomic_folder(target) as temporary:
+        file = name
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
-            kind = read_model_config(folder).get("model_type")
-            loading = {"rwkv7": _LOADING_RWKV7, "rwkv6": _LOADING_OURS, "rwkv5": _LOADING_OURS}.get(
-                str(kind), _LOADING_HF
-            ).format(folder=target)
         elif format == "pth":
-            num_parameters, is_v7 = _write_pth(folder, temporary / f"{name}.pth", dtype)
-            file = name if is_v7 else f"{name}.pth"  # for RWKV-7 the package adds the suffix by itself
-            loading = _LOADING_PTH.format(folder=target, file=file, is_v7=int(is_v7))
+            num_parameters = _write_pth(folder, temporary / f"{name}.pth", dtype)
         elif format == "onnx":
             from whelp.cli.export_onnx import write_onnx
 
-            num_parameters = write_onnx(folder, temporary / f"{name}.onnx")
-            loading = _LOADING_ONNX.format(folder=target, file=f"{name}.onnx")
+            file = f"{name}.onnx"
+            num_parameters = write_onnx(folder, temporary / file)
         else:
             file = f"{name}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
-            loading = _LOADING_GGUF.format(folder=target, file=file)
         files = sorted(path.name for path in temporary.iterdir())
-        card = _make_card(name, folder, run, num_parameters, [*files, "README.md"], loading, license)
+        usage = describe_usage(format, target.name, file, folder)
+        card = make_card(name, folder, run, format, num_parameters, [*files, "README.md"], usage, license)
         write_atomic(temporary / "README.md", card)
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
     shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
@@ -176,8 +128,8 @@ def _write_hf(folder: Path, target: Path, dtype: str | None) -> int:
     return num_parameters
 
 
-def _write_pth(folder: Path, path: Path, dtype: str | None) -> tuple[int, bool]:
-    """The weights in the official layout, and the tokenizer's files; how many, and whether they are RWKV-7's."""
+def _write_pth(folder: Path, path: Path, dtype: str | None) -> int:
+    """The weights in the official layout, and the tokenizer's files; how many."""
     import torch
 
     from whelp.artifacts.rwkv_file import write_rwkv_file
@@ -193,7 +145,7 @@ def _write_pth(folder: Path, path: Path, dtype: str | None) -> tuple[int, bool]:
     load_tokenizer(folder).save(path.parent)
     precision = getattr(torch, HF_DTYPES[dtype or "f32"])
     write_rwkv_file(path, {name: tensor.to(precision) for name, tensor in model.to_official().items()})
-    return model.num_parameters(), family == "rwkv7"
+    return model.num_parameters()
 
 
 def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
@@ -214,51 +166,3 @@ def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
         dtype=dtype,
     )
     return sum(tensor.numel() for tensor in weights.values())
-
-
-def _make_card(
-    name: str, folder: Path, run: RunFolder | None, num_parameters: int, files: list[str], loading: str, license: str | None
-) -> str:
-    from whelp.report import make_model_card
-    from whelp.tokenizer import load_tokenizer
-
-    vocabulary = load_tokenizer(folder)
-    facts: dict[str, Any] = {}
-    if run is not None:
-        started = run.read_plan() or {}
-        facts = {
-            "recipe": _read_recipe(run),
-            "plan": started.get("plan"),
-            "ledger": started.get("ledger"),
-            "numbers": _find_numbers(folder, run),
-        }
-    return make_model_card(
-        name,
-        config=read_model_config(folder),
-        num_parameters=num_parameters,
-        vocabulary={"kind": vocabulary.kind, "size": vocabulary.size},
-        files=files,
-        loading=loading,
-        license_name=license,
-        **facts,
-    )
-
-
-def _read_recipe(run: RunFolder) -> str | None:
-    """The recipe, without the name of the home folder: a card is for others."""
-    if not run.recipe.is_file():
-        return None
-    return run.recipe.read_text(encoding="utf-8").replace(str(Path.home()), "~")
-
-
-def _find_numbers(folder: Path, run: RunFolder) -> dict[str, Any] | None:
-    """The measurements of this checkpoint's step, or the newest before it."""
-    counts = read_json(folder / "manifest.json")["counts"]
-    records = [
-        record
-        for record in iter_records(run.metrics)
-        if "test_nats_per_token" in record and record["step"] <= counts.get("step", record["step"])
-    ]
-    if not records:
-        return None
-    return {key: value for key, value in records[-1].items() if key == "step" or key.startswith("test_")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import save_checkpoint
 from whelp.artifacts.manifest import find_kind
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
-from whelp.base.files import read_json
+from whelp.base.files import hold_folder, read_json
 from whelp.base.log import log
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -115,21 +115,22 @@ def init(
         if isinstance(model, Rwkv):
             write_rwkv_file(place / "model.pth", model.to_official())
 
-    save_checkpoint(
-        folder,
-        config={**config, **special},
-        weights={name: tensor.detach() for name, tensor in named.items()},
-        save_tokenizer=save_beside,
-        generation={name: value for name, value in special.items() if value is not None},
-        trainer=None,
-        counts={
-            "step": 0,
-            "family": spec.family,
-            "num_parameters": model.num_parameters(),
-            "vocab_size": spec.vocab_size,
-            "context_tokens": spec.context_tokens,
-        },
-    )
+    with hold_folder(folder):
+        save_checkpoint(
+            folder,
+            config={**config, **special},
+            weights={name: tensor.detach() for name, tensor in named.items()},
+            save_tokenizer=save_beside,
+            generation={name: value for name, value in special.items() if value is not None},
+            trainer=None,
+            counts={
+                "step": 0,
+                "family": spec.family,
+                "num_parameters": model.num_parameters(),
+                "vocab_size": spec.vocab_size,
+                "context_tokens": spec.context_tokens,
+            },
+        )
     return _describe(folder, is_reused=False)
 
 

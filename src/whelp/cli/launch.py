@@ -105,17 +105,22 @@ def leave(code: object) -> None:
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
+def has_launcher() -> bool:
+    """Whether this process is one of several that `launch` has started, and still watches."""
+    return os.environ.get(_LAUNCHER) == str(os.getppid())
+
+
 def follow_launcher() -> None:
     """End this process when the one that launched it is gone: nobody would watch it any more.
 
     A request to save that comes before there is anything to save is not met.
     """
-    launcher = os.environ.get(_LAUNCHER)
-    if launcher is None or os.getppid() != int(launcher):
+    if not has_launcher():
         return
+    launcher = os.getppid()
 
     def follow() -> None:
-        while os.getppid() == int(launcher):
+        while os.getppid() == launcher:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -188,6 +193,10 @@ def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     count = len(codes)
     own = [rank for rank in failed if codes[rank] != _LOST]
     own.sort(key=lambda rank: (codes[rank] > 0, rank))  # killed ones first; of equal errors, that of the first has been read
+    silent = [rank for rank in range(count) if rank not in failed]
+    if not own and len(silent) == 1:
+        found = "it did not answer for as long as train.timeout_minutes says, and was ended"
+        raise TrainingError(f"process {silent[0] + 1} of {count}", found, "", _GO_ON)
     if not own:
         raise TrainingError(f"{count} processes", "they lost each other: one did not answer in time", "", _GO_ON)
     cause, code = own[0], codes[own[0]]

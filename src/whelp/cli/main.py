@@ -17,6 +17,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import (
     collect_local,
+    completion,
     corpus_report,
     curate,
     data,
@@ -30,9 +31,11 @@ from whelp.cli.commands import (
     train,
 )
 from whelp.cli.commands.corpus import append, convert, split
+from whelp.cli.usage import TeachingGroup
 
 app = typer.Typer(
     name="whelp",
+    cls=TeachingGroup,
     help="Raw text to a language model of your own.\n\nStart with [bold]whelp demo[/], then [bold]whelp new my-model[/].",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -59,6 +62,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
         ("report", look.report),
         ("verify-resume", train.verify_resume),
         ("schema", look.schema),
+        ("completion", completion.completion),
     ],
 }
 for _panel, _commands in _PANELS.items():
@@ -82,12 +86,15 @@ def main() -> None:
 
 def _main() -> None:
     _set_up_log()
+    completion.prepare_to_answer()
     try:
         app()
     except WhelpError as error:
         _fail(error)
     except SystemExit as ending:
-        if ending.code == 130:  # what typer makes of KeyboardInterrupt
+        from whelp.cli.launch import has_launcher
+
+        if ending.code == 130 and not has_launcher():  # what typer makes of KeyboardInterrupt; a launcher says it for all
             sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
         raise
     except BrokenPipeError:

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from whelp.base.counts import say_count
+from whelp.base.counts import say_bytes, say_count, say_duration
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True, highlight=False)
 _BLOCKS = "▁▂▃▄▅▆▇█"
+megabytes, duration = say_bytes, say_duration
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 
 
@@ -49,8 +50,8 @@ def say_plain(text: str) -> None:
 
 
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
-    """How much text there is."""
-    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)} of {escape(name)}")
+    """How much text there is. `from`, as a folder may be called anything: '20 kB of t' would be no size of a text."""
+    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)}, from {escape(name)}")
 
 
 def say_left_out(skipped: dict[str, int]) -> None:
@@ -79,25 +80,6 @@ def write_logprobs(entries: Sequence[TokenLogprob] | None) -> None:
     for entry in entries or ():
         others = "  ".join(f"{other.logprob:.3f} {other.text!r}" for other in entry.top)
         sys.stdout.write(f"{entry.logprob:8.3f}  {entry.text!r:<16}  {others}".rstrip() + "\n")
-
-
-def megabytes(num_bytes: float) -> str:
-    """1234567 -> '1.2 MB'"""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes:.0f} bytes"
-
-
-def duration(seconds: float) -> str:
-    """75 -> '1 min 15 s'"""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 def sparkline(values: list[float], width: int = 24) -> str:
@@ -235,7 +217,8 @@ class TrainingView:
         self.planned = event
         if event.resumed_step:
             is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
-            done = ", which was the last: nothing is left to do" if is_done else ""
+            more = f"nothing is left to do (train.num_steps={2 * event.plan.num_steps}, for example, trains on)"
+            done = f", which was the last: {more}" if is_done else ""
             say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
@@ -455,6 +438,5 @@ def say_result(result: TrainResult) -> None:
         bits = f", {result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte is not None else ""
         say(f"[bold]test[/]       {result.nats_per_token:.3f} nats/token, perplexity {result.perplexity:.1f}{bits}")
     verb = "finished" if result.is_finished else "stopped"
-    say(
-        f"[bold]{verb}[/]   step {result.step:,} after {duration(result.elapsed_seconds)}; run folder [bold]{escape(result.folder)}[/]"
-    )
+    spent = duration(result.elapsed_seconds)
+    say(f"[bold]{verb}[/]   step {result.step:,} after {spent}; run folder [bold]{escape(result.folder)}[/]", wraps=False)

@@ -18,10 +18,12 @@ from whelp.report import list_facts
 
 if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import TokenizerGuide, TokenizerReport, VocabularyReport
+    from whelp.cli.tokenizer_show import VocabularyView
 
 _MOST_GROUPS = 48
 _NUM_TOKENS = 6
 _MOST_SIGNS = 32
+_SAMPLES_IN_A_LINE = 6
 _FILE_WIDTH = 140  # columns where no terminal says how many it has
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -63,6 +65,44 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
         _print_table(console, title, "", names, _list_tokens(lists))
     for number, shown in enumerate(vocabularies[0].texts):
         _print_text(console, shown["text"], number, vocabularies)
+
+
+def print_vocabulary(view: VocabularyView) -> None:
+    """Print what a vocabulary is, fact by fact, some of its tokens, and a text cut by it."""
+    console = _open_console()
+    exact = "each id stands for fixed bytes" if view.is_byte_exact else "ids stand for text, not for fixed bytes"
+    holes = f", {view.size - view.num_tokens:,} of them unused" if view.num_tokens < view.size else ""
+    facts = [
+        ("kind", f"{view.kind}; {exact}"),
+        ("size", f"{view.size:,} ids{holes}; {view.id_bits} bits each in a token store"),
+        ("cuts text by", view.cutting or "nothing"),
+        ("changes text by", view.normalizer or "nothing"),
+        ("chat template", "yes" if view.has_chat_template else "none"),
+        ("in GGUF files", view.gguf_name or "it cannot be said: `whelp export --format gguf` refuses it"),
+        ("fingerprint", view.fingerprint),
+        ("found at", view.found_at),
+    ]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(f"[bold]{name}[/]", escape(value))
+    for number, entry in enumerate(view.special):
+        roles = f"  [dim]{escape(', '.join(entry['roles']))}[/]" if entry["roles"] else ""
+        table.add_row("" if number else "[bold]control tokens[/]", f"{entry['id']:>6}  {escape(entry['token'])}{roles}")
+    if not view.special:
+        table.add_row("[bold]control tokens[/]", "none")
+    for number in range(0, len(view.sample), _SAMPLES_IN_A_LINE):
+        shown = view.sample[number : number + _SAMPLES_IN_A_LINE]
+        line = "  ".join(f"[dim]{entry['id']}[/] [{_COLORS[0]}]{_cut(entry['text'])}[/]" for entry in shown)
+        table.add_row("" if number else "[bold]some tokens[/]", line)
+    console.print(table)
+    if view.text is not None:
+        tokens = view.text["tokens"]
+        lost = "" if view.text["is_kept"] else ", [red]does not come back exactly[/]"
+        console.print(f"\n[bold]{_cut(view.text['text'])}[/]: {say_count(len(tokens), 'token')}{lost}")
+        console.print("  tokens  " + _paint([token["text"] for token in tokens]))
+        console.print("  ids     [dim]" + " ".join(str(token["id"]) for token in tokens) + "[/]")
 
 
 def show_tokenizer_guide(guide: TokenizerGuide) -> None:

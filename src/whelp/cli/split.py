@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
-from whelp.base.files import atomic_folder
+from whelp.base.files import atomic_folder, hold_folder
 from whelp.cli.given_files import FileProgress, describe_given
+
+if TYPE_CHECKING:
+    from whelp.corpus.split_file import Border
 
 KIND = "split"
 _VERSION = 1
@@ -74,7 +77,6 @@ def iter_split(
     """As `split`, saying how far it is; the result comes last."""
     from whelp.corpus.append_files import LINES
     from whelp.corpus.packed import split_name
-    from whelp.corpus.split_file import Border
 
     if max_bytes is not None and parts is not None:
         raise ConfigError("whelp split", ["--max-bytes and --parts are both given"], "Keep one of them.")
@@ -91,7 +93,7 @@ def iter_split(
             file, "holds rows that cannot be cut at lines", "text or JSON lines", "`whelp convert` makes JSON lines of it."
         )
     most = max_bytes if max_bytes is not None or parts is not None else DEFAULT_MAX_BYTES
-    border = cast(Border, document if document != "auto" else "line" if suffix in LINES else "blank_line")
+    border = cast("Border", document if document != "auto" else "line" if suffix in LINES else "blank_line")
     request = {
         "made_by": "split",
         "version": _VERSION,
@@ -100,9 +102,17 @@ def iter_split(
         "parts": parts,
         "document": border,
     }
-    if (finished := _find_finished(out, request)) is not None:
-        yield _describe(out, finished, is_reused=True)
-        return
+    with hold_folder(out):
+        if (finished := _find_finished(out, request)) is not None:
+            yield _describe(out, finished, is_reused=True)
+            return
+        yield from _iter_split(file, out, request, suffix, border)
+
+
+def _iter_split(
+    file: Path, out: Path, request: dict[str, Any], suffix: str, border: Border
+) -> Iterator[FileProgress | SplitResult]:
+    most, parts = request["max_bytes"], request["parts"]
     with atomic_folder(out) as folder:
         counts: list[int] = []
         for number, num_documents, progress in _write_parts(file, folder, suffix, border, most, parts):
@@ -119,7 +129,7 @@ def iter_split(
 
 
 def _write_parts(
-    file: Path, folder: Path, suffix: str, border: Any, most: int | None, parts: int | None
+    file: Path, folder: Path, suffix: str, border: Border, most: int | None, parts: int | None
 ) -> Iterator[tuple[int, int, FileProgress]]:
     from whelp.corpus.packed import split_name
     from whelp.corpus.split_file import DocumentTooLarge, iter_slices

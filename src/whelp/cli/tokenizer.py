@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
 from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
-from whelp.base.files import atomic_folder
+from whelp.base.files import atomic_folder, hold_folder
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -49,9 +49,10 @@ def train_tokenizer(
     config = learn or LearnConfig()
     opened = open_source(source if isinstance(source, SourceConfig) else SourceConfig(source=source))
     folder = Path(out)
-    check_place(folder)
-    vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
-    return save_tokenizer(vocabulary, folder, config, opened)
+    with hold_folder(folder):
+        check_place(folder)
+        vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
+        return save_tokenizer(vocabulary, folder, config, opened)
 
 
 def make_source_config(source: list[str], overrides: Sequence[str] = ()) -> SourceConfig:

@@ -21,7 +21,7 @@ from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.track import iter_tracked
-from whelp.cli.train_checks import check_place, check_same, describe_versions, keep_choices
+from whelp.cli.train_checks import check_place, check_same, describe_versions, keep_choices, keep_length
 from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.train_session import Session
 from whelp.cli.train_signals import Requests
@@ -64,10 +64,10 @@ def train(
     return result
 
 
-def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int) -> TrainResult:
-    """Train in several processes of this machine."""
+def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int, *, quiet: bool = False) -> TrainResult:
+    """Train in several processes of this machine; `quiet`: they say only warnings and errors."""
     with _written(recipe) as path:
-        arguments = ["train", path, "--store", str(store), "--out", str(out), "--json"]
+        arguments = ["train", path, "--store", str(store), "--out", str(out), "--json", *(["--quiet"] if quiet else [])]
         return TrainResult(**json.loads(launch(arguments, num_processes)))
 
 
@@ -165,7 +165,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                     if must_stop or report.is_last:
                         yield from wiring.finish_saving()
                     if must_stop and not report.is_last:
-                        log.warning("asked to stop: step %d is saved; the same command goes on from there", report.step)
+                        log.warning("asked to stop: step %d is saved", report.step)
                         yield Finished(result=wiring.result(is_finished=False))
                         raise KeyboardInterrupt
                 else:
@@ -182,7 +182,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     from whelp.model.warm_up import warm_up
     from whelp.train import TrainPlan
 
-    store, started = open_store(store_folder), None
+    store, started, is_length_kept = open_store(store_folder), None, True
     if team.is_first:
         check_fresh(store, recipe)
         started = run.read_plan()
@@ -190,10 +190,14 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
             check_place(run)
         else:
             check_same(started, recipe, store, run.folder)
+            is_length_kept = keep_length(recipe, started, run.folder)
     started = team.share(started)
     session = Session(keep_choices(recipe, started), store, team)
     start_up.reach("data")
     plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
+    former = None
+    if not team.share(is_length_kept):
+        former, plan = plan, session.lengthen_plan(plan)
     start_up.reach("plan")
     if plan.compile:
         warm_up(session.spec, session.device, has_documents=session.recipe.pack.isolates)
@@ -209,6 +213,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)
     start_up.reach("model")
+    if former is not None:
+        wiring.change_length(former)
     if team.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:

@@ -13,7 +13,9 @@ from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
 
+LENGTHS = ("num_steps", "num_epochs", "minutes")  # another length is met by `whelp.train.length`
 _MAY_CHANGE = {  # options that do not change what is computed
+    *LENGTHS,
     "log_every_steps",
     "keep_checkpoints",
     "keep_every_steps",
@@ -86,6 +88,27 @@ def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
     if train.precision == "auto":  # another machine would choose another one
         train = dataclasses.replace(train, precision=started["plan"]["precision"])
     return dataclasses.replace(recipe, train=train)
+
+
+def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
+    """Whether the length is the one that the run was started with.
+
+    Raises:
+        PlanError: When it is not, and the run draws from a mixture: it has drawn all its rows for the length it had.
+    """
+    before = {name: started["recipe"]["train"].get(name) for name in LENGTHS}
+    now = {name: getattr(recipe.train, name) for name in LENGTHS}
+    if before == now:
+        return True
+    if recipe.data.mixture:
+        changes = [f"train.{name}: {before[name]!r} -> {now[name]!r}" for name in LENGTHS if before[name] != now[name]]
+        raise PlanError(
+            out,
+            f"this run draws from a mixture, and was started with another length ({'; '.join(changes)})",
+            "the same: each source's share of the run was drawn for it",
+            f"For more, start a new run from its weights: train.start_from={out}, train.seed=1 (other rows first), another --out.",
+        )
+    return False
 
 
 def describe_versions() -> dict[str, str]:

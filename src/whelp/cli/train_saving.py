@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from whelp.artifacts.checkpoint_parts import find_place, finish_parts
+from whelp.base.errors import LostProcessError
+
+if TYPE_CHECKING:
+    from whelp.train.team import Team
 
 
 class Writing:
@@ -14,7 +21,7 @@ class Writing:
     def __init__(
         self, step: int, path: Path, write: Callable[[], None] | None, counts: dict[str, Any], *, in_background: bool
     ) -> None:
-        """Begin; without a thread, end as well.
+        """Begin; without a thread, end as well. What goes wrong is raised by `wait`.
 
         Args:
             write: What this process writes; None: nothing.
@@ -28,7 +35,7 @@ class Writing:
             self._thread = threading.Thread(target=self._run, name=f"write {path.name}", daemon=True)
             self._thread.start()
         elif write is not None:
-            write()
+            self._run()
 
     def _run(self) -> None:
         assert self._write is not None, "there is something to write"
@@ -53,3 +60,24 @@ class Writing:
         """Wait until the thread has ended, whatever it ended in."""
         if self._thread is not None:
             self._thread.join()
+
+
+def finish_together(writing: Writing, team: Team) -> None:
+    """Declare a divided checkpoint whole once all processes have written their parts; if one could not, leave nothing of it."""
+    problem: Exception | None = None
+    try:
+        writing.wait()
+    except Exception as error:
+        problem = error
+    is_whole = not any(team.largest([problem is not None]))
+    try:
+        if is_whole and team.is_first:
+            finish_parts(writing.path, writing.counts)
+    finally:
+        if team.is_first:
+            shutil.rmtree(find_place(writing.path), ignore_errors=True)  # nothing, where it is whole
+    if problem is not None:
+        raise problem
+    if not is_whole:
+        found = "another process could not write its part of a checkpoint"
+        raise LostProcessError(f"process {team.rank + 1} of {team.size}", found, "", "See what that one said.")

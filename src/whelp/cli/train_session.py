@@ -234,6 +234,12 @@ class Session:
             return plan
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
 
+    def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:
+        """The plan a run was started with, as long as the recipe says now."""
+        from whelp.train.length import lengthen_plan
+
+        return lengthen_plan(plan, self.make_plan(must_time=False))
+
 
 def _cut_rows(recipe: Recipe) -> PackConfig:
     """The rows that a family is trained on: one without a state cannot read on, so its rows are as long as its chunks."""

@@ -22,7 +22,7 @@ from whelp.artifacts.checkpoint import (
     step_name,
     write_contents,
 )
-from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, finish_parts, write_part
+from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, write_part
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
@@ -33,7 +33,7 @@ from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
 from whelp.cli.source_rows import evaluate_by_source
 from whelp.cli.train_events import Evaluated, Rewound, Sampled, Saved, TrainResult
-from whelp.cli.train_saving import Writing
+from whelp.cli.train_saving import Writing, finish_together
 from whelp.cli.train_session import Session
 
 if TYPE_CHECKING:
@@ -84,6 +84,27 @@ class RunWiring:
             if self.average is not None:
                 self.average.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
+
+    def change_length(self, former: TrainPlan) -> None:
+        """Say what another length than the run had so far does to the learning rate, and write it into the run folder.
+
+        Raises:
+            PlanError: When the run has come further than that.
+        """
+        from whelp.train.length import describe_change
+
+        recipe, step = self.session.recipe, self.progress.step
+        change = describe_change(former, self.plan, recipe.train, self.progress)
+        if change is None or not self.team.is_first:
+            return
+        note = "the run is to be %s long, not %s: from step %d on the learning rate is that of a run so long (%s): %.3g, where it was %.3g"
+        rates = recipe.train.schedule, change.rate_now, change.rate_before
+        log.warning(note, change.now, change.before, step + 1, *rates)
+        started = self.run.read_plan()
+        assert started is not None, "a run that goes on has a plan"
+        lengths = [*started.get("lengths", []), {"until_step": step, "length": change.before}]
+        values = {"recipe": recipe.to_values(), "plan": self.plan.to_dict(), "lengths": lengths}
+        self.run.start(recipe.to_yaml(), {**started, **values})
 
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
@@ -292,11 +313,10 @@ class RunWiring:
         if self.writing is None:
             return
         writing, self.writing = self.writing, None
-        writing.wait()
         if self.session.is_sharded:
-            self.team.wait()
-            if self.team.is_first:
-                finish_parts(writing.path, writing.counts)
+            finish_together(writing, self.team)
+        else:
+            writing.wait()
         self.tidy(writing.path)
         yield Saved(step=writing.step, path=writing.path)
 

@@ -1,7 +1,8 @@
 """The article of a page, by several signs that do not depend on each other: no single change of a site makes menus its text.
 
 In this order: paragraphs with a mark that the site is known to use; the `articleBody` that a page gives programs
-(https://schema.org/Article, as JSON-LD); paragraphs in `<article>` or `<main>`; what trafilatura finds. The first sign that gives
+(https://schema.org/Article, as JSON-LD); paragraphs in the element that a page calls its `articleBody`, in `<article>` or in
+`<main>`; what trafilatura finds. The first sign that gives
 prose is taken, except that marks which cover less than half of the `articleBody` are not believed.
 """
 
@@ -41,12 +42,13 @@ class Article:
     sign: str
 
 
-def find_article(page: HtmlElement, answer: Answer, *, marks: str) -> Article:
+def find_article(page: HtmlElement, answer: Answer, *, marks: str, marks_in: str) -> Article:
     """Find the article of a page.
 
     Args:
         page: The parsed answer.
         marks: A path that finds the paragraphs of an article, as long as the site stays as it was.
+        marks_in: The file that has the marks, for who has to mend them.
 
     Raises:
         NotFetched: When no sign gives prose (it says what each lacks), or the page shows a part only.
@@ -71,7 +73,8 @@ def find_article(page: HtmlElement, answer: Answer, *, marks: str) -> Article:
             "no prose in <article> or <main>" if page.xpath("//article | //main") else "no <article> or <main>",
             "no prose elsewhere",
         ]
-        raise NotFetched(f"no article on the page ({', '.join(lacks)}): has the site changed?", is_final=False)
+        reason = f"no article on the page ({', '.join(lacks)}): has the site changed? Its marks are in {marks_in}"
+        raise NotFetched(reason, is_final=False)
     return Article(paragraphs=paragraphs, title=_find_title(page, described), sign=sign)
 
 
@@ -104,7 +107,7 @@ def _split_body(described: dict[str, Any] | None) -> list[str]:
 
 def _read_paragraphs(page: HtmlElement, found: list[HtmlElement]) -> list[str]:
     """The text of these paragraphs, with the headings that stand between them."""
-    wanted = {place for place in found if not _is_aside(place)}
+    wanted = {place for place in found if not is_aside(place)}
     texts: list[str] = []
     heading = ""
     for place in page.iter("h2", "h3", "h4", "p") if wanted else ():
@@ -114,15 +117,15 @@ def _read_paragraphs(page: HtmlElement, found: list[HtmlElement]) -> list[str]:
                 texts.append(heading)
             texts += [text] if text else []
             heading = ""
-        elif place.tag != "p" and not _is_aside(place):
+        elif place.tag != "p" and not is_aside(place):
             heading = text
     return texts
 
 
 def _read_elements(page: HtmlElement) -> list[str]:
-    """Paragraphs of the first `<article>`, else of `<main>`, that holds prose; rows of links are no paragraphs."""
-    for place in (*page.xpath("//article"), *page.xpath("//main")):
-        found = [paragraph for paragraph in place.iter("p") if not _is_aside(paragraph) and not _is_links(paragraph)]
+    """Paragraphs of the first of these elements that holds prose; rows of links are no paragraphs."""
+    for place in (*page.xpath("//*[@itemprop='articleBody']"), *page.xpath("//article"), *page.xpath("//main")):
+        found = [paragraph for paragraph in place.iter("p") if not is_aside(paragraph) and not _is_links(paragraph)]
         if any(_is_prose(paragraph.text_content()) for paragraph in found):
             return _read_paragraphs(page, found)
     return []
@@ -142,7 +145,7 @@ def _read_other(page: HtmlElement, answer: Answer) -> list[str]:
     return prose if is_enough else []
 
 
-def _is_aside(place: HtmlElement) -> bool:
+def is_aside(place: HtmlElement) -> bool:
     """Whether something stands where no article does."""
     return any(outer.tag in _ASIDES for outer in place.iterancestors())
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from whelp.base.log import log
 from whelp.collect.addresses import host_of, normalise_url
 from whelp.collect.answers import Answer, NotFetched, refuse
-from whelp.collect.article_signs import find_article
+from whelp.collect.article_signs import find_article, is_aside
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
 from whelp.collect.page_text import decode
@@ -28,7 +29,9 @@ _ARTICLE = re.compile(
     r"/(?:animal|art|biography|dictionary|event|money|place|plant|procon|science|sports|story|summary|technology|topic)/[^/]"
 )
 _RESULTS = "//a[contains(concat(' ', @class, ' '), ' md-crosslink ') or contains(@class, 'font-weight-bold font-18')]/@href"
-_PARAGRAPHS = "//p[contains(concat(' ', @class, ' '), ' topic-paragraph ')]"
+_MARK = "contains(concat(' ', @class, ' '), ' topic-paragraph ')"
+_PARAGRAPHS = f"//p[{_MARK}] | //div[contains(@class, 'topic-content')][not(//p[{_MARK}])]//p"
+_HERE = "whelp/collect/britannica.py"  # what to mend, for messages
 _EDITORIAL = re.compile(r"Our editors will review what you.ve submitted|^The Editors of Encyclop", re.IGNORECASE)
 _MAX_PARTS = 60  # pages of one article
 
@@ -66,7 +69,7 @@ class Britannica:
         """Read an article, all of its pages."""
         answer = asking.page(item, item.key, look=_check_page)
         page = _parse(answer)
-        article = find_article(page, answer, marks=_PARAGRAPHS)
+        article = find_article(page, answer, marks=_PARAGRAPHS, marks_in=_HERE)
         paragraphs = _without_notes(article.paragraphs)
         following = _next_part(page, answer.url)
         seen = {answer.url}
@@ -76,7 +79,7 @@ class Britannica:
             seen.add(following)
             part_answer = asking.client.fetch(following, look=_check_page)
             part = _parse(part_answer)
-            paragraphs += _without_notes(find_article(part, part_answer, marks=_PARAGRAPHS).paragraphs)
+            paragraphs += _without_notes(find_article(part, part_answer, marks=_PARAGRAPHS, marks_in=_HERE).paragraphs)
             following = _next_part(part, following)
         if not paragraphs:
             raise NotFetched("nothing but notes of the editors on the page", is_final=True)
@@ -103,7 +106,7 @@ class Britannica:
             except NotFetched as problem:
                 yield list_problem(url, words, problem)
                 return
-            new = [link for link in page.xpath(_RESULTS) if _ARTICLE.match(urlsplit(link).path) and link not in seen]
+            new = [link for link in _find_results(page, words, url) if link not in seen]
             if not new:
                 break
             for link in dict.fromkeys(new):
@@ -112,11 +115,30 @@ class Britannica:
                 if host_of(target) == host_of(self.base_url):
                     yield self._item(target)
         if not seen:
-            yield NotFound(f"list search {words}", words, "list: a search without results")
+            reason = f"list: no link to an article on the page of results (none fits, or the site has changed: see {_HERE})"
+            yield NotFound(f"list search {words}", words, reason)
 
     def _item(self, url: str) -> Item:
         address = normalise_url(url)
         return Item(key=address, name=urlsplit(address).path.strip("/"))
+
+
+def _find_results(page: HtmlElement, words: str, url: str) -> list[str]:
+    """Links with the site's marks; where there are none, links to articles outside of menus that have one of the words."""
+    marked = [link for link in page.xpath(_RESULTS) if _ARTICLE.match(urlsplit(link).path)]
+    if marked:
+        return marked
+    wanted = words.lower().split()
+    found = [
+        link.get("href")
+        for link in page.xpath("//a[@href]")
+        if _ARTICLE.match(urlsplit(link.get("href")).path)
+        and not is_aside(link)
+        and any(word in f"{link.text_content()} {link.get('href')}".lower() for word in wanted)
+    ]
+    if found:
+        log.warning("%s: no marks of results, so links that have one of the words are taken; the marks are in %s", url, _HERE)
+    return found
 
 
 def _check_page(answer: Answer) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from whelp.base.errors import ArtifactError, ConfigError, DiskError
+from whelp.base.files import TAKEN
 from whelp.collect.document import Document, make_line
 
 Fate = Literal["kept", "skipped", "failed"]
@@ -68,7 +69,7 @@ class Journal:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise ArtifactError(path, f"cannot be opened ({error})", "", "Choose another --out.") from None
-            raise ArtifactError(path, "another process collects into it", "", "Wait for it, or choose another --out.") from None
+            raise ArtifactError(path, *TAKEN) from None
         except sqlite3.DatabaseError:
             raise ArtifactError(
                 path,

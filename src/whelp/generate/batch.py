@@ -24,10 +24,12 @@ from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
 from whelp.generate.row import Row, SharedPrompt
 from whelp.generate.run_ahead import Ahead, start_fetching
-from whelp.generate.sampling import choose, penalise_repetition
+from whelp.generate.sampling import choose, find_rivals, penalise_repetition
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, MOST_ROWS, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
+Screen = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From the lowest and the highest that logits can be, (N, V) each: which may be chosen."""
 Prompt = str | Sequence[int] | npt.NDArray[np.integer]
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
 SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at
@@ -54,7 +56,7 @@ class DecoderLike(Protocol):
         """Tokens in each slot; one that is set to 0 is forgotten."""
         ...
 
-    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+    def step(self, ids: list[int] | torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
         """One more token for each of the first N slots, ids on the model's device where they are a tensor; logits (N, V)."""
         ...
 
@@ -72,6 +74,11 @@ class DecoderLike(Protocol):
         ...
 
     @property
+    def can_screen(self) -> bool:
+        """Whether there is something to gain when a step is told which logits matter; then it is slow, too."""
+        ...
+
+    @property
     def drafter(self) -> DrafterLike | None:
         """What guesses the model's next tokens in less time than it takes, where there is such a thing."""
         ...
@@ -86,7 +93,7 @@ class DecoderLike(Protocol):
         """Whether single tokens are so quick, and several so much slower, that guesses do not pay."""
         ...
 
-    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+    def check(self, ids: list[list[int]], screen: Screen | None = None) -> list[torch.Tensor]:
         """More tokens for each of the first N slots; logits after each token, (T, V) for a row of T."""
         ...
 
@@ -195,7 +202,7 @@ class Batch:
         guesses = self._guess(rows)
         started = time.perf_counter()
         if guesses is None:
-            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows]), is_step=True)
+            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows], self._make_screen(rows)), is_step=True)
         else:
             self._check(rows, guesses)
         num_tokens = 1 if guesses is None else 1 + max(map(len, guesses))
@@ -242,7 +249,8 @@ class Batch:
     def _check(self, rows: list[Row], guesses: list[list[int]]) -> None:
         """Read the guesses too; each row takes tokens as if one came after the other, for as long as they are those guessed."""
         starts = [self.decoder.lengths[row.slot] for row in rows]
-        logits = self.decoder.check([[row.ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)])
+        screen = self._make_screen(rows, [1 + len(guess) for guess in guesses])
+        logits = self.decoder.check([[row.ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)], screen)
         cost = self._speculation.cost(len(rows), 1 + max(map(len, guesses)))
         for row, guess, start, scored in zip(rows, guesses, starts, logits, strict=True):
             num_before = row.num_new
@@ -252,6 +260,23 @@ class Batch:
                 if row.generation.finish_reason is not None or [row.ids[-1]] != guess[index : index + 1]:
                     break
             row.guesser.note_check(len(guess), row.num_new - num_before - 1, cost)
+
+    def _make_screen(self, rows: list[Row], counts: list[int] | None = None) -> Screen | None:
+        """What says which tokens may be chosen at the next places of each row; None where all logits are looked at."""
+        if not self.decoder.can_screen or not all(row.can_be_screened for row in rows):
+            return None
+        places = [(row, ahead) for row, count in zip(rows, counts or [1] * len(rows), strict=True) for ahead in range(count)]
+
+        def screen(lowest: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
+            bounds = [part[:, : self.vocabulary.size].split(1) for part in (lowest, highest)]
+            return torch.cat(
+                [
+                    find_rivals(low, high, row.config, self._draw_numbers([row], low, ahead))
+                    for (row, ahead), low, high in zip(places, *bounds, strict=True)
+                ]
+            )
+
+        return screen
 
     def _read_prompt(self, prompt: Prompt, config: GenerateConfig) -> list[int]:
         ids = [int(token) for token in (self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt)]

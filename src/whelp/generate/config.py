@@ -45,9 +45,9 @@ class GenerateConfig:
         at_most=64,
     )
     draft_tokens: int | None = option(
-        None,
+        0,
         "guess so many tokens ahead with a copy of a large model's weights in 8 bits, on a CPU, and check them in one step, which "
-        "changes no text; 0: none; left out: as many as save time",
+        "changes no text; 0: none; null: as many as save time",
         at_least=0,
         at_most=63,
     )

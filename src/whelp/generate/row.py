@@ -44,6 +44,13 @@ class Row:
         """Whether what comes next hangs on the text and the distribution alone."""
         return not (self.config.is_penalised or self.config.logit_bias)
 
+    @property
+    def can_be_screened(self) -> bool:
+        """Whether the choice is among few tokens that bounds of the logits find, and nobody looks at the others."""
+        config = self.config
+        is_open = config.is_greedy or config.top_k > 0 or config.top_p >= 1.0  # top-p alone weighs all tokens
+        return is_open and self.can_be_drafted and config.logprobs is None
+
     def waits(self, place: int, size: int) -> npt.NDArray[np.float32]:
         """The waiting times (V,) that choose the token at a place of the continuation; the same whenever they are asked for."""
         if place not in self._waits:

@@ -20,6 +20,8 @@ import torch
 
 from whelp.generate.config import GenerateConfig
 
+_TIE = 1e-4  # logits nearer than this may change places by the rounding of what a choice computes
+
 
 def keep_top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest logits of each sequence, largest first, and their ids: (N, V) -> (N, k), (N, k)."""
@@ -81,6 +83,28 @@ def choose(logits: torch.Tensor, settings: GenerateConfig, numbers: torch.Tensor
     else:
         places = _draw(logits, numbers)
     return (places if ids is None else ids.gather(-1, places)).squeeze(-1)
+
+
+def find_rivals(
+    lowest: torch.Tensor, highest: torch.Tensor, settings: GenerateConfig, times: torch.Tensor | None
+) -> torch.Tensor:
+    """Which tokens `choose` may take, (N, V), by the lowest and the highest that their logits (N, V) can be.
+
+    Args:
+        times: (N, V) what chooses; None when `settings.is_greedy`.
+    """
+    if settings.is_greedy:
+        return highest >= lowest.amax(dim=-1, keepdim=True)
+    if 0 < settings.top_k < lowest.shape[-1]:
+        return highest >= lowest.topk(settings.top_k, dim=-1).values[:, -1:]
+    if settings.top_p < 1.0:  # which weighs all tokens
+        return torch.ones_like(lowest, dtype=torch.bool)
+    least = lowest.amax(dim=-1, keepdim=True) - _TIE
+    if settings.min_p > 0.0:
+        return highest >= least + settings.temperature * math.log(settings.min_p)
+    assert times is not None, "a draw needs waiting times"
+    lead = times.log().mul_(-settings.temperature)
+    return highest + lead >= (lowest + lead).amax(dim=-1, keepdim=True) - _TIE
 
 
 def _keep_likeliest(logits: torch.Tensor, p: float) -> torch.Tensor:

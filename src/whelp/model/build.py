@@ -12,6 +12,7 @@ from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
 from whelp.model.config import RECURRENT_FAMILIES, ModelSpec
 from whelp.model.gpt2 import GPT2
+from whelp.model.huge_pages import ask_for_huge_pages, move_to_huge_pages
 from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
@@ -92,11 +93,14 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
     if obstacle is not None:
         raise obstacle
     family = FAMILIES[str(config["model_type"])]
-    model = family(family.spec_from_hugging_face(config))
+    with _Undrawn():
+        model = family(family.spec_from_hugging_face(config))
+    ask_for_huge_pages(model.parameters())
     try:
         model.load_hugging_face(weights)
     except (KeyError, RuntimeError) as error:
         raise ArtifactError(where, f"its weights do not fit its config.json ({error})", "", "Copy the folder again.") from None
+    move_to_huge_pages(model.parameters())  # the few that had been written to before
     return model
 
 

@@ -13,6 +13,7 @@ from whelp.model.decode_step import MOST_TOKENS, make_product, make_step
 from whelp.model.draft import Drafter, is_worth_drafting, make_drafter
 from whelp.model.fixed_step import FixedStep
 from whelp.model.language_model import LanguageModel
+from whelp.model.screened_head import LEAST_SCREENED, Screen, ScreenedHead, can_multiply_bytes
 
 
 class Decoder:
@@ -26,9 +27,10 @@ class Decoder:
         self.model, self.device = model, weight.device
         self.cache: Any = model.make_cache(num_slots, capacity)
         self._step = make_step(model)
-        self._head = make_product(model, weight.detach()) if self._step is not None else None
+        self._head = ScreenedHead(weight.detach(), make_product(model, weight.detach())) if self._step is not None else None
         self.drafter: Drafter | None = make_drafter(model, self.cache)
         self.is_slow = self._step is not None and is_worth_drafting(model)
+        self.can_screen = self.is_slow and weight.numel() >= LEAST_SCREENED and not model.reads_rounded and can_multiply_bytes()
         self._fixed_step = FixedStep(model, self.cache) if weight.is_cuda and isinstance(self.cache, Cache) else None
 
     @property
@@ -47,9 +49,10 @@ class Decoder:
         """Whether single tokens are replayed from a recording, beside which reading several is slow."""
         return self._fixed_step is not None
 
-    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+    def step(self, ids: list[int] | torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V), which the next step may overwrite.
 
+        With `screen`, logits that do not matter may be -inf, where `can_screen`.
         Ids that are a tensor on the model's device need not be known to the processor where the step is recorded.
         """
         if self._fixed_step is not None and not torch.is_autocast_enabled("cuda"):  # which keeps casts that do not last
@@ -60,7 +63,7 @@ class Decoder:
                 self._fixed_step = None
         known: list[int] = ids.tolist() if isinstance(ids, torch.Tensor) else ids
         hidden, _ = self._read_hidden(0, [[token] for token in known])
-        return self._apply_head(hidden[:, 0])
+        return self._apply_head(hidden[:, 0], screen)
 
     def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
         """More tokens for each of the slots from `first` on; logits after the last of each (B, V)."""
@@ -68,20 +71,22 @@ class Decoder:
         last = hidden[torch.arange(len(ids), device=self.device), torch.tensor(counts, device=self.device) - 1]
         return self._apply_head(last)
 
-    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+    def check(self, ids: list[list[int]], screen: Screen | None = None) -> list[torch.Tensor]:
         """More tokens for each of the first B slots; logits after each token, (T, V) for a row of T.
 
         A slot forgets its last tokens when its length is set to less, where `can_forget`.
         """
-        return self.read_ends(0, ids, [len(row) for row in ids])
+        return self.read_ends(0, ids, [len(row) for row in ids], screen)
 
-    def read_ends(self, first: int, ids: list[list[int]], num_kept: list[int]) -> list[torch.Tensor]:
+    def read_ends(
+        self, first: int, ids: list[list[int]], num_kept: list[int], screen: Screen | None = None
+    ) -> list[torch.Tensor]:
         """As `read`, with the logits after each of the last `num_kept` tokens of every row, (num_kept, V) each."""
         hidden, counts = self._read_hidden(first, ids)
         if len(ids) == 1:
-            return [self._apply_head(hidden[0, counts[0] - num_kept[0] :])]
+            return [self._apply_head(hidden[0, counts[0] - num_kept[0] :], screen)]
         ends = [row[count - kept : count] for row, count, kept in zip(hidden, counts, num_kept, strict=True)]
-        return list(self._apply_head(torch.cat(ends)).split(num_kept))
+        return list(self._apply_head(torch.cat(ends), screen).split(num_kept))
 
     def _read_hidden(self, first: int, ids: list[list[int]]) -> tuple[torch.Tensor, list[int]]:
         """The last hidden states (B, T, D) of rows of ids, filled up at their ends, and how many are real."""
@@ -93,10 +98,10 @@ class Decoder:
             return self._step(padded, self.cache).view(len(ids), longest, -1), counts
         return self.model.hidden(padded, self.cache), counts
 
-    def _apply_head(self, hidden: torch.Tensor) -> torch.Tensor:
+    def _apply_head(self, hidden: torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
         """Logits (N, V) of hidden states (N, D)."""
         if self._head is not None and len(hidden) <= MOST_TOKENS:
-            return self._head(hidden)
+            return self._head(hidden, screen if self.can_screen else None)
         return F.linear(hidden, self.model.head_weight)
 
     def score(self, slot: int, ids: list[int]) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 from whelp.model.cache import Cache
 from whelp.model.decode_step import AnyProduct, Step, make_product, make_step
 from whelp.model.few_rows import LEAST_NUMBERS, MOST_COPIED
+from whelp.model.huge_pages import move_to_huge_pages
 from whelp.model.language_model import LanguageModel
 
 LEAST_DRAFTED = 1 << 25  # numbers of a model: smaller ones are read from the processor's own memory, and soon
@@ -24,6 +25,9 @@ _CAN_ROUND = torch.backends.mkldnn.is_available() and all(
     hasattr(_OPERATIONS, name) for name in ("qlinear_prepack", "qlinear_pointwise")
 )
 LEAST_ROUNDED = LEAST_NUMBERS  # of a matrix: calling the rounded product costs more than reading a small one
+_LEAST_ROWS = (
+    4  # for one, and some sizes, oneDNN has nothing but a loop that takes a hundred times as long; two take longer than four
+)
 Choose = Callable[[torch.Tensor, int], torch.Tensor]
 """Logits (B, V) and the number of the guess, from 0 on; the chosen ids (B,)."""
 
@@ -83,14 +87,15 @@ class EightBitProduct:
         self._scales = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127.0)  # (O,)
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self._packed = _OPERATIONS.qlinear_prepack((weight / self._scales.unsqueeze(1)).round_().to(torch.int8), None)
+        move_to_huge_pages([self._packed])
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(N, I) -> (N, O), about."""
         scale = max(x.abs().max().item() / 127.0, 1e-12)
         rounded = (x * (1.0 / scale)).round_().to(torch.int8)
-        if len(x) == 1:  # for which oneDNN has, with some sizes, nothing but a loop that takes a hundred times as long
-            rounded = rounded.repeat(2, 1)
+        if len(x) < _LEAST_ROWS:
+            rounded = rounded.repeat(-(-_LEAST_ROWS // len(x)), 1)
         weight = self._packed, self._scales, self._zeros, self._bias
         product: torch.Tensor = _OPERATIONS.qlinear_pointwise(rounded, scale, 0, *weight, 1.0, 0, torch.float32, "none", [], "")
         return product[: len(x)]

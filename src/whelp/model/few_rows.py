@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from whelp.model.huge_pages import move_to_huge_pages
+
 LEAST_NUMBERS = 1 << 20  # of a matrix that is packed: for smaller ones calling the other product costs what it gains
 MOST_COPIED = 1 << 30  # numbers of a model whose matrices may be kept in another form as well: 4 GiB
 LEAST_USES = 6  # with several rows, before a matrix is packed: packing takes as long as that saves
@@ -65,6 +67,7 @@ class Product:
     def _multiply(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if self._packed is None:
             self._packed = _OPERATIONS._reorder_linear_weight(self._weight.to(x.dtype), _PACKED_FOR)
+            move_to_huge_pages([self._packed])
         product: torch.Tensor = _OPERATIONS._linear_pointwise(x, self._packed, bias, "none", [], "")
         return product
 

@@ -137,7 +137,7 @@ class HuggingFaceDecoder:
     def __init__(self, inner: Any, num_slots: int) -> None:
         self.inner = inner
         self.lengths = [0] * num_slots
-        self.is_step_recorded = self.is_slow = False
+        self.is_step_recorded = self.is_slow = self.can_screen = False
         self.drafter = None
         self._caches: list[Any] = [None] * num_slots
         self._ids: list[list[int]] = [[] for _ in range(num_slots)]
@@ -145,7 +145,7 @@ class HuggingFaceDecoder:
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the newer name, and the older one
         self._options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
-    def step(self, ids: list[int] | torch.Tensor) -> torch.Tensor:
+    def step(self, ids: list[int] | torch.Tensor, screen: object = None) -> torch.Tensor:
         """One more token for each of the first B slots; logits (B, V)."""
         return self.read(0, [[int(token)] for token in ids])
 
@@ -166,7 +166,7 @@ class HuggingFaceDecoder:
         cache = next((cache for cache in self._caches if cache is not None), None)  # all are of one kind
         return cache is None or _can_forget(cache)
 
-    def check(self, ids: list[list[int]]) -> list[torch.Tensor]:
+    def check(self, ids: list[list[int]], screen: object = None) -> list[torch.Tensor]:
         """More tokens for each of the first B slots; logits after each token, (T, V) for a row of T.
 
         A slot forgets its last tokens when its length is set to less, where `can_forget`.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
     from whelp.report.corpus_report import make_corpus_report as make_corpus_report
     from whelp.report.curate_report import make_curate_report as make_curate_report
+    from whelp.report.model_card import RunFacts as RunFacts
     from whelp.report.model_card import make_model_card as make_model_card
     from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import RunRecords as RunRecords
@@ -31,6 +32,7 @@ _HOMES = {
     "make_compare_report": "compare_report",
     "make_corpus_report": "corpus_report",
     "make_curate_report": "curate_report",
+    "RunFacts": "model_card",
     "make_model_card": "model_card",
     "make_rows_report": "rows_report",
     "make_run_report": "run_report",

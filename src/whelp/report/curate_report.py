@@ -17,13 +17,14 @@ _MOST_OF_A_SOURCE = 3
 _KEPT_COLOR = 2
 _STYLE = """
 h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { overflow-x: auto; margin-bottom: 1rem; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .beside { width: 20rem; }
 .share { display: flex; height: 1.4rem; max-width: 60rem; margin: .3rem 0 .5rem; border-radius: .25rem; overflow: hidden; }
 .share div { min-width: 1px; } .bar { height: .7rem; border-radius: .2rem; min-width: 1px; }
 .text { font: .88em/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem;
   background: #8881; padding: .5rem .7rem; }
 details { margin: .3rem 0; } summary { cursor: pointer; }
-@media (max-width: 40rem) { .rules th, .rules td { display: block; } .rules td { padding-left: 1rem; overflow-wrap: anywhere; } }
+@media (max-width: 40rem) { .rules th, .rules td { display: block; } .rules td { padding-left: 1rem; overflow-wrap: anywhere; }
+  .wide { font-size: .8em; } .wide td, .wide th { padding-right: .4rem; } .beside { width: 2.5rem; } .fate { overflow-wrap: anywhere; } }
 """
 
 
@@ -74,8 +75,8 @@ def _draw_fates(ledger: Report) -> str:
     )
     most = max((count for _, count, _ in fates[1:]), default=1) or 1
     rows = "".join(
-        f'<tr><td>{html.escape(name)}</td><td class="number">{count:,}</td><td class="number">{_share(count, total)}</td>'
-        f'<td class="number">{_size(num_bytes)}</td><td style="width:20rem">'
+        f'<tr><td class="fate">{html.escape(name)}</td><td class="number">{count:,}</td><td class="number">{_share(count, total)}</td>'
+        f'<td class="number">{_size(num_bytes)}</td><td class="beside">'
         + (f'<div class="bar" style="width:{count / most:.1%};background:{_color(number)}"></div>' if number else "")
         + "</td></tr>"
         for number, (name, count, num_bytes) in enumerate(fates)

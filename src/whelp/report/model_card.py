@@ -2,79 +2,248 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import yaml
+
+from whelp.base.counts import say_bytes, say_count, say_duration
+
+_LIBRARIES = {"hf": "transformers", "gguf": "gguf", "onnx": "onnx"}
+# identifiers that the hub knows; any other license is `other`, with a name
+_LICENSES = """
+afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd-2-clause bsd-3-clause bsl-1.0 cc cc-by-2.0 cc-by-3.0 cc-by-4.0 cc-by-nc-4.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 creativeml-openrail-m ecl-2.0 epl-2.0 eupl-1.2
+gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 ms-pl odbl odc-by openrail openrail++ osl-3.0 pddl unknown
+unlicense wtfpl zlib other
+"""
+_TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022
+_MANY_EPOCHS = 8  # Muennighoff et al. 2023
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run's folder says, as far as it is known.
+
+    Attributes:
+        recipe: What differs from the defaults, as YAML, without the names of folders.
+        train, data: Those sections of the recipe, every value.
+        plan: As in `plan.json`.
+        corpus: `name`, `text_bytes`, `documents`, `tokens` (by split), `dropped` (documents by reason), `sources` (by name, of a
+            mixture: `documents`, `share` of the training).
+        numbers: The last measurements on the test split: a record of `metrics.jsonl`.
+        lengths: Where the run's length was changed: `until_step`, `length`.
+        versions: Of the packages.
+    """
+
+    recipe: str
+    train: Mapping[str, Any]
+    data: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    corpus: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    step: int
+    tokens: int
+    elapsed_seconds: float | None
+    lengths: Sequence[Mapping[str, Any]]
+    versions: Mapping[str, Any]
 
 
 def make_model_card(
     name: str,
     *,
+    format: str,
     config: Mapping[str, Any],
     num_parameters: int,
+    context_tokens: int | None,
     vocabulary: Mapping[str, Any],
     files: Sequence[str],
-    loading: str,
-    recipe: str | None = None,
-    plan: Mapping[str, Any] | None = None,
-    ledger: Mapping[str, Any] | None = None,
-    numbers: Mapping[str, Any] | None = None,
+    usage: str,
+    run: RunFacts | None = None,
     license_name: str | None = None,
 ) -> str:
-    """Describe a model in Markdown; what is not known is left out, or said to be unknown.
+    """Describe a model in Markdown with the hub's front matter; what is not known is left out, or said to be unknown.
 
     Args:
         config: Contents of `config.json`.
+        context_tokens: What the model sees at once; None: as much as there is.
         vocabulary: `kind` and `size`.
-        loading: How to load it, as Markdown.
-        recipe: YAML of the run.
-        plan, ledger, numbers: What was planned, where every token of the data went, the last measurements.
+        usage: How to load it, as Markdown.
     """
-    head = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [whelp]"]
+    sections = [
+        _make_head(name, format, config, run, license_name),
+        f"# {name}",
+        _describe_model(config, num_parameters, context_tokens, vocabulary, run),
+        "## Use it\n\n" + usage,
+        "## What it was trained on\n\n" + _describe_data(run),
+    ]
+    if run is not None:
+        sections.append("## How good it is\n\n" + _describe_numbers(run))
+        sections.append("## How it was trained\n\n" + _describe_training(run))
+    sections.append("## Limits\n\n" + _describe_limits(num_parameters, context_tokens, run))
+    sections.append("## License\n\n" + _describe_license(license_name))
+    sections.append("## Files\n\n" + "\n".join(f"- `{file}`" for file in files))
+    return "\n\n".join(sections) + "\n"
+
+
+def _make_head(name: str, format: str, config: Mapping[str, Any], run: RunFacts | None, license_name: str | None) -> str:
+    """The front matter: https://huggingface.co/docs/hub/model-cards."""
+    head: dict[str, Any] = {}
     if license_name is not None:
-        head.insert(0, f"license: {license_name}")
-    parts = ["---", *head, "---", "", f"# {name}", ""]
-    parts.append(
-        f"A {config.get('model_type')} language model of {num_parameters:,} parameters, made with whelp. "
-        f"Vocabulary: {vocabulary['kind']}, {vocabulary['size']:,} ids."
-    )
-    if license_name is None:
-        parts += ["", "No license was named when it was exported."]
-    parts += ["", "## Load it", "", loading, "", "## Files", "", *(f"- `{file}`" for file in files)]
-    parts += ["", "## What it was trained on", ""]
-    parts += [*_make_table(ledger)] if ledger else ["The run that made it was not found beside it: unknown."]
-    if numbers:
-        parts += [
-            "",
-            "## How good it is",
-            "",
-            "On the test split, at the last evaluation of the run.",
-            "",
-            *_make_table(numbers),
+        known = license_name.lower()
+        is_known = known in _LICENSES.split()
+        head["license"] = known if is_known else "other"
+        if not is_known:
+            head["license_name"] = re.sub(r"[^a-z0-9.]+", "-", known).strip("-")
+    if format in _LIBRARIES:
+        head["library_name"] = _LIBRARIES[format]
+    is_from_scratch = run is not None and not run.train.get("start_from")
+    tags = ["whelp", str(config.get("model_type")), *(["from-scratch"] if is_from_scratch else [])]
+    head |= {"pipeline_tag": "text-generation", "tags": tags}
+    if run is not None and run.numbers:
+        metrics = [
+            {"name": text, "type": kind, "value": round(float(run.numbers[key]), 4)}
+            for key, kind, text in (
+                ("test_perplexity", "perplexity", "perplexity of a token"),
+                ("test_bits_per_byte", "bits_per_byte", "bits a byte"),
+            )
+            if run.numbers.get(key) is not None
         ]
-    if plan:
-        shown = {key: value for key, value in plan.items() if key != "warnings" and not isinstance(value, (dict, list))}
-        parts += ["", "## How it was trained", "", *_make_table(shown)]
-    if recipe:
-        parts += ["", "## Recipe", "", "```yaml", recipe.rstrip(), "```"]
-    parts += [
-        "",
-        "## Limits",
-        "",
-        "It continues text as its training data would. What it says is not checked by anybody, and may be wrong or unkind.",
+        dataset = {"name": f"held-out part of {run.corpus.get('name', 'the text')}", "type": "text"}
+        results = [{"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}]
+        head["model-index"] = [{"name": name, "results": results}]
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---"
+
+
+def _describe_model(
+    config: Mapping[str, Any],
+    num_parameters: int,
+    context_tokens: int | None,
+    vocabulary: Mapping[str, Any],
+    run: RunFacts | None,
+) -> str:
+    begun = "made" if run is None else "trained from scratch" if not run.train.get("start_from") else "trained further"
+    sees = (
+        f"sees {context_tokens:,} tokens at once" if context_tokens else "reads token after token into a state of constant size"
+    )
+    return (
+        f"A language model, {begun} with whelp: {config.get('model_type')}, {num_parameters:,} parameters, {sees}. "
+        f"Its vocabulary is of kind {vocabulary['kind']} and has {vocabulary['size']:,} ids."
+    )
+
+
+def _describe_data(run: RunFacts | None) -> str:
+    if run is None:
+        return "The run that made it was not found beside it: unknown."
+    corpus, tokens, documents = run.corpus, run.corpus.get("tokens", {}), run.corpus.get("documents", {})
+    size = say_bytes(corpus["text_bytes"]) if corpus.get("text_bytes") else "Text"
+    held = f", and {say_count(tokens['test'], 'token')} were held out to measure it" if tokens.get("test") else ""
+    passes = run.tokens / tokens["train"] if tokens.get("train") else None
+    lines = [
+        f"{size} from `{corpus.get('name', 'text')}`: {say_count(documents.get('train', 0), 'document')}, "
+        f"{say_count(tokens.get('train', 0), 'token')} to train on{held}."
     ]
-    return "\n".join(parts) + "\n"
+    if passes is not None:
+        often = f"{passes:,.1f} times over" if passes >= 1 else f"{passes:.1%} of them, once"
+        lines.append(f"It was trained on {say_count(run.tokens, 'token')}: {often}.")
+    learned = run.data.get("tokenizer")
+    if isinstance(learned, Mapping):
+        lines.append("Its vocabulary was learned from the same text.")
+    elif learned:
+        lines.append(f"Its vocabulary is `{_last_part(str(learned))}`.")
+    if corpus.get("dropped"):
+        dropped = ", ".join(f"{reason} {count:,}" for reason, count in corpus["dropped"].items())
+        lines.append(f"Documents left out: {dropped}.")
+    text = " ".join(lines)
+    if corpus.get("sources"):
+        text += "\n\n| source | share of the training | documents |\n|---|---|---|"
+        for source, entry in corpus["sources"].items():
+            share = "" if entry.get("share") is None else f"{entry['share']:.1%}"
+            text += f"\n| {_cell(source)} | {share} | {entry.get('documents', 0):,} |"
+    return text
 
 
-def _make_table(values: Mapping[str, Any]) -> list[str]:
-    rows = [
-        f"| {key.removeprefix('test_').replace('_', ' ')} | {_show(value)} |"
-        for key, value in values.items()
-        if value is not None and not isinstance(value, (dict, list))
+def _describe_numbers(run: RunFacts) -> str:
+    if not run.numbers:
+        return "Unknown: nothing was held out to measure it on."
+    rows = {
+        "nats a token": run.numbers.get("test_nats_per_token"),
+        "perplexity of a token": run.numbers.get("test_perplexity"),
+        "bits a byte": run.numbers.get("test_bits_per_byte"),
+    }
+    of = f"{run.numbers['test_num_tokens']:,} " if run.numbers.get("test_num_tokens") else ""
+    where = f"On {of}held-out tokens, at step {run.numbers['step']:,}."
+    why = "Compare bits a byte with other models: the other two depend on the vocabulary."
+    shown = {name: f"{value:,.4g}" if value > 100 else f"{value:.4f}" for name, value in rows.items() if value is not None}
+    return f"{where} {why}\n\n{_make_table(shown)}"
+
+
+def _describe_training(run: RunFacts) -> str:
+    plan, train = run.plan, run.train
+    optimizer = {"muon": "Muon for the blocks' matrices, AdamW for the rest", "adamw": "AdamW"}.get(
+        str(train.get("optimizer")), ""
+    )
+    end = train.get("final_learning_rate_share")
+    course = str(train.get("schedule")).replace("_", " ")
+    course += "" if train.get("schedule") == "constant" or end is None else f" to {end:.0%} of it"
+    batch = say_count(plan.get("batch_tokens", 0), "token")
+    processes = f", {say_count(plan['num_processes'], 'process')}" if plan.get("num_processes", 1) > 1 else ""
+    facts = {
+        "steps": f"{run.step:,}, each of {batch} ({plan.get('batch_rows', 0):,} rows of {plan.get('context_tokens', 0):,})",
+        "optimizer": optimizer,
+        "learning rate": f"{train.get('learning_rate'):g} at its peak, {course}"
+        if train.get("learning_rate") != "auto"
+        else "",
+        "weight decay": f"{train.get('weight_decay', 0):g}",
+        "arithmetic": f"{plan.get('precision')}, on {plan.get('device')}{processes}",
+        "seed": f"{train.get('seed', 0)}",
+        "begun with": _last_part(str(train["start_from"])) if train.get("start_from") else "random weights",
+        "time": "" if run.elapsed_seconds is None else say_duration(run.elapsed_seconds),
+        "made longer": ", ".join(f"it was to be {one['length']}, until step {one['until_step']:,}" for one in run.lengths),
+        "software": ", ".join(f"{name} {run.versions[name]}" for name in ("whelp", "torch", "python") if name in run.versions),
+    }
+    table = _make_table({name: value for name, value in facts.items() if value})
+    recipe = f"```yaml\n{run.recipe.rstrip()}\n```"
+    return f"{table}\n\n<details><summary>Recipe: what differs from whelp's defaults</summary>\n\n{recipe}\n\n</details>"
+
+
+def _describe_limits(num_parameters: int, context_tokens: int | None, run: RunFacts | None) -> str:
+    limits = [
+        "It continues text as its training data would. It does not follow instructions unless that data taught it to.",
+        "What it says is not checked by anybody, and may be wrong, unkind, or somebody's words.",
     ]
-    return ["| | |", "|---|---|", *rows]
+    if context_tokens:
+        limits.append(f"It sees {context_tokens:,} tokens at once and was trained on no longer texts.")
+    if run is not None:
+        wanted = _TOKENS_PER_PARAMETER * num_parameters
+        if run.tokens < wanted:
+            limits.append(
+                f"It was trained on {run.tokens:,} tokens, fewer than the {wanted:,} that would make the best use of its size "
+                f"({_TOKENS_PER_PARAMETER} a parameter)."
+            )
+        trained = run.corpus.get("tokens", {}).get("train")
+        if trained and run.tokens > _MANY_EPOCHS * trained:
+            limits.append(f"It has read its text {run.tokens / trained:,.0f} times, and may know parts of it by heart.")
+    return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
+def _describe_license(license_name: str | None) -> str:
+    texts = "The texts that it learned from have licenses of their own."
+    if license_name is None:
+        return f"No license was named when it was exported: ask whoever gave it to you before you use it. {texts}"
+    return f"{license_name}. {texts}"
+
+
+def _make_table(values: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _last_part(path: str) -> str:
+    """A name without its folders, which are nobody's business; `owner/name` of the hub stays."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path

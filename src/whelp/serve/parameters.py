@@ -71,7 +71,7 @@ def _sampling(config: ServeConfig) -> dict[str, Any]:
             0,
             63,
             "Guess so many tokens ahead with a copy of a large model's weights in 8 bits, on a CPU, and check them in one step, which "
-            "changes no text; 0: none. Not in OpenAI's API. Default: as many as save time.",
+            "changes no text; 0: none. Not in OpenAI's API. Default 0.",
         ),
         "frequency_penalty": _number(-2, 2, "Make a token less likely for each time it was added. Default 0."),
         "presence_penalty": _number(-2, 2, "Make a token less likely once it was added. Default 0."),

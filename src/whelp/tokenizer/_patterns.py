@@ -24,7 +24,7 @@ PATTERNS = {
 CHARACTER_PATTERN = r"[\s\S]"
 WORD_PATTERN = r"\w+|[^\w\s]|\s"
 
-_GGUF_NAMES = {"gpt4": "llama-bpe", "code": "qwen2", "o200k": "gpt-4o"}
+_GGUF_NAMES = {"gpt2": "gpt-2", "gpt4": "llama-bpe", "code": "qwen2", "o200k": "gpt-4o"}
 
 
 def make_cutter_entry(pattern: str) -> dict[str, Any]:
@@ -37,15 +37,21 @@ def make_cutter_entry(pattern: str) -> dict[str, Any]:
     return {"type": "Sequence", "pretokenizers": [split, byte_level]}
 
 
-def find_gguf_name(cutter: dict[str, Any] | None) -> str | None:
-    """How GGUF files name a pre-tokenizer (`tokenizer.ggml.pre`), or None where they have no name for it."""
+def find_pattern_name(cutter: dict[str, Any] | None) -> str | None:
+    """The name of a pre-tokenizer: `gpt2`, or another of PATTERNS; None for any other."""
     parts = (cutter or {}).get("pretokenizers") or [cutter or {}]
     last = parts[-1]
     if last.get("type") != "ByteLevel" or last.get("add_prefix_space"):
         return None
     if len(parts) == 1:
-        return "gpt-2" if last.get("use_regex", True) else None
+        return "gpt2" if last.get("use_regex", True) else None
     regex = parts[0].get("pattern", {}).get("Regex")
     is_plain = len(parts) == 2 and parts[0].get("type") == "Split" and parts[0].get("behavior") == "Isolated"
     name = next((name for name, pattern in PATTERNS.items() if pattern == regex), None)
-    return _GGUF_NAMES[name] if is_plain and name and not last.get("use_regex", True) else None
+    return name if is_plain and not last.get("use_regex", True) else None
+
+
+def find_gguf_name(cutter: dict[str, Any] | None) -> str | None:
+    """How GGUF files name a pre-tokenizer (`tokenizer.ggml.pre`), or None where they have no name for it."""
+    name = find_pattern_name(cutter)
+    return None if name is None else _GGUF_NAMES[name]

@@ -59,9 +59,9 @@ def load_tokenizer(name: str | Path) -> Vocabulary:
     or the name of a file or folder in $WHELP_TOKENIZERS. A name is looked for as a path, in Hugging Face's cache, in
     $WHELP_TOKENIZERS, in installed packages, in tiktoken's cache, and at last on the hub.
 
-    A folder may hold it as `tokenizer.json`, as another `*tokenizer.json`, in a folder `tokenizer/` (token stores, runs),
-    as GPT-2's own pair of files (`vocab.json` + `merges.txt`, or `encoder.json` + `vocab.bpe`), as one `.tiktoken` file, or
-    as World's text file. Nothing in it is ever run.
+    A folder may hold it as `tokenizer.json`, as another `*tokenizer.json`, in `tokenizer/` (token stores) or
+    `checkpoints/last/` (runs), as GPT-2's own pair of files (`vocab.json` + `merges.txt`, or `encoder.json` + `vocab.bpe`), as
+    one `.tiktoken` file, or as World's text file. Nothing in it is ever run.
 
     Raises: TokenizerError: When nothing is found, or what is found is broken.
     """
@@ -196,7 +196,8 @@ def _load_folder(folder: Path, encoding: str | None = None) -> Vocabulary | None
         return _load_file(path, encoding)
     if (folder / "vocab.txt").is_file() and looks_like_world(folder / "vocab.txt"):
         return _load_world(folder / "vocab.txt")
-    return _load_folder(folder / "tokenizer") if (folder / "tokenizer").is_dir() else None
+    inner = next((path for path in (folder / "tokenizer", folder / "checkpoints" / "last") if path.is_dir()), None)
+    return None if inner is None else _load_folder(inner)
 
 
 def _load_file(path: Path, encoding: str | None = None) -> Vocabulary:

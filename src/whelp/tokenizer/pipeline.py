@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from whelp.tokenizer._patterns import find_pattern_name
 from whelp.tokenizer.tolerant import Tolerant
+from whelp.tokenizer.vocabulary import Vocabulary
 
 Spans = list[tuple[int, int]]  # in bytes of the text
 
@@ -78,6 +80,24 @@ def trace_stages(tolerant: Tolerant, text: str) -> list[dict[str, Any]]:
         name = _name(specification["post_processor"])
         stages.append({"stage": "post-processor", "name": name, "pieces": tokens, "is_changed": finished.ids != encoding.ids})
     return stages
+
+
+def describe_cutting(vocabulary: Vocabulary) -> str | None:
+    """How text is cut before it is merged: `gpt2`, `gpt4`, ...; else its regular expressions, or what the file calls it."""
+    cutter = vocabulary.specification().get("pre_tokenizer")
+    if vocabulary.kind == "greedy":
+        return "none: the longest token that fits, again and again"
+    if cutter is None or (name := find_pattern_name(cutter)) is not None:
+        return None if cutter is None else name
+    parts = cutter.get("pretokenizers") or [cutter]
+    regexes = [part["pattern"]["Regex"] for part in parts if "Regex" in (part.get("pattern") or {})]
+    return " then ".join(regexes) or ", ".join(_name(part) for part in parts)
+
+
+def describe_normalizer(vocabulary: Vocabulary) -> str | None:
+    """What is done to text before it is cut, by the names in its file: NFC; None where nothing is."""
+    normalizer = vocabulary.specification().get("normalizer")
+    return None if normalizer is None else ", ".join(_name(part) for part in normalizer.get("normalizers") or [normalizer])
 
 
 def _find_spans(tolerant: Tolerant, text: str, ids: npt.NDArray[Any]) -> Spans:

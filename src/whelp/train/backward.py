@@ -5,6 +5,7 @@ Shapes: B rows of a micro-batch, T tokens in a row.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -22,10 +23,11 @@ from whelp.train.chunks import Chunk, LossAndState, iter_losses, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.device import get_product_type
 from whelp.train.gradient_buffers import GradientBuffers
+from whelp.train.gradient_sum import GradientSum
 from whelp.train.narrow_weights import NarrowWeights
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
-from whelp.train.team import GradientSum, Team
+from whelp.train.team import Team
 
 # Where steps are not recorded: with fewer tokens at a time, calling a dozen compiled parts costs more than the half minute of
 # compiling all as one: 336 against 437 thousand tokens a second with 8 rows of 1,024 on an H200, and no difference with 64.
@@ -116,7 +118,7 @@ class Backward:
         """
         if self.trial is not None and self.sum is not None:
             self.trial.begin_step()
-            self.sum.at_end = self.trial.tries_second  # a recorded pass sends nothing on its way
+            self.sum.at_end = self.trial.tries_second
         if self.narrow is not None:
             self.narrow.check()
         self._forget()
@@ -147,7 +149,9 @@ class Backward:
                 self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
                 continue
             if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
-                self.graph(tensors)  # and what is not sent on the way is sent at the end
+                self.graph(tensors)
+                if self.sum is not None and is_last:
+                    self.sum.send_marked()
                 if self.buffers is not None and not self.adds_recorded:
                     self.buffers.take_up()
                 continue
@@ -156,18 +160,18 @@ class Backward:
             self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in tensors))
 
     def _choose(self, trial: Trial) -> None:
-        """Of several processes: keep the recorded step if it is the faster one, in all processes alike."""
+        """Of several processes: send gradients on their way or at the end, whichever is the faster, in all processes alike."""
         times = trial.end_step()
         if times is None:
             return
-        apart, recorded = self.team.add([*times])
-        self.trial, is_faster = None, recorded < apart
+        on_the_way, at_end = self.team.add([*times])
+        self.trial = None
         if self.sum is not None:
-            self.sum.at_end = is_faster
-        if not is_faster:
-            self.graph, self.may_record = None, False
+            self.sum.at_end = at_end < on_the_way
         log.info(
-            "a step takes %.2f ms, recorded as a CUDA graph %.2f", *(sum_ / 3 / self.team.size for sum_ in (apart, recorded))
+            "a step takes %.2f ms with gradients sent while it is computed, %.2f with all sent at its end",
+            on_the_way / self.team.size,
+            at_end / self.team.size,
         )
 
     def _add(self, ids: torch.Tensor | None, targets: torch.Tensor | None, documents: torch.Tensor | None) -> None:
@@ -182,12 +186,13 @@ class Backward:
 
     def _add_recorded(self, *tensors: torch.Tensor | None) -> None:
         """`_add`, which begins by forgetting the gradients of the batch before if it is all of a batch."""
-        if self.buffers is None or self.adds_recorded:
+        with self.sum.marking() if self.sum is not None else contextlib.nullcontext():
+            if self.buffers is None or self.adds_recorded:
+                self._add(*tensors)
+                return
+            self.buffers.begin()
             self._add(*tensors)
-            return
-        self.buffers.begin()
-        self._add(*tensors)
-        self.buffers.finish()
+            self.buffers.finish()
 
     def _is_cut(self, batch: RowBatch) -> bool:
         """Whether the rows are trained in chunks; one answer for all that share weights, though their rows differ in width."""
@@ -220,8 +225,6 @@ class Backward:
             return self.graph.fits(tensors)
         shapes = get_shapes(tensors)
         comes_again, self.last_shapes = shapes == self.last_shapes, shapes
-        if self.trial is not None and not self.trial.tries_second:
-            return False
         if comes_again and is_first:
             own = [None if tensor is None else tensor.to(self.device) for tensor in tensors]
             try:

@@ -5,6 +5,7 @@ With few tokens at a time a GPU waits for the processor to name the next kernel;
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 
 import torch
@@ -55,13 +56,16 @@ class CapturedCall:
 
 
 class Trial:
-    """Which of two ways of taking a step is the faster: three steps of each are timed, then all processes choose alike.
+    """Which of two ways of taking a step is the faster: four steps of each are timed in turn, then all processes choose alike.
 
-    With several processes, recorded steps add up gradients at their end, others while they are computed: which one wins
-    depends on the link between the GPUs and on how long the processor takes to name the kernels.
+    With several processes, gradients are added up while they are computed, or at the end: which one wins depends on the link
+    between the GPUs, and on what the messages take from the products beside them.
     """
 
-    FIRST, SECOND, END = 2, 6, 9  # steps, counted from one: the first timed of each way; step 1 compiles, step 5 records
+    FIRST, END = (
+        3,
+        11,
+    )  # steps, counted from one: the first that is timed (step 1 compiles, step 2 records), and the first no longer
 
     def __init__(self, make_timer: Callable[[], Timer]) -> None:
         self.make_timer, self.num_steps = make_timer, 0
@@ -70,22 +74,22 @@ class Trial:
     @property
     def tries_second(self) -> bool:
         """Whether the step now taken is taken the second way."""
-        return self.num_steps >= self.SECOND - 1
+        return self.num_steps >= self.FIRST and (self.num_steps - self.FIRST) % 2 == 1
 
     def begin_step(self) -> None:
         """Count a step; its time begins."""
         self.num_steps += 1
-        if self.num_steps >= self.FIRST and self.num_steps != self.SECOND - 1:
+        if self.num_steps >= self.FIRST:
             self.timers.append(self.make_timer())
 
     def end_step(self) -> tuple[float, float] | None:
-        """Its time ends. After the last step: the milliseconds of both ways."""
-        if self.timers and self.num_steps != self.SECOND - 1:
+        """Its time ends. After the last step: the milliseconds of both ways, medians."""
+        if self.timers:
             self.timers[-1].stop()
         if self.num_steps < self.END - 1:
             return None
         times = [timer.read() for timer in self.timers]
-        return sum(times[:3]), sum(times[3:])
+        return statistics.median(times[::2]), statistics.median(times[1::2])
 
 
 class Timer:

@@ -24,7 +24,7 @@ from whelp.train.backward import Backward, StepOptimizer, TrainableModel
 from whelp.train.chunks import limit_targets
 from whelp.train.config import TrainConfig
 from whelp.train.plan import TrainPlan
-from whelp.train.schedule import Schedule
+from whelp.train.schedule import make_schedule
 from whelp.train.team import Team
 
 _MOST_SKIPS = 10  # bad batches in a row that are passed over; more are no accident
@@ -94,12 +94,7 @@ def fit(
     """
     team = team or Team()
     device = torch.device(plan.device)
-    schedule = Schedule(
-        kind=config.schedule,
-        warmup_share=plan.warmup_share,
-        decay_share=config.decay_share,
-        final_share=config.final_learning_rate_share,
-    )
+    schedule = make_schedule(config, plan.warmup_share)
     data_seed = make_seed(config.seed, "rows")
     before, started, first_step = progress.elapsed_seconds, clock(), progress.step
     waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change
@@ -120,7 +115,7 @@ def fit(
 
         while True:
             begun, first_row = clock(), progress.rows_read
-            share = _share_done(progress, plan)
+            share = find_share_done(progress, plan)
             if share >= 1.0:
                 return
             if model.uses_randomness:
@@ -151,7 +146,7 @@ def fit(
             progress.elapsed_seconds = before + clock() - started
             if plan.budget_seconds is not None:  # all stop at one step: by the first one's clock
                 progress.elapsed_seconds = team.add([progress.elapsed_seconds if team.is_first else 0.0])[0]
-            share = _share_done(progress, plan)
+            share = find_share_done(progress, plan)
             yield StepReport(
                 step=progress.step,
                 loss=loss_value,
@@ -227,7 +222,8 @@ def _check_rows(batch: RowBatch, first: int) -> int:
     return total % _CHECKSUM
 
 
-def _share_done(progress: Progress, plan: TrainPlan) -> float:
+def find_share_done(progress: Progress, plan: TrainPlan) -> float:
+    """How much of a run is done, by steps or by the clock; 1 at its end."""
     if plan.budget_seconds is not None:
         return min(progress.elapsed_seconds / plan.budget_seconds, 1.0)
     return progress.step / plan.num_steps

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from whelp.base.beside_parameter import put_beside, take_away
-from whelp.train.team import HasGroups
+from whelp.train.flat_group import HasGroups, comes_late
 
 _SMALL = 1 << 15  # numbers: moving fewer takes a GPU as long as beginning to
 
@@ -20,18 +20,19 @@ _SMALL = 1 << 15  # numbers: moving fewer takes a GPU as long as beginning to
 class GradientBuffers:
     """The optimizer's buffers of gradients, between `begin` and `finish` of a batch.
 
-    Large gradients are moved as soon as they come. Where nobody waits for them (`is_alone`) small ones are moved at the end, all at once.
+    Large gradients are moved as soon as they come. Those that nobody waits for are moved at the end, all at once: small ones where the
+    process `is_alone`, else those of buffers that are sent at the end.
     """
 
     def __init__(self, optimizer: HasGroups, parameters: Mapping[str, torch.nn.Parameter], *, is_alone: bool) -> None:
-        views = {name: view for group in optimizer.groups for name, view in group.views(group.grad).items()}
-        self._places = [(parameters[name], view) for name, view in views.items()]
+        views = [(group, name, view) for group in optimizer.groups for name, view in group.views(group.grad).items()]
+        self._places = [(parameters[name], view) for _, name, view in views]
         for parameter, view in self._places:
             put_beside(parameter, "gradient", view)
         self._hooks = [
-            parameter.register_post_accumulate_grad_hook(_make_hook(view))
-            for parameter, view in self._places
-            if not is_alone or view.numel() > _SMALL
+            parameters[name].register_post_accumulate_grad_hook(_make_hook(view))
+            for group, name, view in views
+            if (view.numel() > _SMALL if is_alone else not comes_late(group))
         ]  # before those of others, who read the buffers
 
     def begin(self) -> None:

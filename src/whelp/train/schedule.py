@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from whelp.train.config import TrainConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -31,3 +33,13 @@ class Schedule:
         passed = 1.0 if start >= 1.0 else min((progress - start) / (1.0 - start), 1.0)
         shape = (1.0 + math.cos(math.pi * passed)) / 2.0 if self.kind == "cosine" else 1.0 - passed
         return self.final_share + (1.0 - self.final_share) * shape
+
+
+def make_schedule(config: TrainConfig, warmup_share: float) -> Schedule:
+    """The schedule of a recipe; `warmup_share` is the plan's, which also knows a warm-up given in steps."""
+    return Schedule(
+        kind=config.schedule,
+        warmup_share=warmup_share,
+        decay_share=config.decay_share,
+        final_share=config.final_learning_rate_share,
+    )

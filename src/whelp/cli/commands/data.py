@@ -145,7 +145,8 @@ def import_(
     events = iter_import(request, out)
     opened = next(events)
     assert isinstance(opened, FilesOpened), "importing begins with the files"
-    show.say_file_counts(opened.num_files, opened.num_bytes, f"ids ({format.value})")
+    files_of_ids = f"{say_count(opened.num_files, 'file')} of {format.value}"
+    show.say(f"[bold]ids[/]        {files_of_ids}, {show.megabytes(opened.num_bytes)}")
     result = None
     for event in show.track(events, opened.num_bytes, "import"):
         if isinstance(event, PrepareResult):

@@ -61,14 +61,13 @@ def generate(
         ),
     ] = None,
     draft_tokens: Annotated[
-        int | None,
+        int,
         typer.Option(
             metavar="N",
             help="Guess N tokens ahead with a copy of a large model's weights in 8 bits, on a CPU, and check them in one step; the "
-            "text stays the same. 0: none. Default: as many as save time.",
-            show_default=False,
+            "text stays the same, and memory holds the weights twice. 0: none.",
         ),
-    ] = None,
+    ] = 0,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same text.")] = 0,
     n: Annotated[int, typer.Option("--n", metavar="N", help="Independent continuations.")] = 1,
     state: StateFile = None,

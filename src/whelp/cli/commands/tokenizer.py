@@ -1,4 +1,4 @@
-"""`whelp tokenizer train`, `report`, `guide`, `encode` and `decode`."""
+"""`whelp tokenizer train`, `show`, `report`, `guide`, `encode` and `decode`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     pass
 from whelp.cli.commands.shared import say_page
 
+VocabularyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder (a store, a run), a file, a hub id."
+    ),
+]
 app = typer.Typer(
     help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
 )
@@ -89,6 +95,31 @@ def train(
     show.say(
         f"[bold]{escape(result.folder)}[/]: {result.kind}, {result.vocab_size:,} ids, from {show.megabytes(result.num_bytes)}"
     )
+
+
+@app.command("show")
+def show_(
+    name: VocabularyName,
+    text: Annotated[str | None, typer.Option("--text", metavar="T", help="Show how this text is cut, with its ids.")] = None,
+    samples: Annotated[int, typer.Option(metavar="N", min=0, help="Tokens to show, spread over all of them.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a vocabulary is: kind, size, control tokens, how it cuts text, its fingerprint, where it was found, some tokens.
+
+    Example: whelp tokenizer show run --text "Once upon a time"
+
+    How good it is for a text of yours: whelp tokenizer report NAME --corpus TEXT
+    """
+    from whelp.cli import show
+    from whelp.cli.tokenizer_show import show_tokenizer
+
+    result = show_tokenizer(name, text=text, num_samples=samples)
+    if as_json:
+        show.print_json(result)
+        return
+    from whelp.cli.show_vocabulary import print_vocabulary
+
+    print_vocabulary(result)
 
 
 @app.command("report")
@@ -186,13 +217,14 @@ def guide(
 
 @app.command("encode")
 def encode(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
-    ],
+    name: VocabularyName,
     file: Annotated[Path | None, typer.Option(metavar="F", help="Text to encode; default: standard input.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Text in (standard input or F), one JSON list of ids out."""
+    """Text in (standard input or F), one JSON list of ids out.
+
+    Example: echo "Once upon a time" | whelp tokenizer encode my-tokenizer
+    """
     from whelp.base.errors import SourceError
     from whelp.cli import show
     from whelp.tokenizer import load_tokenizer
@@ -210,12 +242,13 @@ def encode(
 
 @app.command("decode")
 def decode(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder, a file, a hub id.")
-    ],
+    name: VocabularyName,
     as_json: AsJson = False,
 ) -> None:
-    """A JSON list of ids in (standard input), exact bytes out."""
+    """A JSON list of ids in (standard input), exact bytes out.
+
+    Example: echo "[72, 105]" | whelp tokenizer decode my-tokenizer
+    """
     import json
 
     from whelp.base.errors import SourceError

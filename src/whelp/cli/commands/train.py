@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,11 +34,16 @@ def train(
     nproc: Annotated[
         int, typer.Option("--nproc", metavar="N", min=1, help="Processes of this machine that train together; one for a GPU.")
     ] = 1,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say only warnings, errors and the result; the rest is in the run folder.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
 
     Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+
+    Longer than it was to be: whelp train recipe.yaml train.num_steps=8000 --store store --out run (also when it is done)
 
     Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
 
@@ -52,13 +58,15 @@ def train(
     from whelp.cli.train_events import Finished
     from whelp.train.place import find_place
 
+    if quiet:
+        logging.getLogger("whelp").setLevel(logging.WARNING)
     start_up.begin(with_process=True)
     follow_launcher()
     is_first = find_place().is_first
     loaded = load_recipe(recipe, overrides or [], scale)
     store = store or find_data_path(recipe) or Path("store")
     if nproc > 1:
-        _train_together(loaded, store, out, nproc, dry_run=dry_run, as_json=as_json)
+        _train_together(loaded, store, out, nproc, dry_run=dry_run, quiet=quiet, as_json=as_json)
         return
     if dry_run:
         plan, session = plan_training(loaded, store)
@@ -72,7 +80,7 @@ def train(
     result = None
     with show.training_view() as view:
         for event in iter_train(loaded, store, need(out, "--out")):
-            if is_first:
+            if is_first and not quiet:
                 view.show(event)
             if isinstance(event, Finished):
                 result = event.result
@@ -85,7 +93,9 @@ def train(
     show.say_result(result)
 
 
-def _train_together(recipe: Recipe, store: Path, out: Path | None, nproc: int, *, dry_run: bool, as_json: bool) -> None:
+def _train_together(
+    recipe: Recipe, store: Path, out: Path | None, nproc: int, *, dry_run: bool, quiet: bool, as_json: bool
+) -> None:
     from whelp.cli import show
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.train import plan_together, train_together
@@ -94,7 +104,7 @@ def _train_together(recipe: Recipe, store: Path, out: Path | None, nproc: int, *
         if dry_run:
             sys.stdout.write(plan_together(recipe, store, nproc, as_json=as_json))
             return
-        result = train_together(recipe, store, need(out, "--out"), nproc)
+        result = train_together(recipe, store, need(out, "--out"), nproc, quiet=quiet)
     except FirstProcessError as error:
         sys.exit(error.code)
     if as_json:

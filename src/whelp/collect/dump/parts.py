@@ -1,9 +1,9 @@
 """How a dump is shared out among processes.
 
 A dump that is not packed, or packed in many bzip2 streams (the `multistream` files, whose index is not needed: streams are
-found by their first bytes), is cut into spans of the file; each process reads and unpacks its own. Any other is unpacked
-once, and its pages are handed out. Spans and pieces depend on the file alone, so the documents are the same on any number
-of processes.
+found by their first bytes), is cut into spans of the file; each process reads and unpacks its own. Of a single bzip2 stream the
+blocks are unpacked by all processes, any other is unpacked here; then pages are handed out. Spans and pieces depend on the file
+alone, so the documents are the same on any number of processes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whelp.base.errors import SourceError
+from whelp.collect.dump.bzip2_blocks import InOrder, iter_unpacked
 from whelp.collect.dump.cut import CutOff, Piece, iter_pieces
 from whelp.collect.dump.stream import BLOCK_BYTES, Codec, iter_blocks, iter_bzip2_streams, iter_plain
 
@@ -41,8 +42,11 @@ class Share:
     position: int
 
 
-def iter_shares(path: Path, codec: Codec, max_page_bytes: int) -> Iterator[Share]:
+def iter_shares(path: Path, codec: Codec, max_page_bytes: int, in_order: InOrder) -> Iterator[Share]:
     """The work, in the order of the file.
+
+    Args:
+        in_order: See `iter_unpacked`.
 
     Raises:
         SourceError: When the file is cut off or broken.
@@ -59,7 +63,7 @@ def iter_shares(path: Path, codec: Codec, max_page_bytes: int) -> Iterator[Share
 
     def follow() -> Iterator[tuple[bytes, bool]]:
         nonlocal position, tail
-        for block in iter_blocks(path, codec):
+        for block in iter_unpacked(path, in_order) if codec == "bzip2" else iter_blocks(path, codec):
             position, tail = block.position, (tail + block.data[-64:])[-64:]
             yield block.data, True
 

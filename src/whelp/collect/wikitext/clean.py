@@ -38,6 +38,7 @@ _AFTER_BRACKET = re.compile(r"\( ?(?:[,;:] ?)+")
 _BEFORE_BRACKET = re.compile(r"[,;](?<![,;].)(?<![,;] .)[,; ]*\)")  # from the start of a run only: else quadratic
 _TWO_MARKS = re.compile(r"([.,;:])(?<![ .].) [.,](?=\s|\Z)(?! ?\.)")
 _COMMAS = re.compile(r",(?: ?,)+")
+_SEMICOLONS = re.compile(r";(?<= ;)(?: ;)+ ?")  # what is left of `(a); (b); (c)` when all of them were templates
 _STRAY = re.compile("[\x00\x01\x06-\x08\x0b\x0c\x0e-\x1f\x7f]")  # control characters that are no marks of the passes
 _HOLE = re.compile(  # what each replacement of `_mend_line` needs; begins with what is rarer than a blank
     r"[.,;:()\x00-\x01\x06-\x08\x0b\x0c\x0e-\x1f\x7f](?:(?<=[ (,;/–—-][.,;:)])|(?<=\()(?= )|(?<=[\x00-\x1f\x7f]))"
@@ -169,7 +170,7 @@ def _mend_line(line: str) -> str:
         line, count = _EMPTY_BRACKETS.subn("", line)
         if not count:
             break
-    line = _TWO_MARKS.sub(r"\1", _join_blanks(line))
+    line = _SEMICOLONS.sub("", _TWO_MARKS.sub(r"\1", _join_blanks(line)))
     line = line.replace(" , ", ", ").replace(" ,\n", ",\n")
     line = _AFTER_BRACKET.sub("(", _BEFORE_STOP.sub(".", line))
     line = line.replace("( ", "(").replace(" )", ")")

@@ -53,6 +53,13 @@ class _Paragraphs:
             self._separator, self._marks = " ", ""
         self._lines.append(line)
 
+    def add_as_it_stands(self, line: str) -> None:
+        """A line whose break is kept, as a wiki keeps it where lines begin with a blank: programs, tables of characters."""
+        if self._separator != LINE_BREAK:
+            self.end()
+            self._separator = LINE_BREAK
+        self._lines.append(line)
+
     def add_item(self, marks: str, line: str) -> None:
         """An item of a list."""
         if self._separator != "\n":
@@ -92,7 +99,8 @@ def lay_out(text: str, headings: Headings) -> str:
     made = _Paragraphs(headings)
     if LINE_BREAK in text:
         text = _BREAKS.sub(LINE_BREAK, text)
-    for raw in text.split("\n"):
+    lines = text.split("\n")
+    for number, raw in enumerate(lines):
         line = raw.strip(_MARGIN)
         if not line:
             made.end()
@@ -106,9 +114,17 @@ def lay_out(text: str, headings: Headings) -> str:
             _add_marked(made, line)
         elif first in "|!" or (first == "-" and _RULE.match(line)):
             _add_rest(made, line)
+        elif raw[0] == " " and _has_neighbour(lines, number):
+            made.add_as_it_stands(line)
         else:
             made.add_text(line)
     return made.join().replace(LINE_BREAK, "\n")
+
+
+def _has_neighbour(lines: list[str], number: int) -> bool:
+    """Whether the line before or behind begins with a blank, too: one by itself is more often what a template left."""
+    neighbours = lines[max(0, number - 1) : number + 2]
+    return sum(line[:1] == " " and not line.isspace() for line in neighbours) > 1
 
 
 def _add_marked(made: _Paragraphs, line: str) -> None:

@@ -182,7 +182,8 @@ def _same(names: str, expand: Expand) -> dict[str, Expand]:
 
 _EXPANDERS: dict[str, Expand] = {
     **_same("convert|cvt|conv", _convert),
-    **_same("lang|langx|rtl-lang|wikt-lang|transl|transliteration|script|nastaliq", _language),
+    **_same("lang|langx|rtl-lang|wikt-lang|script|nastaliq", _language),
+    **_same("transl|transliteration", _last),  # the system of writing may stand before the text: ar|ALA|ilāh
     **_same("native name|native phrase", _second),
     **_same(
         "nowrap|nobr|nobreak|no wrap|small|smaller|big|larger|resize|center|mvar|math|var|em|strong|mono|code|tt|kbd|samp|"

@@ -1,0 +1,50 @@
+"""`whelp completion`: commands and options at the press of Tab."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+VARIABLE = "_WHELP_COMPLETE"
+"""Set by the shell's script when it asks what may come next."""
+
+
+class ShellName(Enum):
+    """Shells that can be told."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+    powershell = "powershell"
+
+
+def completion(
+    shell: Annotated[ShellName, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.", show_default=False)],
+) -> None:
+    """Print the script that lets your shell complete commands, options and their values with Tab.
+
+    bash: echo 'eval "$(whelp completion bash)"' >> ~/.bashrc
+
+    zsh: echo 'eval "$(whelp completion zsh)"' >> ~/.zshrc (after compinit)
+
+    fish: whelp completion fish > ~/.config/fish/completions/whelp.fish
+
+    powershell: whelp completion powershell >> $PROFILE
+
+    Then open a new terminal: whelp tr[Tab]
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # said in its pages, not in its __all__
+
+    sys.stdout.write(get_completion_script(prog_name="whelp", complete_var=VARIABLE, shell=shell.value) + "\n")
+
+
+def prepare_to_answer() -> None:
+    """Make the library ready for the questions of a shell; nothing where no shell asks."""
+    if VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()

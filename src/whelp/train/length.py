@@ -1,0 +1,72 @@
+"""Another length for a run that has begun: the plan for it, and what becomes of the learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from whelp.base.counts import say_count
+from whelp.base.errors import PlanError
+from whelp.train.config import TrainConfig
+from whelp.train.fit import Progress, find_share_done
+from whelp.train.plan import TrainPlan
+from whelp.train.schedule import make_schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthChange:
+    """A run of one length goes on as one of another.
+
+    Attributes:
+        before, now: The lengths in words: "4,000 steps", "10 minutes".
+        rate_before: The learning rate of the last step, or of the one that would have been next, were nothing done.
+        rate_now: That of the next step.
+    """
+
+    before: str
+    now: str
+    rate_before: float
+    rate_now: float
+
+
+def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
+    """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay."""
+    return replace(
+        plan,
+        num_steps=now.num_steps,
+        num_epochs=now.num_epochs,
+        budget_seconds=now.budget_seconds,
+        total_tokens=now.num_steps * plan.batch_tokens,
+        warmup_share=now.warmup_share,
+        estimated_seconds=now.estimated_seconds,
+        warnings=now.warnings,
+    )
+
+
+def describe_change(plan: TrainPlan, now: TrainPlan, config: TrainConfig, progress: Progress) -> LengthChange | None:
+    """What another length changes for a run that stands at `progress`; None when it is the same.
+
+    The learning rate follows the schedule of the new length from the next step on, as if the run had been planned so. A rate
+    that had come down goes up again at once: over how many steps it is raised hardly matters (Gupta et al. 2023,
+    arXiv:2308.04014), and `warmup_stable_decay` may jump from its end to the peak (Wen et al. 2024, arXiv:2410.05192).
+
+    Raises:
+        PlanError: When the run has come further than that.
+    """
+    if (plan.num_steps, plan.budget_seconds) == (now.num_steps, now.budget_seconds):
+        return None
+    if find_share_done(progress, now) >= 1.0:
+        done = f"{progress.elapsed_seconds / 60:.1f} minutes" if now.budget_seconds else say_count(progress.step, "step")
+        own = f"train.minutes={plan.budget_seconds / 60:g}" if plan.budget_seconds else f"train.num_steps={plan.num_steps}"
+        next_step = f"Give it more, or leave it the length it has: {own}."
+        raise PlanError("the run", f"it has done {done}", f"a length above that, not {_say_length(now)}", next_step)
+    rates = [config.peak_learning_rate * _find_rate(one, config, progress, is_next) for one, is_next in ((plan, 0), (now, 1))]
+    return LengthChange(before=_say_length(plan), now=_say_length(now), rate_before=rates[0], rate_now=rates[1])
+
+
+def _find_rate(plan: TrainPlan, config: TrainConfig, progress: Progress, is_next: int) -> float:
+    share = find_share_done(progress, plan) + (is_next or not progress.step) / plan.num_steps
+    return make_schedule(config, plan.warmup_share).at(min(share, 1.0))
+
+
+def _say_length(plan: TrainPlan) -> str:
+    return f"{plan.budget_seconds / 60:g} minutes" if plan.budget_seconds is not None else say_count(plan.num_steps, "step")

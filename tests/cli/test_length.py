@@ -1,0 +1,122 @@
+"""Going on with another length than a run was started with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from whelp.base.errors import PlanError
+from whelp.train.config import TrainConfig
+from whelp.train.fit import Progress
+from whelp.train.length import describe_change
+from whelp.train.plan import TrainPlan
+
+from .helpers import Project, Whelp, snapshot
+
+
+def train(whelp: Whelp, made: Project, out: Path, *overrides: str) -> str:
+    """Train, looking and saving at the end alone; return what was said."""
+    seldom = ["train.evaluate_every_steps=100", "train.save_every_steps=100", "train.evaluate_rows=1"]
+    outcome = whelp("train", made.recipe, *seldom, *overrides, "--store", made.store, "--out", out)
+    assert outcome.code == 0, outcome.stderr
+    return outcome.said
+
+
+def read_rates(run: Path) -> list[float]:
+    """The learning rate of every step."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [record["learning_rate"] for record in records if "learning_rate" in record]
+
+
+def test_a_longer_run_is_the_run_that_had_been_planned_so(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Where the schedule does not know the length, to the bit: rows, optimizer and all."""
+    same = ["train.schedule=constant", "train.warmup_share=0"]
+    train(whelp, made, tmp_path / "once", *same, "train.num_steps=8")
+    train(whelp, made, tmp_path / "twice", *same, "train.num_steps=4")
+    train(whelp, made, tmp_path / "twice", *same, "train.num_steps=8")
+    weights = [load_file(tmp_path / name / "checkpoints/last/model.safetensors") for name in ("once", "twice")]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    plan = json.loads((tmp_path / "twice/plan.json").read_text())
+    assert (plan["plan"]["num_steps"], plan["recipe"]["train"]["num_steps"]) == (8, 8)
+    assert plan["lengths"] == [{"until_step": 4, "length": "4 steps"}]
+    assert "num_steps: 8" in (tmp_path / "twice/recipe.yaml").read_text()
+
+
+def test_the_learning_rate_is_that_of_the_new_length_and_is_said(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """It had come down, and goes up again: nobody shall be surprised; the next run of the same command just goes on."""
+    same = ["train.schedule=warmup_stable_decay", "train.final_learning_rate_share=0"]
+    train(whelp, made, tmp_path / "once", *same, "train.num_steps=8")
+    train(whelp, made, tmp_path / "twice", *same)
+    assert "nothing is left to do (train.num_steps=8, for example, trains on)" in train(whelp, made, tmp_path / "twice", *same)
+    said = train(whelp, made, tmp_path / "twice", *same, "train.num_steps=8")
+    planned, got = read_rates(tmp_path / "once"), read_rates(tmp_path / "twice")
+    assert got[4:] == planned[4:]
+    assert got[3] == 0.0 < got[4]
+    assert "8 steps long, not 4 steps: from step 5 on the learning rate is that of a run so long (warmup_stable_decay)" in said
+    assert f"{got[4]:.3g}, where it was 0" in said
+
+
+def test_what_is_done_cannot_be_undone(whelp: Whelp, made: Project) -> None:
+    """A length below what is trained is refused, and nothing changes."""
+    before = snapshot(made.run)
+    outcome = whelp("train", made.recipe, "train.num_steps=3", "--store", made.store, "--out", made.run)
+    assert outcome.code == 1
+    assert "has done 4 steps, but expected a length above that, not 3 steps" in outcome.said
+    assert "leave it the length it has: train.num_steps=4." in outcome.said
+    assert snapshot(made.run) == before
+
+
+def test_a_mixture_has_drawn_its_rows(whelp: Whelp, project: Project, tmp_path: Path) -> None:
+    """More rows would be others, so a new run is asked for."""
+    recipe = tmp_path / "mixture.yaml"
+    entries = ", ".join(f"{{source: {project.corpus}/{number}*.txt, name: s{number}}}" for number in (0, 1))
+    recipe.write_text(
+        f"data: {{tokenizer: {{learn: bpe, vocab_size: 300}}, mixture: [{entries}]}}\n"
+        "pack: {context_tokens: 16}\nmodel: {family: qwen3, n_layer: 1, n_head: 2, n_embd: 16}\n"
+        "train: {num_steps: 2, batch_tokens: 64, threads: 1, device: cpu}\n"
+    )
+    assert whelp("prepare", recipe, "--out", "store").code == 0
+    assert whelp("train", recipe, "--store", "store", "--out", "run").code == 0
+    outcome = whelp("train", recipe, "train.num_steps=4", "--store", "store", "--out", "run")
+    assert outcome.code == 1
+    assert "draws from a mixture, and was started with another length (train.num_steps: 2 -> 4)" in outcome.said
+    assert "train.start_from=run" in outcome.said
+
+
+def test_minutes() -> None:
+    """By the clock: the share done is that of the new budget."""
+    plan = TrainPlan(
+        num_steps=100,
+        num_epochs=1.0,
+        budget_seconds=600.0,
+        context_tokens=8,
+        batch_rows=1,
+        batch_tokens=8,
+        micro_batch_rows=1,
+        accumulation=1,
+        total_tokens=800,
+        num_parameters=1,
+        warmup_share=0.0,
+        evaluate_every_steps=10,
+        evaluate_rows=0,
+        save_every_steps=10,
+        device="cpu",
+        precision="fp32",
+        compile=False,
+        threads=1,
+        estimated_seconds=None,
+        estimated_bytes=0,
+    )
+    config = TrainConfig(minutes=20, learning_rate=1.0, schedule="linear", final_learning_rate_share=0.0)
+    longer = dataclasses.replace(plan, budget_seconds=1200.0, num_steps=200)
+    change = describe_change(plan, longer, config, Progress(step=100, elapsed_seconds=600.0))
+    assert change is not None
+    assert (change.before, change.now, change.rate_before) == ("10 minutes", "20 minutes", 0.0)
+    assert change.rate_now == pytest.approx(0.5 - 1 / 200)
+    assert describe_change(plan, plan, config, Progress(step=5)) is None
+    with pytest.raises(PlanError, match=r"it has done 10\.0 minutes, but expected a length above that, not 5 minutes"):
+        describe_change(plan, dataclasses.replace(plan, budget_seconds=300.0), config, Progress(elapsed_seconds=600.0))
