@@ -32,15 +32,18 @@ def list_modules() -> list[str]:
         for path in sorted((SOURCES / "whelp" / room).rglob("*.py")):
             if not path.stem.startswith(("gpu", "_", "ray")):  # kernels; what is inside comes along; a cluster
                 names.append(".".join(path.relative_to(SOURCES).with_suffix("").parts))
-    return [*names, "test_kill", "collect.test_killed"]  # what children run
+    return names
 
 
 def start_fork_server() -> Any:
     """Start it, with one thread and with none of a single test's variables; give the context that forks from it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list_modules())
+    context.set_forkserver_preload([*list_modules(), "test_kill", "collect.test_killed"])  # what children run
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(SOURCES), str(TESTS)]))
         forkserver.ensure_running()
+    ready = context.Process(target=os.getpid)  # however slow the machine imports, no test's own seconds are used up by it
+    ready.start()
+    ready.join()
     return context

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from whelp.cli.demo import iter_demo, make_demo_recipe
+from whelp.cli.prepare import StoreReady, VocabularyReady, prepare
 
 from .helpers import Project, Whelp, make_project, snapshot
 
@@ -103,8 +106,7 @@ def test_interrupted_is_exit_code_130(tmp_path: Path) -> None:
     """Ctrl-C ends with 130, says that what was finished is kept, and the same command goes on."""
     project = make_project(tmp_path / "project")
     arguments = ["train", project.recipe, "train.num_steps=100000", "--store", project.store, "--out", project.run]
-    prepared = [*PROGRAM, "prepare", str(project.recipe), "--out", str(project.store)]
-    subprocess.run(prepared, check=True, capture_output=True, timeout=120)
+    prepare(project.recipe, out=project.store)
     process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 100
     while not (project.run / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -511,16 +513,22 @@ def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
         assert word in shown.said
 
 
-def test_demo_learns_again_from_another_text(whelp: Whelp, project: Project, tmp_path: Path) -> None:
-    """A demo that was stopped before its store was whole does not give its vocabulary to another text."""
-    assert whelp("demo", "--corpus", project.corpus, "--minutes", 0.01, "--out", "demo").code == 0
+def test_demo_learns_again_from_another_text(project: Project, tmp_path: Path) -> None:
+    """A demo that was stopped before its store was whole goes on with its vocabulary, but not on another text."""
+
+    def run_until(kind: type) -> Any:
+        events = iter_demo(make_demo_recipe(project.corpus, 0.01), tmp_path / "demo")
+        return next(event for event in events if isinstance(event, kind))
+
+    assert not run_until(StoreReady).result.is_reused
     vocabulary = (tmp_path / "demo" / "tokenizer" / "tokenizer.json").read_bytes()
     (tmp_path / "demo" / "store" / "manifest.json").unlink()
     (tmp_path / "demo" / "store" / ".parts").mkdir()
-    shutil.rmtree(tmp_path / "demo" / "run")
+    assert not run_until(VocabularyReady).is_learned
     for path in project.corpus.iterdir():
         path.write_text(f"Zebras of {path.stem} quiz vexed jocks. " * 9)
-    assert whelp("demo", "--corpus", project.corpus, "--minutes", 0.01, "--out", "demo").code == 0
+    assert run_until(VocabularyReady).is_learned
+    assert not run_until(StoreReady).result.is_reused
     assert (tmp_path / "demo" / "tokenizer" / "tokenizer.json").read_bytes() != vocabulary
 
 

@@ -67,12 +67,12 @@ def read_texts(name: str) -> list[str]:
         ]
     else:
         paths = sorted(path for path in (SHARED / name).rglob("*") if path.is_file())
-    return [text[:TEXT_BYTES] for path in paths if (text := _read(path))]
+    return [text[:TEXT_BYTES] for path in paths if (text := _read(path, 4 * TEXT_BYTES))]  # a character has at most four
 
 
-def _read(path: Path) -> str:
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return data.decode(errors="replace")
+def _read(path: Path, num_bytes: int = -1) -> str:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.read(num_bytes).decode(errors="replace")
 
 
 def make_fuzzed(seed: int, number: int = NUM_FUZZED) -> list[str]:
