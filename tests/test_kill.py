@@ -377,7 +377,7 @@ def test_asked_to_stop(commands: Commands, wholes: Wholes, tmp_path: Path, varia
     assert process.exitcode == 130, commands.stderr
     assert "Traceback" not in commands.stderr
     said = " ".join(commands.stderr.split())
-    assert "is saved; the same command goes on from there" in said
+    assert "is saved" in said
     step = json.loads((run / "checkpoints" / "last" / "trainer" / "state.json").read_text())["step"]
     assert 2 <= step < 24
     assert f"step {step} is saved" in said

@@ -392,11 +392,11 @@ def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> No
     assert prepare(whelp, project).code == 0
     assert train(whelp, project).code == 0
     before = snapshot(project.run)
-    message = said_once(train(whelp, project, "train.learning_rate=0.5", "model.n_layer=2", "train.num_steps=9"))
+    message = said_once(train(whelp, project, "train.learning_rate=0.5", "model.n_layer=2", "train.batch_tokens=32"))
     for change in (
         "train.learning_rate: 0.01 -> 0.5",
         "model.n_layer: 1 -> 2",
-        "train.num_steps: 4 -> 9",
+        "train.batch_tokens: 64 -> 32",
         "Choose another --out",
     ):
         assert change in message
