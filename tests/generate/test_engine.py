@@ -133,7 +133,7 @@ def test_a_broken_model_is_heard_of(model, monkeypatch):
     with Engine(model, VOCABULARY) as engine:
         decoder = engine._batch.decoder
 
-        def fail(ids: list[int]) -> None:
+        def fail(ids: list[int], screen: object) -> None:
             raise RuntimeError("no memory")
 
         monkeypatch.setattr(decoder, "step", fail)
