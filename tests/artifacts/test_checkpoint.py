@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -249,6 +250,17 @@ def test_find_model_folder(tmp_path: Path) -> None:
     assert find_model_folder(run) == second
     write_json(tmp_path / "config.json", {})
     assert find_model_folder(tmp_path) == tmp_path
+
+
+def test_a_misspelled_run_is_told_of_the_others(tmp_path: Path) -> None:
+    """The latest first, also one inside a folder of the demo."""
+    for name, seconds in (("old", 1), ("demo/run", 3), ("new", 2)):
+        save(tmp_path / name / "checkpoints", 1)
+        os.utime(tmp_path / name, (seconds, seconds))
+    with pytest.raises(ArtifactError, match=r"there is no such folder, .*Latest runs there: .*demo/run, .*new, .*old\.$"):
+        find_model_folder(tmp_path / "gone")
+    with pytest.raises(ArtifactError, match=r"Check the spelling\.$"):
+        find_model_folder(tmp_path / "nowhere" / "gone")
 
 
 def test_find_model_folder_says_what_is_there(tmp_path: Path) -> None:

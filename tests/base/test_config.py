@@ -357,7 +357,7 @@ def test_only_path_fields_are_resolved(tmp_path: Path) -> None:
 
 
 def test_read_yaml(tmp_path: Path) -> None:
-    """A mapping; an empty file is an empty one."""
+    """A mapping; one of comments alone is an empty one."""
     path = tmp_path / "a.yaml"
     path.write_text("name: é\ntrain: {learning_rate: 3e-4}\n", encoding="utf-8")
     recipe = load_config(Recipe, read_yaml(path), path)
@@ -377,6 +377,7 @@ def test_read_yaml(tmp_path: Path) -> None:
         (b"just words\n", r"is a single value, not a mapping of sections"),
         (b"a: \x01\n", r"not valid YAML: cannot be parsed"),
         (b"a: 2024-13-45\n", r"holds a value that cannot be read \(month must be in 1\.\.12.*\)\. Put quotes around it"),
+        (b" \n", r"is an empty file\. Start with `data:`; `whelp new NAME` writes a recipe"),
         (b"- a\n- b\n", r"is a list, not a mapping of sections\. Start with `data:`"),
         (b"a: \xff\n", r"not UTF-8 text \(byte 3\)\. A recipe is a YAML text file"),
     ],

@@ -173,9 +173,8 @@ def find_model_folder(path: Path) -> Path:
         ArtifactError: When nothing there is a model; it says what is there instead.
     """
     if not path.exists():
-        raise ArtifactError(
-            path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", "Check the spelling."
-        )
+        advice = f"Check the spelling.{_say_runs(path.parent)}"
+        raise ArtifactError(path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", advice)
     if (path / _CONFIG).is_file():
         return path
     for checkpoints in (path / "checkpoints", path / "run" / "checkpoints", path):
@@ -192,6 +191,13 @@ def find_model_folder(path: Path) -> Path:
             path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on."
         )
     raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
+
+
+def _say_runs(folder: Path) -> str:
+    """The latest runs in a folder, for somebody who misspelled one."""
+    found = [place.parent for pattern in ("*/checkpoints", "*/run/checkpoints") for place in folder.glob(pattern)]
+    latest = sorted(found, key=lambda run: run.stat().st_mtime, reverse=True)[:3]
+    return f" Latest runs there: {', '.join(map(str, latest))}." if latest else ""
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(path, [f"not valid YAML{line}: {problem}"], advice) from None
     except ValueError as error:  # what looks like a date, and is none: 2024-13-45
         raise ConfigError(path, [f"holds a value that cannot be read ({error})"], "Put quotes around it.") from None
-    if value is None:
+    if not text.strip():
+        raise ConfigError(path, ["is an empty file"], "Start with `data:`; `whelp new NAME` writes a recipe to begin with.")
+    if value is None:  # all of it is comments
         return {}
     if not isinstance(value, dict):
         found = "list" if isinstance(value, list) else "single value"
