@@ -129,9 +129,9 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, problem: str) -> No
     assert problem in str(caught.value)
 
 
-def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+def test_a_file_of_comments_is_all_defaults(tmp_path: Path) -> None:
     """Every option has a default."""
-    assert load_recipe(write(tmp_path / "a.yaml", "")) == Recipe() == load_recipe({})
+    assert load_recipe(write(tmp_path / "a.yaml", "# all as it is\n")) == Recipe() == load_recipe({})
 
 
 def test_numbers_without_a_dot(tmp_path: Path) -> None:
