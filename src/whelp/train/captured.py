@@ -83,10 +83,8 @@ class Trial:
     between the GPUs, and on what the messages take from the products beside them.
     """
 
-    FIRST, END = (
-        3,
-        11,
-    )  # steps, counted from one: the first that is timed (step 1 compiles, step 2 records), and the first no longer
+    # Steps, counted from one: the first that is timed (step 1 compiles, step 2 records), and the first no longer.
+    FIRST, END = 3, 11
 
     def __init__(self, make_timer: Callable[[], Timer]) -> None:
         self.make_timer, self.num_steps = make_timer, 0

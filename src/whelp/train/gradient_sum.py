@@ -17,9 +17,8 @@ from whelp.train.flat_group import FlatGroup, HasGroups, comes_late
 from whelp.train.team import Team
 
 _LEAST_NUMBERS = 1 << 22  # of a message on the way: 16 MiB of fp32
-_SHARE = (
-    2 / 3
-)  # of what is still to come that a message takes: large ones as long as much is left to hide them, small ones at the end
+# Of what is still to come, how much a message takes: large ones as long as much is left to hide them, small ones at the end.
+_SHARE = 2 / 3
 
 
 class GradientSum:
