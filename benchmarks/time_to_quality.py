@@ -29,6 +29,7 @@ from pathlib import Path
 
 STARTED = time.perf_counter()
 VOCABULARY, CHUNK_TOKENS, LONGEST_FILE = 32_768, 1024, 1 << 20
+LATE_STEPS = 100  # whose mean loss is told
 PLAIN = [
     "model.family=gpt2",
     "model.bias=false",
@@ -108,7 +109,7 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
     torch.set_float32_matmul_precision("high")
 
     def train(num_steps: int):
-        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=10)
+        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=1)
         facts = Facts(
             num_parameters=count_parameters(spec),
             num_layers=spec.n_layer,
@@ -128,18 +129,18 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
         )
         model = build_model(spec, config.seed).to(device)
         plan = make_plan(config, facts)
-        begun, times = time.perf_counter(), []
-        last_loss = None
+        begun, times, losses = time.perf_counter(), [], []
         for report in fit(model, build_optimizer(model, config), rows, plan, config, Progress()):
             torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
-            begun, last_loss = time.perf_counter(), report.loss or last_loss
-        return model, plan, times, last_loss
+            begun = time.perf_counter()
+            losses += [] if report.loss is None else [report.loss]
+        return model, plan, times, losses
 
     _, _, times, _ = train(40)
     first_step = time.perf_counter() - STARTED
     step_seconds = statistics.median(times[10:])
-    model, plan, times, last_loss = train(num_steps or max(1, round(seconds / step_seconds)))
+    model, plan, times, losses = train(num_steps or max(1, round(seconds / step_seconds)))
     typical = statistics.median(times)
     scored = pack_rows(
         store.split_by_source("test")[None],
@@ -160,7 +161,8 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
         "tokens": len(times) * plan.batch_tokens,
         "tokens_per_second": plan.batch_tokens / typical,
         "parameters": model.num_parameters(),
-        "last_train_loss": last_loss,
+        "last_train_loss": losses[-1],
+        "late_train_loss": statistics.mean(losses[-LATE_STEPS:]),
         "probe_ended_at": first_step,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "device": torch.cuda.get_device_name(),

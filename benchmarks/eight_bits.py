@@ -1,0 +1,87 @@
+"""What products of 8 bits do to a model: GPT-2 124M on one GPU with train.precision bf16 and fp8, and the loss after equal tokens.
+
+    python benchmarks/eight_bits.py
+    python benchmarks/eight_bits.py --steps 300 --only bf16,fp8 --json out.json
+
+First weights and batches are the same: 64 rows of 1,024 tokens a step, GPT-2 without biases, AdamW 6e-4, cosine, of `time_to_quality.py`, whose
+text and score these are: Python source of this machine's packages, a vocabulary of 32,768 in an embedding of GPT-2's 50,304, about 1 % of
+the files held out. Each run is a process of its own, and is scored in bf16. The runs:
+
+``bf16``    as `train.precision: auto` has it.
+``fp8``     the same with products of 8 bits.
+``again``   bf16 once more: how far sums in another order take two runs apart, below which no difference means anything.
+
+For each the mean loss of the last 100 steps, the loss of the held-out files, and tokens/s; then how they differ from the first one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import time_to_quality
+
+COMMON = [*time_to_quality.PLAIN, "model.vocab_size=50304"]
+RUNS = {"bf16": "bf16", "fp8": "fp8", "again": "bf16"}  # name -> train.precision
+TOLD = ("late_train_loss", "nats_per_token")
+
+
+def run_one(store: Path, name: str, steps: int, seed: int) -> dict | None:
+    """One run in a process of its own; None when it failed, which is said."""
+    overrides = [*COMMON, f"train.precision={RUNS[name]}", f"train.seed={seed}"]
+    program = Path(time_to_quality.__file__)
+    options = ["--store", str(store), "--steps", str(steps), "--contestant", "0", json.dumps(overrides)]
+    done = subprocess.run([sys.executable, str(program), *options], capture_output=True, text=True)
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr, flush=True)
+        return None
+    for line in done.stderr.splitlines():
+        print(f"{name}: {line}", file=sys.stderr, flush=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    """Run them in turn, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--only", default="bf16,fp8,again", help="runs, by commas; the others are compared with the first")
+    parser.add_argument("--seeds", default="0", help="of first weights and batches, by commas")
+    parser.add_argument("--store", type=Path, help="keep the prepared text here, and use it again")
+    parser.add_argument("--json", help="write all measurements here, after each run")
+    options = parser.parse_args()
+    store = options.store or Path(tempfile.mkdtemp()) / "store"
+    if not (store / "manifest.json").exists():
+        time_to_quality.prepare_store(store)
+    found: dict[str, dict[str, dict]] = {}
+    names = options.only.split(",")
+    for seed in options.seeds.split(","):
+        for name in names:
+            result = run_one(store, name, options.steps, int(seed))
+            if result is not None:
+                found.setdefault(seed, {})[name] = result
+                print(f"seed {seed}, {name}: {json.dumps(result)}", file=sys.stderr, flush=True)
+            if options.json:
+                Path(options.json).write_text(json.dumps(found, indent=1))
+    print(
+        "| seed | run | tokens | tokens/s | peak GiB | loss, last 100 steps | loss, held-out files |\n|---|---|---|---|---|---|---|"
+    )
+    for seed, runs in found.items():
+        first = runs.get(names[0])
+        for name, run in runs.items():
+            cells = [
+                f"{run[key]:.4f}" + ("" if run is first or first is None else _compare(run[key], first[key])) for key in TOLD
+            ]
+            speed = f"{run['tokens']:,} | {run['tokens_per_second']:,.0f} | {run['peak_gib']:.1f}"
+            print(f"| {seed} | {name} | {speed} | {cells[0]} | {cells[1]} |")
+
+
+def _compare(value: float, other: float) -> str:
+    return f" ({100 * (value / other - 1):+.2f} %)"
+
+
+if __name__ == "__main__":
+    main()
