@@ -27,19 +27,20 @@ def _write_gradient(  # type: ignore[no-untyped-def]
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """One program a tile of softmax - onehot, written as it is and transposed; zeros in rows where nothing is trained."""
-    columns = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    rows = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    target = tl.load(targets + rows, mask=rows < num_rows, other=ignored)
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    target = tl.load(targets + rows, mask=rows < num_rows, other=ignored).to(tl.int32)
     is_trained = (rows < num_rows) & (target != ignored)
     normaliser = tl.load(normalisers + rows, mask=is_trained, other=0.0)
     is_inside = is_trained[:, None] & (columns < vocab_size)[None, :]
-    values = tl.load(logits + rows[:, None] * vocab_size + columns[None, :], mask=is_inside, other=0.0).to(tl.float32)
+    wide_rows, wide_columns = rows.to(tl.int64), columns.to(tl.int64)
+    values = tl.load(logits + wide_rows[:, None] * vocab_size + columns[None, :], mask=is_inside, other=0.0).to(tl.float32)
     share = tl.exp2(values * _LOG2_E - normaliser[:, None])
     gradient = tl.where(columns[None, :] == target[:, None], share - 1.0, share)
     rounded = tl.where(is_inside, gradient * _FACTOR, 0.0).to(out.dtype.element_ty)
     has_row, has_column = rows < out_rows, columns < out_columns
-    tl.store(out + rows[:, None] * out_columns + columns[None, :], rounded, mask=has_row[:, None] & has_column[None, :])
-    place = flipped + columns[:, None] * out_rows + rows[None, :]
+    tl.store(out + wide_rows[:, None] * out_columns + columns[None, :], rounded, mask=has_row[:, None] & has_column[None, :])
+    place = flipped + wide_columns[:, None] * out_rows + rows[None, :]
     tl.store(place, tl.trans(rounded), mask=has_column[:, None] & has_row[None, :])
 
 
