@@ -20,11 +20,12 @@ import triton.language as tl
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model.gpu_embedding import SharedGradient, find_place
-from whelp.model.gpu_head_products import GRADIENT_WORTH, MULTIPLE, multiply, round_flipped, round_up, write_gradient
+from whelp.model.gpu_head_products import GRADIENT_FACTOR, MULTIPLE, multiply, round_flipped, round_up, write_gradient
 
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
 _BLOCK, _WARPS = 4096, 16
+_READING_BLOCK, _READING_WARPS = 2048, 8  # of one that reads it once
 _LOG2_E = tl.constexpr(1.4426950408889634)
 # Of gradients with factors of 8 bits from those of bf16, as a share of the length; what rounding comes to was measured: 0.034.
 _EIGHT_BIT_TOLERANCE = 0.12
@@ -52,6 +53,8 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     columns = tl.arange(0, BLOCK)
     if target == ignored:
         tl.store(losses + row, 0.0)
+        if needs_normaliser:
+            tl.store(normalisers + row, float("inf"))
         if needs_gradient:
             for first in range(0, num_columns, BLOCK):
                 place = first + columns
@@ -92,7 +95,7 @@ def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, 
 
 
 def find_normalisers(logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of every row in nats, and the logarithm to the base 2 of its sum of exponentials (nothing where ignored)."""
+    """Cross-entropy of every row in nats, and the logarithm to the base 2 of its sum of exponentials (endless where ignored)."""
     # Apart, so that both are aligned whatever their length is: kernels are compiled for that.
     losses, normalisers = (torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device) for _ in range(2))
     _run_softmax(logits, targets, ignored, losses, normalisers, False, True)
@@ -102,9 +105,10 @@ def find_normalisers(logits: torch.Tensor, targets: torch.Tensor, ignored: int) 
 def _run_softmax(
     logits: torch.Tensor, targets: torch.Tensor, ignored: int, losses: torch.Tensor, normalisers: torch.Tensor, *needs: bool
 ) -> None:
-    (num_rows, num_columns), block = logits.shape, min(triton.next_power_of_2(logits.shape[1]), _BLOCK)
+    num_rows, num_columns = logits.shape
+    most, warps = (_BLOCK, _WARPS) if needs[0] else (_READING_BLOCK, _READING_WARPS)
     given = logits, targets, losses, normalisers, logits.stride(0), num_columns, ignored
-    _softmax_gradient[(num_rows,)](*given, *needs, block, num_warps=_WARPS)
+    _softmax_gradient[(num_rows,)](*given, *needs, min(triton.next_power_of_2(num_columns), most), num_warps=warps)
 
 
 def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool, eight_bits: bool = False) -> None:
@@ -153,14 +157,14 @@ class _EightBitGradients:
         (self._num_tokens, width), self._vocab_size = hidden.shape, weight.shape[0]
         self._rows, self._rows_worth = round_flipped(hidden.contiguous())
         self._columns, self._columns_worth = round_flipped(weight.contiguous())
-        self._gradient_worth = torch.full((1,), GRADIENT_WORTH, device=hidden.device)
+        self._gradient_worth = torch.full((1,), 1 / GRADIENT_FACTOR.value, device=hidden.device)
         self._hidden_grad = hidden.new_empty(round_up(self._num_tokens), width)
         self._weight_grad: torch.Tensor | None = None
 
     def add(self, start: int, logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
         """As `_Gradients.add`."""
         losses, normalisers = find_normalisers(logits, targets, ignored)
-        gradient, flipped = write_gradient(logits, targets, normalisers, ignored)
+        gradient, flipped = write_gradient(logits, targets, normalisers)
         part = slice(start, start + gradient.shape[0])
         multiply(gradient, self._columns, self._gradient_worth, self._columns_worth, out=self._hidden_grad[part])
         product = multiply(flipped, self._rows[:, part], self._gradient_worth, self._rows_worth)
