@@ -1,7 +1,7 @@
 """What products of 8 bits do to a model: GPT-2 124M on one GPU with train.precision bf16 and fp8, and the loss after equal tokens.
 
     python benchmarks/eight_bits.py
-    python benchmarks/eight_bits.py --steps 300 --only bf16,fp8 --json out.json
+    python benchmarks/eight_bits.py --steps 300 --only bf16,fp8 --seeds 0,1 --gpus 2 --json out.json
 
 First weights and batches are the same: 64 rows of 1,024 tokens a step, GPT-2 without biases, AdamW 6e-4, cosine, of `time_to_quality.py`, whose
 text and score these are: Python source of this machine's packages, a vocabulary of 32,768 in an embedding of GPT-2's 50,304, about 1 % of
@@ -17,7 +17,10 @@ For each the mean loss of the last 100 steps, the loss of the held-out files, an
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
+import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -30,17 +33,19 @@ RUNS = {"bf16": "bf16", "fp8": "fp8", "again": "bf16"}  # name -> train.precisio
 TOLD = ("late_train_loss", "nats_per_token")
 
 
-def run_one(store: Path, name: str, steps: int, seed: int) -> dict | None:
+def run_one(store: Path, name: str, steps: int, seed: int, gpu: int | None) -> dict | None:
     """One run in a process of its own; None when it failed, which is said."""
+    environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)}
     overrides = [*COMMON, f"train.precision={RUNS[name]}", f"train.seed={seed}"]
     program = Path(time_to_quality.__file__)
     options = ["--store", str(store), "--steps", str(steps), "--contestant", "0", json.dumps(overrides)]
-    done = subprocess.run([sys.executable, str(program), *options], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(program), *options], capture_output=True, text=True, env=environment)
     if done.returncode:
         print(f"{name}: {done.stderr.strip()[-1500:]}", file=sys.stderr, flush=True)
         return None
     for line in done.stderr.splitlines():
-        print(f"{name}: {line}", file=sys.stderr, flush=True)
+        if time_to_quality.NOTE in line:
+            print(f"{name}: {line}", file=sys.stderr, flush=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -50,6 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--only", default="bf16,fp8,again", help="runs, by commas; the others are compared with the first")
     parser.add_argument("--seeds", default="0", help="of first weights and batches, by commas")
+    parser.add_argument("--gpus", type=int, default=1, help="runs at the same time, a GPU each")
     parser.add_argument("--store", type=Path, help="keep the prepared text here, and use it again")
     parser.add_argument("--json", help="write all measurements here, after each run")
     options = parser.parse_args()
@@ -58,9 +64,21 @@ def main() -> None:
         time_to_quality.prepare_store(store)
     found: dict[str, dict[str, dict]] = {}
     names = options.only.split(",")
-    for seed in options.seeds.split(","):
-        for name in names:
-            result = run_one(store, name, options.steps, int(seed))
+    free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    for gpu in range(options.gpus):
+        free.put(gpu if options.gpus > 1 else None)
+
+    def take_turn(seed: str, name: str) -> tuple[str, str, dict | None]:
+        gpu = free.get()
+        try:
+            return seed, name, run_one(store, name, options.steps, int(seed), gpu)
+        finally:
+            free.put(gpu)
+
+    with concurrent.futures.ThreadPoolExecutor(options.gpus) as pool:
+        turns = [pool.submit(take_turn, seed, name) for seed in options.seeds.split(",") for name in names]
+        for turn in concurrent.futures.as_completed(turns):
+            seed, name, result = turn.result()
             if result is not None:
                 found.setdefault(seed, {})[name] = result
                 print(f"seed {seed}, {name}: {json.dumps(result)}", file=sys.stderr, flush=True)
@@ -69,9 +87,9 @@ def main() -> None:
     print(
         "| seed | run | tokens | tokens/s | peak GiB | loss, last 100 steps | loss, held-out files |\n|---|---|---|---|---|---|---|"
     )
-    for seed, runs in found.items():
+    for seed, runs in sorted(found.items()):
         first = runs.get(names[0])
-        for name, run in runs.items():
+        for name, run in sorted(runs.items(), key=lambda item: names.index(item[0])):
             cells = [
                 f"{run[key]:.4f}" + ("" if run is first or first is None else _compare(run[key], first[key])) for key in TOLD
             ]
