@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -66,12 +67,14 @@ def find_texts() -> dict[str, list[dict[str, str]]]:
     return divided
 
 
-def prepare_store(folder: Path) -> None:
-    """Learn the vocabulary and prepare the store, once."""
+def prepare_store(folder: Path, largest_bytes: float = float("inf")) -> None:
+    """Learn the vocabulary and prepare the store, once; of no more than so much text to train on."""
     import whelp
 
     begun = time.perf_counter()
     rows = find_texts()
+    ends = itertools.accumulate(len(row["text"].encode()) for row in rows["train"])
+    rows["train"] = [row for row, end in zip(rows["train"], ends, strict=True) if end <= largest_bytes]
     recipe = {"data": {"tokenizer": {"learn": "bpe", "vocab_size": VOCABULARY, "pattern": "gpt4"}}}
     whelp.prepare(recipe, out=folder, rows=rows)
     sizes = {name: (len(part), sum(len(row["text"].encode()) for row in part)) for name, part in rows.items()}

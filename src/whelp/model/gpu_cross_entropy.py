@@ -25,7 +25,7 @@ from whelp.model.gpu_head_products import GRADIENT_FACTOR, MULTIPLE, multiply, r
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
 _BLOCK, _WARPS = 4096, 16
-_READING_BLOCK, _READING_WARPS = 2048, 8  # of one that reads it once
+_READING_BLOCK, _READING_WARPS = 1024, 4  # of one that reads it once
 _LOG2_E = tl.constexpr(1.4426950408889634)
 # Of gradients with factors of 8 bits from those of bf16, as a share of the length; what rounding comes to was measured: 0.034.
 _EIGHT_BIT_TOLERANCE = 0.12
