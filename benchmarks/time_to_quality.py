@@ -143,10 +143,11 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
             losses += [] if report.loss is None else [report.loss]
         return model, plan, times, losses
 
-    _, _, times, _ = train(40)
+    if num_steps is None:
+        _, _, times, _ = train(40)
+        num_steps = max(1, round(seconds / statistics.median(times[10:])))
     first_step = time.perf_counter() - STARTED
-    step_seconds = statistics.median(times[10:])
-    model, plan, times, losses = train(num_steps or max(1, round(seconds / step_seconds)))
+    model, plan, times, losses = train(num_steps)
     typical = statistics.median(times)
     scored = pack_rows(
         store.split_by_source("test")[None],

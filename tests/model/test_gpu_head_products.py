@@ -48,7 +48,7 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
     with torch.autocast("cpu", torch.bfloat16):
         exact = linear_cross_entropy(hidden, weight, targets, -100)
     exact_gradients = torch.autograd.grad(exact * 0.3, [hidden, weight])
-    for gpu_cross_entropy._SLICE_BYTES in (1 << 30, 9 * vocabulary * 2):  # one slice, and two where there are more than 16 rows
+    for gpu_cross_entropy._EIGHT_BIT_SLICE_BYTES in (1 << 30, 9 * vocabulary * 2):  # one slice, and two where there are more than 16 rows
         with torch.autocast("cpu", torch.bfloat16):
             rough = linear_cross_entropy(hidden, weight, targets, -100, eight_bits=True)
         torch.testing.assert_close(rough, exact, rtol=1e-6, atol=0)

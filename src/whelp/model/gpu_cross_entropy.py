@@ -23,6 +23,7 @@ from whelp.model.gpu_embedding import SharedGradient, find_place
 from whelp.model.gpu_head_products import GRADIENT_FACTOR, MULTIPLE, multiply, round_flipped, round_up, write_gradient
 
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
+_EIGHT_BIT_SLICE_BYTES = 4 << 30  # with products of 8 bits twice as long ones are 4 % faster: 22.6 instead of 23.7 ms
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
 _BLOCK, _WARPS = 4096, 16
 _READING_BLOCK, _READING_WARPS = 1024, 4  # of one that reads it once
@@ -121,9 +122,9 @@ def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: boo
         softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
 
 
-def _slice_length(num_tokens: int, row_bytes: int) -> int:
-    """Tokens of a slice: slices of one length, as few as `_SLICE_BYTES` allows."""
-    longest = min(num_tokens, max(1, _SLICE_BYTES // row_bytes))
+def _slice_length(num_tokens: int, row_bytes: int, slice_bytes: int) -> int:
+    """Tokens of a slice: slices of one length, as few as `slice_bytes` allows."""
+    longest = min(num_tokens, max(1, slice_bytes // row_bytes))
     return -(-num_tokens // -(-num_tokens // longest))
 
 
@@ -195,11 +196,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             kept = find_beside(weight, "narrow") if needs_weight and number == torch.bfloat16 else None
             rows, columns = hidden.to(number), weight.to(number) if kept is None else kept
             num_tokens, vocab_size = rows.shape[0], columns.shape[0]
-            size = _slice_length(num_tokens, vocab_size * rows.element_size())
+            row_bytes = vocab_size * rows.element_size()
             gradients: _Gradients | _EightBitGradients
             if eight_bits and needs_hidden and needs_weight:
-                gradients, size = _EightBitGradients(rows, columns), round_up(size)
+                size = round_up(_slice_length(num_tokens, row_bytes, _EIGHT_BIT_SLICE_BYTES))
+                gradients = _EightBitGradients(rows, columns)
             else:
+                size = _slice_length(num_tokens, row_bytes, _SLICE_BYTES)
                 gradients = _Gradients(rows, columns, needs_hidden=needs_hidden, needs_weight=needs_weight)
             logits = rows.new_empty(size, vocab_size)
             loss = torch.zeros((), dtype=torch.float32, device=hidden.device)

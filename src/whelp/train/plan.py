@@ -14,7 +14,7 @@ TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compu
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
 _EVALUATIONS_IN_A_RUN = 10
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
-_EIGHT_BIT_BYTES = 2 << 30  # and with fp8: the gradient of a slice of logits, as it is and transposed
+_EIGHT_BIT_BYTES = 5 << 30  # and with fp8: slices twice as long, and their gradient, as it is and transposed
 _WIDE = 512  # narrower models spend as long on rounding as products of 8 bits save
 
 
