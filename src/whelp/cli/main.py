@@ -17,6 +17,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import (
     collect_local,
+    compare_data,
     completion,
     corpus_report,
     curate,
@@ -60,6 +61,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
     "Look inside": [
         ("inspect", data.inspect),
         ("report", look.report),
+        ("compare-data", compare_data.compare_data),
         ("verify-resume", train.verify_resume),
         ("schema", look.schema),
         ("completion", completion.completion),
