@@ -46,6 +46,8 @@ def test_the_interval_misses_as_seldom_as_it_says(spread_of_seeds: float, spread
         )
         found = compare_paired(a, b, num_bytes, num_resamples=300, seed=trial)
         covered += found.both.low <= 0.01 <= found.both.high
+        assert found.both.low <= min(found.seeds.low, found.texts.low) + 1e-12
+        assert found.both.high >= max(found.seeds.high, found.texts.high) - 1e-12
     assert 0.91 <= covered / 150 <= 0.995
 
 
@@ -85,11 +87,9 @@ def test_the_bootstrap_agrees_with_the_delta_method() -> None:
 
 def _needs(found: PairedDifference, num_seeds: int, num_texts: int) -> bool:
     """Whether so many would decide it: the formula of the docstring, once more."""
-    deviation = np.std(found.by_seed, ddof=1)
-    u = deviation**2 / num_seeds
-    v = found.text_error**2 * found.num_texts / num_texts
-    freedom = (u + v) ** 2 / (u**2 / (num_seeds - 1) + v**2 / (num_texts - 1))
-    return bool(t_quantile(0.975, freedom) * math.sqrt(u + v) < abs(found.difference))
+    by_seeds = t_quantile(0.975, num_seeds - 1) * np.std(found.by_seed, ddof=1) / math.sqrt(num_seeds)
+    by_texts = (found.difference - found.texts.low) * math.sqrt(found.num_texts / num_texts)
+    return bool(math.hypot(by_seeds, by_texts) < found.difference)
 
 
 def test_how_many_seeds_would_decide() -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-MOST_SEEDS = 1000  # more are "too many" to ask for
+MOST_SEEDS, MOST_TEXTS = 1000, 1000  # more are too many to ask for: of texts, so many times those there are
 _BLOCK = 1 << 22  # numbers drawn at a time by the bootstrap
 
 Floats = npt.NDArray[np.float64]
@@ -85,9 +85,9 @@ def compare_paired(
     - Seeds: mean +- t(S - 1) s / sqrt(S), s the standard deviation of d over seeds (Student 1908, the paired test).
     - Texts: the texts are drawn again with replacement, the same for A and B, within each stratum; percentiles of the means
       (Efron and Tibshirani 1993, chapter 13). `text_error` is their standard deviation.
-    - Both: mean +- t(f) sqrt(seed_error^2 + text_error^2), with f of Satterthwaite 1946:
-      f = (u + v)^2 / (u^2 / (S - 1) + v^2 / (D - 1)), u and v the two squared errors. How seeds and texts act together is
-      in both errors, so the sum errs on the careful side (Owen 2007, "The pigeonhole bootstrap", has the same bound).
+    - Both: as far from the mean, on each side, as the two intervals are in squares: sqrt(by seeds^2 + by texts^2), the
+      interval of a sum of two independent parts from those of the parts (Zou and Donner 2008, "MOVER"). What seeds and texts
+      do together is in both parts, so it errs on the careful side.
 
     Args:
         nats_a, nats_b: (S, D) summed loss of each text, in nats, after each seed's run.
@@ -106,48 +106,45 @@ def compare_paired(
     drawn = _resample(bits.mean(axis=0), num_bytes, strata, num_resamples, seed)
     seed_error, text_error = float(by_seed.std(ddof=1)) / math.sqrt(num_seeds), float(drawn.std(ddof=1))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    reach = _reach(seed_error, num_seeds, text_error, num_texts, confidence)
-    both = _around(difference, reach)
-    is_open = both.covers_zero and difference != 0.0
-    deviation = float(by_seed.std(ddof=1))
+    low, high = (float(value) for value in np.quantile(drawn, [tail, 1 - tail]))
 
     def reach_of_seeds(count: int) -> float:
-        return _reach(deviation / math.sqrt(count), count, text_error, num_texts, confidence)
+        return t_quantile(1 - tail, count - 1) * seed_error * math.sqrt(num_seeds / count)
+
+    by_seeds = reach_of_seeds(num_seeds)
+    both = Interval(
+        low=difference - math.hypot(by_seeds, difference - low), high=difference + math.hypot(by_seeds, high - difference)
+    )
+    is_open = both.covers_zero and difference != 0.0
+    by_texts = difference - low if difference > 0 else high - difference  # on the side where zero is
 
     def reach_of_texts(count: int) -> float:
-        error = text_error * math.sqrt(num_texts / count)
-        return _reach(seed_error, num_seeds, error, count, confidence)
+        return by_texts * math.sqrt(num_texts / count)
 
     return PairedDifference(
         difference=difference,
         share=difference / float(nats_a.sum() / num_seeds / math.log(2) / num_bytes.sum()),
         by_seed=tuple(map(float, by_seed)),
-        seeds=_around(difference, t_quantile(1 - tail, num_seeds - 1) * seed_error),
-        texts=Interval(low=float(low), high=float(high)),
+        seeds=Interval(low=difference - by_seeds, high=difference + by_seeds),
+        texts=Interval(low=low, high=high),
         both=both,
         seed_error=seed_error,
         text_error=text_error,
         confidence=confidence,
         num_texts=num_texts,
-        smallest=reach,
+        smallest=(both.high - both.low) / 2,
         verdict="undecided" if both.covers_zero else "better" if difference < 0 else "worse",
-        num_seeds_needed=_find_least(reach_of_seeds, abs(difference), num_seeds, MOST_SEEDS) if is_open else None,
-        num_texts_needed=_find_least(reach_of_texts, abs(difference), num_texts, 1000 * num_texts) if is_open else None,
+        num_seeds_needed=_find_least(
+            lambda count: math.hypot(reach_of_seeds(count), by_texts), abs(difference), num_seeds, MOST_SEEDS
+        )
+        if is_open
+        else None,
+        num_texts_needed=_find_least(
+            lambda count: math.hypot(by_seeds, reach_of_texts(count)), abs(difference), num_texts, MOST_TEXTS * num_texts
+        )
+        if is_open
+        else None,
     )
-
-
-def _around(middle: float, reach: float) -> Interval:
-    return Interval(low=middle - reach, high=middle + reach)
-
-
-def _reach(seed_error: float, num_seeds: int, text_error: float, num_texts: int, confidence: float) -> float:
-    """Half the interval of both: see `compare_paired`."""
-    u, v = seed_error**2, text_error**2
-    if u + v == 0.0:
-        return 0.0
-    freedom = (u + v) ** 2 / (u**2 / (num_seeds - 1) + v**2 / (num_texts - 1))
-    return t_quantile((1 + confidence) / 2, freedom) * math.sqrt(u + v)
 
 
 def _find_least(reach_of: Callable[[int], float], difference: float, begin: int, end: int) -> int | None:
@@ -184,7 +181,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """The quantile of Student's t, for a probability of one half or more; `freedom` need not be whole.
+    """The quantile of Student's t, for a probability of one half or more.
 
     With t = sqrt(f) tan(a) the density is a power of the cosine: P(0 < T < t) = c * integral of cos(x)^(f-1) from 0 to a,
     c = gamma((f + 1) / 2) / (sqrt(pi) gamma(f / 2)); by Gauss-Legendre, then Newton's method.

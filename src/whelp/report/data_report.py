@@ -108,7 +108,9 @@ def _draw_intervals(differences: Sequence[Values], caption: str) -> str:
             drawn += f'<line x1="{begin:.1f}" x2="{end:.1f}" y1="{at}" y2="{at}" stroke="{stroke}" {look}/>'
         drawn += f'<circle cx="{place(values["difference"]):.1f}" cy="{y}" r="5" fill="{stroke}"/>'
     for value in dict.fromkeys((low, 0.0, high)):
-        drawn += f'<text x="{place(value):.1f}" y="{height - 8}" text-anchor="middle">{value:+.3g}</text>'
+        drawn += (
+            f'<text x="{place(value):.1f}" y="{height - 8}" text-anchor="middle">{f"{value:+.3g}" if value else "0"}</text>'
+        )
     names = ", ".join(name for name, _, _ in lines)
     legend = "thick: both; thin: seeds; dashed: texts"
     return (
