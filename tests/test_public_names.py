@@ -48,6 +48,7 @@ CALLS = [
     "serve",
     "show_tokenizer",
     "split",
+    "trace",
     "train",
     "train_tokenizer",
     "verify_resume",

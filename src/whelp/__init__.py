@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.tokenizer_show import show_tokenizer as show_tokenizer
+    from whelp.cli.trace import trace as trace
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
@@ -89,6 +90,7 @@ _CALLS = {
     "schema": "recipe",
     "split": "split",
     "save_state": "state",
+    "trace": "trace",
     "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }

@@ -29,6 +29,7 @@ from whelp.cli.commands import (
     state,
     talk,
     tokenizer,
+    trace,
     train,
 )
 from whelp.cli.commands.corpus import append, convert, split
@@ -62,6 +63,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
         ("inspect", data.inspect),
         ("report", look.report),
         ("compare-data", compare_data.compare_data),
+        ("trace", trace.trace),
         ("verify-resume", train.verify_resume),
         ("schema", look.schema),
         ("completion", completion.completion),
