@@ -21,7 +21,6 @@ from whelp.cli.compare_data_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
 ASKED_FILE = "asked.json"
-_OWN = ("data", "curate")  # sections that are each recipe's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +120,13 @@ def _check_names(names: Sequence[str]) -> list[str]:
 
 
 def _find_ignored(name: str, recipe: Recipe, first_name: str, first: Recipe) -> Iterator[str]:
-    """What a recipe says that is not its own to say here."""
+    """What a recipe says that is not its own to say here; what it leaves as it comes, it does not say."""
+    usual = Recipe()
     for section in ("pack", "model", "train"):
-        theirs, ours = getattr(recipe, section), getattr(first, section)
+        theirs, ours, default = (getattr(one, section) for one in (recipe, first, usual))
         for field in dataclasses.fields(theirs):
-            there, here = getattr(theirs, field.name), getattr(ours, field.name)
-            if there != here:
+            there, here, unsaid = (getattr(one, field.name) for one in (theirs, ours, default))
+            if there not in (here, unsaid):
                 yield f"{section}.{field.name}: {name} says {there!r}, but all are trained with {here!r}, as {first_name} says"
 
 

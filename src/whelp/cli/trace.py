@@ -69,10 +69,10 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)
     stores, runs = list[Path](), list[Path]()
-    for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders):
-        if not os.path.isdir(folder):
+    for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
+        if not folder.is_dir():
             raise ArtifactError(folder, "there is no such folder", "a folder to look in", "Check the spelling.")
-        for kind, place in _iter_artifacts(Path(folder)):
+        for kind, place in _iter_artifacts(folder):
             (stores if kind == "store" else runs).append(place)
     if not stores and not runs:
         where = ", ".join(map(str, folders))
