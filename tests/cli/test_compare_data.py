@@ -180,6 +180,8 @@ def test_other_vocabularies_rules_and_models(make: Make, tmp_path: Path) -> None
     assert one.seen_bytes > letters.seen_bytes
     assert (rules.num_documents_curated, one.num_documents_curated) == (150, None)
     assert rules.num_documents == one.num_documents
+    assert result.options["curate.exact_duplicates"] == [None, None, True]
+    assert result.options["curate.preset"] == [None, None, "none"]
     notes = "\n".join(result.notes)
     assert "model.n_layer: letters says 2, but all are trained with 1, as one says" in notes
     assert "letters: its vocabulary does not give back 1 held-out text" in notes

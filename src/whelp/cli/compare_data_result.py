@@ -16,6 +16,7 @@ from whelp.base.files import read_json
 from whelp.cli.compare_data_events import DataComparison, DataDifference, DataSide, Example, HeldOutSource
 from whelp.cli.compare_data_recipes import Settled, Side
 from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithful
+from whelp.cli.recipe import Recipe
 
 if TYPE_CHECKING:
     from whelp.evaluate.paired import PairedDifference
@@ -57,15 +58,6 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
     described = [_describe(out, side, measured) for side in sides]
     each = 1 - (1 - confidence) / (len(sides) - 1)
     differences = [_compare(first.name, side.name, measured, each) for side in sides[1:]]
-    own = [
-        {
-            name: values
-            for name, values in side.recipe.to_values().items()
-            if name == "data" or (name == "curate" and any_curates)
-        }
-        for any_curates in [any(side.is_curated for side in asked)]
-        for side in asked
-    ]
     return DataComparison(
         folder=str(out),
         page=str(out / REPORT_FILE),
@@ -80,11 +72,17 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
         left_out=texts.left_out,
         sides=described,
         differences=differences,
-        options=find_differences(
-            [RunRecords(name=side.name, settings=values) for side, values in zip(asked, own, strict=True)]
-        ),
+        options=find_differences([RunRecords(name=side.name, settings=_list_own(side)) for side in asked]),
         notes=list(_find_doubts(asked, described, measured)),
     )
+
+
+def _list_own(side: Side) -> dict[str, Any]:
+    """The options that are a recipe's own: its data, and where it is curated, the preset and the rules it sets."""
+    values = side.recipe.to_values()
+    usual = Recipe().to_values()["curate"]
+    rules = {name: value for name, value in values["curate"].items() if name == "preset" or value != usual[name]}
+    return {"data": values["data"], **({"curate": rules} if side.is_curated else {})}
 
 
 def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
