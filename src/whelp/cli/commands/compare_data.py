@@ -14,8 +14,8 @@ def compare_data(
     recipes: Annotated[
         list[str],
         typer.Argument(
-            metavar="RECIPE RECIPE... [section.field=value]...",
-            help="Two recipes or more; the first one is what the others are compared with. Options replace those of all.",
+            metavar="RECIPE",
+            help="Two recipes or more; the first one is what the others are compared with. section.field=value among them is laid on all.",
         ),
     ],
     out: Annotated[
