@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
     from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
+    from whelp.cli.compare_data import compare_data as compare_data
     from whelp.cli.convert import convert as convert
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.curate import curate as curate
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from whelp.cli.tokenizer_report import guide_tokenizer as guide_tokenizer
     from whelp.cli.tokenizer_report import report_tokenizer as report_tokenizer
     from whelp.cli.tokenizer_show import show_tokenizer as show_tokenizer
+    from whelp.cli.trace import trace as trace
     from whelp.cli.train import train as train
     from whelp.cli.verify_resume import verify_resume as verify_resume
 
@@ -68,6 +70,7 @@ _CALLS = {
     "collect_britannica": "collect",
     "collect_wikipedia": "collect",
     "compare": "compare",
+    "compare_data": "compare_data",
     "convert": "convert",
     "evaluate_code": "evaluate_code",
     "evaluate_tasks": "evaluate_tasks",
@@ -87,6 +90,7 @@ _CALLS = {
     "schema": "recipe",
     "split": "split",
     "save_state": "state",
+    "trace": "trace",
     "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from whelp.base.config import map_paths, to_dict
 from whelp.cli.mixture import MixtureEntry
-from whelp.cli.recipe import Recipe, make_absolute
+from whelp.cli.recipe import Recipe, load_recipe, make_absolute
 from whelp.corpus.config import SourceConfig
 from whelp.curate.config import CurateConfig
 
@@ -27,8 +28,7 @@ def write_curated_recipe(recipe: Recipe, ledger: Mapping[str, Any]) -> str:
     """
     from whelp.curate.writing import KEPT, TEST, name_folders
 
-    usual = SourceConfig()
-    read_as = {field.name: getattr(usual, field.name) for field in fields(usual) if field.name not in _STILL_MEANT}
+    read_as = _list_reading()
     labels = [entry.label for entry in recipe.data.mixture]
     entries = [
         dataclasses.replace(entry, **{**read_as, "source": label, "name": label, "curate": None})
@@ -45,16 +45,41 @@ def write_curated_recipe(recipe: Recipe, ledger: Mapping[str, Any]) -> str:
     written = []
     for entry, label, folder in zip(short["data"]["mixture"], labels, name_folders(labels), strict=True):
         rest = {name: value for name, value in entry.items() if name not in _OWN or value != usual_entry[name]}
-        files: dict[str, Any] = {"source": f"{KEPT}/{folder}"}
-        if ledger["sources"][label]["documents_test"]:
-            kind = {"jsonl": "json"}.get(recipe.curate.format, recipe.curate.format)
-            splits = {name: f"{place}/{folder}/*.{recipe.curate.format}" for name, place in (("train", KEPT), ("test", TEST))}
-            files = {"source": kind, "source_dataset_params": {"data_files": splits}}
+        has_test = bool(ledger["sources"][label]["documents_test"])
+        files = _name_files(f"{KEPT}/{folder}", f"{TEST}/{folder}", recipe.curate.format, has_test=has_test)
         written.append(
             {"name": label, **files, **{name: value for name, value in rest.items() if name not in {"name", "source"}}}
         )
     short["data"]["mixture"] = written
     return _HEAD + str(yaml.safe_dump(short, sort_keys=False, allow_unicode=True))
+
+
+def read_curated(recipe: Recipe, folder: Path, ledger: Mapping[str, Any]) -> Recipe:
+    """The recipe that goes on with what was kept of it in `folder`, of one source or of a mixture."""
+    from whelp.curate.writing import KEPT, TEST
+
+    if recipe.data.mixture:
+        return load_recipe(folder / "recipe.yaml")
+    has_test = bool(ledger["documents_test"])
+    files = _name_files(str(folder / KEPT), str(folder / TEST), recipe.curate.format, has_test=has_test)
+    return dataclasses.replace(
+        recipe, data=dataclasses.replace(recipe.data, **{**_list_reading(), **files}), curate=CurateConfig()
+    )
+
+
+def _list_reading() -> dict[str, Any]:
+    """Options that said how the files of a source were read, as they come: what was kept is read like any rows."""
+    usual = SourceConfig()
+    return {field.name: getattr(usual, field.name) for field in fields(usual) if field.name not in _STILL_MEANT}
+
+
+def _name_files(kept: str, test: str, format: str, *, has_test: bool) -> dict[str, Any]:
+    """The options of a source that read its kept rows, and those it held out as its test split."""
+    if not has_test:
+        return {"source": kept}
+    kind = {"jsonl": "json"}.get(format, format)
+    splits = {"train": f"{kept}/*.{format}", "test": f"{test}/*.{format}"}
+    return {"source": kind, "source_dataset_params": {"data_files": splits}}
 
 
 def _leave_out(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import (
     collect_local,
+    compare_data,
     completion,
     corpus_report,
     curate,
@@ -28,6 +29,7 @@ from whelp.cli.commands import (
     state,
     talk,
     tokenizer,
+    trace,
     train,
 )
 from whelp.cli.commands.corpus import append, convert, split
@@ -60,6 +62,8 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
     "Look inside": [
         ("inspect", data.inspect),
         ("report", look.report),
+        ("compare-data", compare_data.compare_data),
+        ("trace", trace.trace),
         ("verify-resume", train.verify_resume),
         ("schema", look.schema),
         ("completion", completion.completion),

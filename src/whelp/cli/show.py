@@ -20,6 +20,7 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
+    from whelp.cli.costs import Costs
     from whelp.cli.report import RunsReport
     from whelp.cli.train_events import Planned, TrainResult
     from whelp.cli.verify_resume import VerifyResult
@@ -92,7 +93,7 @@ def sparkline(values: list[float], width: int = 24) -> str:
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
+def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Costs | None = None) -> None:
     """The plan as a table, its doubts below."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     together = f"{say_count(plan.num_processes, 'process')} x " if plan.num_processes > 1 else ""
@@ -117,6 +118,11 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None) -> None:
     rows.append(("memory", f"about {megabytes(plan.estimated_bytes)}"))
     if plan.estimated_seconds is not None:
         rows.append(("time", f"about {duration(plan.estimated_seconds)}"))
+    if costs is not None:
+        of = f"{say_count(costs.most_checkpoints, 'checkpoint')} of {megabytes(costs.checkpoint_bytes)}"
+        rows.append(("disk", f"about {megabytes(costs.disk_bytes)}: at most {of}"))
+        if costs.price is not None:
+            rows.append(("price", f"about {costs.price:,.2f}, of the time above"))
     threads = f", {say_count(plan.threads, 'thread')}" if plan.device == "cpu" else ""
     rows.append(("device", f"{plan.device}, {plan.precision}{threads}{', compiled' if plan.compile else ''}"))
     for name, value in rows:

@@ -68,10 +68,13 @@ def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int, *
         return TrainResult(**json.loads(launch(arguments, num_processes)))
 
 
-def plan_together(recipe: Recipe, store: Path, num_processes: int, *, as_json: bool) -> str:
+def plan_together(
+    recipe: Recipe, store: Path, num_processes: int, *, price_per_hour: float | None = None, as_json: bool
+) -> str:
     """Show the plan of a run of several processes, timed by a short probe of all; or return it as JSON."""
     with _written(recipe) as path:
         arguments = ["train", path, "--store", str(store), "--dry-run", *(["--json"] if as_json else [])]
+        arguments += [] if price_per_hour is None else ["--price-per-hour", str(price_per_hour)]
         return launch(arguments, num_processes)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -33,16 +35,23 @@ def evaluate_text(
     whole = np.asarray(ids, dtype=np.int64)
     if first_id is not None:
         whole = np.concatenate(([first_id], whole))
-    stride = max(1, window // 2)
-    nats, num_tokens, num_rows, done = 0.0, 0, 0, 0  # targets predicted so far
     total = len(whole) - 1
     assert total > 0, "a text needs a token to predict"
+    nats, num_rows = 0.0, 0
+    for ids_of_row, targets in iter_windows(whole, window):
+        row = torch.from_numpy(ids_of_row).unsqueeze(0).to(device)
+        nats += float(model.loss(row, torch.from_numpy(targets).unsqueeze(0).to(device)))
+        num_rows += 1
+    return LossResult(nats=nats, num_tokens=total, num_bytes=num_bytes, num_rows=num_rows)
+
+
+def iter_windows(whole: npt.NDArray[np.int64], window: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Ids and targets of rows of `window` tokens at most, overlapping by half; every token but the first is a target once."""
+    stride, total, done = max(1, window // 2), len(whole) - 1, 0  # targets so far
     while done < total:
         start = max(0, done - (window - stride)) if done else 0
         stop = min(total, start + window)
         targets = whole[start + 1 : stop + 1].copy()
         targets[: done - start] = IGNORED
-        row = torch.from_numpy(whole[start:stop].copy()).unsqueeze(0).to(device)
-        nats += float(model.loss(row, torch.from_numpy(targets).unsqueeze(0).to(device)))
-        num_tokens, num_rows, done = num_tokens + stop - done, num_rows + 1, stop
-    return LossResult(nats=nats, num_tokens=num_tokens, num_bytes=num_bytes, num_rows=num_rows)
+        yield whole[start:stop].copy(), targets
+        done = stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -31,6 +32,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan (timed by a short probe), and write nothing.")
     ] = False,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", min=0.0, help="With --dry-run: what an hour of this machine costs; the plan says what the run does."
+        ),
+    ] = None,
     nproc: Annotated[
         int, typer.Option("--nproc", metavar="N", min=1, help="Processes of this machine that train together; one for a GPU.")
     ] = 1,
@@ -45,12 +52,15 @@ def train(
 
     Longer than it was to be: whelp train recipe.yaml train.num_steps=8000 --store store --out run (also when it is done)
 
+    What it will take: whelp train recipe.yaml --store store --dry-run --price-per-hour 2.50
+
     Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
 
     Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
     from whelp.base.start_up import start_up
     from whelp.cli import show
+    from whelp.cli.costs import estimate_costs
     from whelp.cli.infctx import find_data_path
     from whelp.cli.launch import follow_launcher
     from whelp.cli.recipe import load_recipe
@@ -58,6 +68,8 @@ def train(
     from whelp.cli.train_events import Finished
     from whelp.train.place import find_place
 
+    if price_per_hour is not None and not dry_run:
+        raise typer.BadParameter("is for --dry-run, which says what a run will take.", param_hint="'--price-per-hour'")
     if quiet:
         logging.getLogger("whelp").setLevel(logging.WARNING)
     start_up.begin(with_process=True)
@@ -66,16 +78,17 @@ def train(
     loaded = load_recipe(recipe, overrides or [], scale)
     store = store or find_data_path(recipe) or Path("store")
     if nproc > 1:
-        _train_together(loaded, store, out, nproc, dry_run=dry_run, quiet=quiet, as_json=as_json)
+        _train_together(loaded, store, out, nproc, dry_run=dry_run, price_per_hour=price_per_hour, quiet=quiet, as_json=as_json)
         return
     if dry_run:
         plan, session = plan_training(loaded, store)
         if not is_first:
             return
+        costs = estimate_costs(plan, loaded.train, session.spec, price_per_hour)
         if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan)})
+            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan), "costs": dataclasses.asdict(costs)})
         else:
-            show.show_plan(plan, session.make_ledger(plan))
+            show.show_plan(plan, session.make_ledger(plan), costs)
         return
     result = None
     with show.training_view() as view:
@@ -94,7 +107,15 @@ def train(
 
 
 def _train_together(
-    recipe: Recipe, store: Path, out: Path | None, nproc: int, *, dry_run: bool, quiet: bool, as_json: bool
+    recipe: Recipe,
+    store: Path,
+    out: Path | None,
+    nproc: int,
+    *,
+    dry_run: bool,
+    price_per_hour: float | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from whelp.cli import show
     from whelp.cli.launch import FirstProcessError
@@ -102,7 +123,7 @@ def _train_together(
 
     try:
         if dry_run:
-            sys.stdout.write(plan_together(recipe, store, nproc, as_json=as_json))
+            sys.stdout.write(plan_together(recipe, store, nproc, price_per_hour=price_per_hour, as_json=as_json))
             return
         result = train_together(recipe, store, need(out, "--out"), nproc, quiet=quiet)
     except FirstProcessError as error:

@@ -1,0 +1,79 @@
+"""`whelp compare-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whelp.cli.commands.options import AsJson, Scale
+
+
+def compare_data(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE",
+            help="Two recipes or more; the first one is what the others are compared with. section.field=value among them is laid on all.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets report.html, and of each recipe its store and its runs.")
+    ] = Path("compared"),
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--held-out",
+            metavar="[NAME=]SOURCE",
+            help="Texts to measure on, as data.source names them; may be repeated. Default: the test splits of all recipes.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each recipe. More, later, keep those that are done.")] = 3,
+    confidence: Annotated[float, typer.Option(metavar="C", help="Of the intervals: 0.95 misses once in twenty.")] = 0.95,
+    held_out_bytes: Annotated[
+        int, typer.Option(metavar="N", help="Of each held-out source take about so much, from all over it.")
+    ] = 1_000_000,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which data is better? Train the same small model on each recipe's data, several seeds, and measure on the same texts.
+
+    Model and training are the first recipe's for all; `data` is each one's own, and `curate` where a recipe has that section.
+    All see equally many tokens. The answer has a confidence interval, over seeds and texts, and says what would decide it when
+    it cannot be told. Stopped or killed, the same command goes on.
+
+    Example: whelp compare-data all.yaml filtered.yaml --held-out good.jsonl --out compared
+
+    More seeds: whelp compare-data all.yaml filtered.yaml --held-out good.jsonl --out compared --seeds 6
+
+    Several kinds of text: whelp compare-data a.yaml b.yaml --held-out news=news/ --held-out code=src/ train.num_steps=500
+    """
+    from whelp.cli import show
+    from whelp.cli.compare_data import iter_compare_data
+    from whelp.cli.compare_data_events import DataComparison
+    from whelp.cli.compare_data_recipes import load_sides
+    from whelp.cli.show_compare_data import compare_data_view, show_data_comparison
+
+    overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
+    sides = load_sides([word for word in recipes if word not in overrides], overrides, scale)
+    events = iter_compare_data(
+        sides,
+        out,
+        held_out=held_out or [],
+        num_seeds=seeds,
+        confidence=confidence,
+        held_out_bytes=held_out_bytes,
+    )
+    result = None
+    with compare_data_view() as view:
+        for event in events:
+            view.show(event)
+            if isinstance(event, DataComparison):
+                result = event
+    assert result is not None, "it ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_data_comparison(result)

@@ -1,0 +1,64 @@
+"""`whelp trace`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whelp.base.counts import say_count
+from whelp.cli.commands.options import AsJson
+
+
+def trace(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file (known by its contents, too), a folder, a pattern of file names, the name of a source in a mixture, "
+            "or a dataset as the recipe calls it.",
+        ),
+    ],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Where to look, with all below. Default: .")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which stores, runs and checkpoints did a text go into? For when it must be taken out, or its licence changes.
+
+    Only reads. Sees through `whelp curate`, and finds a file that was renamed since.
+
+    Example: whelp trace books/dracula.txt projects/
+
+    A source of a mixture: whelp trace wikipedia projects/ --json
+    """
+    from whelp.cli import show
+    from whelp.cli.trace import trace as find
+
+    result = find(source, folders or [Path()])
+    if as_json:
+        show.print_json(result)
+        return
+    for store in result.stores:
+        counts = ", ".join(
+            f"{name} {say_count(store.documents[name], 'document')}, {say_count(store.tokens[name], 'token')}"
+            for name in store.documents
+            if store.documents[name]
+        )
+        through = f" (through {', '.join(store.through)})" if store.through else ""
+        sys.stdout.write(f"store {store.folder}: {counts}; {store.share:.2%} of its training tokens{through}\n")
+        shown = ", ".join(store.files[:5]) + (f" and {len(store.files) - 5:,} more" if len(store.files) > 5 else "")
+        sys.stdout.write(f"  files: {show.printable(shown)}\n")
+    for run in result.runs:
+        sys.stdout.write(f"run {run.folder}: {run.share:.2%} of what it trains on, from {run.store}\n")
+        for name, tokens in run.checkpoints.items():
+            sys.stdout.write(f"  {name}: about {say_count(tokens, 'token')} of it trained\n")
+    looked = f"{say_count(result.num_stores, 'store')} and {say_count(result.num_runs, 'run')}"
+    if not result.stores:
+        sys.stdout.write(f"{show.printable(source)} is in none of {looked}\n")
+    for run_folder in result.untold:
+        show.say_plain(f"note  {run_folder}: its store is not in these folders, so nothing can be said of it")
+    for step in result.next_steps:
+        show.say_plain(f"next  {step}")

@@ -1,0 +1,126 @@
+"""What `whelp compare-data` tells while it works, and what it found.
+
+Between these come the events of `whelp curate`, `whelp prepare` and `whelp train`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whelp.cli.held_out_texts import HeldOutTexts
+    from whelp.evaluate.paired import PairedDifference
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSide:
+    """One recipe: its data, what the runs saw of it, and what they came to.
+
+    `bits_per_byte` is the mean over seeds, `by_seed` has each; `sources` the mean on each held-out source.
+    """
+
+    name: str
+    folder: str
+    vocab_size: int
+    num_documents: int
+    num_tokens: int
+    bytes_per_token: float
+    seen_bytes: int
+    num_epochs: float
+    bits_per_byte: float
+    by_seed: list[float]
+    sources: dict[str, float]
+    num_documents_curated: int | None  # what `whelp curate` read, where the recipe has a section curate
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSource:
+    """What all were measured on, of one source."""
+
+    name: str
+    num_texts: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """The beginning of a held-out text, and how many bits a byte of it the side needs more than the baseline."""
+
+    source: str
+    text: str
+    difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataDifference:
+    """One side against the baseline: on all held-out texts, on each source, and the texts that differ most."""
+
+    name: str
+    baseline: str
+    whole: PairedDifference
+    sources: dict[str, PairedDifference]
+    examples: list[Example]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataComparison:
+    """What `whelp compare-data` found. `differences` are against the first recipe; `left_out` counts held-out texts by reason."""
+
+    folder: str
+    page: str
+    seeds: list[int]
+    num_steps: int
+    seen_tokens: int
+    confidence: float
+    held_out: list[HeldOutSource]
+    left_out: dict[str, int]
+    sides: list[DataSide]
+    differences: list[DataDifference]
+    options: dict[str, list[Any]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideStarted:
+    """The data of one recipe is made ready."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsPlanned:
+    """How many runs there are, how many of them are done, how long one takes, and what all are measured on."""
+
+    num_runs: int
+    num_done: int
+    num_steps: int
+    seconds_per_run: float | None
+    held_out: HeldOutTexts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """One run begins, or goes on."""
+
+    name: str
+    seed: int
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextsMeasured:
+    """Some tokens of the held-out texts are measured."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMeasured:
+    """One run is trained and measured."""
+
+    name: str
+    seed: int
+    bits_per_byte: float
+    is_reused: bool

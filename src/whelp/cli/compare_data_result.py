@@ -1,0 +1,184 @@
+"""What `whelp compare-data` makes of the losses: means, differences with their intervals, examples, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.artifacts.token_store import TokenStore, open_store
+from whelp.base.counts import say_count
+from whelp.base.files import read_json
+from whelp.cli.compare_data_events import DataComparison, DataDifference, DataSide, Example, HeldOutSource
+from whelp.cli.compare_data_recipes import Settled, Side
+from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithful
+from whelp.cli.recipe import Recipe
+
+if TYPE_CHECKING:
+    from whelp.evaluate.paired import PairedDifference
+    from whelp.tokenizer.vocabulary import Vocabulary
+
+REPORT_FILE = "report.html"
+_FEW_TEXTS = 20  # fewer say little about others
+_MANY_EPOCHS = 4.0  # Muennighoff et al. 2023: up to there, repeated text is about as good as new
+_SAMPLE_TOKENS = 1 << 20
+_EXAMPLES, _EXCERPT = 3, 280  # of texts that differ most: how many each way, and characters of each
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was measured, by the name of the recipe; `losses` (S, D): nats of each text after each seed's run."""
+
+    sides: Sequence[Side]
+    settled: Settled
+    vocabularies: dict[str, Vocabulary]
+    texts: HeldOutTexts
+    encoded: dict[str, EncodedTexts]
+    losses: dict[str, Floats]
+
+
+def count_bits(nats: Floats, num_bytes: npt.NDArray[np.int64]) -> Any:
+    """Bits per byte over all texts: (..., D) -> (...)."""
+    return nats.sum(axis=-1) / np.log(2) / num_bytes.sum()
+
+
+def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: float) -> DataComparison:
+    """The result. With several recipes against one, each interval is wider, so that all hold together (Bonferroni; Dunn 1961)."""
+    from whelp.report import RunRecords, find_differences
+
+    texts, sides = measured.texts, measured.sides
+    first = sides[0]
+    num_seeds = len(measured.losses[first.name])
+    described = [_describe(out, side, measured) for side in sides]
+    each = 1 - (1 - confidence) / (len(sides) - 1)
+    differences = [_compare(first.name, side.name, measured, each) for side in sides[1:]]
+    return DataComparison(
+        folder=str(out),
+        page=str(out / REPORT_FILE),
+        seeds=[first.recipe.train.seed + number for number in range(num_seeds)],
+        num_steps=measured.settled.num_steps,
+        seen_tokens=measured.settled.seen_tokens,
+        confidence=confidence,
+        held_out=[
+            HeldOutSource(name=name, num_texts=int(is_own.sum()), num_bytes=int(texts.num_bytes[is_own].sum()))
+            for name, is_own in _iter_sources(texts)
+        ],
+        left_out=texts.left_out,
+        sides=described,
+        differences=differences,
+        options=find_differences([RunRecords(name=side.name, settings=_list_own(side)) for side in asked]),
+        notes=list(_find_doubts(asked, described, measured)),
+    )
+
+
+def _list_own(side: Side) -> dict[str, Any]:
+    """The options that are a recipe's own: its data, and where it is curated, the preset and the rules it sets."""
+    values = side.recipe.to_values()
+    usual = Recipe().to_values()["curate"]
+    rules = {name: value for name, value in values["curate"].items() if name == "preset" or value != usual[name]}
+    return {"data": values["data"], **({"curate": rules} if side.is_curated else {})}
+
+
+def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Held-out sources of which a text is left, and which texts are theirs."""
+    for place, name in enumerate(texts.names):
+        is_own = texts.sources == place
+        if is_own.any():
+            yield name, is_own
+
+
+def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
+    folder = out / side.name
+    store = open_store(folder / "store")
+    counts, texts, losses = store.manifest.counts, measured.texts, measured.losses[side.name]
+    by_seed = count_bits(losses, texts.num_bytes)
+    vocabulary, seen = measured.vocabularies[side.name], measured.settled.seen_tokens
+    bytes_per_token = _measure_bytes_per_token(store, vocabulary)
+    train = counts["splits"]["train"]
+    curated = read_json(folder / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
+    return DataSide(
+        name=side.name,
+        folder=str(folder),
+        vocab_size=vocabulary.size,
+        num_documents_curated=curated,
+        num_documents=train["documents"],
+        num_tokens=train["tokens"],
+        bytes_per_token=bytes_per_token,
+        seen_bytes=round(seen * bytes_per_token),
+        num_epochs=seen / train["tokens"],
+        bits_per_byte=float(by_seed.mean()),
+        by_seed=by_seed.tolist(),
+        sources={
+            name: float(count_bits(losses[:, is_own], texts.num_bytes[is_own]).mean()) for name, is_own in _iter_sources(texts)
+        },
+    )
+
+
+def _measure_bytes_per_token(store: TokenStore, vocabulary: Vocabulary) -> float:
+    """Of the training split, measured on its beginning."""
+    split = store.split("train")
+    ids = np.empty(min(split.num_tokens, _SAMPLE_TOKENS), split.dtype)
+    split.read_into(0, ids)
+    return float(vocabulary.token_bytes[ids].mean())
+
+
+def _compare(baseline: str, name: str, measured: Measured, confidence: float) -> DataDifference:
+    from whelp.evaluate.paired import compare_paired
+
+    texts, a, b = measured.texts, measured.losses[baseline], measured.losses[name]
+    sources: dict[str, PairedDifference] = {}
+    for source, is_own in _iter_sources(texts):
+        if is_own.sum() > 1 and len(texts.names) > 1:
+            sources[source] = compare_paired(a[:, is_own], b[:, is_own], texts.num_bytes[is_own], confidence=confidence)
+    return DataDifference(
+        name=name,
+        baseline=baseline,
+        whole=compare_paired(a, b, texts.num_bytes, strata=texts.sources, confidence=confidence),
+        sources=sources,
+        examples=_find_examples(texts, (b - a).mean(axis=0) / np.log(2) / texts.num_bytes),
+    )
+
+
+def _find_examples(texts: HeldOutTexts, difference: Floats) -> list[Example]:
+    """Those of the texts that differ most, best first; very short ones, which differ by chance, are passed over."""
+    long = np.flatnonzero(texts.num_bytes >= np.median(texts.num_bytes))
+    order = long[np.argsort(difference[long], kind="stable")]
+    better = [number for number in order[:_EXAMPLES] if difference[number] < 0]
+    worse = [number for number in order[-_EXAMPLES:] if difference[number] > 0]
+    return [
+        Example(
+            source=texts.names[texts.sources[number]],
+            text=texts.texts[number][:_EXCERPT],
+            difference=float(difference[number]),
+        )
+        for number in (*better, *worse)
+    ]
+
+
+def _find_doubts(asked: Sequence[Side], described: Sequence[DataSide], measured: Measured) -> Iterator[str]:
+    """What a careful friend would say about the result."""
+    for one in asked:
+        yield from one.notes
+    for name, is_own in _iter_sources(measured.texts):
+        if is_own.sum() < _FEW_TEXTS:
+            yield f"{name}: {say_count(int(is_own.sum()), 'text')} say little about others; name more with --held-out"
+    for side in described:
+        if side.num_epochs > _MANY_EPOCHS:
+            yield f"{side.name}: its text is seen {side.num_epochs:.1f} times; for a long run, with less repetition, it may do better"
+        lost = count_unfaithful(measured.texts.texts, measured.encoded[side.name], measured.vocabularies[side.name])
+        if lost:
+            found = say_count(lost, "held-out text")
+            yield f"{side.name}: its vocabulary does not give back {found} as they were, so its bits per byte are too low"
+    first = described[0]
+    for side in described[1:]:
+        if side.vocab_size != first.vocab_size:
+            yield (
+                f"{side.name}: as many tokens as {first.name}, but of another vocabulary: {side.seen_bytes / first.seen_bytes:.2f} "
+                "times the text, and a model of another number of parameters"
+            )

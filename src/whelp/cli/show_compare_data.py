@@ -1,0 +1,150 @@
+"""What people see of `whelp compare-data`: which run it is at, how long it takes, and what came out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from whelp.base.counts import say_bytes, say_count, say_duration
+from whelp.cli import show
+
+if TYPE_CHECKING:
+    from whelp.cli.compare_data_events import DataComparison, RunMeasured, RunsPlanned, RunStarted, TextsMeasured
+    from whelp.train import StepReport
+
+
+class CompareDataView:
+    """A bar over all runs: the share of the steps that are done, the run it is at, and the time that is left."""
+
+    def __init__(self) -> None:
+        self._plan: RunsPlanned | None = None
+        self._run: RunStarted | None = None
+        self._started = 0.0
+        self._done = 0.0  # runs
+        self._done_before = 0
+        self._progress: Progress | None = None
+        self._task: Any = None
+
+    def show(self, event: object) -> None:
+        """Draw one event of `iter_compare_data`; those of the stages it runs are left to their own views."""
+        handler = getattr(self, f"_on_{type(event).__name__.lower()}", None)
+        if handler is not None:
+            handler(event)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _on_sidestarted(self, event: Any) -> None:
+        show.say(f"[bold]data[/]       {escape(event.name)}")
+
+    def _on_sourceopened(self, event: Any) -> None:
+        show.say_file_counts(event.num_files, event.num_bytes, event.name)
+
+    def _on_corpusready(self, event: Any) -> None:
+        ledger = event.result.ledger
+        show.say(f"[bold]curated[/]    {ledger['documents_kept']:,} of {say_count(ledger['documents_in'], 'document')} kept")
+
+    def _on_storeready(self, event: Any) -> None:
+        show.show_ledger(event.result.ledger, event.result.splits, event.result.vocab_size)
+
+    def _on_runsplanned(self, event: RunsPlanned) -> None:
+        self._plan = event
+        texts = event.held_out
+        left_out = "".join(f"; left out: {reason} {count:,}" for reason, count in texts.left_out.items())
+        show.say(
+            f"[bold]held out[/]   {say_count(len(texts.texts), 'text')}, {say_bytes(int(texts.num_bytes.sum()))}, from "
+            f"{escape(', '.join(texts.names))}{escape(left_out)}"
+        )
+        done = f", {event.num_done} of them done" if event.num_done else ""
+        left = event.num_runs - event.num_done
+        time_left = f", about {say_duration(event.seconds_per_run * left)}" if event.seconds_per_run and left else ""
+        show.say(f"[bold]runs[/]       {event.num_runs} of {say_count(event.num_steps, 'step')}{done}{time_left}")
+        self._started = time.monotonic()
+        if show.console.is_terminal:
+            columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
+            self._progress = Progress(*columns, console=show.console, refresh_per_second=4)
+            self._task = self._progress.add_task("runs", total=event.num_runs, text="starting")
+            self._progress.start()
+
+    def _on_runstarted(self, event: RunStarted) -> None:
+        self._run = event
+
+    def _on_stepreport(self, event: StepReport) -> None:
+        self._update(f"step {event.step:,}", self._done + 0.98 * event.share_done)
+
+    def _on_textsmeasured(self, event: TextsMeasured) -> None:
+        self._update(f"measuring {event.done:,} of {event.total:,} texts", self._done + 0.98 + 0.02 * event.done / event.total)
+
+    def _update(self, what: str, done: float) -> None:
+        if self._progress is None or self._run is None or self._plan is None:
+            return
+        new = done - self._done_before
+        left = (time.monotonic() - self._started) / new * (self._plan.num_runs - done) if new > 0.02 else None
+        tail = f"  {say_duration(left)} left" if left is not None else ""
+        where = f"run {self._run.number} of {self._plan.num_runs}: {escape(self._run.name)}, seed {self._run.seed}"
+        self._progress.update(self._task, completed=done, text=f"{where}  {what}{tail}")
+
+    def _on_runmeasured(self, event: RunMeasured) -> None:
+        self._done += 1
+        if event.is_reused:
+            self._done_before += 1
+        done = ", from before" if event.is_reused else ""
+        show.say(f"[bold]run[/]        {escape(event.name)}, seed {event.seed}: {event.bits_per_byte:.4f} bits/byte{done}")
+
+
+@contextmanager
+def compare_data_view() -> Iterator[CompareDataView]:
+    """A view that is closed whatever happens."""
+    view = CompareDataView()
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def show_data_comparison(result: DataComparison) -> None:
+    """A row for each recipe, then the differences, then in words; on standard output, as it is the result."""
+    import dataclasses
+
+    from rich.console import Console
+
+    from whelp.report import say_difference
+
+    output = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "bits/byte", "by seed", "documents", "tokens", "epochs", "text seen"):
+        table.add_column(name, justify="left" if name in ("", "by seed") else "right")
+    for side in result.sides:
+        table.add_row(
+            escape(side.name),
+            f"{side.bits_per_byte:.4f}",
+            " ".join(f"{bits:.4f}" for bits in side.by_seed),
+            f"{side.num_documents:,}",
+            f"{side.num_tokens:,}",
+            f"{side.num_epochs:.2f}",
+            say_bytes(side.seen_bytes),
+        )
+    output.print(table)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in (f"against {result.sides[0].name}", "measured on", "difference", "both", "by seeds", "by texts"):
+        table.add_column(escape(name))
+    for one in result.differences:
+        for source, values in (("all texts", one.whole), *one.sources.items()):
+            intervals = (f"{kind.low:+.4f} to {kind.high:+.4f}" for kind in (values.both, values.seeds, values.texts))
+            table.add_row(escape(one.name), escape(source), f"{values.difference:+.4f}", *intervals)
+    output.print(table)
+    for one in result.differences:
+        output.print(escape(say_difference(dataclasses.asdict(one))), soft_wrap=True)
+    for note in result.notes:
+        show.say(f"[yellow]note[/]  {escape(note)}")
+    show.say(f"page: [bold]{escape(result.page)}[/]", wraps=False)

@@ -1,0 +1,161 @@
+"""`whelp trace`: which stores, runs and checkpoints a source of text went into, and what it takes to be without it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whelp.artifacts.checkpoint import find_checkpoints
+from whelp.artifacts.manifest import find_kind
+from whelp.artifacts.run_folder import RunFolder
+from whelp.artifacts.token_store import open_store
+from whelp.base.errors import ArtifactError, ConfigError
+from whelp.cli.trace_source import Asked, Found, find_in_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedStore:
+    """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
+
+    folder: str
+    files: list[str]
+    documents: dict[str, int]
+    tokens: dict[str, int]
+    share: float
+    through: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedRun:
+    """A run that was trained on such a store. `checkpoints`: step, and about how many tokens of the source were trained by then.
+
+    `share` is that of the tokens that the run trains on, with the weights of a mixture.
+    """
+
+    folder: str
+    store: str
+    share: float
+    checkpoints: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What `whelp trace` found. `untold`: runs of which no store is in the folders, so nothing can be said."""
+
+    source: str
+    num_stores: int
+    num_runs: int
+    stores: list[TracedStore]
+    runs: list[TracedRun]
+    untold: list[str]
+    next_steps: list[str]
+
+
+def trace(source: str, folders: Sequence[str | Path]) -> Trace:
+    """Find a source of text in token stores, and in the runs and checkpoints trained on them. Nothing is written.
+
+    Args:
+        source: A file or a folder (by its path, or, of a file, by its contents under whatever name), a pattern of file names, the
+            name of a source in a mixture, or what a recipe calls its source, such as a dataset of the hub.
+        folders: Where to look, with all folders below.
+
+    Raises:
+        ArtifactError: When a folder is not there, or there is neither a store nor a run in any.
+    """
+    if not folders:
+        raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
+    asked = Asked.read(source)
+    stores, runs = list[Path](), list[Path]()
+    for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
+        if not folder.is_dir():
+            raise ArtifactError(folder, "there is no such folder", "a folder to look in", "Check the spelling.")
+        for kind, place in _iter_artifacts(folder):
+            (stores if kind == "store" else runs).append(place)
+    if not stores and not runs:
+        where = ", ".join(map(str, folders))
+        raise ArtifactError(where, "there is neither a store nor a run below", "", "Name the folders that hold them.")
+    opened = [open_store(store) for store in dict.fromkeys(stores)]
+    looked = [(store, find_in_store(store, asked)) for store in opened]
+    traced = [_describe_store(str(store.folder), found) for store, found in looked if _is_any(found)]
+    by_fingerprint = {store.manifest.fingerprint: (store, found) for store, found in reversed(looked)}  # of copies, the first
+    traced_runs, untold = list[TracedRun](), list[str]()
+    for run in dict.fromkeys(runs):
+        started = RunFolder(run).read_plan() or {}
+        if started.get("store") not in by_fingerprint:
+            untold.append(str(run))
+            continue
+        store, found = by_fingerprint[started["store"]]
+        if any(ours for ours, _ in found.parts.values()):
+            traced_runs.append(_describe_run(run, str(store.folder), found, started))
+    return Trace(
+        source=source,
+        num_stores=len(opened),
+        num_runs=len(set(runs)),
+        stores=traced,
+        runs=traced_runs,
+        untold=untold,
+        next_steps=list(_find_next_steps(source, traced, traced_runs)),
+    )
+
+
+def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Stores and runs below a folder; what is inside of them is theirs."""
+    for place, names, files in os.walk(folder):
+        names.sort()
+        if "manifest.json" in files and find_kind(Path(place)) == "token_store":
+            names.clear()
+            yield "store", Path(place)
+        elif "plan.json" in files and "recipe.yaml" in files:
+            names.clear()
+            yield "run", Path(place)
+
+
+def _is_any(found: Found) -> bool:
+    return any(count.documents for count in found.splits.values())
+
+
+def _describe_store(folder: str, found: Found) -> TracedStore:
+    ours, total = (sum(pair[place] for pair in found.parts.values()) for place in (0, 1))
+    return TracedStore(
+        folder=folder,
+        files=found.files,
+        documents={name: count.documents for name, count in found.splits.items()},
+        tokens={name: count.tokens for name, count in found.splits.items()},
+        share=ours / total if total else 0.0,
+        through=found.through,
+    )
+
+
+def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any]) -> TracedRun:
+    """Rows of a source come alike often, so a run's share is that of each source's tokens, times the source's share of the run."""
+    drawn = started.get("ledger", {}).get("sources", {})
+    share = sum(
+        (1.0 if name is None else drawn.get(name, {}).get("share", 0.0)) * ours / total
+        for name, (ours, total) in found.parts.items()
+        if total
+    )
+    batch_tokens = started["plan"]["batch_tokens"]
+    steps = {path.name: int(path.name.removeprefix("step-")) for path in find_checkpoints(RunFolder(run).checkpoints)}
+    return TracedRun(
+        folder=str(run),
+        store=store,
+        share=share,
+        checkpoints={name: round(share * step * batch_tokens) for name, step in steps.items() if step},
+    )
+
+
+def _find_next_steps(source: str, stores: Sequence[TracedStore], runs: Sequence[TracedRun]) -> Iterator[str]:
+    """What it takes to be without it."""
+    if not stores:
+        return
+    for corpus in dict.fromkeys(corpus for store in stores for corpus in store.through):
+        yield f"{corpus} was curated from it: `whelp curate` again, without it, into another folder."
+    yield (
+        f"Take {source} out of the recipe (its entry of data.mixture or of the list data.source), or the files out of their folder; "
+        "then `whelp prepare RECIPE --out ANOTHER_STORE`."
+    )
+    if runs:
+        yield "Weights do not forget: train anew, `whelp train RECIPE --store ANOTHER_STORE --out ANOTHER_RUN`, and export again."

@@ -1,0 +1,37 @@
+"""A number for each document of a split, by which the same document is found elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from whelp.artifacts.token_store import TokenSplit
+from whelp.base.mixing import mix
+
+_BLOCK_TOKENS = 1 << 22
+
+
+def hash_documents(split: TokenSplit) -> npt.NDArray[np.uint64]:
+    """A number for each document, that depends on its ids and their order; shape (documents,).
+
+    Equal documents have equal numbers; of a million different pairs none is likely to (64 bits).
+    """
+    ends = split.document_ends
+    hashes = np.empty(len(ends), np.uint64)
+    first, start = 0, 0
+    while first < len(ends):
+        stop = max(first + 1, int(np.searchsorted(ends, start + _BLOCK_TOKENS, side="right")))
+        ids = np.empty(int(ends[stop - 1]) - start, split.dtype)
+        split.read_into(start, ids)
+        hashes[first:stop] = hash_ids(ids, np.concatenate(([0], ends[first:stop] - start)))
+        first, start = stop, int(ends[stop - 1])
+    return hashes
+
+
+def hash_ids(ids: npt.NDArray[np.integer], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The same of flat `ids`; document i is `ids[offsets[i]:offsets[i + 1]]`."""
+    lengths = np.diff(offsets)
+    places = np.arange(len(ids), dtype=np.uint64) - np.repeat(offsets[:-1], lengths).astype(np.uint64)
+    mixed = mix((places + np.uint64(1)) << np.uint64(32) ^ ids.astype(np.uint64))
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)))  # it wraps, and so do differences
+    return mix(sums[offsets[1:]] - sums[offsets[:-1]] + lengths.astype(np.uint64))

@@ -1,0 +1,220 @@
+"""One HTML file about a comparison of data: what is better, how sure that is, where it differs. No script, no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from whelp.base.counts import say_bytes, say_count
+from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number
+
+_WIDTH, _LEFT, _RIGHT, _LINE = 640, 200, 16, 26
+_STYLE = """
+.wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; } td pre { margin: 0; }
+.verdict { font-size: 1.15rem; max-width: 60rem; }
+"""
+_HOW = (
+    "Every recipe's data trained the same model for equally many tokens, once for each seed; the runs of a seed begin with the same "
+    "weights, where their shapes are the same. All were measured on the same held-out texts, of which none is in any training data "
+    "word for word. The intervals: by seeds, what other seeds could have given on these texts (Student's t over the paired "
+    "differences); by texts, what other texts could have given with these runs (bootstrap); both, the two together, by which it is "
+    "decided."
+)
+
+Values = Mapping[str, Any]
+
+
+def make_data_report(result: Values) -> str:
+    """Draw what `whelp compare-data` found, given as plain values."""
+    sides, differences = result["sides"], result["differences"]
+    title = " against ".join([sides[0]["name"], ", ".join(side["name"] for side in sides[1:])])
+    confidence = f"{result['confidence']:.0%}"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
+    parts = [
+        *(f'<p class="verdict">{html.escape(say_difference(one))}</p>' for one in differences),
+        f"<ul>{notes}</ul>" if notes else "",
+        f"<h2>Difference to {html.escape(sides[0]['name'])}, bits per byte</h2>",
+        _draw_intervals(differences, f"{confidence} intervals; left of the line is better"),
+        _draw_seeds(sides, result["seeds"]),
+        _draw_differences(differences),
+        f"<h2>The data</h2>{_draw_sides(sides)}{_draw_options(sides, result['options'])}",
+        f"<h2>Held-out texts</h2>{_draw_held_out(result)}",
+        _draw_examples(differences),
+        f"<h2>How it was measured</h2><p>{html.escape(_HOW)}</p><p>{html.escape(_say_runs(result))}</p>",
+    ]
+    return make_page(title, "".join(parts), _STYLE)
+
+
+def say_difference(difference: Values) -> str:
+    """One difference in words: which is better, how much, how surely; and what would decide it where that cannot be told."""
+    name, baseline, whole = difference["name"], difference["baseline"], difference["whole"]
+    low, high = whole["both"]["low"], whole["both"]["high"]
+    between = f"between {low:+.4f} and {high:+.4f} at {100 * whole['confidence']:.3g}% confidence"
+    amount = f"{abs(whole['difference']):.4f} bits per byte {'less' if whole['difference'] < 0 else 'more'} ({abs(whole['share']):.1%})"
+    if whole["verdict"] != "undecided":
+        return f"{name} is {whole['verdict']} than {baseline}: {amount}, {between}."
+    if whole["difference"] == 0.0 and whole["smallest"] == 0.0:
+        return f"{name} and {baseline} give the same models: there is no difference at all."
+    return f"It cannot be told which is better, {name} or {baseline}: {name} needs {amount}, {between}. {_say_what_would_decide(whole)}"
+
+
+def _say_what_would_decide(whole: Values) -> str:
+    seeds, texts, now = whole["num_seeds_needed"], whole["num_texts_needed"], len(whole["by_seed"])
+    if seeds is not None:
+        return (
+            f"If difference and spread stayed as they are, {say_count(seeds, 'seed')} in all, {seeds - now:,} more, would decide "
+            f"it (--seeds {seeds})."
+        )
+    if texts is not None:
+        return f"More seeds would not decide it; if all stayed as it is, {texts:,} held-out texts would, in place of {whole['num_texts']:,}."
+    return (
+        f"Neither more seeds nor more texts alone would decide it if all stayed as it is: a difference below {whole['smallest']:.4f} "
+        "cannot be seen here, and may not matter."
+    )
+
+
+def _draw_intervals(differences: Sequence[Values], caption: str) -> str:
+    """A line for each comparison and source: the interval of both, those of seeds and of texts below it, and the difference."""
+    lines = [
+        (f"{one['name']}{f', {source}' if source else ''}", color, values)
+        for color, one in enumerate(differences, 1)
+        for source, values in (("", one["whole"]), *one["sources"].items())
+    ]
+    ends: list[float] = [
+        values[kind][end] for _, _, values in lines for kind in ("both", "seeds", "texts") for end in ("low", "high")
+    ]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    room = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return _LEFT + (value - low) / room * (_WIDTH - _LEFT - _RIGHT)
+
+    height = _LINE * len(lines) + 34
+    drawn = (
+        f'<line x1="{place(0):.1f}" x2="{place(0):.1f}" y1="0" y2="{height - 24}" stroke="currentColor" stroke-opacity=".6"/>'
+    )
+    for number, (name, color, values) in enumerate(lines):
+        y, stroke = _LINE * number + 10, f"var(--c{color % NUM_COLORS})"
+        drawn += f'<text x="{_LEFT - 8}" y="{y + 5}" text-anchor="end">{html.escape(_shorten(name))}</text>'
+        for kind, at, look in (
+            ("both", y, 'stroke-width="4"'),
+            ("seeds", y + 7, 'stroke-width="1.5"'),
+            ("texts", y + 11, 'stroke-width="1.5" stroke-dasharray="3 2"'),
+        ):
+            begin, end = place(values[kind]["low"]), place(values[kind]["high"])
+            drawn += f'<line x1="{begin:.1f}" x2="{end:.1f}" y1="{at}" y2="{at}" stroke="{stroke}" {look}/>'
+        drawn += f'<circle cx="{place(values["difference"]):.1f}" cy="{y}" r="5" fill="{stroke}"/>'
+    for value in dict.fromkeys((low, 0.0, high)):
+        drawn += (
+            f'<text x="{place(value):.1f}" y="{height - 8}" text-anchor="middle">{f"{value:+.3g}" if value else "0"}</text>'
+        )
+    names = ", ".join(name for name, _, _ in lines)
+    legend = "thick: both; thin: seeds; dashed: texts"
+    return (
+        f'<figure><figcaption>{html.escape(caption)} ({legend})</figcaption><svg viewBox="0 0 {_WIDTH} {height}" '
+        f'width="{_WIDTH}" role="img" aria-label="Differences of {html.escape(names)}">{drawn}</svg></figure>'
+    )
+
+
+def _shorten(name: str, most: int = 28) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _draw_seeds(sides: Sequence[Values], seeds: Sequence[int]) -> str:
+    series = []
+    for color, side in enumerate(sides):
+        points = list(zip(map(float, seeds), side["by_seed"], strict=True))
+        series.append(Series(points=points, color=color, name=side["name"]))
+        series.append(Series(points=points, color=color, has_dots=True))
+    return draw_chart("Bits per byte after each seed's run", series, x_name="seed")
+
+
+def _draw_differences(differences: Sequence[Values]) -> str:
+    rows = []
+    for one in differences:
+        for source, values in (("all texts", one["whole"]), *one["sources"].items()):
+            intervals = [f"{values[kind]['low']:+.4f} to {values[kind]['high']:+.4f}" for kind in ("both", "seeds", "texts")]
+            rows.append([one["name"], source, f"{values['difference']:+.4f}", *intervals, values["verdict"]])
+    return _draw_table(["", "measured on", "difference", "both", "by seeds", "by texts", ""], rows)
+
+
+def _draw_sides(sides: Sequence[Values]) -> str:
+    rows = []
+    for side in sides:
+        read = f" of {side['num_documents_curated']:,}" if side["num_documents_curated"] is not None else ""
+        rows.append(
+            [
+                side["name"],
+                f"{side['bits_per_byte']:.4f}",
+                f"{side['num_documents']:,}{read}",
+                f"{side['num_tokens']:,}",
+                f"{side['num_epochs']:.2f}",
+                say_bytes(side["seen_bytes"]),
+                f"{side['vocab_size']:,}",
+                f"{side['bytes_per_token']:.2f}",
+            ]
+        )
+    heads = ["", "bits per byte", "documents", "tokens", "epochs", "text seen", "vocabulary", "bytes a token"]
+    return _draw_table(heads, rows)
+
+
+def _draw_options(sides: Sequence[Values], options: Mapping[str, Sequence[Any]]) -> str:
+    if not options:
+        return "<p>The recipes' data are the same.</p>"
+    return "<h3>What differs</h3>" + _draw_table(
+        ["option", *(side["name"] for side in sides)], [[name, *map(_write, values)] for name, values in options.items()]
+    )
+
+
+def _write(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...")
+
+
+def _draw_held_out(result: Values) -> str:
+    names = [side["name"] for side in result["sides"]]
+    rows = [
+        [
+            one["name"],
+            f"{one['num_texts']:,}",
+            say_bytes(one["num_bytes"]),
+            *(f"{side['sources'][one['name']]:.4f}" for side in result["sides"]),
+        ]
+        for one in result["held_out"]
+    ]
+    left_out = "; ".join(f"{reason} {write_number(count)}" for reason, count in result["left_out"].items())
+    table = _draw_table(["source", "texts", "", *(f"{name}, bits per byte" for name in names)], rows)
+    return table + (f"<p>Left out: {html.escape(left_out)}.</p>" if left_out else "")
+
+
+def _draw_examples(differences: Sequence[Values]) -> str:
+    drawn = ""
+    for one in differences:
+        rows = "".join(
+            f"<tr><td>{example['difference']:+.3f}</td><td>{html.escape(example['source'])}</td>"
+            f"<td><pre>{html.escape(example['text'])}</pre></td></tr>"
+            for example in one["examples"]
+        )
+        if rows:
+            title = f"Texts where {one['name']} differs most from {one['baseline']}"
+            drawn += (
+                f"<h2>{html.escape(title)}</h2><table><tr><th>bits per byte</th><th>from</th><th>begins</th></tr>{rows}</table>"
+            )
+    return drawn
+
+
+def _say_runs(result: Values) -> str:
+    return (
+        f"{say_count(len(result['seeds']), 'seed')}, from {result['seeds'][0]} on; {say_count(result['num_steps'], 'step')} and "
+        f"{say_count(result['seen_tokens'], 'token')} in every run."
+    )
+
+
+def _draw_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'

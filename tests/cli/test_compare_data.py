@@ -1,0 +1,211 @@
+"""`whelp compare-data`: worse data is found worse, equal data is not found different, and nothing is trained twice."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import whelp as package
+from whelp.base.errors import ConfigError, PlanError, SourceError
+from whelp.cli.compare_data import iter_compare_data
+from whelp.cli.compare_data_events import DataComparison, RunsPlanned
+from whelp.cli.compare_data_recipes import load_sides
+
+from .helpers import Whelp, snapshot
+
+Make = Callable[..., Path]
+
+
+def write_sentences(seed: int, count: int) -> list[str]:
+    """Sentences whose words depend on those before them."""
+    chance = random.Random(seed)
+    who, what = ("cat", "dog", "fox", "crow", "wolf", "hare"), ("sees", "hears", "follows", "greets", "fears", "finds")
+    return [
+        f"On day {chance.randint(1, 99)} the {chance.choice(who)} {chance.choice(what)} the {chance.choice(who)}, "
+        f"and then the {chance.choice(who)} goes home alone."
+        for _ in range(count)
+    ]
+
+
+def shuffle_words(text: str, chance: random.Random) -> str:
+    """The same words in another order."""
+    words = text.split(" ")
+    chance.shuffle(words)
+    return " ".join(words)
+
+
+def write_recipe(folder: Path, name: str, texts: list[str], **sections: dict[str, Any]) -> Path:
+    """Write texts as JSON lines, and a recipe of them."""
+    rows = folder / f"{name}.jsonl"
+    rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    recipe: dict[str, Any] = {
+        "data": {"source": rows.name, "tokenizer": {"learn": "bpe", "vocab_size": 320}, "test_split": 0.05},
+        "pack": {"context_tokens": 32},
+        "model": {"family": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 16},
+        "train": {
+            "num_steps": 20,
+            "batch_tokens": 256,
+            "threads": 1,
+            "device": "cpu",
+            "learning_rate": 3e-2,
+            "evaluate_every_steps": 20,
+        },
+    }
+    for section, values in sections.items():
+        recipe[section] = recipe.get(section, {}) | values
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Write texts and a recipe of them."""
+    return functools.partial(write_recipe, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> DataComparison:
+    """Text against itself with shuffled words, measured on two kinds of text."""
+    folder, texts, chance = tmp_path_factory.mktemp("compared"), write_sentences(1, 200), random.Random(0)
+    clean = write_recipe(folder, "clean", texts)
+    shuffled = write_recipe(folder, "shuffled", [shuffle_words(text, chance) for text in texts])
+    write_recipe(folder, "tales", write_sentences(2, 30))
+    write_recipe(folder, "other", [text.replace("home", "away") for text in write_sentences(3, 25)])
+    held_out = [str(folder / "tales.jsonl"), f"two={folder / 'other.jsonl'}"]
+    return package.compare_data([clean, shuffled], out=folder / "out", held_out=held_out)
+
+
+def test_shuffled_words_are_worse(compared: DataComparison) -> None:
+    """Found so by every interval, on each held-out source; and it is what differs in the recipes."""
+    difference = compared.differences[-1]
+    assert difference.name == "shuffled"
+    assert list(difference.sources) == ["tales", "two"]
+    for values in (difference.whole, *difference.sources.values()):
+        assert values.verdict == "worse"
+        assert min(interval.low for interval in (values.seeds, values.texts, values.both)) > 0
+    first, last = compared.sides
+    assert difference.whole.by_seed == pytest.approx([b - a for a, b in zip(first.by_seed, last.by_seed, strict=True)])
+    assert [Path(value).name for value in compared.options["data.source"]] == ["clean.jsonl", "shuffled.jsonl"]
+    assert list(compared.options) == ["data.source"]
+
+
+def test_the_page(compared: DataComparison) -> None:
+    """Verdicts in words, an interval for each comparison and source, the data, the texts; it opens offline."""
+    page = Path(compared.page).read_text(encoding="utf-8")
+    assert "shuffled is worse than clean" in page
+    assert page.count('stroke-width="4"') == 3  # on all texts, and on each source
+    assert compared.differences[-1].examples[0].text in page
+    assert "src=" not in page
+    assert "http" not in page
+
+
+def test_stopped_and_gone_on_with(whelp: Whelp, make: Make, tmp_path: Path) -> None:
+    """The same command ends in the same numbers, wherever it was stopped; more seeds add runs, finished ones stay as they are.
+
+    A recipe against itself: each seed gives both the same losses, to the bit.
+    """
+    recipe, asked = make("a", write_sentences(1, 60)), ["train.num_steps=2"]
+    whole = package.compare_data([recipe, recipe], out=tmp_path / "whole", seeds=2, overrides=asked)
+    assert [source.name for source in whole.held_out] == ["a"]  # none was named: the test split, of both
+    first, second = whole.sides
+    assert (first.name, second.name) == ("a", "a-2")
+    assert first.by_seed == second.by_seed
+    difference = whole.differences[0].whole
+    assert (difference.difference, difference.verdict, difference.smallest) == (0.0, "undecided", 0.0)
+
+    events, steps = iter_compare_data(load_sides([recipe, recipe], asked), tmp_path / "parts", num_seeds=2), 0
+    for event in events:
+        steps += type(event).__name__ == "StepReport"
+        if steps == 2 + 1:  # in the second run
+            break
+    events.close()
+    before = snapshot(tmp_path / "parts" / "a" / "seed-0" / "checkpoints")
+    names = ["compare-data", "a.yaml", "a.yaml", *asked, "--out", "parts"]
+    more = whelp(*names, "--seeds", 3, "--json")
+    assert "6 of 2 steps, 1 of them done" in more.said
+    assert [side["by_seed"][:2] for side in more.json["sides"]] == [first.by_seed, second.by_seed]
+    assert json.loads((tmp_path / "parts" / "result.json").read_text(encoding="utf-8")) == more.json
+    again = whelp(*names, "--seeds", 3)
+    assert again.said.count("from before") == 6
+    assert "a-2 and a give the same models: there is no difference at all." in again.text
+    assert snapshot(tmp_path / "parts" / "a" / "seed-0" / "checkpoints") == before
+    changed = whelp(*names, "pack.context_tokens=16")
+    assert changed.code == 1
+    assert "this comparison was begun with other settings (a: pack.context_tokens: 32 -> 16" in changed.said
+
+
+def test_texts_that_are_trained_on_are_left_out(make: Make, tmp_path: Path) -> None:
+    """Of all recipes, and for all; counted. Without any other text there is nothing to compare by."""
+    texts = write_sentences(1, 120)
+    recipes = [
+        make("a", texts[:80], data={"test_split": 0}),
+        make("b", texts[60:], data={"separator": "newline", "test_split": 0}),
+    ]
+    fresh = [text for text in write_sentences(2, 30) if text not in texts]
+    held_out = make("texts", [*texts[:10], *texts[110:], *fresh, fresh[0]]).with_suffix(".jsonl")
+    events = iter_compare_data(load_sides(recipes), tmp_path / "out", held_out=[str(held_out)])
+    found = next(event for event in events if isinstance(event, RunsPlanned)).held_out
+    events.close()
+    assert found.texts == fresh
+    assert found.left_out == {"there twice": 1, "in the training data of a": 10, "in the training data of b": 10}
+    trained = make("trained", texts[:10]).with_suffix(".jsonl")
+    with pytest.raises(SourceError, match="0 texts to measure on; 10 in the training data of a"):
+        package.compare_data(recipes, out=tmp_path / "other", held_out=[str(trained)], seeds=2)
+
+
+def test_other_vocabularies_rules_and_models(make: Make, tmp_path: Path) -> None:
+    """Each recipe's own vocabulary and rules are used, its own model is not; what that means is said."""
+    texts = write_sentences(1, 100)
+    first = make("first", texts)
+    chars = make("chars", texts, data={"tokenizer": {"learn": "chars", "unknown": "token"}}, model={"n_layer": 2})
+    curated = make("curated", [*texts, *texts[:50]], curate={"preset": "none", "exact_duplicates": True})
+    held_out = make("texts", [*write_sentences(2, 30), "Ein Käse!"]).with_suffix(".jsonl")
+    result = package.compare_data(
+        {"one": first, "letters": chars, "rules": curated},
+        out=tmp_path / "out",
+        held_out=[str(held_out)],
+        seeds=2,
+        overrides=["train.num_steps=1"],
+    )
+    one, letters, rules = result.sides
+    assert letters.bytes_per_token == pytest.approx(1, abs=0.1) != one.bytes_per_token
+    assert one.seen_bytes > letters.seen_bytes
+    assert (rules.num_documents_curated, one.num_documents_curated) == (150, None)
+    assert rules.num_documents == one.num_documents
+    assert result.options["curate.exact_duplicates"] == [None, None, True]
+    assert result.options["curate.preset"] == [None, None, "none"]
+    notes = "\n".join(result.notes)
+    assert "model.n_layer: letters says 2, but all are trained with 1, as one says" in notes
+    assert "letters: its vocabulary does not give back 1 held-out text" in notes
+    assert "letters: as many tokens as one, but of another vocabulary" in notes
+
+
+def test_what_cannot_be_compared(whelp: Whelp, make: Make, tmp_path: Path) -> None:
+    """Each is said, with what to do, before anything is made."""
+    recipe = make("a", write_sentences(1, 40))
+    before = snapshot(tmp_path)
+    assert "1 given, but expected 2 at least" in whelp("compare-data", "a.yaml").said
+    assert "seeds is 1, but expected 2 at least" in whelp("compare-data", "a.yaml", "a.yaml", "--seeds", 1).said
+    assert "confidence is 95, but expected 0.5 to 1" in whelp("compare-data", "a.yaml", "a.yaml", "--confidence", 95).said
+    timed = whelp("compare-data", "a.yaml", "a.yaml", "train.minutes=1", "train.num_steps=null")
+    assert "train.minutes is set: runs of equal time would not see equally many tokens" in timed.said
+    with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+        package.compare_data({"../a": recipe, "b": recipe}, out=tmp_path / "out")
+    assert snapshot(tmp_path) == before
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter.txt").write_text("mine", encoding="utf-8")
+    taken = whelp("compare-data", "a.yaml", "a.yaml", "--out", "taken")
+    assert (taken.code, "something else stands there" in taken.said) == (1, True)
+    begun = iter_compare_data(load_sides([recipe, recipe]), tmp_path / "two")
+    next(begun)
+    begun.close()
+    with pytest.raises(PlanError, match="recipes: a, a-2 -> a, other"):
+        package.compare_data({"a": recipe, "other": recipe}, out=tmp_path / "two")
