@@ -41,11 +41,14 @@ def train(
 ) -> None:
     """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
 
-    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+    Example:
+      whelp train recipe.yaml train.minutes=5 --store store --out run
 
-    Longer than it was to be: whelp train recipe.yaml train.num_steps=8000 --store store --out run (also when it is done)
+    Longer than it was to be, also when it is done:
+      whelp train recipe.yaml train.num_steps=8000 --store store --out run
 
-    Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
+    Four GPUs (another number may go on):
+      whelp train recipe.yaml --nproc 4 --store store --out run
 
     Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
@@ -133,7 +136,10 @@ def verify_resume(
 ) -> None:
     """Prove that runs of this recipe go on exactly: short runs are killed, taken up, and compared with one left alone.
 
-    Exit code 1 when something is not as promised. Example: whelp verify-resume recipe.yaml --store store --nproc 1,2,4
+    Exit code 1 when something is not as promised.
+
+    Example:
+      whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
     from whelp.cli import show
     from whelp.cli.recipe import load_recipe
