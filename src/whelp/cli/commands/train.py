@@ -142,6 +142,7 @@ def verify_resume(
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
     from whelp.cli import show
+    from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
 
@@ -152,10 +153,13 @@ def verify_resume(
     result = None
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
-    with show.waiting("training"):
-        for check in checks:
-            if isinstance(check, VerifyResult):
-                result = check
+    try:
+        with show.waiting("training"):
+            for check in checks:
+                if isinstance(check, VerifyResult):
+                    result = check
+    except FirstProcessError as error:  # it has said why
+        sys.exit(error.code)
     assert result is not None, "it ends with a result"
     if as_json:
         show.print_json(result)
