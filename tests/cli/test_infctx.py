@@ -193,6 +193,7 @@ def test_the_four_files(name: str) -> None:
     ("values", "expected"),
     [
         ({"trainer": {}}, True),
+        ({"data": {"data_path": "x", "source": "a.txt"}}, True),
         ({"model": {"load_model": "x.pth"}, "data": {}}, True),
         ({"model": {"ctx_len": 1024}}, True),
         ({"model": {"n_layer": 6}, "data": {"source": "a"}}, False),

@@ -90,6 +90,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "cannot be parsed"
         is_tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
         advice = "YAML is indented with spaces: replace the tab." if is_tab else "Check indentation and quotes there."
+        if "<document end>" in problem:
+            advice = "A line of three dots ends a YAML document: take it out."
         raise ConfigError(path, [f"not valid YAML{line}: {problem}"], advice) from None
     except ValueError as error:  # what looks like a date, and is none: 2024-13-45
         raise ConfigError(path, [f"holds a value that cannot be read ({error})"], "Put quotes around it.") from None

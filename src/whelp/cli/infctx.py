@@ -206,9 +206,11 @@ _SAME = [name.partition(".")[2] for name, known in OPTIONS.items() if known == _
 
 
 def is_infctx(values: Mapping[str, Any]) -> bool:
-    """Whether a mapping is of the infctx trainer, by its section `trainer` or by options that only its models have."""
-    model = values.get("model")
-    return "trainer" in values or (isinstance(model, Mapping) and any(name in model for name in _MARKS))
+    """Whether a mapping is of the infctx trainer, by its section `trainer` or by options that are its alone."""
+    model, data = values.get("model"), values.get("data")
+    if "trainer" in values or (isinstance(data, Mapping) and "data_path" in data):
+        return True
+    return isinstance(model, Mapping) and any(name in model for name in _MARKS)
 
 
 @dataclass(frozen=True)
