@@ -377,6 +377,11 @@ def test_read_yaml(tmp_path: Path) -> None:
         (b"just words\n", r"is a single value, not a mapping of sections"),
         (b"a: \x01\n", r"not valid YAML: cannot be parsed"),
         (b"a: 2024-13-45\n", r"holds a value that cannot be read \(month must be in 1\.\.12.*\)\. Put quotes around it"),
+        (
+            b"a: 1\nb: [{c: 1,\n  c: 2}]\na: 2\n",
+            r"2 problems\n.*a stands there twice, in line 1 and in line 4\n.*c stands there twice, in line 2 and in line 3\nOnly one",
+        ),
+        (b"...\ndata: {}\n", r"not valid YAML \(line 1, column 1\).*A line of three dots ends a YAML document: take it out"),
         (b" \n", r"is an empty file\. Start with `data:`; `whelp new NAME` writes a recipe"),
         (b"- a\n- b\n", r"is a list, not a mapping of sections\. Start with `data:`"),
         (b"a: \xff\n", r"not UTF-8 text \(byte 3\)\. A recipe is a YAML text file"),

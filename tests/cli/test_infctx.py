@@ -122,6 +122,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
             "custom_text_key": "text",
             "min_token_size": 64,
             "separator": "eos",
+            "test_split_by": "auto",
         },
         "pack": {"context_tokens": 2048, "plan": "concat"},
         "model": MODEL,
@@ -192,6 +193,7 @@ def test_the_four_files(name: str) -> None:
     ("values", "expected"),
     [
         ({"trainer": {}}, True),
+        ({"data": {"data_path": "x", "source": "a.txt"}}, True),
         ({"model": {"load_model": "x.pth"}, "data": {}}, True),
         ({"model": {"ctx_len": 1024}}, True),
         ({"model": {"n_layer": 6}, "data": {"source": "a"}}, False),
@@ -307,6 +309,12 @@ def test_data_options(data: dict[str, Any], expected: dict[str, Any]) -> None:
     assert type(section["test_split"]) is type(expected.get("test_split", 0.01))
     assert "dataset_offset" not in section
     assert "conversation_format" not in section
+
+
+@pytest.mark.parametrize(("source", "expected"), [("wiki.txt", "auto"), ("rows.jsonl", "document")])
+def test_one_large_text_has_a_test_split(source: str, expected: str) -> None:
+    """Of rechunked text, blocks are held out there: a single file loses its end, in place of being an error."""
+    assert map_infctx(minimal(data={"source": source}), "t").values["data"]["test_split_by"] == expected
 
 
 @pytest.mark.parametrize(

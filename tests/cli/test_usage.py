@@ -25,6 +25,28 @@ def test_a_wrong_choice_is_explained(whelp: Whelp, made: Project) -> None:
     assert "Value error" not in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "run", "--port", "80x"], "'--port': This is not a whole number."),
+        (["generate", "run", "--prompt", "x", "--temperature", "hot"], "'--temperature': This is not a number."),
+    ],
+)
+def test_a_word_for_a_number(whelp: Whelp, arguments: list[str], said: str) -> None:
+    """No talk of parsing."""
+    outcome = whelp(*arguments)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.stderr.replace("│", " ").split())
+
+
+def test_a_missing_store_is_said_once(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Not by the processes of a check, and then again."""
+    outcome = whelp("verify-resume", made.recipe, "--store", tmp_path / "none")
+    assert outcome.code == 1
+    assert outcome.stderr.count("error:") == 1
+    assert "Make one with `whelp prepare`" in outcome.stderr
+
+
 def test_a_stopped_run_says_once_how_to_go_on(
     whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +80,7 @@ def test_a_script_for_the_shell(whelp: Whelp, shell: str) -> None:
     script = whelp("completion", shell).text
     assert "whelp" in script
     assert "_WHELP_COMPLETE" in script
+    assert whelp("completion", shell, "--json").json["script"] == script.removesuffix("\n")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash: install one")

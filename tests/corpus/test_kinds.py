@@ -97,7 +97,11 @@ def test_a_path_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("json", {}, r"json: is a kind of file \(there is no file or folder of that name\).*Set data\.source_data_dir"),
+        (
+            "json",
+            {},
+            r"json: there is no file or folder of that name.*Put your files into a folder json/.*set data\.source_data_dir",
+        ),
         ("json", {"source_data_dir": "{}/nowhere"}, "there is no such file or folder"),
         ("parquet", {"source_data_dir": "{}"}, r"has no files of the kind parquet, but expected names that end in \.parquet"),
         ("csv", {"source_dataset_params": {"data_files": "{}/a.csv", "delimiter": ";"}}, "has the delimiter ';'"),

@@ -96,6 +96,14 @@ def test_text_of_a_run_is_only_text() -> None:
     assert page.count("&lt;script&gt;") == 6  # the name three times
 
 
+def test_a_short_run() -> None:
+    """Its seconds are not rounded to none; what is true or false is said in words."""
+    metrics = [{**METRICS[0], "elapsed_seconds": 0.1}, {**METRICS[0], "step": 2, "elapsed_seconds": 0.234}]
+    page = make_page(metrics=metrics, plan={"num_steps": 2, "compile": False, "warnings": []})
+    assert ">seconds 0.23</text>" in page
+    assert "<th>compile</th><td>no</td>" in page
+
+
 def test_a_run_without_records() -> None:
     """A run that has only just begun has a page, too."""
     page = make_page(metrics=[], samples=[])

@@ -54,6 +54,26 @@ def section(kind: type, help: str) -> Any:
     return dataclasses.field(default_factory=kind, metadata={"help": help})
 
 
+def _find_repeated(text: str) -> list[str]:
+    """Keys that a mapping has twice: YAML would keep the last of them and forget the others."""
+    import yaml
+
+    found = []
+    waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
+                    found.append(f"{key.value} stands there twice, in line {lines[key.value]} and in line {line}")
+                waiting.append(value)
+    return found
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping from a file."""
     import yaml
@@ -70,6 +90,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "cannot be parsed"
         is_tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
         advice = "YAML is indented with spaces: replace the tab." if is_tab else "Check indentation and quotes there."
+        if "<document end>" in problem:
+            advice = "A line of three dots ends a YAML document: take it out."
         raise ConfigError(path, [f"not valid YAML{line}: {problem}"], advice) from None
     except ValueError as error:  # what looks like a date, and is none: 2024-13-45
         raise ConfigError(path, [f"holds a value that cannot be read ({error})"], "Put quotes around it.") from None
@@ -77,6 +99,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(path, ["is an empty file"], "Start with `data:`; `whelp new NAME` writes a recipe to begin with.")
     if value is None:  # all of it is comments
         return {}
+    repeated = _find_repeated(text)
+    if repeated:
+        raise ConfigError(path, repeated, "Only one of them would count: put them together, or take one out.")
     if not isinstance(value, dict):
         found = "list" if isinstance(value, list) else "single value"
         raise ConfigError(path, [f"is a {found}, not a mapping of sections"], "Start with `data:`.")

@@ -206,9 +206,11 @@ _SAME = [name.partition(".")[2] for name, known in OPTIONS.items() if known == _
 
 
 def is_infctx(values: Mapping[str, Any]) -> bool:
-    """Whether a mapping is of the infctx trainer, by its section `trainer` or by options that only its models have."""
-    model = values.get("model")
-    return "trainer" in values or (isinstance(model, Mapping) and any(name in model for name in _MARKS))
+    """Whether a mapping is of the infctx trainer, by its section `trainer` or by options that are its alone."""
+    model, data = values.get("model"), values.get("data")
+    if "trainer" in values or (isinstance(data, Mapping) and "data_path" in data):
+        return True
+    return isinstance(model, Mapping) and any(name in model for name in _MARKS)
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,8 @@ class _Reader:
             "min_token_size": max(self._whole("data.min_token_size", _SMALLEST_ROW), _SMALLEST_ROW),
             "max_token_size": self._whole("data.max_token_size", -1) if self._whole("data.max_token_size", -1) > 0 else -1,
             "test_split": self._test_split(),
-            "test_split_by": "document",
+            # Blocks of rechunked text are held out there, so one large file is no reason to fail: the end of it is as good.
+            "test_split_by": "auto" if self.is_chunked else "document",
             "test_split_shuffle": data.get("test_split_shuffle", False),
             "special_tokens_in_text": tokenizer != "world" or bool(data.get("world_add_endoftext_token", True)),
         }

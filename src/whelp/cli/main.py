@@ -77,6 +77,10 @@ app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Text")
 app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel="Steps")
 
 
+_KEEPING = {"append", "collect", "curate", "demo", "prepare", "train"}
+"""Commands that go on where they were stopped; of the others nothing is left."""
+
+
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
     from whelp.cli.launch import leave
@@ -99,7 +103,8 @@ def _main() -> None:
         from whelp.cli.launch import has_launcher
 
         if ending.code == 130 and not has_launcher():  # what typer makes of KeyboardInterrupt; a launcher says it for all
-            sys.stderr.write("\ninterrupted; what was finished is kept, and the same command goes on\n")
+            kept = "; what was finished is kept, and the same command goes on" if _KEEPING & set(sys.argv[1:2]) else ""
+            sys.stderr.write(f"\ninterrupted{kept}\n")
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

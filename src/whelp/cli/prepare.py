@@ -332,12 +332,20 @@ def _source_changes(one: OpenedSource, before: dict[str, Any], config: dict[str,
     """What differs in one source: its files, and the options that change its documents."""
     changes = one.source.changed_since(before)
     changes += [
-        f"data.{name}: {before['options'].get(name)!r} -> {value!r}"
+        f"data.{name}: {_say_value(before['options'].get(name))} -> {_say_value(value)}"
         for name, value in one.source.options().items()
         if before["options"].get(name) != value
     ]
     now = {name: value for name, value in to_dict(one.config).items() if name in config}
-    return changes + [f"data.{name}: {config[name]!r} -> {value!r}" for name, value in now.items() if config[name] != value]
+    return changes + [
+        f"data.{name}: {_say_value(config[name])} -> {_say_value(value)}"
+        for name, value in now.items()
+        if config[name] != value
+    ]
+
+
+def _say_value(value: Any) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def _asked_tokenizer(recipe: Recipe) -> Any:

@@ -158,6 +158,8 @@ def find_recipe(name: str | Path) -> Path:
         return shipped[str(name)]
     if path.is_dir() and (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
+    if path.is_dir():
+        raise ConfigError(name, ["is a folder without a recipe.yaml"], "Give the YAML file; `whelp new NAME` writes one.")
     nearby = [str(found) for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(str(name), [*shipped, *nearby], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""

@@ -10,6 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 _JARGON = "Value error, "
+_PLAIN = {
+    "Input should be a valid integer, unable to parse string as an integer": "This is not a whole number.",
+    "Input should be a valid number, unable to parse string as a number": "This is not a number.",
+}
 _CHOICE = re.compile(r"^'(?P<given>.*)' is not one of (?P<known>'.*')\.$")
 
 
@@ -30,8 +34,10 @@ def explain(message: str) -> str:
 
     >>> explain("Value error, 'onx' is not one of 'hf', 'gguf', 'onnx'.")
     "'onx' is not one of 'hf', 'gguf', 'onnx'. Did you mean 'onnx'?"
+    >>> explain("Input should be a valid integer, unable to parse string as an integer")
+    'This is not a whole number.'
     """
-    plain = message.removeprefix(_JARGON)
+    plain = _PLAIN.get(message, message.removeprefix(_JARGON))
     found = _CHOICE.match(plain)
     if found is None:
         return plain

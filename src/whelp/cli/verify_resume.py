@@ -108,6 +108,7 @@ def iter_verify(
         problems.append(f"--steps is {num_steps}, but expected {least} at least: runs are stopped on their way")
     if problems or not nproc:
         raise ConfigError("verify-resume", problems or ["--nproc is empty"])
+    read_manifest(Path(store), "token_store")  # said once and at once, not by a process of each run
     device = choose_device(recipe.train.device).type
     prepared = _prepare(recipe, num_steps, max(nproc))
     first, checks = counts[0], []

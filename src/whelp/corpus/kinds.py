@@ -49,9 +49,10 @@ def find_kind_files(kind: str, config: SourceConfig) -> list[FoundFile]:
     if not folder and not files:
         raise SourceError(
             kind,
-            "is a kind of file (there is no file or folder of that name), and nothing says where the files are",
+            "there is no file or folder of that name, and for a kind of file nothing says where the files are",
             "",
-            "Set data.source_data_dir to their folder, or data.source_dataset_params to {data_files: ...}.",
+            f"Put your files into a folder {kind}/. As a kind of file: set data.source_data_dir to their folder, "
+            "or data.source_dataset_params to {data_files: ...}.",
         )
     asked = config.source_dataset_split
     if not files and not is_url(str(folder)) and os.path.isdir(str(folder)):

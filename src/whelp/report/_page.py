@@ -20,8 +20,8 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
 svg { max-width: 100%; height: auto; overflow: visible; } text { font-size: 11px; fill: currentColor; }
-pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }
-table { border-collapse: collapse; }
+pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
+table { border-collapse: collapse; } .wide { overflow-x: auto; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
 @media (max-width: 40rem) { text { font-size: 16px; } td, th { padding-right: .6rem; } }
 """
@@ -61,10 +61,12 @@ def draw_values(values: Mapping[str, Any]) -> str:
 
 
 def write_number(value: Any) -> str:
-    """1234567 -> '1,234,567'; 12345.6 -> '12,346'; 0.123456 -> '0.1235'"""
+    """1234567 -> '1,234,567'; 12345.6 -> '12,346'; 0.123456 -> '0.1235'; True -> 'yes'"""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def write_share(value: float) -> str:
@@ -108,13 +110,13 @@ def draw_chart(
         _, y = place(x_axis.low, value)
         labels += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>'
         labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{(write_y or _label)(value)}</text>'
-    labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x_axis.low:,.0f}</text>'
-    room = max(130, 60 + _LETTER * len(f"{x_name} {x_axis.high:,.0f}"))
+    labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{_end(x_axis.low)}</text>'
+    room = max(130, 60 + _LETTER * len(f"{x_name} {_end(x_axis.high)}"))
     for value in x_ticks or (x_axis.ticks()[1:-1] if log_x else []):
         x, _ = place(value, y_axis.low)
         if _LEFT + 60 < x < _WIDTH - room:  # the ends have labels of their own
             labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{value:,.0f}</text>'
-    labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {x_axis.high:,.0f}</text>'
+    labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {_end(x_axis.high)}</text>'
     curves = "".join(_draw_series(one, place) for one in drawn)
     names = "".join(
         f' <span style="color:var(--c{one.color % NUM_COLORS})">■ {html.escape(one.name)}</span>' for one in drawn if one.name
@@ -156,6 +158,11 @@ def _draw_series(series: Series, place: Callable[[float, float], tuple[float, fl
     path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in thinned)
     look = 'stroke-width="1" stroke-opacity=".3"' if series.is_faint else 'stroke-width="1.5"'
     return f'<polyline points="{path}" fill="none" stroke="{color}" {look}/>'
+
+
+def _end(value: float) -> str:
+    """1234.5 -> '1,234'; 0.2303 -> '0.23', the seconds of a short run"""
+    return f"{value:,.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.2g}"
 
 
 def _label(value: float) -> str:

@@ -36,8 +36,12 @@ def make_compare_report(
     sampled = ", ".join(f"{html.escape(name)} {html.escape(write_number(value))}" for name, value in settings.items())
     return make_page(
         title,
-        (f"<h2>Numbers</h2><table><tr><th></th>{heads}</tr>{numbers}</table>" if numbers else "")
-        + (f"<h2>Texts</h2><p>{sampled}</p><table><tr><th>prompt</th>{heads}</tr>{rows}</table>" if rows else ""),
+        (f'<h2>Numbers</h2><div class="wide"><table><tr><th></th>{heads}</tr>{numbers}</table></div>' if numbers else "")
+        + (
+            f'<h2>Texts</h2><p>{sampled}</p><div class="wide"><table><tr><th>prompt</th>{heads}</tr>{rows}</table></div>'
+            if rows
+            else ""
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make
 _SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; }
-.runs th { white-space: normal; vertical-align: bottom; }
+.runs th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 @media (max-width: 45rem) {
   .runs tr:first-child { display: none; } .runs tr, .runs td, .runs th { display: block; } .runs tr { margin-bottom: 1rem; }
   .runs td { display: flex; padding: .1rem 0; } .runs td::before { content: attr(data-name); flex: 0 0 11rem; font-weight: normal; }
@@ -23,7 +23,7 @@ _STYLE = """
 .best { font-weight: bold; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
 .charts figure { margin: 0; } figcaption { margin-bottom: .4rem; }
-td pre { margin: 0; } details { margin: .5rem 0; } summary { cursor: pointer; }
+td pre { margin: 0; white-space: pre-wrap; } details { margin: .5rem 0; } summary { cursor: pointer; }
 """
 
 Record = Mapping[str, Any]

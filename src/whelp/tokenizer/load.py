@@ -175,12 +175,13 @@ def _not_found(name: str, known: Known, problem: str | None = None) -> Tokenizer
     is_name = name in KNOWN or problem
     place = Path(shelf or f"${FOLDER_VARIABLE}") / (known.file if known.file.endswith(".tiktoken") else f"{name}/{known.file}")
     hint = f"Did you mean {' or '.join(near)}? " if near and not is_name else "" if is_name else f"Known: {', '.join(words)}. "
+    learn = " Or learn one from your text: data.tokenizer='{learn: bpe, vocab_size: 8192}' in a recipe." if is_name else ""
     setting = "" if shelf else f" and set {FOLDER_VARIABLE} to that folder of vocabularies"
     return TokenizerError(
         f"tokenizer {name}",
         problem or "there is no such file or folder, and no vocabulary of that name",
         f"a file {place}",
-        f"{hint}Put that file there{setting}, or give the path of a folder that holds one.",
+        f"{hint}Put that file there{setting}, or give the path of a folder that holds one." + learn,
     )
 
 

@@ -179,8 +179,13 @@ def wikipedia(
 ) -> "CollectPlan":
     """Articles of Wikipedia as plain text, through its API, one at a time. Killed or interrupted, the same command goes on.
 
-    Examples: whelp collect wikipedia --search "sled dog" --title Wolf --contact me@example.org --out dogs.jsonl;
-    whelp collect wikipedia --category Hunde --language de --contact me@example.org --out hunde.jsonl
+    Example:
+      whelp collect wikipedia --search "sled dog" --title Wolf \\
+        --contact me@example.org --out dogs.jsonl
+
+    Another:
+      whelp collect wikipedia --category Hunde --language de \\
+        --contact me@example.org --out hunde.jsonl
     """
     from whelp.cli.collect_plans import plan_wikipedia, read_list
 
@@ -210,7 +215,10 @@ def britannica(
 ) -> "CollectPlan":
     """Articles of the Encyclopaedia Britannica, as far as its robots.txt allows. They are under copyright.
 
-    Example: whelp collect britannica --search whales --permission "letter of 3 May 2026" --contact me@example.org --out whales.jsonl
+    Example:
+      whelp collect britannica --search whales \\
+        --permission "letter of 3 May 2026" --contact me@example.org \\
+        --out whales.jsonl
     """
     from whelp.cli.collect_plans import plan_britannica
 
@@ -253,8 +261,13 @@ def youtube(
 ) -> "CollectPlan":
     """Transcripts of videos, one document a video. Channels and playlists need a key of the Data API in YOUTUBE_API_KEY.
 
-    Examples: whelp collect youtube --video GJLlxj_dtq8 --language de --language en --contact me@example.org --out talk.jsonl;
-    whelp collect youtube --channel @somebody --only-creative-commons --contact me@example.org --out talks.jsonl
+    Example:
+      whelp collect youtube --video GJLlxj_dtq8 --language de --language en \\
+        --contact me@example.org --out talk.jsonl
+
+    Another:
+      whelp collect youtube --channel @somebody --only-creative-commons \\
+        --contact me@example.org --out talks.jsonl
     """
     from whelp.cli.collect_plans import plan_youtube
 
@@ -291,8 +304,13 @@ def urls(
 ) -> "CollectPlan":
     """Articles of pages of the web, without menus and adverts, as far as the robots.txt of each host allows.
 
-    Examples: whelp collect urls --urls-from addresses.txt --contact me@example.org --out pages.jsonl;
-    whelp collect urls --site https://example.org --match /blog/ --contact me@example.org --out blog.jsonl
+    Example:
+      whelp collect urls --urls-from addresses.txt --contact me@example.org \\
+        --out pages.jsonl
+
+    Another:
+      whelp collect urls --site https://example.org --match /blog/ \\
+        --contact me@example.org --out blog.jsonl
     """
     from whelp.cli.collect_plans import plan_urls, read_list
 

@@ -56,7 +56,7 @@ def collect_wikipedia_dump(
     max_page_bytes: Annotated[
         int, typer.Option(metavar="N", min=1024, help="Leave out, and count, pages larger than this.")
     ] = 64 << 20,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. Default: one for each core.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a MediaWiki dump into clean text: templates, tables, references and files out; sections, lists, formulas kept.
@@ -64,9 +64,11 @@ def collect_wikipedia_dump(
     Redirects and other namespaces are counted and left out. Memory stays flat; killed at any moment, the same command goes on.
     Multistream dumps are read in parallel and need no index file.
 
-    Example: whelp collect wikipedia-dump simplewiki-latest-pages-articles-multistream.xml.bz2 --out corpus/simple.jsonl
+    Example:
+      whelp collect wikipedia-dump simplewiki.xml.bz2 --out corpus/simple.jsonl
 
-    Then: whelp prepare cook data.source=corpus/ --out store
+    Then:
+      whelp prepare cook data.source=corpus/ --out store
     """
     from whelp.base.config import load_config
     from whelp.cli import show
@@ -120,7 +122,9 @@ def collect_folder(
     A file is a document. Menus and scripts of pages, outputs of notebooks and contents of books are left out; so are files
     that are no text, counted by reason. Killed at any moment, the same command goes on.
 
-    Example: whelp collect folder documents/ --suffix .epub --suffix .docx --out corpus/documents.jsonl
+    Example:
+      whelp collect folder documents/ --suffix .epub --suffix .docx \
+        --out corpus/documents.jsonl
     """
     from whelp.base.config import load_config
     from whelp.cli import show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from enum import Enum
@@ -24,6 +25,7 @@ class ShellName(Enum):
 
 def completion(
     shell: Annotated[ShellName, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the script as a field of one JSON object.")] = False,
 ) -> None:
     """Print the script that lets your shell complete commands, options and their values with Tab.
 
@@ -39,7 +41,8 @@ def completion(
     """
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # said in its pages, not in its __all__
 
-    sys.stdout.write(get_completion_script(prog_name="whelp", complete_var=VARIABLE, shell=shell.value) + "\n")
+    script = get_completion_script(prog_name="whelp", complete_var=VARIABLE, shell=shell.value)
+    sys.stdout.write((json.dumps({"shell": shell.value, "script": script}) if as_json else script) + "\n")
 
 
 def prepare_to_answer() -> None:

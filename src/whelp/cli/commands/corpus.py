@@ -40,7 +40,8 @@ def convert(
 
     All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids.
 
-    Example: whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
+    Example:
+      whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
     """
     from whelp.cli import show
     from whelp.cli.convert import ConvertResult, iter_convert
@@ -77,7 +78,8 @@ def append(
 
     Packed files are unpacked; text in other encodings becomes UTF-8. Run again, a finished file is left as it is.
 
-    Example: whelp append books/*.txt --out corpus/books.txt
+    Example:
+      whelp append books/*.txt --out corpus/books.txt
     """
     from whelp.cli import show
     from whelp.cli.append import AppendResult, iter_append
@@ -115,7 +117,8 @@ def split(
 ) -> None:
     """Cut a large file between its documents. The parts, laid end to end, are the file, to the byte.
 
-    Example: whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
+    Example:
+      whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
     from whelp.cli import show
     from whelp.cli.given_files import FileProgress

@@ -52,11 +52,14 @@ def corpus_report(
 
     And which words are more or less frequent than elsewhere, or never seen. The text is read once, in flat memory.
 
-    Example: whelp corpus report books/ --html corpus.html
+    Example:
+      whelp corpus report books/ --html corpus.html
 
-    Rows: whelp corpus report rows.jsonl data.custom_text_key=body --by column:lang
+    Rows:
+      whelp corpus report rows.jsonl data.custom_text_key=body --by column:lang
 
-    Beside another text: whelp corpus report mine.txt --reference theirs.txt
+    Beside another text:
+      whelp corpus report mine.txt --reference theirs.txt
     """
     from rich.markup import escape
 

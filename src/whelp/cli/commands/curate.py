@@ -26,7 +26,7 @@ def curate(
         EngineName, typer.Option(help="Judge on threads here, or on a Ray cluster (the bytes are the same).")
     ] = EngineName.local,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads, or workers on the cluster. Nothing: one for each core.")
+        int | None, typer.Option(metavar="N", min=1, help="Threads, or workers on the cluster. Default: one for each core.")
     ] = None,
     scale: Scale = None,
     as_json: AsJson = False,
@@ -36,15 +36,23 @@ def curate(
     Killed at any moment, the same command goes on. DIR/kept is a source for the next step: data.source=DIR/kept. Of a recipe with
     a mixture each source is DIR/kept/NAME, and DIR/recipe.yaml goes on with all of them.
 
-    Example: whelp curate --source books/ --out clean
+    Example:
+      whelp curate --source books/ --out clean
 
-    Code: whelp curate --source src/ --preset code --out clean
+    Code:
+      whelp curate --source src/ --preset code --out clean
 
-    Other numbers: whelp curate recipe.yaml curate.near_duplicates.jaccard=0.7 curate.repetition=false --out clean
+    Other numbers:
+      whelp curate recipe.yaml curate.near_duplicates.jaccard=0.7 \
+        curate.repetition=false --out clean
 
-    A mixture: whelp curate mixture.yaml --out clean && whelp prepare clean/recipe.yaml --out store
+    A mixture:
+      whelp curate mixture.yaml --out clean
+      whelp prepare clean/recipe.yaml --out store
 
-    Keep evaluations out: whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' --out clean
+    Keep evaluations out:
+      whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' \
+        --out clean
     """
     from whelp.base.engines import make_engine
     from whelp.cli import show

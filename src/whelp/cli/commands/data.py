@@ -35,7 +35,7 @@ def prepare(
         EngineName, typer.Option(help="Encode on threads here, or on a Ray cluster (the bytes are the same).")
     ] = EngineName.local,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads, or encoders on the cluster. Nothing: one for each core.")
+        int | None, typer.Option(metavar="N", min=1, help="Threads, or encoders on the cluster. Default: one for each core.")
     ] = None,
     scale: Scale = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and write nothing.")] = False,
@@ -43,7 +43,10 @@ def prepare(
 ) -> None:
     """Turn text into a token store: ids, splits, and a ledger of where everything went.
 
-    Killed at any moment, the same command goes on. Example: whelp prepare recipe.yaml data.source=books/ --out store
+    Killed at any moment, the same command goes on.
+
+    Example:
+      whelp prepare recipe.yaml data.source=books/ --out store
     """
     from whelp.base.engines import make_engine
     from whelp.cli import show
@@ -126,7 +129,9 @@ def import_(
 ) -> None:
     """Make a token store of somebody's files of token ids; then train on it as on any other.
 
-    Example: whelp import train.bin --test val.bin --format nanogpt --tokenizer gpt2 --out store
+    Example:
+      whelp import train.bin --test val.bin --format nanogpt --tokenizer gpt2 \\
+        --out store
     """
     from whelp.cli import show
     from whelp.cli.exchange import FilesOpened, ImportRequest, iter_import
@@ -187,7 +192,9 @@ def inspect(
 
     On a terminal trained text is green, masked text magenta; without colours masked text stands in ⟦ ⟧.
 
-    Example: whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2 --html rows.html
+    Example:
+      whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2 \\
+        --html rows.html
     """
     from whelp.cli import inspect as looking
     from whelp.cli import show

@@ -90,11 +90,15 @@ def evaluate(
 ) -> None:
     """Measure a model: its loss on all rows of a split, its scores on tasks, the programs it writes.
 
-    Loss: whelp evaluate run --store store
+    Loss:
+      whelp evaluate run --store store
 
-    Tasks (pip install "whelp\\[tasks]"): whelp evaluate run --tasks hellaswag,my-task.yaml --limit 100
+    Tasks (pip install "whelp\\[tasks]"):
+      whelp evaluate run --tasks hellaswag,my-task.yaml --limit 100
 
-    Programs: whelp evaluate run --code-tasks HumanEval.jsonl.gz --n 10 --k 1,10 --run-generated-code
+    Programs:
+      whelp evaluate run --code-tasks HumanEval.jsonl.gz --n 10 --k 1,10 \\
+        --run-generated-code
     """
     from whelp.cli import show
     from whelp.cli.evaluate import evaluate as measure

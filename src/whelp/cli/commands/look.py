@@ -27,7 +27,8 @@ def report(
 ) -> None:
     """Draw runs into one page that opens offline: what differs in their recipes, curves over each other, samples, plans.
 
-    Example: whelp report run-1 run-2 --out compared.html
+    Example:
+      whelp report run-1 run-2 --out compared.html
     """
     from rich.markup import escape
 
@@ -45,7 +46,14 @@ def report(
 def schema(
     as_json: Annotated[bool, typer.Option("--json", help="Accepted as everywhere: a schema is always JSON.")] = False,
 ) -> None:
-    """Print the JSON schema of a recipe: every option, its meaning, default and range."""
+    """Print the JSON schema of a recipe: every option, its meaning, default and range.
+
+    Example:
+      whelp schema > recipe.schema.json
+
+    Your editor then completes recipe.yaml, if its first line is
+    # yaml-language-server: $schema=recipe.schema.json
+    """
     import json
 
     from whelp.cli.recipe import schema as make_schema

@@ -68,11 +68,17 @@ def init(
 ) -> None:
     """Write a model folder with random weights: what a run starts from (train.start_from=DIR), or a model to measure.
 
-    Example: whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 --out model
+    Example:
+      whelp init --family qwen3 --n_layer 6 --n_embd 512 --vocab_size gpt2 \\
+        --out model
 
-    Any architecture of transformers: whelp init --family hf model.hf_config=llama --vocab_size 32000 --out model
+    Any architecture of transformers:
+      whelp init --family hf model.hf_config=llama --vocab_size 32000 \\
+        --out model
 
-    RWKV, with model.pth beside: whelp init --family rwkv7 --n_layer 6 --n_embd 512 --vocab_size world --out model
+    RWKV, with model.pth beside:
+      whelp init --family rwkv7 --n_layer 6 --n_embd 512 --vocab_size world \\
+        --out model
     """
     from rich.markup import escape
 
@@ -153,7 +159,11 @@ def export(
 ) -> None:
     """Write a model for other programs, with a model card of its data, recipe and numbers; or a store for other trainers.
 
-    Examples: whelp export run --format gguf --dtype q8_0 --out my-model-gguf; whelp export store --format megatron --out ids
+    A model for llama.cpp:
+      whelp export run --format gguf --dtype q8_0 --out my-model-gguf
+
+    Ids for Megatron:
+      whelp export store --format megatron --out ids
     """
     from rich.markup import escape
 

@@ -22,12 +22,15 @@ def demo(
     corpus: Annotated[
         str | None, typer.Option(metavar="PATH", help="Your own text: a file or a folder. Default: Python's standard library.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="Training time. Default: 2.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Minutes of training. Default: 2.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The whole path in a few minutes: text, vocabulary, training, and a model that talks. No download, no account.
 
     Run it again and it goes on where it stopped. Nothing outside DIR is touched.
+
+    Example:
+      whelp demo --corpus books/ --minutes 5
     """
     from whelp.cli import show
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
@@ -51,7 +54,11 @@ def demo(
 
 
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")], as_json: AsJson = False) -> None:
-    """Write a project folder: a commented recipe and a README of the commands."""
+    """Write a project folder: a commented recipe and a README of the commands.
+
+    Example:
+      whelp new my-model
+    """
     from rich.markup import escape
 
     from whelp.cli import show

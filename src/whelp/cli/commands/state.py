@@ -22,9 +22,11 @@ def state(
 ) -> None:
     """Read a text once with an RWKV model and keep what it remembers, to go on from at once and as often as you like.
 
-    Example: whelp state run --prompt "$(cat rules.txt)" --out rules.state
+    Example:
+      whelp state run --prompt "$(cat rules.txt)" --out rules.state
 
-    Then: whelp generate run --state rules.state --prompt "Question: ..." (also `whelp chat`)
+    Then, or with `whelp chat`:
+      whelp generate run --state rules.state --prompt "Question: ..."
     """
     from rich.markup import escape
 

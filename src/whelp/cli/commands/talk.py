@@ -77,7 +77,8 @@ def generate(
 ) -> None:
     """Continue a prompt. Text streams to standard output as it comes.
 
-    Example: whelp generate run --prompt "def main():" --temperature 0.5 --n 3
+    Example:
+      whelp generate run --prompt "def main():" --temperature 0.5 --n 3
     """
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give one of them.", param_hint="'--prompt' / '--prompts'")
@@ -154,8 +155,14 @@ def chat(
 ) -> None:
     """Talk to a model. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.
 
-    With a chat template the model sees turns; without, it continues the text. Lines may be piped in:
-    printf 'Hello!\\n/retry\\n' | whelp chat run. With --json the conversation is printed at the end.
+    With a chat template the model sees turns; without, it continues the text.
+    With --json the conversation is printed at the end.
+
+    Example:
+      whelp chat run --set temperature=0.5
+
+    Lines may be piped in:
+      printf 'Hello!\\n/retry\\n' | whelp chat run
     """
     from whelp.cli import show
     from whelp.cli.chat import Terminal
@@ -206,8 +213,11 @@ def compare(
 ) -> None:
     """Set models side by side: the same prompts and seeds, and how well each knows a text of yours.
 
-    Example: whelp compare run other-run --prompt "Once" --text-file held-out.txt
-    One run through time: whelp compare run --steps all --prompt "Once"
+    Example:
+      whelp compare run other-run --prompt "Once" --text-file held-out.txt
+
+    One run through time:
+      whelp compare run --steps all --prompt "Once"
     """
     from whelp.base.files import write_atomic
     from whelp.cli import show
@@ -281,7 +291,8 @@ def serve(
 
     A run can be watched while it trains. Nothing is written. Ctrl-C or SIGTERM ends it, after what is running.
 
-    Example: whelp serve run --compare run/checkpoints/step-00000100
+    Example:
+      whelp serve run --compare run/checkpoints/step-00000100
     """
     from rich.markup import escape
 

@@ -63,11 +63,16 @@ def train(
 ) -> None:
     """Learn a vocabulary from text.
 
-    Example: whelp tokenizer train --source books/ --vocab-size 8192 --out my-tokenizer
+    Example:
+      whelp tokenizer train --source books/ --vocab-size 8192 --out my-tokenizer
 
-    Code, with chat tokens: whelp tokenizer train --source src/ --pattern code --special-token chat --out my-tokenizer
+    Code, with chat tokens:
+      whelp tokenizer train --source src/ --pattern code --special-token chat \\
+        --out my-tokenizer
 
-    Rows: whelp tokenizer train --source rows.jsonl --out my-tokenizer data.custom_text_key=body
+    Rows:
+      whelp tokenizer train --source rows.jsonl --out my-tokenizer \\
+        data.custom_text_key=body
     """
     from rich.markup import escape
 
@@ -106,9 +111,11 @@ def show_(
 ) -> None:
     """Say what a vocabulary is: kind, size, control tokens, how it cuts text, its fingerprint, where it was found, some tokens.
 
-    Example: whelp tokenizer show run --text "Once upon a time"
+    Example:
+      whelp tokenizer show run --text "Once upon a time"
 
-    How good it is for a text of yours: whelp tokenizer report NAME --corpus TEXT
+    How good it is for a text of yours:
+      whelp tokenizer report run --corpus my-text.txt
     """
     from whelp.cli import show
     from whelp.cli.tokenizer_show import show_tokenizer
@@ -153,7 +160,9 @@ def report(
 
     Bytes a token, tokens a word, words continued (split), what is never used, how numbers, indentation and keywords are cut.
 
-    Example: whelp tokenizer report gpt2 my-tokenizer --corpus stdlib --text "def main():" --html report.html
+    Example:
+      whelp tokenizer report gpt2 my-tokenizer --corpus stdlib \\
+        --text "def main():" --html report.html
     """
     from whelp.cli import show
     from whelp.cli.tokenizer_report import report_tokenizer
@@ -191,7 +200,9 @@ def guide(
 ) -> None:
     """Help to choose a vocabulary size: what each costs in the model, and what it buys on your text.
 
-    Example: whelp tokenizer guide --corpus stdlib --n-embd 384 --n-layer 6 --sizes 1024,4096,16384
+    Example:
+      whelp tokenizer guide --corpus stdlib --n-embd 384 --n-layer 6 \\
+        --sizes 1024,4096,16384
     """
     from whelp.cli import show
     from whelp.cli.tokenizer_report import guide_tokenizer
@@ -223,7 +234,8 @@ def encode(
 ) -> None:
     """Text in (standard input or F), one JSON list of ids out.
 
-    Example: echo "Once upon a time" | whelp tokenizer encode my-tokenizer
+    Example:
+      echo "Once upon a time" | whelp tokenizer encode my-tokenizer
     """
     from whelp.base.errors import SourceError
     from whelp.cli import show
@@ -247,7 +259,8 @@ def decode(
 ) -> None:
     """A JSON list of ids in (standard input), exact bytes out.
 
-    Example: echo "[72, 105]" | whelp tokenizer decode my-tokenizer
+    Example:
+      echo "[72, 105]" | whelp tokenizer decode my-tokenizer
     """
     import json
 

@@ -48,13 +48,17 @@ def train(
 ) -> None:
     """Train a model on a token store. Stopped or killed, the same command goes on, exactly.
 
-    Example: whelp train recipe.yaml train.minutes=5 --store store --out run
+    Example:
+      whelp train recipe.yaml train.minutes=5 --store store --out run
 
-    Longer than it was to be: whelp train recipe.yaml train.num_steps=8000 --store store --out run (also when it is done)
+    Longer than it was to be, also when it is done:
+      whelp train recipe.yaml train.num_steps=8000 --store store --out run
 
-    What it will take: whelp train recipe.yaml --store store --dry-run --price-per-hour 2.50
+    What it will take:
+      whelp train recipe.yaml --store store --dry-run --price-per-hour 2.50
 
-    Four GPUs: whelp train recipe.yaml --nproc 4 --store store --out run (another number may go on)
+    Four GPUs (another number may go on):
+      whelp train recipe.yaml --nproc 4 --store store --out run
 
     Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
@@ -154,9 +158,13 @@ def verify_resume(
 ) -> None:
     """Prove that runs of this recipe go on exactly: short runs are killed, taken up, and compared with one left alone.
 
-    Exit code 1 when something is not as promised. Example: whelp verify-resume recipe.yaml --store store --nproc 1,2,4
+    Exit code 1 when something is not as promised.
+
+    Example:
+      whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
     from whelp.cli import show
+    from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
 
@@ -167,10 +175,13 @@ def verify_resume(
     result = None
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
-    with show.waiting("training"):
-        for check in checks:
-            if isinstance(check, VerifyResult):
-                result = check
+    try:
+        with show.waiting("training"):
+            for check in checks:
+                if isinstance(check, VerifyResult):
+                    result = check
+    except FirstProcessError as error:  # it has said why
+        sys.exit(error.code)
     assert result is not None, "it ends with a result"
     if as_json:
         show.print_json(result)
