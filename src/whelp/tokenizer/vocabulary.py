@@ -317,7 +317,7 @@ def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int],
             vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
         added: list[dict[str, Any]] = specification.get("added_tokens") or []
         ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
-        is_sound = all(type(token_id) is int and token_id >= 0 for token_id in ids.values())
+        is_sound = set(map(type, ids.values())) <= {int} and min(ids.values(), default=0) >= 0
     except (KeyError, TypeError, ValueError):
         is_sound = False
     if not is_sound:
