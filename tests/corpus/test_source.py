@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -230,12 +231,16 @@ def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A file that cannot be opened is skipped among good ones, and an error when named."""
     write(tmp_path, {"a.txt": "a", "locked.txt": "b"})
 
-    def open_or_refuse(path: Any, *arguments: Any, **options: Any) -> Any:
-        if str(path).endswith("locked.txt"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return open(path, *arguments, **options)
+    def refuse(real: Callable[..., Any]) -> Callable[..., Any]:
+        def open_or_refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+            if str(path).endswith("locked.txt"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *arguments, **options)
 
-    monkeypatch.setattr("whelp.corpus.open_file.open", open_or_refuse, raising=False)
+        return open_or_refuse
+
+    monkeypatch.setattr("whelp.corpus.open_file.open", refuse(open), raising=False)
+    monkeypatch.setattr(os, "open", refuse(os.open))
     [partition] = make(tmp_path).iter_partitions()
     assert [(file.path, file.reason) for file in partition.skipped] == [("locked.txt", "cannot be read (permission denied)")]
     with pytest.raises(SourceError, match="permission denied"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,18 @@ def test_a_file_that_cannot_be_read_leaves_its_neighbours(tmp_path: Path) -> Non
     (partition,) = source.iter_partitions()
     assert partition.batch.column("text").to_pylist() == ["one", "three"]
     assert [file.reason for file in partition.skipped] == ["cannot be read (no such file or directory)"]
+
+
+@pytest.mark.skipif(not hasattr(os, "readv"), reason="this system reads in another way")
+def test_a_file_is_whole_however_little_comes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk may give less than it was asked for; a file that has become shorter is another one, and skipped."""
+    paths = write(tmp_path / "files", [b"one and two and three", b"four, which is cut", b"five"])
+    source = open_source(SourceConfig(source=str(paths[0].parent)))
+    status = paths[1].stat()
+    paths[1].write_bytes(b"four")
+    os.utime(paths[1], ns=(status.st_atime_ns, status.st_mtime_ns))
+    readv = os.readv
+    monkeypatch.setattr(os, "readv", lambda handle, targets: readv(handle, [targets[0][:2]]))
+    (partition,) = source.iter_partitions()
+    assert partition.batch.column("text").to_pylist() == ["one and two and three", "five"]
+    assert [file.kind for file in partition.skipped] == ["changed"]

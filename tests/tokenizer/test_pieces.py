@@ -54,7 +54,41 @@ def test_pieces_give_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.M
             assert np.array_equal(ends, expected_ends)
     assert len(watched.asked) > 3 * threads
     assert sorted(itertools.chain.from_iterable(watched.asked)) == sorted(ROWS * 3)
-    assert watched.most <= max(threads, 3)  # callers that have one thread each encode by themselves
+    assert watched.most <= threads
+
+
+def test_a_second_caller_keeps_to_its_share_of_threads(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
+    """Alone, a caller has small pieces for two threads; beside another, large ones for one; alone again, both threads once more."""
+    monkeypatch.setattr(_pieces, "_PIECE_BYTES", 100)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "2")
+    may_end = threading.Event()
+
+    class Held(Watched):
+        def encode_batch(self, strings):
+            if strings[0].as_py() == "held":
+                assert may_end.wait(60)
+            return super().encode_batch(strings)
+
+    held = Held(bpe._engine(False)._engine._engine)
+    engine = PiecewiseEngine(held, np.uint16)
+    rows = [f"{number:04d} five" for number in range(60)]
+    texts = pa.array(rows, pa.large_string())
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(engine.encode_batch, pa.array(["held", *["a" * 9] * 59], pa.large_string()))
+        while engine._num_callers == 0:
+            pass
+        held.asked.clear()
+        engine.encode_batch(texts)
+        beside = [asked for asked in held.asked if asked[0] in rows]
+        may_end.set()
+        first.result()
+    held.asked.clear()
+    engine.encode_batch(texts)
+
+    offsets = np.arange(0, 9 * 61, 9)
+    for asked, share in ((beside, 1), (held.asked, 2)):
+        borders = cut_evenly(offsets, share)
+        assert sorted(asked) == [rows[first:stop] for first, stop in itertools.pairwise(borders)]
 
 
 def test_a_long_text_that_cannot_be_cut_is_left_to_the_encoder(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):

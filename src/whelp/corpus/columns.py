@@ -186,7 +186,7 @@ def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
     Args:
         is_checked: The text is known to be UTF-8, and bytes to be JSON.
     """
-    if pa.types.is_null(values.type):
+    if values.null_count == len(values):  # as most columns are that a template can use
         return pa.nulls(len(values), field.type)
     if is_any(field.type):
         if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,22 +15,8 @@ from whelp.corpus._files import FoundFile
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.given import make_dataset_file, to_json_line
+from whelp.corpus.source_words import HUB_PREFIX
 from whelp.corpus.splits import choose_splits
-
-PREFIX = "hf:"
-_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
-def is_hub_id(item: str) -> bool:
-    """Whether a word is a dataset's id: it says so (`hf:`), or looks like one, and like no file, and no such folder is here.
-
-    >>> [is_hub_id(word) for word in ("hf:org/name", "no-such-folder/name-1.5", "a/b/c", "/a/b", "no-such-folder/rows.jsonl")]
-    [True, True, False, False, False]
-    """
-    if item.startswith(PREFIX):
-        return True
-    is_like_one = _ID.fullmatch(item) is not None and not Path(item).suffix[1:].isalpha()
-    return is_like_one and not os.path.lexists(item) and not os.path.isdir(item.partition("/")[0])
 
 
 def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[FoundFile]:
@@ -42,8 +26,8 @@ def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[Fou
         MissingExtraError: Without the package `datasets`.
         SourceError: When it cannot be loaded, or has no such split.
     """
-    name = item.removeprefix(PREFIX)
-    datasets = import_datasets(item if item.startswith(PREFIX) else f"{item} (no such path here, so a dataset of the hub)")
+    name = item.removeprefix(HUB_PREFIX)
+    datasets = import_datasets(item if item.startswith(HUB_PREFIX) else f"{item} (no such path here, so a dataset of the hub)")
     params = dict(config.source_dataset_params)
     if config.source_data_dir is not None:
         params.setdefault("data_dir", config.source_data_dir)
@@ -83,7 +67,7 @@ def import_datasets(where: object) -> Any:
 
 def _cannot_load(item: str, name: str, error: Exception) -> SourceError:
     first = (str(error).splitlines() or [""])[0].rstrip(".")
-    tried = "" if item.startswith(PREFIX) else f"there is no file or folder {item} here, and "
+    tried = "" if item.startswith(HUB_PREFIX) else f"there is no file or folder {item} here, and "
     return SourceError(
         item,
         f"{tried}loading the dataset {name!r} from the hub failed ({error.__class__.__name__}: {first})",

@@ -39,8 +39,8 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     line = 1
     with reading.open_file() as stream:
         for block in _iter_whole_lines(stream, reading.block_bytes):
-            rows = _read_lines(block, line, selection, reading)
-            line += block.count(b"\n")
+            rows, num_lines = _read_lines(block, line, selection, reading)
+            line += num_lines
             del block  # a line may be as large as memory allows: nothing holds it while its rows are encoded
             yield rows
             if reading.window.is_done:
@@ -192,9 +192,10 @@ def _join(pieces: list[bytes], is_first: bool) -> bytes:
     return _strip_mark(joined) if is_first else joined
 
 
-def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> Rows:
+def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> tuple[Rows, int]:
+    """The good rows of whole lines, and how many line ends there are."""
     if not block:
-        return make_no_rows(selection)
+        return make_no_rows(selection), 0
     data = np.frombuffer(block, np.uint8)
     newlines = np.flatnonzero(data == 10).astype(np.int64, copy=False)
     starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
@@ -208,7 +209,7 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
     starts, ends = starts[has_ink], ends[has_ink]
     first, end = reading.window.take(len(starts))
     if first == end:
-        return make_no_rows(selection)
+        return make_no_rows(selection), len(newlines)
     if end - first < len(starts):
         starts, ends, numbers = starts[first:end], ends[first:end], numbers[first:end]
         block = block[starts[0] : ends[-1]]
@@ -224,7 +225,8 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
         lines = zip(starts.tolist(), ends.tolist(), strict=True)
         view = memoryview(block)
         arrays, found = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
-    return make_rows(selection, arrays, numbers, reading.bad, found=found, say_row=say_row, is_checked=True)
+    rows = make_rows(selection, arrays, numbers, reading.bad, found=found, say_row=say_row, is_checked=True)
+    return rows, len(newlines)
 
 
 def _read_with_arrow(

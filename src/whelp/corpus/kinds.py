@@ -12,11 +12,11 @@ from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, expand
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.packed import split_name
-from whelp.corpus.remote import find_remote, is_url
+from whelp.corpus.remote import find_remote
 from whelp.corpus.rows import find_format
+from whelp.corpus.source_words import is_url
 from whelp.corpus.splits import choose_by_name, choose_splits
 
-KINDS = ("text", "json", "csv", "parquet", "pandas")
 _SUFFIXES = {  # what is read from a folder; None: everything
     "text": None,
     "json": (".json", ".jsonl", ".ndjson"),

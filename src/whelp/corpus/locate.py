@@ -9,6 +9,8 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.saved import find_saved
+from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name
 from whelp.corpus.stdlib import list_stdlib
 
@@ -32,21 +34,22 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         SourceError: When there is nothing, saying what was tried.
         MissingExtraError: When a package is needed for it.
     """
-    from whelp.corpus.hub import find_hub, is_hub_id
-    from whelp.corpus.kinds import KINDS, find_kind_files
-    from whelp.corpus.remote import find_remote, is_url
-    from whelp.corpus.saved import find_saved
-
     if item == "stdlib":
         return _locate_stdlib()
     is_asked_for = bool(config.source_data_dir or config.source_dataset_params.get("data_files"))
     if item in KINDS and (is_asked_for or not os.path.exists(item)):
+        from whelp.corpus.kinds import find_kind_files
+
         found = find_kind_files(item, config)
         folders = [file.path.parent for file in found if file.label is None]
         return Place(found, root=Path(os.path.commonpath(folders)) if folders else None)
     if is_url(item):
+        from whelp.corpus.remote import find_remote
+
         return Place(*find_remote(item, config, is_named=True))
     if is_hub_id(item):
+        from whelp.corpus.hub import find_hub
+
         return Place(find_hub(item, config, candidates))
     if is_asked_for:
         option = "source_data_dir" if config.source_data_dir else "source_dataset_params.data_files"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from whelp.base.hashing import hash_bytes, hash_file
 from whelp.corpus.packed import split_name, unpack
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from whelp.corpus.arrow_rows import Table
 
 BLOCK_BYTES = 1 << 20
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # which Windows asks for
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ def open_checked(file: SourceFile) -> Iterator[Any]:
     listed = (file.num_bytes, file.mtime_ns)
     try:
         with open(file.path, "rb", buffering=0) as handle:
-            if _size_and_time(handle) != listed:
+            if _size_and_time(handle.fileno()) != listed:
                 raise changed_while_reading()
             stream = unpack(handle, file.path)
             yield recode(stream) if file.format in TEXT_FORMATS else stream
-            if _size_and_time(handle) != listed:
+            if _size_and_time(handle.fileno()) != listed:
                 raise changed_while_reading()
     except OSError as error:
         raise _unreadable(error) from error
@@ -77,15 +79,27 @@ def read_whole(file: SourceFile, target: memoryview) -> None:
         BadFile: When it cannot be read, or is another one by now.
     """
     try:
-        with open(file.path, "rb", buffering=0) as handle:
+        handle = os.open(file.path, _READ_FLAGS)  # a folder may hold very many files: a file object takes a third more
+        try:
             num_read = 0
-            while num_read < len(target) and (count := handle.readinto(target[num_read:])):
+            while num_read < len(target) and (count := _read_into(handle, target[num_read:])):
                 num_read += count
             # Looked at once it is read: a time of before says that nothing was changed until then.
             if _size_and_time(handle) != (file.num_bytes, file.mtime_ns) or num_read < len(target):
                 raise changed_while_reading()
+        finally:
+            os.close(handle)
     except OSError as error:
         raise _unreadable(error) from error
+
+
+def _read_into(handle: int, target: memoryview) -> int:
+    """Read as much as comes at once."""
+    if sys.platform == "win32":  # which has no other way
+        data = os.read(handle, min(len(target), BLOCK_BYTES))
+        target[: len(data)] = data
+        return len(data)
+    return os.readv(handle, [target])
 
 
 def iter_blocks(file: SourceFile, block_bytes: int) -> Iterator[bytes]:
@@ -114,6 +128,6 @@ def _unreadable(error: OSError) -> BadFile:
     return BadFile("unreadable", reason, "Change its permissions, or name another file.")
 
 
-def _size_and_time(handle: IO[bytes]) -> tuple[int, int]:
-    status = os.fstat(handle.fileno())
+def _size_and_time(handle: int) -> tuple[int, int]:
+    status = os.fstat(handle)
     return status.st_size, status.st_mtime_ns

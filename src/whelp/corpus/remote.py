@@ -25,7 +25,6 @@ from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WEB = ("http", "https")
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
@@ -33,15 +32,6 @@ _LOG_SECONDS = 10.0
 _IDENTITY_KEYS = ("etag", "ETag", "md5Hash", "checksum", "LastModified", "last_modified", "mtime", "created")
 _ABOUT = "about.json"
 _AGENT = {"User-Agent": "whelp", "Accept-Encoding": "identity"}
-
-
-def is_url(item: str) -> bool:
-    """Whether a word is a URL.
-
-    >>> is_url("s3://bucket/a.jsonl"), is_url("C:/a.txt"), is_url("hf:org/name")
-    (True, False, False)
-    """
-    return _URL.match(item) is not None
 
 
 @dataclass(frozen=True)

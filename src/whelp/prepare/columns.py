@@ -53,7 +53,8 @@ def read_column(rows: pa.RecordBatch, name: str) -> pa.LargeStringArray:
     """A column of text; nulls where the rows do not have it."""
     if name not in rows.schema.names:
         return pa.nulls(rows.num_rows, pa.large_string())
-    return rows.column(name).cast(pa.large_string())
+    column = rows.column(name)
+    return column if pa.types.is_large_string(column.type) else column.cast(pa.large_string())
 
 
 class _OfColumns:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from whelp.artifacts.manifest import describe_file
 from whelp.artifacts.token_store import MASK_COLUMN, make_batch, make_schema, write_rows
@@ -24,6 +25,8 @@ from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.files import read_json, write_atomic
 from whelp.prepare.segments import EncodedRows, encode_pieces
 from whelp.prepare.template import NO_TEXT, Template
+
+_FEWEST_TO_COPY = 24  # tokens a document, on average, from which on a copy of each is faster than a look at every token
 
 
 class VocabularyLike(Protocol):
@@ -231,16 +234,36 @@ def _append(
     values: npt.NDArray[Any], lengths: npt.NDArray[np.int64], tail: tuple[int, ...], kind: pa.DataType
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Flat values, as `kind`, with `tail` after every document, and the new offsets (documents + 1)."""
-    dtype = kind.to_pandas_dtype()
+    dtype = np.dtype(kind.to_pandas_dtype())
+    values = values.astype(dtype, copy=False)
     offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths + len(tail), out=offsets[1:])
-    if not tail:
-        return values.astype(dtype, copy=False), offsets
-    joined = np.empty(offsets[-1], dtype=dtype)
-    is_text = np.ones(offsets[-1], dtype=bool)
-    for place, value in enumerate(tail):
-        where = offsets[1:] - len(tail) + place
-        joined[where] = value
-        is_text[where] = False
+    np.cumsum(lengths, out=offsets[1:])
+    if not tail or not len(lengths):
+        return values, offsets
+    new_offsets = offsets + np.arange(0, len(tail) * len(offsets), len(tail))
+    if len(values) >= _FEWEST_TO_COPY * len(lengths):
+        return _copy_with_tail(values, offsets, np.array(tail, dtype)), new_offsets
+    return _mix_with_tail(values, new_offsets, np.array(tail, dtype)), new_offsets
+
+
+def _copy_with_tail(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64], tail: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """By Arrow, to which the values of a document are bytes: it copies each at once."""
+    empty, end = _as_binary(values[:0], np.zeros(2, np.int64))[0], _as_binary(tail, np.array([0, len(tail)]))[0]
+    joined = pc.binary_join_element_wise(_as_binary(values, offsets), empty, end)
+    return np.frombuffer(joined.buffers()[2], values.dtype, len(values) + len(tail) * (len(offsets) - 1))
+
+
+def _as_binary(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
+    buffers = [None, pa.py_buffer(offsets * values.itemsize), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+
+
+def _mix_with_tail(values: npt.NDArray[Any], offsets: npt.NDArray[np.int64], tail: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Value by value, which takes as long for short documents as for long ones; to the offsets that come of it."""
+    joined = np.empty(offsets[-1], values.dtype)
+    is_text = np.ones(len(joined), np.bool_)
+    for place, value in enumerate(tail, -len(tail)):
+        where = offsets[1:] + place
+        joined[where], is_text[where] = value, False
     joined[is_text] = values
-    return joined, offsets
+    return joined

@@ -150,7 +150,8 @@ class Template:
     def _choose(self, rows: pa.RecordBatch) -> npt.NDArray[np.int8]:
         """Which strategy each row takes; -1: none fits."""
         chosen = np.full(rows.num_rows, -1, np.int8)
-        names = set(rows.schema.names)
+        columns = zip(rows.schema.names, rows.columns, strict=True)
+        names = {name for name, values in columns if values.null_count < len(values)}  # nothing is found where all is null
         for number, strategy in enumerate(self.strategies):
             if not names.isdisjoint(field.name for field in strategy.fields):
                 chosen[(chosen < 0) & strategy.find(rows)] = number

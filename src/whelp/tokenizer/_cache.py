@@ -18,7 +18,7 @@ FOLDER_VARIABLE = "WHELP_CACHE"
 def read_cached(name: str) -> str | None:
     """What was kept under this name, or None."""
     try:
-        return (_folder() / name).read_text(encoding="utf-8")
+        return (_folder() / name).read_bytes().decode()  # looking for other line ends takes 30 times as long
     except (OSError, ValueError, RuntimeError):  # RuntimeError: there is no home folder
         return None
 

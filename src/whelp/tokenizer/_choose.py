@@ -60,16 +60,20 @@ def open_engine(
     literals: Sequence[str],
     id_type: type[np.uint16] | type[np.uint32],
     name: str,
+    model_json: str | None = None,
 ) -> Engine:
     """Open the first fast engine that agrees with the reference on the nasty sample and on `literals`, else the reference.
 
     The comparison of a large vocabulary takes a second, most of it to build the reference; that it went well is kept.
+
+    Args:
+        model_json: The text of `specification["model"]`, where it is at hand: writing it again takes as long as encoding 20 MB.
     """
     if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
         return ReferenceEngine(open_reference())
     sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
-    written = _write(specification)
+    written = _write(specification, model_json)
     reference: ReferenceEngine | None = None
     problem = ""
     for package, engine in _FAST.items():
@@ -83,7 +87,8 @@ def open_engine(
         is_known = is_large and read_cached(record) is not None
         differs = None
         try:
-            fast = AgreeingEngine(_open_fast(engine, specification, written), lambda: ReferenceEngine(open_reference()))
+            opened = _open_fast(engine, specification, written, model_json)
+            fast = AgreeingEngine(opened, lambda: ReferenceEngine(open_reference()))
             if not is_known:
                 reference = reference or ReferenceEngine(open_reference())
                 differs = _find_difference(fast, reference, to_texts(sample))
@@ -107,10 +112,12 @@ def open_engine(
     return reference or ReferenceEngine(open_reference())
 
 
-def _open_fast(engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any], written: str) -> Any:
+def _open_fast(
+    engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any], written: str, model_json: str | None
+) -> Any:
     form = (specification.get("normalizer") or {}).get("type")
     if form in NORMAL_FORMS and all(not entry["special"] for entry in specification["added_tokens"]):
-        return NormalizingEngine(engine(_write({**specification, "normalizer": None})), form)
+        return NormalizingEngine(engine(_write({**specification, "normalizer": None}, model_json)), form)
     return engine(written)
 
 
@@ -129,8 +136,15 @@ def _read_row(encoded: Encoded, row: int) -> Any:
     return ids[offsets[row] : offsets[row + 1]]
 
 
-def _write(specification: dict[str, Any]) -> str:
-    return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+def _write(specification: dict[str, Any], model_json: str | None) -> str:
+    if model_json is None:
+        model_json = _dump(specification["model"])
+    rest = _dump({name: value for name, value in specification.items() if name != "model"})
+    return f'{rest[:-1]}{"," if len(rest) > 2 else ""}"model":{model_json}}}'
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _hash_comparison(package: str, written: str, sample: Sequence[str], is_cut: bool) -> str:

@@ -33,28 +33,49 @@ class PiecewiseEngine:
         self._engine, self._id_type = engine, id_type
         # The encoder has a memory of words for each thread: one thread more would wait for a free one, and keep a core busy.
         self._free = threading.BoundedSemaphore(count_threads())
+        self._lock = threading.Lock()
+        self._num_callers = 0
 
     def encode(self, text: str) -> npt.NDArray[Any]:
         return self._engine.encode(text)
 
     def encode_batch(self, strings: Texts) -> Encoded:
+        with self._lock:
+            self._num_callers += 1
+        try:
+            return self._encode_batch(strings)
+        finally:
+            with self._lock:
+                self._num_callers -= 1
+
+    def _encode_batch(self, strings: Texts) -> Encoded:
         _, offsets = view_text(strings)
-        num_threads = 1 if multiprocessing.parent_process() else count_threads()
-        borders = cut_evenly(offsets, num_threads)
+        borders = cut_evenly(offsets, self._count_own_threads())
         if len(borders) == 2 or np.diff(offsets).max() > _PIECE_BYTES:  # which the encoder itself divides among threads
             return self._encode_piece(strings)
         pieces = [strings.slice(first, stop - first) for first, stop in itertools.pairwise(borders)]
-        if num_threads == 1:
-            encoded = list(map(self._encode_piece, pieces))
-        else:
-            encoded = self._encode_at_once(pieces, min(num_threads, len(pieces)))
+        encoded: list[Encoded] = []
+        while rest := pieces[len(encoded) :]:
+            num_threads = min(self._count_own_threads(), len(rest))
+            if num_threads == 1:
+                encoded.append(self._encode_when_free(rest[0]))
+            else:
+                encoded += self._encode_at_once(rest, num_threads)
         starts = np.cumsum([0, *(len(ids) for ids, _ in encoded)])
         ends = [piece_ends[1:] + start for (_, piece_ends), start in zip(encoded, starts, strict=False)]
         return np.concatenate([ids for ids, _ in encoded]), np.concatenate([np.zeros(1, np.int64), *ends])
 
+    def _count_own_threads(self) -> int:
+        """A caller's share: with as many callers as threads each keeps to its own, in fewer and larger pieces."""
+        return 1 if multiprocessing.parent_process() else max(1, count_threads() // max(1, self._num_callers))
+
     def _encode_piece(self, piece: Texts) -> Encoded:
         ids, ends = self._engine.encode_batch(piece)
         return ids.astype(self._id_type, copy=False), ends
+
+    def _encode_when_free(self, piece: Texts) -> Encoded:
+        with self._free:
+            return self._encode_piece(piece)
 
     def _encode_at_once(self, pieces: list[Texts], num_threads: int) -> list[Encoded]:
         """Each thread goes through a part of its own, then helps others: neighbours have words in common."""
@@ -63,8 +84,7 @@ class PiecewiseEngine:
 
         def work(own: deque[int]) -> None:
             while (number := take(own, queues)) is not None:
-                with self._free:
-                    encoded[number] = self._encode_piece(pieces[number])
+                encoded[number] = self._encode_when_free(pieces[number])
 
         with ThreadPoolExecutor(num_threads - 1) as pool:
             others = [pool.submit(work, queue) for queue in queues[1:]]

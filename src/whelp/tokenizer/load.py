@@ -25,7 +25,7 @@ FOLDER_VARIABLE = "WHELP_TOKENIZERS"  # a folder of vocabularies, one file or fo
 _GPT2_LAYOUTS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))  # Hugging Face's names, OpenAI's names
 _CONFIG_FILES = ("special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja")
 _WORLD_FILE = "rwkv_vocab_v20230424.txt"
-_CONVERSION = 1  # raised when a converted file would come out different
+_CONVERSION = 2  # raised when a converted file would come out different
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +292,7 @@ def _make_gpt2_json(vocabulary_path: Path, merges_path: Path) -> str:
 
 def _read_json(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # looking for other line ends would take as long as parsing
         value = json.loads(text)
     except UnicodeDecodeError as error:
         raise TokenizerError(path, f"not UTF-8 text (byte {error.start})", "a JSON file", "Copy it again.") from None

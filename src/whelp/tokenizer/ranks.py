@@ -230,4 +230,6 @@ def make_bpe_json(
             "merges": merges,
         },
     }
-    return json.dumps(specification, ensure_ascii=False, indent=2)
+    return json.dumps(
+        specification, ensure_ascii=False, separators=(",", ":")
+    )  # with indents it takes half as long again to read

@@ -25,6 +25,7 @@ from whelp.tokenizer._choose import open_engine
 from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN, find_gguf_name
+from whelp.tokenizer._specification import read_specification
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
 
@@ -74,7 +75,8 @@ class Vocabulary:
         """
         self.name = name
         self._json = tokenizer_json
-        self._specification: dict[str, Any] = json.loads(tokenizer_json)
+        self._specification: dict[str, Any]
+        self._specification, self._model_place = read_specification(tokenizer_json)
         self.chat_template = chat_template
         self._ids, self._added = _read_ids(self._specification, name)
         self.size: int = max(self._ids.values()) + 1
@@ -274,7 +276,14 @@ class Vocabulary:
         literals = [entry["content"] for entry in specification["added_tokens"]]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
-        return open_engine(specification, lambda: self._reference(allow_special), literals[:64], self.id_type, self.name)
+        return open_engine(
+            specification,
+            lambda: self._reference(allow_special),
+            literals[:64],
+            self.id_type,
+            self.name,
+            model_json=None if self._model_place is None else self._json[self._model_place],
+        )
 
     def _encoding_specification(self) -> dict[str, Any]:
         """The specification with every control token marked as such, and without what would bend a batch."""
@@ -308,7 +317,7 @@ def _read_ids(specification: dict[str, Any], name: str) -> tuple[dict[str, int],
             vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
         added: list[dict[str, Any]] = specification.get("added_tokens") or []
         ids = {**vocabulary, **{entry["content"]: entry["id"] for entry in added}}
-        is_sound = all(type(token_id) is int and token_id >= 0 for token_id in ids.values())
+        is_sound = set(map(type, ids.values())) <= {int} and min(ids.values(), default=0) >= 0
     except (KeyError, TypeError, ValueError):
         is_sound = False
     if not is_sound:

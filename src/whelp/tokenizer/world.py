@@ -92,7 +92,7 @@ def make_world_json(ids: dict[bytes, int]) -> str:
             "vocab": {**special, **tokens},
         },
     }
-    return json.dumps(specification, ensure_ascii=False, indent=2)
+    return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
 
 
 def _make_border_pattern(ids: dict[bytes, int]) -> str:
