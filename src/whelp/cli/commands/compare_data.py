@@ -44,11 +44,14 @@ def compare_data(
     All see equally many tokens. The answer has a confidence interval, over seeds and texts, and says what would decide it when
     it cannot be told. Stopped or killed, the same command goes on.
 
-    Example: whelp compare-data all.yaml filtered.yaml --held-out good.jsonl --out compared
+    Example:
+      whelp compare-data all.yaml filtered.yaml --held-out good.jsonl
 
-    More seeds: whelp compare-data all.yaml filtered.yaml --held-out good.jsonl --out compared --seeds 6
+    More seeds:
+      whelp compare-data all.yaml filtered.yaml --out compared --seeds 6
 
-    Several kinds of text: whelp compare-data a.yaml b.yaml --held-out news=news/ --held-out code=src/ train.num_steps=500
+    Several kinds of text:
+      whelp compare-data a.yaml b.yaml --held-out news=news/ --held-out code=src/
     """
     from whelp.cli import show
     from whelp.cli.compare_data import iter_compare_data

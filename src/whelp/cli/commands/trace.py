@@ -30,9 +30,11 @@ def trace(
 
     Only reads. Sees through `whelp curate`, and finds a file that was renamed since.
 
-    Example: whelp trace books/dracula.txt projects/
+    Example:
+      whelp trace books/dracula.txt projects/
 
-    A source of a mixture: whelp trace wikipedia projects/ --json
+    A source of a mixture:
+      whelp trace wikipedia projects/ --json
     """
     from whelp.cli import show
     from whelp.cli.trace import trace as find
