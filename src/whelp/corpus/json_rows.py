@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,12 +21,13 @@ import pyarrow.json as pj
 from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
-from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
-from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns
+from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, NUM_HEAD_ROWS, Reading, Rows, make_no_rows, make_rows
+from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns, too_long
 from whelp.corpus.text import BadFile
 
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _LONG_LINE_BYTES = 1 << 24
+_SHOWN_BYTES = 4 * MOST_RAW_CHARACTERS
 _ARRAY_ROWS = 4096
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
@@ -38,7 +40,13 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     selection = _select_of_lines(reading)
     line = 1
     with reading.open_file() as stream:
-        for block in _iter_whole_lines(stream, reading.block_bytes):
+        for block in _iter_whole_lines(stream, reading.block_bytes, reading.max_row_bytes):
+            if isinstance(block, LongLine):
+                first, end = reading.window.take(1)
+                if first < end:
+                    reading.bad.add(line, too_long("a line", reading.max_row_bytes), block.say())
+                line += 1
+                continue
             rows = _read_lines(block, line, selection, reading)
             line += block.count(b"\n")
             del block  # a line may be as large as memory allows: nothing holds it while its rows are encoded
@@ -53,9 +61,7 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
     Raises:
         BadFile: When it is neither.
     """
-    with reading.open_file() as stream:
-        head, _ = _read_head(stream)
-    if _is_lines(head):
+    if _is_lines(_read_head(reading)):
         reading.bad.unit = "line"
         yield from iter_json_lines(reading)
         return
@@ -89,19 +95,16 @@ def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
     return (row for row in rows if isinstance(row, dict))
 
 
-def _read_head(stream: Any) -> tuple[bytes, bool]:
-    """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; and whether that is the whole file."""
+def _read_head(reading: Reading) -> bytes:
+    """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; none that is too long for a row."""
     blocks: list[bytes] = []
-    has_newline = False
-    while block := stream.read(HEAD_BYTES):
-        blocks.append(block)
-        has_newline = has_newline or b"\n" in block
-        if has_newline and sum(map(len, blocks)) >= HEAD_BYTES:  # a line of many blocks is joined and looked through once
-            blocks = [b"".join(blocks)]
-            if blocks[0].strip().find(b"\n") >= 0:
-                return _strip_mark(blocks[0][: blocks[0].rfind(b"\n")]), False
-    head = b"".join(blocks)
-    return _strip_mark(head), True
+    with reading.open_file() as stream:
+        for block in _iter_whole_lines(stream, HEAD_BYTES, reading.max_row_bytes):
+            if not isinstance(block, LongLine):
+                blocks.append(block)
+                if sum(map(len, blocks)) >= HEAD_BYTES // 2 and not block.isspace():
+                    break
+    return b"".join(blocks)
 
 
 def _strip_mark(data: bytes) -> bytes:
@@ -114,17 +117,15 @@ def _is_lines(head: bytes) -> bool:
 
 
 def _select_of_lines(reading: Reading) -> Selection:
-    with reading.open_file() as stream:
-        head, _ = _read_head(stream)
-    lines = islice((line for line in head.split(b"\n") if line.strip()), NUM_HEAD_ROWS)
+    lines = islice((line for line in _read_head(reading).split(b"\n") if line.strip()), NUM_HEAD_ROWS)
     columns = _look_at_columns(_iter_objects(map(_parse_for_columns, lines)))
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
         columns = dict.fromkeys(candidates, True)
     elif candidates and not any(name in columns for name in candidates):
-        columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
+        columns |= dict.fromkeys(_find_later(reading, candidates), True)
     for name in list_missing_companions(reading.shape, columns):
-        columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)
+        columns |= dict.fromkeys(_find_later(reading, [name]), True)
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 
@@ -154,12 +155,12 @@ def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:
     return {name: str in found for name, found in kinds.items()}
 
 
-def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str]:
+def _find_later(reading: Reading, names: list[str]) -> list[str]:
     """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
     quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
-    with open_file() as stream:
-        for block in _iter_whole_lines(stream, block_bytes):
-            if not any(word in block for word in quoted):
+    with reading.open_file() as stream:
+        for block in _iter_whole_lines(stream, reading.block_bytes, reading.max_row_bytes):
+            if isinstance(block, LongLine) or not any(word in block for word in quoted):
                 continue
             for line in block.split(b"\n"):
                 if any(word in line for word in quoted):
@@ -169,27 +170,77 @@ def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str
     return []
 
 
-def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class LongLine:
+    """A line that is too long for a row: how it begins."""
+
+    beginning: bytes
+
+    def say(self) -> str:
+        """The beginning, to be shown."""
+        return self.beginning.decode(errors="backslashreplace")
+
+
+def _iter_whole_lines(stream: Any, block_bytes: int, max_line_bytes: int) -> Iterator[bytes | LongLine]:
+    """Blocks of whole lines; a line of more than `max_line_bytes` is passed over, and no more than that of it is ever held."""
     pending: list[bytes] = []
+    num_pending = 0
+    rest = b""  # what follows a line that was passed over
     is_first = True
-    while block := stream.read(block_bytes):
+    while block := rest or stream.read(block_bytes):
+        rest = b""
         pending.append(block)
         end = block.rfind(b"\n") + 1
         if not end:
+            num_pending += len(block)
+            if num_pending > max_line_bytes:
+                yield LongLine(_strip_mark(pending[0][:_SHOWN_BYTES]))
+                is_first = False
+                pending.clear()
+                num_pending = 0
+                rest = _skip_line(stream, block_bytes)
             continue
         pending[-1] = block[:end]
-        yield _join(pending, is_first)
+        yield from _cut_at_long(_join(pending), max_line_bytes, is_first=is_first)
         is_first = False
         pending.append(block[end:])
+        num_pending = len(pending[0])
     if any(pending):
-        yield _join(pending, is_first)
+        yield from _cut_at_long(_join(pending), max_line_bytes, is_first=is_first)
 
 
-def _join(pieces: list[bytes], is_first: bool) -> bytes:
+def _skip_line(stream: Any, block_bytes: int) -> bytes:
+    """Read on to the end of the line; what was read behind it."""
+    while block := stream.read(block_bytes):
+        end = block.find(b"\n") + 1
+        if end:
+            return bytes(block[end:])
+    return b""
+
+
+def _cut_at_long(lines: bytes, max_line_bytes: int, *, is_first: bool) -> Iterator[bytes | LongLine]:
+    """Whole lines, cut where one is too long."""
+    start = 0  # of what was not given yet
+    place = 0
+    while len(lines) - place > max_line_bytes:
+        # the last line that may still be the end of a short one begins behind the last newline within reach
+        newline = lines.rfind(b"\n", place, place + max_line_bytes + 1)
+        if newline >= 0:
+            place = newline + 1
+            continue
+        if place > start:
+            yield _strip_mark(lines[start:place]) if is_first and not start else lines[start:place]
+        yield LongLine(_strip_mark(lines[place : min(place + _SHOWN_BYTES, len(lines))]).partition(b"\n")[0])
+        start = place = lines.find(b"\n", place) + 1 or len(lines)
+    if start < len(lines):
+        yield _strip_mark(lines) if is_first and not start else lines[start:] if start else lines
+
+
+def _join(pieces: list[bytes]) -> bytes:
     """Lines of their pieces, which are let go: no second copy lives on while the lines are read."""
     joined = b"".join(pieces)
     pieces.clear()
-    return _strip_mark(joined) if is_first else joined
+    return joined
 
 
 def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> Rows:
