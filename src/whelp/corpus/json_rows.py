@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
+from whelp.base.arrays import find_byte
 from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
@@ -32,6 +33,7 @@ _ARRAY_ROWS = 4096
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
 _IS_INK[list(_WHITE_SPACE)] = False
+Data = bytes | bytearray
 _EXPORT = "Write it as one JSON object a line, or as an array of objects."
 
 
@@ -40,7 +42,7 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     selection = _select_of_lines(reading)
     line = 1
     with reading.open_file() as stream:
-        for block in _iter_whole_lines(stream, reading.block_bytes, reading.max_row_bytes):
+        for block in _iter_whole_lines(_iter_blocks(stream, reading.block_bytes), reading.max_row_bytes):
             if isinstance(block, LongLine):
                 first, end = reading.window.take(1)
                 if first < end:
@@ -97,17 +99,37 @@ def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 def _read_head(reading: Reading) -> bytes:
     """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; none that is too long for a row."""
-    blocks: list[bytes] = []
+    lines: list[Data] = []
+    num_read = 0
+
+    def iter_counted(stream: Any) -> Iterator[bytes]:
+        nonlocal num_read
+        for block in _iter_blocks(stream, HEAD_BYTES):
+            num_read += len(block)
+            yield block
+
     with reading.open_file() as stream:
-        for block in _iter_whole_lines(stream, HEAD_BYTES, reading.max_row_bytes):
-            if not isinstance(block, LongLine):
-                blocks.append(block)
-                if sum(map(len, blocks)) >= HEAD_BYTES // 2 and not block.isspace():
-                    break
-    return b"".join(blocks)
+        for some in _iter_whole_lines(iter_counted(stream), reading.max_row_bytes):
+            lines += [] if isinstance(some, LongLine) else [some]
+            if num_read >= HEAD_BYTES and not all(some.isspace() for some in lines):
+                break
+    return b"".join(lines)
 
 
-def _strip_mark(data: bytes) -> bytes:
+def _iter_head_lines(reading: Reading) -> Iterator[bytes | memoryview]:
+    """The lines of the head that are not blank; long ones are not copied."""
+    head = _read_head(reading)
+    start = 0
+    while start < len(head):
+        end = head.find(b"\n", start)
+        end = len(head) if end < 0 else end
+        line = head[start:end] if end - start <= _LONG_LINE_BYTES else memoryview(head)[start:end]
+        start = end + 1
+        if not isinstance(line, bytes) or line.strip():
+            yield line
+
+
+def _strip_mark(data: Data) -> Data:
     return data[len(codecs.BOM_UTF8) :] if data.startswith(codecs.BOM_UTF8) else data
 
 
@@ -117,7 +139,7 @@ def _is_lines(head: bytes) -> bool:
 
 
 def _select_of_lines(reading: Reading) -> Selection:
-    lines = islice((line for line in _read_head(reading).split(b"\n") if line.strip()), NUM_HEAD_ROWS)
+    lines = islice(_iter_head_lines(reading), NUM_HEAD_ROWS)
     columns = _look_at_columns(_iter_objects(map(_parse_for_columns, lines)))
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
@@ -129,18 +151,18 @@ def _select_of_lines(reading: Reading) -> Selection:
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 
-def _parse_for_columns(line: bytes) -> Any:
+def _parse_for_columns(line: bytes | memoryview) -> Any:
     """As `_try_parse`; of a long line only which columns it has, and which of them are text.
 
     Python's parser takes up to six times the memory of a line, Arrow's as much again.
     """
     if not _LONG_LINE_BYTES < len(line) < _MOST_BLOCK_BYTES:
-        return _try_parse(line)
+        return _try_parse(bytes(line))
     options = pj.ReadOptions(use_threads=False, block_size=len(line) + 1)
     try:
         schema = pj.read_json(pa.BufferReader(line), read_options=options).schema
     except pa.ArrowException:
-        return _try_parse(line)
+        return _try_parse(bytes(line))
     # Arrow takes dates in quotes for more than text.
     is_text = {field.name: pa.types.is_string(field.type) or pa.types.is_timestamp(field.type) for field in schema}
     return {name: "" if is_text[name] else None for name in schema.names}
@@ -159,7 +181,7 @@ def _find_later(reading: Reading, names: list[str]) -> list[str]:
     """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
     quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
     with reading.open_file() as stream:
-        for block in _iter_whole_lines(stream, reading.block_bytes, reading.max_row_bytes):
+        for block in _iter_whole_lines(_iter_blocks(stream, reading.block_bytes), reading.max_row_bytes):
             if isinstance(block, LongLine) or not any(word in block for word in quoted):
                 continue
             for line in block.split(b"\n"):
@@ -181,44 +203,56 @@ class LongLine:
         return self.beginning.decode(errors="backslashreplace")
 
 
-def _iter_whole_lines(stream: Any, block_bytes: int, max_line_bytes: int) -> Iterator[bytes | LongLine]:
+def _iter_blocks(stream: Any, block_bytes: int) -> Iterator[bytes]:
+    while block := stream.read(block_bytes):
+        yield block
+
+
+def _iter_whole_lines(blocks: Iterator[bytes], max_line_bytes: int) -> Iterator[Data | LongLine]:
     """Blocks of whole lines; a line of more than `max_line_bytes` is passed over, and no more than that of it is ever held."""
-    pending: list[bytes] = []
+    pending: list[Data] = []
     num_pending = 0
     rest = b""  # what follows a line that was passed over
     is_first = True
-    while block := rest or stream.read(block_bytes):
+    while block := rest or next(blocks, b""):
         rest = b""
         pending.append(block)
         end = block.rfind(b"\n") + 1
         if not end:
             num_pending += len(block)
             if num_pending > max_line_bytes:
-                yield LongLine(_strip_mark(pending[0][:_SHOWN_BYTES]))
+                yield LongLine(bytes(_strip_mark(pending[0][:_SHOWN_BYTES])))
                 is_first = False
                 pending.clear()
                 num_pending = 0
-                rest = _skip_line(stream, block_bytes)
+                rest = _skip_line(blocks)
+            elif num_pending > _LONG_LINE_BYTES:
+                pending = [_gather(pending)]
             continue
         pending[-1] = block[:end]
-        yield from _cut_at_long(_join(pending), max_line_bytes, is_first=is_first)
+        if num_pending + end > max_line_bytes:  # perhaps one of them is
+            yield from _cut_at_long(_join(pending), max_line_bytes, is_first=is_first)
+        else:
+            yield _strip_mark(_join(pending)) if is_first else _join(pending)  # no name here: who reads it lets it go
         is_first = False
         pending.append(block[end:])
         num_pending = len(pending[0])
-    if any(pending):
-        yield from _cut_at_long(_join(pending), max_line_bytes, is_first=is_first)
+    if num_pending > max_line_bytes:
+        yield LongLine(bytes(_strip_mark(pending[0][:_SHOWN_BYTES])))
+    elif any(pending):
+        yield _strip_mark(_join(pending)) if is_first else _join(pending)
 
 
-def _skip_line(stream: Any, block_bytes: int) -> bytes:
+def _skip_line(blocks: Iterator[bytes]) -> bytes:
     """Read on to the end of the line; what was read behind it."""
-    while block := stream.read(block_bytes):
+    for block in blocks:
         end = block.find(b"\n") + 1
         if end:
             return bytes(block[end:])
     return b""
 
 
-def _cut_at_long(lines: bytes, max_line_bytes: int, *, is_first: bool) -> Iterator[bytes | LongLine]:
+def _cut_at_long(lines: Data, max_line_bytes: int, *, is_first: bool) -> Iterator[Data | LongLine]:
     """Whole lines, cut where one is too long."""
     start = 0  # of what was not given yet
     place = 0
@@ -230,24 +264,32 @@ def _cut_at_long(lines: bytes, max_line_bytes: int, *, is_first: bool) -> Iterat
             continue
         if place > start:
             yield _strip_mark(lines[start:place]) if is_first and not start else lines[start:place]
-        yield LongLine(_strip_mark(lines[place : min(place + _SHOWN_BYTES, len(lines))]).partition(b"\n")[0])
+        yield LongLine(bytes(_strip_mark(lines[place : place + _SHOWN_BYTES])).partition(b"\n")[0])
         start = place = lines.find(b"\n", place) + 1 or len(lines)
     if start < len(lines):
         yield _strip_mark(lines) if is_first and not start else lines[start:] if start else lines
 
 
-def _join(pieces: list[bytes]) -> bytes:
+def _gather(pieces: list[Data]) -> bytearray:
+    """Put pieces of a long line to the end of the first, which grows in place: they and the line never lie in memory both."""
+    first = pieces[0] if isinstance(pieces[0], bytearray) else bytearray(pieces[0])
+    for piece in pieces[1:]:
+        first += piece
+    return first
+
+
+def _join(pieces: list[Data]) -> Data:
     """Lines of their pieces, which are let go: no second copy lives on while the lines are read."""
-    joined = b"".join(pieces)
+    joined: Data = _gather(pieces) if isinstance(pieces[0], bytearray) else b"".join(pieces)
     pieces.clear()
     return joined
 
 
-def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> Rows:
+def _read_lines(block: Data, first_line: int, selection: Selection, reading: Reading) -> Rows:
     if not block:
         return make_no_rows(selection)
     data = np.frombuffer(block, np.uint8)
-    newlines = np.flatnonzero(data == 10).astype(np.int64, copy=False)
+    newlines = find_byte(data, ord("\n"))
     starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
     ends = np.append(newlines, len(block))
     if starts[-1] == len(block):
@@ -279,13 +321,13 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
 
 
 def _read_with_arrow(
-    block: bytes, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], selection: Selection
+    block: Data, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], selection: Selection
 ) -> list[pa.Array] | None:
     """One value a line for each column, or None when this is not plainly one good object on every line."""
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    guessed = _guess_types(block[starts[0] : ends[0]], selection.schema)
+    guessed = _guess_types(memoryview(block)[starts[0] : ends[0]], selection.schema)
     if None in guessed.values():
         return None
     types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
@@ -299,16 +341,16 @@ def _read_with_arrow(
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
 
 
-def _guess_types(line: bytes, schema: pa.Schema) -> dict[str, pa.DataType | None]:
+def _guess_types(line: memoryview, schema: pa.Schema) -> dict[str, pa.DataType | None]:
     """Of each column of any values, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
     names = [field.name for field in schema if is_any(field.type)]
     if not names:
         return {}
-    row = _try_parse(line)
+    row = _try_parse(bytes(line))
     return {name: guess_type(row.get(name) if isinstance(row, dict) else None) for name in names}
 
 
-def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
+def _parse_columns(block: Data, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
     try:
         table = pj.read_json(
             pa.BufferReader(block),
@@ -319,8 +361,8 @@ def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Ar
             return None
         arrays = []
         for name in schema.names:
-            values = table.column(name).combine_chunks()
-            values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+            values = table.column(name)
+            values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()  # which copies even one
             values.validate(full=True)  # half a surrogate pair comes through Arrow's parser as bytes that are not UTF-8
             arrays.append(values)
     except pa.ArrowException:
@@ -347,7 +389,7 @@ def _parse_line(line: memoryview) -> Any:
         return BadValue(BROKEN, f"broken JSON ({say_json_error(error)})", "one JSON object")
 
 
-def _try_parse(line: bytes) -> Any:
+def _try_parse(line: Data) -> Any:
     try:
         return json.loads(line, parse_int=parse_number)
     except (ValueError, RecursionError):

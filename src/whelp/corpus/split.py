@@ -16,12 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import to_arrow
+from whelp.base.arrays import find_byte, to_arrow
 from whelp.corpus.columns import measure_texts
 
 Positions = npt.NDArray[np.int64]
 
-_NEWLINE = 10
 _BYTES_FOR_A_LINE = 1024  # in the time to look at one line by itself, so many bytes are looked at together
 _SOME_INK = b"x"
 _SHOWN_BYTES = 1 << 13  # of what is passed over
@@ -62,7 +61,7 @@ class Buffer:
 
     @cached_property
     def newlines(self) -> Positions:
-        return np.flatnonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE).astype(np.int64, copy=False)
+        return find_byte(np.frombuffer(self.data, np.uint8), ord("\n"))
 
     def count_newlines(self, end: int) -> int:
         """How many there are before `end`."""
@@ -87,8 +86,11 @@ class Splitter(Protocol):
         """Return starts and ends of the finished documents, and how many bytes are not needed again."""
         ...
 
-    def shorten(self, rest: bytes) -> bytes | None:
-        """What to go on with in place of what is not finished, to find where it ends, when its text is not wanted; None: all of it."""
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        """What to go on with in place of a document that is not finished, and too long already, to find where it ends.
+
+        None when it is not too long, or its end can only be found with all of it.
+        """
         ...
 
 
@@ -100,7 +102,7 @@ class FileSplitter:
             return _NO_POSITIONS, _NO_POSITIONS, 0
         return np.zeros(1, np.int64), np.full(1, len(buffer), np.int64), len(buffer)
 
-    def shorten(self, rest: bytes) -> bytes | None:
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
         return _SOME_INK
 
 
@@ -110,7 +112,7 @@ class LineSplitter:
     def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
         return buffer.find_lines(is_last)
 
-    def shorten(self, rest: bytes) -> bytes | None:
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
         return _SOME_INK
 
 
@@ -132,8 +134,12 @@ class BlankLineSplitter:
             return document_starts, document_ends, num_whole
         return document_starts[:-1], document_ends[:-1], int(document_starts[-1])
 
-    def shorten(self, rest: bytes) -> bytes | None:
-        last_line = rest[rest.rfind(b"\n") + 1 :]
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        start = rest.rfind(b"\n") + 1
+        last_line = rest[start:]
+        # a line that is blank so far may be the end; but a hundred million spaces without a newline are not waited for
+        if (not last_line or last_line.isspace()) and start - 1 <= max_bytes and len(last_line) <= max_bytes:
+            return None
         return _SOME_INK + b"\n" + (b" " if last_line.isspace() else _SOME_INK if last_line else b"")
 
 
@@ -173,7 +179,7 @@ class RegexSplitter:
         self._context = (match_start - keep, match_end - keep)
         return starts[:-1], ends[:-1], keep
 
-    def shorten(self, rest: bytes) -> bytes | None:
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
         return None  # what a pattern makes of a part of the text is not what it makes of the whole
 
 
@@ -232,7 +238,7 @@ def iter_documents(
         offset += num_done
         rest = buffer.data[num_done:]
         del buffer
-        if len(rest) > most and (short := splitter.shorten(rest)) is not None:
+        if len(rest) > most and (short := splitter.shorten(rest, most)) is not None:
             if not is_passing:
                 yield LongDocument(line, rest[:_SHOWN_BYTES])
             is_passing = True

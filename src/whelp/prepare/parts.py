@@ -8,6 +8,7 @@ A part is finished when its JSON file is there: that is written last, and says w
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.files import read_json, write_atomic
 from whelp.prepare.segments import EncodedRows, encode_pieces
 from whelp.prepare.template import NO_TEXT, Template
+
+_FEW_DOCUMENTS = 16
 
 
 class VocabularyLike(Protocol):
@@ -237,6 +240,11 @@ def _append(
     if not tail:
         return values.astype(dtype, copy=False), offsets
     joined = np.empty(offsets[-1], dtype=dtype)
+    if len(lengths) <= _FEW_DOCUMENTS:  # they may be very long: no second array of that length
+        for number, (start, end) in enumerate(itertools.pairwise(offsets.tolist())):
+            joined[start : end - len(tail)] = values[start - number * len(tail) : end - (number + 1) * len(tail)]
+            joined[end - len(tail) : end] = tail
+        return joined, offsets
     is_text = np.ones(offsets[-1], dtype=bool)
     for place, value in enumerate(tail):
         where = offsets[1:] - len(tail) + place
