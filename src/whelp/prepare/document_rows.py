@@ -8,6 +8,7 @@ Shapes: B rows, T tokens in a row, R rows laid out at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,22 @@ class DocumentRows(PieceRows):
             batch_rows=batch_rows,
         )
 
+    # What there is to know of a row lies together: rows come in random order, and each array looked into is a miss of the cache.
+
+    @cached_property
+    def _starts(self) -> Integers:
+        """Where each row begins in the store."""
+        starts: Integers = self.split.document_starts(self.pieces.documents) + self.pieces.starts
+        return starts
+
+    @cached_property
+    def _sizes(self) -> npt.NDArray[np.uint32]:
+        """Of each row its length, twice, and one more where the document goes on."""
+        lengths = self.pieces.lengths.astype(np.uint32)
+        goes_on = self._starts + lengths < self.split.document_ends[self.pieces.documents]
+        sizes: npt.NDArray[np.uint32] = 2 * lengths + goes_on
+        return sizes
+
     def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
         if not count:
             return self._assemble(np.empty(0, np.int64))
@@ -119,7 +136,8 @@ class DocumentRows(PieceRows):
         if (epoch, begin, seed) not in self._windows:
             self._windows.clear()
             rows = order_rows(epoch * self.num_rows + begin, end - begin, self.num_rows, seed)
-            rows = rows[np.argsort(self.pieces.lengths[rows], kind="stable")]
+            lengths = (self._sizes[rows] >> 1).astype(self.pieces.lengths.dtype)  # 16 bits are sorted fastest
+            rows = rows[np.argsort(lengths, kind="stable")]
             num_whole = len(rows) // self.batch_rows
             if num_whole > 1:
                 batches = shuffle_indices(np.arange(num_whole), num_whole, make_seed(seed, "batches", epoch, begin))
@@ -130,9 +148,8 @@ class DocumentRows(PieceRows):
 
     def _lay_out(self, rows: npt.NDArray[np.int64]) -> Layout:
         """Where these rows are in the store."""
-        split, pieces = self.split, self.pieces[rows]
-        lengths = pieces.lengths.astype(np.int64)
-        starts = split.document_starts(pieces.documents) + pieces.starts
+        split, starts, sizes = self.split, self._starts[rows], self._sizes[rows]
+        lengths = (sizes >> 1).astype(np.int64)
         ids, is_inside = split.ids.find_windows(starts, self.context_tokens + 1)
         mask = None
         if split.has_mask:
@@ -142,7 +159,7 @@ class DocumentRows(PieceRows):
             ids=ids,
             mask=mask,
             lengths=lengths,
-            goes_on=starts + lengths < split.document_ends[pieces.documents],
+            goes_on=(sizes & 1).astype(np.bool_),
             is_inside=is_inside,
         )
 
