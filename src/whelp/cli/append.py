@@ -10,6 +10,7 @@ from typing import Any
 
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError, SourceError
+from whelp.base.last_event import run_to_end
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 _VERSION = 1
@@ -49,12 +50,7 @@ def append(
         ConfigError: When the file would be larger than `max_bytes`.
         ArtifactError: When something else stands at `out`.
     """
-    result = None
-    for event in iter_append(files, Path(out), separator=separator, max_bytes=max_bytes):
-        if isinstance(event, AppendResult):
-            result = event
-    assert result is not None, "appending ends with a result"
-    return result
+    return run_to_end(iter_append(files, Path(out), separator=separator, max_bytes=max_bytes), AppendResult)
 
 
 def iter_append(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.base.config import load_config
 from whelp.base.errors import SourceError
+from whelp.base.last_event import run_to_end
 from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
 
 if TYPE_CHECKING:
@@ -141,12 +142,7 @@ def iter_collect(
 
 
 def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
-    result = None
-    for event in iter_collect(plan, out, make_manners(manners), **how):
-        if isinstance(event, CollectResult):
-            result = event
-    assert result is not None, "a collection ends with its result"
-    return result
+    return run_to_end(iter_collect(plan, out, make_manners(manners), **how), CollectResult)
 
 
 def collect_wikipedia(

@@ -10,6 +10,7 @@ from typing import Any
 
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
@@ -89,12 +90,7 @@ def collect_wikipedia_dump(
         "max_page_bytes": max_page_bytes,
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
-    result = None
-    for event in iter_collect_dump(Path(file), Path(out), config, workers=workers):
-        if isinstance(event, DumpResult):
-            result = event
-    assert result is not None, "collecting ends with a result"
-    return result
+    return run_to_end(iter_collect_dump(Path(file), Path(out), config, workers=workers), DumpResult)
 
 
 def iter_collect_dump(

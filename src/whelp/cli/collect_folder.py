@@ -13,6 +13,7 @@ from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
@@ -82,12 +83,7 @@ def collect_folder(
         "max_unpacked_bytes": max_unpacked_bytes,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    result = None
-    for event in iter_collect_folder(Path(folder), Path(out), config):
-        if isinstance(event, FolderResult):
-            result = event
-    assert result is not None, "collecting ends with a result"
-    return result
+    return run_to_end(iter_collect_folder(Path(folder), Path(out), config), FolderResult)
 
 
 def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:

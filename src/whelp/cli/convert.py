@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
@@ -64,12 +65,7 @@ def convert(
         SourceError: When a file cannot be read, has no such column, or the format cannot hold it.
         ArtifactError: When something else stands at `out`.
     """
-    result = None
-    for event in iter_convert(files, Path(out), columns=columns, separator=separator):
-        if isinstance(event, ConvertResult):
-            result = event
-    assert result is not None, "converting ends with a result"
-    return result
+    return run_to_end(iter_convert(files, Path(out), columns=columns, separator=separator), ConvertResult)
 
 
 def iter_convert(

@@ -12,6 +12,7 @@ from whelp.artifacts.manifest import read_manifest
 from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
@@ -81,12 +82,7 @@ def curate(
         MissingExtraError: When a rule, or the engine, needs a package that is not installed.
     """
     loaded = load_curate_recipe(recipe, source, overrides, scale)
-    result = None
-    for event in iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers)):
-        if isinstance(event, CorpusReady):
-            result = event.result
-    assert result is not None, "curating ends with a corpus"
-    return result
+    return run_to_end(iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers)), CorpusReady).result
 
 
 def load_curate_recipe(

@@ -11,6 +11,7 @@ from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
 from whelp.base.files import hold_folder
+from whelp.base.last_event import run_to_end
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
@@ -57,12 +58,7 @@ def demo(*, out: str | Path = "whelp-demo", corpus: str | Path | None = None, mi
         corpus: Text of your own: a file or a folder; by default the Python standard library of this machine.
         minutes: Training time; by default two.
     """
-    result = None
-    for event in iter_demo(make_demo_recipe(corpus, minutes), Path(out)):
-        if isinstance(event, DemoResult):
-            result = event
-    assert result is not None, "the demo ends with a result"
-    return result
+    return run_to_end(iter_demo(make_demo_recipe(corpus, minutes), Path(out)), DemoResult)
 
 
 def make_demo_recipe(corpus: str | Path | None, minutes: float | None) -> Recipe:

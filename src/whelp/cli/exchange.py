@@ -14,6 +14,7 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 
@@ -185,12 +186,7 @@ def import_store(
         column=column,
         rows=rows,
     )
-    result = None
-    for event in iter_import(request, Path(out)):
-        if isinstance(event, PrepareResult):
-            result = event
-    assert result is not None, "importing ends with a store"
-    return result
+    return run_to_end(iter_import(request, Path(out)), PrepareResult)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -325,11 +325,9 @@ def training_view() -> Iterator[TrainingView]:
         view.close()
 
 
-def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
-    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`)."""
-    started = time.monotonic()
-    done = documents = tokens = 0
-    with Progress(
+def make_bar(title: str) -> Progress:
+    """A bar with a text beside it, on a terminal only; it goes when the work is done."""
+    return Progress(
         SpinnerColumn(),
         TextColumn(f"[bold]{title}[/]"),
         BarColumn(24),
@@ -337,7 +335,14 @@ def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as progress:
+    )
+
+
+def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`)."""
+    started = time.monotonic()
+    done = documents = tokens = 0
+    with make_bar(title) as progress:
         task = progress.add_task(title, total=max(total_bytes, 1), text="")
         for event in events:
             if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.cli.show import console, duration, megabytes, printable, say
+from whelp.cli.show import console, duration, make_bar, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.append import AppendResult
@@ -30,15 +29,7 @@ Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to sa
 def bar(title: str) -> Iterator[Advance]:
     """A bar over bytes; where there is no terminal, a line now and then."""
     started = last_line = time.monotonic()
-    with Progress(
-        SpinnerColumn(),
-        TextColumn(f"[bold]{title}[/]"),
-        BarColumn(24),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    with make_bar(title) as progress:
         task = progress.add_task(title, total=1, text="")
 
         def advance(done: int, total: int, text: str) -> None:

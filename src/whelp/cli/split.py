@@ -11,6 +11,7 @@ from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
+from whelp.base.last_event import run_to_end
 from whelp.cli.given_files import FileProgress, describe_given
 
 if TYPE_CHECKING:
@@ -63,12 +64,7 @@ def split(
         PlanError: When a document is larger than `max_bytes`, or there are fewer documents than parts.
         ArtifactError: When something else stands at `out`.
     """
-    result = None
-    for event in iter_split(Path(file), Path(out), max_bytes=max_bytes, parts=parts, document=document):
-        if isinstance(event, SplitResult):
-            result = event
-    assert result is not None, "splitting ends with a result"
-    return result
+    return run_to_end(iter_split(Path(file), Path(out), max_bytes=max_bytes, parts=parts, document=document), SplitResult)
 
 
 def iter_split(

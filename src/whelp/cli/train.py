@@ -15,6 +15,7 @@ from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.cli.launch import launch
@@ -54,14 +55,10 @@ def train(
         PlanError: When the store does not fill a row, or memory is too small.
         TrainingError: When the loss is no longer a finite number.
     """
-    loaded, result = load_recipe(recipe, overrides, scale), None
+    loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
         return train_together(loaded, Path(store), Path(out), nproc)
-    for event in iter_train(loaded, Path(store), Path(out)):
-        if isinstance(event, Finished):
-            result = event.result
-    assert result is not None, "a run always ends with a result"
-    return result
+    return run_to_end(iter_train(loaded, Path(store), Path(out)), Finished).result
 
 
 def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int, *, quiet: bool = False) -> TrainResult:

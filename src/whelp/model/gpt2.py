@@ -57,7 +57,7 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
-        self.is_fused = self.fuses_gelu = False
+        self.is_fused = self.fuses_gelu = self.uses_eight_bits = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         spans = boundaries.mask if boundaries is not None and isinstance(boundaries.mask, Spans) else None
@@ -183,7 +183,7 @@ class GPT2(LanguageModel):
         is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
-            block.is_fused = is_fused
+            block.is_fused, block.uses_eight_bits = is_fused, self.uses_eight_bits
         self.reads_narrow_weights = is_fused
         self.fuses_embedding = is_fused and gpu_embedding.has_working_kernels(self.embed.weight.device, self.spec.n_embd)
         self.are_blocks_compiled = True

@@ -256,11 +256,11 @@ class _AttendWithin(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         joined, starts, ends, out, norms = ctx.saved_tensors
-        grad, given = grads[0].contiguous(), (ctx.num_heads, Spans(starts, ends))
-        sums, joined_grad = _sum_products(grad, out, norms), torch.empty_like(joined)
-        _give_key_gradients(joined, grad, norms, sums, joined_grad, *given)
-        _give_query_gradients(joined, grad, norms, sums, joined_grad, *given)
-        return joined_grad, None, None, None, None
+        grad = grads[0].contiguous()
+        given = _Gradients(joined, grad, norms, _sum_products(grad, out, norms), torch.empty_like(joined))
+        _give_key_gradients(given, ctx.num_heads, Spans(starts, ends))
+        _give_query_gradients(given, ctx.num_heads, Spans(starts, ends))
+        return given.out, None, None, None, None
 
 
 def _attend(joined: torch.Tensor, num_heads: int, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -290,38 +290,32 @@ def _sum_products(grad: torch.Tensor, out: torch.Tensor, norms: torch.Tensor) ->
     return sums
 
 
-def _give_key_gradients(
-    joined: torch.Tensor,
-    grad: torch.Tensor,
-    norms: torch.Tensor,
-    sums: torch.Tensor,
-    joined_grad: torch.Tensor,
-    num_heads: int,
-    spans: Spans,
-) -> None:
-    (_, num_tokens, width), grid_heads = grad.shape, grad.shape[0] * num_heads
-    scale = (width // num_heads) ** -0.5
-    sizes = num_tokens, math.log2(math.e) * scale, scale, num_heads, width // num_heads
-    _key_gradients[(num_tokens // _KEYS.keys, grid_heads)](
-        joined, grad, norms, sums, *spans, joined_grad, *sizes, **_options(_KEYS)
-    )
+class _Gradients(NamedTuple):
+    """What the gradients of queries, keys and values are made from, and where they go."""
+
+    joined: torch.Tensor
+    grad: torch.Tensor
+    norms: torch.Tensor
+    sums: torch.Tensor
+    out: torch.Tensor
 
 
-def _give_query_gradients(
-    joined: torch.Tensor,
-    grad: torch.Tensor,
-    norms: torch.Tensor,
-    sums: torch.Tensor,
-    joined_grad: torch.Tensor,
-    num_heads: int,
-    spans: Spans,
-) -> None:
-    (_, num_tokens, width), grid_heads = grad.shape, grad.shape[0] * num_heads
+def _give_key_gradients(given: _Gradients, num_heads: int, spans: Spans) -> None:
+    grid, sizes = _measure(given.grad, num_heads, _KEYS.keys)
+    _key_gradients[grid](*given[:4], *spans, given.out, *sizes, **_options(_KEYS))
+
+
+def _give_query_gradients(given: _Gradients, num_heads: int, spans: Spans) -> None:
+    grid, sizes = _measure(given.grad, num_heads, _QUERIES.queries)
+    _query_gradients[grid](*given[:4], spans.starts, given.out, *sizes, **_options(_QUERIES))
+
+
+def _measure(grad: torch.Tensor, num_heads: int, block: int) -> tuple[tuple[int, int], tuple[int | float, ...]]:
+    """Programs of a kernel that takes `block` tokens each, and the numbers that both kernels are told."""
+    num_rows, num_tokens, width = grad.shape
     scale = (width // num_heads) ** -0.5
     sizes = num_tokens, math.log2(math.e) * scale, scale, num_heads, width // num_heads
-    _query_gradients[(num_tokens // _QUERIES.queries, grid_heads)](
-        joined, grad, norms, sums, spans.starts, joined_grad, *sizes, **_options(_QUERIES)
-    )
+    return (num_tokens // block, num_rows * num_heads), sizes
 
 
 def attend_within(joined: torch.Tensor, num_heads: int, spans: Spans) -> torch.Tensor:
@@ -374,7 +368,8 @@ def _use_first(device: torch.device, num_heads: int, head_width: int) -> None:
     """Have all kernels compiled, side by side."""
     joined = torch.zeros(1, MULTIPLE, 3 * num_heads * head_width, dtype=torch.bfloat16, device=device)
     grad, sums = torch.zeros_like(joined[..., : num_heads * head_width]), torch.zeros(1, num_heads, MULTIPLE, device=device)
-    spans, out = make_spans(torch.zeros(1, MULTIPLE, dtype=torch.int64, device=device)), torch.empty_like(joined)
+    spans = make_spans(torch.zeros(1, MULTIPLE, dtype=torch.int64, device=device))
+    given = _Gradients(joined, grad, sums, sums, torch.empty_like(joined))
 
     def use(kernel: Callable[[], object]) -> None:
         with torch.cuda.device(device):
@@ -383,8 +378,8 @@ def _use_first(device: torch.device, num_heads: int, head_width: int) -> None:
     uses: list[Callable[[], object]] = [
         lambda: _attend(joined, num_heads, spans.starts),
         lambda: _sum_products(grad, grad, sums),
-        lambda: _give_key_gradients(joined, grad, sums, sums, out, num_heads, spans),
-        lambda: _give_query_gradients(joined, grad, sums, sums, out, num_heads, spans),
+        lambda: _give_key_gradients(given, num_heads, spans),
+        lambda: _give_query_gradients(given, num_heads, spans),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:
         list(threads.map(use, uses))

@@ -27,7 +27,7 @@ class WordLimit:
         Args:
             growth_bytes: So much more memory may the process hold than now; by default by the number of threads.
         """
-        self._growth = growth_bytes if growth_bytes is not None else (128 + 160 * count_threads()) << 20
+        self._growth = growth_bytes if growth_bytes is not None else (128 + 96 * count_threads()) << 20
         self._look_bytes = look_bytes
         self._lock = threading.Lock()
         self._num_bytes = self._num_looked = 0
