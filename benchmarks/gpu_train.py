@@ -11,7 +11,8 @@ random ids from a vocabulary of 50,257 padded to 50,304 (the time of a step does
 ``plain``        what a careful user writes: a GPT-2 of one file, whole model compiled with its loss, autocast, fused AdamW.
 ``gpt2``         whelp's gpt2 with AdamW, compiled: with biases, as GPT-2 has them.
 ``gpt2-bare``    the same without biases, as the plain loop.
-``gpt2-eager``   the same, not compiled.
+``gpt2-fp8``, ``gpt2-bare-fp8``   the same two with train.precision=fp8 (`eight_bits.py` says what that does to the loss).
+``gpt2-eager``   gpt2, not compiled.
 ``qwen3``        whelp's qwen3 of the same width and depth with Muon, compiled: another model, with more arithmetic a token.
 ``packed``       gpt2 with four documents in a row kept apart.
 
@@ -42,6 +43,7 @@ import gpu_peers
 STARTED = time.perf_counter()
 LAYERS, WIDTH, HEADS, TOKENS, IDS, PADDED = 12, 768, 12, 1024, 50257, 50304
 OURS = ("gpt2", "gpt2-bare", "gpt2-eager", "qwen3", "packed")
+ROUGHER = ("gpt2-fp8", "gpt2-bare-fp8")  # only where --only names them
 NAMES = ("plain", *OURS, *gpu_peers.NAMES)
 PROFILED = 5  # steps
 NOTE = "whelp says: "  # before what whelp logs: which faster ways work here, and which do not
@@ -94,10 +96,11 @@ def run_ours(name: str, rows: int, steps: int):
         batch_tokens=rows * TOKENS,
         micro_batch_rows=rows,
         compile=name != "gpt2-eager",
+        precision="fp8" if name in ROUGHER else "auto",
         log_every_steps=1,
         **optimizer,
     )
-    has_bias = name != "gpt2-bare"
+    has_bias = not name.startswith("gpt2-bare")
     model_config = ModelConfig(family=family, n_layer=LAYERS, n_head=HEADS, n_embd=WIDTH, bias=has_bias)
     spec = make_spec(model_config, num_ids=IDS, context_tokens=TOKENS)
     facts = Facts(
@@ -120,7 +123,7 @@ def run_ours(name: str, rows: int, steps: int):
     start_up.reach("device")
     plan = make_plan(config, facts)
     if plan.compile:
-        warm_up(spec, torch.device("cuda", 0))
+        warm_up(spec, torch.device("cuda", 0), eight_bits=plan.precision == "fp8")
     model = build_model(spec, 0)
     start_up.reach("weights")
     model.cuda()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -29,6 +30,8 @@ from pathlib import Path
 
 STARTED = time.perf_counter()
 VOCABULARY, CHUNK_TOKENS, LONGEST_FILE = 32_768, 1024, 1 << 20
+LATE_STEPS = 100  # whose mean loss is told
+NOTE = "whelp says: "  # before what whelp logs: which faster ways work here, and which do not
 PLAIN = [
     "model.family=gpt2",
     "model.bias=false",
@@ -64,12 +67,14 @@ def find_texts() -> dict[str, list[dict[str, str]]]:
     return divided
 
 
-def prepare_store(folder: Path) -> None:
-    """Learn the vocabulary and prepare the store, once."""
+def prepare_store(folder: Path, largest_bytes: float = float("inf")) -> None:
+    """Learn the vocabulary and prepare the store, once; of no more than so much text to train on."""
     import whelp
 
     begun = time.perf_counter()
     rows = find_texts()
+    ends = itertools.accumulate(len(row["text"].encode()) for row in rows["train"])
+    rows["train"] = [row for row, end in zip(rows["train"], ends, strict=True) if end <= largest_bytes]
     recipe = {"data": {"tokenizer": {"learn": "bpe", "vocab_size": VOCABULARY, "pattern": "gpt4"}}}
     whelp.prepare(recipe, out=folder, rows=rows)
     sizes = {name: (len(part), sum(len(row["text"].encode()) for row in part)) for name, part in rows.items()}
@@ -79,6 +84,7 @@ def prepare_store(folder: Path) -> None:
 def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides: list[str]) -> dict:
     """Train for so many seconds of steps, or for so many steps, then score."""
     import dataclasses
+    import logging
 
     import torch
 
@@ -95,6 +101,7 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
     from whelp.train.fit import fit
     from whelp.train.plan import Facts
 
+    logging.basicConfig(format=f"{NOTE}%(message)s", level=logging.WARNING)
     store = open_store(store_folder)
     vocabulary = load_tokenizer(store.tokenizer_folder)
     recipe = load_recipe(
@@ -108,7 +115,7 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
     torch.set_float32_matmul_precision("high")
 
     def train(num_steps: int):
-        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=10)
+        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=1)
         facts = Facts(
             num_parameters=count_parameters(spec),
             num_layers=spec.n_layer,
@@ -128,18 +135,19 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
         )
         model = build_model(spec, config.seed).to(device)
         plan = make_plan(config, facts)
-        begun, times = time.perf_counter(), []
-        last_loss = None
+        begun, times, losses = time.perf_counter(), [], []
         for report in fit(model, build_optimizer(model, config), rows, plan, config, Progress()):
             torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
-            begun, last_loss = time.perf_counter(), report.loss or last_loss
-        return model, plan, times, last_loss
+            begun = time.perf_counter()
+            losses += [] if report.loss is None else [report.loss]
+        return model, plan, times, losses
 
-    _, _, times, _ = train(40)
+    if num_steps is None:
+        _, _, times, _ = train(40)
+        num_steps = max(1, round(seconds / statistics.median(times[10:])))
     first_step = time.perf_counter() - STARTED
-    step_seconds = statistics.median(times[10:])
-    model, plan, times, last_loss = train(num_steps or max(1, round(seconds / step_seconds)))
+    model, plan, times, losses = train(num_steps)
     typical = statistics.median(times)
     scored = pack_rows(
         store.split_by_source("test")[None],
@@ -160,7 +168,8 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
         "tokens": len(times) * plan.batch_tokens,
         "tokens_per_second": plan.batch_tokens / typical,
         "parameters": model.num_parameters(),
-        "last_train_loss": last_loss,
+        "last_train_loss": losses[-1],
+        "late_train_loss": statistics.mean(losses[-LATE_STEPS:]),
         "probe_ended_at": first_step,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "device": torch.cuda.get_device_name(),

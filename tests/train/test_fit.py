@@ -87,6 +87,23 @@ def test_bf16_learns_what_fp32_learns(make_model):
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def test_fp8_rounds_while_training_alone(make_model):
+    """The model is told before its first loss, and is as it was when training is over; all other products are those of bf16."""
+    model, config, told = make_model("gpt2"), _config(num_steps=2), []
+    loss = model.loss
+
+    def watch(*given):
+        told.append((model.uses_eight_bits, torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")))
+        return loss(*given)
+
+    model.loss = watch
+    for precision in ("fp8", "bf16"):
+        plan = dataclasses.replace(_plan(config), precision=precision)
+        list(fit(model, build_optimizer(model, config), _Rows(_tokens()), plan, config, Progress()))
+        assert not model.uses_eight_bits
+    assert told == [(True, torch.bfloat16, True)] * 2 + [(False, torch.bfloat16, True)] * 2
+
+
 def _config(**options) -> TrainConfig:
     return TrainConfig(**{"num_steps": 10, "batch_tokens": 4 * LENGTH, "learning_rate": 1e-2} | options)
 

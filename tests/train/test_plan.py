@@ -66,6 +66,25 @@ def test_too_little_memory():
         _plan({"num_parameters": 10**9, "free_bytes": 2 * 10**9})
 
 
+def test_fp8_keeps_what_bf16_keeps_and_the_gradient_of_logits():
+    """Rows take the same memory, beside 5 GiB more for the head; a narrow model is told that it gains nothing."""
+    facts = {"is_gpu": True, "width": 768, "free_bytes": 10 << 30, "slices_logits": True}
+    narrow, eight, wide = (dataclasses.replace(FACTS, **facts, precision=name) for name in ("bf16", "fp8", "fp32"))
+    assert estimate_row_bytes(eight) == estimate_row_bytes(narrow) == estimate_row_bytes(wide) // 2
+    row_bytes = estimate_row_bytes(narrow)
+    rows = [_plan({**facts, "precision": name}, batch_tokens=32 << 20).micro_batch_rows for name in ("bf16", "fp8")]
+    assert rows[0] - rows[1] == pytest.approx((5 << 30) / row_bytes, rel=0.5)
+    assert not any("fp8" in doubt for doubt in _plan({**facts, "precision": "fp8"}).warnings)
+    doubts = _plan({**facts, "precision": "fp8", "width": 256}).warnings
+    assert "a model of n_embd 256 is hardly faster with train.precision=fp8 than with bf16" in doubts
+
+
+def test_fp8_and_divided_models():
+    """Refused before anything is read."""
+    with pytest.raises(ConfigError, match=r"train\.shard and train\.precision=fp8 cannot be combined\. Leave one of them out"):
+        TrainConfig(shard=True, precision="fp8")
+
+
 @pytest.mark.parametrize(
     ("config", "num_steps", "num_epochs"),
     [

@@ -71,3 +71,26 @@ def test_going_on_with_another_precision_is_refused(tmp_path: Path) -> None:
     check_same(started, load_recipe(values, ["train.precision=bf16"]), store, tmp_path)
     with pytest.raises(PlanError, match=r"train\.precision: 'bf16' -> 'fp32'"):
         check_same(started, load_recipe(values, ["train.precision=fp32"]), store, tmp_path)
+
+
+def test_fp8_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is refused, with what to do; where it is, it is never chosen by itself."""
+    with pytest.raises(
+        PlanError, match=r"train\.precision: fp8 on cpu .*NVIDIA since Ada and Hopper.*Use train\.precision=auto\."
+    ):
+        choose_precision("fp8", CPU, family="gpt2", width=768)
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "one of them")
+    for capability, has in (((8, 0), False), ((8, 9), True), ((9, 0), True), ((12, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, capability=capability: capability)
+        assert choose_precision("auto", gpu, family="gpt2", width=768) == "bf16"
+        if has:
+            assert choose_precision("fp8", gpu, family="gpt2", width=768, num_processes=2) == "fp8"
+        else:
+            with pytest.raises(PlanError, match="fp8 on one of them"):
+                choose_precision("fp8", gpu, family="gpt2", width=768)
+    with pytest.raises(PlanError, match=r"fp8 with model\.family: hf"):
+        choose_precision("fp8", gpu, family="hf", width=768)

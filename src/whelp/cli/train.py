@@ -197,7 +197,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
         former, plan = plan, session.lengthen_plan(plan)
     start_up.reach("plan")
     if plan.compile:
-        warm_up(session.spec, session.device)
+        warm_up(session.spec, session.device, eight_bits=session.precision == "fp8")
     newest = find_newest_whole(run.checkpoints) if team.is_first else None
     name = team.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None

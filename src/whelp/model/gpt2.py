@@ -120,7 +120,7 @@ class GPT2(LanguageModel):
         shared = gpu_embedding.SharedGradient()
         hidden = self.hidden(ids, None, documents, shared)
         return gpu_cross_entropy.linear_cross_entropy(
-            hidden.flatten(0, 1), self.head_weight, targets.flatten(), IGNORED, shared
+            hidden.flatten(0, 1), self.head_weight, targets.flatten(), IGNORED, shared, eight_bits=self.uses_eight_bits
         )
 
     def hidden(

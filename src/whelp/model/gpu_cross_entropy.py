@@ -9,6 +9,8 @@ Shapes: N tokens, n tokens of a slice, D width, V vocabulary.
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import torch
@@ -16,12 +18,20 @@ import triton
 import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
+from whelp.base.log import log
 from whelp.model.gpu_embedding import SharedGradient, find_place
+from whelp.model.gpu_head_products import GRADIENT_FACTOR, MULTIPLE, multiply, round_flipped, round_up, write_gradient
 
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
+_EIGHT_BIT_SLICE_BYTES = 4 << 30  # with products of 8 bits twice as long ones are 4 % faster: 22.6 instead of 23.7 ms
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
 _BLOCK, _WARPS = 4096, 16
+_READING_BLOCK, _READING_WARPS = 1024, 4  # of one that reads it once
 _LOG2_E = tl.constexpr(1.4426950408889634)
+# Of gradients with factors of 8 bits from those of bf16, as a share of the length; what rounding comes to was measured: 0.034.
+_EIGHT_BIT_TOLERANCE = 0.12
+_SUM_ROUNDING = 1e-5  # of the loss, added up slice by slice
+_trying = threading.Lock()
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -29,10 +39,12 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     logits,
     targets,
     losses,
+    normalisers,
     row_stride,
     num_columns: tl.constexpr,
     ignored,
     needs_gradient: tl.constexpr,
+    needs_normaliser: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """One program a row: its loss in nats; the row becomes softmax - onehot, or zeros where nothing is trained."""
@@ -42,6 +54,8 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     columns = tl.arange(0, BLOCK)
     if target == ignored:
         tl.store(losses + row, 0.0)
+        if needs_normaliser:
+            tl.store(normalisers + row, float("inf"))
         if needs_gradient:
             for first in range(0, num_columns, BLOCK):
                 place = first + columns
@@ -62,6 +76,8 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
     normaliser = top + tl.log2(tl.sum(total * tl.exp2(largest - top), 0))
     chosen = tl.load(start + target).to(tl.float32) * _LOG2_E
     tl.store(losses + row, (normaliser - chosen) / _LOG2_E)
+    if needs_normaliser:
+        tl.store(normalisers + row, normaliser)
     if needs_gradient:
         for first in range(0, num_columns, BLOCK):
             place = first + columns
@@ -75,24 +91,90 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
 def softmax_gradient(logits: torch.Tensor, targets: torch.Tensor, ignored: int, *, needs_gradient: bool) -> torch.Tensor:
     """Cross-entropy of every row in nats, (n,) float32; with `needs_gradient`, `logits` (n, V) become its gradient."""
     losses = torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device)
-    block = min(triton.next_power_of_2(logits.shape[1]), _BLOCK)
-    _softmax_gradient[(logits.shape[0],)](
-        logits, targets, losses, logits.stride(0), logits.shape[1], ignored, needs_gradient, block, num_warps=_WARPS
-    )
+    _run_softmax(logits, targets, ignored, losses, losses, needs_gradient, False)
     return losses
 
 
-def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool) -> None:
-    """Have the kernel compiled for logits in bf16."""
+def find_normalisers(logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of every row in nats, and the logarithm to the base 2 of its sum of exponentials (endless where ignored)."""
+    # Apart, so that both are aligned whatever their length is: kernels are compiled for that.
+    losses, normalisers = (torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device) for _ in range(2))
+    _run_softmax(logits, targets, ignored, losses, normalisers, False, True)
+    return losses, normalisers
+
+
+def _run_softmax(
+    logits: torch.Tensor, targets: torch.Tensor, ignored: int, losses: torch.Tensor, normalisers: torch.Tensor, *needs: bool
+) -> None:
+    num_rows, num_columns = logits.shape
+    most, warps = (_BLOCK, _WARPS) if needs[0] else (_READING_BLOCK, _READING_WARPS)
+    given = logits, targets, losses, normalisers, logits.stride(0), num_columns, ignored
+    _softmax_gradient[(num_rows,)](*given, *needs, min(triton.next_power_of_2(num_columns), most), num_warps=warps)
+
+
+def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool, eight_bits: bool = False) -> None:
+    """Have the kernel compiled for logits in bf16; with `eight_bits` the one whose gradients are written by others, which are tried."""
     logits = torch.zeros(1, vocab_size, dtype=torch.bfloat16, device=device)
     targets = torch.zeros(1, dtype=torch.int64, device=device)
-    softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
+    if needs_gradient and eight_bits and has_working_eight_bits(device, vocab_size):
+        find_normalisers(logits, targets, -100)
+    else:
+        softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
 
 
-def _slice_length(num_tokens: int, row_bytes: int) -> int:
-    """Tokens of a slice: slices of one length, as few as `_SLICE_BYTES` allows."""
-    longest = min(num_tokens, max(1, _SLICE_BYTES // row_bytes))
+def _slice_length(num_tokens: int, row_bytes: int, slice_bytes: int) -> int:
+    """Tokens of a slice: slices of one length, as few as `slice_bytes` allows."""
+    longest = min(num_tokens, max(1, slice_bytes // row_bytes))
     return -(-num_tokens // -(-num_tokens // longest))
+
+
+class _Gradients:
+    """Gradients of hidden states (N, D) and weight (V, D), as far as they are wanted, summed up slice by slice."""
+
+    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, *, needs_hidden: bool, needs_weight: bool) -> None:
+        self._hidden, self._weight, self._needs_weight = hidden, weight, needs_weight
+        self._hidden_grad = torch.empty_like(hidden) if needs_hidden else None
+        self._weight_grad: torch.Tensor | None = None
+
+    def add(self, start: int, logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
+        """Take up the slice of tokens from `start` on; its losses. The logits (n, V) are lost."""
+        needs_gradient = self._hidden_grad is not None or self._needs_weight
+        losses = softmax_gradient(logits, targets, ignored, needs_gradient=needs_gradient)
+        part = slice(start, start + logits.shape[0])
+        if self._hidden_grad is not None:
+            torch.mm(logits, self._weight, out=self._hidden_grad[part])
+        if self._needs_weight:
+            self._weight_grad = _add_product(self._weight_grad, logits.t(), self._hidden[part])
+        return losses
+
+    def finish(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        return self._hidden_grad, self._weight_grad
+
+
+class _EightBitGradients:
+    """As `_Gradients`, both by products of 8 bits; slices begin at multiples of 16 tokens."""
+
+    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor) -> None:
+        (self._num_tokens, width), self._vocab_size = hidden.shape, weight.shape[0]
+        self._rows, self._rows_worth = round_flipped(hidden.contiguous())
+        self._columns, self._columns_worth = round_flipped(weight.contiguous())
+        self._gradient_worth = torch.full((1,), 1 / GRADIENT_FACTOR.value, device=hidden.device)
+        self._hidden_grad = hidden.new_empty(round_up(self._num_tokens), width)
+        self._weight_grad: torch.Tensor | None = None
+
+    def add(self, start: int, logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
+        """As `_Gradients.add`."""
+        losses, normalisers = find_normalisers(logits, targets, ignored)
+        gradient, flipped = write_gradient(logits, targets, normalisers)
+        part = slice(start, start + gradient.shape[0])
+        multiply(gradient, self._columns, self._gradient_worth, self._columns_worth, out=self._hidden_grad[part])
+        product = multiply(flipped, self._rows[:, part], self._gradient_worth, self._rows_worth)
+        self._weight_grad = product if self._weight_grad is None else self._weight_grad.add_(product)
+        return losses
+
+    def finish(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        weight_grad = self._weight_grad
+        return self._hidden_grad[: self._num_tokens], None if weight_grad is None else weight_grad[: self._vocab_size]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -104,6 +186,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: torch.Tensor,
         ignored: int,
         shared: SharedGradient | None,
+        eight_bits: bool,
     ) -> torch.Tensor:
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         kind = hidden.device.type
@@ -113,26 +196,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
             kept = find_beside(weight, "narrow") if needs_weight and number == torch.bfloat16 else None
             rows, columns = hidden.to(number), weight.to(number) if kept is None else kept
             num_tokens, vocab_size = rows.shape[0], columns.shape[0]
-            size = _slice_length(num_tokens, vocab_size * rows.element_size())
+            row_bytes = vocab_size * rows.element_size()
+            gradients: _Gradients | _EightBitGradients
+            if eight_bits and needs_hidden and needs_weight:
+                size = round_up(_slice_length(num_tokens, row_bytes, _EIGHT_BIT_SLICE_BYTES))
+                gradients = _EightBitGradients(rows, columns)
+            else:
+                size = _slice_length(num_tokens, row_bytes, _SLICE_BYTES)
+                gradients = _Gradients(rows, columns, needs_hidden=needs_hidden, needs_weight=needs_weight)
             logits = rows.new_empty(size, vocab_size)
-            hidden_grad = torch.empty_like(rows) if needs_hidden else None
-            weight_grad = None
             loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
             for start in range(0, num_tokens, size):
                 part = slice(start, min(start + size, num_tokens))
                 piece = torch.mm(rows[part], columns.t(), out=logits[: part.stop - start])  # (n, V)
-                is_trained = needs_hidden or needs_weight
-                loss += softmax_gradient(piece, targets[part], ignored, needs_gradient=is_trained).sum()
-                if hidden_grad is not None:
-                    torch.mm(piece, columns, out=hidden_grad[part])
-                if needs_weight:
-                    weight_grad = _add_product(weight_grad, piece.t(), rows[part])
-        ctx.save_for_backward(hidden_grad, weight_grad)
+                loss += gradients.add(start, piece, targets[part], ignored).sum()
+            ctx.save_for_backward(*gradients.finish())
         ctx.weight, ctx.shared = weight, shared
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads  # one number: both gradients are made, but for this factor
         hidden_grad, weight_grad = ctx.saved_tensors
         hidden_type, weight_type = ctx.types
@@ -145,7 +228,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             else:
                 ctx.shared.place = place
                 weight_grad = torch.mul(weight_grad, grad, out=place.detach())  # of one owner, so that autograd keeps it
-        return hidden_grad, weight_grad, None, None, None
+        return hidden_grad, weight_grad, None, None, None, None
 
 
 def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -160,7 +243,13 @@ def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Te
 
 
 def linear_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, ignored: int, shared: SharedGradient | None = None
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    ignored: int,
+    shared: SharedGradient | None = None,
+    *,
+    eight_bits: bool = False,
 ) -> torch.Tensor:
     """Summed cross-entropy in nats of `hidden @ weight.T` against `targets`; a float32 scalar.
 
@@ -168,6 +257,50 @@ def linear_cross_entropy(
         hidden: (N, D). weight: (V, D). targets: (N,), `ignored` where nothing is trained.
         shared: Of a pass in which the weight's gradient comes from here and from `shared`'s other owner alone: it is written where it
             is wanted, and said there.
+        eight_bits: Whether factors of both gradients may be rounded to 8 bits, where products are in bf16; the loss is the same.
     """
-    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored, shared)
+    kind = hidden.device.type
+    is_narrow = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+    can_round = eight_bits and is_narrow and torch.is_grad_enabled() and hidden.shape[1] % MULTIPLE == 0
+    is_rounded = can_round and has_working_eight_bits(hidden.device, weight.shape[0])
+    loss: torch.Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, ignored, shared, is_rounded)
     return loss
+
+
+def has_working_eight_bits(device: torch.device, vocab_size: int) -> bool:
+    """Whether gradients by products of 8 bits are on this device those of bf16, but for rounding; tried once."""
+    with _trying:  # in a thread of `warm_up`, perhaps
+        return _try_eight_bits(device, vocab_size % MULTIPLE == 0)
+
+
+@functools.cache
+def _try_eight_bits(device: torch.device, is_even: bool) -> bool:
+    try:
+        error = _measure_eight_bit_error(device, 304 if is_even else 301)
+    except Exception as problem:  # whatever a library or a compiler may say: the other way is always there
+        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    else:
+        if error <= _EIGHT_BIT_TOLERANCE:
+            return True
+        reason = f"gradients differ by {error:.2g}"
+    log.warning("the head's products stay in bf16, slower: those of 8 bits fail (%s)", reason)
+    return False
+
+
+def _measure_eight_bit_error(device: torch.device, vocab_size: int) -> float:
+    """The largest relative distance of the gradients from those of bf16; endless when the loss is another one."""
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(count, 64, generator=draw).to(device, torch.bfloat16) for count in (25, vocab_size))
+    hidden, weight = hidden.requires_grad_(), (weight / 4).requires_grad_()
+    targets = torch.randint(0, vocab_size, (25,), generator=draw)
+    targets[5] = -100
+    found = []
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        for eight_bits in (True, False):
+            loss = _LinearCrossEntropy.apply(hidden, weight, targets.to(device), -100, None, eight_bits)
+            found.append([loss, *torch.autograd.grad(loss, [hidden, weight])])
+    (loss, *ours), (same_loss, *plain) = found
+    if not torch.isclose(loss, same_loss, rtol=_SUM_ROUNDING, atol=0.0):
+        return float("inf")
+    distances = [(one.float() - other.float()).norm() / other.float().norm() for one, other in zip(ours, plain, strict=True)]
+    return max(map(float, distances))

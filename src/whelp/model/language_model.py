@@ -115,7 +115,9 @@ class LanguageModel(nn.Module):
         if hidden.device.type == "cpu" and not torch.compiler.is_compiling():
             return linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
         if HAS_TRITON and hidden.is_cuda and not torch.compiler.is_compiling():
-            return gpu_cross_entropy.linear_cross_entropy(hidden, self.head_weight, targets.flatten(), IGNORED)
+            return gpu_cross_entropy.linear_cross_entropy(
+                hidden, self.head_weight, targets.flatten(), IGNORED, eight_bits=self.uses_eight_bits
+            )
         logits = F.linear(hidden, self.head_weight)  # (B * T, V)
         return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 

@@ -12,7 +12,7 @@ from whelp.model.config import ModelSpec
 from whelp.model.triton_here import HAS_TRITON
 
 
-def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
+def warm_up(spec: ModelSpec, device: torch.device, *, eight_bits: bool = False) -> list[threading.Thread]:
     """Begin to make ready what compiled training of such a model will ask for: the threads that do."""
     if device.type != "cuda" or not HAS_TRITON:
         return []
@@ -23,7 +23,7 @@ def warm_up(spec: ModelSpec, device: torch.device) -> list[threading.Thread]:
     own = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     uses: list[Callable[[], object]] = []
     if spec.family != "hf":
-        uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True)]
+        uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True, eight_bits=eight_bits)]
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
     if spec.family == "gpt2":
         uses += [lambda: has_working_block(spec, own), lambda: gpu_embedding.has_working_kernels(own, spec.n_embd)]

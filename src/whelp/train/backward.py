@@ -46,6 +46,8 @@ class TrainableModel(Protocol):
     def decays(self, name: str, parameter: torch.Tensor) -> bool: ...
     def learning_rate_scale(self, name: str) -> float: ...
 
+    uses_eight_bits: bool
+
     @property
     def uses_randomness(self) -> bool: ...
     @property
@@ -85,6 +87,8 @@ class Backward:
         self.is_sharded = optimizer.is_sharded
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = get_product_type(plan.precision)
+        self.model = model
+        model.uses_eight_bits = plan.precision == "fp8"
         self.compute = model.loss
         self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
         self.loss = torch.zeros((), device=self.device)
@@ -261,6 +265,7 @@ class Backward:
 
     def close(self) -> None:
         """Leave the model as it was."""
+        self.model.uses_eight_bits = False
         for part in (self.buffers, self.sum, self.narrow):
             if part is not None:
                 part.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 Inputs = Sequence["torch.Tensor | None"]
@@ -71,7 +72,8 @@ class Pier:
         self.sent.synchronize()  # what was here has left
         for pinned, new, place in zip(self.tensors, inputs, places, strict=True):
             if pinned is not None and new is not None and place is not None:
-                pinned.copy_(new)
+                # PyTorch's copy of so many numbers wakes a thread of each core and waits for all: 7 ms at times with 32 of them.
+                np.copyto(pinned.numpy(), new.numpy())
                 place.copy_(pinned, non_blocking=True)
         self.sent.record()
 

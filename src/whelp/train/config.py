@@ -68,10 +68,11 @@ class TrainConfig:
         at_least=0.0,
         at_most=1.0,
     )
-    precision: Literal["auto", "fp32", "tf32", "bf16"] = option(
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
         "auto",
         "auto: bf16 on a GPU that has it, and on a CPU with AMX for gpt2 and qwen3 of n_embd 128 or more in one process; else "
-        "fp32; tf32: fp32 with faster products (NVIDIA)",
+        "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with some products of 8 bits, faster and a little rougher (NVIDIA "
+        "since Ada and Hopper)",
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; of many processes each takes its own GPU")
@@ -132,6 +133,8 @@ class TrainConfig:
             problems.append("train.shard and train.ema_decay cannot be combined. Leave one of them out")
         if self.shard and self.add_gradients_in != "fp32":
             problems.append("train.shard and train.add_gradients_in cannot be combined. Leave one of them out")
+        if self.shard and self.precision == "fp8":
+            problems.append("train.shard and train.precision=fp8 cannot be combined. Leave one of them out")
         if self.bptt_learning_range == 0:
             problems.append(
                 "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"

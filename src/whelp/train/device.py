@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 
@@ -53,7 +54,7 @@ def choose_device(asked: str, place: Place | None = None) -> torch.device:
 
 
 def choose_precision(asked: str, device: torch.device, *, family: str, width: int, num_processes: int = 1) -> str:
-    """Arithmetic of the matrix products: `fp32`, `tf32` or `bf16`; auto is bf16 where the device does it fast.
+    """Arithmetic of the matrix products: `fp32`, `tf32`, `bf16` or `fp8`; auto is bf16 where the device does it fast.
 
     On a CPU that is a rule and no measurement, so that the same machine always computes the same: one process, bf16 tiles (AMX), a
     transformer of ours of width 128 or more. There a step takes 0.5 to 0.65 of the time; with a width of 64 0.85, of 32 1.1.
@@ -69,7 +70,20 @@ def choose_precision(asked: str, device: torch.device, *, family: str, width: in
     if asked == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         found = describe_device(device)
         raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", "Use train.precision=auto.")
+    if asked == "fp8" and not has_eight_bit_products(device):
+        expected = "a GPU of NVIDIA since Ada and Hopper (RTX 40, L4, H100), with Triton"
+        raise PlanError("train.precision", f"fp8 on {describe_device(device)}", expected, "Use train.precision=auto.")
+    if asked == "fp8" and family == "hf":
+        expected = "a family of ours: architectures of transformers come with products of their own"
+        raise PlanError("train.precision", "fp8 with model.family: hf", expected, "Use train.precision=auto.")
     return asked
+
+
+def has_eight_bit_products(device: torch.device) -> bool:
+    """Whether the device multiplies numbers of 8 bits, and kernels that round to them can run."""
+    if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def has_bf16_tiles() -> bool:
@@ -81,8 +95,8 @@ def has_bf16_tiles() -> bool:
 
 
 def get_product_type(precision: str) -> torch.dtype:
-    """The numbers that matrix products take."""
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    """The numbers that matrix products take; with fp8 those that are not rounded further."""
+    return torch.bfloat16 if precision in ("bf16", "fp8") else torch.float32
 
 
 def allow_fast_products(precision: str) -> None:

@@ -14,6 +14,8 @@ TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compu
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
 _EVALUATIONS_IN_A_RUN = 10
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
+_EIGHT_BIT_BYTES = 5 << 30  # and with fp8: slices twice as long, and their gradient, as it is and transposed
+_WIDE = 512  # narrower models spend as long on rounding as products of 8 bits save
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,8 @@ _NUMBERS, _RECURRENT_NUMBERS = 14, 55
 
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
-    number_bytes = 2 if facts.precision == "bf16" and facts.is_gpu else 4  # on a CPU bf16 keeps matrices of probabilities, too
+    is_narrow = facts.precision in ("bf16", "fp8") and facts.is_gpu  # on a CPU bf16 keeps matrices of probabilities, too
+    number_bytes = 2 if is_narrow else 4
     per_block = (_RECURRENT_NUMBERS if facts.is_recurrent else _NUMBERS) * facts.width + 5 * facts.ffn_width
     kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
     per_token = kept * number_bytes + (0 if facts.slices_logits else 10 * facts.vocab_size)
@@ -209,6 +212,7 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
         room = facts.free_bytes // 3 if facts.free_bytes else 1 << 30
         if facts.is_gpu:
             room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters - _HEAD_BYTES
+            room -= _EIGHT_BIT_BYTES if facts.precision == "fp8" else 0
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
     accumulation = math.ceil(batch_rows / micro_rows)
     return math.ceil(batch_rows / accumulation), accumulation
@@ -241,6 +245,8 @@ def _find_doubts(
         doubts.append("batches have many widths, and each is compiled anew: set pack.pad_to=context, or train.compile=false")
     if facts.is_gpu and facts.precision == "fp32":
         doubts.append("matrix products in full fp32 are far slower than a GPU can be: train.precision=tf32, or bf16")
+    if facts.precision == "fp8" and facts.width < _WIDE:
+        doubts.append(f"a model of n_embd {facts.width} is hardly faster with train.precision=fp8 than with bf16")
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts
