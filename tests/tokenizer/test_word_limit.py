@@ -81,15 +81,16 @@ def test_same_ids(monkeypatch: pytest.MonkeyPatch, bpe: Vocabulary) -> None:
 
 def test_memory_is_measured() -> None:
     """On Linux the process's own memory is known, and what is freed goes back."""
+    return_freed_memory()  # else what is asked for may come from what is kept
     before = count_own_bytes()
     if before is None:
         pytest.skip("this system does not say how much memory a process holds: only Linux is asked")
-    block = np.ones(64 * MEGABYTE, np.uint8)
+    block = np.ones(256 * MEGABYTE, np.uint8)
     held = count_own_bytes()
     assert held is not None
-    assert held - before > 56 * MEGABYTE
+    assert held - before > 128 * MEGABYTE
     del block
     return_freed_memory()
     after = count_own_bytes()
     assert after is not None
-    assert held - after > 56 * MEGABYTE
+    assert held - after > 128 * MEGABYTE
