@@ -5,6 +5,7 @@
     python benchmarks/prepare.py --vocabulary gpt2_folder --megabytes 100 --peer-megabytes 20 --rounds 1 --text books/*.txt
     python benchmarks/prepare.py --vocabulary gpt2_folder --megabytes 1000 --peer-megabytes 100 --rounds 1 --only whelp-jsonl,nanogpt
     python benchmarks/prepare.py --vocabulary gpt2_folder --memory 400,4000      (peak memory of whelp-jsonl)
+    python benchmarks/prepare.py --vocabulary gpt2_folder --memory 400,4000 --memory-new      (and a new word in every line)
 
 The folder holds GPT-2's `vocab.bpe` and `encoder.json` (and nothing is downloaded). The corpus is made on the machine: the
 sources of the Python standard library and of the installed packages, their text files, and the English texts named with
@@ -29,6 +30,11 @@ Every contestant's ids are compared with the reference encoder's: at least the f
 
 What others do on the same cores makes some runs slower and none faster, so that the least of many short rounds is steadier than their
 median: the floor is compared by both.
+
+Of memory, the peak is VmHWM: all that the system counts to the process, mapped files with it. Beside it stands what is the process's
+own (RssAnon, looked at every 20 ms). The texts of a larger corpus repeat themselves, since a machine has some 500 MB of them, and an
+encoder that remembers words has then met them all; with ``--memory-new`` eight random letters stand in front of every line end, so
+that new words never cease.
 """
 
 from __future__ import annotations
@@ -49,6 +55,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -92,6 +99,15 @@ def repeat_texts(extra: list[Path]) -> Iterator[str]:
     yield from found
     for repeat in itertools.count(1):
         yield from (f"{text}\n# {repeat}\n" for text in found)
+
+
+def add_words(text: str, generator: np.random.Generator) -> str:
+    """The text with a word of random letters before every line end."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    places = np.flatnonzero(data == ord("\n"))
+    words = generator.integers(ord("a"), ord("z") + 1, (len(places), 9), dtype=np.uint8)
+    words[:, 0] = ord(" ")
+    return np.insert(data, np.repeat(places, words.shape[1]), words.ravel()).tobytes().decode()
 
 
 def build_corpus(folder: Path, megabytes: float, extra: list[Path], *, has_files: bool = True) -> dict[str, Any]:
@@ -434,8 +450,26 @@ def peak_megabytes() -> float:
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
 
 
-def run_one(name: str, corpus: Path, vocabulary: Path, reference: Path | None) -> None:
-    """Time one contestant; print one JSON line."""
+class OwnMemory(threading.Thread):
+    """Looks every 20 ms at the memory that is the process's own."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_megabytes = 0.0
+
+    def run(self) -> None:
+        while True:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            own = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self.peak_megabytes = max(self.peak_megabytes, own / 1024)
+            time.sleep(0.02)
+
+
+def run_one(name: str, corpus: Path, vocabulary: Path, reference: Path | None, *, watches: bool) -> None:
+    """Time one contestant; print one JSON line. `watches`: look at its memory all the while, besides."""
+    own = OwnMemory()
+    if watches:
+        own.start()
     with tempfile.TemporaryDirectory(dir=corpus) as folder:
         out = Path(folder)
         work, read = CONTESTANTS[name](corpus, out, vocabulary)
@@ -443,6 +477,7 @@ def run_one(name: str, corpus: Path, vocabulary: Path, reference: Path | None) -
         work()
         seconds, cpu_seconds = time.perf_counter() - started, count_cpu_seconds() - before
         result = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_megabytes": peak_megabytes()}
+        result["own_megabytes"] = own.peak_megabytes
         if reference is not None:
             ids, expected = read().astype(np.uint16), np.load(reference, mmap_mode="r")
             shared = min(len(ids), len(expected))
@@ -498,14 +533,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", help="contestants, by commas")
     parser.add_argument("--memory", help="instead: peak memory of whelp-jsonl for corpora of these megabytes, by commas")
+    parser.add_argument("--memory-new", action="store_true", help="with --memory: texts with a new word in every line")
     parser.add_argument("--peer-megabytes", type=float, help="a smaller corpus for the peers, whose time is linear in it")
     parser.add_argument("--work", type=Path, help="where the corpus is built (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write all measurements here")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--reference", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contestant:
-        run_one(options.contestant, options.work, options.vocabulary, options.reference)
+        run_one(options.contestant, options.work, options.vocabulary, options.reference, watches=options.watch)
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
@@ -521,15 +558,20 @@ def measure_memory(work: Path, options: argparse.Namespace) -> None:
         corpus = work / f"{megabytes:.0f}"
         corpus.mkdir(parents=True, exist_ok=True)
         num_bytes = 0
+        generator = np.random.default_rng(0)
         with open(corpus / "all.jsonl", "w", encoding="utf-8", newline="") as file:
             for text in repeat_texts(options.text):
+                text = add_words(text, generator) if options.memory_new else text
                 file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
                 num_bytes += len(text.encode())
                 if num_bytes >= megabytes * 1e6:
                     break
-        found = call(["--vocabulary", str(options.vocabulary), "--work", str(corpus), "--contestant", "whelp-jsonl"])
-        rate = num_bytes / 1e6 / found["seconds"]
-        print(f"{megabytes:6.0f} MB: peak {found['peak_megabytes']:6.0f} MB, {rate:.0f} MB/s", flush=True)
+        found = call(["--vocabulary", str(options.vocabulary), "--work", str(corpus), "--contestant", "whelp-jsonl", "--watch"])
+        if "error" in found:
+            raise SystemExit(found["error"])
+        rates = f"{num_bytes / 1e6 / found['seconds']:.0f} MB/s, {num_bytes / 1e6 / found['cpu_seconds']:.0f} MB per CPU s"
+        peaks = f"peak {found['peak_megabytes']:6.0f} MB, own memory {found['own_megabytes']:6.0f} MB"
+        print(f"{megabytes:6.0f} MB: {peaks}, {rates}", flush=True)
         (corpus / "all.jsonl").unlink()
 
 

@@ -228,7 +228,7 @@ def test_the_columns_of_a_long_first_line(tmp_path: Path, monkeypatch: pytest.Mo
             return str(error)
 
     expected = read()
-    monkeypatch.setattr("whelp.corpus.json_rows._LONG_LINE_BYTES", 0)
+    monkeypatch.setattr("whelp.corpus.json_rows.LONG_LINE_BYTES", 0)
     monkeypatch.setattr("whelp.corpus.json_rows.HEAD_BYTES", 7)
     assert read() == expected
 

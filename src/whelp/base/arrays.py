@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+_CHUNK_BYTES = 1 << 20
+
 
 def to_arrow(values: npt.NDArray[Any]) -> pa.Array:
     """Numbers as an Arrow array over the same memory; booleans are packed into bits.
@@ -53,6 +55,17 @@ def find_valid(values: pa.Array) -> npt.NDArray[np.bool_]:
     if not values.null_count:
         return np.ones(len(values), np.bool_)
     return to_numpy(values.is_valid())
+
+
+def find_byte(data: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.int64]:
+    """Where a byte stands; looked for in chunks, so that there is no second array as long as the data.
+
+    >>> find_byte(np.frombuffer(b"a,b,", np.uint8), ord(",")).tolist()
+    [1, 3]
+    """
+    chunks = range(0, len(data), _CHUNK_BYTES)
+    places = [np.flatnonzero(data[start : start + _CHUNK_BYTES] == value) + start for start in chunks]
+    return (places[0] if len(places) == 1 else np.concatenate([np.zeros(0, np.int64), *places])).astype(np.int64, copy=False)
 
 
 def view_text(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

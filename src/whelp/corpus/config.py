@@ -64,6 +64,12 @@ class SourceConfig:
     on_bad_rows: Literal["stop", "skip"] = option(
         "stop", "what to do with a row without good text (null, missing, not text, broken): stop, or skip and count it"
     )
+    max_row_bytes: int = option(
+        1 << 28,
+        "a line of JSON, or a document of a text file, of more bytes is a bad row, and is not taken into memory (a row of CSV "
+        "stops the work); a row takes several times its size",
+        at_least=1,
+    )
     encoding: str = option(
         "auto",
         "auto: what a byte order mark says, else UTF-8, else Windows-1252 where the bytes look like it (counted); "

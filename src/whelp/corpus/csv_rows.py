@@ -15,7 +15,7 @@ import pyarrow.csv as pc
 from whelp.corpus.columns import Selection, select_of_texts
 from whelp.corpus.packed import DAMAGED, damaged
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
-from whelp.corpus.shape import BadValue
+from whelp.corpus.shape import BadValue, too_long
 from whelp.corpus.text import BadFile
 
 _RAGGED = "wrong number of fields"
@@ -104,7 +104,7 @@ def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
             reading.window.take(num_seen + ragged.num_found)
             return
         except pa.ArrowInvalid as error:
-            block_bytes = _grow(error, block_bytes)
+            block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
 
 
 def _make_rows(
@@ -209,15 +209,21 @@ def _select(reading: Reading, delimiter: str) -> tuple[Selection, str]:
                 raise BadFile(
                     "no rows", "no header and no rows", "Give it a first row with the names of the columns."
                 ) from None
-            block_bytes = _grow(error, block_bytes)
+            block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
         except UnicodeDecodeError:
             raise BadFile("wrong encoding", "a header that is not UTF-8 text", "Write the file as UTF-8.") from None
     return select_of_texts(reading.shape, reading.asked, schema), schema.names[-1]
 
 
-def _grow(error: pa.ArrowInvalid, block_bytes: int) -> int:
+def _grow(error: pa.ArrowInvalid, block_bytes: int, max_row_bytes: int) -> int:
     """The next size of a block, when a row did not fit, or Arrow lost its place at the end of one."""
     is_of_blocks = "block" in str(error) or "out of sync" in str(error)
     if not is_of_blocks or block_bytes * _GROWTH > _MOST_BLOCK_BYTES:
         raise damaged("CSV data", error) from None
+    if block_bytes > max_row_bytes:
+        value = too_long("a row", max_row_bytes)  # or a quote left open, which no row behind it tells of
+        next_step = (
+            "Cut its text into several, close its quote, or raise data.max_row_bytes (memory grows with it, several times)."
+        )
+        raise BadFile(value.reason, value.found, next_step)
     return block_bytes * _GROWTH

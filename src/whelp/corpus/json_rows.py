@@ -6,7 +6,6 @@ have read it otherwise than line by line, Python's parser looks at each line of 
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -17,15 +16,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json as pj
 
+from whelp.base.arrays import find_byte
 from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
-from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Open, Reading, Rows, make_no_rows, make_rows
-from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns
+from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Reading, Rows, make_no_rows, make_rows
+from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns, too_long
 from whelp.corpus.text import BadFile
+from whelp.corpus.whole_lines import LONG_LINE_BYTES, Data, LongLine, iter_blocks, iter_whole_lines, strip_mark
 
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
-_LONG_LINE_BYTES = 1 << 24
 _ARRAY_ROWS = 4096
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
@@ -38,7 +38,13 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
     selection = _select_of_lines(reading)
     line = 1
     with reading.open_file() as stream:
-        for block in _iter_whole_lines(stream, reading.block_bytes):
+        for block in iter_whole_lines(iter_blocks(stream, reading.block_bytes), reading.max_row_bytes):
+            if isinstance(block, LongLine):
+                first, end = reading.window.take(1)
+                if first < end:
+                    reading.bad.add(line, too_long("a line", reading.max_row_bytes), block.say())
+                line += 1
+                continue
             rows, num_lines = _read_lines(block, line, selection, reading)
             line += num_lines
             del block  # a line may be as large as memory allows: nothing holds it while its rows are encoded
@@ -53,9 +59,7 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
     Raises:
         BadFile: When it is neither.
     """
-    with reading.open_file() as stream:
-        head, _ = _read_head(stream)
-    if _is_lines(head):
+    if _is_lines(_read_head(reading)):
         reading.bad.unit = "line"
         yield from iter_json_lines(reading)
         return
@@ -89,23 +93,36 @@ def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
     return (row for row in rows if isinstance(row, dict))
 
 
-def _read_head(stream: Any) -> tuple[bytes, bool]:
-    """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; and whether that is the whole file."""
-    blocks: list[bytes] = []
-    has_newline = False
-    while block := stream.read(HEAD_BYTES):
-        blocks.append(block)
-        has_newline = has_newline or b"\n" in block
-        if has_newline and sum(map(len, blocks)) >= HEAD_BYTES:  # a line of many blocks is joined and looked through once
-            blocks = [b"".join(blocks)]
-            if blocks[0].strip().find(b"\n") >= 0:
-                return _strip_mark(blocks[0][: blocks[0].rfind(b"\n")]), False
-    head = b"".join(blocks)
-    return _strip_mark(head), True
+def _read_head(reading: Reading) -> bytes:
+    """Whole lines from the start, of `HEAD_BYTES`, or more when the first is longer; none that is too long for a row."""
+    lines: list[Data] = []
+    num_read = 0
+
+    def iter_counted(stream: Any) -> Iterator[bytes]:
+        nonlocal num_read
+        for block in iter_blocks(stream, HEAD_BYTES):
+            num_read += len(block)
+            yield block
+
+    with reading.open_file() as stream:
+        for some in iter_whole_lines(iter_counted(stream), reading.max_row_bytes):
+            lines += [] if isinstance(some, LongLine) else [some]
+            if num_read >= HEAD_BYTES and not all(some.isspace() for some in lines):
+                break
+    return b"".join(lines)
 
 
-def _strip_mark(data: bytes) -> bytes:
-    return data[len(codecs.BOM_UTF8) :] if data.startswith(codecs.BOM_UTF8) else data
+def _iter_head_lines(reading: Reading) -> Iterator[bytes | memoryview]:
+    """The lines of the head that are not blank; long ones are not copied."""
+    head = _read_head(reading)
+    start = 0
+    while start < len(head):
+        end = head.find(b"\n", start)
+        end = len(head) if end < 0 else end
+        line = head[start:end] if end - start <= LONG_LINE_BYTES else memoryview(head)[start:end]
+        start = end + 1
+        if not isinstance(line, bytes) or line.strip():
+            yield line
 
 
 def _is_lines(head: bytes) -> bool:
@@ -114,32 +131,30 @@ def _is_lines(head: bytes) -> bool:
 
 
 def _select_of_lines(reading: Reading) -> Selection:
-    with reading.open_file() as stream:
-        head, _ = _read_head(stream)
-    lines = islice((line for line in head.split(b"\n") if line.strip()), NUM_HEAD_ROWS)
+    lines = islice(_iter_head_lines(reading), NUM_HEAD_ROWS)
     columns = _look_at_columns(_iter_objects(map(_parse_for_columns, lines)))
     candidates = list_candidates(reading.shape, reading.asked)
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
         columns = dict.fromkeys(candidates, True)
     elif candidates and not any(name in columns for name in candidates):
-        columns |= dict.fromkeys(_find_later(reading.open_file, candidates, reading.block_bytes), True)
+        columns |= dict.fromkeys(_find_later(reading, candidates), True)
     for name in list_missing_companions(reading.shape, columns):
-        columns |= dict.fromkeys(_find_later(reading.open_file, [name], reading.block_bytes), True)
+        columns |= dict.fromkeys(_find_later(reading, [name]), True)
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 
-def _parse_for_columns(line: bytes) -> Any:
+def _parse_for_columns(line: bytes | memoryview) -> Any:
     """As `_try_parse`; of a long line only which columns it has, and which of them are text.
 
     Python's parser takes up to six times the memory of a line, Arrow's as much again.
     """
-    if not _LONG_LINE_BYTES < len(line) < _MOST_BLOCK_BYTES:
-        return _try_parse(line)
+    if not LONG_LINE_BYTES < len(line) < _MOST_BLOCK_BYTES:
+        return _try_parse(bytes(line))
     options = pj.ReadOptions(use_threads=False, block_size=len(line) + 1)
     try:
         schema = pj.read_json(pa.BufferReader(line), read_options=options).schema
     except pa.ArrowException:
-        return _try_parse(line)
+        return _try_parse(bytes(line))
     # Arrow takes dates in quotes for more than text.
     is_text = {field.name: pa.types.is_string(field.type) or pa.types.is_timestamp(field.type) for field in schema}
     return {name: "" if is_text[name] else None for name in schema.names}
@@ -154,12 +169,12 @@ def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:
     return {name: str in found for name, found in kinds.items()}
 
 
-def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str]:
+def _find_later(reading: Reading, names: list[str]) -> list[str]:
     """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
     quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
-    with open_file() as stream:
-        for block in _iter_whole_lines(stream, block_bytes):
-            if not any(word in block for word in quoted):
+    with reading.open_file() as stream:
+        for block in iter_whole_lines(iter_blocks(stream, reading.block_bytes), reading.max_row_bytes):
+            if isinstance(block, LongLine) or not any(word in block for word in quoted):
                 continue
             for line in block.split(b"\n"):
                 if any(word in line for word in quoted):
@@ -169,35 +184,12 @@ def _find_later(open_file: Open, names: list[str], block_bytes: int) -> list[str
     return []
 
 
-def _iter_whole_lines(stream: Any, block_bytes: int) -> Iterator[bytes]:
-    pending: list[bytes] = []
-    is_first = True
-    while block := stream.read(block_bytes):
-        pending.append(block)
-        end = block.rfind(b"\n") + 1
-        if not end:
-            continue
-        pending[-1] = block[:end]
-        yield _join(pending, is_first)
-        is_first = False
-        pending.append(block[end:])
-    if any(pending):
-        yield _join(pending, is_first)
-
-
-def _join(pieces: list[bytes], is_first: bool) -> bytes:
-    """Lines of their pieces, which are let go: no second copy lives on while the lines are read."""
-    joined = b"".join(pieces)
-    pieces.clear()
-    return _strip_mark(joined) if is_first else joined
-
-
-def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Reading) -> tuple[Rows, int]:
+def _read_lines(block: Data, first_line: int, selection: Selection, reading: Reading) -> tuple[Rows, int]:
     """The good rows of whole lines, and how many line ends there are."""
     if not block:
         return make_no_rows(selection), 0
     data = np.frombuffer(block, np.uint8)
-    newlines = np.flatnonzero(data == 10).astype(np.int64, copy=False)
+    newlines = find_byte(data, ord("\n"))
     starts = np.concatenate([np.zeros(1, np.int64), newlines + 1])
     ends = np.append(newlines, len(block))
     if starts[-1] == len(block):
@@ -230,13 +222,13 @@ def _read_lines(block: bytes, first_line: int, selection: Selection, reading: Re
 
 
 def _read_with_arrow(
-    block: bytes, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], selection: Selection
+    block: Data, data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], selection: Selection
 ) -> list[pa.Array] | None:
     """One value a line for each column, or None when this is not plainly one good object on every line."""
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    guessed = _guess_types(block[starts[0] : ends[0]], selection.schema)
+    guessed = _guess_types(memoryview(block)[starts[0] : ends[0]], selection.schema)
     if None in guessed.values():
         return None
     types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
@@ -250,16 +242,16 @@ def _read_with_arrow(
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
 
 
-def _guess_types(line: bytes, schema: pa.Schema) -> dict[str, pa.DataType | None]:
+def _guess_types(line: memoryview, schema: pa.Schema) -> dict[str, pa.DataType | None]:
     """Of each column of any values, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
     names = [field.name for field in schema if is_any(field.type)]
     if not names:
         return {}
-    row = _try_parse(line)
+    row = _try_parse(bytes(line))
     return {name: guess_type(row.get(name) if isinstance(row, dict) else None) for name in names}
 
 
-def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
+def _parse_columns(block: Data, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
     try:
         table = pj.read_json(
             pa.BufferReader(block),
@@ -270,8 +262,8 @@ def _parse_columns(block: bytes, num_rows: int, schema: pa.Schema) -> list[pa.Ar
             return None
         arrays = []
         for name in schema.names:
-            values = table.column(name).combine_chunks()
-            values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+            values = table.column(name)
+            values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()  # which copies even one
             values.validate(full=True)  # half a surrogate pair comes through Arrow's parser as bytes that are not UTF-8
             arrays.append(values)
     except pa.ArrowException:
@@ -298,7 +290,7 @@ def _parse_line(line: memoryview) -> Any:
         return BadValue(BROKEN, f"broken JSON ({say_json_error(error)})", "one JSON object")
 
 
-def _try_parse(line: bytes) -> Any:
+def _try_parse(line: Data) -> Any:
     try:
         return json.loads(line, parse_int=parse_number)
     except (ValueError, RecursionError):
@@ -307,7 +299,7 @@ def _try_parse(line: bytes) -> Any:
 
 def _parse_whole(data: bytes) -> Any:
     try:
-        return json.loads(_strip_mark(data).decode(), parse_int=parse_number)
+        return json.loads(strip_mark(data).decode(), parse_int=parse_number)
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text (first bad byte 0x{error.object[error.start]:02x} at byte {error.start})"
         raise BadFile("wrong encoding", reason, "Write it as UTF-8.") from None

@@ -22,7 +22,7 @@ from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_ch
 from whelp.corpus.packed import DAMAGED
 from whelp.corpus.partition import TEXT_SCHEMA, Builder
 from whelp.corpus.rows import TABLE, BadRows, Reading, Rows, iter_rows, measure, name_unit
-from whelp.corpus.shape import RowShape
+from whelp.corpus.shape import RowShape, too_long
 from whelp.corpus.split import Documents, PatternTooLong, iter_documents, make_splitter
 from whelp.corpus.text import BadFile, Inspection, inspect, inspect_bytes, iter_text
 from whelp.corpus.whole_files import WholeFiles
@@ -87,7 +87,8 @@ class Reader:
             if window.is_done:
                 break
             file = self.files[index]
-            if file.format is None and self.document == "file" and not file.is_packed:
+            is_long = file.num_bytes > self.config.max_row_bytes
+            if file.format is None and self.document == "file" and not file.is_packed and not is_long:
                 whole.add(index)
                 continue
             whole.move_to(builder, window)
@@ -119,25 +120,47 @@ class Reader:
 
     def reads_whole(self, file: SourceFile, partition_bytes: int) -> bool:
         """Whether the bytes of a file lie in memory at once while it is read, so that it is fingerprinted on the way."""
-        return file.format is None and not file.is_packed and not self._is_cut(file, partition_bytes)
+        is_long = self.document == "file" and file.num_bytes > self.config.max_row_bytes
+        return file.format is None and not file.is_packed and not is_long and not self._is_cut(file, partition_bytes)
 
     def _read_text_file(self, index: int, builder: Builder, window: Window) -> None:
+        """A file that is no larger than a partition, or one document, which may be too long."""
         file = self.files[index]
+        bad = self.make_bad_rows(file)
         try:
-            data = b"".join(iter_blocks(file, BLOCK_BYTES if file.is_packed else file.num_bytes + 1))
-            if not file.is_packed:
+            data = self._read_short(file)
+            if data is not None and not file.is_packed:
                 self.fingerprints[index] = hash_bytes(data)
-            inspection = self.inspections.get(index) or inspect_bytes(data, self.config.encoding)
+            inspection = self.inspections.get(index)
+            if inspection is None:
+                encoding = self.config.encoding
+                inspection = inspect_file(file, encoding) if data is None else inspect_bytes(data, encoding)
             builder.note_file(inspection, self.config)
-            for documents in self._split([data], inspection):
+            blocks = iter_blocks(file, BLOCK_BYTES) if data is None else [data]
+            for documents in self._split(blocks, inspection, bad, window):
                 _add_texts(builder, index, documents, *window.take(len(documents.texts)))
         except BadFile as error:
             builder.skipped.append(self.skip(file, error))
+        builder.note_bad(bad)
+
+    def _read_short(self, file: SourceFile) -> bytes | None:
+        """The bytes of a file; None where they are too many for a row."""
+        blocks: list[bytes] = []
+        num_bytes = 0
+        for block in iter_blocks(file, BLOCK_BYTES if file.is_packed else min(file.num_bytes, self.config.max_row_bytes) + 1):
+            blocks.append(block)
+            num_bytes += len(block)
+            if num_bytes > self.config.max_row_bytes and self.document == "file":
+                return None
+        return b"".join(blocks)
 
     def iter_rows(self, file: SourceFile, bad: BadRows, block_bytes: int, window: Window) -> Iterator[Rows]:
         """Read the good rows of a file of rows, or of a table."""
         assert file.format is not None, file
-        reading = Reading(lambda: open_checked(file), self.shape, self.config.custom_text_key, bad, window, block_bytes)
+        config = self.config
+        reading = Reading(
+            lambda: open_checked(file), self.shape, config.custom_text_key, bad, window, block_bytes, config.max_row_bytes
+        )
         if file.format == TABLE:
             from whelp.corpus.arrow_rows import iter_table_rows
 
@@ -147,7 +170,6 @@ class Reader:
 
     def make_bad_rows(self, file: SourceFile, *, stops: bool | None = None) -> BadRows:
         """What is told of bad rows; it stops at the first where the config says so."""
-        assert file.format is not None, file
         stops = self.config.on_bad_rows == "stop" if stops is None else stops
         unit = "row" if file.is_labelled and file.keep is not None else name_unit(file.format)
         return BadRows(file.where, file.label, unit, stops=stops)
@@ -163,8 +185,10 @@ class Reader:
             yield builder
             return
         builder.note_file(inspection, self.config)
+        bad = self.make_bad_rows(file)
         try:
-            for documents in self._split(iter_blocks(file, block_bytes), inspection):
+            for documents in self._split(iter_blocks(file, block_bytes), inspection, bad, window):
+                builder.note_bad(bad)
                 wanted, stop = window.take(len(documents.texts))
                 for new_place, first, end in _iter_places(documents.offsets[wanted:stop], partition_bytes):
                     if new_place != place and builder.num_rows:
@@ -176,12 +200,21 @@ class Reader:
                     break
         except BadFile as error:  # some of its documents are out already, so it cannot be skipped any more
             raise SourceError(file.label, error.reason, "a file that stays as it is", error.next_step) from error
+        builder.note_bad(bad)
         yield builder
 
-    def _split(self, blocks: Iterable[bytes], inspection: Inspection) -> Iterator[Documents]:
+    def _split(self, blocks: Iterable[bytes], inspection: Inspection, bad: BadRows, window: Window) -> Iterator[Documents]:
+        """The documents of a text file; those that are too long are bad rows."""
         text = iter_text(blocks, inspection, strip_carriage_returns=self.config.strip_carriage_returns)
+        limit = self.config.max_row_bytes
         try:
-            yield from iter_documents(text, make_splitter(self.document, self.config.document_regex))
+            for found in iter_documents(text, make_splitter(self.document, self.config.document_regex), limit):
+                if isinstance(found, Documents):
+                    yield found
+                    continue
+                first, end = window.take(1)
+                if first < end:
+                    bad.add(found.line, too_long("a document", limit), found.beginning.decode(errors="replace"))
         except PatternTooLong as error:
             raise SourceError(
                 "document_regex",

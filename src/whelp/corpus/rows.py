@@ -86,7 +86,9 @@ class BadRows:
             SourceError: When bad rows are to stop the work.
         """
         if self._stops:
-            next_step = f"Correct the {self.unit}, or set data.on_bad_rows=skip to leave out such rows (they are counted)."
+            remedy = value.remedy if isinstance(value, BadValue) else ""
+            remedy = remedy or f"Correct the {self.unit}, "
+            next_step = f"{remedy}or set data.on_bad_rows=skip to leave out such rows (they are counted)."
             kind = UnfitRowError if is_unfit else SourceError
             raise kind(f"{self.where}, {self.unit} {number:,}", value.found, value.expected, next_step)
         self.counts[f"rows skipped: {value.reason}"] += 1
@@ -104,6 +106,7 @@ class Reading:
     bad: BadRows
     window: Window
     block_bytes: int
+    max_row_bytes: int  # a larger row is bad, and not taken into memory
 
 
 def find_format(path: Path) -> str | None:
@@ -115,9 +118,9 @@ def find_format(path: Path) -> str | None:
     return _FORMATS.get(split_name(path)[0])
 
 
-def name_unit(format: str) -> str:
-    """What is counted in a format: the lines of the file, or its rows."""
-    return "line" if format == "jsonl" else "row"
+def name_unit(format: str | None) -> str:
+    """What is counted in a format (None: text): the lines of the file, or its rows."""
+    return "line" if format in ("jsonl", None) else "row"
 
 
 def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:

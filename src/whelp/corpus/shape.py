@@ -25,11 +25,22 @@ TEXT = "text"  # the column without a shape, and of files that hold none of a sh
 
 @dataclass(frozen=True)
 class BadValue:
-    """Why a row cannot be used: `reason` to count by, `found` and `expected` for the error."""
+    """Why a row cannot be used: `reason` to count by, `found` and `expected` for the error; `remedy`, where there is a special one."""
 
     reason: str
     found: str
     expected: str
+    remedy: str = ""
+
+
+def too_long(what: str, max_row_bytes: int) -> BadValue:
+    """A row, or a document of a text file, that is not taken into memory."""
+    return BadValue(
+        "too long",
+        f"{what} of more than {max_row_bytes:,} bytes",
+        f"at most data.max_row_bytes ({max_row_bytes:,})",
+        "Cut its text into several, raise data.max_row_bytes (memory grows with it, several times), ",
+    )
 
 
 class BadValueLike(Protocol):

@@ -139,7 +139,7 @@ class Source:
 
     def options(self) -> dict[str, Any]:
         """Return the options that change documents."""
-        options = {
+        options: dict[str, Any] = {
             "document": self.document,
             "document_regex": self.config.document_regex,
             "encoding": self.config.encoding,
@@ -149,6 +149,8 @@ class Source:
             options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
         if self._is_windowed:
             options |= {name: getattr(self.config, name) for name in _WINDOW_OPTIONS}
+        if self.config.on_bad_rows == "skip" and self.config.max_row_bytes != SourceConfig().max_row_bytes:
+            options["max_row_bytes"] = self.config.max_row_bytes  # where they stop the work, no finished store depends on it
         return options
 
     def changed_since(self, description: dict[str, Any]) -> list[str]:
@@ -173,7 +175,7 @@ class Source:
                 changes.append((file.label, f"{file.label}: edited (still {file.num_bytes:,} bytes)"))
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
-        now = {**dict.fromkeys(_WINDOW_OPTIONS), **self.options()}
+        now = {**dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes")), **self.options()}
         options = [
             f"{name}: was {old_options.get(name)!r}, now {value!r}"
             for name, value in now.items()

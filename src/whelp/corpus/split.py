@@ -16,13 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import to_arrow
+from whelp.base.arrays import find_byte, to_arrow
 from whelp.corpus.columns import measure_texts
 
 Positions = npt.NDArray[np.int64]
 
-_NEWLINE = 10
 _BYTES_FOR_A_LINE = 1024  # in the time to look at one line by itself, so many bytes are looked at together
+_SOME_INK = b"x"
+_SHOWN_BYTES = 1 << 13  # of what is passed over
 _NO_POSITIONS: Positions = np.zeros(0, np.int64)
 _IS_INK = np.ones(256, np.bool_)
 _IS_INK[list(b" \t\n\v\f\r")] = False
@@ -41,6 +42,14 @@ class Documents:
     is_empty: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class LongDocument:
+    """A document that is too long, and was passed over: the line where it starts, and how it begins."""
+
+    line: int
+    beginning: bytes
+
+
 class Buffer:
     """Bytes that are looked through, and where their lines end; those are found once, when first asked for."""
 
@@ -52,7 +61,7 @@ class Buffer:
 
     @cached_property
     def newlines(self) -> Positions:
-        return np.flatnonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE).astype(np.int64, copy=False)
+        return find_byte(np.frombuffer(self.data, np.uint8), ord("\n"))
 
     def count_newlines(self, end: int) -> int:
         """How many there are before `end`."""
@@ -77,6 +86,13 @@ class Splitter(Protocol):
         """Return starts and ends of the finished documents, and how many bytes are not needed again."""
         ...
 
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        """What to go on with in place of a document that is not finished, and too long already, to find where it ends.
+
+        None when it is not too long, or its end can only be found with all of it.
+        """
+        ...
+
 
 class FileSplitter:
     """The whole file is one document."""
@@ -86,12 +102,18 @@ class FileSplitter:
             return _NO_POSITIONS, _NO_POSITIONS, 0
         return np.zeros(1, np.int64), np.full(1, len(buffer), np.int64), len(buffer)
 
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        return _SOME_INK
+
 
 class LineSplitter:
     """Each line is a document; the line end is not part of it."""
 
     def split(self, buffer: Buffer, is_last: bool) -> tuple[Positions, Positions, int]:
         return buffer.find_lines(is_last)
+
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        return _SOME_INK
 
 
 class BlankLineSplitter:
@@ -111,6 +133,14 @@ class BlankLineSplitter:
         if is_last or not has_ink[-1]:
             return document_starts, document_ends, num_whole
         return document_starts[:-1], document_ends[:-1], int(document_starts[-1])
+
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        start = rest.rfind(b"\n") + 1
+        last_line = rest[start:]
+        # a line that is blank so far may be the end; but a hundred million spaces without a newline are not waited for
+        if (not last_line or last_line.isspace()) and start - 1 <= max_bytes and len(last_line) <= max_bytes:
+            return None
+        return _SOME_INK + b"\n" + (b" " if last_line.isspace() else _SOME_INK if last_line else b"")
 
 
 class RegexSplitter:
@@ -149,6 +179,9 @@ class RegexSplitter:
         self._context = (match_start - keep, match_end - keep)
         return starts[:-1], ends[:-1], keep
 
+    def shorten(self, rest: bytes, max_bytes: int) -> bytes | None:
+        return None  # what a pattern makes of a part of the text is not what it makes of the whole
+
 
 class PatternTooLong(Exception):
     """A match changed when more text came: it depends on more text than `horizon_bytes`."""
@@ -167,17 +200,23 @@ def make_splitter(document: str, pattern: str | None) -> Splitter:
     return splitters[document]()
 
 
-def iter_documents(blocks: Iterable[bytes], splitter: Splitter) -> Iterator[Documents]:
+def iter_documents(
+    blocks: Iterable[bytes], splitter: Splitter, max_bytes: int | None = None
+) -> Iterator[Documents | LongDocument]:
     """Cut UTF-8 blocks of whole characters into documents, as soon as each is finished.
+
+    A document of more than `max_bytes` is passed over, and about that much is held at most, where the splitter can find the end
+    of what it does not see.
 
     >>> blocks = [b"a\\nb\\nc"]
     >>> [(found.texts.to_pylist(), found.lines.tolist()) for found in iter_documents(blocks, LineSplitter())]
     [(['a', 'b'], [1, 2]), (['c'], [3])]
     """
+    most = 1 << 62 if max_bytes is None else max_bytes
     rest, line, offset = b"", 1, 0
     pending: list[bytes] = []
     num_pending = 0
-    ended = False
+    ended = is_passing = False
     remaining = iter(blocks)
     while not ended:
         block = next(remaining, None)
@@ -185,16 +224,44 @@ def iter_documents(blocks: Iterable[bytes], splitter: Splitter) -> Iterator[Docu
         if block is not None:
             pending.append(block)
             num_pending += len(block)
-            if num_pending < len(rest):  # a long document: look again when the buffer has doubled, not at each block
+            # a long document: look again when the buffer has doubled, not at each block
+            if num_pending < len(rest) and num_pending + len(rest) <= most:
                 continue
         buffer = Buffer(b"".join([part for part in (rest, *pending) if part]))  # no copy where there is one part
-        pending, num_pending = [], 0
+        pending, num_pending, rest = [], 0, b""
         starts, ends, num_done = splitter.split(buffer, ended)
+        if is_passing and len(starts):  # the end of what was passed over
+            starts, ends, is_passing = starts[1:], ends[1:], False
         if len(starts):
-            yield _make_documents(buffer, starts, ends, line, offset)
+            yield from _iter_short(buffer, starts, ends, line, offset, most)
         line += buffer.count_newlines(num_done)
         offset += num_done
         rest = buffer.data[num_done:]
+        del buffer
+        if len(rest) > most and (short := splitter.shorten(rest, most)) is not None:
+            if not is_passing:
+                yield LongDocument(line, rest[:_SHOWN_BYTES])
+            is_passing = True
+            line += rest.count(b"\n") - short.count(b"\n")
+            offset += len(rest) - len(short)
+            rest = short
+
+
+def _iter_short(
+    buffer: Buffer, starts: Positions, ends: Positions, line: int, offset: int, most: int
+) -> Iterator[Documents | LongDocument]:
+    """The documents of a buffer, in order, those that are too long apart."""
+    is_long = ends - starts > most
+    first = 0
+    for index in [*np.flatnonzero(is_long).tolist(), len(starts)]:
+        if first < index:
+            yield _make_documents(buffer, starts[first:index], ends[first:index], line, offset)
+        if index < len(starts):
+            start = int(starts[index])
+            yield LongDocument(
+                line + buffer.count_newlines(start), buffer.data[start : min(int(ends[index]), start + _SHOWN_BYTES)]
+            )
+        first = index + 1
 
 
 def _find_ink(data: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> npt.NDArray[np.bool_]:
@@ -213,6 +280,11 @@ def _find_ink(data: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -
 
 
 def _make_documents(buffer: Buffer, starts: Positions, ends: Positions, line: int, offset: int) -> Documents:
+    if len(starts) == 1 and 2 * (ends[0] - starts[0]) > len(buffer):  # no copy of a long one
+        lines = np.array([line + buffer.count_newlines(int(starts[0]))], np.int64)
+        bounds = np.concatenate([starts, ends])
+        texts = pa.LargeStringArray.from_buffers(1, pa.py_buffer(bounds), pa.py_buffer(buffer.data))
+        return Documents(texts, lines, starts + offset, measure_texts(texts)[1])
     # Gaps and documents in turn are one text column over the buffer as it is; every second value is a document.
     bounds = np.empty(2 * len(starts) + 2, np.int64)
     bounds[0], bounds[-1] = 0, len(buffer)

@@ -10,7 +10,8 @@ from whelp.base.counts import say_count
 from whelp.base.errors import PlanError
 from whelp.prepare.concat_rows import ConcatRows
 from whelp.prepare.config import PackConfig
-from whelp.prepare.piece_rows import DocumentRows, PieceRows
+from whelp.prepare.document_rows import DocumentRows
+from whelp.prepare.piece_rows import PieceRows
 from whelp.prepare.rows import PackedRows
 from whelp.prepare.stream_rows import StreamRows
 

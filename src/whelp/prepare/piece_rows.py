@@ -1,4 +1,4 @@
-"""The plans `best_fit` and `none`: rows made of whole documents, or of the pieces of documents longer than a row.
+"""Rows made of whole documents, or of the pieces of documents longer than a row: the plan `best_fit`, and what `none` shares with it.
 
 A plan is four narrow arrays: which pieces a row has (`offsets`), and of each piece its document, start and length. A long
 document is split into full rows and a rest; a rest of one token, and a document of one token, has nothing to predict and
@@ -8,7 +8,7 @@ Shapes: B rows, T tokens in a row, P pieces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,10 @@ import numpy.typing as npt
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
-from whelp.base.seeds import make_seed
 from whelp.prepare.best_fit import group_by_row, pack_best_fit
-from whelp.prepare.order import find_rows, order_rows, shuffle_indices
-from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering, RowLayout, count_odd, read_targets
+from whelp.prepare.order import find_rows, order_rows
+from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Layout, Numbering, RowLayout, count_odd, read_targets
 from whelp.prepare.rows import Fates, PackedRows
-
-_WINDOW_BATCHES = 64  # plan none: batches among which rows of similar length are put together
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,11 @@ class PieceRows(PackedRows):
         """Lay out and read these rows."""
         return self._read_layout(self._lay_out(rows), 0, len(rows))
 
-    def _read_layout(self, layout: RowLayout, first: int, count: int) -> RowBatch:
+    def _read_layout(self, layout: Layout, first: int, count: int) -> RowBatch:
         width = self.context_tokens if self.is_fixed_width else None
         return layout.read(self.split, first, count, width=width, pad_id=self.pad_id)
 
-    def _lay_out(self, rows: npt.NDArray[np.int64]) -> RowLayout:
+    def _lay_out(self, rows: npt.NDArray[np.int64]) -> Layout:
         """The pieces of these rows, and what is predicted at their ends."""
         split = self.split
         firsts = self.offsets[rows]
@@ -179,106 +176,3 @@ class PieceRows(PackedRows):
 
     def _count_positions(self) -> int:
         return self.num_rows * self.context_tokens
-
-
-@dataclass(frozen=True, kw_only=True)
-class DocumentRows(PieceRows):
-    """One document a row. Rows of similar length are read together, so that a batch needs few pads.
-
-    In each epoch the rows are shuffled; in every window of 64 batches they are sorted by length and cut into batches, and
-    these are shuffled. `batch_rows` is what is read at a time; other counts give the same rows in the same order, padded more.
-    """
-
-    batch_rows: int
-    _windows: dict[tuple[int, int, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def plan(
-        cls, split: TokenSplit, length: int, *, pad_id: int, batch_rows: int, truncates: bool, is_fixed_width: bool
-    ) -> DocumentRows:
-        """A row for every piece, in the store's order."""
-        pieces = make_pieces(split, length, truncates=truncates)
-        count = len(pieces.documents)
-        return cls(
-            split=split,
-            context_tokens=length,
-            num_rows=count,
-            pad_id=pad_id,
-            isolates=True,
-            pieces=pieces,
-            offsets=np.arange(count + 1, dtype=np.int64),
-            truncates=truncates,
-            is_fixed_width=is_fixed_width,
-            batch_rows=batch_rows,
-        )
-
-    def _read_shuffled(self, first: int, count: int, seed: int) -> RowBatch:
-        if not count:
-            return self._assemble(np.empty(0, np.int64))
-        epoch, inside = divmod(first, self.num_rows)
-        begin, window = self._find_window(epoch, inside, seed)
-        if inside - begin + count <= len(window):
-            layout = self._layouts.find((epoch, begin, seed), lambda: self._lay_out(window))
-            return self._read_layout(layout, inside - begin, count)
-        rows, place = [np.empty(0, dtype=np.int64)], first
-        while place < first + count:
-            epoch, inside = divmod(place, self.num_rows)
-            begin, window = self._find_window(epoch, inside, seed)
-            rows.append(window[inside - begin : inside - begin + first + count - place])
-            place += len(rows[-1])
-        return self._assemble(np.concatenate(rows))
-
-    def _find_window(self, epoch: int, inside: int, seed: int) -> tuple[int, npt.NDArray[np.int64]]:
-        """The window around an epoch's place: where it begins, and its rows in their order."""
-        size = _WINDOW_BATCHES * self.batch_rows
-        lead = -epoch * self.num_rows % self.batch_rows  # the batch that the epoch before began
-        begin = 0 if inside < lead else lead + (inside - lead) // size * size
-        end = min(lead if inside < lead else begin + size, self.num_rows)
-        if (epoch, begin, seed) not in self._windows:
-            self._windows.clear()
-            rows = order_rows(epoch * self.num_rows + begin, end - begin, self.num_rows, seed)
-            rows = rows[np.argsort(self.pieces.lengths[rows], kind="stable")]
-            num_whole = len(rows) // self.batch_rows
-            if num_whole > 1:
-                batches = shuffle_indices(np.arange(num_whole), num_whole, make_seed(seed, "batches", epoch, begin))
-                whole = rows[: num_whole * self.batch_rows].reshape(num_whole, self.batch_rows)
-                rows = np.concatenate([whole[batches].ravel(), rows[num_whole * self.batch_rows :]])
-            self._windows[epoch, begin, seed] = rows
-        return begin, self._windows[epoch, begin, seed]
-
-    def _lay_out(self, rows: npt.NDArray[np.int64]) -> RowLayout:
-        """As for rows of many pieces, without what one piece does not need."""
-        split, pieces = self.split, self.pieces[rows]
-        lengths = pieces.lengths.astype(np.int64)
-        starts = split.document_starts(pieces.documents) + pieces.starts
-        stops = starts + lengths
-        goes_on = stops < split.document_ends[pieces.documents]
-        values = np.full(len(rows), IGNORED)
-        values[goes_on] = read_targets(split, stops[goes_on])
-        places, offsets = np.arange(len(rows)), np.arange(len(rows) + 1)
-        return RowLayout(
-            rows=places,
-            columns=np.zeros(len(rows), np.int64),
-            lengths=lengths,
-            ids=split.ids.find_places(starts),
-            mask=split.mask.find_places(starts) if split.has_mask else None,
-            offsets=offsets,
-            filled=lengths,
-            num_odd=count_odd(split, starts, self.context_tokens),
-            fixes=Fixes(rows=places, columns=lengths - 1, values=values, offsets=offsets),
-            numbering=None,
-        )
-
-    def _count_positions(self) -> int:
-        """Of the first epoch with the seed 0, when padded to the longest of a batch: other seeds differ a little."""
-        if self.is_fixed_width:
-            return super()._count_positions()
-        size = _WINDOW_BATCHES * self.batch_rows
-        lengths = self.pieces.lengths[shuffle_indices(np.arange(self.num_rows), self.num_rows, make_seed(0, "epoch", 0))]
-        positions = 0
-        for begin in range(0, self.num_rows, size):
-            window = np.sort(lengths[begin : begin + size])
-            starts = np.arange(0, len(window), self.batch_rows)
-            sizes = np.minimum(self.batch_rows, len(window) - starts)
-            positions += int((window[starts + sizes - 1].astype(np.int64) * sizes).sum())
-        return positions

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,14 @@ from whelp.artifacts.token_store import TokenSplit
 
 ROWS_AT_ONCE = 4096
 Integers = npt.NDArray[np.int64]
+
+
+class Layout(Protocol):
+    """Rows that are laid out, to be read."""
+
+    def read(self, split: TokenSplit, first: int, count: int, *, width: int | None, pad_id: int) -> RowBatch:
+        """Some of them, `width` tokens each; None: as many as the fullest of them has."""
+        ...
 
 
 class LayoutCache(dict[Hashable, Any]):

@@ -94,8 +94,9 @@ class Slots:
         is_control = None
         if any(self._is_control):
             is_control = np.broadcast_to(np.array(self._is_control), is_filled.shape)[is_filled]
+        is_as_it_is = len(self._pool) == 1 and np.array_equal(indices, np.arange(self._pool_size))
         return Pieces(
-            texts=pa.concat_arrays(self._pool).take(to_arrow(indices)),
+            texts=self._pool[0] if is_as_it_is else pa.concat_arrays(self._pool).take(to_arrow(indices)),
             weights=np.stack(self._weights, axis=1)[is_filled],
             row_offsets=ends if item_offsets is None else ends[item_offsets],
             is_control=is_control,

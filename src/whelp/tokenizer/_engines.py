@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from whelp.base.arrays import to_texts, view_text
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer._arrow import Texts, code_points
+from whelp.tokenizer._word_limit import WordLimit
 
 Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
 
@@ -29,14 +30,19 @@ class Engine(Protocol):
 
 
 class FastEngine:
-    """gigatoken over Arrow's own buffers: no Python object per document or token."""
+    """gigatoken over Arrow's own buffers: no Python object per document or token. What it remembers of words has a limit."""
 
-    def __init__(self, specification_json: str) -> None:
+    def __init__(self, specification_json: str, limit: WordLimit | None = None) -> None:
+        self._json = specification_json
+        self._tokenizer = self._open()
+        self._limit = limit or WordLimit()
+
+    def _open(self) -> Any:
         import gigatoken
         from gigatoken.gigatoken_rs import load_hf_json
 
         # The wrapper chooses threads, or none inside a worker process, where the thread pool would hang after a fork.
-        self._tokenizer = gigatoken.Tokenizer(load_hf_json(specification_json))
+        return gigatoken.Tokenizer(load_hf_json(self._json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
         from whelp.tokenizer._awkward import as_awkward
@@ -46,6 +52,8 @@ class FastEngine:
             return np.zeros(0, np.uint32), offsets
         layout = self._tokenizer.encode_batch(as_awkward(data, offsets)).layout
         ends = np.asarray(layout.offsets.data)
+        if self._limit.is_reached(int(offsets[-1] - offsets[0])):
+            self._tokenizer = self._open()  # other threads end what they do with the one of before, which then goes
         return np.asarray(layout.content.data)[ends[0] : ends[-1]], ends - ends[0]
 
     def encode(self, text: str) -> npt.NDArray[Any]:
