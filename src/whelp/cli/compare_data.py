@@ -16,6 +16,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, read_json, write_atomic, write_json
+from whelp.base.last_event import run_to_end
 from whelp.cli.compare_data_events import (
     DataComparison,
     RunMeasured,
@@ -77,7 +78,6 @@ def compare_data(
         SourceError: When nothing is left to measure on.
         PlanError: When the comparison at `out` was begun with other settings.
     """
-    result = None
     events = iter_compare_data(
         load_sides(recipes, overrides, scale),
         Path(out),
@@ -86,11 +86,7 @@ def compare_data(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    for event in events:
-        if isinstance(event, DataComparison):
-            result = event
-    assert result is not None, "it ends with a result"
-    return result
+    return run_to_end(events, DataComparison)
 
 
 def iter_compare_data(

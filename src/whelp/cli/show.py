@@ -191,7 +191,26 @@ def _describe_number(value: float | None) -> str:
     return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-class TrainingView:
+class EventView:
+    """Draws the events of a piece of work: one of the type `Planned` by a method `_on_planned`; those without one are passed over."""
+
+    _progress: Progress | None = None
+    _task: Any = None
+
+    def show(self, event: object) -> None:
+        """Draw one event."""
+        handler = getattr(self, f"_on_{type(event).__name__.lower()}", None)
+        if handler is not None:
+            handler(event)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class TrainingView(EventView):
     """A live line of a run: loss, speed, time left, and the newest sample below it."""
 
     def __init__(self) -> None:
@@ -203,21 +222,6 @@ class TrainingView:
         self._tokens, self._seconds = 0, 0.0
         self._ceiling = 0.0  # flops a second of the GPU; without one, nothing to compare with
         self._token_flops = 0
-        self._progress: Progress | None = None
-        self._task: Any = None
-
-    def show(self, event: object) -> None:
-        """Draw one event of `iter_train`."""
-        kind = type(event).__name__
-        handler = getattr(self, f"_on_{kind.lower()}", None)
-        if handler is not None:
-            handler(event)
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
 
     def _on_planned(self, event: Planned) -> None:
         self.planned = event

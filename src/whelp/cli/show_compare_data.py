@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from whelp.train import StepReport
 
 
-class CompareDataView:
+class CompareDataView(show.EventView):
     """A bar over all runs: the share of the steps that are done, the run it is at, and the time that is left."""
 
     def __init__(self) -> None:
@@ -29,20 +29,6 @@ class CompareDataView:
         self._started = 0.0
         self._done = 0.0  # runs
         self._done_before = 0
-        self._progress: Progress | None = None
-        self._task: Any = None
-
-    def show(self, event: object) -> None:
-        """Draw one event of `iter_compare_data`; those of the stages it runs are left to their own views."""
-        handler = getattr(self, f"_on_{type(event).__name__.lower()}", None)
-        if handler is not None:
-            handler(event)
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
 
     def _on_sidestarted(self, event: Any) -> None:
         show.say(f"[bold]data[/]       {escape(event.name)}")

@@ -97,8 +97,8 @@ class TextShape:
         """Rows whose text is null.
 
         >>> batch = pa.record_batch({"text": pa.array(["a", None], pa.large_string())})
-        >>> TextShape().find_bad(batch)
-        {1: BadValue(reason='null or missing text', found="'text' is null", expected='text')}
+        >>> TextShape().find_bad(batch)[1].found
+        "'text' is null"
         """
         column = rows.column(0)
         if not column.null_count:

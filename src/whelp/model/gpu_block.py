@@ -19,7 +19,7 @@ from torch import nn
 
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
-from whelp.model import gpu_eight_bits, gpu_feed_forward
+from whelp.model import gpu_block_eight_bits, gpu_feed_forward
 from whelp.model.boundaries import Spans
 from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
@@ -74,12 +74,12 @@ def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torc
 
 def _make_rounded(block: Block, x: torch.Tensor) -> _Rounded:
     num_tokens, has_biases = x.numel() // x.shape[-1], block.expand.bias is not None
-    ways = gpu_eight_bits.choose(x.device, num_tokens, x.shape[-1], block.expand.out_features, has_biases=has_biases)
+    ways = gpu_block_eight_bits.choose(x.device, num_tokens, x.shape[-1], block.expand.out_features, has_biases=has_biases)
     if not any(ways):
         return _Rounded()
     linears = block.query_key_value, block.expand, block.contract
-    joined, expand, contract = gpu_eight_bits.round_weights(*(_narrow(linear.weight).detach() for linear in linears))
-    room = torch.empty(x.shape, dtype=gpu_eight_bits.EIGHT_BITS, device=x.device)  # for one after the other
+    joined, expand, contract = gpu_block_eight_bits.round_weights(*(_narrow(linear.weight).detach() for linear in linears))
+    room = torch.empty(x.shape, dtype=gpu_block_eight_bits.EIGHT_BITS, device=x.device)  # for one after the other
     return _Rounded(
         joined_input=room if ways.joined else None,
         joined=joined if ways.joined else None,
@@ -153,7 +153,7 @@ class _Linear(torch.autograd.Function):
         flat, past = _flatten(x), None if residual is None else _flatten(residual)
         out = flat.new_empty(flat.shape[0], weight.shape[0])
         if x_8 is not None and weight_8 is not None:
-            gpu_eight_bits.multiply_rounded(_flatten(x_8), weight_8, narrow_bias, past, out)
+            gpu_block_eight_bits.multiply_rounded(_flatten(x_8), weight_8, narrow_bias, past, out)
         else:
             gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
         ctx.save_for_backward(flat, narrow)
@@ -207,7 +207,7 @@ class _FeedForward(torch.autograd.Function):
             parts = gpu_feed_forward.multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
         else:
             small = _flatten(x_8)
-            parts = gpu_eight_bits.multiply_rounded_feed_forward(small, past, expand_8, biases[0], contract_8, biases[1])
+            parts = gpu_block_eight_bits.multiply_rounded_feed_forward(small, past, expand_8, biases[0], contract_8, biases[1])
         out, activated, seen = parts
         ctx.save_for_backward(flat, wide, back, activated, seen)
         ctx.weights = expand, contract

@@ -20,7 +20,7 @@ import triton.language as tl
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
 from whelp.model.gpu_embedding import SharedGradient, find_place
-from whelp.model.gpu_head_products import GRADIENT_FACTOR, MULTIPLE, multiply, round_flipped, round_up, write_gradient
+from whelp.model.gpu_head_eight_bits import GRADIENT_FACTOR, MULTIPLE, multiply, round_flipped, round_up, write_gradient
 
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 _EIGHT_BIT_SLICE_BYTES = 4 << 30  # with products of 8 bits twice as long ones are 4 % faster: 22.6 instead of 23.7 ms

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from whelp.model.gpu_eight_bits import INPUT_FACTOR, round_to_eight
+from whelp.model.gpu_block_eight_bits import INPUT_FACTOR, round_to_eight
 
 _WARP = 1024  # numbers of a warp in the forward pass: for 768 one warp a token is faster than four that wait for each other
 # Programs of the backward pass, all of them at work at once on 132 multiprocessors: each adds up the gradients of weight and bias

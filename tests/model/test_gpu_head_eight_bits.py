@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import triton.language as tl
 from triton.runtime import interpreter
 from whelp.base.log import log
-from whelp.model import gpu_cross_entropy, gpu_head_products
+from whelp.model import gpu_cross_entropy, gpu_head_eight_bits
 from whelp.model.gpu_cross_entropy import find_normalisers, has_working_eight_bits, linear_cross_entropy, softmax_gradient
 
 # The interpreter cuts numbers of 8 bits off, or carries wrongly; GPUs round to the nearest, as PyTorch does.
@@ -23,7 +23,7 @@ def round_well(values, kind, wanted, mode):
     return torch.from_numpy(np.ascontiguousarray(values)).to(eight_bits[wanted]).view(torch.uint8).numpy()
 
 interpreter._convert_float = round_well
-gpu_head_products._ROWS, gpu_head_products._COLUMNS = 16, 64
+gpu_head_eight_bits._ROWS, gpu_head_eight_bits._COLUMNS = 16, 64
 draw = torch.Generator().manual_seed(0)
 for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 16, and not
     logits = (torch.randn(num_rows, vocabulary, generator=draw) * 3).bfloat16()
@@ -31,7 +31,7 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
     targets[3] = -100
     losses, normalisers = find_normalisers(logits, targets, -100)
     torch.testing.assert_close(losses, softmax_gradient(logits.clone(), targets, -100, needs_gradient=True), rtol=0, atol=0)
-    ours, flipped = gpu_head_products.write_gradient(logits, targets, normalisers)
+    ours, flipped = gpu_head_eight_bits.write_gradient(logits, targets, normalisers)
     plain = torch.softmax(logits.float(), 1) - F.one_hot(targets.clamp(min=0), vocabulary)
     plain[3] = 0
     wanted = torch.zeros(-(-num_rows // 16) * 16, -(-vocabulary // 16) * 16)
@@ -39,7 +39,7 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
     assert torch.equal(flipped.float(), ours.float().T)
     torch.testing.assert_close(ours.float() / 2**15, wanted, rtol=0.126, atol=1e-9)
     x = torch.randn(num_rows, 40, generator=draw).bfloat16()
-    rounded, worth = gpu_head_products.round_flipped(x)
+    rounded, worth = gpu_head_eight_bits.round_flipped(x)
     assert rounded.shape == (40, len(wanted)) and float(rounded.float().abs().max()) == 448
     torch.testing.assert_close(rounded.float().T[:num_rows] * worth, x.float(), rtol=0.063, atol=1e-3)
     assert not rounded.float()[:, num_rows:].any()
@@ -58,7 +58,7 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
 
 cpu = torch.device("cpu")
 gpu_cross_entropy._try_eight_bits.cache_clear()
-gpu_cross_entropy.multiply = lambda *given, **out: gpu_head_products.multiply(*given, **out).mul_(1.2)
+gpu_cross_entropy.multiply = lambda *given, **out: gpu_head_eight_bits.multiply(*given, **out).mul_(1.2)
 log.disabled = True
 assert not has_working_eight_bits(cpu, 64), "what differs is not trusted"
 with torch.autocast("cpu", torch.bfloat16):
