@@ -20,6 +20,7 @@ from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleErro
 from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
+from whelp.base.machine import count_cores, share_heaps
 from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
@@ -167,6 +168,7 @@ def iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None = None, rows: Any = None, engine: Engine | None = None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     """Prepare, yielding what happens. `vocabulary` stands in for the recipe's own, `rows` for its source."""
+    share_heaps(count_cores())
     with hold_folder(out):
         yield from _iter_prepare(recipe, out, vocabulary=vocabulary, rows=rows, engine=engine)
 

@@ -35,11 +35,12 @@ class Session:
     """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
 
     def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
+        from whelp.base.machine import keep_freed_memory
         from whelp.model import make_spec
         from whelp.model.config import RECURRENT_FAMILIES
         from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
-        from whelp.train.device import allow_fast_products, choose_device, choose_precision, keep_freed_memory
+        from whelp.train.device import allow_fast_products, choose_device, choose_precision
         from whelp.train.plan import count_batch_rows
         from whelp.train.team import Team
 

@@ -58,6 +58,6 @@ class WordLimit:
         own = count_own_bytes() or 0
         self._usual = own + min(_SLACK_BYTES, self._growth / 2)
         if self._is_new:  # the tables of before are gone: what is held now is others' business, and stays
-            self._most = max(self._most, own + self._growth / 4)
+            self._most = max(self._most, own + self._growth / 8)
             return False
         return own > self._most
