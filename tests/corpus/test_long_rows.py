@@ -143,7 +143,9 @@ def test_options_that_change_documents(tmp_path: Path) -> None:
     write(tmp_path, {"a.jsonl": as_line("one")})
     path = tmp_path / "a.jsonl"
     usual = make(path, on_bad_rows="skip").describe()
-    assert make(path, on_bad_rows="skip", max_row_bytes=100).changed_since(usual) == ["max_row_bytes: was None, now 100"]
+    assert make(path, on_bad_rows="skip", max_row_bytes=100).changed_since(usual) == [
+        "data.max_row_bytes: was not set, now 100"
+    ]
     assert make(path, max_row_bytes=100).changed_since(make(path).describe()) == []
 
 

@@ -239,10 +239,10 @@ def test_options_make_a_store_stale(tmp_path: Path) -> None:
     before = make(tmp_path / "a.jsonl").describe()
     assert make(tmp_path / "a.jsonl").changed_since(before) == []
     assert make(tmp_path / "a.jsonl", custom_text_key="other").changed_since(before) == [
-        "custom_text_key: was None, now 'other'"
+        "data.custom_text_key: was not set, now 'other'"
     ]
-    assert make(tmp_path / "a.jsonl", on_bad_rows="skip").changed_since(before) == ["on_bad_rows: was 'stop', now 'skip'"]
-    assert make(tmp_path / "a.jsonl", document="line").changed_since(before) == ["document: was 'row', now 'line'"]
+    assert make(tmp_path / "a.jsonl", on_bad_rows="skip").changed_since(before) == ["data.on_bad_rows: was 'stop', now 'skip'"]
+    assert make(tmp_path / "a.jsonl", document="line").changed_since(before) == ["data.document: was 'row', now 'line'"]
 
 
 def test_vocabulary_texts(tmp_path: Path) -> None:

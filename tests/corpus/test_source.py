@@ -424,7 +424,7 @@ def test_changed_since(tmp_path: Path) -> None:
         "b.txt: removed",
         "c.txt: added",
         "poems.txt: edited (1,204 -> 1,310 bytes)",
-        "document: was 'file', now 'line'",
+        "data.document: was 'file', now 'line'",
     ]
     moved = json.loads(json.dumps(make(folder).describe()))
     folder.rename(tmp_path / "moved")

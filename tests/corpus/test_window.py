@@ -127,6 +127,6 @@ def test_a_change_makes_a_store_stale(tmp_path: Path) -> None:
     before, limited = make(tmp_path / "a.txt").describe(), make(tmp_path / "a.txt", dataset_length=2).describe()
     assert "dataset_length" not in before["options"]
     assert make(tmp_path / "a.txt", dataset_length=-1).changed_since(before) == []
-    assert make(tmp_path / "a.txt", dataset_length=2).changed_since(before) == ["dataset_length: was None, now 2"]
-    assert make(tmp_path / "a.txt").changed_since(limited) == ["dataset_length: was 2, now None"]
+    assert make(tmp_path / "a.txt", dataset_length=2).changed_since(before) == ["data.dataset_length: was not set, now 2"]
+    assert make(tmp_path / "a.txt").changed_since(limited) == ["data.dataset_length: was 2, now not set"]
     assert make(tmp_path / "a.txt", dataset_length=2).changed_since(limited) == []

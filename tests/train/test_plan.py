@@ -107,6 +107,13 @@ def test_the_length_of_a_run(config, num_steps, num_epochs):
     assert plan.estimated_seconds == (120 if is_timed else num_steps * 0.5)
 
 
+def test_empty_places_are_no_tokens():
+    """Rows of less than their width: 100 of them with 1,200 tokens, seen one and a half times."""
+    plan = _plan({"num_rows": 100, "num_train_tokens": 1200}, num_epochs=1.5)
+    assert plan.total_tokens == 1800 < plan.num_steps * plan.batch_tokens
+    assert any(doubt.startswith("1,800 tokens will be seen") for doubt in plan.warnings)
+
+
 def test_evaluation_and_checkpoints():
     """Ten times a run unless asked otherwise; saving follows evaluating; no more rows than there are."""
     plan = _plan(num_steps=95)

@@ -177,7 +177,7 @@ class Source:
         old_options = description.get("options", {})
         now = {**dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes")), **self.options()}
         options = [
-            f"{name}: was {old_options.get(name)!r}, now {value!r}"
+            f"data.{name}: was {_say_option(old_options.get(name))}, now {_say_option(value)}"
             for name, value in now.items()
             if old_options.get(name) != value
         ]
@@ -266,3 +266,7 @@ def _make_name(items: list[str]) -> str:
     else:
         name = printable(first)
     return name if len(items) == 1 else f"{name} and {len(items) - 1} more"
+
+
+def _say_option(value: object) -> str:
+    return "not set" if value is None else repr(value)

@@ -35,7 +35,7 @@ def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
         num_steps=now.num_steps,
         num_epochs=now.num_epochs,
         budget_seconds=now.budget_seconds,
-        total_tokens=now.num_steps * plan.batch_tokens,
+        total_tokens=round(plan.total_tokens / plan.num_steps * now.num_steps),
         warmup_share=now.warmup_share,
         estimated_seconds=now.estimated_seconds,
         warnings=now.warnings,

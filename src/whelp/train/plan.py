@@ -140,6 +140,8 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
     total_tokens = num_steps * batch_rows * length
+    if not facts.is_mixture:  # rows may be padded: what is empty is no token
+        total_tokens = min(total_tokens, round(num_steps / steps_in_epoch * facts.num_train_tokens))
     is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
