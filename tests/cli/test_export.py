@@ -61,7 +61,7 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, np.ndarray]]:
 def test_gguf_of_qwen3(whelp: Whelp, made: Project) -> None:
     """Sizes, vocabulary and every tensor, as llama.cpp's loader names and shapes them."""
     result = whelp("export", made.run, "--format", "gguf", "--dtype", "f32", "--out", "out", "--name", "fox", "--json").json
-    assert result["files"] == ["fox-f32.gguf", "README.md"]
+    assert result["files"] == ["fox-f32.gguf", "origin.json", "README.md"]
     fields, tensors = _read(Path("out/fox-f32.gguf"))
     config, weights = read_model_folder(find_model_folder(made.run))
     loaded = load_model(made.run, "cpu")

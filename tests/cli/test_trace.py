@@ -106,9 +106,34 @@ def test_through_a_curated_corpus(tmp_path: Path, format: str) -> None:
         assert store.tokens["train"] == sum(len(opened.document(number)["input_ids"]) for number in ours)
 
 
+@pytest.mark.parametrize("format", ["hf", "gguf", "onnx"])
+def test_an_export(whelp: Whelp, made: Project, tmp_path: Path, format: str) -> None:
+    """Moved away from its run it is found by its origin, with as many tokens as its checkpoint; the origin names no place.
+
+    Of a copy without its store, or whose origin is not one, nothing is claimed.
+    """
+    pytest.importorskip({"hf": "torch", "gguf": "gguf", "onnx": "onnxruntime"}[format], reason=f"pip install 'whelp[{format}]'")
+    export = tmp_path / "sent" / "model"
+    package.export(made.run, out=export, format=format)
+    found = package.trace("07.txt", [made.store, made.run, tmp_path / "sent"])
+    (run,), (sent,) = found.runs, found.exports
+    last = max(run.checkpoints)
+    assert (sent.folder, sent.share, sent.tokens) == (str(export), run.share, run.checkpoints[last])
+    assert last.endswith(str(sent.step))
+    assert str(made.folder) not in (export / "origin.json").read_text(encoding="utf-8")
+    assert (
+        f"export {export}: about {sent.tokens:,} tokens of it" in whelp("trace", "07.txt", made.store, tmp_path / "sent").text
+    )
+    assert package.trace("not.txt", [made.store, tmp_path / "sent"]).exports == []
+
+    assert package.trace("07.txt", [tmp_path / "sent"]).untold == [str(export)]
+    (export / "origin.json").write_text('{"kind": "export"}', encoding="utf-8")
+    assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == 0
+
+
 def test_nothing_to_look_in(tmp_path: Path) -> None:
     """A folder that is not there, or holds nothing, is an error; not an answer that nothing was trained on it."""
     with pytest.raises(ArtifactError, match="there is no such folder"):
         package.trace("a.txt", [tmp_path / "nowhere"])
-    with pytest.raises(ArtifactError, match="neither a store nor a run"):
+    with pytest.raises(ArtifactError, match="no store, run or export"):
         package.trace("a.txt", [tmp_path])

@@ -13,6 +13,7 @@ from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.cli.export_card import describe_usage, make_card
+from whelp.cli.export_origin import write_origin
 from whelp.model.config import RECURRENT_FAMILIES
 
 FORMATS = ("hf", "gguf", "onnx", "pth")
@@ -85,6 +86,8 @@ def export(
         else:
             file = f"{name}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
+        if run is not None:
+            write_origin(temporary, folder, run)
         files = sorted(path.name for path in temporary.iterdir())
         usage = describe_usage(format, target.name, file, folder)
         card = make_card(name, folder, run, format, num_parameters, [*files, "README.md"], usage, license)

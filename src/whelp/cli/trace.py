@@ -1,4 +1,4 @@
-"""`whelp trace`: which stores, runs and checkpoints a source of text went into, and what it takes to be without it."""
+"""`whelp trace`: which stores, runs, checkpoints and exports a source of text went into, and what it takes to be without it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError
+from whelp.cli.export_origin import ORIGIN_FILE, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 
@@ -42,20 +43,33 @@ class TracedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TracedExport:
+    """A folder of `whelp export`, made of a checkpoint of a run on such a store; `tokens` of the source were trained, about."""
+
+    folder: str
+    store: str
+    share: float
+    step: int
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What `whelp trace` found. `untold`: runs of which no store is in the folders, so nothing can be said."""
+    """What `whelp trace` found. `untold`: runs and exports of which no store is in the folders, so nothing can be said."""
 
     source: str
     num_stores: int
     num_runs: int
+    num_exports: int
     stores: list[TracedStore]
     runs: list[TracedRun]
+    exports: list[TracedExport]
     untold: list[str]
     next_steps: list[str]
 
 
 def trace(source: str, folders: Sequence[str | Path]) -> Trace:
-    """Find a source of text in token stores, and in the runs and checkpoints trained on them. Nothing is written.
+    """Find a source of text in token stores, in the runs and checkpoints trained on them, and in their exports. Nothing is written.
 
     Args:
         source: A file or a folder (by its path, or, of a file, by its contents under whatever name), a pattern of file names, the
@@ -63,26 +77,27 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
         folders: Where to look, with all folders below.
 
     Raises:
-        ArtifactError: When a folder is not there, or there is neither a store nor a run in any.
+        ArtifactError: When a folder is not there, or there is no store, run or export in any.
     """
     if not folders:
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)
-    stores, runs = list[Path](), list[Path]()
+    places: dict[str, list[Path]] = {"store": [], "run": [], "export": []}
     for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
         if not folder.is_dir():
             raise ArtifactError(folder, "there is no such folder", "a folder to look in", "Check the spelling.")
         for kind, place in _iter_artifacts(folder):
-            (stores if kind == "store" else runs).append(place)
-    if not stores and not runs:
+            places[kind].append(place)
+    stores, runs, exports = (list(dict.fromkeys(found)) for found in places.values())
+    if not stores and not runs and not exports:
         where = ", ".join(map(str, folders))
-        raise ArtifactError(where, "there is neither a store nor a run below", "", "Name the folders that hold them.")
-    opened = [open_store(store) for store in dict.fromkeys(stores)]
+        raise ArtifactError(where, "there is no store, run or export below", "", "Name the folders that hold them.")
+    opened = [open_store(store) for store in stores]
     looked = [(store, find_in_store(store, asked)) for store in opened]
     traced = [_describe_store(str(store.folder), found) for store, found in looked if _is_any(found)]
     by_fingerprint = {store.manifest.fingerprint: (store, found) for store, found in reversed(looked)}  # of copies, the first
     traced_runs, untold = list[TracedRun](), list[str]()
-    for run in dict.fromkeys(runs):
+    for run in runs:
         started = RunFolder(run).read_plan() or {}
         if started.get("store") not in by_fingerprint:
             untold.append(str(run))
@@ -90,19 +105,30 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
         store, found = by_fingerprint[started["store"]]
         if any(ours for ours, _ in found.parts.values()):
             traced_runs.append(_describe_run(run, str(store.folder), found, started))
+    traced_exports = list[TracedExport]()
+    for export in exports:
+        origin = read_origin(export) or {}
+        if origin.get("store") not in by_fingerprint:
+            untold.append(str(export))
+            continue
+        store, found = by_fingerprint[origin["store"]]
+        if any(ours for ours, _ in found.parts.values()):
+            traced_exports.append(_describe_export(export, str(store.folder), found, origin))
     return Trace(
         source=source,
         num_stores=len(opened),
-        num_runs=len(set(runs)),
+        num_runs=len(runs),
+        num_exports=len(exports),
         stores=traced,
         runs=traced_runs,
+        exports=traced_exports,
         untold=untold,
-        next_steps=list(_find_next_steps(source, traced, traced_runs)),
+        next_steps=list(_find_next_steps(source, traced, bool(traced_runs or traced_exports))),
     )
 
 
 def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Stores and runs below a folder; what is inside of them is theirs."""
+    """Stores, runs and exports below a folder; what is inside of them is theirs."""
     for place, names, files in os.walk(folder):
         names.sort()
         if "manifest.json" in files and find_kind(Path(place)) == "token_store":
@@ -111,6 +137,9 @@ def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
         elif "plan.json" in files and "recipe.yaml" in files:
             names.clear()
             yield "run", Path(place)
+        elif ORIGIN_FILE in files and read_origin(Path(place)) is not None:
+            names.clear()
+            yield "export", Path(place)
 
 
 def _is_any(found: Found) -> bool:
@@ -130,13 +159,7 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
 
 
 def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any]) -> TracedRun:
-    """Rows of a source come alike often, so a run's share is that of each source's tokens, times the source's share of the run."""
-    drawn = started.get("ledger", {}).get("sources", {})
-    share = sum(
-        (1.0 if name is None else drawn.get(name, {}).get("share", 0.0)) * ours / total
-        for name, (ours, total) in found.parts.items()
-        if total
-    )
+    share = _find_share(found, started)
     batch_tokens = started["plan"]["batch_tokens"]
     steps = {path.name: int(path.name.removeprefix("step-")) for path in find_checkpoints(RunFolder(run).checkpoints)}
     return TracedRun(
@@ -147,7 +170,23 @@ def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any
     )
 
 
-def _find_next_steps(source: str, stores: Sequence[TracedStore], runs: Sequence[TracedRun]) -> Iterator[str]:
+def _describe_export(export: Path, store: str, found: Found, origin: Mapping[str, Any]) -> TracedExport:
+    share, step = _find_share(found, origin), int(origin["step"])
+    tokens = round(share * step * origin["plan"]["batch_tokens"])
+    return TracedExport(folder=str(export), store=store, share=share, step=step, tokens=tokens)
+
+
+def _find_share(found: Found, started: Mapping[str, Any]) -> float:
+    """Rows of a source come alike often, so a run's share is that of each source's tokens, times the source's share of the run."""
+    drawn = started.get("ledger", {}).get("sources", {})
+    return sum(
+        (1.0 if name is None else drawn.get(name, {}).get("share", 0.0)) * ours / total
+        for name, (ours, total) in found.parts.items()
+        if total
+    )
+
+
+def _find_next_steps(source: str, stores: Sequence[TracedStore], is_trained: bool) -> Iterator[str]:
     """What it takes to be without it."""
     if not stores:
         return
@@ -157,5 +196,5 @@ def _find_next_steps(source: str, stores: Sequence[TracedStore], runs: Sequence[
         f"Take {source} out of the recipe (its entry of data.mixture or of the list data.source), or the files out of their folder; "
         "then `whelp prepare RECIPE --out ANOTHER_STORE`."
     )
-    if runs:
+    if is_trained:
         yield "Weights do not forget: train anew, `whelp train RECIPE --store ANOTHER_STORE --out ANOTHER_RUN`, and export again."

@@ -26,7 +26,7 @@ def trace(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which stores, runs and checkpoints did a text go into? For when it must be taken out, or its licence changes.
+    """Which stores, runs, checkpoints and exports did a text go into? For when it must be taken out, or its licence changes.
 
     Only reads. Sees through `whelp curate`, and finds a file that was renamed since.
 
@@ -57,10 +57,14 @@ def trace(
         sys.stdout.write(f"run {run.folder}: {run.share:.2%} of what it trains on, from {run.store}\n")
         for name, tokens in run.checkpoints.items():
             sys.stdout.write(f"  {name}: about {say_count(tokens, 'token')} of it trained\n")
-    looked = f"{say_count(result.num_stores, 'store')} and {say_count(result.num_runs, 'run')}"
+    for export in result.exports:
+        said = f"{say_count(export.tokens, 'token')} of it trained by step {export.step:,}"
+        sys.stdout.write(f"export {export.folder}: about {said}; its run's store is {export.store}\n")
+    kinds = (("store", result.num_stores), ("run", result.num_runs), ("export", result.num_exports))
+    looked = " and ".join(say_count(count, kind) for kind, count in kinds if count or kind != "export")
     if not result.stores:
         sys.stdout.write(f"{show.printable(source)} is in none of {looked}\n")
-    for run_folder in result.untold:
-        show.say_plain(f"note  {run_folder}: its store is not in these folders, so nothing can be said of it")
+    for untold in result.untold:
+        show.say_plain(f"note  {untold}: its store is not in these folders, so nothing can be said of it")
     for step in result.next_steps:
         show.say_plain(f"next  {step}")
