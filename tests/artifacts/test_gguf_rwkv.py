@@ -162,7 +162,7 @@ def test_vocabularies_that_would_hang_it(tmp_path: Path, greedy: Vocabulary) -> 
     specification = greedy.specification()
     del specification["model"]["vocab"]["!"]
     with pytest.raises(
-        TokenizerError, match=r"1 of the 256 single bytes are no tokens, and llama\\.cpp would never come to an end"
+        TokenizerError, match=r"1 of the 256 single bytes are no tokens, and llama\.cpp would never come to an end"
     ):
         write(tmp_path / "a.gguf", make_model("rwkv6"), greedy, tokenizer=specification)
 
