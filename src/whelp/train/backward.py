@@ -88,7 +88,7 @@ class Backward:
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = get_product_type(plan.precision)
         self.model = model
-        model.uses_eight_bits = plan.precision == "fp8"
+        model.use_eight_bits(plan.precision == "fp8")
         self.compute = model.loss
         self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
         self.loss = torch.zeros((), device=self.device)
@@ -265,7 +265,7 @@ class Backward:
 
     def close(self) -> None:
         """Leave the model as it was."""
-        self.model.uses_eight_bits = False
+        self.model.use_eight_bits(False)
         for part in (self.buffers, self.sum, self.narrow):
             if part is not None:
                 part.close()
