@@ -168,6 +168,10 @@ _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
             {"model": {"type": "BPE", "byte_fallback": True}, "pre_tokenizer": _BYTES},
             "a BPE with bytes as a last resort, which",
         ),
+        (
+            {"model": {"type": "BPE", "end_of_word_suffix": "</w>"}, "pre_tokenizer": _BYTES},
+            "with a mark at the end of words, which",
+        ),
         ({"model": {"type": "BPE"}, "pre_tokenizer": {"type": "Whitespace"}}, "a rule that llama.cpp is not known to have"),
         ({"model": {"type": "BPE"}, "pre_tokenizer": {**_BYTES, "add_prefix_space": True}}, "is not known to have"),
         (

@@ -21,6 +21,11 @@ _PRE_OF_PATTERN = {  # a tokenizer.json's pattern -> llama.cpp's name of the sam
     _CONTRACTIONS + r"\p{N}" + _TAIL: "qwen2",
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt-2",
 }
+_MARKS = {
+    "byte_fallback": "bytes as a last resort",
+    "continuing_subword_prefix": "a mark inside of words",
+    "end_of_word_suffix": "a mark at the end of words",
+}
 _ADD_ROLE = {"eos": "add_eos_token_id", "bos": "add_bos_token_id", "pad": "add_pad_token_id", "unk": "add_unk_token_id"}
 _EXPECTED = "a byte-level BPE, or RWKV's World vocabulary"
 _NEXT_STEP = (
@@ -40,9 +45,13 @@ def find_pre_tokenizer(tokenizer: Mapping[str, Any], name: str) -> str:
     parts = before.get("pretokenizers", [before])
     if _is_greedy(tokenizer, parts):
         return GREEDY
-    if model.get("type") != "BPE" or model.get("byte_fallback"):
-        kind = f"{model.get('type')} with bytes as a last resort" if model.get("byte_fallback") else model.get("type")
-        raise TokenizerError(name, f"its vocabulary is a {kind}, which llama.cpp would read otherwise", _EXPECTED, _NEXT_STEP)
+    kind = model.get("type", "BPE")  # old files do not say it
+    marks = [mark for mark in _MARKS if model.get(mark)]
+    if kind != "BPE" or marks:
+        described = f"{kind} with {_MARKS[marks[0]]}" if marks and kind == "BPE" else kind
+        raise TokenizerError(
+            name, f"its vocabulary is a {described}, which llama.cpp would read otherwise", _EXPECTED, _NEXT_STEP
+        )
     normalizer = (tokenizer.get("normalizer") or {}).get("type")
     if normalizer not in (None, "NFC"):
         found = f"it changes text before cutting it ({normalizer}), and llama.cpp does not"
