@@ -58,7 +58,7 @@ def export(
         PlanError: When `out` is not empty, `pth` is asked for of a model that is no RWKV, or `onnx` of one that is neither gpt2
             nor qwen3.
         MissingExtraError: When a package for the format is not installed.
-        TokenizerError: When GGUF cannot say this vocabulary.
+        ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise.
     """
     folder, target = find_model_folder(Path(model)), Path(out)
     allowed: Iterable[str] = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
