@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.errors import TokenizerError
-
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -79,21 +77,12 @@ def show_tokenizer(name: str | Path, *, text: str | None = None, num_samples: in
         fingerprint=vocabulary.fingerprint,
         cutting=describe_cutting(vocabulary),
         normalizer=describe_normalizer(vocabulary),
-        gguf_name=_find_gguf_name(vocabulary),
+        gguf_name=vocabulary.gguf_name,
         has_chat_template=vocabulary.chat_template is not None,
         special=_list_special(vocabulary),
         sample=[{"id": token_id, "text": vocabulary.token_text(token_id)} for token_id in sample],
         text=None if text is None else cut_text(make_tolerant(vocabulary), text),
     )
-
-
-def _find_gguf_name(vocabulary: Vocabulary) -> str | None:
-    from whelp.artifacts.gguf_file import find_pre_tokenizer
-
-    try:
-        return find_pre_tokenizer(vocabulary.specification(), vocabulary.name)
-    except TokenizerError:
-        return None
 
 
 def _list_special(vocabulary: Vocabulary) -> list[dict[str, Any]]:
