@@ -20,7 +20,8 @@ import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.config import load_config, read_yaml
 from whelp.base.errors import ConfigError
-from whelp.cli.infctx import NO_EFFECT, OPTIONS, REFUSED, USED, find_data_path, is_infctx, make_table, map_infctx
+from whelp.cli.infctx import find_data_path, is_infctx, map_infctx
+from whelp.cli.infctx_options import NO_EFFECT, OPTIONS, REFUSED, USED, make_table
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 from whelp.prepare import SourceStream, make_template, prepare
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
