@@ -142,7 +142,7 @@ def test_new(whelp: Whelp, tmp_path: Path) -> None:
     assert "#" in (folder / "recipe.yaml").read_text(encoding="utf-8")
     assert "# my model" in (folder / "README.md").read_text(encoding="utf-8")
     (folder / "text" / "a.txt").write_text("Some text, and more of it. " * 50)
-    assert whelp("prepare", folder / "recipe.yaml", "--dry-run", "--json").json["files"] == 1
+    assert whelp("prepare", folder / "recipe.yaml", "--dry-run", "--json").json["num_files"] == 1
 
 
 def test_new_leaves_what_is_there(whelp: Whelp, tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ def test_prepare_dry_run_writes_nothing(whelp: Whelp, project: Project) -> None:
     """It says what would be read."""
     before = snapshot(project.folder)
     values = whelp("prepare", project.recipe, "--out", project.store, "--dry-run", "--json").json
-    assert values["files"] == 24
+    assert values["num_files"] == 24
     assert values["document"] == "file"
-    assert values["bytes"] == sum(path.stat().st_size for path in project.corpus.iterdir())
+    assert values["num_bytes"] == sum(path.stat().st_size for path in project.corpus.iterdir())
     outcome = whelp("prepare", project.recipe, "--dry-run")
     assert outcome.code == 0
     assert "24 files" in outcome.said

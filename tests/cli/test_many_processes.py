@@ -191,7 +191,7 @@ def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]
     found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1", "--json").json
     assert (found["holds"], found["device"], found["num_steps"]) == (True, "cpu", 6)
     (check,) = found["checks"]
-    assert (check["name"], check["processes"]) == ("killed after step 4, then on from 3", [1, 1])
+    assert (check["name"], check["num_processes"]) == ("killed after step 4, then on from 3", [1, 1])
     assert (check["same_rows"], check["same_bits"], check["largest_difference"]) == (True, True, 0.0)
 
 
