@@ -211,7 +211,7 @@ def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPat
         *[("whole", 1, 0), ("half", 1, 5), ("run-0", 1, 0), ("run-1", 2, 0), ("run-2", 4, 0)],
         *[("chain", 1, 3), ("chain", 2, 5), ("chain", 4, 7), ("chain", 1, 0)],
     ]
-    assert [check.processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
+    assert [check.num_processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
     assert [check.losses for check in result.checks] == ["bits", "close", "close", "close"]
     assert all(check.same_bits and check.same_rows and check.holds for check in result.checks)
     assert result.checks[-1].name == "killed after steps 3, 5, 7"
