@@ -68,7 +68,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                         env=_environment(rank, num_processes, Path(folder) / "meeting"),
                         stdin=subprocess.DEVNULL,
                         start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
-                        **streams,  # type: ignore[call-overload]
+                        **streams,  # type: ignore[call-overload]  # streams by name
                     )
                 )
             with _forwarding(children) as forwarded:

@@ -431,7 +431,7 @@ def show_verify_result(result: VerifyResult) -> None:
     lines += [
         (
             check.name,
-            " then ".join(map(str, check.processes)),
+            " then ".join(map(str, check.num_processes)),
             "same" if check.same_rows else "NOT THE SAME",
             "none, to the bit" if check.same_bits else f"{check.largest_difference:.2g} nats/token",
             asked[check.losses],

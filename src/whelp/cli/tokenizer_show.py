@@ -17,7 +17,7 @@ class VocabularyView:
     Attributes:
         found_at: The file or folder it was opened from.
         kind: `bpe`, `unigram`, `greedy` (RWKV World), `wordpiece`, `chars`, `words`, or `other`.
-        size: Largest id + 1: the rows of a model's embedding. `num_tokens` of them are in use.
+        vocab_size: Largest id + 1: the rows of a model's embedding. `num_tokens` of them are in use.
         id_bits: Bits of an id in a token store.
         is_byte_exact: Whether each id stands for fixed bytes.
         fingerprint: The same for the same vocabulary, wherever it lies: stores and checkpoints name it.
@@ -32,7 +32,7 @@ class VocabularyView:
     name: str
     found_at: str
     kind: str
-    size: int
+    vocab_size: int
     num_tokens: int
     id_bits: int
     is_byte_exact: bool
@@ -70,7 +70,7 @@ def show_tokenizer(name: str | Path, *, text: str | None = None, num_samples: in
         name=str(name),
         found_at=vocabulary.name,
         kind=vocabulary.kind,
-        size=vocabulary.size,
+        vocab_size=vocabulary.size,
         num_tokens=len(used),
         id_bits=vocabulary.id_type(0).nbytes * 8,
         is_byte_exact=vocabulary.is_byte_exact,

@@ -22,8 +22,8 @@ class TracedStore:
 
     folder: str
     files: list[str]
-    documents: dict[str, int]
-    tokens: dict[str, int]
+    num_documents: dict[str, int]
+    num_tokens: dict[str, int]
     share: float
     through: list[str]
 
@@ -122,8 +122,8 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
     return TracedStore(
         folder=folder,
         files=found.files,
-        documents={name: count.documents for name, count in found.splits.items()},
-        tokens={name: count.tokens for name, count in found.splits.items()},
+        num_documents={name: count.documents for name, count in found.splits.items()},
+        num_tokens={name: count.tokens for name, count in found.splits.items()},
         share=ours / total if total else 0.0,
         through=found.through,
     )

@@ -33,7 +33,7 @@ class ResumeCheck:
     """
 
     name: str
-    processes: list[int]
+    num_processes: list[int]
     same_rows: bool
     losses: str
     largest_difference: float
@@ -230,7 +230,7 @@ def _compare(name: str, whole: _Trace, parts: _Trace, processes: list[int], loss
     is_close = {"bits": same_bits, "close": largest <= tolerance, "free": True}[losses]
     return ResumeCheck(
         name=name,
-        processes=processes,
+        num_processes=processes,
         same_rows=same_rows,
         losses=losses,
         largest_difference=largest,
