@@ -36,6 +36,7 @@ _WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
     "trainer/optimizer.safetensors",
     "trainer/state.json",
 )
+_DAMAGED = "damaged-"
 _STEP_NAME = re.compile(r"step-\d{8,}")
 
 
@@ -152,10 +153,10 @@ def set_damaged_aside(folder: Path, newest: Path | None) -> None:
     """Rename what was damaged after `newest`, all of it when there is none: it must not push out whole checkpoints by its number."""
     for path in _find_steps(folder):
         if newest is None or read_step(path) > read_step(newest):
-            aside = path.with_name(f"damaged-{path.name}")
+            aside = path.with_name(f"{_DAMAGED}{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             os.rename(path, aside)
-            log.warning("%s is called %s now; nothing reads or deletes it any more", path, aside.name)
+            log.warning("%s is called %s now, and goes once training has come as far again", path, aside.name)
 
 
 def unfold_links(folder: Path) -> None:
@@ -193,16 +194,21 @@ def find_best(folder: Path) -> Path | None:
 
 
 def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, best: Path | None = None) -> None:
-    """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted.
+    """Delete all but the newest `num_kept` checkpoints, whatever a killed run left half-written or half-deleted, and what was
+    damaged and is there again.
 
     Args:
         every_steps: Those of a multiple of so many steps stay, too.
         best: This one stays, too.
     """
-    for path in find_checkpoints(folder)[: -num_kept or None]:
+    whole = find_checkpoints(folder)
+    for path in whole[: -num_kept or None]:
         is_regular = every_steps is not None and read_step(path) % every_steps == 0
         if not is_regular and path != best:
             os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
+    for path in folder.glob(f"{_DAMAGED}step-*"):
+        if whole and path.name.removeprefix(_DAMAGED) <= whole[-1].name:
+            shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)
 
