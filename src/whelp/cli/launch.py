@@ -30,7 +30,13 @@ _GO_ON = "The others were ended. The last checkpoint stands; the same command go
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
 _TAIL_LINES = 8  # of what a process said last
-_KILL = 9
+_WHY_KILLED = {
+    getattr(signal, name, None): why
+    for name, why in {
+        "SIGKILL": "as the system does when memory runs out",
+        "SIGBUS": "as it happens when a file of the token store is cut short, or its disk is gone",
+    }.items()
+}
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _REQUESTS = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
 
@@ -231,6 +237,6 @@ def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     text = said[cause].read_text(encoding="utf-8", errors="replace") if cause else ""
     tail = "\n".join(text.strip().splitlines()[-_TAIL_LINES:]).removeprefix("error: ").rstrip(".")
     how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
-    if code == -_KILL:
-        how += ", as the system does when memory runs out"
+    if -code in _WHY_KILLED:
+        how += f", {_WHY_KILLED[-code]}"
     raise TrainingError(f"process {cause + 1} of {count}", how + (f", and said: {tail}" if tail else ""), "", _GO_ON)
