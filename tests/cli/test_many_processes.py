@@ -164,7 +164,12 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
 @pytest.mark.parametrize(
     ("codes", "texts", "message"),
     [
-        ([3, -9], ["", ""], r"process 2 of 2: it was killed by SIGKILL\. The others were ended"),
+        ([3, -9], ["", ""], r"process 2 of 2: it was killed by SIGKILL, as the system does when memory runs out\. The others"),
+        (
+            [-getattr(signal, "SIGBUS", 7), 3],
+            ["", ""],
+            r"process 1 of 2: it was killed by SIGBUS, as it happens when a file of the token store is cut short",
+        ),
         ([3, 1, 3], ["", "error: no room.\n", ""], r"process 2 of 3: it ended with exit code 1, and said: no room\. The"),
         ([1, 1], ["", "error: the same\n"], r"process 1 of 2: it ended with exit code 1; its message stands above"),
         ([3, 3], ["", ""], r"2 processes: they lost each other: one did not answer in time"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -266,7 +267,7 @@ class TrainingView(EventView):
 
     def _on_stepreport(self, event: Any) -> None:
         self._tokens, self._seconds = self._tokens + event.num_tokens, self._seconds + event.seconds
-        if event.loss is not None:
+        if event.loss is not None and math.isfinite(event.loss):  # a batch that was passed over has no place in a curve
             self.losses.append(event.loss)
         if self._seconds > 5:  # a moving window
             self._tokens, self._seconds = self._tokens // 2, self._seconds / 2

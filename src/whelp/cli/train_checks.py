@@ -42,6 +42,33 @@ def check_place(run: RunFolder) -> None:
         )
 
 
+def check_plan(started: dict[str, Any], run: RunFolder) -> None:
+    """Refuse a `plan.json` that this version cannot go on with: damaged, or of another version.
+
+    Raises:
+        ArtifactError: Naming what is missing or unknown.
+    """
+    from whelp.train import TrainPlan
+
+    plan, recipe = started.get("plan"), started.get("recipe")
+    known = {field.name: field for field in dataclasses.fields(TrainPlan)}
+    needed = {name for name, field in known.items() if field.default is field.default_factory is dataclasses.MISSING}
+    problems = [f"{name} is missing" for name in ("store", "plan", "recipe") if name not in started]
+    if isinstance(recipe, dict):
+        problems += [f"recipe.{name} is missing" for name in ("data", "pack", "model", "train") if name not in recipe]
+    if isinstance(plan, dict):
+        problems += [f"plan.{name} is missing" for name in sorted(needed - plan.keys())]
+        problems += [f"plan.{name} is unknown" for name in sorted(plan.keys() - known.keys())]
+    if problems:
+        version = dict(started.get("versions") or {}).get("whelp", "an unknown one")
+        raise ArtifactError(
+            run.plan,
+            f"does not fit whelp {whelp_version()}; {version} wrote it ({'; '.join(problems[:4])})",
+            "a plan that this version can go on with",
+            f"Go on with that version, or begin a new run with its weights: train.start_from={run.folder}, another --out.",
+        )
+
+
 def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: Path) -> None:
     """Refuse to go on with other settings, or on other data, than the run was started with.
 
@@ -111,15 +138,20 @@ def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
     return False
 
 
+def whelp_version() -> str:
+    """The version of this package."""
+    import whelp
+
+    return whelp.__version__
+
+
 def describe_versions() -> dict[str, str]:
     """Versions and machine, for `plan.json`."""
     import platform
 
     import torch
 
-    import whelp
-
-    versions = {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"whelp": whelp_version(), "torch": torch.__version__, "python": platform.python_version()}
     machine = {"system": f"{platform.system()} {platform.machine()}", "cores": str(count_cores())}
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()

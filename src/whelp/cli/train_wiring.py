@@ -108,18 +108,22 @@ class RunWiring:
 
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
-        import torch
+        from whelp.train.device import is_out_of_memory
 
         try:
             yield from self._fit()
             return
-        except torch.OutOfMemoryError:
-            pass  # leave the handler first: the error holds on to what filled the memory
-        self._halve_micro_batch()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._halve_micro_batch()  # outside of the handler: the error holds on to what filled the memory
         try:
             yield from self._fit()
-        except torch.OutOfMemoryError:
-            self._halve_micro_batch()
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._halve_micro_batch()
 
     def _fit(self) -> Iterator[StepReport]:
         from whelp.train.fit import fit
@@ -289,8 +293,15 @@ class RunWiring:
         return whole
 
     def save(self) -> Iterator[Saved]:
-        """Begin to write a checkpoint; tells of those that are whole: one before, and this one if it is written at once."""
+        """Begin to write a checkpoint; tells of those that are whole: one before, and this one if it is written at once.
+
+        Raises:
+            TrainingError: When a weight is no finite number: such a checkpoint would push out those that are of use.
+        """
         yield from self.finish_saving()
+        self._check_weights()
+        if self.team.is_first:
+            self.run.sync_records()
         path, counts = self.run.checkpoints / step_name(self.progress.step), self._count()
         if self.session.is_sharded and self.team.is_first:
             begin_parts(path)
@@ -302,6 +313,16 @@ class RunWiring:
         self.writing = Writing(self.progress.step, path, write, counts, in_background=in_background)
         if not in_background:
             yield from self.finish_saving()
+
+    def _check_weights(self) -> None:
+        """Between two logged steps on a GPU, and while bad batches are passed over, nobody has looked at them."""
+        from whelp.train.fit import has_only_numbers
+
+        if any(self.team.largest([not has_only_numbers(self.model)])):
+            last = f"; the last checkpoint ({self.last_saved.name}) stands" if self.last_saved is not None else ""
+            advice = "Lower train.learning_rate or raise train.warmup_share, then start a new run."
+            found = f"weights are no finite numbers, so nothing is saved{last}"
+            raise TrainingError(f"step {self.progress.step}", found, "finite numbers", advice)
 
     @property
     def is_writing(self) -> bool:

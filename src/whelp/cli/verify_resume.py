@@ -194,9 +194,11 @@ def run_part() -> None:
     """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
     from whelp.cli.launch import fail, follow_launcher, leave
     from whelp.cli.train import iter_train
+    from whelp.cli.train_signals import ignore_early_requests
     from whelp.train import StepReport
 
     recipe, store, out, die_after = sys.argv[1:]
+    ignore_early_requests()
     follow_launcher()
     try:
         for event in iter_train(load_recipe(recipe), Path(store), Path(out)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -211,6 +212,17 @@ def _is_bad(loss: float | None, norm: float | None, config: TrainConfig, progres
         found = f"{name} is {value}, and {_MOST_SKIPS} batches before were passed over for the same reason"
         raise TrainingError(f"step {progress.step + 1}", found, "a finite number", advice)
     return True
+
+
+def has_only_numbers(model: torch.nn.Module) -> bool:
+    """Whether every weight that this process has is a finite number; one look at all of them, one wait for a GPU."""
+    to_own = operator.methodcaller("to_local")  # of a divided model; its type takes a second to import
+    weights = [to_own(weight) if hasattr(weight, "to_local") else weight for weight in model.parameters()]
+    own = [weight.detach() for weight in weights if weight.numel()]
+    if not own:
+        return True
+    largest = torch._foreach_norm(own, ord=math.inf)
+    return bool(torch.isfinite(torch.stack([value.float() for value in largest])).all())
 
 
 def _check_rows(batch: RowBatch, first: int) -> int:

@@ -171,11 +171,13 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
 
 
 def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
-    """The plan a run was started with, divided among as many processes as there are now; what is computed is the same."""
-    if plan.num_processes == now.num_processes:
+    """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same."""
+    if (plan.num_processes, plan.device) == (now.num_processes, now.device):
         return plan
     return replace(
         plan,
+        device=now.device,
+        compile=now.compile if plan.device != now.device else plan.compile,
         num_processes=now.num_processes,
         micro_batch_rows=now.micro_batch_rows,
         accumulation=now.accumulation,
