@@ -204,7 +204,7 @@ class RunWiring:
             "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:
-            values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
+            values |= {"first_row": report.first_row, "rows": report.num_rows, "rows_checksum": report.rows_checksum}
         if report.is_skipped:  # what is no number is not JSON either
             values |= {"loss": None, "gradient_norm": None, "is_skipped": True}
             log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)

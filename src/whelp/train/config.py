@@ -23,6 +23,17 @@ class TrainConfig:
         is_path=True,
     )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
+    first_batch_tokens: int | None = option(
+        None,
+        "tokens in the first steps, fewer than batch_tokens: doubled until they are; default: batch_tokens from the start",
+        at_least=1,
+    )
+    batch_ramp_share: float = option(
+        0.2,
+        "with first_batch_tokens: share of the run with smaller batches, each size for an equal part of it",
+        at_least=0.0,
+        at_most=1.0,
+    )
     micro_batch_rows: int | None = option(
         None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
     )
@@ -135,6 +146,10 @@ class TrainConfig:
             problems.append("train.shard and train.add_gradients_in cannot be combined. Leave one of them out")
         if self.shard and self.precision == "fp8":
             problems.append("train.shard and train.precision=fp8 cannot be combined. Leave one of them out")
+        if self.first_batch_tokens is not None and self.first_batch_tokens > self.batch_tokens:
+            problems.append(
+                f"train.first_batch_tokens is {self.first_batch_tokens}, more than train.batch_tokens ({self.batch_tokens})"
+            )
         if self.bptt_learning_range == 0:
             problems.append(
                 "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"

@@ -29,17 +29,27 @@ class LengthChange:
 
 
 def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
-    """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay."""
-    return replace(
+    """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay.
+
+    Batches that grow do so over the steps, or the minutes, over which they did; where one becomes the other, over the same share.
+    """
+    ramp_share = plan.batch_ramp_share
+    if plan.budget_seconds is not None and now.budget_seconds is not None:
+        ramp_share *= plan.budget_seconds / now.budget_seconds
+    elif plan.budget_seconds is None and now.budget_seconds is None:
+        ramp_share *= plan.num_steps / now.num_steps
+    longer = replace(
         plan,
         num_steps=now.num_steps,
         num_epochs=now.num_epochs,
         budget_seconds=now.budget_seconds,
-        total_tokens=round(plan.total_tokens / plan.num_steps * now.num_steps),
+        batch_ramp_share=min(ramp_share, 1.0),
         warmup_share=now.warmup_share,
         estimated_seconds=now.estimated_seconds,
         warnings=now.warnings,
     )
+    tokens_in_row = plan.total_tokens / plan.count_rows(plan.num_steps)
+    return replace(longer, total_tokens=round(tokens_in_row * longer.count_rows(longer.num_steps)))
 
 
 def describe_change(plan: TrainPlan, now: TrainPlan, config: TrainConfig, progress: Progress) -> LengthChange | None:
