@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,16 +140,16 @@ def find_best(folder: Path) -> Path | None:
     return min(found)[1] if found else None
 
 
-def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, best: Path | None = None) -> None:
+def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, kept: Collection[Path] = ()) -> None:
     """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted.
 
     Args:
         every_steps: Those of a multiple of so many steps stay, too.
-        best: This one stays, too.
+        kept: These stay, too.
     """
     for path in find_checkpoints(folder)[: -num_kept or None]:
         is_regular = every_steps is not None and int(path.name.partition("-")[2]) % every_steps == 0
-        if not is_regular and path != best:
+        if not is_regular and path not in kept:
             os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
     for path in folder.glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)

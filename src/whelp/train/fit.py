@@ -97,7 +97,7 @@ def fit(
     """
     team = team or Team()
     device = torch.device(plan.device)
-    schedule = make_schedule(config, plan.warmup_share)
+    schedule = make_schedule(config, plan)
     data_seed = make_seed(config.seed, "rows")
     before, started, first_step = progress.elapsed_seconds, clock(), progress.step
     waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change

@@ -174,6 +174,11 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         num_steps = ramp.count_steps((config.num_epochs or 1.0) * facts.num_rows)
     else:
         num_steps = max(1, math.ceil((config.num_epochs or 1.0) * steps_in_epoch))
+    if config.decay_from_step is not None and config.decay_from_step >= num_steps:
+        found = f"the run is {say_count(num_steps, 'step')} long"
+        raise PlanError(
+            "train.decay_from_step", found, f"more than {config.decay_from_step:,}", "Lower it, or lengthen the run."
+        )
     total_rows = ramp.count_rows(num_steps, num_steps)
     num_epochs = total_rows / batch_rows / steps_in_epoch
     estimated = budget
