@@ -1,6 +1,7 @@
 """What a second GPU brings: `whelp train` in one process and in two, GPT-2 124M of 1,024 tokens in bf16, compiled.
 
     python benchmarks/two_gpus.py
+    python benchmarks/two_gpus.py --warm --rounds 3 --only apart,two,apart-512,two-512     # medians of rounds in turn
     python benchmarks/two_gpus.py --scale tiny          # the same program on a CPU in a minute: two processes, gloo
 
 The text: Python source of this machine's own packages; a vocabulary of 32,768 is learned from it, and the embedding padded to
@@ -17,10 +18,13 @@ Only where `--only` names them:
 
 ``one-saves``, ``one-saves-meanwhile``   a checkpoint every 20 steps, at once or while training goes on; the slowest step has the pause in it
 ``two-bf16``      as ``two``, with gradients that are added up in bf16
+``one-fp8``, ``two-fp8``   with products of 8 bits
 ``apart``         two runs as ``one`` at the same time, a GPU each, that know nothing of each other: what two processes could reach if
-                  talking cost nothing (the slower GPU decides)
+                  talking cost nothing (the slower GPU decides); its tokens/s is the mean of both GPUs
+``apart-512``, ``two-512``   512 rows a step, GPT-2's batch, in micro-batches of 64: gradients travel once in four
 
-Then ``scaling``: tokens/s of each part as a multiple of one's, and ``losses``: the largest difference of the loss curves.
+Then ``scaling``: tokens/s of each part (medians of all rounds) as a multiple of one GPU's, alone, at the same settings, and
+``losses``: the largest difference of the loss curves.
 
 tokens/s: tokens of a step by the median time from one step's record to the next, after a third of the steps. First step: from the
 command's start to its first record, with imports, plan, compiling (each part from an empty cache), and a first evaluation.
@@ -115,7 +119,17 @@ def list_parts(rows: int) -> dict[str, Part]:
         "one-saves-meanwhile": Part(1, 1, ["train.save_every_steps=20", "train.save_in_background=true"]),
         "two-bf16": Part(2, 2, ["train.add_gradients_in=bf16"]),
         "apart": Part(1, 1, copies=2),
+        "one-fp8": Part(1, 1, ["train.precision=fp8"]),
+        "two-fp8": Part(2, 2, ["train.precision=fp8"]),
+        "apart-512": Part(1, 8, [f"train.micro_batch_rows={rows}"], copies=2),
+        "two-512": Part(2, 8, [f"train.micro_batch_rows={rows}"]),
     }
+
+
+ALONE = {
+    "two-fp8": ("one-fp8",),
+    "two-512": ("apart-512",),
+}  # what a part is a multiple of; others: of one GPU with 64 rows a step
 
 
 def say(name: str, **values: Any) -> None:
@@ -183,11 +197,18 @@ def read_notes(log: Path) -> list[str]:
     return [line.strip() for line in lines if any(word in line for word in NOTES)][:8]
 
 
-def compare(found: dict[str, dict[str, Any]]) -> None:
+def compare(rounds: dict[str, list[dict[str, Any]]]) -> None:
     """Say how the parts stand to each other."""
-    speeds = {name: result["tokens_per_second"] for name, result in found.items() if "tokens_per_second" in result}
-    if "one" in speeds:
-        say("scaling", **{name: round(speed / speeds["one"], 3) for name, speed in speeds.items() if name != "one"})
+    found = {name: results[0] for name, results in rounds.items()}
+    measured = {name: [run["tokens_per_second"] for run in runs if "tokens_per_second" in run] for name, runs in rounds.items()}
+    speeds = {name: statistics.median(all_runs) for name, all_runs in measured.items() if all_runs}
+    say("speeds", **{name: {"median": round(speed), "all": measured[name]} for name, speed in speeds.items()})
+    multiples = {}
+    for name, speed in speeds.items():
+        alone = next((other for other in ALONE.get(name, ("one", "apart")) if other in speeds), None)
+        if alone not in (None, name):
+            multiples[name] = {"of": alone, "times": round(speed / speeds[alone], 3)}
+    say("scaling", **multiples)
     if "two" in speeds and "two-sharded" in speeds:
         say("sharded", share_of_two=round(speeds["two-sharded"] / speeds["two"], 3))
     for name, other in (("two-same", "one"), ("one-halves", "one"), ("two-sharded", "two"), ("two-bf16", "two")):
@@ -207,7 +228,7 @@ def compare(found: dict[str, dict[str, Any]]) -> None:
 
 
 def run_at_once(arguments: list[str], out: Path, copies: int, limit: float, log: Path, cache: Path) -> dict[str, Any]:
-    """Several runs at the same time, a GPU each: the first as `run` has it, with the milliseconds of a step of the others."""
+    """Several runs at the same time, a GPU each: the first, as `run` and `measure` have it, with the mean speed of all."""
 
     def run_copy(number: int) -> dict[str, Any]:
         folder = out if number == 0 else out.with_name(f"{out.name}-{number}")
@@ -223,8 +244,12 @@ def run_at_once(arguments: list[str], out: Path, copies: int, limit: float, log:
 
     with concurrent.futures.ThreadPoolExecutor(copies) as pool:
         done = list(pool.map(run_copy, range(copies)))
-    others = [measure(out.with_name(f"{out.name}-{number}") / "metrics.jsonl") for number in range(1, copies)]
-    return {**done[0], "others_step_milliseconds": [other.get("step_milliseconds") for other in others]}
+    each = [
+        measure(out.with_name(f"{out.name}-{number}" if number else out.name) / "metrics.jsonl") for number in range(copies)
+    ]
+    speeds = [found["tokens_per_second"] for found in each if "tokens_per_second" in found]
+    mean = {"tokens_per_second": round(statistics.mean(speeds)), "each_tokens_per_second": speeds} if speeds else {}
+    return {**done[0], **each[0], **mean}
 
 
 def main() -> None:
@@ -232,8 +257,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=list(SCALES), default="full")
     parser.add_argument("--steps", type=int, help="steps of each run")
+    parser.add_argument("--rounds", type=int, default=1, help="of all parts, in turn")
     parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
-    parser.add_argument("--only", help="parts, by commas")
+    parser.add_argument("--only", help="parts, by commas (a comma alone: prepare the text, no more)")
     parser.add_argument("--limit", type=float, default=340.0, help="seconds that all may take")
     parser.add_argument("--part-limit", type=float, default=75.0, help="seconds that a run may take")
     parser.add_argument("--warm", action="store_true", help="one cache of compiled parts for all runs")
@@ -262,10 +288,13 @@ def main() -> None:
                 break
             say("prepare", **done, said=(folder / "prepare.log").read_text(errors="replace")[-1500:])
             shutil.rmtree(store, ignore_errors=True)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     parts = list_parts(scale.rows)
-    for name in options.only.split(",") if options.only else list(parts)[:5]:
-        part, out, log = parts[name], folder / name, folder / f"{name}.log"
+    names = [name for name in options.only.split(",") if name] if options.only else list(parts)[:5]
+    for number, name in itertools.product(range(options.rounds), names):
+        part = parts[name]
+        place = folder / (f"{name}-round-{number + 1}" if options.rounds > 1 else name)
+        log = place.with_suffix(".log")
         left = options.limit - (time.monotonic() - begun)
         if left < 15:
             say(name, outcome="no time left")
@@ -279,16 +308,18 @@ def main() -> None:
         ]
         cache, limit = folder / ("cache" if options.warm else f"cache-{name}"), min(options.part_limit, left)
         if part.copies == 1:
-            done = run([*arguments, str(out)], limit, log, cache, out / "metrics.jsonl")
+            result = {
+                **run([*arguments, str(place)], limit, log, cache, place / "metrics.jsonl"),
+                **measure(place / "metrics.jsonl"),
+            }
         else:
-            done = run_at_once(arguments, out, part.copies, limit, log, cache)
-        found[name] = measure(out / "metrics.jsonl")
-        if done["outcome"] != 0:
-            found[name]["said"] = log.read_text(errors="replace")[-2000:]
-        notes = read_notes(log)
-        say(name, **done, processes=part.processes, rows_a_step=scale.rows * part.batches, notes=notes, **found[name])
+            result = run_at_once(arguments, place, part.copies, limit, log, cache)
+        if result["outcome"] != 0:
+            result["said"] = log.read_text(errors="replace")[-2000:]
+        found.setdefault(name, []).append(result)
+        say(name, processes=part.processes, rows_a_step=scale.rows * part.batches, notes=read_notes(log), **result)
         if options.keep is None:
-            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
     compare(found)
     if options.keep is None:
         shutil.rmtree(folder, ignore_errors=True)

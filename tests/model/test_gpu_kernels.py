@@ -398,7 +398,7 @@ def compare(*arguments):
         found, wanted = ours.loss(*arguments), plain.loss(*arguments)
     torch.testing.assert_close(found, wanted, rtol=0.01, atol=0)
 
-ours.uses_eight_bits = True
+ours.use_eight_bits(True)
 ours.compile_parts()
 assert all(block.uses_eight_bits for block in ours.blocks)
 compare(ids, ids + 1)  # on a processor in bf16

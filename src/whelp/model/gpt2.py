@@ -113,6 +113,12 @@ class GPT2(LanguageModel):
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
 
+    def use_eight_bits(self, uses: bool) -> None:
+        super().use_eight_bits(uses)
+        for block in self.blocks:
+            assert isinstance(block, _Block), type(block)
+            block.uses_eight_bits = uses
+
     def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         """As any family's; on a GPU, embedding and head of a training pass put their gradients where they are wanted."""
         if not (self.fuses_embedding and self.training and _is_narrow(ids.device.type)):
@@ -183,7 +189,7 @@ class GPT2(LanguageModel):
         is_fused = has_working_block(self.spec, self.embed.weight.device)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
-            block.is_fused, block.uses_eight_bits = is_fused, self.uses_eight_bits
+            block.is_fused = is_fused
         self.reads_narrow_weights = is_fused
         self.fuses_embedding = is_fused and gpu_embedding.has_working_kernels(self.embed.weight.device, self.spec.n_embd)
         self.are_blocks_compiled = True
