@@ -115,6 +115,7 @@ def fit(
             nonlocal backward, backward_rows
             if backward is None or num_rows != backward_rows:  # what was recorded or compiled is of one size
                 stack.close()
+                backward = None  # with the memory of what it recorded
                 backward = stack.enter_context(
                     contextlib.closing(Backward(model, optimizer, plan.at_batch(num_rows), config, team))
                 )
