@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from whelp.base.errors import PlanError
+from whelp.cli.recipe import load_recipe
+from whelp.cli.verify_resume import _prepare
 from whelp.train.config import TrainConfig
 from whelp.train.fit import Progress
 from whelp.train.length import describe_change
@@ -104,6 +106,14 @@ def test_a_constant_run_cools_down_now(whelp: Whelp, made: Project, tmp_path: Pa
     again = train(whelp, made, tmp_path / "late", *cooled)
     assert "decaying" not in again
     assert "nothing is left to do" in again
+
+
+def test_short_runs_of_a_recipe_whose_decay_begins_late(made: Project) -> None:
+    """What is given in steps and tokens of the real run does not stop a tiny one, nor a proof of a few steps."""
+    late = ["train.schedule=constant", "train.num_steps=1000", "train.decay_from_step=900"]
+    late += ["train.batch_tokens=8192", "train.first_batch_tokens=1024"]
+    assert load_recipe(made.recipe, late, "tiny").train.first_batch_tokens is None
+    assert _prepare(load_recipe(made.recipe, late), 8, 1).train.decay_from_step == 7
 
 
 def test_no_decay_from_what_is_past(whelp: Whelp, made: Project, tmp_path: Path) -> None:
