@@ -110,10 +110,11 @@ def test_a_constant_run_cools_down_now(whelp: Whelp, made: Project, tmp_path: Pa
 
 def test_short_runs_of_a_recipe_whose_decay_begins_late(made: Project) -> None:
     """What is given in steps and tokens of the real run does not stop a tiny one, nor a proof of a few steps."""
-    late = ["train.schedule=constant", "train.num_steps=1000", "train.decay_from_step=900"]
-    late += ["train.batch_tokens=8192", "train.first_batch_tokens=1024"]
-    assert load_recipe(made.recipe, late, "tiny").train.first_batch_tokens is None
-    assert _prepare(load_recipe(made.recipe, late), 8, 1).train.decay_from_step == 7
+    late = {"num_steps": 1000, "schedule": "constant", "decay_from_step": 900, "batch_tokens": 8192, "first_batch_tokens": 1024}
+    recipe = {"data": {"source": str(made.recipe)}, "train": late}
+    tiny = load_recipe(recipe, [], "tiny").train
+    assert (tiny.decay_from_step, tiny.first_batch_tokens) == (None, None)
+    assert _prepare(load_recipe(recipe), 8, 1).train.decay_from_step == 7
 
 
 def test_no_decay_from_what_is_past(whelp: Whelp, made: Project, tmp_path: Path) -> None:
