@@ -15,7 +15,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,18 +193,18 @@ def find_best(folder: Path) -> Path | None:
     return min(found)[1] if found else None
 
 
-def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, best: Path | None = None) -> None:
+def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, kept: Collection[Path] = ()) -> None:
     """Delete all but the newest `num_kept` checkpoints, whatever a killed run left half-written or half-deleted, and what was
     damaged and is there again.
 
     Args:
         every_steps: Those of a multiple of so many steps stay, too.
-        best: This one stays, too.
+        kept: These stay, too.
     """
     whole = find_checkpoints(folder)
     for path in whole[: -num_kept or None]:
         is_regular = every_steps is not None and read_step(path) % every_steps == 0
-        if not is_regular and path != best:
+        if not is_regular and path not in kept:
             os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
     for path in folder.glob(f"{_DAMAGED}step-*"):
         if whole and path.name.removeprefix(_DAMAGED) <= whole[-1].name:

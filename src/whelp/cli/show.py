@@ -106,6 +106,9 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
             f"{say_count(plan.batch_tokens, 'token')} = {together}{plan.accumulation} x {say_count(plan.micro_batch_rows, 'row')}",
         ),
     ]
+    if plan.smaller_batch_rows:
+        sizes = ", ".join(f"{rows:,}" for rows in plan.smaller_batch_rows)
+        rows.append(("before", f"{sizes} rows a step over the first {plan.batch_ramp_share:.0%} of the run"))
     if ledger is not None:
         rows[1:1] = [
             ("tokens", f"{ledger['tokens']:,} in {say_count(ledger['rows'], 'row')} ({describe_packing(ledger)})"),

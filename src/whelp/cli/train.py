@@ -136,6 +136,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
     run = RunFolder(out)
     wiring = _begin(recipe, store_folder, run, team)
     session, plan, is_new = wiring.session, wiring.plan, wiring.last_saved is None
+    step_before_decay = wiring.step_before_decay
     yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=wiring.progress.step)
     if is_new:
         yield from wiring.look()
@@ -159,7 +160,8 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                         yield from wiring.finish_saving()
                     if report.step % plan.evaluate_every_steps == 0 or report.is_last:
                         yield from wiring.look()
-                    if report.step % plan.save_every_steps == 0 or report.is_last or must_stop or must_save:
+                    is_due = report.step % plan.save_every_steps == 0 or report.step == step_before_decay
+                    if is_due or report.is_last or must_stop or must_save:
                         yield from wiring.save()
                         requests.must_save = False
                     if must_stop or report.is_last:
@@ -220,7 +222,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     wiring = RunWiring(session, run, plan, checkpoint, start)
     start_up.reach("model")
     if former is not None:
-        wiring.change_length(former)
+        assert started is not None, "a run that had another length has a plan"
+        wiring.change_length(former, started["recipe"]["train"].get("decay_from_step"))
     if team.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:

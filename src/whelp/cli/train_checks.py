@@ -16,6 +16,7 @@ from whelp.cli.recipe import Recipe
 LENGTHS = ("num_steps", "num_epochs", "minutes")  # another length is met by `whelp.train.length`
 _MAY_CHANGE = {  # options that do not change what is computed
     *LENGTHS,
+    "decay_from_step",  # likewise
     "log_every_steps",
     "keep_checkpoints",
     "keep_every_steps",
@@ -118,7 +119,7 @@ def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
 
 
 def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
-    """Whether the length is the one that the run was started with.
+    """Whether the length, and where the learning rate decays, are those that the run was started with.
 
     Raises:
         PlanError: When it is not, and the run draws from a mixture: it has drawn all its rows for the length it had.
@@ -126,7 +127,7 @@ def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
     before = {name: started["recipe"]["train"].get(name) for name in LENGTHS}
     now = {name: getattr(recipe.train, name) for name in LENGTHS}
     if before == now:
-        return True
+        return bool(started["recipe"]["train"].get("decay_from_step") == recipe.train.decay_from_step)
     if recipe.data.mixture:
         changes = [f"train.{name}: {before[name]!r} -> {now[name]!r}" for name in LENGTHS if before[name] != now[name]]
         raise PlanError(

@@ -154,6 +154,7 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "num_epochs": None,
         "minutes": None,
         "warmup_steps": None if train.warmup_steps is None else min(train.warmup_steps, num_steps),
+        "decay_from_step": None if train.decay_from_step is None else min(train.decay_from_step, num_steps - 1),
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,

@@ -54,6 +54,9 @@ def train(
     Longer than it was to be, also when it is done:
       whelp train recipe.yaml train.num_steps=8000 --store store --out run
 
+    With train.num_steps=6000 in the recipe, let the rate come down after step 5,000, also when it has begun:
+      whelp train recipe.yaml train.decay_from_step=5000 --store store --out run
+
     What it will take:
       whelp train recipe.yaml --store store --dry-run --price-per-hour 2.50
 
