@@ -23,8 +23,8 @@ class TracedStore:
 
     folder: str
     files: list[str]
-    documents: dict[str, int]
-    tokens: dict[str, int]
+    num_documents: dict[str, int]
+    num_tokens: dict[str, int]
     share: float
     through: list[str]
 
@@ -151,28 +151,29 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
     return TracedStore(
         folder=folder,
         files=found.files,
-        documents={name: count.documents for name, count in found.splits.items()},
-        tokens={name: count.tokens for name, count in found.splits.items()},
+        num_documents={name: count.documents for name, count in found.splits.items()},
+        num_tokens={name: count.tokens for name, count in found.splits.items()},
         share=ours / total if total else 0.0,
         through=found.through,
     )
 
 
 def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any]) -> TracedRun:
-    share = _find_share(found, started)
-    batch_tokens = started["plan"]["batch_tokens"]
+    from whelp.train import TrainPlan
+
+    share, plan = _find_share(found, started), TrainPlan(**started["plan"])
     steps = {path.name: int(path.name.removeprefix("step-")) for path in find_checkpoints(RunFolder(run).checkpoints)}
     return TracedRun(
         folder=str(run),
         store=store,
         share=share,
-        checkpoints={name: round(share * step * batch_tokens) for name, step in steps.items() if step},
+        checkpoints={name: round(share * plan.count_rows(step) * plan.context_tokens) for name, step in steps.items() if step},
     )
 
 
 def _describe_export(export: Path, store: str, found: Found, origin: Mapping[str, Any]) -> TracedExport:
     share, step = _find_share(found, origin), int(origin["step"])
-    tokens = round(share * step * origin["plan"]["batch_tokens"])
+    tokens = round(share * origin["trained_tokens"])
     return TracedExport(folder=str(export), store=store, share=share, step=step, tokens=tokens)
 
 

@@ -131,7 +131,7 @@ class LanguageModel(nn.Module):
             block.compile(dynamic=False, options=self.compiler_options() or None)
         self.are_blocks_compiled = True
         if not HAS_TRITON:
-            self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
+            self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]  # the compiled one
 
     def compiler_options(self) -> dict[str, Any]:
         """Settings of the framework's compiler that the blocks need."""
