@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 import whelp as package
+from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ConfigError, PlanError, SourceError
 from whelp.cli.compare_data import iter_compare_data
 from whelp.cli.compare_data_events import DataComparison, RunsPlanned
 from whelp.cli.compare_data_recipes import load_sides
+from whelp.tokenizer import load_tokenizer
 
 from .helpers import Whelp, snapshot
 
@@ -161,6 +163,59 @@ def test_texts_that_are_trained_on_are_left_out(make: Make, tmp_path: Path) -> N
         package.compare_data(recipes, out=tmp_path / "other", held_out=[str(trained)], seeds=2)
 
 
+@pytest.mark.parametrize("equal", ["tokens", "bytes", "compute"])
+def test_what_is_equal(make: Make, tmp_path: Path, equal: str) -> None:
+    """Vocabularies, widths and batches of their own; the lengths agree, to half a step, in what was asked for and nothing else."""
+    texts = write_sentences(1, 300)
+    first = make("first", texts, train={"num_steps": 40})
+    other = make(
+        "other",
+        texts,
+        data={"tokenizer": {"learn": "bpe", "vocab_size": 270}},
+        model={"n_layer": 2},
+        train={"num_steps": 3, "batch_tokens": 128},
+    )
+    events = iter_compare_data(load_sides([first, other]), tmp_path / "out", num_seeds=2, equal=equal)  # type: ignore[arg-type]
+    planned = next(event for event in events if isinstance(event, RunsPlanned))
+    events.close()
+    assert planned.num_steps[0] == 40
+    settled = json.loads((tmp_path / "out" / "settled.json").read_text(encoding="utf-8"))
+    shares = {}
+    for name in ("first", "other"):
+        opened = open_store(tmp_path / "out" / name / "store")
+        split = opened.split("train")
+        ids = [token for number in range(split.num_documents) for token in split.document(number)["input_ids"]]
+        num_bytes = load_tokenizer(opened.tokenizer_folder).token_bytes[ids].mean()
+        places = (256, 128)[name == "other"] * planned.num_steps[name == "other"]
+        seen = settled[name]["seen_tokens"]
+        assert 0.9 * places < seen <= places
+        numbers, layers = settled[name]["num_parameters"], 1 + (name == "other")
+        shares[name] = {"tokens": seen, "bytes": seen * num_bytes, "compute": places * (6 * numbers + 12 * layers * 16 * 32)}
+    half_step = 0.5 / planned.num_steps[1]
+    assert {
+        kind for kind, amount in shares["first"].items() if abs(amount / shares["other"][kind] - 1) <= half_step * 1.05
+    } == {equal}
+    with pytest.raises(PlanError, match=f"equal: {equal} -> "):
+        next(iter_compare_data(load_sides([first, other]), tmp_path / "out", equal="bytes" if equal != "bytes" else "tokens"))
+
+
+def test_a_sweep(whelp: Whelp, make: Make) -> None:
+    """A side for each combination, the first the baseline; intervals are wider, as they hold together; a rate of 0 is the worst."""
+    make("a", write_sentences(1, 120))
+    names = ["compare-data", "a.yaml", "--vary", "train.learning_rate=3e-2,1e-9", "--vary", "model.n_layer=1,2", "--seeds", 2]
+    result = whelp(*names, "--out", "out", "--json").json
+    assert [side["name"] for side in result["sides"]] == [
+        f"learning_rate {rate}-n_layer {layers}" for rate in ("3e-2", "1e-9") for layers in (1, 2)
+    ]
+    assert result["options"] == {"train.learning_rate": [0.03, 0.03, 1e-9, 1e-9], "model.n_layer": [1, 2, 1, 2]}
+    assert result["differences"][1]["whole"]["confidence"] == pytest.approx(1 - 0.05 / 3)
+    assert result["differences"][1]["whole"]["difference"] > 0.1
+    assert result["sides"][0]["by_seed"] != result["sides"][1]["by_seed"]
+    assert "'learning_rate' is not section.field=value,value" in whelp("compare-data", "a.yaml", "--vary", "learning_rate").said
+    twice = whelp("compare-data", "a.yaml", "--vary", "train.learning_rate=1,1")
+    assert "a value is there twice" in twice.said
+
+
 def test_other_vocabularies_rules_and_models(make: Make, tmp_path: Path) -> None:
     """Each recipe's own vocabulary and rules are used, its own model is not; what that means is said."""
     texts = write_sentences(1, 100)
@@ -182,10 +237,11 @@ def test_other_vocabularies_rules_and_models(make: Make, tmp_path: Path) -> None
     assert rules.num_documents == one.num_documents
     assert result.options["curate.exact_duplicates"] == [None, None, True]
     assert result.options["curate.preset"] == [None, None, "none"]
+    assert result.options["model.n_layer"] == [1, 2, 1]
+    assert letters.num_parameters != one.num_parameters
     notes = "\n".join(result.notes)
-    assert "model.n_layer: letters says 2, but all are trained with 1, as one says" in notes
     assert "letters: its vocabulary does not give back 1 held-out text" in notes
-    assert "letters: as many tokens as one, but of another vocabulary" in notes
+    assert "letters: equal tokens, to the nearest step; against one" in notes
 
 
 def test_what_cannot_be_compared(whelp: Whelp, make: Make, tmp_path: Path) -> None:
@@ -196,7 +252,7 @@ def test_what_cannot_be_compared(whelp: Whelp, make: Make, tmp_path: Path) -> No
     assert "seeds is 1, but expected 2 at least" in whelp("compare-data", "a.yaml", "a.yaml", "--seeds", 1).said
     assert "confidence is 95, but expected 0.5 to 1" in whelp("compare-data", "a.yaml", "a.yaml", "--confidence", 95).said
     timed = whelp("compare-data", "a.yaml", "a.yaml", "train.minutes=1", "train.num_steps=null")
-    assert "train.minutes is set: runs of equal time would not see equally many tokens" in timed.said
+    assert "train.minutes is set: how far a run comes" in timed.said
     with pytest.raises(ConfigError, match="cannot be the name of a folder"):
         package.compare_data({"../a": recipe, "b": recipe}, out=tmp_path / "out")
     assert snapshot(tmp_path) == before

@@ -1,11 +1,11 @@
-"""`whelp compare-data`: the same small model trained on several data recipes, to tell which data is better, and how surely."""
+"""`whelp compare-data`: small models of several recipes, several seeds each, to tell which recipe is better, and how surely."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from whelp.cli.compare_data_events import (
     RunStarted,
     TextsMeasured,
 )
-from whelp.cli.compare_data_recipes import Side, check_asked, iter_ready, load_sides, make_run_recipe, settle
+from whelp.cli.compare_data_recipes import Equal, Side, check_asked, iter_ready, load_sides, make_run_recipe, settle
 from whelp.cli.compare_data_result import REPORT_FILE, Measured, count_bits, sum_up
 from whelp.cli.evaluations import find_place, save_evaluation
 from whelp.cli.held_out_texts import (
@@ -55,21 +55,26 @@ def compare_data(
     seeds: int = 3,
     overrides: Sequence[str] = (),
     scale: str | None = None,
+    vary: Sequence[str] = (),
+    equal: Equal = "tokens",
     confidence: float = 0.95,
     held_out_bytes: int = HELD_OUT_BYTES,
 ) -> DataComparison:
-    """Train the same model on the data of each recipe, with several seeds; say which predicts held-out texts better.
+    """Train each recipe with several seeds; say which predicts held-out texts better.
 
-    Model, rows and training are the first recipe's, for all; only `data` (and `curate`, where a recipe has that section)
-    are each recipe's own. All runs see equally many tokens. The runs of a seed begin with the same weights where their shapes
+    All of a recipe is its own: data, vocabulary, rows, model, training. Only its length is not: that of the first recipe says
+    how many tokens, bytes of text or how much arithmetic each has. The runs of a seed begin with the same weights where their shapes
     are the same, and take their rows in the same order. The same call goes on where it was stopped; with more seeds, it adds
     their runs.
 
     Args:
-        recipes: Two or more; the first one is what the others are compared with. A mapping gives them names.
+        recipes: Two or more, or one and `vary`; the first one is what the others are compared with. A mapping gives them names.
         out: Gets the report, and of each recipe a folder with its store and its runs.
         held_out: Texts to measure on, each `SOURCE` or `NAME=SOURCE`; none: the test splits of all recipes.
         seeds: Runs of each recipe: `train.seed` of the first recipe, and so many less one after it.
+        vary: `section.field=value,value`: each recipe once with each value; of several, with each combination.
+        equal: Of what each has as much as the first: `tokens`, `bytes` of text, or `compute` (floating-point operations, as
+            `whelp.model.build.count_token_flops` counts them).
         confidence: Of the intervals; with more than two recipes, of all comparisons together (Bonferroni).
         held_out_bytes: About so much is taken of each held-out source.
 
@@ -79,10 +84,11 @@ def compare_data(
         PlanError: When the comparison at `out` was begun with other settings.
     """
     events = iter_compare_data(
-        load_sides(recipes, overrides, scale),
+        load_sides(recipes, overrides, scale, vary),
         Path(out),
         held_out=held_out,
         num_seeds=seeds,
+        equal=equal,
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
@@ -95,6 +101,7 @@ def iter_compare_data(
     *,
     held_out: Sequence[str] = (),
     num_seeds: int = 3,
+    equal: Equal = "tokens",
     confidence: float = 0.95,
     held_out_bytes: int = HELD_OUT_BYTES,
 ) -> Iterator[object]:
@@ -102,6 +109,8 @@ def iter_compare_data(
     problems = []
     if num_seeds < 2:
         problems.append(f"seeds is {num_seeds}, but expected 2 at least: one run says nothing about the spread")
+    if equal not in get_args(Equal):
+        problems.append(f"equal is {equal!r}, but expected one of {', '.join(get_args(Equal))}")
     if not 0.5 <= confidence < 1:
         problems.append(f"confidence is {confidence:g}, but expected 0.5 to 1 (0.95: one of twenty intervals misses)")
     if held_out_bytes < 1:
@@ -109,16 +118,22 @@ def iter_compare_data(
     if problems:
         raise ConfigError("compare-data", problems)
     with hold_folder(out):
-        yield from _iter(sides, out, held_out, num_seeds, confidence, held_out_bytes)
+        yield from _iter(sides, out, held_out, num_seeds, equal, confidence, held_out_bytes)
 
 
 def _iter(
-    sides: Sequence[Side], out: Path, asked_texts: Sequence[str], num_seeds: int, confidence: float, held_out_bytes: int
+    sides: Sequence[Side],
+    out: Path,
+    asked_texts: Sequence[str],
+    num_seeds: int,
+    equal: Equal,
+    confidence: float,
+    held_out_bytes: int,
 ) -> Iterator[object]:
     from whelp.report import make_data_report
     from whelp.tokenizer import load_tokenizer
 
-    check_asked(out, sides)
+    check_asked(out, sides, equal)
     ready = []
     for side in sides:
         for event in iter_ready(side, out / side.name):
@@ -127,7 +142,7 @@ def _iter(
             else:
                 yield event
     stores = {side.name: out / side.name / "store" for side in ready}
-    settled = settle(ready[0], stores[ready[0].name], out / SETTLED_FILE)
+    settled = settle(ready, stores, equal, out / SETTLED_FILE)
     vocabularies = {name: load_tokenizer(open_store(folder).tokenizer_folder) for name, folder in stores.items()}
     seed = ready[0].recipe.train.seed
     texts = read_held_out(asked_texts, held_out_bytes) if asked_texts else read_test_splits(stores, held_out_bytes, seed)
@@ -135,21 +150,22 @@ def _iter(
     encoded = {name: encode_texts(texts.texts, vocabulary, name) for name, vocabulary in vocabularies.items()}
     runs = [(side, seed + number) for number in range(num_seeds) for side in ready]
     folders = [out / side.name / f"seed-{one}" for side, one in runs]
-    num_done = sum(_is_trained(folder, settled.num_steps) for folder in folders)
+    is_done = [_is_trained(folder, settled[side.name].num_steps) for (side, _), folder in zip(runs, folders, strict=True)]
+    seconds = [settled[side.name].estimated_seconds for (side, _), done in zip(runs, is_done, strict=True) if not done]
     yield RunsPlanned(
         num_runs=len(runs),
-        num_done=num_done,
-        num_steps=settled.num_steps,
-        seconds_per_run=settled.estimated_seconds,
+        num_done=sum(is_done),
+        num_steps=[settled[side.name].num_steps for side in ready],
+        seconds_left=sum(known) if len(known := [one for one in seconds if one is not None]) == len(seconds) else None,
         held_out=texts,
     )
     nats: dict[str, list[Floats]] = {side.name: [] for side in ready}
     for number, ((side, one), folder) in enumerate(zip(runs, folders, strict=True), 1):
         yield RunStarted(name=side.name, seed=one, number=number)
-        if not _is_trained(folder, settled.num_steps):
+        if not is_done[number - 1]:
             from whelp.cli.train import iter_train
 
-            yield from iter_train(make_run_recipe(side, settled, one), stores[side.name], folder)
+            yield from iter_train(make_run_recipe(side, settled[side.name], one), stores[side.name], folder)
         found = None
         for event in _iter_measured(folder, texts, encoded[side.name], side.recipe.train.device):
             if isinstance(event, tuple):
@@ -161,7 +177,7 @@ def _iter(
         bits = float(count_bits(found, texts.num_bytes))
         yield RunMeasured(name=side.name, seed=one, bits_per_byte=bits, is_reused=is_reused)
     losses = {name: np.stack(rows) for name, rows in nats.items()}
-    measured = Measured(ready, settled, vocabularies, texts, encoded, losses)
+    measured = Measured(ready, settled, equal, vocabularies, texts, encoded, losses)
     result = sum_up(out, sides, measured, confidence)
     write_json(out / RESULT_FILE, dataclasses.asdict(result))
     write_atomic(out / REPORT_FILE, make_data_report(dataclasses.asdict(result)))

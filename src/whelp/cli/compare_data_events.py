@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSide:
-    """One recipe: its data, what the runs saw of it, and what they came to.
+    """One recipe: its data, its model, what the runs saw of it, and what they came to.
 
     `bits_per_byte` is the mean over seeds, `by_seed` has each; `sources` the mean on each held-out source.
     """
@@ -26,6 +26,10 @@ class DataSide:
     num_documents: int
     num_tokens: int
     bytes_per_token: float
+    num_parameters: int
+    num_steps: int
+    seen_tokens: int
+    compute_flops: float  # of one run's training
     seen_bytes: int
     num_epochs: float
     bits_per_byte: float
@@ -70,8 +74,7 @@ class DataComparison:
     folder: str
     html: str
     seeds: list[int]
-    num_steps: int
-    seen_tokens: int
+    equal: str
     confidence: float
     held_out: list[HeldOutSource]
     left_out: dict[str, int]
@@ -90,12 +93,12 @@ class SideStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsPlanned:
-    """How many runs there are, how many of them are done, how long one takes, and what all are measured on."""
+    """How many runs there are and how many are done, the steps of each recipe, how long the rest takes, the texts to measure on."""
 
     num_runs: int
     num_done: int
-    num_steps: int
-    seconds_per_run: float | None
+    num_steps: list[int]
+    seconds_left: float | None
     held_out: HeldOutTexts
 
 

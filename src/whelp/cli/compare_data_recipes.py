@@ -1,8 +1,9 @@
-"""The recipes that `whelp compare-data` sets against each other: what is each one's own, and what is the same for all."""
+"""The recipes that `whelp compare-data` sets against each other, and how long each is trained, so that they can be compared."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -10,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import yaml
 
+from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import read_json, write_json
@@ -21,21 +24,24 @@ from whelp.cli.compare_data_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
 ASKED_FILE = "asked.json"
+_SAMPLE_TOKENS = 1 << 20
+_MOST_PLANS = 3  # until a length stands; the second is mostly it
+
+Equal = Literal["tokens", "bytes", "compute"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One recipe. `recipe` has its own data, and the rest of the first recipe; `notes` say what of it does not count."""
+    """One recipe."""
 
     name: str
     recipe: Recipe
     is_curated: bool
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What the first recipe's plan decided for all runs: these change the numbers, so no run may choose for itself."""
+    """What a plan decided for all runs of a recipe: these change the numbers, so no run may choose for itself."""
 
     num_steps: int
     micro_batch_rows: int
@@ -43,6 +49,9 @@ class Settled:
     learning_rate: float
     precision: str
     seen_tokens: int
+    seen_bytes: int
+    compute_flops: float  # of training, forward and backward, on places without a token, too
+    num_parameters: int
     estimated_seconds: float | None
 
 
@@ -50,34 +59,68 @@ def load_sides(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
     overrides: Sequence[str] = (),
     scale: str | None = None,
+    vary: Sequence[str] = (),
 ) -> list[Side]:
     """Read the recipes; overrides and the scale are laid on each.
 
+    Args:
+        vary: `section.field=value,value`: each recipe once with each value; of several, with each combination. In order: the
+            first value of each, on the first recipe, is what the others are compared with.
+
     Raises:
-        ConfigError: When there are fewer than two, or the first one gives its length in minutes.
+        ConfigError: When that makes fewer than two, or one gives its length in minutes.
     """
     given = list(recipes.values()) if isinstance(recipes, Mapping) else list(recipes)
-    if len(given) < 2:
-        found = f"{len(given)} given, but expected 2 at least: the first one is what the others are compared with"
-        raise ConfigError("compare-data: recipes", [found], "Example: whelp compare-data all.yaml filtered.yaml --out compared")
     names = _check_names(list(recipes)) if isinstance(recipes, Mapping) else _name(given)
-    loaded = [load_recipe(recipe, overrides, scale) for recipe in given]
-    first = loaded[0]
-    if first.train.minutes is not None:
-        problem = "train.minutes is set: runs of equal time would not see equally many tokens"
-        raise ConfigError(f"compare-data: {names[0]}", [problem], "Override it: train.minutes=null train.num_steps=1000.")
-    sides = []
-    for name, recipe, source in zip(names, loaded, given, strict=True):
-        same = {section: getattr(first, section) for section in ("pack", "model", "train")}
-        sides.append(
-            Side(
-                name=name,
-                recipe=dataclasses.replace(recipe, **same),
-                is_curated=_has_curate(source, overrides),
-                notes=tuple(_find_ignored(name, recipe, names[0], first)),
-            )
+    variants = _list_variants(vary)
+    if len(given) * len(variants) < 2:
+        found = f"{len(given)} given, but expected 2 at least: the first one is what the others are compared with"
+        example = (
+            "Example: whelp compare-data a.yaml b.yaml, or whelp compare-data a.yaml --vary train.learning_rate=0.001,0.003"
         )
+        raise ConfigError("compare-data: recipes", [found], example)
+    sides = []
+    for (name, source), variant in itertools.product(zip(names, given, strict=True), variants):
+        changes = [*overrides, *variant]
+        recipe = load_recipe(source, changes, scale)
+        words = [_write_folder_name(change) for change in variant]
+        whole_name = "-".join([name] * (len(given) > 1 or not words) + words)
+        if recipe.train.minutes is not None:
+            problem = "train.minutes is set: how far a run comes would depend on what else the machine does"
+            raise ConfigError(f"compare-data: {whole_name}", [problem], "Override it: train.minutes=null train.num_steps=1000.")
+        sides.append(Side(name=whole_name, recipe=recipe, is_curated=_has_curate(source, changes)))
+    if len({side.name for side in sides}) < len(sides):
+        raise ConfigError("compare-data: --vary", ["a value is there twice"], "Name each value once.")
     return sides
+
+
+def _list_variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
+    """["a.b=1,2", "c.d=x,y"] -> [("a.b=1", "c.d=x"), ("a.b=1", "c.d=y"), ("a.b=2", ...), ...]; of none, one without changes."""
+    axes, problems = list[list[str]](), list[str]()
+    for one in vary:
+        field, _, values = one.partition("=")
+        try:
+            listed = yaml.safe_load(f"[{values}]")
+        except yaml.YAMLError:
+            listed = []
+        if "." not in field or not listed:
+            problems.append(f"{one!r} is not section.field=value,value")
+            continue
+        texts = [json.dumps(value) if isinstance(value, (dict, list)) else _write_scalar(value) for value in listed]
+        axes.append([f"{field}={text}" for text in texts])
+    if problems:
+        raise ConfigError("compare-data: --vary", problems, "Example: --vary train.learning_rate=0.001,0.003,0.01")
+    return list(itertools.product(*axes))
+
+
+def _write_scalar(value: Any) -> str:
+    return str(yaml.safe_dump(value, width=10_000)).removesuffix("\n").removesuffix("\n...")
+
+
+def _write_folder_name(change: str) -> str:
+    """train.learning_rate=0.003 -> learning_rate 0.003; data.tokenizer={"learn": "bpe", "vocab_size": 512} -> tokenizer learn bpe ..."""
+    field, _, value = change.partition("=")
+    return " ".join([field.rpartition(".")[2], *re.findall(r"[\w.-]+", value)])
 
 
 def _has_curate(recipe: Any, overrides: Sequence[str]) -> bool:
@@ -119,18 +162,7 @@ def _check_names(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _find_ignored(name: str, recipe: Recipe, first_name: str, first: Recipe) -> Iterator[str]:
-    """What a recipe says that is not its own to say here; what it leaves as it comes, it does not say."""
-    usual = Recipe()
-    for section in ("pack", "model", "train"):
-        theirs, ours, default = (getattr(one, section) for one in (recipe, first, usual))
-        for field in dataclasses.fields(theirs):
-            there, here, unsaid = (getattr(one, field.name) for one in (theirs, ours, default))
-            if there not in (here, unsaid):
-                yield f"{section}.{field.name}: {name} says {there!r}, but all are trained with {here!r}, as {first_name} says"
-
-
-def check_asked(out: Path, sides: Sequence[Side]) -> None:
+def check_asked(out: Path, sides: Sequence[Side], equal: Equal) -> None:
     """Write down what is compared; refuse to go on with something else.
 
     Raises:
@@ -138,7 +170,7 @@ def check_asked(out: Path, sides: Sequence[Side]) -> None:
         ArtifactError: When something else stands at `out`.
     """
     values = {side.name: {**yaml.safe_load(side.recipe.to_yaml()), "is_curated": side.is_curated} for side in sides}
-    asked = json.loads(json.dumps(values))  # as it is read again
+    asked: dict[str, Any] = {"equal": equal, "sides": json.loads(json.dumps(values))}  # as it is read again
     path = out / ASKED_FILE
     if not path.is_file():
         if any(found.name != f".{ASKED_FILE}.tmp" for found in out.iterdir()):
@@ -147,12 +179,15 @@ def check_asked(out: Path, sides: Sequence[Side]) -> None:
         write_json(path, asked)
         return
     try:
-        before = dict(read_json(path))
-    except (ValueError, TypeError) as error:
+        kept = read_json(path)
+        before, equal_before = dict(kept["sides"]), kept["equal"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(path, f"cannot be read ({error})", "what was compared", "Choose another --out.") from None
-    changes = [f"recipes: {', '.join(before)} -> {', '.join(asked)}"] if list(before) != list(asked) else []
-    for name in asked:
-        changes += _list_changes(before.get(name, asked[name]), asked[name], f"{name}: ")
+    now = asked["sides"]
+    changes = [f"equal: {equal_before} -> {equal}"] if equal_before != equal else []
+    changes += [f"recipes: {', '.join(before)} -> {', '.join(now)}"] if list(before) != list(now) else []
+    for name in now:
+        changes += _list_changes(before.get(name, now[name]), now[name], f"{name}: ")
     if changes:
         found = f"this comparison was begun with other settings ({'; '.join(changes[:6])})"
         raise PlanError(out, found, "", "Choose another --out for another comparison, or go on with the old settings.")
@@ -184,24 +219,64 @@ def iter_ready(side: Side, folder: Path) -> Iterator[object]:
     yield side
 
 
-def settle(side: Side, store: Path, path: Path) -> Settled:
-    """Decide once what is the same for all runs; kept in a file, as another day's plan might decide otherwise."""
-    from whelp.cli.train import plan_training
+def settle(sides: Sequence[Side], stores: Mapping[str, Path], equal: Equal, path: Path) -> dict[str, Settled]:
+    """Decide once how each side is trained; kept in a file, as another day's plan might decide otherwise.
 
+    The first recipe's length is its own; the others' lengths follow from it, to the nearest step.
+    """
     if path.is_file():
-        return Settled(**read_json(path))
+        return {name: Settled(**values) for name, values in read_json(path).items()}
+    settled: dict[str, Settled] = {}
+    for side in sides:
+        one = _settle_one(side, stores[side.name])
+        for _ in range(
+            _MOST_PLANS if settled else 0
+        ):  # each step has its share of places without a token, and batches may grow
+            amount = _get_amount(settled[sides[0].name], equal)
+            num_steps = max(1, round(one.num_steps * amount / _get_amount(one, equal)))
+            if num_steps == one.num_steps:
+                break
+            train = dataclasses.replace(side.recipe.train, num_steps=num_steps, num_epochs=None)
+            again = dataclasses.replace(side, recipe=dataclasses.replace(side.recipe, train=train))
+            one = _settle_one(again, stores[side.name])
+        settled[side.name] = one
+    write_json(path, {name: dataclasses.asdict(one) for name, one in settled.items()})
+    return settled
+
+
+def _get_amount(settled: Settled, equal: Equal) -> float:
+    """How much a run has of what is equal."""
+    return {"tokens": settled.seen_tokens, "bytes": settled.seen_bytes, "compute": settled.compute_flops}[equal]
+
+
+def measure_bytes_per_token(store: TokenStore) -> float:
+    """Of the training split, measured on its beginning."""
+    from whelp.tokenizer import load_tokenizer
+
+    split = store.split("train")
+    ids = np.empty(min(split.num_tokens, _SAMPLE_TOKENS), split.dtype)
+    split.read_into(0, ids)
+    return float(load_tokenizer(store.tokenizer_folder).token_bytes[ids].mean())
+
+
+def _settle_one(side: Side, store: Path) -> Settled:
+    from whelp.cli.train import plan_training
+    from whelp.model.build import count_token_flops
+
     plan, session = plan_training(side.recipe, store)
-    settled = Settled(
+    computed_tokens = plan.count_rows(plan.num_steps) * plan.context_tokens
+    return Settled(
         num_steps=plan.num_steps,
         micro_batch_rows=plan.micro_batch_rows,
         threads=plan.threads,
         learning_rate=session.recipe.train.peak_learning_rate,
         precision=plan.precision,
         seen_tokens=plan.total_tokens,
+        seen_bytes=round(plan.total_tokens * measure_bytes_per_token(open_store(store))),
+        compute_flops=float(computed_tokens * count_token_flops(session.spec)),
+        num_parameters=plan.num_parameters,
         estimated_seconds=plan.estimated_seconds,
     )
-    write_json(path, dataclasses.asdict(settled))
-    return settled
 
 
 def make_run_recipe(side: Side, settled: Settled, seed: int) -> Recipe:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whelp.artifacts.token_store import TokenStore, open_store
+from whelp.artifacts.token_store import open_store
 from whelp.base.counts import say_count
 from whelp.base.files import read_json
 from whelp.cli.compare_data_events import DataComparison, DataDifference, DataSide, Example, HeldOutSource
-from whelp.cli.compare_data_recipes import Settled, Side
+from whelp.cli.compare_data_recipes import Equal, Settled, Side, measure_bytes_per_token
 from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithful
 from whelp.cli.recipe import Recipe
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 _FEW_TEXTS = 20  # fewer say little about others
+_LITTLE = 0.02  # of tokens, text or arithmetic: less need not be said
 _MANY_EPOCHS = 4.0  # Muennighoff et al. 2023: up to there, repeated text is about as good as new
-_SAMPLE_TOKENS = 1 << 20
 _EXAMPLES, _EXCERPT = 3, 280  # of texts that differ most: how many each way, and characters of each
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,8 @@ class Measured:
     """All that was measured, by the name of the recipe; `losses` (S, D): nats of each text after each seed's run."""
 
     sides: Sequence[Side]
-    settled: Settled
+    settled: dict[str, Settled]
+    equal: Equal
     vocabularies: dict[str, Vocabulary]
     texts: HeldOutTexts
     encoded: dict[str, EncodedTexts]
@@ -62,8 +63,7 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
         folder=str(out),
         html=str(out / REPORT_FILE),
         seeds=[first.recipe.train.seed + number for number in range(num_seeds)],
-        num_steps=measured.settled.num_steps,
-        seen_tokens=measured.settled.seen_tokens,
+        equal=measured.equal,
         confidence=confidence,
         held_out=[
             HeldOutSource(name=name, num_texts=int(is_own.sum()), num_bytes=int(texts.num_bytes[is_own].sum()))
@@ -73,16 +73,18 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
         sides=described,
         differences=differences,
         options=find_differences([RunRecords(name=side.name, settings=_list_own(side)) for side in asked]),
-        notes=list(_find_doubts(asked, described, measured)),
+        notes=list(_find_doubts(described, measured)),
     )
 
 
 def _list_own(side: Side) -> dict[str, Any]:
-    """The options that are a recipe's own: its data, and where it is curated, the preset and the rules it sets."""
+    """The options of a recipe, but its length; and where it is curated, the preset and the rules it sets."""
     values = side.recipe.to_values()
     usual = Recipe().to_values()["curate"]
     rules = {name: value for name, value in values["curate"].items() if name == "preset" or value != usual[name]}
-    return {"data": values["data"], **({"curate": rules} if side.is_curated else {})}
+    train = {name: value for name, value in values["train"].items() if name not in ("num_steps", "num_epochs", "seed")}
+    own = {"data": values["data"], "pack": values["pack"], "model": values["model"], "train": train}
+    return {**own, **({"curate": rules} if side.is_curated else {})}
 
 
 def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -98,8 +100,9 @@ def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
     store = open_store(folder / "store")
     counts, texts, losses = store.manifest.counts, measured.texts, measured.losses[side.name]
     by_seed = count_bits(losses, texts.num_bytes)
-    vocabulary, seen = measured.vocabularies[side.name], measured.settled.seen_tokens
-    bytes_per_token = _measure_bytes_per_token(store, vocabulary)
+    vocabulary, settled = measured.vocabularies[side.name], measured.settled[side.name]
+    seen = settled.seen_tokens
+    bytes_per_token = measure_bytes_per_token(store)
     train = counts["splits"]["train"]
     curated = read_json(folder / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
     return DataSide(
@@ -110,7 +113,11 @@ def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
         num_documents=train["documents"],
         num_tokens=train["tokens"],
         bytes_per_token=bytes_per_token,
-        seen_bytes=round(seen * bytes_per_token),
+        num_parameters=settled.num_parameters,
+        num_steps=settled.num_steps,
+        seen_tokens=seen,
+        compute_flops=settled.compute_flops,
+        seen_bytes=settled.seen_bytes,
         num_epochs=seen / train["tokens"],
         bits_per_byte=float(by_seed.mean()),
         by_seed=by_seed.tolist(),
@@ -118,14 +125,6 @@ def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
             name: float(count_bits(losses[:, is_own], texts.num_bytes[is_own]).mean()) for name, is_own in _iter_sources(texts)
         },
     )
-
-
-def _measure_bytes_per_token(store: TokenStore, vocabulary: Vocabulary) -> float:
-    """Of the training split, measured on its beginning."""
-    split = store.split("train")
-    ids = np.empty(min(split.num_tokens, _SAMPLE_TOKENS), split.dtype)
-    split.read_into(0, ids)
-    return float(vocabulary.token_bytes[ids].mean())
 
 
 def _compare(baseline: str, name: str, measured: Measured, confidence: float) -> DataDifference:
@@ -161,10 +160,8 @@ def _find_examples(texts: HeldOutTexts, difference: Floats) -> list[Example]:
     ]
 
 
-def _find_doubts(asked: Sequence[Side], described: Sequence[DataSide], measured: Measured) -> Iterator[str]:
+def _find_doubts(described: Sequence[DataSide], measured: Measured) -> Iterator[str]:
     """What a careful friend would say about the result."""
-    for one in asked:
-        yield from one.notes
     for name, is_own in _iter_sources(measured.texts):
         if is_own.sum() < _FEW_TEXTS:
             yield f"{name}: {say_count(int(is_own.sum()), 'text')} say little about others; name more with --held-out"
@@ -177,8 +174,14 @@ def _find_doubts(asked: Sequence[Side], described: Sequence[DataSide], measured:
             yield f"{side.name}: its vocabulary does not give back {found} as they were, so its bits per byte are too low"
     first = described[0]
     for side in described[1:]:
-        if side.vocab_size != first.vocab_size:
-            yield (
-                f"{side.name}: as many tokens as {first.name}, but of another vocabulary: {side.seen_bytes / first.seen_bytes:.2f} "
-                "times the text, and a model of another number of parameters"
+        others = [
+            f"{ratio:.2f} times {what}"
+            for what, ratio in (
+                ("the tokens", side.seen_tokens / first.seen_tokens),
+                ("the text", side.seen_bytes / first.seen_bytes),
+                ("the arithmetic", side.compute_flops / first.compute_flops),
             )
+            if abs(ratio - 1) > _LITTLE
+        ]
+        if others:
+            yield f"{side.name}: equal {measured.equal}, to the nearest step; against {first.name} {', '.join(others)}"

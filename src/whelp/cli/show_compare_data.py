@@ -52,9 +52,10 @@ class CompareDataView(show.EventView):
             f"{escape(', '.join(texts.names))}{escape(left_out)}"
         )
         done = f", {event.num_done} of them done" if event.num_done else ""
-        left = event.num_runs - event.num_done
-        time_left = f", about {say_duration(event.seconds_per_run * left)}" if event.seconds_per_run and left else ""
-        show.say(f"[bold]runs[/]       {event.num_runs} of {say_count(event.num_steps, 'step')}{done}{time_left}")
+        time_left = f", about {say_duration(event.seconds_left)}" if event.seconds_left else ""
+        least, most = min(event.num_steps), max(event.num_steps)
+        steps = say_count(most, "step") if least == most else f"{least:,} to {say_count(most, 'step')}"
+        show.say(f"[bold]runs[/]       {event.num_runs} of {steps}{done}{time_left}")
         self._started = time.monotonic()
         if show.console.is_terminal:
             columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
@@ -108,17 +109,19 @@ def show_data_comparison(result: DataComparison) -> None:
 
     output = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "bits/byte", "by seed", "documents", "tokens", "epochs", "text seen"):
+    for name in ("", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"):
         table.add_column(name, justify="left" if name in ("", "by seed") else "right")
     for side in result.sides:
         table.add_row(
             escape(side.name),
             f"{side.bits_per_byte:.4f}",
             " ".join(f"{bits:.4f}" for bits in side.by_seed),
-            f"{side.num_documents:,}",
-            f"{side.num_tokens:,}",
-            f"{side.num_epochs:.2f}",
+            f"{side.num_parameters:,}",
+            f"{side.num_steps:,}",
+            f"{side.seen_tokens:,}",
             say_bytes(side.seen_bytes),
+            f"{side.num_epochs:.2f}",
+            f"{side.compute_flops:.3g}",
         )
     output.print(table)
     table = Table(box=None, padding=(0, 2, 0, 0))

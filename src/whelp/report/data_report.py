@@ -1,4 +1,4 @@
-"""One HTML file about a comparison of data: what is better, how sure that is, where it differs. No script, no network."""
+"""One HTML file about a comparison of recipes: what is better, how sure that is, where it differs. No script, no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STYLE = """
 .verdict { font-size: 1.15rem; max-width: 60rem; }
 """
 _HOW = (
-    "Every recipe's data trained the same model for equally many tokens, once for each seed; the runs of a seed begin with the same "
+    "Every recipe's model was trained once for each seed, as long as the table says; the runs of a seed begin with the same "
     "weights, where their shapes are the same. All were measured on the same held-out texts, of which none is in any training data "
     "word for word. The intervals: by seeds, what other seeds could have given on these texts (Student's t over the paired "
     "differences); by texts, what other texts could have given with these runs (bootstrap); both, the two together, by which it is "
@@ -40,7 +40,7 @@ def make_data_report(result: Values) -> str:
         _draw_intervals(differences, f"{confidence} intervals; left of the line is better"),
         _draw_seeds(sides, result["seeds"]),
         _draw_differences(differences),
-        f"<h2>The data</h2>{_draw_sides(sides)}{_draw_options(sides, result['options'])}",
+        f"<h2>The recipes</h2>{_draw_sides(sides)}{_draw_options(sides, result['options'])}",
         f"<h2>Held-out texts</h2>{_draw_held_out(result)}",
         _draw_examples(differences),
         f"<h2>How it was measured</h2><p>{html.escape(_HOW)}</p><p>{html.escape(_say_runs(result))}</p>",
@@ -152,18 +152,35 @@ def _draw_sides(sides: Sequence[Values]) -> str:
                 f"{side['num_documents']:,}{read}",
                 f"{side['num_tokens']:,}",
                 f"{side['num_epochs']:.2f}",
+                f"{side['num_parameters']:,}",
+                f"{side['num_steps']:,}",
+                f"{side['seen_tokens']:,}",
                 say_bytes(side["seen_bytes"]),
+                f"{side['compute_flops']:.3g}",
                 f"{side['vocab_size']:,}",
                 f"{side['bytes_per_token']:.2f}",
             ]
         )
-    heads = ["", "bits per byte", "documents", "tokens", "epochs", "text seen", "vocabulary", "bytes a token"]
+    heads = [
+        "",
+        "bits per byte",
+        "documents",
+        "tokens",
+        "epochs",
+        "parameters",
+        "steps",
+        "tokens seen",
+        "text seen",
+        "FLOP",
+        "vocabulary",
+        "bytes a token",
+    ]
     return _draw_table(heads, rows)
 
 
 def _draw_options(sides: Sequence[Values], options: Mapping[str, Sequence[Any]]) -> str:
     if not options:
-        return "<p>The recipes' data are the same.</p>"
+        return "<p>The recipes are the same.</p>"
     return "<h3>What differs</h3>" + _draw_table(
         ["option", *(side["name"] for side in sides)], [[name, *map(_write, values)] for name, values in options.items()]
     )
@@ -209,8 +226,8 @@ def _draw_examples(differences: Sequence[Values]) -> str:
 
 def _say_runs(result: Values) -> str:
     return (
-        f"{say_count(len(result['seeds']), 'seed')}, from {result['seeds'][0]} on; {say_count(result['num_steps'], 'step')} and "
-        f"{say_count(result['seen_tokens'], 'token')} in every run."
+        f"{say_count(len(result['seeds']), 'seed')}, from {result['seeds'][0]} on; equal {result['equal']} for each recipe, "
+        "to the nearest step."
     )
 
 

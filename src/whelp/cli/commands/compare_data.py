@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,8 @@ def compare_data(
         list[str],
         typer.Argument(
             metavar="RECIPE",
-            help="Two recipes or more; the first one is what the others are compared with. section.field=value among them is laid on all.",
+            help="Two recipes or more, or one with --vary; the first one is what the others are compared with. "
+            "section.field=value among them is laid on all.",
         ),
     ],
     out: Annotated[
@@ -30,6 +31,18 @@ def compare_data(
             show_default=False,
         ),
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="section.field=A,B",
+            help="Each recipe once with each value; may be repeated, for all combinations.",
+            show_default=False,
+        ),
+    ] = None,
+    equal: Annotated[
+        Literal["tokens", "bytes", "compute"],
+        typer.Option(help="Of what each recipe has as much as the first: tokens, bytes of text, or floating-point operations."),
+    ] = "tokens",
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each recipe. More, later, keep those that are done.")] = 3,
     confidence: Annotated[float, typer.Option(metavar="C", help="Of the intervals: 0.95 misses once in twenty.")] = 0.95,
     held_out_bytes: Annotated[
@@ -38,14 +51,21 @@ def compare_data(
     scale: Scale = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which data is better? Train the same small model on each recipe's data, several seeds, and measure on the same texts.
+    """Which recipe is better? Train a small model of each, several seeds, and measure on the same texts, in bits per byte.
 
-    Model and training are the first recipe's for all; `data` is each one's own, and `curate` where a recipe has that section.
-    All see equally many tokens. The answer has a confidence interval, over seeds and texts, and says what would decide it when
-    it cannot be told. Stopped or killed, the same command goes on.
+    Recipes may differ in anything: data, vocabulary, model, training. Only the length is the first one's for all, in --equal:
+    tokens for other data or training, bytes for other vocabularies, compute for other models. The answer has a confidence
+    interval, over seeds and texts, and says what would decide it when it cannot be told. Stopped or killed, the same command
+    goes on.
 
     Example:
       whelp compare-data all.yaml filtered.yaml --held-out good.jsonl
+
+    Learning rates:
+      whelp compare-data a.yaml --vary train.learning_rate=0.001,0.003,0.01
+
+    Vocabularies:
+      whelp compare-data small.yaml large.yaml --equal bytes --held-out good.jsonl
 
     More seeds:
       whelp compare-data all.yaml filtered.yaml --out compared --seeds 6
@@ -60,12 +80,13 @@ def compare_data(
     from whelp.cli.show_compare_data import compare_data_view, show_data_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
-    sides = load_sides([word for word in recipes if word not in overrides], overrides, scale)
+    sides = load_sides([word for word in recipes if word not in overrides], overrides, scale, vary or [])
     events = iter_compare_data(
         sides,
         out,
         held_out=held_out or [],
         num_seeds=seeds,
+        equal=equal,
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
