@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import whelp
-from whelp.cli.infctx import make_table as make_infctx_table
+from whelp.cli.infctx_options import make_table as make_infctx_table
 
 PAGE = Path(__file__).with_name("options.md")
 INFCTX_PAGE = Path(__file__).with_name("infctx.md")

@@ -144,6 +144,8 @@ def test_keep_newest(tmp_path: Path) -> None:
         save(tmp_path, step)
     (tmp_path / ".step-00000101.tmp").mkdir()
     (tmp_path / "notes").mkdir()
+    keep_newest(tmp_path, 2, kept=[tmp_path / step_name(9)])
+    assert steps(tmp_path) == ["notes", step_name(9), step_name(10), step_name(100)]
     keep_newest(tmp_path, 2)
     assert steps(tmp_path) == ["notes", step_name(10), step_name(100)]
     keep_newest(tmp_path, 5)

@@ -63,8 +63,9 @@ def test_one_tree() -> None:
     [
         (errno.ENOSPC, DiskError, "out: the disk is full, but expected free space. Free some"),
         (errno.EDQUOT, DiskError, "out: the disk is full"),
-        (errno.EROFS, DiskError, "out: no permission, but expected a place that can be read and written"),
-        (errno.EACCES, DiskError, "out: no permission"),
+        (errno.EROFS, DiskError, "out: the disk is read-only, but expected one that can be written"),
+        (errno.EIO, DiskError, "out: the disk does not answer (?), but expected one that works. Check it"),
+        (errno.EACCES, DiskError, "out: no permission, but expected a place that can be read and written"),
         (errno.EPERM, DiskError, "out: no permission"),
         (errno.ENOENT, WhelpError, "out: there is no such file or folder. Check the spelling."),
         (errno.ENOTDIR, WhelpError, "out: not a directory. Choose another path."),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from .helpers import Project, Whelp, make_project, run_whelp
+from .stores import LARGE, SMALL, SMALL_SPLITS, make_store, random_documents, random_masks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,3 +62,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting a small disk is not permitted here: allow it (CAP_SYS_ADMIN). {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 16-bit ids with two splits; do not write into it."""
+    return make_store(tmp_path_factory.mktemp("small") / "store", SMALL, SMALL_SPLITS)
+
+
+@pytest.fixture(scope="session")
+def large_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of ids that do not fit into 16 bits, with a loss mask; do not write into it."""
+    splits = {"train": random_documents(40, LARGE), "test": random_documents(7, LARGE, seed=1)}
+    masks = {name: random_masks(documents) for name, documents in splits.items()}
+    return make_store(tmp_path_factory.mktemp("large") / "store", LARGE, splits, masks)

@@ -120,3 +120,26 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
             status = os.lstat(os.path.join(root, name))
             found[os.path.relpath(os.path.join(root, name), folder)] = (status.st_size, status.st_mtime_ns)
     return found
+
+
+def said_once(outcome: Outcome, *words: str) -> str:
+    """Check that there is exactly one error, that it has these words, and nothing of Python's; return it."""
+    assert outcome.code == 1, (outcome.code, outcome.stderr)
+    assert outcome.stdout == b""
+    assert "Traceback" not in outcome.stderr
+    errors = [line for line in outcome.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, outcome.stderr
+    message = outcome.stderr[outcome.stderr.index("error: ") :].strip()
+    for word in words:
+        assert word in message, message
+    return message
+
+
+def prepare_project(whelp: Whelp, project: Project, *overrides: str) -> Outcome:
+    """Prepare the project's recipe."""
+    return whelp("prepare", project.recipe, *overrides, "--out", project.store)
+
+
+def train_project(whelp: Whelp, project: Project, *overrides: str) -> Outcome:
+    """Train the project's recipe."""
+    return whelp("train", project.recipe, *overrides, "--store", project.store, "--out", project.run)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
 from whelp.artifacts.token_store import make_batch, make_schema, write_split, write_splits
+from whelp.base.errors import WhelpError
 from whelp.base.files import write_json
 from whelp.tokenizer import Vocabulary
 
 END = 0
+SMALL, LARGE = 5_000, 70_000  # ids that fit into 16 bits, and that do not
 Documents = list[list[int]]
 
 
@@ -76,3 +79,15 @@ def make_store(
 def _join(documents: Sequence[list[int]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     ids = np.array([token for document in documents for token in document])
     return ids, np.cumsum([0, *map(len, documents)])
+
+
+def error_of(kind: type[WhelpError], call: Callable[[], Any]) -> str:
+    """The message of the error that a call ends with; it says what to do next."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert caught.value.expected
+    assert caught.value.next_step
+    return str(caught.value)
+
+
+SMALL_SPLITS = {"train": random_documents(40, SMALL), "test": random_documents(7, SMALL, seed=1)}

@@ -28,7 +28,7 @@ def test_lines_keep_their_borders(tmp_path: Path) -> None:
     paths = write(tmp_path, {"a.jsonl": b'{"n":1}\n{"n":2}', "b.jsonl": b'{"n":3}\n', "c.jsonl": b"", "d.jsonl": b'{"n":4}'})
     result = whelp.append(paths, out=tmp_path / "o.jsonl")
     assert (tmp_path / "o.jsonl").read_bytes() == b'{"n":1}\n{"n":2}\n{"n":3}\n{"n":4}\n'
-    assert (result.lines, [Path(file).name for file in result.files]) == (4, ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"])
+    assert (result.num_lines, [Path(file).name for file in result.files]) == (4, ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"])
 
 
 def test_texts_become_utf_8(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     """The order is shown; sizes are read as people write them."""
     write(tmp_path / "in", {"b.jsonl": b"{}\n", "a.jsonl": b'{"x": 1}'})
     result = whelp("append", "in/b.jsonl", "in/a.jsonl", "--out", "o.jsonl", "--max-bytes", "2.5GB", "--json").json
-    assert (result["lines"], result["files"]) == (2, [str(tmp_path / "in" / "b.jsonl"), str(tmp_path / "in" / "a.jsonl")])
+    assert (result["num_lines"], result["files"]) == (2, [str(tmp_path / "in" / "b.jsonl"), str(tmp_path / "in" / "a.jsonl")])
     assert [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()] == [{}, {"x": 1}]
     shown = whelp("append", "in/b.jsonl", "in/a.jsonl", "--out", "o.jsonl")
     assert "the file is finished" in shown.said

@@ -11,33 +11,10 @@ import pytest
 
 from whelp.base import files
 
-from .helpers import Outcome, Project, Whelp, snapshot
+from .helpers import Outcome, Project, Whelp, prepare_project, said_once, snapshot, train_project
 
 PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
 ENGLISH = "It was the best of times, it was the worst of times. "
-
-
-def said_once(outcome: Outcome, *words: str) -> str:
-    """Check that there is exactly one error, that it has these words, and nothing of Python's; return it."""
-    assert outcome.code == 1, (outcome.code, outcome.stderr)
-    assert outcome.stdout == b""
-    assert "Traceback" not in outcome.stderr
-    errors = [line for line in outcome.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, outcome.stderr
-    message = outcome.stderr[outcome.stderr.index("error: ") :].strip()
-    for word in words:
-        assert word in message, message
-    return message
-
-
-def prepare(whelp: Whelp, project: Project, *overrides: str) -> Outcome:
-    """Prepare the project's recipe."""
-    return whelp("prepare", project.recipe, *overrides, "--out", project.store)
-
-
-def train(whelp: Whelp, project: Project, *overrides: str) -> Outcome:
-    """Train the project's recipe."""
-    return whelp("train", project.recipe, *overrides, "--store", project.store, "--out", project.run)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +44,7 @@ def test_a_named_file_that_is_no_text(
     (tmp_path / "text.txt").write_text(ENGLISH)
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    said_once(prepare(whelp, project, f"data.source={name}", *overrides), *words)
+    said_once(prepare_project(whelp, project, f"data.source={name}", *overrides), *words)
     assert not project.store.exists()
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -76,8 +53,8 @@ def test_a_file_of_one_character(whelp: Whelp, tmp_path: Path, project: Project)
     """It is text, so it is prepared; that it fills no row is said when it is to be trained on."""
     (tmp_path / "a.txt").write_text("a")
     overrides = ["data.source=a.txt", "data.tokenizer.learn=chars", "data.test_split=0"]
-    assert prepare(whelp, project, *overrides).code == 0
-    said_once(train(whelp, project, *overrides), "the train split: it has 2 tokens, fewer than one row", "Add text")
+    assert prepare_project(whelp, project, *overrides).code == 0
+    said_once(train_project(whelp, project, *overrides), "the train split: it has 2 tokens, fewer than one row", "Add text")
     assert not project.run.exists()
 
 
@@ -85,28 +62,30 @@ def test_a_file_of_one_character(whelp: Whelp, tmp_path: Path, project: Project)
 def test_one_character_with_a_test_split(whelp: Whelp, tmp_path: Path, project: Project, learn: str) -> None:
     """Whatever the vocabulary, it ends in a store or in one message."""
     (tmp_path / "a.txt").write_text("a")
-    outcome = prepare(whelp, project, "data.source=a.txt", f"data.tokenizer.learn={learn}")
+    outcome = prepare_project(whelp, project, "data.source=a.txt", f"data.tokenizer.learn={learn}")
     if outcome.code:
         said_once(outcome)
     else:
-        said_once(train(whelp, project, "data.source=a.txt", f"data.tokenizer.learn={learn}"), "fewer than one row")
+        said_once(train_project(whelp, project, "data.source=a.txt", f"data.tokenizer.learn={learn}"), "fewer than one row")
 
 
 def test_a_folder_without_text(whelp: Whelp, tmp_path: Path, project: Project) -> None:
     """An empty folder, and one of pictures: each says what is in it."""
     (tmp_path / "empty").mkdir()
-    said_once(prepare(whelp, project, "data.source=empty"), "empty: the folder is empty")
+    said_once(prepare_project(whelp, project, "data.source=empty"), "empty: the folder is empty")
     (tmp_path / "pictures").mkdir()
     for number in range(3):
         (tmp_path / "pictures" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
     (tmp_path / "pictures" / "nothing.txt").write_bytes(b"")
-    said_once(prepare(whelp, project, "data.source=pictures"), "none of the 4 files found can be read as text", "1 empty")
+    said_once(
+        prepare_project(whelp, project, "data.source=pictures"), "none of the 4 files found can be read as text", "1 empty"
+    )
     assert not project.store.exists()
 
 
 def test_a_glob_that_matches_nothing(whelp: Whelp, project: Project) -> None:
     """It says so, instead of an empty store."""
-    said_once(prepare(whelp, project, "data.source=*.nonsense"), "the glob matches nothing")
+    said_once(prepare_project(whelp, project, "data.source=*.nonsense"), "the glob matches nothing")
 
 
 def test_a_bad_file_among_good_ones_is_counted(whelp: Whelp, project: Project) -> None:
@@ -123,12 +102,14 @@ def test_a_bad_file_among_good_ones_is_counted(whelp: Whelp, project: Project) -
 def test_a_bad_file_among_good_ones_stops_when_asked_to(whelp: Whelp, project: Project) -> None:
     """data.on_bad_files=stop: the first bad file ends it."""
     (project.corpus / "dangling.txt").symlink_to("nowhere")
-    said_once(prepare(whelp, project, "data.on_bad_files=stop"), "dangling.txt: cannot be read (no such file or directory)")
+    said_once(
+        prepare_project(whelp, project, "data.on_bad_files=stop"), "dangling.txt: cannot be read (no such file or directory)"
+    )
 
 
 def test_unknown_keys(whelp: Whelp, project: Project) -> None:
     """All of them at once, each with the nearest one there is."""
-    outcome = prepare(whelp, project, "data.sorce=x", "trian.num_steps=5", "model.n_layers=2")
+    outcome = prepare_project(whelp, project, "data.sorce=x", "trian.num_steps=5", "model.n_layers=2")
     said_once(
         outcome,
         "3 problems",
@@ -295,14 +276,14 @@ def test_a_run_without_a_checkpoint(whelp: Whelp, tmp_path: Path, made: Project)
 
 def test_a_store_of_another_tokenizer(whelp: Whelp, made: Project, project: Project) -> None:
     """Ids of another vocabulary mean other text: refused, with the command that mends it."""
-    assert prepare(whelp, project, "data.tokenizer.vocab_size=290").code == 0
+    assert prepare_project(whelp, project, "data.tokenizer.vocab_size=290").code == 0
     message = said_once(
         whelp("evaluate", made.run, "--store", project.store), "it was made with another tokenizer than the model's"
     )
     assert "Run `whelp prepare RECIPE data.tokenizer=" in message
     overrides = [f"data.tokenizer={made.store / 'tokenizer'}"]
-    said_once(train(whelp, project, *overrides), "the tokenizer: ", "another vocabulary", "run `whelp prepare` again")
-    said_once(train(whelp, project), "data.tokenizer: ", "290", "run `whelp prepare` again")
+    said_once(train_project(whelp, project, *overrides), "the tokenizer: ", "another vocabulary", "run `whelp prepare` again")
+    said_once(train_project(whelp, project), "data.tokenizer: ", "290", "run `whelp prepare` again")
 
 
 @pytest.mark.parametrize(
@@ -319,40 +300,40 @@ def test_a_store_of_another_tokenizer(whelp: Whelp, made: Project, project: Proj
 )
 def test_an_edited_corpus(whelp: Whelp, project: Project, edit, words: list[str]) -> None:
     """A store whose text has changed is stale: what changed, and the command to run; the run is not started."""
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     edit(project.corpus)
-    said_once(train(whelp, project), *words, "Run `whelp prepare` again with --out")
+    said_once(train_project(whelp, project), *words, "Run `whelp prepare` again with --out")
     assert not project.run.exists()
-    assert prepare(whelp, project).code == 0
-    assert train(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
+    assert train_project(whelp, project).code == 0
 
 
 def test_a_corpus_that_is_gone(whelp: Whelp, project: Project) -> None:
     """Without its source a store cannot be compared; that is said, and it is used."""
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     shutil.rmtree(project.corpus)
-    outcome = train(whelp, project)
+    outcome = train_project(whelp, project)
     assert outcome.code == 0
     assert "the store's text is not compared with its source" in outcome.said
 
 
 def test_other_options_make_a_store_stale(whelp: Whelp, project: Project) -> None:
     """The recipe's `data` is part of what the store was made from."""
-    assert prepare(whelp, project).code == 0
-    said_once(train(whelp, project, "data.separator=newline"), "data.separator: 'eos' -> 'newline'")
+    assert prepare_project(whelp, project).code == 0
+    said_once(train_project(whelp, project, "data.separator=newline"), "data.separator: 'eos' -> 'newline'")
 
 
 def test_a_corpus_shorter_than_one_row(whelp: Whelp, project: Project) -> None:
     """The numbers, and both ways out."""
-    assert prepare(whelp, project).code == 0
-    outcome = train(whelp, project, "pack.context_tokens=100000")
+    assert prepare_project(whelp, project).code == 0
+    outcome = train_project(whelp, project, "pack.context_tokens=100000")
     said_once(outcome, "fewer than one row", "at least 100,001 for pack.context_tokens=100000", "lower pack.context_tokens to")
     assert not project.run.exists()
 
 
 def test_everything_filtered_out(whelp: Whelp, project: Project) -> None:
     """A filter that keeps nothing says how many it dropped, and why."""
-    outcome = prepare(whelp, project, "data.min_token_size=100000")
+    outcome = prepare_project(whelp, project, "data.min_token_size=100000")
     said_once(outcome, "nothing is left to train on (24 dropped: too short)")
 
 
@@ -365,34 +346,34 @@ def test_everything_filtered_out(whelp: Whelp, project: Project) -> None:
 )
 def test_an_unfinished_store(whelp: Whelp, project: Project, name: str, words: list[str]) -> None:
     """A half store never looks like a whole one; the same command finishes it."""
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     before = (project.store / "train" / "data-00000-of-00001.arrow").read_bytes()
     (project.store / name).unlink()
     (project.store / ".parts").mkdir()
-    said_once(train(whelp, project), *words)
+    said_once(train_project(whelp, project), *words)
     said_once(whelp("inspect", project.store), *words)
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     assert (project.store / "train" / "data-00000-of-00001.arrow").read_bytes() == before
-    assert train(whelp, project).code == 0
+    assert train_project(whelp, project).code == 0
 
 
 def test_a_manifest_that_cannot_be_read(whelp: Whelp, project: Project) -> None:
     """Broken, or from a later version."""
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     manifest = project.store / "manifest.json"
     text = manifest.read_text()
     manifest.write_text(text[: len(text) // 2])
-    said_once(train(whelp, project), "manifest.json: cannot be read", "`whelp prepare`")
+    said_once(train_project(whelp, project), "manifest.json: cannot be read", "`whelp prepare`")
     manifest.write_text(text.replace('"version": 2', '"version": 3'))
-    said_once(train(whelp, project), "was written by a newer whelp (format 3)", "Update whelp")
+    said_once(train_project(whelp, project), "was written by a newer whelp (format 3)", "Update whelp")
 
 
 def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> None:
     """It is not mixed: what differs is named, and the run stays as it is; what changes nothing may change."""
-    assert prepare(whelp, project).code == 0
-    assert train(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
+    assert train_project(whelp, project).code == 0
     before = snapshot(project.run)
-    message = said_once(train(whelp, project, "train.learning_rate=0.5", "model.n_layer=2", "train.batch_tokens=32"))
+    message = said_once(train_project(whelp, project, "train.learning_rate=0.5", "model.n_layer=2", "train.batch_tokens=32"))
     for change in (
         "train.learning_rate: 0.01 -> 0.5",
         "model.n_layer: 1 -> 2",
@@ -401,16 +382,16 @@ def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> No
     ):
         assert change in message
     assert snapshot(project.run) == before
-    assert train(whelp, project, "train.log_every_steps=2").code == 0
+    assert train_project(whelp, project, "train.log_every_steps=2").code == 0
 
 
 def test_a_run_of_another_store(whelp: Whelp, project: Project) -> None:
     """The store under a run is part of it."""
-    assert prepare(whelp, project).code == 0
-    assert train(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
+    assert train_project(whelp, project).code == 0
     (project.corpus / "00.txt").write_text("Another text. " * 9)
-    assert prepare(whelp, project).code == 0
-    said_once(train(whelp, project), "this run was started with other settings (the token store is another one)")
+    assert prepare_project(whelp, project).code == 0
+    said_once(train_project(whelp, project), "this run was started with other settings (the token store is another one)")
 
 
 @pytest.mark.parametrize("command", ["prepare", "train", "tokenizer", "demo"])
@@ -437,8 +418,8 @@ def test_something_else_stands_at_the_output(whelp: Whelp, made: Project, tmp_pa
 def test_a_prompt_the_vocabulary_cannot_say(whelp: Whelp, project: Project) -> None:
     """Characters never seen, with a vocabulary of characters."""
     overrides = ["data.tokenizer.learn=chars"]
-    assert prepare(whelp, project, *overrides).code == 0
-    assert train(whelp, project, *overrides).code == 0
+    assert prepare_project(whelp, project, *overrides).code == 0
+    assert train_project(whelp, project, *overrides).code == 0
     outcome = whelp("generate", project.run, "--prompt", "Ω", "--json")
     said_once(outcome, "Ω")
 
@@ -459,61 +440,11 @@ def test_a_device_that_is_not_there(whelp: Whelp, made: Project, device: str) ->
 
 def test_a_loss_that_is_not_a_number(whelp: Whelp, project: Project) -> None:
     """Training stops with the step and what to lower; no checkpoint of nonsense is saved."""
-    assert prepare(whelp, project).code == 0
+    assert prepare_project(whelp, project).code == 0
     overrides = ["model.family=gpt2", "train.optimizer=adamw", "train.learning_rate=1e30", "train.num_steps=40"]
-    outcome = train(whelp, project, *overrides, "train.save_every_steps=100", "train.evaluate_every_steps=100")
+    outcome = train_project(whelp, project, *overrides, "train.save_every_steps=100", "train.evaluate_every_steps=100")
     said_once(outcome, "the loss is ", "Lower train.learning_rate")
     assert list((project.run / "checkpoints").iterdir()) == []
-
-
-def test_a_full_disk_while_preparing(whelp: Whelp, project: Project, small_disk: Path) -> None:
-    """Half-written files go, so that their room is free again; with room, the same command goes on."""
-    for number in range(40):
-        (project.corpus / f"more{number}.txt").write_text(f"{ENGLISH}{number} " * 500)
-    outcome = whelp("prepare", project.recipe, "--out", small_disk / "store")
-    said_once(outcome, str(small_disk / "store"), "the disk is full", "run the same command again")
-    assert [path.name for path in small_disk.rglob("*") if path.is_file()] == []
-    said_once(whelp("inspect", small_disk / "store"), "not a finished token store")
-    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
-    assert whelp("prepare", project.recipe, "--out", small_disk / "store").code == 0
-
-
-def test_a_full_disk_while_exporting_and_importing(whelp: Whelp, made: Project, tmp_path: Path, small_disk: Path) -> None:
-    """Nothing half is left, and the room is free again."""
-    (tmp_path / "a.bin").write_bytes(b"\x05\x00" * 200_000)
-    given = ("import", "a.bin", "--format", "nanogpt", "--tokenizer", made.store, "--out")
-    said_once(whelp(*given, small_disk / "store"), "the disk is full", "run the same command again")
-    assert whelp(*given, "store").code == 0
-    for format in ("megatron", "nanogpt", "llmc"):
-        outcome = whelp("export", "store", "--format", format, "--out", small_disk / "out")
-        said_once(outcome, str(small_disk / "out"), "the disk is full")
-    assert list(small_disk.iterdir()) == []
-
-
-def test_a_full_disk_while_laying_out_the_splits(whelp: Whelp, project: Project, small_disk: Path) -> None:
-    """The parts that are finished stay, to go on from; the half split goes."""
-    for number in range(40):
-        (project.corpus / f"more{number}.txt").write_text(f"{ENGLISH}{number} " * 150)
-    outcome = whelp("prepare", project.recipe, "--out", small_disk / "store")
-    said_once(outcome, "the disk is full")
-    left = [path for path in small_disk.rglob("*") if path.is_file()]
-    assert {path.parent.name for path in left} == {".parts"}
-    assert {path.suffix for path in left} == {".arrow", ".json"}
-    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
-    assert whelp("prepare", project.recipe, "--out", small_disk / "store").code == 0
-    assert not (small_disk / "store" / ".parts").exists()
-
-
-def test_a_full_disk_while_saving(whelp: Whelp, project: Project, small_disk: Path) -> None:
-    """A checkpoint that does not fit leaves nothing half; with room, the same command goes on from the last whole one."""
-    assert prepare(whelp, project).code == 0
-    run = small_disk / "run"
-    arguments = ["train", project.recipe, "model.n_embd=64", "--store", project.store, "--out", run]
-    said_once(whelp(*arguments), "model.safetensors: the disk is full", "run the same command again")
-    assert list((run / "checkpoints").iterdir()) == []
-    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    assert whelp(*arguments).code == 0
-    assert (run / "checkpoints" / "last").resolve().name == "step-00000004"
 
 
 def test_a_place_that_cannot_be_written(project: Project) -> None:

@@ -48,10 +48,10 @@ def test_what_is_said_and_what_is_left(whelp: Whelp, site: Site) -> None:
     site.faults.append(lambda request: Reply(status=500) if request.query.get("pageids") == "6" else None)
     arguments = ["collect", "wikipedia", "--search", "odd", "--title", "Nobody", "--base-url", site.url, "--max-retries", "1"]
     outcome = whelp(*arguments, *FLAGS, "--out", "x.jsonl", "--json")
-    assert outcome.json["kept"] == 9
+    assert outcome.json["num_documents"] == 9
     assert outcome.json["skipped"] == {"no such article": 1}
     assert outcome.json["failed"] == {"status 500": 1}
-    assert outcome.json["requests"] == len(site.requests)
+    assert outcome.json["num_requests"] == len(site.requests)
     host = site.url.removeprefix("http://")
     for words in (
         f"asks {host} and no other host",
@@ -161,7 +161,7 @@ def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     assert len(Path("x.jsonl").read_text().splitlines()) == 4
     site.faults.clear()
     before = len(site.requests)
-    assert whelp(*arguments, "--json").json["kept"] == 10
+    assert whelp(*arguments, "--json").json["num_documents"] == 10
     read = [request.query["pageids"] for request in site.requests[before:] if "pageids" in request.query]
     assert read == ["10", "12", "14", "16", "18", "20"]
     assert len(Path("x.jsonl").read_text().splitlines()) == 10
@@ -172,12 +172,12 @@ def test_a_limit_of_time(whelp: Whelp, site: Site) -> None:
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
     site.faults.append(lambda request: time.sleep(1.0) if request.query.get("pageids") == "6" else None)
     outcome = whelp(*arguments, "--max-minutes", str(0.9 / 60), "--json")
-    assert (outcome.json["is_finished"], outcome.json["kept"]) == (False, 3)
+    assert (outcome.json["is_finished"], outcome.json["num_documents"]) == (False, 3)
     assert "not finished: the same command goes on" in outcome.said
     assert len(Path("x.jsonl").read_text().splitlines()) == 3
     outcome = whelp(*arguments, "--json")
     assert "going on 3 documents known already" in outcome.said
-    assert (outcome.json["is_finished"], outcome.json["kept"]) == (True, 10)
+    assert (outcome.json["is_finished"], outcome.json["num_documents"]) == (True, 10)
 
 
 def test_after_an_error_standard_output_is_empty(whelp: Whelp, site: Site) -> None:
@@ -206,7 +206,7 @@ def test_lists_from_files(whelp: Whelp, site: Site) -> None:
         "x.jsonl",
         "--json",
     ]
-    assert whelp("collect", "wikipedia", *arguments).json["kept"] == 2
+    assert whelp("collect", "wikipedia", *arguments).json["num_documents"] == 2
     assert [request.query.get("titles") for request in site.requests if "titles" in request.query] == ["Number 4", "Three"]
     Path("latin.txt").write_bytes("Käse".encode("latin-1"))
     outcome = whelp("collect", "wikipedia", "--titles-from", "latin.txt", *FLAGS, "--out", "y.jsonl")

@@ -36,7 +36,7 @@ def test_from_a_dump_to_a_model_that_talks(whelp: Whelp, tmp_path: Path) -> None
     collected = whelp(
         "collect", "wikipedia-dump", "wiki.xml.bz2", "--out", "corpus/wiki.jsonl", "--workers", "1", "--json"
     ).json
-    assert (collected["documents"], collected["pages"]) == (104, {"kept": 104, "redirect": 1, "namespace Talk": 1})
+    assert (collected["num_documents"], collected["num_pages"]) == (104, {"kept": 104, "redirect": 1, "namespace Talk": 1})
 
     overrides = [
         "train.threads=1",
@@ -93,9 +93,9 @@ def test_a_folder_in_the_terminal(whelp: Whelp) -> None:
     for name, data in {"a.txt": b"a", "b.html": b"<p>b", "c.bin": b"\0", "d.csv": b"a,b"}.items():
         (Path("in") / name).write_bytes(data)
     result = whelp("collect", "folder", "in", "--out", "o.jsonl", "--json").json
-    assert result["files"] == {"read": {".txt": 1, ".html": 1}, "skipped": {"NUL bytes": 1, "rows": 1}}
+    assert result["num_files"] == {"read": {".txt": 1, ".html": 1}, "skipped": {"NUL bytes": 1, "rows": 1}}
     shown = whelp("collect", "folder", "in", "--out", "o.jsonl")
     assert "c.bin: contains NUL bytes" in shown.said
-    assert whelp("collect", "folder", "in", "--suffix", ".txt", "--out", "p.jsonl", "--json").json["documents"] == 1
+    assert whelp("collect", "folder", "in", "--suffix", ".txt", "--out", "p.jsonl", "--json").json["num_documents"] == 1
     wrong = whelp("collect", "folder", "in", "--suffix", "txt", "--out", "q.jsonl")
     assert (wrong.code, "include_suffixes has 'txt'" in wrong.said) == (1, True)

@@ -99,7 +99,7 @@ def test_shuffled_words_are_worse(compared: DataComparison) -> None:
 
 def test_the_page(compared: DataComparison) -> None:
     """Verdicts in words, an interval for each comparison and source, the data, the texts; it opens offline."""
-    page = Path(compared.page).read_text(encoding="utf-8")
+    page = Path(compared.html).read_text(encoding="utf-8")
     assert "shuffled is worse than clean" in page
     assert page.count('stroke-width="4"') == 3  # on all texts, and on each source
     assert compared.differences[-1].examples[0].text in page

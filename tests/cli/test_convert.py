@@ -45,7 +45,7 @@ def test_to_json_lines(tmp_path: Path) -> None:
     result = whelp.convert(write_parquet(tmp_path / "a.parquet", ROWS), out=tmp_path / "a.jsonl")
     expected = [{**row, "score": row["score"] if row["score"] == 0.5 else None} for row in ROWS]
     assert read_lines(tmp_path / "a.jsonl") == expected
-    assert (result.rows, result.notes) == (4, {"numbers_without_json": 2})
+    assert (result.num_rows, result.notes) == (4, {"numbers_without_json": 2})
 
 
 def test_chosen_columns_in_their_order(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             assert count < 200
     assert count > 24
     assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert result.rows == whole.rows == 24
+    assert result.num_rows == whole.num_rows == 24
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     write_parquet(tmp_path / "in.parquet", ROWS)
     arguments = ("convert", "in.parquet", "--column", "text", "--separator", r"\n--\n", "--out", "o.txt")
     result = whelp(*arguments, "--json").json
-    assert (result["rows"], result["is_reused"]) == (4, False)
+    assert (result["num_rows"], result["is_reused"]) == (4, False)
     again = whelp(*arguments)
     assert (again.code, "the file is finished" in again.said) == (0, True)
     assert "\n--\n" in Path("o.txt").read_text(encoding="utf-8")
@@ -213,7 +213,7 @@ def test_real_files(tmp_path: Path) -> None:
         out = tmp_path / f"{path.stem}.jsonl"
         result = whelp.convert(path, out=out)
         rows = pq.read_table(path).to_pylist()
-        assert result.rows == len(rows)
+        assert result.num_rows == len(rows)
         expected = json.loads(
             json.dumps(rows, default=lambda value: value.decode() if isinstance(value, bytes) else value.isoformat())
         )

@@ -93,7 +93,7 @@ def test_programs_are_judged_by_their_tests(own_run: Path, problems: Path) -> No
     result = evaluate_code(own_run, problems, run_generated_code=True, **OPTIONS)
     assert result.pass_at_k == pytest.approx({"pass@1": (2 / 4 + 1 / 4) / 2, "pass@2": (5 / 6 + 3 / 6) / 2, "pass@4": 1.0})
     assert result.reasons == {"passed": 3, "AssertionError": 2, "timeout": 1, "SystemExit": 1, "NameError": 1}
-    assert (result.problems, result.samples, result.num_cut, result.num_too_long) == (2, 4, 0, 0)
+    assert (result.num_problems, result.num_samples, result.num_cut, result.num_too_long) == (2, 4, 0, 0)
     assert result.file is not None
     assert result.samples_file is not None
     samples = [json.loads(line) for line in Path(result.samples_file).read_text().splitlines()]

@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,25 @@ import pytest
 from whelp import export_store, import_store
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.token_store import open_store
-from whelp.base.errors import ArtifactError, ConfigError, PlanError, TokenizerError, WhelpError
+from whelp.base.errors import ArtifactError
 
 from .helpers import Project, Whelp, snapshot
-from .stores import END, Documents, make_store, make_vocabulary, random_documents, random_masks
-
-SMALL, LARGE = 5_000, 70_000  # ids that fit into 16 bits, and that do not
-BASE = {"train": random_documents(40, SMALL), "test": random_documents(7, SMALL, seed=1)}
+from .stores import (
+    END,
+    LARGE,
+    SMALL,
+    SMALL_SPLITS,
+    Documents,
+    error_of,
+    make_store,
+    make_vocabulary,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> None:
     """No progress bars of other packages."""
     datasets.disable_progress_bars()
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 16-bit ids with two splits; do not write into it."""
-    return make_store(tmp_path_factory.mktemp("small") / "store", SMALL, BASE)
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of ids that do not fit into 16 bits, with a loss mask; do not write into it."""
-    splits = {"train": random_documents(40, LARGE), "test": random_documents(7, LARGE, seed=1)}
-    masks = {name: random_masks(documents) for name, documents in splits.items()}
-    return make_store(tmp_path_factory.mktemp("large") / "store", LARGE, splits, masks)
 
 
 def read(store: Path, name: str = "train", column: str = "input_ids") -> Documents:
@@ -60,15 +51,6 @@ def flatten(documents: Documents) -> list[int]:
     return [token for document in documents for token in document]
 
 
-def error_of(kind: type[WhelpError], call: Callable[[], Any]) -> str:
-    """The message of the error that a call ends with; it says what to do next."""
-    with pytest.raises(kind) as caught:
-        call()
-    assert caught.value.expected
-    assert caught.value.next_step
-    return str(caught.value)
-
-
 FILES = {
     "megatron": ("train", "test"),
     "nanogpt": ("train.bin", "val.bin"),
@@ -78,43 +60,43 @@ FILES = {
 
 
 @pytest.mark.parametrize(("format", "context_tokens"), [*((format, None) for format in FILES), ("parquet", 16)])
-def test_there_and_back(small: Path, tmp_path: Path, format: str, context_tokens: int | None) -> None:
+def test_there_and_back(small_store: Path, tmp_path: Path, format: str, context_tokens: int | None) -> None:
     """A store written in any format and read again has the same documents, and a ledger that adds up."""
-    exported = export_store(small, format=format, out=tmp_path / "out", context_tokens=context_tokens)
+    exported = export_store(small_store, format=format, out=tmp_path / "out", context_tokens=context_tokens)
     train, test = (tmp_path / "out" / name for name in FILES[format])
-    made = import_store(train, test=test, format=format, tokenizer=small, out=tmp_path / "store")
+    made = import_store(train, test=test, format=format, tokenizer=small_store, out=tmp_path / "store")
     assert made.splits == exported.splits
-    for name, documents in BASE.items():
+    for name, documents in SMALL_SPLITS.items():
         assert read(tmp_path / "store", name) == documents
     ledger = made.ledger
     assert ledger["documents"] == {"train": 40, "test": 7}
-    assert ledger["tokens"] == {name: len(flatten(documents)) for name, documents in BASE.items()}
+    assert ledger["tokens"] == {name: len(flatten(documents)) for name, documents in SMALL_SPLITS.items()}
     assert ledger["tokens_in"] == sum(ledger["tokens"].values())
     assert ledger["files"] == {"read": 2}
     store = open_store(tmp_path / "store")
     assert store.sources == [str(train), str(test)]
     assert store.split("test").document(3)["file_index"] == 1
     assert store.split("test").document(3)["line"] == 4
-    assert store.manifest.inputs["tokenizer"] == read_manifest(small, "token_store").inputs["tokenizer"]
+    assert store.manifest.inputs["tokenizer"] == read_manifest(small_store, "token_store").inputs["tokenizer"]
 
 
 @pytest.mark.parametrize("context_tokens", [None, 16])
-def test_masks_there_and_back(large: Path, tmp_path: Path, context_tokens: int | None) -> None:
+def test_masks_there_and_back(large_store: Path, tmp_path: Path, context_tokens: int | None) -> None:
     """Parquet keeps the loss mask, and ids of more than 16 bits; in a packed row pads are masked."""
-    export_store(large, format="parquet", out=tmp_path / "out", context_tokens=context_tokens, splits=["train"])
-    import_store(tmp_path / "out" / "train.parquet", format="parquet", tokenizer=large, out=tmp_path / "store")
+    export_store(large_store, format="parquet", out=tmp_path / "out", context_tokens=context_tokens, splits=["train"])
+    import_store(tmp_path / "out" / "train.parquet", format="parquet", tokenizer=large_store, out=tmp_path / "store")
     for column in ("input_ids", "loss_mask"):
-        assert read(tmp_path / "store", column=column) == read(large, column=column)
+        assert read(tmp_path / "store", column=column) == read(large_store, column=column)
 
 
 @pytest.mark.parametrize("format", ["megatron", "llmc"])
-def test_wide_ids_there_and_back(large: Path, tmp_path: Path, format: str) -> None:
+def test_wide_ids_there_and_back(large_store: Path, tmp_path: Path, format: str) -> None:
     """Ids of more than 16 bits; that the mask is left out is said."""
-    exported = export_store(large, format=format, out=tmp_path / "out", splits=["train"])
+    exported = export_store(large_store, format=format, out=tmp_path / "out", splits=["train"])
     assert exported.notes == ["train: the loss mask is left out, for the format has none"]
     file = tmp_path / "out" / FILES[format][0]
-    import_store(file, format=format, tokenizer=large, out=tmp_path / "store")
-    assert read(tmp_path / "store") == read(large)
+    import_store(file, format=format, tokenizer=large_store, out=tmp_path / "store")
+    assert read(tmp_path / "store") == read(large_store)
     assert not open_store(tmp_path / "store").split("train").has_mask
 
 
@@ -150,15 +132,15 @@ print(json.dumps([found, dataset.document_indices.tolist()]))
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("megatron"), reason="no megatron-core: pip install megatron-core")
-def test_megatron_itself(small: Path, tmp_path: Path) -> None:
+def test_megatron_itself(small_store: Path, tmp_path: Path) -> None:
     """Megatron-LM's own code reads what we write, and we what it writes: documents of several sequences, joined."""
-    export_store(small, format="megatron", out=tmp_path / "out")
+    export_store(small_store, format="megatron", out=tmp_path / "out")
     theirs = [[[1, 2, 3], [4, END]], [[5, END]], [[SMALL - 1], [6], [END]]]
     arguments = [str(tmp_path / "out" / "train"), str(tmp_path / "theirs"), json.dumps(theirs)]
     done = subprocess.run([sys.executable, "-c", MEGATRON, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [BASE["train"], list(range(41))]
-    import_store(tmp_path / "theirs.bin", format="megatron", tokenizer=small, out=tmp_path / "store")
+    assert json.loads(done.stdout.splitlines()[-1]) == [SMALL_SPLITS["train"], list(range(41))]
+    import_store(tmp_path / "theirs.bin", format="megatron", tokenizer=small_store, out=tmp_path / "store")
     assert read(tmp_path / "store") == [flatten(document) for document in theirs]
 
 
@@ -182,7 +164,7 @@ def write_megatron(
 @pytest.mark.parametrize(("code", "dtype"), [(1, "<u1"), (2, "<i1"), (3, "<i2"), (4, "<i4"), (5, "<i8"), (8, "<u2")])
 @pytest.mark.parametrize("order", [None, [2, 0, 1, 3]])
 def test_megatron_files_of_any_dtype_and_order(
-    small: Path, tmp_path: Path, code: int, dtype: str, order: list[int] | None
+    small_store: Path, tmp_path: Path, code: int, dtype: str, order: list[int] | None
 ) -> None:
     """Every dtype of whole numbers; sequences that do not lie in order; a path without the suffix, as RWKV gives it."""
     documents = [[[1, 2], [3, END]], [[4, 5, 6, END]], [[120, END]]]
@@ -190,15 +172,15 @@ def test_megatron_files_of_any_dtype_and_order(
     if order is not None:  # an index that says of what kind each sequence is, too
         with open(tmp_path / "their.idx", "ab") as file:
             file.write(bytes(4))
-    import_store(tmp_path / "their", format="megatron", tokenizer=small, out=tmp_path / "store")
+    import_store(tmp_path / "their", format="megatron", tokenizer=small_store, out=tmp_path / "store")
     assert read(tmp_path / "store") == [flatten(document) for document in documents]
 
 
-def test_numpy_opens_the_nanogpt_file(small: Path, tmp_path: Path) -> None:
+def test_numpy_opens_the_nanogpt_file(small_store: Path, tmp_path: Path) -> None:
     """The flat files are what nanoGPT's own `np.memmap(..., dtype=np.uint16)` expects; its test split is `val`."""
-    export_store(small, format="nanogpt", out=tmp_path / "out")
+    export_store(small_store, format="nanogpt", out=tmp_path / "out")
     for name, file in (("train", "train.bin"), ("test", "val.bin")):
-        assert np.memmap(tmp_path / "out" / file, np.uint16, "r").tolist() == flatten(BASE[name])
+        assert np.memmap(tmp_path / "out" / file, np.uint16, "r").tolist() == flatten(SMALL_SPLITS[name])
 
 
 @pytest.mark.parametrize(("size", "magic", "version", "dtype"), [(SMALL, 20240520, 1, "<u2"), (LARGE, 20240801, 7, "<u4")])
@@ -210,10 +192,10 @@ def test_every_byte_of_an_llmc_file(tmp_path: Path, size: int, magic: int, versi
     assert (tmp_path / "out" / "train.bin").read_bytes() == head + np.array(flatten(documents), dtype).tobytes()
 
 
-def test_documents_that_begin_with_the_end_of_text(small: Path, tmp_path: Path) -> None:
+def test_documents_that_begin_with_the_end_of_text(small_store: Path, tmp_path: Path) -> None:
     """llm.c puts the id before each document; then documents are cut before it."""
     (tmp_path / "a.bin").write_bytes(np.array([END, 1, 2, END, 3, END, END, 4], "<u2").tobytes())
-    import_store(tmp_path / "a.bin", format="nanogpt", tokenizer=small, out=tmp_path / "store")
+    import_store(tmp_path / "a.bin", format="nanogpt", tokenizer=small_store, out=tmp_path / "store")
     assert read(tmp_path / "store") == [[END, 1, 2], [END, 3], [END], [END, 4]]
 
 
@@ -236,18 +218,18 @@ def test_ends_that_are_lost_are_said(tmp_path: Path) -> None:
     assert export_store(store, format="megatron", out=tmp_path / "megatron").notes == []
 
 
-def test_parquet_opens_elsewhere(large: Path, tmp_path: Path) -> None:
+def test_parquet_opens_elsewhere(large_store: Path, tmp_path: Path) -> None:
     """`datasets` and pyarrow read documents, with their places, and packed rows, all of the same length."""
-    export_store(large, format="parquet", out=tmp_path / "documents")
+    export_store(large_store, format="parquet", out=tmp_path / "documents")
     path = str(tmp_path / "documents" / "train.parquet")
     rows = datasets.load_dataset("parquet", data_files=path, cache_dir=str(tmp_path / "cache"))["train"]
-    assert [list(ids) for ids in rows["input_ids"]] == read(large)
-    assert [list(mask) for mask in rows["loss_mask"]] == read(large, column="loss_mask")
+    assert [list(ids) for ids in rows["input_ids"]] == read(large_store)
+    assert [list(mask) for mask in rows["loss_mask"]] == read(large_store, column="loss_mask")
     assert (rows[3]["file"], rows[3]["line"]) == ("odd.txt", 3)
 
-    exported = export_store(large, format="parquet", out=tmp_path / "packed", context_tokens=16, splits=["train"])
+    exported = export_store(large_store, format="parquet", out=tmp_path / "packed", context_tokens=16, splits=["train"])
     table = pq.read_table(tmp_path / "packed" / "train.parquet")
-    stream, mask = flatten(read(large)), flatten(read(large, column="loss_mask"))
+    stream, mask = flatten(read(large_store)), flatten(read(large_store, column="loss_mask"))
     num_pads = -len(stream) % 16
     assert exported.notes == [f"train: the last row is filled with {num_pads} pads, masked"]
     assert {len(row) for row in table["input_ids"].to_pylist()} == {16}
@@ -258,50 +240,50 @@ def test_parquet_opens_elsewhere(large: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.uint64()), pa.list_(pa.int16(), 4)])
-def test_parquet_of_others(small: Path, tmp_path: Path, kind: pa.DataType) -> None:
+def test_parquet_of_others(small_store: Path, tmp_path: Path, kind: pa.DataType) -> None:
     """Lists of any kind, a column of another name; packed rows are cut at the end of a text when that is asked for."""
     rows = [[1, 2, 3, END], [4, 5, END, 6], [7, END, 8, 9]]
     pq.write_table(pa.table({"tokens": pa.array(rows, kind), "id": ["a", "b", "c"]}), tmp_path / "a.parquet")
-    options: dict[str, Any] = {"format": "parquet", "tokenizer": small, "column": "tokens"}
+    options: dict[str, Any] = {"format": "parquet", "tokenizer": small_store, "column": "tokens"}
     import_store(tmp_path / "a.parquet", out=tmp_path / "rows", **options)
     assert read(tmp_path / "rows") == rows
     import_store(tmp_path / "a.parquet", out=tmp_path / "packed", rows="packed", **options)
     assert read(tmp_path / "packed") == [[1, 2, 3, END], [4, 5, END], [6, 7, END], [8, 9]]
 
 
-def test_a_file_without_a_mask_beside_one_with(large: Path, tmp_path: Path) -> None:
+def test_a_file_without_a_mask_beside_one_with(large_store: Path, tmp_path: Path) -> None:
     """Where one file has a mask and another has none, all tokens of the other are trained."""
     pq.write_table(pa.table({"input_ids": [[1, 2]]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"input_ids": [[3, 4]], "loss_mask": [[False, True]]}), tmp_path / "b.parquet")
     files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    import_store(files, format="parquet", tokenizer=large, out=tmp_path / "store")
+    import_store(files, format="parquet", tokenizer=large_store, out=tmp_path / "store")
     assert read(tmp_path / "store", column="loss_mask") == [[1, 1], [0, 1]]
 
 
-def test_held_out_documents(small: Path, tmp_path: Path) -> None:
+def test_held_out_documents(small_store: Path, tmp_path: Path) -> None:
     """A share of the documents goes to test, whole; each keeps its number in its file; another seed draws others."""
-    export_store(small, format="megatron", out=tmp_path / "out", splits=["train"])
+    export_store(small_store, format="megatron", out=tmp_path / "out", splits=["train"])
     found = []
     for seed in (0, 1):
-        options: dict[str, Any] = {"format": "megatron", "tokenizer": small, "test_split": 0.25, "seed": seed}
+        options: dict[str, Any] = {"format": "megatron", "tokenizer": small_store, "test_split": 0.25, "seed": seed}
         made = import_store(tmp_path / "out" / "train", out=tmp_path / f"store-{seed}", **options)
         assert {name: counts["documents"] for name, counts in made.splits.items()} == {"train": 30, "test": 10}
         rows = datasets.load_from_disk(str(tmp_path / f"store-{seed}"))
         for name in ("train", "test"):
-            assert all(list(row["input_ids"]) == BASE["train"][row["line"] - 1] for row in rows[name])
+            assert all(list(row["input_ids"]) == SMALL_SPLITS["train"][row["line"] - 1] for row in rows[name])
         assert sorted([*rows["train"]["line"], *rows["test"]["line"]]) == list(range(1, 41))
         found.append(list(rows["test"]["line"]))
     assert found[0] != found[1]
 
 
-def test_an_import_is_made_again_only_when_it_must_be(small: Path, tmp_path: Path) -> None:
+def test_an_import_is_made_again_only_when_it_must_be(small_store: Path, tmp_path: Path) -> None:
     """Untouched files, and files with another time only, leave the store as it is; other bytes or options make it again."""
     ids = np.array([1, 2, END, 3, END], "<u2")
     file, store = tmp_path / "a.bin", tmp_path / "store"
     file.write_bytes(ids.tobytes())
 
     def again(**options: Any) -> bool:
-        return import_store(file, format="nanogpt", tokenizer=small, out=store, **options).is_reused
+        return import_store(file, format="nanogpt", tokenizer=small_store, out=store, **options).is_reused
 
     assert [again(), again()] == [False, True]
     os.utime(file, ns=(1, 1))
@@ -339,22 +321,22 @@ def test_an_imported_store_is_trained_and_inspected(whelp: Whelp, made: Project,
     assert "the store is finished and up to date" in shown.said
 
 
-def test_what_stands_at_the_place_is_kept(whelp: Whelp, made: Project, small: Path, tmp_path: Path) -> None:
+def test_what_stands_at_the_place_is_kept(whelp: Whelp, made: Project, small_store: Path, tmp_path: Path) -> None:
     """Neither command writes over something else; prepare does not write over an import; an export replaces an export."""
-    export_store(small, format="nanogpt", out=tmp_path / "out")
-    export_store(small, format="megatron", out=tmp_path / "out")
+    export_store(small_store, format="nanogpt", out=tmp_path / "out")
+    export_store(small_store, format="megatron", out=tmp_path / "out")
     assert not (tmp_path / "out" / "val.bin").exists()
-    import_store(tmp_path / "out" / "train", format="megatron", tokenizer=small, out=tmp_path / "imported")
+    import_store(tmp_path / "out" / "train", format="megatron", tokenizer=small_store, out=tmp_path / "imported")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine").touch()
     before = snapshot(tmp_path)
     for out in ("other", "imported"):
-        message = error_of(ArtifactError, lambda out=out: export_store(small, format="megatron", out=tmp_path / out))
+        message = error_of(ArtifactError, lambda out=out: export_store(small_store, format="megatron", out=tmp_path / out))
         assert "something else stands there, but expected an empty place or an export" in message
-    for inside in (small, small / "train" / "out"):
-        message = error_of(ArtifactError, lambda out=inside: export_store(small, format="megatron", out=out))
+    for inside in (small_store, small_store / "train" / "out"):
+        message = error_of(ArtifactError, lambda out=inside: export_store(small_store, format="megatron", out=out))
         assert "lies in the store itself, but expected another place" in message
-    given: dict[str, Any] = {"format": "megatron", "tokenizer": small}
+    given: dict[str, Any] = {"format": "megatron", "tokenizer": small_store}
     message = error_of(ArtifactError, lambda: import_store(tmp_path / "out" / "train", out=tmp_path / "other", **given))
     assert "something else stands there, but expected an empty place or an imported store" in message
     message = error_of(ArtifactError, lambda: import_store(tmp_path / "out" / "train", out=made.store, **given))
@@ -376,172 +358,3 @@ def test_other_folders_are_no_stores(whelp: Whelp, made: Project, tmp_path: Path
         assert outcome.code == 1
         assert words in outcome.said
         assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def broken(small: Path, tmp_path: Path) -> Callable[..., str]:
-    """Import one file, or two of Megatron's, and give the message; nothing is left at the place of the store."""
-
-    def import_bytes(format: str, *contents: bytes, **options: Any) -> str:
-        names = ("a.bin", "a.idx") if format == "megatron" else ("a.file",)
-        for name, content in zip(names, contents, strict=False):
-            (tmp_path / name).write_bytes(content)
-        given = {"format": format, "tokenizer": small, "out": tmp_path / "store", **options}
-        message = error_of(WhelpError, lambda: import_store(tmp_path / names[0], **given))
-        assert not (tmp_path / "store").exists()
-        assert not list(tmp_path.glob(".*"))
-        return message
-
-    return import_bytes
-
-
-def index_bytes(*, version: int = 1, code: int = 8, lengths: list[int], starts: list[int], bounds: list[int]) -> bytes:
-    """An index, packed by hand."""
-    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", version, code, len(lengths), len(bounds))
-    return head + b"".join(
-        struct.pack(f"<{len(some)}{kind}", *some) for some, kind in ((lengths, "i"), (starts, "q"), (bounds, "q"))
-    )
-
-
-GOOD = {"lengths": [2, 1], "starts": [0, 4], "bounds": [0, 1, 2]}
-
-
-@pytest.mark.parametrize(
-    ("index", "words"),
-    [
-        (b"", "a.idx: begins with b''"),
-        (b"MMIDIDX", "a.idx: begins with b'MMIDIDX'"),
-        (b"MMIDIDX\x00\x00\x01", "a.idx: has 10 bytes, but expected a header of 34"),
-        (b"TNTIDX\x00\x00" + bytes(99), "a.idx: begins with b'TNTIDX"),
-        (index_bytes(**GOOD, version=2), "a.idx: is of version 2, but expected version 1"),
-        (index_bytes(**GOOD, code=7), "a.idx: says that ids have the dtype number 7, but expected a whole number's"),
-        (index_bytes(**GOOD)[:-1], "a.idx: has 81 bytes, but expected 82 for 2 sequences"),
-        (index_bytes(**GOOD) + b"\x00", "a.idx: has 83 bytes, but expected 82 for 2 sequences"),
-        (index_bytes(lengths=[], starts=[], bounds=[0]), "a.idx: names no document, but expected at least one"),
-        (index_bytes(**{**GOOD, "bounds": [0, 1, 1]}), "a.idx: its documents go from sequence 0 to 1, but expected 0 to 2"),
-        (index_bytes(**{**GOOD, "bounds": [0, 3, 2]}), "a.idx: points outside of its ids, near document 1"),
-        (index_bytes(**{**GOOD, "starts": [0, 6]}), "a.idx: points outside of its ids, near document 1"),
-        (index_bytes(**{**GOOD, "starts": [0, 3]}), "a.idx: points outside of its ids, near document 1"),
-        (index_bytes(**{**GOOD, "lengths": [4, -1]}), "a.idx: points outside of its ids, near document 1"),
-        (index_bytes(**{**GOOD, "lengths": [2, 2]}), "a.bin: has 6 bytes, but expected 8, as its index says"),
-    ],
-)
-def test_broken_megatron_files(broken: Callable[..., str], index: bytes, words: str) -> None:
-    """Another file, a newer one, one that is cut off, and places that are not there: each is said, and nothing is left."""
-    assert words in broken("megatron", struct.pack("<3H", 1, 2, 3), index)
-
-
-def test_a_missing_half_of_a_megatron_file(broken: Callable[..., str]) -> None:
-    """The message names the file that is missing, and both that are needed."""
-    assert "a.idx: there is no such file, but expected a.bin and a.idx beside each other" in broken("megatron", b"\x01\x00")
-
-
-def llmc_bytes(magic: int = 20240520, version: int = 1, num_tokens: int = 2, ids: bytes = b"\x01\x00\x02\x00") -> bytes:
-    """A file of llm.c."""
-    return struct.pack("<256i", magic, version, num_tokens, *[0] * 253) + ids
-
-
-@pytest.mark.parametrize(
-    ("format", "content", "words"),
-    [
-        ("nanogpt", b"", "a.file: holds no ids, but expected at least one"),
-        ("nanogpt", b"\x01\x00\x02", "a.file: has 3 bytes, an odd number, but expected two for each id"),
-        ("nanogpt", llmc_bytes(), "a.file: begins with the header of llm.c, but expected ids from the first byte on"),
-        (
-            "nanogpt",
-            struct.pack("<3H", 1, END, SMALL),
-            f"a.file, document 2: holds the id 5,000, but expected 0 to {SMALL - 1:,}",
-        ),
-        ("llmc", b"", "a.file: has 0 bytes, but expected 20240520 or 20240801, the sign of llm.c"),
-        ("llmc", llmc_bytes(magic=1), "a.file: begins with the number 1, but expected 20240520 or 20240801"),
-        ("llmc", llmc_bytes(version=2), "a.file: is of version 2, but expected version 1"),
-        ("llmc", llmc_bytes()[:1000], "a.file: has 1,000 bytes, but expected a header of 1,024"),
-        ("llmc", llmc_bytes()[:4], "a.file: has 4 bytes, but expected a header of 1,024"),
-        ("llmc", llmc_bytes()[:-1], "a.file: has 1,027 bytes, but expected 1,028 for its 2 tokens"),
-        ("llmc", llmc_bytes(num_tokens=-1), "a.file: has 1,028 bytes, but expected"),
-        ("llmc", llmc_bytes(num_tokens=0, ids=b""), "a.file: holds no ids"),
-        ("parquet", b"", "a.file: cannot be read ("),
-        ("parquet", b"PAR1 and more, but no footer", "a.file: cannot be read ("),
-    ],
-)
-def test_broken_flat_files(broken: Callable[..., str], format: str, content: bytes, words: str) -> None:
-    """Another kind of file, one that is cut off, an id that the vocabulary has not: each is said, and nothing is left."""
-    assert words in broken(format, content)
-
-
-def parquet_bytes(**columns: Any) -> bytes:
-    """A Parquet file in memory."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink)
-    return bytes(sink.getvalue())
-
-
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ({"tokens": [[1]], "id": [1]}, "has no column 'input_ids' (it has tokens, id), but expected a column of lists of ids"),
-        ({"input_ids": ["text"]}, "its column 'input_ids' is of type string, but expected lists of whole numbers"),
-        ({"input_ids": [[0.5]]}, "its column 'input_ids' is of type list"),
-        ({"input_ids": [[1], None]}, "rows 1 to 2 of the column input_ids hold null"),
-        ({"input_ids": [[1], [2, None]]}, "rows 1 to 2 of the column input_ids hold null"),
-        ({"input_ids": [[1], [2, -5]]}, "document 2: holds the id -5, but expected 0 to"),
-        ({"input_ids": [[1], [2]], "loss_mask": [[1], [0, 1]]}, "loss_mask and input_ids differ in length, in rows 1 to 2"),
-        ({"input_ids": [[1], [2]], "loss_mask": [[1], None]}, "loss_mask and input_ids differ in length, in rows 1 to 2"),
-        ({"input_ids": [[1], [2]], "loss_mask": [[1], [2]]}, "loss_mask holds 2, in rows 1 to 2, but expected 0 or 1"),
-        ({"input_ids": [[1], [2]], "loss_mask": [[1], [256]]}, "loss_mask holds 256, in rows 1 to 2, but expected 0 or 1"),
-        ({"input_ids": [[1], [2]], "loss_mask": ["a", "b"]}, "its column 'loss_mask' is of type string"),
-        ({"input_ids": pa.array([], pa.list_(pa.int32()))}, "none of 0 documents is for the train split"),
-        ({"input_ids": pa.array([[]], pa.list_(pa.int32()))}, "none of 1 documents is for the train split"),
-    ],
-)
-def test_broken_parquet_files(broken: Callable[..., str], columns: dict[str, Any], words: str) -> None:
-    """A column that is missing or holds something else, nulls, a mask that does not fit: each is said, and nothing is left."""
-    assert words in broken("parquet", parquet_bytes(**columns))
-
-
-def test_a_parquet_file_that_is_damaged_within(broken: Callable[..., str]) -> None:
-    """The footer is whole, the pages are not."""
-    whole = bytearray(parquet_bytes(input_ids=random_documents(200, SMALL)))
-    whole[100:1100] = b"\xff" * 1000
-    assert "a.file: cannot be read (" in broken("parquet", bytes(whole))
-
-
-def test_names_that_are_no_text(small: Path, tmp_path: Path) -> None:
-    """A file name may be any bytes; the store's JSON shows them escaped."""
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.bin"))
-    path.write_bytes(struct.pack("<2H", 1, END))
-    import_store(path, format="nanogpt", tokenizer=small, out=tmp_path / "store")
-    assert open_store(tmp_path / "store").sources == [f"{tmp_path}/caf\\udce9.bin"]
-
-
-def test_a_vocabulary_too_large_for_nanogpt(large: Path, tmp_path: Path) -> None:
-    """16 bits cannot hold the ids; the message says which formats can, and nothing is left."""
-    message = error_of(PlanError, lambda: export_store(large, format="nanogpt", out=tmp_path / "out"))
-    assert "the vocabulary has 70,000 ids, but expected at most 65,536: nanoGPT's ids have 16 bits" in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_wrong_requests(small: Path, tmp_path: Path) -> None:
-    """An unknown format, split or vocabulary, options that do not fit: said before anything is read or written."""
-    (tmp_path / "a.bin").write_bytes(b"\x01\x00")
-    out = tmp_path / "out"
-    given: dict[str, Any] = {"format": "nanogpt", "tokenizer": small, "out": out}
-    cases: list[tuple[type[WhelpError], Callable[[], Any], str]] = [
-        (ConfigError, lambda: export_store(small, format="gguf", out=out), "'gguf' is no format"),
-        (ConfigError, lambda: export_store(small, format="nanogpt", out=out, context_tokens=8), "is for --format parquet"),
-        (ConfigError, lambda: export_store(small, format="parquet", out=out, context_tokens=0), "--context-tokens is 0"),
-        (ArtifactError, lambda: export_store(small, format="nanogpt", out=out, splits=["dev"]), "it has no split 'dev'"),
-        (ConfigError, lambda: import_store([], **given), "no file is given"),
-        (ConfigError, lambda: import_store(tmp_path / "a.bin", test_split=1.5, **given), "--test-split is 1.5"),
-        (ConfigError, lambda: import_store(tmp_path / "a.bin", test="b.bin", test_split=0.1, **given), "both given"),
-        (ConfigError, lambda: import_store(tmp_path / "a.bin", rows="lines", **given), "--rows is 'lines'"),
-        (ArtifactError, lambda: import_store(tmp_path / "b.bin", **given), "b.bin: there is no such file"),
-        (ArtifactError, lambda: import_store(tmp_path, **given), "is a folder, but expected a file of token ids"),
-        (PlanError, lambda: import_store(tmp_path / "a.bin", test_split=0.1, **given), "is for the test split"),
-        (TokenizerError, lambda: import_store(tmp_path / "a.bin", **{**given, "tokenizer": "nonsense"}), "nonsense"),
-    ]
-    for kind, call, words in cases:
-        with pytest.raises(kind) as caught:
-            call()
-        assert words in str(caught.value)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import gguf
@@ -13,7 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
-from whelp.artifacts.gguf_file import find_pre_tokenizer, write_gguf
+from whelp.artifacts.gguf_file import write_gguf
+from whelp.artifacts.gguf_vocabulary import find_pre_tokenizer
 from whelp.base.errors import ArtifactError, ConfigError, TokenizerError
 from whelp.cli.export import export
 from whelp.cli.generate import load_model
@@ -127,6 +129,7 @@ def test_gguf_of_gpt2(tmp_path: Path, dtype: str, tolerance: float) -> None:
         weights=weights,
         tokenizer=json.loads(vocabulary.to_json()),
         control_ids={"eos": vocabulary.eos_id},
+        read_token=lambda token_id: vocabulary.decode_bytes([token_id]),
         chat_template="{{ messages }}",
         dtype=dtype,
     )
@@ -161,10 +164,20 @@ _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        ({"model": {"type": "WordLevel"}}, "its vocabulary is a WordLevel, which GGUF cannot say"),
-        ({"model": {"type": "BPE", "byte_fallback": True}, "pre_tokenizer": _BYTES}, "which GGUF cannot say"),
+        (
+            {"model": {"type": "BPE", "byte_fallback": True}, "pre_tokenizer": _BYTES},
+            "a BPE with bytes as a last resort, which",
+        ),
+        (
+            {"model": {"type": "BPE", "end_of_word_suffix": "</w>"}, "pre_tokenizer": _BYTES},
+            "with a mark at the end of words, which",
+        ),
         ({"model": {"type": "BPE"}, "pre_tokenizer": {"type": "Whitespace"}}, "a rule that llama.cpp is not known to have"),
         ({"model": {"type": "BPE"}, "pre_tokenizer": {**_BYTES, "add_prefix_space": True}}, "is not known to have"),
+        (
+            {"model": {"type": "BPE"}, "pre_tokenizer": _BYTES, "normalizer": {"type": "Lowercase"}},
+            r"it changes text before cutting it \(Lowercase\), and llama.cpp does not",
+        ),
     ],
 )
 def test_vocabularies_that_gguf_cannot_say(tokenizer: dict, message: str) -> None:
@@ -173,12 +186,44 @@ def test_vocabularies_that_gguf_cannot_say(tokenizer: dict, message: str) -> Non
         find_pre_tokenizer(tokenizer, "v")
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"learn": "unigram"}, "its vocabulary is a Unigram, which llama.cpp would read otherwise"),
+        ({"learn": "wordpiece"}, "its vocabulary is a WordPiece, which"),
+        ({"learn": "chars"}, "its vocabulary is a WordLevel, which"),
+        ({"learn": "words"}, "its vocabulary is a WordLevel, which"),
+        (
+            {"learn": "bpe", "pattern": "regex", "pattern_regex": r"\S+|\s+"},
+            "it cuts text by a rule that llama.cpp is not known to have",
+        ),
+    ],
+)
+def test_learned_kinds_that_gguf_cannot_say(options: dict, found: str) -> None:
+    """The message says what to train instead."""
+    vocabulary = learn([pa.array(["the fox and the dog"] * 9)], LearnConfig(vocab_size=320, **options))
+    with pytest.raises(TokenizerError) as caught:
+        find_pre_tokenizer(vocabulary.specification(), "v")
+    assert found in str(caught.value)
+    assert "prepare and train with data.tokenizer.learn=bpe and a pattern of gpt2, gpt4 or code" in str(caught.value)
+    assert vocabulary.gguf_name is None
+
+
+def test_joined_accents_are_named(made: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """llama.cpp does not join accents to letters, as vocabularies such as GPT-NeoX's do."""
+    folder = shutil.copytree(find_model_folder(made.run), tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "normalizer": {"type": "NFC"}}))
+    export(folder, out=tmp_path / "out", format="gguf")
+    assert "its vocabulary joins accents to their letters (NFC), which llama.cpp does not" in caplog.text
+
+
 def test_other_architectures_have_other_converters(tmp_path: Path) -> None:
     """What is not of our families is not guessed."""
-    with pytest.raises(ArtifactError, match="its architecture is 'llama', but expected gpt2 or qwen3"):
+    with pytest.raises(ArtifactError, match="its architecture is 'llama', but expected gpt2, qwen3, rwkv7, rwkv6 or rwkv5"):
         write_gguf(
             tmp_path / "a", name="a", config={"model_type": "llama"}, weights={}, tokenizer={}, control_ids={}, chat_template=None,
-            dtype="f16",
+            dtype="f16", read_token=lambda _: b"",
         )  # fmt: skip
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from whelp.base.errors import PlanError
+from whelp.cli.recipe import load_recipe
+from whelp.cli.verify_resume import _prepare
 from whelp.train.config import TrainConfig
 from whelp.train.fit import Progress
 from whelp.train.length import describe_change
@@ -58,6 +62,76 @@ def test_the_learning_rate_is_that_of_the_new_length_and_is_said(whelp: Whelp, m
     assert got[3] == 0.0 < got[4]
     assert "8 steps long, not 4 steps: from step 5 on the learning rate is that of a run so long (warmup_stable_decay)" in said
     assert f"{got[4]:.3g}, where it was 0" in said
+
+
+def list_steps(run: Path) -> list[int]:
+    """The steps of a run's checkpoints."""
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
+
+
+def read_weights(run: Path) -> dict[str, torch.Tensor]:
+    """Those of the newest checkpoint."""
+    return load_file(run / "checkpoints/last/model.safetensors")
+
+
+def test_the_checkpoint_before_the_decay_is_kept_to_go_on_from(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """From it a copy of the run goes on as the longer run that it might have been, to the bit."""
+    same = ["train.schedule=warmup_stable_decay", "train.decay_share=0.5", "train.warmup_share=0", "train.keep_checkpoints=1"]
+    train(whelp, made, tmp_path / "once", *same, "train.num_steps=12")
+    assert list_steps(tmp_path / "once") == [6, 12]
+    train(whelp, made, tmp_path / "short", *same, "train.num_steps=8")
+    assert list_steps(tmp_path / "short") == [4, 8]
+    shutil.copytree(tmp_path / "short", tmp_path / "long", symlinks=True)
+    shutil.rmtree(tmp_path / "long/checkpoints/step-00000008")
+    said = train(whelp, made, tmp_path / "long", *same, "train.num_steps=12")
+    assert "from step 5 on" in said
+    assert read_rates(tmp_path / "long") == read_rates(tmp_path / "once")
+    weights = [read_weights(tmp_path / name) for name in ("once", "long")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_constant_run_cools_down_now(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """It becomes the run that had been planned so, to the bit; a second call has nothing to say or to do."""
+    same = ["train.schedule=constant", "train.warmup_share=0", "train.final_learning_rate_share=0"]
+    cooled = [*same, "train.num_steps=8", "train.decay_from_step=4"]
+    train(whelp, made, tmp_path / "once", *cooled)
+    train(whelp, made, tmp_path / "late", *same, "train.num_steps=4")
+    said = train(whelp, made, tmp_path / "late", *cooled)
+    assert "is to be 8 steps (decaying after step 4) long, not 4 steps: from step 5 on" in said
+    rates = read_rates(tmp_path / "late")
+    assert rates == read_rates(tmp_path / "once")
+    assert rates == pytest.approx([rates[0] * share for share in (1, 1, 1, 1, 0.75, 0.5, 0.25, 0)])
+    weights = [read_weights(tmp_path / name) for name in ("once", "late")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    again = train(whelp, made, tmp_path / "late", *cooled)
+    assert "decaying" not in again
+    assert "nothing is left to do" in again
+
+
+def test_short_runs_of_a_recipe_whose_decay_begins_late(made: Project) -> None:
+    """What is given in steps and tokens of the real run does not stop a tiny one, nor a proof of a few steps."""
+    late = {"num_steps": 1000, "schedule": "constant", "decay_from_step": 900, "batch_tokens": 8192, "first_batch_tokens": 1024}
+    recipe = {"data": {"source": str(made.recipe)}, "train": late}
+    tiny = load_recipe(recipe, [], "tiny").train
+    assert (tiny.decay_from_step, tiny.first_batch_tokens) == (None, None)
+    assert _prepare(load_recipe(recipe), 8, 1).train.decay_from_step == 7
+
+
+def test_no_decay_from_what_is_past(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Refused, with what can be had; of a schedule that always decays at once."""
+    same = ["train.schedule=constant", "--store", made.store, "--out", tmp_path / "run"]
+    assert whelp("train", made.recipe, *same, "train.num_steps=4").code == 0
+    before = snapshot(tmp_path / "run")
+    outcome = whelp("train", made.recipe, *same, "train.num_steps=8", "train.decay_from_step=2")
+    assert outcome.code == 1
+    assert "it has done 4 steps, but expected no more than train.decay_from_step, 2. From now on: train.decay_from_step=4." in (
+        outcome.said
+    )
+    assert snapshot(tmp_path / "run") == before
+    outcome = whelp(
+        "train", made.recipe, "train.schedule=cosine", "train.decay_from_step=2", "--store", made.store, "--out", "x"
+    )
+    assert "for train.schedule=constant and warmup_stable_decay: cosine decays all the time" in outcome.said
 
 
 def test_what_is_done_cannot_be_undone(whelp: Whelp, made: Project) -> None:

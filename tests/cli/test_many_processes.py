@@ -164,7 +164,12 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
 @pytest.mark.parametrize(
     ("codes", "texts", "message"),
     [
-        ([3, -9], ["", ""], r"process 2 of 2: it was killed by SIGKILL\. The others were ended"),
+        ([3, -9], ["", ""], r"process 2 of 2: it was killed by SIGKILL, as the system does when memory runs out\. The others"),
+        (
+            [-getattr(signal, "SIGBUS", 7), 3],
+            ["", ""],
+            r"process 1 of 2: it was killed by SIGBUS, as it happens when a file of the token store is cut short",
+        ),
         ([3, 1, 3], ["", "error: no room.\n", ""], r"process 2 of 3: it ended with exit code 1, and said: no room\. The"),
         ([1, 1], ["", "error: the same\n"], r"process 1 of 2: it ended with exit code 1; its message stands above"),
         ([3, 3], ["", ""], r"2 processes: they lost each other: one did not answer in time"),
@@ -191,7 +196,7 @@ def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]
     found = whelp("verify-resume", ready.recipe, "--store", ready.store, "--steps", 6, "--nproc", "1", "--json").json
     assert (found["holds"], found["device"], found["num_steps"]) == (True, "cpu", 6)
     (check,) = found["checks"]
-    assert (check["name"], check["processes"]) == ("killed after step 4, then on from 3", [1, 1])
+    assert (check["name"], check["num_processes"]) == ("killed after step 4, then on from 3", [1, 1])
     assert (check["same_rows"], check["same_bits"], check["largest_difference"]) == (True, True, 0.0)
 
 
@@ -211,7 +216,7 @@ def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPat
         *[("whole", 1, 0), ("half", 1, 5), ("run-0", 1, 0), ("run-1", 2, 0), ("run-2", 4, 0)],
         *[("chain", 1, 3), ("chain", 2, 5), ("chain", 4, 7), ("chain", 1, 0)],
     ]
-    assert [check.processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
+    assert [check.num_processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
     assert [check.losses for check in result.checks] == ["bits", "close", "close", "close"]
     assert all(check.same_bits and check.same_rows and check.holds for check in result.checks)
     assert result.checks[-1].name == "killed after steps 3, 5, 7"

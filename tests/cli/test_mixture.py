@@ -452,7 +452,7 @@ def test_rows_do_not_stand_in_for_a_mixture(tmp_path: Path) -> None:
 def test_dry_run_of_prepare(project: Path, whelp: Whelp) -> None:
     """What would be read, source by source."""
     values = whelp("prepare", project / "recipe.yaml", "--dry-run", "--json").json
-    assert {name: part["files"] for name, part in values["sources"].items()} == {"books": 24, "code": 1, "chat": 1}
+    assert {name: part["num_files"] for name, part in values["sources"].items()} == {"books": 24, "code": 1, "chat": 1}
 
 
 def test_nothing_held_out(project: Path, tmp_path: Path, whelp: Whelp) -> None:

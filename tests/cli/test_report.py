@@ -12,7 +12,7 @@ from .helpers import Project, Whelp
 def test_one_run(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     """The page goes where it is asked for; the numbers are those of the run."""
     result = whelp("report", made.run, "--out", "pages/one.html", "--json").json
-    assert result["page"] == "pages/one.html"
+    assert result["html"] == "pages/one.html"
     assert "<h2>Where the tokens go</h2>" in (tmp_path / "pages" / "one.html").read_text(encoding="utf-8")
     (run,) = result["runs"]
     assert run["step"] == 4

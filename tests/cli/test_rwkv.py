@@ -183,9 +183,19 @@ def test_the_seeds_vocabularies(name: str, whelp: Whelp, tmp_path: Path, monkeyp
     assert whelp("generate", "run", "--prompt", "What", "--max-tokens", 3).code == 0
 
 
-def test_gguf_is_refused(trained: Path, whelp: Whelp) -> None:
-    """It says which it can write."""
-    assert (
-        "its architecture is 'rwkv7', but expected gpt2 or qwen3"
-        in whelp("export", trained / "run", "--format", "gguf", "--out", "g").said
-    )
+def test_gguf_of_a_model(trained: Path, whelp: Whelp) -> None:
+    """One file for llama.cpp, and a card that says how it runs; what llama.cpp could not run is refused, and nothing is left."""
+    outcome = whelp("export", trained / "run", "--format", "gguf", "--out", "g")
+    assert outcome.code == 1
+    assert "its heads are 8 wide" in outcome.said
+    assert not Path("g").exists()
+    asked = ("tokenizer", "train", "--source", trained / "text", "--learn", "bpe", "--vocab-size", 320, "--out", "tok")
+    assert whelp(*asked).code == 0
+    made = ("init", "--family", "rwkv7", "--n_layer", 1, "--n_embd", 64, "--vocab_size", "tok", "--out", "made")
+    assert whelp(*made).code == 0
+    written = whelp("export", "made", "--format", "gguf", "--dtype", "q8_0", "--out", "g", "--json").json
+    assert (written["files"], written["dtype"]) == (["made-q8_0.gguf", "README.md"], "q8_0")
+    assert written["num_parameters"] == sum(tensor.numel() for tensor in read_rwkv_file(Path("made/model.pth")).values())
+    assert "llama-cli -m g/made-q8_0.gguf" in Path("g/README.md").read_text(encoding="utf-8")
+    assert whelp("export", "made", "--out", "hf").code == 0
+    assert "whelp export hf --format gguf" in Path("hf/README.md").read_text(encoding="utf-8")

@@ -51,7 +51,7 @@ def test_lines_and_blank_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"n":1}\n{"n":2}\n{"n":3}\n')
     result = whelp.split(tmp_path / "a.jsonl", out=tmp_path / "lines", max_bytes=16)
     assert [Path(file).name for file in result.files] == ["a-00001.jsonl", "a-00002.jsonl"]
-    assert ([Path(file).read_bytes() for file in result.files], result.documents) == (
+    assert ([Path(file).read_bytes() for file in result.files], result.num_documents) == (
         [b'{"n":1}\n{"n":2}\n', b'{"n":3}\n'],
         [2, 1],
     )
@@ -72,7 +72,7 @@ def test_so_many_parts(packed: bool, tmp_path: Path) -> None:
     result = whelp.split(path, out=tmp_path / "parts", parts=7)
     assert [Path(file).name for file in result.files] == [f"a-{number:05}.jsonl" for number in range(1, 8)]
     assert b"".join(Path(file).read_bytes() for file in result.files) == data
-    assert sum(result.documents) == 1003
+    assert sum(result.num_documents) == 1003
     assert max(result.num_bytes) - min(result.num_bytes) < 20
 
 
@@ -83,7 +83,7 @@ def test_run_again(tmp_path: Path) -> None:
     first = whelp.split(path, out=tmp_path / "parts", parts=3)
     before = {file: Path(file).stat().st_mtime_ns for file in first.files}
     again = whelp.split(path, out=tmp_path / "parts", parts=3)
-    assert (again.is_reused, again.documents) == (True, first.documents)
+    assert (again.is_reused, again.num_documents) == (True, first.num_documents)
     with pytest.raises(ArtifactError, match=r"holds the parts of another file or of other options \(parts\)"):
         whelp.split(path, out=tmp_path / "parts", parts=2)
     assert {file: Path(file).stat().st_mtime_ns for file in first.files} == before
@@ -126,7 +126,7 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     """Append what was split: the file again."""
     (tmp_path / "a.jsonl").write_bytes(b'{"n": 1}\n' * 500)
     result = whelp("split", "a.jsonl", "--max-bytes", "1kB", "--out", "parts", "--json").json
-    assert (sum(result["documents"]), max(result["num_bytes"])) == (500, 999)
+    assert (sum(result["num_documents"]), max(result["num_bytes"])) == (500, 999)
     assert whelp("append", "parts/*.jsonl", "--out", "b.jsonl").code == 0
     assert Path("b.jsonl").read_bytes() == Path("a.jsonl").read_bytes()
     assert "part" in whelp("split", "a.jsonl", "--max-bytes", "1kB", "--out", "parts").said

@@ -87,7 +87,7 @@ def test_json_is_what_the_call_gives(whelp: Whelp, shelf: Path) -> None:
     for group in bpe["use"]["groups"]:
         assert group["num_tokens"] == sum(len(vocabulary.encode(text)) for text in texts[group["name"]])
     assert bpe["use"]["total"]["num_bytes"] == sum(len(text) for group in texts.values() for text in group)
-    assert (bpe["fingerprint"], bpe["size"]) == (vocabulary.fingerprint, 300)
+    assert (bpe["fingerprint"], bpe["vocab_size"]) == (vocabulary.fingerprint, 300)
     known = set("abc def")
     assert chars["use"]["total"]["num_unknown"] == sum(
         character not in known for group in texts.values() for text in group for character in text

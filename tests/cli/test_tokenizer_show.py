@@ -18,7 +18,7 @@ def test_a_run_s_vocabulary(whelp: Whelp, made: Project) -> None:
     view = whelp("tokenizer", "show", made.run, "--text", "The café", "--json").json
     theirs = Tokenizer.from_file(view["found_at"])
     assert Path(view["found_at"]) == made.run / "checkpoints/last/tokenizer.json"
-    assert (view["kind"], view["size"], view["num_tokens"]) == ("bpe", theirs.get_vocab_size(), theirs.get_vocab_size())
+    assert (view["kind"], view["vocab_size"], view["num_tokens"]) == ("bpe", theirs.get_vocab_size(), theirs.get_vocab_size())
     assert (view["cutting"], view["normalizer"], view["gguf_name"], view["id_bits"]) == ("gpt2", None, "gpt-2", 16)
     for entry in view["special"]:
         assert theirs.token_to_id(entry["token"]) == entry["id"]
@@ -29,7 +29,7 @@ def test_a_run_s_vocabulary(whelp: Whelp, made: Project) -> None:
     ids = [entry["id"] for entry in view["sample"]]
     assert len(ids) == 24 == len(set(ids))
     assert ids[0] == 0
-    assert max(ids) > view["size"] * 0.9
+    assert max(ids) > view["vocab_size"] * 0.9
     store = whelp("tokenizer", "show", made.store, "--json").json
     assert (store["fingerprint"], store["text"]) == (view["fingerprint"], None)
 

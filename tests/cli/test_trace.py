@@ -31,7 +31,7 @@ def test_a_file_of_a_folder(whelp: Whelp, made: Project, tmp_path: Path) -> None
     (store,), (run,) = result["stores"], result["runs"]
     assert store["files"] == ["07.txt"]
     expected = {split: count(made.store, split, {"07.txt"}) for split in ("train", "test")}
-    assert {split: (store["documents"][split], store["tokens"][split]) for split in expected} == expected
+    assert {split: (store["num_documents"][split], store["num_tokens"][split]) for split in expected} == expected
     whole = open_store(made.store).split("train").num_tokens
     assert store["share"] == run["share"] == pytest.approx(expected["train"][1] / whole)
     assert run["folder"] == str(made.run)
@@ -46,7 +46,7 @@ def test_a_file_of_a_folder(whelp: Whelp, made: Project, tmp_path: Path) -> None
         )
     several = package.trace("1*.txt", [made.folder]).stores[0]
     assert several.files == [f"1{digit}.txt" for digit in range(10)]
-    assert sum(several.documents.values()) == 10
+    assert sum(several.num_documents.values()) == 10
     assert package.trace(str(made.corpus), [made.folder]).stores[0].share == 1.0
 
     told = whelp("trace", "07.txt", made.folder)
@@ -72,7 +72,7 @@ def test_a_source_of_a_mixture(whelp: Whelp, tmp_path: Path) -> None:
     assert whelp("train", project.recipe, "train.num_steps=8", "--store", project.store, "--out", project.run).code == 0
     found = package.trace("more", [project.folder])
     (store,), (run,) = found.stores, found.runs
-    assert (store.documents["train"], store.tokens["train"]) == count(project.store, "train", {"more.jsonl"})
+    assert (store.num_documents["train"], store.num_tokens["train"]) == count(project.store, "train", {"more.jsonl"})
     assert run.share == pytest.approx(0.25, abs=0.02)
     assert store.share != pytest.approx(run.share, abs=0.02)
     (file,) = package.trace("03.txt", [project.folder]).runs
@@ -97,13 +97,13 @@ def test_through_a_curated_corpus(tmp_path: Path, format: str) -> None:
     found = package.trace("07.txt", [project.folder])
     (store,) = found.stores
     assert store.through == [str(clean)]
-    assert store.documents["train"] == 2
+    assert store.num_documents["train"] == 2
     assert any("was curated from it" in step for step in found.next_steps)
     if format == "jsonl":
         lines = (clean / "kept" / "00000.jsonl").read_text(encoding="utf-8").splitlines()
         opened = open_store(project.store).split("train")
         ours = [number for number, line in enumerate(lines) if json.loads(line)["origin"] == "07.txt"]
-        assert store.tokens["train"] == sum(len(opened.document(number)["input_ids"]) for number in ours)
+        assert store.num_tokens["train"] == sum(len(opened.document(number)["input_ids"]) for number in ours)
 
 
 def test_nothing_to_look_in(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_same_bytes_on_two_processes(tmp_path: Path) -> None:
     path = write(tmp_path, "d.xml.bz2", pack_multistream(make_dump(make_articles(300)), 10))
     one = whelp.collect_wikipedia_dump(path, out=tmp_path / "one.jsonl")
     two = whelp.collect_wikipedia_dump(path, out=tmp_path / "two.jsonl", workers=2)
-    assert (one.documents, two.pages, two.removed) == (300, one.pages, one.removed)
+    assert (one.num_documents, two.num_pages, two.num_removed) == (300, one.num_pages, one.num_removed)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
@@ -205,7 +205,7 @@ def test_killed_anywhere_the_same_call_goes_on(suffix: str, tmp_path: Path, monk
         assert kills < 500
     assert kills > 3
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert (result.pages, result.removed) == (whole.pages, whole.removed)
+    assert (result.num_pages, result.num_removed) == (whole.num_pages, whole.num_removed)
     assert sorted(found.name for found in tmp_path.glob(".out*")) == [".out.jsonl.manifest.json"]
 
 
@@ -256,7 +256,7 @@ def test_sigkill_at_random_moments(workers: int, tmp_path: Path) -> None:
             for left in tmp_path.glob("*out.jsonl*"):
                 left.unlink()
     done = subprocess.run([*program, "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.removeprefix("started\n"))["pages"] == whole.pages
+    assert json.loads(done.stdout.removeprefix("started\n"))["num_pages"] == whole.num_pages
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 

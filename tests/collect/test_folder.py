@@ -118,8 +118,8 @@ def test_every_kind_of_file(tmp_path: Path) -> None:
     said = {name: rows["e.epub"][name] for name in ("title", "author", "language", "licence", "source")}
     assert said == {"title": "The Whelp", "author": "A. Author", "language": "en", "licence": "CC0", "source": "folder"}
     assert rows["a.txt"]["title"] == "a"
-    assert result.files["read"] == dict.fromkeys([".txt", ".py", ".html", ".docx", ".epub", ".ipynb", ".pdf"], 1)
-    assert (result.documents, result.files["skipped"]) == (7, {})
+    assert result.num_files["read"] == dict.fromkeys([".txt", ".py", ".html", ".docx", ".epub", ".ipynb", ".pdf"], 1)
+    assert (result.num_documents, result.num_files["skipped"]) == (7, {})
 
 
 UNREADABLE: dict[str, tuple[str, bytes, str, str]] = {
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_counted(name: str, tmp_path: Path) -> None:
     file, data, kind, reason = UNREADABLE[name]
     rows, result = collect(tmp_path, {file: data, "z.txt": b"good"}, max_file_bytes=100_000, max_unpacked_bytes=200_000)
     assert list(rows) == ["z.txt"]
-    assert result.files["skipped"] == {kind: 1}
+    assert result.num_files["skipped"] == {kind: 1}
     assert result.skipped_files[0]["path"] == file
     assert reason in result.skipped_files[0]["reason"]
 
@@ -161,7 +161,7 @@ def test_a_bomb_of_many_members(tmp_path: Path) -> None:
     chapter = "<p>" + "x " * 60_000 + "</p>"
     epub = make_epub(**{"OPS/text/two.xhtml": chapter, "one x.xhtml": chapter})
     _, result = collect(tmp_path, {"a.epub": epub}, max_unpacked_bytes=200_000)
-    assert result.files["skipped"] == {"unpacks to too much": 1}
+    assert result.num_files["skipped"] == {"unpacks to too much": 1}
 
 
 def test_links_stay_inside(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_links_stay_inside(tmp_path: Path) -> None:
     os.symlink(tmp_path / "in" / "a.txt", tmp_path / "in" / "same.txt")
     rows, result = collect(tmp_path, {"a.txt": b"open"})
     assert set(rows) == {"a.txt", "same.txt"}
-    assert result.files["skipped"] == {"path outside": 1}
+    assert result.num_files["skipped"] == {"path outside": 1}
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_without_pypdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     _, result = collect(tmp_path, {"a.pdf": make_pdf(), "b.txt": b"b"})
-    assert result.files["skipped"] == {'PDF, which needs `pip install "whelp[pdf]"`': 1}
+    assert result.num_files["skipped"] == {'PDF, which needs `pip install "whelp[pdf]"`': 1}
 
 
 def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             stops += 1
     assert stops >= 2
     assert (tmp_path / "out.jsonl").read_bytes() == expected
-    assert (result.files, result.documents) == (first.files, len(whole))
+    assert (result.num_files, result.num_documents) == (first.num_files, len(whole))
     assert whelp.collect_folder(tmp_path / "in", out=tmp_path / "out.jsonl").is_reused
     (tmp_path / "in" / "new.txt").write_text("new")
     with pytest.raises(ArtifactError, match=r"other inputs or options \(files\)"):
@@ -308,5 +308,5 @@ def test_other_suffixes_are_counted_and_not_named(tmp_path: Path) -> None:
     (source / "b.py").write_text("b = 1")
     (source / "c.txt").write_bytes(b"\0")
     result = whelp.collect_folder(source, out=tmp_path / "out.jsonl", include_suffixes=[".txt"])
-    assert result.files["skipped"] == {"other suffix": 1, "NUL bytes": 1}
+    assert result.num_files["skipped"] == {"other suffix": 1, "NUL bytes": 1}
     assert [skipped["path"] for skipped in result.skipped_files] == ["c.txt"]

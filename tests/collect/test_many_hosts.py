@@ -83,8 +83,8 @@ def test_hosts_are_asked_at_once_and_none_twice_at_once(serve: Callable[[Answers
     alone, expected = collect(tmp_path / "y.jsonl", **asked, max_hosts_at_once=1)
     assert busy.most_of_all == 1
     assert documents == expected
-    assert (result.kept, result.skipped, result.failed) == (alone.kept, alone.skipped, alone.failed)
-    assert result.requests == alone.requests == sum(len(site.requests) for site in sites) // 2
+    assert (result.num_documents, result.skipped, result.failed) == (alone.num_documents, alone.skipped, alone.failed)
+    assert result.num_requests == alone.num_requests == sum(len(site.requests) for site in sites) // 2
 
 
 def test_the_rate_of_each_host_is_kept(serve: Callable[[Answers], Site], tmp_path: Path) -> None:

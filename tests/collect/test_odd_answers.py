@@ -50,7 +50,7 @@ def check(call: str, out: Path, **asked: Any) -> None:
         assert error.found  # noqa: PT017 (either end is good)
         return
     documents = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert len(documents) == result.kept
+    assert len(documents) == result.num_documents
     for document in documents:
         assert document["text"]
         assert {type(value) for value in document.values()} <= {str, type(None)}
@@ -87,4 +87,4 @@ def test_halves_of_characters(tmp_path: Path) -> None:
         result = whelp.collect_wikipedia(out=out, **MANNERS, **asked)
         assert result.skipped == {"no such article": 1}
         assert [json.loads(line)["title"] for line in out.read_text(encoding="utf-8").splitlines()] == ["Number 1", "Half ?"]
-        assert whelp.collect_wikipedia(out=out, **MANNERS, **asked).requests == 0
+        assert whelp.collect_wikipedia(out=out, **MANNERS, **asked).num_requests == 0

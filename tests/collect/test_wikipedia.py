@@ -56,7 +56,7 @@ def test_an_article_with_its_provenance(site: Site, tmp_path: Path) -> None:
         "author": None,
         "time": "2026-01-02T03:04:05Z",
     }
-    assert (result.kept, result.skipped, result.failed, result.is_finished) == (1, {}, {}, True)
+    assert (result.num_documents, result.skipped, result.failed, result.is_finished) == (1, {}, {}, True)
 
 
 def test_lists_are_read_to_their_end(site: Site, tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_faults_of_the_server_change_nothing(site: Site, tmp_path: Path, fault: 
     site.faults.append(lambda request: next(turns))
     result, found = collect(site, tmp_path / "y.jsonl", search=["odd"], max_per_search=6)
     assert [{**one, "fetched": None} for one in found] == [{**one, "fetched": None} for one in expected]
-    assert result.retries > 0
-    assert len(site.requests) - num_requests == result.requests
+    assert result.num_retries > 0
+    assert len(site.requests) - num_requests == result.num_requests
     assert result.failed == {}
 
 
@@ -166,7 +166,7 @@ def test_what_fails_is_tried_again_by_the_same_command(site: Site, tmp_path: Pat
     result, documents = collect(site, tmp_path / "x.jsonl", **asked)
     assert [request.query["pageids"] for request in site.requests[before:]] == ["4"]
     assert [document["title"] for document in documents] == [f"Number {number}" for number in (1, 3, 5, 7, 9)]
-    assert (result.kept, result.failed) == (5, {})
+    assert (result.num_documents, result.failed) == (5, {})
 
 
 def test_a_list_that_fails_is_no_silent_end(site: Site, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_finished_collection_asks_for_nothing(site: Site, tmp_path: Path) -> N
     before, data = len(site.requests), out.read_bytes()
     out.unlink()
     result, _ = collect(site, out, search=["odd"])
-    assert (len(site.requests), result.requests) == (before, 0)
+    assert (len(site.requests), result.num_requests) == (before, 0)
     assert out.read_bytes() == data
 
 

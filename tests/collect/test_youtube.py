@@ -183,7 +183,7 @@ def test_the_rate_of_the_api_is_kept(site: Site, tmp_path: Path) -> None:
     """A limit of requests a minute is no limit of the day: it is waited for."""
     site.once(api_error(403, "rateLimitExceeded", "Slow down."), path="/youtube/v3/channels")
     result, documents = collect(site, tmp_path / "x.jsonl", channels=[CHANNEL])
-    assert (len(documents), result.retries) == (10, 1)
+    assert (len(documents), result.num_retries) == (10, 1)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_faults_of_the_player(site: Site, tmp_path: Path, reply: Reply) -> None:
         site.once(reply, path=path)
     result, [document] = collect(site, tmp_path / "x.jsonl", videos=[video_id(1)])
     assert document["text"].startswith("This is talk 1,")
-    assert result.retries == 3
+    assert result.num_retries == 3
 
 
 BLOCKED = {"playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you’re not a bot"}}

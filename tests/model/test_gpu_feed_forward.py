@@ -10,19 +10,17 @@ from whelp.model import ModelConfig, build_model, gpu_feed_forward, make_spec
 class Product:
     """What cuBLASLt is asked for, by the definition of its arguments: D = end(A B + C), matrices column by column."""
 
-    def __init__(self, device, sizes, end, *, transposes, has_eight_bits=False):
+    def __init__(self, device, sizes, end, *, transposes):
         self.sizes, self.end, self.transposes = sizes, end, transposes
-        self.factor = torch.float8_e4m3fn if has_eight_bits else torch.bfloat16
 
-    def run(self, a, b, out, *, scale=1.0, add=None, bias=None, seen=None):
+    def run(self, a, b, out, *, add=None, bias=None, seen=None):
         m, n, k = self.sizes
-        assert (a.dtype, b.dtype, out.dtype) == (self.factor, self.factor, torch.bfloat16)
         assert a.shape == ((m, k) if self.transposes else (k, m))  # row by row, as PyTorch sees them
         assert b.shape == (n, k)
         assert out.shape == (n, m)
         assert (bias is not None) == bool(self.end & 4)
         assert (seen is not None) == bool(self.end & 128)
-        result = scale * (b.float() @ (a.float().t() if self.transposes else a.float()))
+        result = b.float() @ (a.float().t() if self.transposes else a.float())
         if add is not None:
             result += add.float()
         if bias is not None:

@@ -1,4 +1,4 @@
-"""The head's backward pass with products of 8 bits, on the processor by Triton's interpreter, against bf16 and PyTorch's rounding."""
+"""The head with products of 8 bits, on the processor by Triton's interpreter, against bf16 and PyTorch's rounding."""
 
 import pytest
 
@@ -39,7 +39,8 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
     assert torch.equal(flipped.float(), ours.float().T)
     torch.testing.assert_close(ours.float() / 2**15, wanted, rtol=0.126, atol=1e-9)
     x = torch.randn(num_rows, 40, generator=draw).bfloat16()
-    rounded, worth = gpu_head_eight_bits.round_flipped(x)
+    plain_way, rounded, worth = gpu_head_eight_bits.round_both(x)
+    assert torch.equal(plain_way.float(), rounded.float().T[:num_rows])
     assert rounded.shape == (40, len(wanted)) and float(rounded.float().abs().max()) == 448
     torch.testing.assert_close(rounded.float().T[:num_rows] * worth, x.float(), rtol=0.063, atol=1e-3)
     assert not rounded.float()[:, num_rows:].any()
@@ -51,10 +52,12 @@ for num_rows, vocabulary in ((17, 75), (16, 64)):  # filled up to multiples of 1
     for gpu_cross_entropy._EIGHT_BIT_SLICE_BYTES in (1 << 30, 9 * vocabulary * 2):  # one slice, and two where there are more than 16 rows
         with torch.autocast("cpu", torch.bfloat16):
             rough = linear_cross_entropy(hidden, weight, targets, -100, eight_bits=True)
-        torch.testing.assert_close(rough, exact, rtol=1e-6, atol=0)
+        # Logits of a number of ids that is no multiple of 16 are those of bf16.
+        distance = float((rough - exact).abs() / exact)
+        assert distance < 1e-6 if vocabulary % 16 else 1e-4 < distance < 0.02, distance
         for one, other in zip(torch.autograd.grad(rough * 0.3, [hidden, weight]), exact_gradients, strict=True):
             assert one.dtype == other.dtype and one.shape == other.shape
-            assert 0.01 < float((one - other).norm() / other.norm()) < 0.06, "rounded, and not far off"
+            assert 0.01 < float((one - other).norm() / other.norm()) < (0.06 if vocabulary % 16 else 0.1), "rounded, and not far off"
 
 cpu = torch.device("cpu")
 gpu_cross_entropy._try_eight_bits.cache_clear()
@@ -69,5 +72,5 @@ for one, other in zip(torch.autograd.grad(stays * 0.3, [hidden, weight]), exact_
 
 
 def test_gradients_with_8_bits(run_interpreted):
-    """Rounded as PyTorch rounds, close to those of bf16 with the same loss, and not trusted where they are not."""
+    """Rounded as PyTorch rounds, close to those of bf16 as the loss is, and not trusted where they are not."""
     assert run_interpreted(_PROGRAM) == ""

@@ -98,131 +98,6 @@ log.disabled = True
 assert not gpu_block.agrees(make_block(True), cpu)
 """
 
-_EIGHT_BITS = """
-import torch
-import torch.nn.functional as F
-from tests.model.test_gpu_feed_forward import Product
-from whelp.base.beside_parameter import put_beside
-from whelp.base.log import log
-from whelp.model import ModelConfig, gpu_block, gpu_block_eight_bits, gpu_feed_forward, make_spec
-from whelp.model.gpt2 import _Block
-from whelp.model.gpu_norm import norm_and_past
-
-gpu_feed_forward._product = Product
-draw = torch.Generator().manual_seed(0)
-
-def round_plainly(x, factor):
-    return (x.float() * factor).clamp(-448, 448).to(torch.float8_e4m3fn)
-
-def is_rounded(made, x, factor):
-    # as PyTorch rounds, but for halves between two numbers and those next to a power of two: Triton's interpreter fails there
-    plain, exact = round_plainly(x, factor), (x.float() * factor).clamp(-448, 448)
-    is_known = (plain.float().abs().frexp().exponent == exact.abs().frexp().exponent) & (exact.abs() > 2**-6)
-    is_known &= (exact * 2 ** (5 - exact.abs().frexp().exponent.float())).frac() != 0
-    is_known |= plain.float() == exact
-    assert is_known.float().mean() > 0.5
-    return torch.equal(made.view(torch.uint8)[is_known], plain.view(torch.uint8)[is_known])
-
-# every number of e4m3, halves between them, beyond its ends, and none
-edges = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float().nan_to_num(1e9).sort().values
-edges = torch.cat([edges, (edges[1:] + edges[:-1]) / 2, torch.tensor([1e-9, float("inf")])]) / gpu_block_eight_bits.WEIGHT_FACTOR
-weights = edges, torch.randn(70, 48, generator=draw) / 8, torch.randn(9, 48, generator=draw).to(torch.bfloat16)
-for given, made in zip(weights, gpu_block_eight_bits.round_weights(*weights), strict=True):
-    assert made.shape == given.shape
-    assert is_rounded(made, given, gpu_block_eight_bits.WEIGHT_FACTOR), given.shape
-seen = torch.randn(50, 96, generator=draw) * 3
-activated, rounded = gpu_block_eight_bits.activate(seen)
-torch.testing.assert_close(activated, F.gelu(seen, approximate="tanh"), rtol=1e-5, atol=1e-6)
-assert is_rounded(rounded, activated, gpu_block_eight_bits.INPUT_FACTOR)
-extreme = torch.tensor([-300.0, -40.0, 40.0, 300.0])
-torch.testing.assert_close(gpu_block_eight_bits.activate(extreme)[0], F.gelu(extreme, approximate="tanh"))
-
-x, weight = torch.randn(5, 3, 48, generator=draw), torch.randn(48, generator=draw)
-room = torch.empty(5, 3, 48, dtype=torch.float8_e4m3fn)
-normed, _ = norm_and_past(x, weight, None, 1e-5, None, room)
-assert is_rounded(room, normed, gpu_block_eight_bits.INPUT_FACTOR)
-assert torch.equal(normed, norm_and_past(x, weight, None, 1e-5)[0]), "the rest is as without it"
-
-def round_weights_plainly(*weights):
-    return [round_plainly(weight, gpu_block_eight_bits.WEIGHT_FACTOR) for weight in weights]
-
-def activate_plainly(seen):
-    activated = F.gelu(seen, approximate="tanh")
-    return activated, round_plainly(activated, gpu_block_eight_bits.INPUT_FACTOR)
-
-gpu_block_eight_bits.activate, gpu_block_eight_bits.round_weights = activate_plainly, round_weights_plainly
-
-def run(block, given, ways):
-    gpu_block_eight_bits.choose = lambda *sizes, has_biases: ways
-    block.uses_eight_bits = ways is not None
-    block.zero_grad()
-    given = given.clone().requires_grad_()
-    out = gpu_block.run_block(block, given)
-    (out.float() - given.float()).square().sum().backward()
-    return [out.detach().float() - given.detach().float(), given.grad, *(part.grad for part in block.parameters())]
-
-measure = gpu_feed_forward.measure_distance
-choose = gpu_block_eight_bits.choose
-for bias, chosen in ((True, [(True, True)]), (False, [(False, False), (True, False), (False, True)])):
-    spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32, bias=bias), num_ids=8, context_tokens=128)
-    block = _Block(spec, 0)
-    with torch.no_grad():
-        for parameter in block.parameters():
-            spread = parameter.shape[1] ** -0.5 if parameter.ndim == 2 else 0.5
-            parameter.copy_(torch.randn(parameter.shape, generator=draw) * spread)
-    given = torch.randn(2, 8, 32, generator=draw).to(torch.bfloat16)
-    plain = run(block, given, None)
-    for ways in chosen:
-        distances = [float(measure(*pair)) for pair in zip(run(block, given, gpu_block_eight_bits.Ways(*ways)), plain, strict=True)]
-        assert max(distances) < 0.2, (ways, distances)  # on a GPU less than half of it: see above
-        assert distances[0] > 0.01 if any(ways) else max(distances) == 0, (ways, distances)
-for parameter in (block.query_key_value.weight, block.expand.weight, block.contract.weight):
-    put_beside(parameter, "narrow", torch.zeros_like(parameter, dtype=torch.bfloat16))
-assert not run(block, given, gpu_block_eight_bits.Ways(True, True))[0].any(), "weights that are kept are what is rounded"
-
-cpu = torch.device("cpu")
-assert not any(choose(cpu, 64, 32, 128, has_biases=True)), "8 bits are for GPUs"
-assert not any(choose(torch.device("cuda", 0), 60, 32, 128, has_biases=True)), "a number of tokens that the library does not take"
-
-# the choice, by times that are given
-def take(way):
-    times.append(given_times.pop(0))
-    return times[-1], way()
-
-gpu_block_eight_bits.take_time = take
-sizes = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32), num_ids=8, context_tokens=128)
-parts = [torch.randn(shape, generator=draw).to(torch.bfloat16) for shape in ((48, 32), (96, 32), (128, 32), (32, 128))]
-parts = parts[0], torch.zeros(48, 32, dtype=torch.bfloat16), [part * 0.1 for part in parts[1:]], [None] * 3
-for given_times, wanted in (([1, 0.5, 1, 0.7], (True, True)), ([1, 0.97, 1, 0.7], (False, True)), ([1, 0.5, 1, 1.5], (True, False))):
-    times = []
-    assert gpu_block_eight_bits._compare(*parts) == wanted, wanted
-log.disabled = True
-
-class Wrong(Product):
-    def run(self, *given, scale=1.0, **others):
-        super().run(*given, scale=1.0, **others)  # the library leaves the scale out
-
-gpu_feed_forward._product = Wrong
-given_times = [1, 0.5] * 2
-assert not any(gpu_block_eight_bits._compare(*parts)), "what differs is not trusted"
-
-class Missing(Product):
-    def run(self, *given, **others):
-        if self.factor != torch.bfloat16:
-            raise RuntimeError("cuBLASLt has no kernel for this product")
-        super().run(*given, **others)
-
-gpu_feed_forward._product = Missing
-given_times = [1, 0.5] * 2
-assert not any(gpu_block_eight_bits._compare(*parts)), "what is not there"
-
-def fail(*weights):
-    raise ValueError("type fp8e4nv not supported in this architecture")
-
-gpu_block_eight_bits.round_weights = fail
-assert not any(gpu_block_eight_bits._compare(*parts)), "a GPU without 8 bits"
-"""
-
 _STEP_ATTENTION = """
 import torch
 from whelp.model import gpu_step_attention
@@ -398,9 +273,7 @@ def compare(*arguments):
         found, wanted = ours.loss(*arguments), plain.loss(*arguments)
     torch.testing.assert_close(found, wanted, rtol=0.01, atol=0)
 
-ours.use_eight_bits(True)
 ours.compile_parts()
-assert all(block.uses_eight_bits for block in ours.blocks)
 compare(ids, ids + 1)  # on a processor in bf16
 assert (len(num_run), len(num_compiled)) == (2, 0), "both blocks ran as kernels, without the compiler"
 ours.eval()
@@ -424,13 +297,12 @@ assert (len(num_run), len(num_compiled)) == (4, 1), "of a fitting width they are
 
 @pytest.mark.parametrize(
     "program",
-    [_LOSS, _SWIGLU, _NORM, _BLOCK, _EIGHT_BITS, _STEP_ATTENTION, _HEADS, _EMBEDDING, _DOCUMENTS, _PLACES, _MODEL],
+    [_LOSS, _SWIGLU, _NORM, _BLOCK, _STEP_ATTENTION, _HEADS, _EMBEDDING, _DOCUMENTS, _PLACES, _MODEL],
     ids=[
         "cross_entropy",
         "swiglu",
         "norm",
         "block",
-        "eight_bits",
         "step_attention",
         "heads",
         "embedding",

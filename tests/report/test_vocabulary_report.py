@@ -33,7 +33,7 @@ def make_one(name: str, num_tokens: int = 40, **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "kind": "bpe",
-        "size": 300,
+        "vocab_size": 300,
         "num_special": 2,
         "fingerprint": "f" * 32,
         "use": {

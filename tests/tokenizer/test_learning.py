@@ -75,7 +75,7 @@ def test_names_that_gguf_knows():
     names = {options.get("pattern", options.get("learn", "gpt2")): make(**options).gguf_name for options in EVERY_KIND}
     assert names == {
         "gpt2": "gpt-2",
-        "gpt4": "llama-bpe",
+        "gpt4": "dbrx",
         "code": "qwen2",
         "regex": None,
         "unigram": None,

@@ -11,9 +11,11 @@ It is written under a temporary name, synced, then renamed. Nothing here is a pi
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,8 @@ _WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
     "trainer/optimizer.safetensors",
     "trainer/state.json",
 )
+_DAMAGED = "damaged-"
+_STEP_NAME = re.compile(r"step-\d{8,}")
 
 
 @dataclass(frozen=True)
@@ -105,24 +109,39 @@ def point_last(checkpoint: Path, name: str = LAST) -> None:
     """Make `last` (or another name) beside `checkpoint` a link to it, in one step."""
     link, temporary = checkpoint.parent / name, checkpoint.parent / f".{name}.tmp"
     temporary.unlink(missing_ok=True)
+    _set_copy_aside(link)
     os.symlink(checkpoint.name, temporary)
     os.replace(temporary, link)
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
     """Finished checkpoints below `folder`, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if find_kind(path) == "checkpoint") if folder.is_dir() else []
+    return [path for path in _find_steps(folder) if find_kind(path) == "checkpoint"]
+
+
+def _find_steps(folder: Path) -> list[Path]:
+    """All that has the name of a checkpoint, oldest first; a copy that somebody made beside it has another name, and is theirs."""
+    return sorted((path for path in folder.glob("step-*") if _STEP_NAME.fullmatch(path.name)), key=read_step)
+
+
+def read_step(checkpoint: Path) -> int:
+    """The step in a checkpoint's name.   step-00000012 -> 12"""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def find_newest_whole(folder: Path) -> Path | None:
     """The newest checkpoint whose every byte is what was written; damaged ones are named and passed over."""
-    paths = sorted(folder.glob("step-*"))
+    paths = _find_steps(folder)
     while paths:
         path = paths.pop()
         try:
             damaged = find_damage(path, read_manifest(path, "checkpoint"))
         except ArtifactError as error:
             damaged = [f"{Path(error.where).name}: {error.found}"]
+        except PermissionError:
+            raise  # it may be whole
+        except OSError as error:
+            damaged = [f"{Path(str(error.filename)).name}: {error.strerror}"]
         if not damaged:
             return path
         next_step = "going back to the checkpoint before it" if paths else "there is none before it: training begins anew"
@@ -130,27 +149,66 @@ def find_newest_whole(folder: Path) -> Path | None:
     return None
 
 
+def set_damaged_aside(folder: Path, newest: Path | None) -> None:
+    """Rename what was damaged after `newest`, all of it when there is none: it must not push out whole checkpoints by its number."""
+    for path in _find_steps(folder):
+        if newest is None or read_step(path) > read_step(newest):
+            aside = path.with_name(f"{_DAMAGED}{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(path, aside)
+            log.warning("%s is called %s now, and goes once training has come as far again", path, aside.name)
+
+
+def unfold_links(folder: Path) -> None:
+    """Make of `last` and `best` what they were before a copy followed the links (scp -r, cp -L): no folders of their own."""
+    for name in (LAST, BEST):
+        copy = folder / name
+        if copy.is_symlink() or not copy.is_dir():
+            continue
+        try:
+            original = folder / step_name(int(read_manifest(copy, "checkpoint").counts["step"]))
+        except (ArtifactError, KeyError, ValueError, TypeError):
+            continue  # whoever points the link anew will set it aside
+        if not original.exists():
+            os.rename(copy, original)
+
+
+def _set_copy_aside(link: Path) -> None:
+    """A folder that stands where a link belongs is a copy of a checkpoint that is there, too."""
+    if link.is_dir() and not link.is_symlink():
+        aside = link.with_name(f"copied-{link.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(link, aside)
+        log.warning("%s was a folder, not a link, as some ways to copy make it; it is called %s now", link, aside.name)
+
+
 def find_best(folder: Path) -> Path | None:
     """The checkpoint of the lowest test loss, the earlier of equal ones; only those evaluated at their own step count."""
     found = []
     for path in find_checkpoints(folder):
         counts = read_json(path / "manifest.json")["counts"]
-        if counts.get("test_nats_per_token") is not None and counts.get("evaluated_step") == counts["step"]:
-            found.append((counts["test_nats_per_token"], path))
+        loss = counts.get("test_nats_per_token")
+        if loss is not None and math.isfinite(loss) and counts.get("evaluated_step") == counts.get("step"):
+            found.append((loss, path))
     return min(found)[1] if found else None
 
 
-def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, best: Path | None = None) -> None:
-    """Delete all but the newest `num_kept` checkpoints, and whatever a killed run left half-written or half-deleted.
+def keep_newest(folder: Path, num_kept: int, *, every_steps: int | None = None, kept: Collection[Path] = ()) -> None:
+    """Delete all but the newest `num_kept` checkpoints, whatever a killed run left half-written or half-deleted, and what was
+    damaged and is there again.
 
     Args:
         every_steps: Those of a multiple of so many steps stay, too.
-        best: This one stays, too.
+        kept: These stay, too.
     """
-    for path in find_checkpoints(folder)[: -num_kept or None]:
-        is_regular = every_steps is not None and int(path.name.partition("-")[2]) % every_steps == 0
-        if not is_regular and path != best:
+    whole = find_checkpoints(folder)
+    for path in whole[: -num_kept or None]:
+        is_regular = every_steps is not None and read_step(path) % every_steps == 0
+        if not is_regular and path not in kept:
             os.rename(path, path.with_name(f".{path.name}.old"))  # from here on it is no checkpoint, however deleting ends
+    for path in folder.glob(f"{_DAMAGED}step-*"):
+        if whole and path.name.removeprefix(_DAMAGED) <= whole[-1].name:
+            shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)
 

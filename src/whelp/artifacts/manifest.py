@@ -82,6 +82,7 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
             age, next_step = ("a newer", "Update whelp.") if version > VERSION else ("an older", f"Run {maker} again.")
             raise ArtifactError(folder, f"was written by {age} whelp (format {version})", f"format {VERSION}", next_step)
         manifest = Manifest(**values)
+        _check_fields(manifest)
     except (ValueError, TypeError) as error:
         raise ArtifactError(folder / NAME, f"cannot be read ({error})", "a manifest", f"Run {maker} again.") from None
     if manifest.kind != kind:
@@ -94,6 +95,15 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
             state = "is missing" if size is None else f"has {size:,} bytes"
             raise ArtifactError(path, state, f"{entry['bytes']:,} bytes", f"The folder is damaged: run {maker} again.")
     return manifest
+
+
+def _check_fields(manifest: Manifest) -> None:
+    """Refuse what only looks like a manifest: a disk may give back other bytes than were written."""
+    if not all(isinstance(part, dict) for part in (manifest.config, manifest.counts, manifest.inputs, manifest.files)):
+        raise ValueError("config, counts, inputs and files are no mappings")
+    for name, entry in manifest.files.items():
+        if not (isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("checksum"), str)):
+            raise ValueError(f"it does not say size and checksum of {name}")
 
 
 def find_kind(folder: Path) -> str | None:

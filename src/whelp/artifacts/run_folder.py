@@ -7,13 +7,16 @@ checkpoints/last; evaluations/ of its checkpoints.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError
 from whelp.base.files import read_json, write_atomic, write_json
+from whelp.base.log import log
 
 
 @dataclass(frozen=True)
@@ -69,34 +72,55 @@ class RunFolder:
             return None
         try:
             return dict(read_json(self.plan))
-        except ValueError as error:
-            raise ArtifactError(
-                self.plan, f"cannot be read ({error})", "the plan of this run", "Choose another --out."
-            ) from None
+        except (ValueError, TypeError) as error:
+            next_step = (
+                "Put back a copy of it, or begin a new run with the weights of this one: "
+                f"train.start_from={self.folder}, another --out."
+            )
+            raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", next_step) from None
 
     def truncate_after(self, step: int) -> None:
         """Forget records of steps after `step`: training goes on from there and writes them again."""
         for path in (self.metrics, self.samples):
             if path.is_file():
-                kept = [
-                    json.dumps(record, ensure_ascii=False) + "\n" for record in iter_records(path) if record["step"] <= step
-                ]
-                write_atomic(path, "".join(kept))
+                records = list(_iter_lines(path))
+                kept = [record for record in records if record is not None and record["step"] <= step]
+                num_damaged = records.count(None)
+                if num_damaged:
+                    log.warning("%s: left out %s that cannot be read", path, say_count(num_damaged, "line"))
+                write_atomic(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+
+    def sync_records(self) -> None:
+        """Let the records so far survive a power cut, as a checkpoint does, which they belong to."""
+        for path in (self.metrics, self.samples):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
     """Add one JSON line."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is noticed while closing, which names no file
+        raise
 
 
 def iter_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON-lines file; a half-written last line is passed over."""
+    """The records of a JSON-lines file; lines that are damaged, or half written, are passed over."""
+    yield from (record for record in _iter_lines(path) if record is not None)
+
+
+def _iter_lines(path: Path) -> Iterator[dict[str, Any] | None]:
+    """A record for each line, None for one that is none: a disk that was full or lost its power leaves half lines and zeros."""
     if not path.is_file():
         return
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for line in file:
             try:
-                yield json.loads(line)
+                record = json.loads(line.decode())
+                yield record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
             except ValueError:
-                continue
+                yield None

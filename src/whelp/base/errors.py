@@ -100,6 +100,14 @@ class MissingExtraError(WhelpError):
         super().__init__(where, f"the package {package} is not installed", "", f'Run `pip install "whelp[{extra}]"`.')
 
 
+# what a dying disk, or one of a network that went away, answers; not all systems know all of them
+_BROKEN = {
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "ENXIO", "ENODEV", "EREMOTEIO", "ENOTCONN", "EHOSTDOWN")
+    if hasattr(errno, name)
+}
+
+
 def explain_os_error(error: OSError) -> WhelpError | None:
     """Turn an operating-system error a user can mend into one of ours; None for any other."""
     where = _name_meant(error.filename) if error.filename else "the output"
@@ -107,7 +115,12 @@ def explain_os_error(error: OSError) -> WhelpError | None:
         elsewhere = "choose another --out" if error.filename else "write elsewhere"  # without a name it is a stream
         next_step = f"Free some, or {elsewhere}; then run the same command again."
         return DiskError(where, "the disk is full", "free space", next_step)
-    if error.errno == errno.EROFS or isinstance(error, PermissionError):
+    if error.errno == errno.EROFS:
+        return DiskError(where, "the disk is read-only", "one that can be written", "Mount it for writing, or choose another.")
+    if error.errno in _BROKEN:
+        next_step = "Check it and the way to it; then run the same command again."
+        return DiskError(where, f"the disk does not answer ({error.strerror})", "one that works", next_step)
+    if isinstance(error, PermissionError):
         return DiskError(
             where, "no permission", "a place that can be read and written", "Change its permissions, or choose another."
         )

@@ -22,13 +22,13 @@ class AppendResult:
 
     Attributes:
         files: The files in it, in that order.
-        lines: Lines of all files.
+        num_lines: Lines of all files.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
     file: str
     files: list[str]
-    lines: int
+    num_lines: int
     num_bytes: int
     is_reused: bool
 
@@ -102,5 +102,5 @@ def iter_append(
 
 def _describe(out: Path, paths: list[Path], counts: dict[str, Any], num_bytes: int, *, is_reused: bool) -> AppendResult:
     return AppendResult(
-        file=str(out), files=[str(path) for path in paths], lines=counts["lines"], num_bytes=num_bytes, is_reused=is_reused
+        file=str(out), files=[str(path) for path in paths], num_lines=counts["lines"], num_bytes=num_bytes, is_reused=is_reused
     )

@@ -6,7 +6,6 @@ where a killed one stopped, tries again what has failed, and does nothing where 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,25 +27,25 @@ class CollectResult:
     """What a collection came to.
 
     Attributes:
-        out: The file; it is written when the collection is finished.
+        file: The file; it is written when the collection is finished.
         is_finished: Whether everything was asked for.
-        kept: Documents.
+        num_documents: Documents.
         skipped: What gave no document and never will, counted by reason.
         failed: What may be had another time, counted by reason: the same command tries again.
-        requests: Requests of this run; none where all was known.
-        retries: How many of them were asked again.
-        bytes: What was received.
+        num_requests: Requests of this run; none where all was known.
+        num_retries: How many of them were asked again.
+        num_bytes: What was received.
         seconds_waited: Time between requests.
     """
 
-    out: str
+    file: str
     is_finished: bool
-    kept: int
+    num_documents: int
     skipped: dict[str, int]
     failed: dict[str, int]
-    requests: int
-    retries: int
-    bytes: int
+    num_requests: int
+    num_retries: int
+    num_bytes: int
     seconds_waited: float
 
 
@@ -54,8 +53,8 @@ class CollectResult:
 class CollectResumed:
     """What the journal knows already, and is not asked for again."""
 
-    kept: int
-    skipped: int
+    num_documents: int
+    num_skipped: int
 
 
 def make_manners(values: Mapping[str, Any]) -> MannersConfig:
@@ -108,16 +107,26 @@ def iter_collect(
 
     def sum_up(is_finished: bool) -> CollectResult:
         kept, skipped, failed = journal.count()
-        traffic = dataclasses.asdict(client.traffic)
-        return CollectResult(out=str(path), is_finished=is_finished, kept=kept, skipped=skipped, failed=failed, **traffic)
+        traffic = client.traffic
+        return CollectResult(
+            file=str(path),
+            is_finished=is_finished,
+            num_documents=kept,
+            skipped=skipped,
+            failed=failed,
+            num_requests=traffic.requests,
+            num_retries=traffic.retries,
+            num_bytes=traffic.bytes,
+            seconds_waited=traffic.seconds_waited,
+        )
 
     try:
         if refresh and journal.is_finished:
             journal.begin_round()
         if not finish:
             known = sum_up(is_finished=False)
-            if known.kept or known.skipped:
-                yield CollectResumed(kept=known.kept, skipped=sum(known.skipped.values()))
+            if known.num_documents or known.skipped:
+                yield CollectResumed(num_documents=known.num_documents, num_skipped=sum(known.skipped.values()))
             try:
                 yield from gather_documents(
                     plan.collector,
@@ -130,10 +139,10 @@ def iter_collect(
                 yield sum_up(is_finished=False)
                 raise
         result = sum_up(is_finished=journal.is_finished)
-        if result.kept:
+        if result.num_documents:
             write_output(path, journal.iter_lines())
         yield result
-        if result.kept == 0:
+        if result.num_documents == 0:
             reasons = ", ".join(f"{reason} ({number})" for reason, number in {**result.skipped, **result.failed}.items())
             raise SourceError(f"whelp collect {plan.source}", f"no document was found: {reasons or 'nothing matches'}", "", "")
     finally:

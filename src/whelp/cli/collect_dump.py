@@ -25,17 +25,17 @@ class DumpResult:
     """What `whelp collect wikipedia-dump` made.
 
     Attributes:
-        documents: Documents in the file: pages kept.
-        pages: Pages of the dump by what became of them.
-        removed: Templates, tables, references, files, ... taken out of the kept pages.
+        num_documents: Documents in the file: pages kept.
+        num_pages: Pages of the dump by what became of them.
+        num_removed: Templates, tables, references, files, ... taken out of the kept pages.
         is_reused: The file was there already, whole, of the same dump and options.
     """
 
     file: str
-    documents: int
+    num_documents: int
     num_bytes: int
-    pages: dict[str, int]
-    removed: dict[str, int]
+    num_pages: dict[str, int]
+    num_removed: dict[str, int]
     is_reused: bool
 
 
@@ -127,9 +127,9 @@ def _sort(counts: Counter[str]) -> dict[str, int]:
 def _describe(out: Path, counts: dict[str, Any], num_bytes: int, *, is_reused: bool) -> DumpResult:
     return DumpResult(
         file=str(out),
-        documents=counts["documents"],
+        num_documents=counts["documents"],
         num_bytes=num_bytes,
-        pages=counts["pages"],
-        removed=counts["removed"],
+        num_pages=counts["pages"],
+        num_removed=counts["removed"],
         is_reused=is_reused,
     )

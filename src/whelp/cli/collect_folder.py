@@ -29,16 +29,16 @@ class FolderResult:
     """What `whelp collect folder` made.
 
     Attributes:
-        documents: Documents in the file: files that were read.
-        files: Files by what became of them: by ending those that were read, by reason those that were not.
+        num_documents: Documents in the file: files that were read.
+        num_files: Files by what became of them: by ending those that were read, by reason those that were not.
         skipped_files: Path and reason of the first hundred files that were left out, but for those of another suffix than asked.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
     file: str
-    documents: int
+    num_documents: int
     num_bytes: int
-    files: dict[str, dict[str, int]]
+    num_files: dict[str, dict[str, int]]
     skipped_files: list[dict[str, str]]
     is_reused: bool
 
@@ -178,9 +178,9 @@ def _label(path: Path, folder: Path) -> str:
 def _describe(out: Path, counts: dict[str, Any], num_bytes: int, *, is_reused: bool) -> FolderResult:
     return FolderResult(
         file=str(out),
-        documents=counts["documents"],
+        num_documents=counts["documents"],
         num_bytes=num_bytes,
-        files=counts["files"],
+        num_files=counts["files"],
         skipped_files=counts["skipped_files"],
         is_reused=is_reused,
     )

@@ -97,7 +97,7 @@ def plan_wikipedia(
         "links_of": list(links_of),
         "max_per_search": max_per_search,
     }
-    collector = Wikipedia(**asked)  # type: ignore[arg-type]
+    collector = Wikipedia(**asked)  # type: ignore[arg-type]  # of several types
     return CollectPlan(source="wikipedia", collector=collector, hosts=[host_of(base_url)], asked=asked)
 
 
@@ -142,7 +142,7 @@ def plan_britannica(
         f"The texts are under copyright, and the site's terms bind you: {TERMS}",
         f"You say that this permits the collection: {permission}",
     ]
-    collector = Britannica(**asked)  # type: ignore[arg-type]
+    collector = Britannica(**asked)  # type: ignore[arg-type]  # of several types
     return CollectPlan(source="britannica", collector=collector, hosts=[host_of(base_url)], asked=asked, notes=notes)
 
 
@@ -193,7 +193,7 @@ def plan_youtube(
         "api_url": api_url or API,
         "site_url": site_url or SITE,
     }
-    collector = YouTube(**asked, key=key)  # type: ignore[arg-type]
+    collector = YouTube(**asked, key=key)  # type: ignore[arg-type]  # of several types
     notes = [
         "Transcripts come from the interface of YouTube's player. It is not offered to programs: YouTube's terms "
         "(https://www.youtube.com/t/terms) ask for permission, and its robots.txt closes it to crawlers. Collect what you may use.",
@@ -241,5 +241,5 @@ def plan_urls(
     notes = [
         "robots.txt of each host is obeyed: what it closes is skipped, and counted. Whether you may use a text, its site says."
     ]
-    collector = Urls(**asked)  # type: ignore[arg-type]
+    collector = Urls(**asked)  # type: ignore[arg-type]  # of several types
     return CollectPlan(source="urls", collector=collector, hosts=list(hosts), asked=asked, notes=notes)

@@ -51,8 +51,8 @@ class CollectView:
     def show(self, event: Event | CollectResumed) -> None:
         """Draw what an address came to, or what was known before."""
         if isinstance(event, CollectResumed):
-            self._counts.update(kept=event.kept, skipped=event.skipped)
-            say(f"[bold]going on[/]   {say_count(event.kept, 'document')} known already")
+            self._counts.update(kept=event.num_documents, skipped=event.num_skipped)
+            say(f"[bold]going on[/]   {say_count(event.num_documents, 'document')} known already")
             return
         self._counts[event.fate] += 1
         self._newest = event.name
@@ -100,9 +100,9 @@ def say_notes(plan: CollectPlan) -> None:
 def show_collect_result(result: CollectResult) -> None:
     """The closing table: what was fetched, kept, skipped and failed, by reason."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    retried = f", {result.retries:,} of them again" if result.retries else ""
-    table.add_row("[bold]fetched[/]", f"{result.requests:,}", f"requests{retried}; {megabytes(result.bytes)}")
-    table.add_row("[bold]kept[/]", f"{result.kept:,}", "documents")
+    retried = f", {result.num_retries:,} of them again" if result.num_retries else ""
+    table.add_row("[bold]fetched[/]", f"{result.num_requests:,}", f"requests{retried}; {megabytes(result.num_bytes)}")
+    table.add_row("[bold]kept[/]", f"{result.num_documents:,}", "documents")
     for name, reasons in (("skipped", result.skipped), ("failed", result.failed)):
         table.add_row(f"[bold]{name}[/]", f"{sum(reasons.values()):,}", "")
         for reason, number in reasons.items():
@@ -112,4 +112,4 @@ def show_collect_result(result: CollectResult) -> None:
         say("           [yellow]not finished[/]: the same command goes on; with --finish it writes what there is so far")
     if result.failed:
         say("           [yellow]the same command tries again what has failed[/]")
-    say(f"[bold]journal[/]    {escape(result.out)}.journal")
+    say(f"[bold]journal[/]    {escape(result.file)}.journal")

@@ -68,7 +68,7 @@ class DataComparison:
     """What `whelp compare-data` found. `differences` are against the first recipe; `left_out` counts held-out texts by reason."""
 
     folder: str
-    page: str
+    html: str
     seeds: list[int]
     num_steps: int
     seen_tokens: int

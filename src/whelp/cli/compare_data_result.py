@@ -60,7 +60,7 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
     differences = [_compare(first.name, side.name, measured, each) for side in sides[1:]]
     return DataComparison(
         folder=str(out),
-        page=str(out / REPORT_FILE),
+        html=str(out / REPORT_FILE),
         seeds=[first.recipe.train.seed + number for number in range(num_seeds)],
         num_steps=measured.settled.num_steps,
         seen_tokens=measured.settled.seen_tokens,

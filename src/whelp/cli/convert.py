@@ -31,13 +31,13 @@ class ConvertResult:
 
     Attributes:
         files: The files that were read, in that order.
-        rows: Rows read; `notes` counts what was met on the way, such as rows without text.
+        num_rows: Rows read; `notes` counts what was met on the way, such as rows without text.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
     file: str
     files: list[str]
-    rows: int
+    num_rows: int
     num_bytes: int
     columns: list[str] | None
     notes: dict[str, int]
@@ -126,7 +126,7 @@ def _describe(
     return ConvertResult(
         file=str(out),
         files=[str(path) for path in paths],
-        rows=counts["rows"],
+        num_rows=counts["rows"],
         num_bytes=num_bytes,
         columns=columns,
         notes={name: count for name, count in counts.items() if name != "rows" and count},

@@ -24,9 +24,12 @@ class Costs:
 
 def estimate_costs(plan: TrainPlan, config: TrainConfig, spec: ModelSpec, price_per_hour: float | None = None) -> Costs:
     """Estimate what a plan costs; the price is that of the time of its steps, so evaluations and saving come on top."""
+    from whelp.train.schedule import find_step_before_decay
+
     checkpoint = _count_checkpoint_bytes(config, spec)
-    written = -(-plan.num_steps // plan.save_every_steps)
-    kept = config.keep_checkpoints + config.keep_best
+    is_before_decay = find_step_before_decay(config, plan) is not None
+    written = -(-plan.num_steps // plan.save_every_steps) + is_before_decay
+    kept = config.keep_checkpoints + config.keep_best + is_before_decay
     if config.keep_every_steps is not None:
         kept += plan.num_steps // config.keep_every_steps
     most = min(written, kept + 1)

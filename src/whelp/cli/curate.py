@@ -39,7 +39,7 @@ class CurateResult:
     folder: str
     source: str  # what to name as data.source to go on with what is kept
     recipe: str | None  # of a mixture, the recipe to go on with: the same, of what is kept of each source
-    report: str
+    html: str
     ledger: dict[str, Any]
     is_reused: bool
 
@@ -281,7 +281,7 @@ def _make_result(out: Path, recipe: Recipe, ledger: dict[str, Any], *, is_reused
         folder=str(out),
         source=str(out / "kept"),
         recipe=None if written is None else str(written),
-        report=str(out / REPORT_FILE),
+        html=str(out / REPORT_FILE),
         ledger=ledger,
         is_reused=is_reused,
     )

@@ -100,7 +100,7 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
             save_tokenizer(vocabulary, folder, asked, source)
     preparing = iter_prepare(recipe, out / "store", vocabulary=vocabulary)
     yield next(preparing)
-    yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=not is_known)
+    yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=not is_known)
     yield from preparing
     finished = None
     for event in iter_train(recipe, out / "store", out / "run"):

@@ -34,8 +34,8 @@ class CodeResult:
     """pass@k over all problems; what became of the programs; how they were kept in check."""
 
     model: str
-    problems: int
-    samples: int  # programs for each problem
+    num_problems: int
+    num_samples: int  # programs for each problem
     pass_at_k: dict[str, float]
     reasons: dict[str, int]  # `passed`, `AssertionError`, `timeout`, ...: programs
     num_too_long: int  # problems whose prompt does not fit the model's context: none of their programs passed
@@ -111,8 +111,8 @@ def evaluate_code(
     passed = Counter(sample.task_id for sample in samples if sample.reason == "passed")
     result: dict[str, Any] = {
         "model": str(loaded.folder.resolve()),
-        "problems": len(chosen),
-        "samples": n,
+        "num_problems": len(chosen),
+        "num_samples": n,
         "pass_at_k": {
             f"pass@{each}": sum(estimate_pass_at_k(n, passed[problem.task_id], each) for problem in chosen) / len(chosen)
             for each in k

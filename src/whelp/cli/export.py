@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.artifacts.run_folder import RunFolder
@@ -14,6 +14,9 @@ from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.cli.export_card import describe_usage, make_card
 from whelp.model.config import RECURRENT_FAMILIES
+
+if TYPE_CHECKING:
+    import torch
 
 FORMATS = ("hf", "gguf", "onnx", "pth")
 HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
@@ -55,7 +58,7 @@ def export(
         PlanError: When `out` is not empty, `pth` is asked for of a model that is no RWKV, or `onnx` of one that is neither gpt2
             nor qwen3.
         MissingExtraError: When a package for the format is not installed.
-        TokenizerError: When GGUF cannot say this vocabulary.
+        ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise.
     """
     folder, target = find_model_folder(Path(model)), Path(out)
     allowed: Iterable[str] = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
@@ -133,35 +136,48 @@ def _write_pth(folder: Path, path: Path, dtype: str | None) -> int:
     import torch
 
     from whelp.artifacts.rwkv_file import write_rwkv_file
-    from whelp.model import model_from_hugging_face
-    from whelp.model.rwkv import Rwkv
     from whelp.tokenizer import load_tokenizer
 
     config, weights = read_model_folder(folder)
     family = str(config.get("model_type"))
-    model = model_from_hugging_face(config, weights, folder) if family in RECURRENT_FAMILIES else None
-    if not isinstance(model, Rwkv):
+    if family not in RECURRENT_FAMILIES:
         raise PlanError(folder, f"is a {family}", "an RWKV model", "Choose --format hf or gguf.")
+    official = _name_officially(folder, config, weights)
     load_tokenizer(folder).save(path.parent)
     precision = getattr(torch, HF_DTYPES[dtype or "f32"])
-    write_rwkv_file(path, {name: tensor.to(precision) for name, tensor in model.to_official().items()})
-    return model.num_parameters()
+    write_rwkv_file(path, {name: tensor.to(precision) for name, tensor in official.items()})
+    return sum(tensor.numel() for tensor in official.values())
+
+
+def _name_officially(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """An RWKV's weights by the names of its authors."""
+    from whelp.model import model_from_hugging_face
+    from whelp.model.rwkv import Rwkv
+
+    model = model_from_hugging_face(config, weights, folder)
+    assert isinstance(model, Rwkv), type(model)
+    return model.to_official()
 
 
 def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
-    from whelp.artifacts.gguf_file import write_gguf
+    from whelp.artifacts.gguf_file import check_fit, write_gguf
     from whelp.tokenizer import load_tokenizer
 
-    config, weights = read_model_folder(folder)
     vocabulary = load_tokenizer(folder)
+    specification = vocabulary.specification()
+    check_fit(read_model_config(folder), specification, name)
+    config, weights = read_model_folder(folder)
     control = {"eos": vocabulary.eos_id, "bos": vocabulary.bos_id, "pad": vocabulary.pad_id, "unk": vocabulary.unk_id}
+    if config["model_type"] in RECURRENT_FAMILIES:
+        weights = _name_officially(folder, config, weights)
     write_gguf(
         path,
         name=name,
         config=config,
         weights=weights,
-        tokenizer=json.loads(vocabulary.to_json()),
+        tokenizer=specification,
         control_ids={role: token_id for role, token_id in control.items() if token_id is not None},
+        read_token=lambda token_id: vocabulary.decode_bytes([token_id], skip_special=False),
         chat_template=vocabulary.chat_template,
         dtype=dtype,
     )

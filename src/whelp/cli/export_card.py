@@ -12,7 +12,7 @@ import yaml
 from whelp.artifacts.checkpoint import read_model_config
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.config import map_paths
-from whelp.base.errors import TokenizerError
+from whelp.base.errors import ArtifactError, TokenizerError
 from whelp.base.files import read_json
 from whelp.cli.beside import open_store_beside
 from whelp.cli.recipe import Recipe, load_recipe
@@ -104,22 +104,24 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
     family = str(read_model_config(model).get("model_type"))
     texts = {"gguf": [_GGUF], "onnx": [_ONNX], "pth": [_PTH]}.get(format)
     if texts is None:
-        texts = [_FLA, _WHELP, _TO_PTH] if family == "rwkv7" else [_WHELP, _TO_PTH]
+        to_gguf = [_TO_GGUF] if _fits_gguf(model) else []
+        texts = [_FLA, *to_gguf, _WHELP, _TO_PTH] if family == "rwkv7" else [*to_gguf, _WHELP, _TO_PTH]
         if family not in RECURRENT_FAMILIES:
-            texts = [_TRANSFORMERS, _VLLM, *([_TO_GGUF] if _fits_gguf(family, model) else []), _WHELP]
+            texts = [_TRANSFORMERS, _VLLM, *to_gguf, _WHELP]
     if format == "pth" and family != "rwkv7":
         file = f"{file}.pth"  # for RWKV-7 the package adds the suffix by itself
     return "\n\n".join(text.format(folder=folder, file=file, is_v7=int(family == "rwkv7")) for text in texts)
 
 
-def _fits_gguf(family: str, model: Path) -> bool:
-    from whelp.artifacts.gguf_file import find_pre_tokenizer
+def _fits_gguf(model: Path) -> bool:
+    from whelp.artifacts.gguf_file import check_fit
     from whelp.tokenizer import load_tokenizer
 
     try:
-        return family in ("gpt2", "qwen3") and bool(find_pre_tokenizer(load_tokenizer(model).specification(), family))
-    except TokenizerError:
+        check_fit(read_model_config(model), load_tokenizer(model).specification(), model.name)
+    except (ArtifactError, TokenizerError):
         return False
+    return True
 
 
 def make_card(

@@ -19,6 +19,7 @@ from typing import IO, Any, NoReturn
 
 from whelp.base.errors import LostProcessError, PlanError, TrainingError, WhelpError
 from whelp.base.machine import count_cores
+from whelp.cli.train_signals import is_hangup_ignored
 from whelp.train.place import MEETING_FILE
 
 COMMAND = "from whelp.cli.main import main; main()"
@@ -29,7 +30,15 @@ _GO_ON = "The others were ended. The last checkpoint stands; the same command go
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
 _TAIL_LINES = 8  # of what a process said last
-_FORWARDED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_WHY_KILLED = {
+    getattr(signal, name, None): why
+    for name, why in {
+        "SIGKILL": "as the system does when memory runs out",
+        "SIGBUS": "as it happens when a file of the token store is cut short, or its disk is gone",
+    }.items()
+}
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_REQUESTS = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
 
 
 class FirstProcessError(TrainingError):
@@ -55,25 +64,28 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         said = [Path(folder) / f"stderr-{rank}" for rank in range(num_processes)]
         output = Path(folder) / "stdout"
         with contextlib.ExitStack() as stack:
-            children = []
-            for rank in range(num_processes):
-                streams: dict[str, IO[bytes] | int | None] = {"stdout": subprocess.DEVNULL}
-                if rank == 0:
-                    streams = {"stdout": stack.enter_context(open(output, "wb")), "stderr": _own_stderr()}
-                else:
-                    streams["stderr"] = stack.enter_context(open(said[rank], "wb"))
-                children.append(
-                    subprocess.Popen(
-                        [sys.executable, "-c", code, *arguments],
-                        env=_environment(rank, num_processes, Path(folder) / "meeting"),
-                        stdin=subprocess.DEVNULL,
-                        start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
-                        **streams,  # type: ignore[call-overload]
-                    )
-                )
-            with _forwarding(children) as forwarded:
+            children: list[subprocess.Popen[bytes]] = []
+            with _forwarding(children, _STOPS) as forwarded:
                 try:
-                    failed = _watch(children)
+                    for rank in range(num_processes):
+                        streams: dict[str, IO[bytes] | int | None] = {"stdout": subprocess.DEVNULL}
+                        if rank == 0:
+                            streams = {"stdout": stack.enter_context(open(output, "wb")), "stderr": _own_stderr()}
+                        else:
+                            streams["stderr"] = stack.enter_context(open(said[rank], "wb"))
+                        children.append(
+                            subprocess.Popen(
+                                [sys.executable, "-c", code, *arguments],
+                                env=_environment(rank, num_processes, Path(folder) / "meeting"),
+                                stdin=subprocess.DEVNULL,
+                                start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
+                                **streams,  # type: ignore[call-overload]  # streams by name
+                            )
+                        )
+                        for number in forwarded:  # it came before this process was there
+                            children[-1].send_signal(number)
+                    with _forwarding(children, _REQUESTS):  # not before: who is started while one is ignored, ignores it, too
+                        failed = _watch(children, forwarded)
                 finally:
                     for child in children:
                         if child.poll() is None:
@@ -81,7 +93,8 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                         child.wait()
         codes = [child.returncode for child in children]
         stopped = {0, _INTERRUPTED, *(-number for number in forwarded)}  # asked so early that nothing was there to stop
-        if failed and all(code in stopped for code in codes):
+        is_insisted_on = _count_stops(forwarded) > 1
+        if any(codes) and (is_insisted_on or all(code in stopped for code in codes)):
             raise KeyboardInterrupt
         if failed:
             _explain(failed, codes, said)
@@ -111,22 +124,29 @@ def has_launcher() -> bool:
 
 
 def follow_launcher() -> None:
-    """End this process when the one that launched it is gone: nobody would watch it any more.
-
-    A request to save that comes before there is anything to save is not met.
-    """
-    if not has_launcher():
+    """End this process when the one that launched it is gone, even before this was called: nobody would watch it any more."""
+    if _LAUNCHER not in os.environ:
         return
-    launcher = os.getppid()
+    launcher, is_child = int(os.environ[_LAUNCHER]), has_launcher()  # or a grandchild, or an orphan by now
 
     def follow() -> None:
-        while os.getppid() == launcher:
+        while os.getppid() == launcher if is_child else _is_alive(launcher):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # by itself it would end the process
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _is_alive(process_id: int) -> bool:
+    if os.name == "nt":  # no way to ask: there the question is a Ctrl-C
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _own_stderr() -> int | None:
@@ -153,19 +173,20 @@ def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str,
 
 
 @contextlib.contextmanager
-def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[int]]:
-    """Pass signals on; gives those that were."""
-    forwarded: set[int] = set()
+def _forwarding(children: Sequence[subprocess.Popen[bytes]], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Pass signals on; gives those that were, in their order."""
+    forwarded: list[int] = []
 
     def forward(number: int, frame: Any) -> None:
-        forwarded.add(number)
+        forwarded.append(number)
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, forward) for number in _FORWARDED}
+        heard = [number for number in numbers if not is_hangup_ignored(signal.Signals(number).name)]
+        before = {number: signal.signal(number, forward) for number in heard}
     try:
         yield forwarded
     finally:
@@ -173,8 +194,16 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[int
             signal.signal(number, handler)
 
 
-def _watch(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait for all; return the numbers of those that failed, in the order in which they did."""
+def _count_stops(forwarded: Sequence[int]) -> int:
+    return sum(number in _STOPS for number in forwarded)
+
+
+def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]) -> list[int]:
+    """Wait for all; return the numbers of those that failed, in the order in which they did.
+
+    Asked to stop for the second time, it waits a moment only: one that hears nobody any more, or waits for such a one, does not
+    stop by itself. The third time it does not wait at all.
+    """
     failed: list[int] = []
     deadline = float("inf")
     while any(child.poll() is None for child in children) and time.monotonic() < deadline:
@@ -184,6 +213,9 @@ def _watch(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
                 failed.append(rank)
                 grace = _STOP_SECONDS if code == _INTERRUPTED else _GRACE_SECONDS
                 deadline = min(deadline, time.monotonic() + grace)
+        num_stops = _count_stops(forwarded)
+        if num_stops > 1:
+            deadline = min(deadline, time.monotonic() + (_GRACE_SECONDS if num_stops == 2 else 0.0))
         time.sleep(0.02)
     return failed + [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]
 
@@ -205,4 +237,6 @@ def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     text = said[cause].read_text(encoding="utf-8", errors="replace") if cause else ""
     tail = "\n".join(text.strip().splitlines()[-_TAIL_LINES:]).removeprefix("error: ").rstrip(".")
     how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
+    if -code in _WHY_KILLED:
+        how += f", {_WHY_KILLED[-code]}"
     raise TrainingError(f"process {cause + 1} of {count}", how + (f", and said: {tail}" if tail else ""), "", _GO_ON)

@@ -92,7 +92,7 @@ class VocabularyReady:
     """The vocabulary is learned or loaded."""
 
     kind: str
-    size: int
+    vocab_size: int
     is_learned: bool
 
 
@@ -201,7 +201,7 @@ def _iter_prepare(
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
     if vocabulary is None:
         vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
-        yield VocabularyReady(kind=vocabulary.kind, size=vocabulary.size, is_learned=is_learned)
+        yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=is_learned)
     counts = ReadingCounts(len(labels), skipped, out)
 
     def count_files(ledger: LedgerLike) -> None:

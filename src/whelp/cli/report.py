@@ -23,7 +23,7 @@ _PAGE = "report.html"
 class RunsReport:
     """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run."""
 
-    page: str
+    html: str
     runs: list[dict[str, Any]]
     differences: dict[str, list[Any]]
 
@@ -53,7 +53,7 @@ def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Runs
     numbers = [
         {"name": record.name, "folder": str(folder), **sum_up(record)} for record, folder in zip(records, folders, strict=True)
     ]
-    return RunsReport(page=str(page), runs=numbers, differences=find_differences(records))
+    return RunsReport(html=str(page), runs=numbers, differences=find_differences(records))
 
 
 def read_run(folder: Path) -> RunRecords:

@@ -26,6 +26,8 @@ _TINY: dict[str, dict[str, Any]] = {
         "batch_tokens": 256,
         "micro_batch_rows": None,
         "warmup_steps": None,
+        "decay_from_step": None,
+        "first_batch_tokens": None,
         "evaluate_every_steps": None,
         "evaluate_rows": 8,
         "save_every_steps": None,

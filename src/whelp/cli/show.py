@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,9 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
             f"{say_count(plan.batch_tokens, 'token')} = {together}{plan.accumulation} x {say_count(plan.micro_batch_rows, 'row')}",
         ),
     ]
+    if plan.smaller_batch_rows:
+        sizes = ", ".join(f"{rows:,}" for rows in plan.smaller_batch_rows)
+        rows.append(("before", f"{sizes} rows a step over the first {plan.batch_ramp_share:.0%} of the run"))
     if ledger is not None:
         rows[1:1] = [
             ("tokens", f"{ledger['tokens']:,} in {say_count(ledger['rows'], 'row')} ({describe_packing(ledger)})"),
@@ -269,7 +273,7 @@ class TrainingView(EventView):
 
     def _on_stepreport(self, event: Any) -> None:
         self._tokens, self._seconds = self._tokens + event.num_tokens, self._seconds + event.seconds
-        if event.loss is not None:
+        if event.loss is not None and math.isfinite(event.loss):  # a batch that was passed over has no place in a curve
             self.losses.append(event.loss)
         if self._seconds > 5:  # a moving window
             self._tokens, self._seconds = self._tokens // 2, self._seconds / 2
@@ -436,7 +440,7 @@ def show_verify_result(result: VerifyResult) -> None:
     lines += [
         (
             check.name,
-            " then ".join(map(str, check.processes)),
+            " then ".join(map(str, check.num_processes)),
             "same" if check.same_rows else "NOT THE SAME",
             "none, to the bit" if check.same_bits else f"{check.largest_difference:.2g} nats/token",
             asked[check.losses],

@@ -60,25 +60,29 @@ def show_dump(result: DumpResult) -> None:
     """The closing table of a dump."""
     if result.is_reused:
         say("[dim]the file is finished, of the same dump and options[/]")
-    pages = {"kept": result.pages.get("kept", 0), **result.pages}  # first
+    pages = {"kept": result.num_pages.get("kept", 0), **result.num_pages}  # first
     show_counts("[bold]pages[/]    ", pages, "kept")
-    if result.removed:
-        show_counts("[bold]taken out[/]", result.removed)
-    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.documents, 'document')}, {megabytes(result.num_bytes)}")
+    if result.num_removed:
+        show_counts("[bold]taken out[/]", result.num_removed)
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
+    )
 
 
 def show_folder(result: FolderResult) -> None:
     """The closing table of a folder."""
     if result.is_reused:
         say("[dim]the file is finished, of the same files and options[/]")
-    show_counts("[bold]read[/]       ", result.files["read"])
-    if result.files["skipped"]:
-        show_counts("[bold]left out[/]   ", result.files["skipped"])
+    show_counts("[bold]read[/]       ", result.num_files["read"])
+    if result.num_files["skipped"]:
+        show_counts("[bold]left out[/]   ", result.num_files["skipped"])
     for skipped in result.skipped_files[:_MAX_SHOWN]:
         say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
     if len(result.skipped_files) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
-    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.documents, 'document')}, {megabytes(result.num_bytes)}")
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
+    )
 
 
 def show_convert(result: ConvertResult) -> None:
@@ -86,20 +90,20 @@ def show_convert(result: ConvertResult) -> None:
     _show_order(result.files, is_reused=result.is_reused)
     for name, count in result.notes.items():
         say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
-    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.rows, 'row')}, {megabytes(result.num_bytes)}")
+    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_rows, 'row')}, {megabytes(result.num_bytes)}")
 
 
 def show_append(result: AppendResult) -> None:
     """What was appended, in which order."""
     _show_order(result.files, is_reused=result.is_reused)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.num_lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
 
 
 def show_split(result: SplitResult) -> None:
     """The parts."""
     if result.is_reused:
         say("[dim]the folder is finished, of the same file and options[/]")
-    for file, documents, num_bytes in zip(result.files, result.documents, result.num_bytes, strict=True):
+    for file, documents, num_bytes in zip(result.files, result.num_documents, result.num_bytes, strict=True):
         say(f"[bold]part[/]       {escape(file)}: {say_count(documents, 'document')}, {megabytes(num_bytes)}", wraps=False)
 
 

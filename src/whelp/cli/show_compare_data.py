@@ -133,4 +133,4 @@ def show_data_comparison(result: DataComparison) -> None:
         output.print(escape(say_difference(dataclasses.asdict(one))), soft_wrap=True)
     for note in result.notes:
         show.say(f"[yellow]note[/]  {escape(note)}")
-    show.say(f"page: [bold]{escape(result.page)}[/]", wraps=False)
+    show.say(f"page: [bold]{escape(result.html)}[/]", wraps=False)

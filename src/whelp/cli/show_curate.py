@@ -69,4 +69,4 @@ def show_curated(result: CurateResult) -> None:
         show.say(f"[bold]corpus[/]     {escape(result.source)}   next: whelp prepare {escape(result.recipe)} --out store")
     else:
         show.say(f"[bold]corpus[/]     {escape(result.source)}   next: data.source={escape(result.source)}")
-    show.say(f"[bold]report[/]     {escape(result.report)}")
+    show.say(f"[bold]report[/]     {escape(result.html)}")

@@ -71,10 +71,10 @@ def print_vocabulary(view: VocabularyView) -> None:
     """Print what a vocabulary is, fact by fact, some of its tokens, and a text cut by it."""
     console = _open_console()
     exact = "each id stands for fixed bytes" if view.is_byte_exact else "ids stand for text, not for fixed bytes"
-    holes = f", {view.size - view.num_tokens:,} of them unused" if view.num_tokens < view.size else ""
+    holes = f", {view.vocab_size - view.num_tokens:,} of them unused" if view.num_tokens < view.vocab_size else ""
     facts = [
         ("kind", f"{view.kind}; {exact}"),
-        ("size", f"{view.size:,} ids{holes}; {view.id_bits} bits each in a token store"),
+        ("size", f"{view.vocab_size:,} ids{holes}; {view.id_bits} bits each in a token store"),
         ("cuts text by", view.cutting or "nothing"),
         ("changes text by", view.normalizer or "nothing"),
         ("chat template", "yes" if view.has_chat_template else "none"),

@@ -47,7 +47,7 @@ def mix_rows(parts: SourceRows, recipe: Recipe, plan: TrainPlan) -> MixtureRows:
         for name, rows in parts.items()
         if name is not None
     ]
-    return MixtureRows.plan(sources, num_rows=plan.num_steps * plan.batch_rows)
+    return MixtureRows.plan(sources, num_rows=plan.count_rows(plan.num_steps))
 
 
 def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPlan:
@@ -56,13 +56,13 @@ def add_repeats(plan: TrainPlan, rows: MixtureRows, many_epochs: int) -> TrainPl
     Raises:
         PlanError: When the limits leave fewer rows than the run wants.
     """
-    wanted = plan.num_steps * plan.batch_rows
+    wanted = plan.count_rows(plan.num_steps)
     doubts = list(plan.warnings)
     if len(rows) < wanted:
         limits = ", ".join(f"{source.name} {source.most_rows:,.0f} rows" for source in rows.sources)
         found = f"max_repeats leaves {say_count(len(rows), 'row')} ({limits}), but the run takes {wanted:,}"
         if plan.budget_seconds is None:
-            steps = len(rows) // plan.batch_rows
+            steps = len(rows) * plan.num_steps // wanted
             shorter = (
                 f"Shorten the run to {say_count(steps, 'step')} or less, or raise max_repeats."
                 if steps

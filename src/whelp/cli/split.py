@@ -29,13 +29,13 @@ class SplitResult:
 
     Attributes:
         files: The parts, in order: laid end to end they are the file, to the byte.
-        documents: Documents of each part: lines, or what stands between blank lines.
+        num_documents: Documents of each part: lines, or what stands between blank lines.
         is_reused: The folder was there already, of the same file and options.
     """
 
     folder: str
     files: list[str]
-    documents: list[int]
+    num_documents: list[int]
     num_bytes: list[int]
     is_reused: bool
 
@@ -189,7 +189,7 @@ def _describe(out: Path, manifest: Manifest, *, is_reused: bool) -> SplitResult:
     return SplitResult(
         folder=str(out),
         files=[str(out / name) for name in names],
-        documents=manifest.counts["documents"],
+        num_documents=manifest.counts["documents"],
         num_bytes=[manifest.files[name]["bytes"] for name in names],
         is_reused=is_reused,
     )

@@ -41,7 +41,7 @@ class VocabularyReport:
 
     name: str
     kind: str
-    size: int
+    vocab_size: int
     num_special: int
     fingerprint: str
     use: dict[str, Any]
@@ -143,7 +143,7 @@ def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], te
     return VocabularyReport(
         name=label,
         kind=vocabulary.kind,
-        size=vocabulary.size,
+        vocab_size=vocabulary.size,
         num_special=len(vocabulary.special_ids),
         fingerprint=vocabulary.fingerprint,
         use=use,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.errors import TokenizerError
-
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -19,7 +17,7 @@ class VocabularyView:
     Attributes:
         found_at: The file or folder it was opened from.
         kind: `bpe`, `unigram`, `greedy` (RWKV World), `wordpiece`, `chars`, `words`, or `other`.
-        size: Largest id + 1: the rows of a model's embedding. `num_tokens` of them are in use.
+        vocab_size: Largest id + 1: the rows of a model's embedding. `num_tokens` of them are in use.
         id_bits: Bits of an id in a token store.
         is_byte_exact: Whether each id stands for fixed bytes.
         fingerprint: The same for the same vocabulary, wherever it lies: stores and checkpoints name it.
@@ -34,7 +32,7 @@ class VocabularyView:
     name: str
     found_at: str
     kind: str
-    size: int
+    vocab_size: int
     num_tokens: int
     id_bits: int
     is_byte_exact: bool
@@ -72,28 +70,19 @@ def show_tokenizer(name: str | Path, *, text: str | None = None, num_samples: in
         name=str(name),
         found_at=vocabulary.name,
         kind=vocabulary.kind,
-        size=vocabulary.size,
+        vocab_size=vocabulary.size,
         num_tokens=len(used),
         id_bits=vocabulary.id_type(0).nbytes * 8,
         is_byte_exact=vocabulary.is_byte_exact,
         fingerprint=vocabulary.fingerprint,
         cutting=describe_cutting(vocabulary),
         normalizer=describe_normalizer(vocabulary),
-        gguf_name=_find_gguf_name(vocabulary),
+        gguf_name=vocabulary.gguf_name,
         has_chat_template=vocabulary.chat_template is not None,
         special=_list_special(vocabulary),
         sample=[{"id": token_id, "text": vocabulary.token_text(token_id)} for token_id in sample],
         text=None if text is None else cut_text(make_tolerant(vocabulary), text),
     )
-
-
-def _find_gguf_name(vocabulary: Vocabulary) -> str | None:
-    from whelp.artifacts.gguf_file import find_pre_tokenizer
-
-    try:
-        return find_pre_tokenizer(vocabulary.specification(), vocabulary.name)
-    except TokenizerError:
-        return None
 
 
 def _list_special(vocabulary: Vocabulary) -> list[dict[str, Any]]:

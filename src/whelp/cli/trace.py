@@ -22,8 +22,8 @@ class TracedStore:
 
     folder: str
     files: list[str]
-    documents: dict[str, int]
-    tokens: dict[str, int]
+    num_documents: dict[str, int]
+    num_tokens: dict[str, int]
     share: float
     through: list[str]
 
@@ -122,8 +122,8 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
     return TracedStore(
         folder=folder,
         files=found.files,
-        documents={name: count.documents for name, count in found.splits.items()},
-        tokens={name: count.tokens for name, count in found.splits.items()},
+        num_documents={name: count.documents for name, count in found.splits.items()},
+        num_tokens={name: count.tokens for name, count in found.splits.items()},
         share=ours / total if total else 0.0,
         through=found.through,
     )
@@ -131,19 +131,21 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
 
 def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any]) -> TracedRun:
     """Rows of a source come alike often, so a run's share is that of each source's tokens, times the source's share of the run."""
+    from whelp.train import TrainPlan
+
     drawn = started.get("ledger", {}).get("sources", {})
     share = sum(
         (1.0 if name is None else drawn.get(name, {}).get("share", 0.0)) * ours / total
         for name, (ours, total) in found.parts.items()
         if total
     )
-    batch_tokens = started["plan"]["batch_tokens"]
+    plan = TrainPlan(**started["plan"])
     steps = {path.name: int(path.name.removeprefix("step-")) for path in find_checkpoints(RunFolder(run).checkpoints)}
     return TracedRun(
         folder=str(run),
         store=store,
         share=share,
-        checkpoints={name: round(share * step * batch_tokens) for name, step in steps.items() if step},
+        checkpoints={name: round(share * plan.count_rows(step) * plan.context_tokens) for name, step in steps.items() if step},
     )
 
 

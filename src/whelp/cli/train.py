@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from whelp.artifacts.checkpoint import find_newest_whole
+from whelp.artifacts.checkpoint import find_newest_whole, set_damaged_aside, unfold_links
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.files import hold_folder
@@ -22,7 +22,7 @@ from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.track import iter_tracked
-from whelp.cli.train_checks import check_place, check_same, describe_versions, keep_choices, keep_length
+from whelp.cli.train_checks import check_place, check_plan, check_same, describe_versions, keep_choices, keep_length
 from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.train_session import Session
 from whelp.cli.train_signals import Requests
@@ -136,6 +136,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
     run = RunFolder(out)
     wiring = _begin(recipe, store_folder, run, team)
     session, plan, is_new = wiring.session, wiring.plan, wiring.last_saved is None
+    step_before_decay = wiring.step_before_decay
     yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=wiring.progress.step)
     if is_new:
         yield from wiring.look()
@@ -159,7 +160,8 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                         yield from wiring.finish_saving()
                     if report.step % plan.evaluate_every_steps == 0 or report.is_last:
                         yield from wiring.look()
-                    if report.step % plan.save_every_steps == 0 or report.is_last or must_stop or must_save:
+                    is_due = report.step % plan.save_every_steps == 0 or report.step == step_before_decay
+                    if is_due or report.is_last or must_stop or must_save:
                         yield from wiring.save()
                         requests.must_save = False
                     if must_stop or report.is_last:
@@ -171,6 +173,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                 else:
                     break
             yield from wiring.finish_saving()
+            team.wait()  # the first one may have waited for its disk: now all can read what it wrote
             yield wiring.rewind(report)
     yield Finished(result=wiring.result(is_finished=True))
 
@@ -189,6 +192,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
         if started is None:
             check_place(run)
         else:
+            check_plan(started, run)
             check_same(started, recipe, store, run.folder)
             is_length_kept = keep_length(recipe, started, run.folder)
     started = team.share(started)
@@ -201,7 +205,11 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     start_up.reach("plan")
     if plan.compile:
         warm_up(session.spec, session.device, eight_bits=session.precision == "fp8")
-    newest = find_newest_whole(run.checkpoints) if team.is_first else None
+    newest = None
+    if team.is_first:
+        unfold_links(run.checkpoints)
+        newest = find_newest_whole(run.checkpoints)
+        set_damaged_aside(run.checkpoints, newest)
     name = team.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
     start = session.read_start() if checkpoint is None else None
@@ -214,7 +222,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     wiring = RunWiring(session, run, plan, checkpoint, start)
     start_up.reach("model")
     if former is not None:
-        wiring.change_length(former)
+        assert started is not None, "a run that had another length has a plan"
+        wiring.change_length(former, started["recipe"]["train"].get("decay_from_step"))
     if team.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:

@@ -16,6 +16,7 @@ from whelp.cli.recipe import Recipe
 LENGTHS = ("num_steps", "num_epochs", "minutes")  # another length is met by `whelp.train.length`
 _MAY_CHANGE = {  # options that do not change what is computed
     *LENGTHS,
+    "decay_from_step",  # likewise
     "log_every_steps",
     "keep_checkpoints",
     "keep_every_steps",
@@ -39,6 +40,33 @@ def check_place(run: RunFolder) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
         raise ArtifactError(
             out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
+        )
+
+
+def check_plan(started: dict[str, Any], run: RunFolder) -> None:
+    """Refuse a `plan.json` that this version cannot go on with: damaged, or of another version.
+
+    Raises:
+        ArtifactError: Naming what is missing or unknown.
+    """
+    from whelp.train import TrainPlan
+
+    plan, recipe = started.get("plan"), started.get("recipe")
+    known = {field.name: field for field in dataclasses.fields(TrainPlan)}
+    needed = {name for name, field in known.items() if field.default is field.default_factory is dataclasses.MISSING}
+    problems = [f"{name} is missing" for name in ("store", "plan", "recipe") if name not in started]
+    if isinstance(recipe, dict):
+        problems += [f"recipe.{name} is missing" for name in ("data", "pack", "model", "train") if name not in recipe]
+    if isinstance(plan, dict):
+        problems += [f"plan.{name} is missing" for name in sorted(needed - plan.keys())]
+        problems += [f"plan.{name} is unknown" for name in sorted(plan.keys() - known.keys())]
+    if problems:
+        version = dict(started.get("versions") or {}).get("whelp", "an unknown one")
+        raise ArtifactError(
+            run.plan,
+            f"does not fit whelp {whelp_version()}; {version} wrote it ({'; '.join(problems[:4])})",
+            "a plan that this version can go on with",
+            f"Go on with that version, or begin a new run with its weights: train.start_from={run.folder}, another --out.",
         )
 
 
@@ -91,7 +119,7 @@ def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
 
 
 def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
-    """Whether the length is the one that the run was started with.
+    """Whether the length, and where the learning rate decays, are those that the run was started with.
 
     Raises:
         PlanError: When it is not, and the run draws from a mixture: it has drawn all its rows for the length it had.
@@ -99,7 +127,7 @@ def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
     before = {name: started["recipe"]["train"].get(name) for name in LENGTHS}
     now = {name: getattr(recipe.train, name) for name in LENGTHS}
     if before == now:
-        return True
+        return bool(started["recipe"]["train"].get("decay_from_step") == recipe.train.decay_from_step)
     if recipe.data.mixture:
         changes = [f"train.{name}: {before[name]!r} -> {now[name]!r}" for name in LENGTHS if before[name] != now[name]]
         raise PlanError(
@@ -111,15 +139,20 @@ def keep_length(recipe: Recipe, started: dict[str, Any], out: Path) -> bool:
     return False
 
 
+def whelp_version() -> str:
+    """The version of this package."""
+    import whelp
+
+    return whelp.__version__
+
+
 def describe_versions() -> dict[str, str]:
     """Versions and machine, for `plan.json`."""
     import platform
 
     import torch
 
-    import whelp
-
-    versions = {"whelp": whelp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"whelp": whelp_version(), "torch": torch.__version__, "python": platform.python_version()}
     machine = {"system": f"{platform.system()} {platform.machine()}", "cores": str(count_cores())}
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()

@@ -228,11 +228,14 @@ class Session:
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
 
     def adapt_plan(self, plan: TrainPlan) -> TrainPlan:
-        """The plan a run was started with, for the processes there are now."""
+        """The plan a run was started with, for the processes and the device there are now; another device is said."""
         from whelp.train.plan import adapt_plan, make_plan
 
-        if plan.num_processes == self.team.size:
+        if plan.num_processes == self.team.size and plan.device == str(self.device):
             return plan
+        if plan.device != str(self.device) and self.team.is_first:
+            note = "this run was on %s so far, and goes on on %s, in %s as before: losses are the same but for rounding"
+            log.warning(note, plan.device, self.device, self.precision)
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
 
     def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:

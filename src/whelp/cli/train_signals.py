@@ -8,10 +8,22 @@ from types import FrameType
 from typing import Any
 
 
+def is_hangup_ignored(name: str) -> bool:
+    """Whether this signal is SIGHUP, and whoever started this process has asked for it to be ignored (`nohup`)."""
+    return name == "SIGHUP" and hasattr(signal, name) and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def ignore_early_requests() -> None:
+    """A request to save that comes before there is anything to save is not met: by itself SIGUSR1 would end the process."""
+    if hasattr(signal, "SIGUSR1") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 class Requests:
     """Turn signals into requests that are met after the step that is running.
 
-    SIGINT, SIGTERM: save and stop; a second one stops at once. SIGUSR1: save and go on.
+    SIGINT, SIGTERM, SIGHUP: save and stop; a second one stops at once. SIGUSR1: save and go on.
+    Under `nohup`, which has SIGHUP ignored, it stays so.
     """
 
     def __init__(self) -> None:
@@ -20,9 +32,9 @@ class Requests:
 
     def __enter__(self) -> Requests:
         if threading.current_thread() is threading.main_thread():
-            handlers = {"SIGINT": self._stop, "SIGTERM": self._stop, "SIGUSR1": self._save}
+            handlers = {"SIGINT": self._stop, "SIGTERM": self._stop, "SIGHUP": self._stop, "SIGUSR1": self._save}
             for name, handler in handlers.items():
-                if hasattr(signal, name):
+                if hasattr(signal, name) and not is_hangup_ignored(name):
                     number = getattr(signal, name)
                     self._before[number] = signal.signal(number, handler)
         return self

@@ -85,8 +85,8 @@ class RunWiring:
                 self.average.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
 
-    def change_length(self, former: TrainPlan) -> None:
-        """Say what another length than the run had so far does to the learning rate, and write it into the run folder.
+    def change_length(self, former: TrainPlan, former_decay: int | None) -> None:
+        """Say what another length, or decay, than the run had so far does to the learning rate, and write it into the run folder.
 
         Raises:
             PlanError: When the run has come further than that.
@@ -94,7 +94,7 @@ class RunWiring:
         from whelp.train.length import describe_change
 
         recipe, step = self.session.recipe, self.progress.step
-        change = describe_change(former, self.plan, recipe.train, self.progress)
+        change = describe_change(former, self.plan, recipe.train, self.progress, former_decay=former_decay)
         if change is None or not self.team.is_first:
             return
         note = "the run is to be %s long, not %s: from step %d on the learning rate is that of a run so long (%s): %.3g, where it was %.3g"
@@ -108,18 +108,22 @@ class RunWiring:
 
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
-        import torch
+        from whelp.train.device import is_out_of_memory
 
         try:
             yield from self._fit()
             return
-        except torch.OutOfMemoryError:
-            pass  # leave the handler first: the error holds on to what filled the memory
-        self._halve_micro_batch()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._halve_micro_batch()  # outside of the handler: the error holds on to what filled the memory
         try:
             yield from self._fit()
-        except torch.OutOfMemoryError:
-            self._halve_micro_batch()
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._halve_micro_batch()
 
     def _fit(self) -> Iterator[StepReport]:
         from whelp.train.fit import fit
@@ -204,7 +208,7 @@ class RunWiring:
             "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:
-            values |= {"first_row": report.first_row, "rows": self.plan.batch_rows, "rows_checksum": report.rows_checksum}
+            values |= {"first_row": report.first_row, "rows": report.num_rows, "rows_checksum": report.rows_checksum}
         if report.is_skipped:  # what is no number is not JSON either
             values |= {"loss": None, "gradient_norm": None, "is_skipped": True}
             log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)
@@ -289,8 +293,15 @@ class RunWiring:
         return whole
 
     def save(self) -> Iterator[Saved]:
-        """Begin to write a checkpoint; tells of those that are whole: one before, and this one if it is written at once."""
+        """Begin to write a checkpoint; tells of those that are whole: one before, and this one if it is written at once.
+
+        Raises:
+            TrainingError: When a weight is no finite number: such a checkpoint would push out those that are of use.
+        """
         yield from self.finish_saving()
+        self._check_weights()
+        if self.team.is_first:
+            self.run.sync_records()
         path, counts = self.run.checkpoints / step_name(self.progress.step), self._count()
         if self.session.is_sharded and self.team.is_first:
             begin_parts(path)
@@ -302,6 +313,16 @@ class RunWiring:
         self.writing = Writing(self.progress.step, path, write, counts, in_background=in_background)
         if not in_background:
             yield from self.finish_saving()
+
+    def _check_weights(self) -> None:
+        """Between two logged steps on a GPU, and while bad batches are passed over, nobody has looked at them."""
+        from whelp.train.fit import has_only_numbers
+
+        if any(self.team.largest([not has_only_numbers(self.model)])):
+            last = f"; the last checkpoint ({self.last_saved.name}) stands" if self.last_saved is not None else ""
+            advice = "Lower train.learning_rate or raise train.warmup_share, then start a new run."
+            found = f"weights are no finite numbers, so nothing is saved{last}"
+            raise TrainingError(f"step {self.progress.step}", found, "finite numbers", advice)
 
     @property
     def is_writing(self) -> bool:
@@ -380,8 +401,20 @@ class RunWiring:
         best = find_best(folder) if config.keep_best else None
         if best is not None:
             point_last(best, BEST)
-        keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, best=best)
+        kept = [path for path in (best, self._before_decay_path()) if path is not None]
+        keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, kept=kept)
         self.report()
+
+    @property
+    def step_before_decay(self) -> int | None:
+        """The step whose checkpoint is kept because a longer run may go on from it."""
+        from whelp.train.schedule import find_step_before_decay
+
+        return find_step_before_decay(self.session.recipe.train, self.plan)
+
+    def _before_decay_path(self) -> Path | None:
+        step = self.step_before_decay
+        return None if step is None else self.run.checkpoints / step_name(step)
 
     def report(self) -> None:
         """Draw the run so far in report.html."""

@@ -1,9 +1,13 @@
-"""What the terminal says to wrong usage: the library's words, without its jargon and with a suggestion."""
+"""What the terminal says to `--help`, soon, and to wrong usage: the library's words, without its jargon and with a suggestion."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+import sys
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -17,8 +21,27 @@ _PLAIN = {
 _CHOICE = re.compile(r"^'(?P<given>.*)' is not one of (?P<known>'.*')\.$")
 
 
+# What the library imports to show help, and uses only for Markdown and for tracebacks of its own, which there are none of
+# here: Markdown's parser and Pygments, a fifth of the processor time of `whelp --help`.
+_UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
+
+
 class TeachingGroup(TyperGroup):
     """The commands; a wrong value of one of their options is explained before it is shown."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the options; help, if that is asked for, is shown meanwhile."""
+        if "typer.rich_utils" not in sys.modules and set(sys.argv) & {"--help", "-h"}:
+            with contextlib.suppress(ImportError), _left_out(_UNUSED):  # where it needs more of them, it imports them itself
+                import typer.rich_utils  # noqa: F401 (it is imported for what it imports)
+        return super().make_context(*args, **options)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option --help, which is false where it is not given: for None, the library imports its checker of types."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -27,6 +50,21 @@ class TeachingGroup(TyperGroup):
         except typer.BadParameter as error:
             error.message = explain(error.message)
             raise
+
+
+@contextlib.contextmanager
+def _left_out(classes: dict[str, str]) -> Iterator[None]:
+    """Let modules of one class be imported in name alone, for as long as this lasts."""
+    names = [name for name in classes if name not in sys.modules]
+    for name in names:
+        module = types.ModuleType(name)
+        setattr(module, classes[name], type(classes[name], (), {}))
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 def explain(message: str) -> str:

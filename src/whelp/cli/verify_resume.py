@@ -33,7 +33,7 @@ class ResumeCheck:
     """
 
     name: str
-    processes: list[int]
+    num_processes: list[int]
     same_rows: bool
     losses: str
     largest_difference: float
@@ -154,6 +154,7 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "num_epochs": None,
         "minutes": None,
         "warmup_steps": None if train.warmup_steps is None else min(train.warmup_steps, num_steps),
+        "decay_from_step": None if train.decay_from_step is None else min(train.decay_from_step, num_steps - 1),
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,
@@ -194,9 +195,11 @@ def run_part() -> None:
     """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
     from whelp.cli.launch import fail, follow_launcher, leave
     from whelp.cli.train import iter_train
+    from whelp.cli.train_signals import ignore_early_requests
     from whelp.train import StepReport
 
     recipe, store, out, die_after = sys.argv[1:]
+    ignore_early_requests()
     follow_launcher()
     try:
         for event in iter_train(load_recipe(recipe), Path(store), Path(out)):
@@ -230,7 +233,7 @@ def _compare(name: str, whole: _Trace, parts: _Trace, processes: list[int], loss
     is_close = {"bits": same_bits, "close": largest <= tolerance, "free": True}[losses]
     return ResumeCheck(
         name=name,
-        processes=processes,
+        num_processes=processes,
         same_rows=same_rows,
         losses=losses,
         largest_difference=largest,

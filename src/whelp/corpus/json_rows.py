@@ -82,7 +82,7 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
             numbers,
             reading.bad,
             found=found,
-            say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]
+            say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]  # no type for a lambda's default
             is_checked=True,
         )
         if reading.window.is_done:

@@ -82,7 +82,7 @@ class Texts:
         """The code points of all texts, one after the other; bytes where all of them are ASCII."""
         if self.is_ascii:
             return self._data
-        text = str(memoryview(self._data), "utf-8")  # type: ignore[arg-type]
+        text = str(memoryview(self._data), "utf-8")  # type: ignore[arg-type]  # an array is a buffer
         return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
     @cached_property

@@ -11,104 +11,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from whelp.base.errors import PlanError
+from whelp.generate.choosing import bend, choose_for_rows, make_screen
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
+from whelp.generate.interfaces import DecoderLike, GeneratingModel, Prompt, Screen
+from whelp.generate.logprobs import Describer
+from whelp.generate.prompt import read_prompt
 from whelp.generate.row import Row, SharedPrompt
 from whelp.generate.run_ahead import Ahead, start_fetching
-from whelp.generate.sampling import choose, find_rivals, penalise_repetition
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, MOST_ROWS, Speculation
 from whelp.generate.text import TextMaker, VocabularyLike
 
-Screen = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From the lowest and the highest that logits can be, (N, V) each: which may be chosen."""
-Prompt = str | Sequence[int] | npt.NDArray[np.integer]
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
 SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at
-
-
-class DrafterLike(Protocol):
-    """Guesses what a model will say."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the first guess needs no preparations."""
-        ...
-
-    def guess(self, ids: list[int], num_tokens: int, choose: Callable[[torch.Tensor, int], torch.Tensor]) -> list[list[int]]:
-        """So many tokens after the last of each of the first N slots; `choose` takes logits (N, V) and the guess's number."""
-        ...
-
-
-class DecoderLike(Protocol):
-    """A model with room for several sequences of their own lengths, each in a slot."""
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens in each slot; one that is set to 0 is forgotten."""
-        ...
-
-    def step(self, ids: list[int] | torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
-        """One more token for each of the first N slots, ids on the model's device where they are a tensor; logits (N, V)."""
-        ...
-
-    def read(self, first: int, ids: list[list[int]]) -> torch.Tensor:
-        """More tokens for each of the slots from `first` on; logits after the last of each (N, V)."""
-        ...
-
-    def score(self, slot: int, ids: list[int]) -> torch.Tensor:
-        """More tokens for a slot; logits after each of them (T, V)."""
-        ...
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether a token costs so much that draws are made in the way that can be guessed; of the model alone."""
-        ...
-
-    @property
-    def can_screen(self) -> bool:
-        """Whether there is something to gain when a step is told which logits matter; then it is slow, too."""
-        ...
-
-    @property
-    def drafter(self) -> DrafterLike | None:
-        """What guesses the model's next tokens in less time than it takes, where there is such a thing."""
-        ...
-
-    @property
-    def can_forget(self) -> bool:
-        """Whether the last tokens of a slot are taken back by setting its length to less."""
-        ...
-
-    @property
-    def is_step_recorded(self) -> bool:
-        """Whether single tokens are so quick, and several so much slower, that guesses do not pay."""
-        ...
-
-    def check(self, ids: list[list[int]], screen: Screen | None = None) -> list[torch.Tensor]:
-        """More tokens for each of the first N slots; logits after each token, (T, V) for a row of T."""
-        ...
-
-    def copy(self, source: int, target: int, num_tokens: int) -> bool:
-        """Let a slot hold the first tokens of another; False when that cannot be, and nothing was done."""
-        ...
-
-
-class GeneratingModel(Protocol):
-    """A model that can continue text."""
-
-    @property
-    def context_tokens(self) -> int: ...
-    def make_decoder(self, num_slots: int, capacity: int) -> DecoderLike: ...
-    def eval(self) -> object: ...
 
 
 class Batch:
@@ -150,7 +71,7 @@ class Batch:
 
         Raises: PlanError: When the prompt is empty, longer than the context, or holds ids that are none.
         """
-        ids = self._read_prompt(prompt, config)
+        ids = read_prompt(prompt, config, self.vocabulary, self.capacity)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
         shared = SharedPrompt()
@@ -202,7 +123,9 @@ class Batch:
         guesses = self._guess(rows)
         started = time.perf_counter()
         if guesses is None:
-            self._advance(rows, self.decoder.step([row.ids[-1] for row in rows], self._make_screen(rows)), is_step=True)
+            self._advance(
+                rows, self.decoder.step([row.ids[-1] for row in rows], self._make_screen(rows, [1] * len(rows))), is_step=True
+            )
         else:
             self._check(rows, guesses)
         num_tokens = 1 if guesses is None else 1 + max(map(len, guesses))
@@ -237,7 +160,7 @@ class Batch:
         was_ready, started = drafter.is_ready, time.perf_counter()
 
         def choose_ahead(logits: torch.Tensor, ahead: int) -> torch.Tensor:
-            return self._choose(rows, logits[:, : self.vocabulary.size].float(), ahead)
+            return choose_for_rows(rows, logits[:, : self.vocabulary.size].float(), ahead=ahead, is_slow=self.decoder.is_slow)
 
         drafts = drafter.guess([row.ids[-1] for row in rows], num_tokens, choose_ahead)
         if was_ready:
@@ -261,44 +184,8 @@ class Batch:
                     break
             row.guesser.note_check(len(guess), row.num_new - num_before - 1, cost)
 
-    def _make_screen(self, rows: list[Row], counts: list[int] | None = None) -> Screen | None:
-        """What says which tokens may be chosen at the next places of each row; None where all logits are looked at."""
-        if not self.decoder.can_screen or not all(row.can_be_screened for row in rows):
-            return None
-        places = [(row, ahead) for row, count in zip(rows, counts or [1] * len(rows), strict=True) for ahead in range(count)]
-
-        def screen(lowest: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
-            bounds = [part[:, : self.vocabulary.size].split(1) for part in (lowest, highest)]
-            return torch.cat(
-                [
-                    find_rivals(low, high, row.config, self._draw_numbers([row], low, ahead))
-                    for (row, ahead), low, high in zip(places, *bounds, strict=True)
-                ]
-            )
-
-        return screen
-
-    def _read_prompt(self, prompt: Prompt, config: GenerateConfig) -> list[int]:
-        ids = [int(token) for token in (self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt)]
-        if not ids and self.vocabulary.eos_id is not None:
-            ids = [self.vocabulary.eos_id]  # as a new document starts
-        if not ids:
-            raise PlanError("the prompt", "it is empty", "at least one token", "Give some text to continue.")
-        if min(ids) < 0 or max(ids) >= self.vocabulary.size:
-            wrong = min(ids) if min(ids) < 0 else max(ids)
-            raise PlanError("the prompt", f"there is no id {wrong}", f"0 to {self.vocabulary.size - 1}")
-        if any(token >= self.vocabulary.size for token in config.logit_bias):
-            raise PlanError("logit_bias", f"there is no id {max(config.logit_bias)}", f"0 to {self.vocabulary.size - 1}")
-        if len(ids) > self.capacity:
-            if config.when_full == "end":
-                raise PlanError(
-                    "the prompt",
-                    f"it has {len(ids):,} tokens",
-                    f"at most {self.capacity:,}, the model's context",
-                    "Shorten it, or leave out its beginning.",
-                )
-            ids = ids[-self.capacity :]
-        return ids
+    def _make_screen(self, rows: list[Row], counts: list[int]) -> Screen | None:
+        return make_screen(rows, counts, self.vocabulary.size) if self.decoder.can_screen else None
 
     def fail(self, error: BaseException) -> None:
         """Every request ends with this error."""
@@ -391,7 +278,7 @@ class Batch:
         logits = self.decoder.score(row.slot, chunk)
         targets = row.ids[num_read + 1 : num_read + 1 + len(chunk)]  # of the last token of all, none is known
         scored = logits[: len(targets), : self.vocabulary.size].float()
-        describe = _Describer(self.vocabulary, [row.config.prompt_logprobs] * len(targets), scored)
+        describe = Describer(self.vocabulary, [row.config.prompt_logprobs] * len(targets), scored)
         for place, token_id in enumerate(targets):
             row.prompt.logprobs += describe(place, token_id) or []
         if row.unread:
@@ -412,11 +299,11 @@ class Batch:
             if not rows:
                 return
         logits = logits[:, : self.vocabulary.size].float()
-        describe = _Describer(self.vocabulary, [row.config.logprobs for row in rows], logits)  # before anything is bent
+        describe = Describer(self.vocabulary, [row.config.logprobs for row in rows], logits)  # before anything is bent
         for place, row in enumerate(rows):
             if row.config.is_penalised or row.config.logit_bias:
-                self._bend(row, logits[place])
-        chosen = self._choose(rows, logits)
+                bend(row, logits[place])
+        chosen = choose_for_rows(rows, logits, is_slow=self.decoder.is_slow)
         ids = self._run_ahead(rows, chosen) if is_step and self._may_run_ahead(rows) else chosen.tolist()
         for place, (row, token_id) in enumerate(zip(rows, ids, strict=True)):
             self._take(row, token_id, describe(place, token_id))
@@ -436,30 +323,6 @@ class Batch:
         wait = start_fetching(chosen)
         self._ahead = Ahead(rows, self.decoder.step(chosen))
         return wait()
-
-    def _choose(self, rows: list[Row], logits: torch.Tensor, ahead: int = 0) -> torch.Tensor:
-        """One id for each row, so many tokens ahead of what has come.
-
-        Rows of the same style are chosen for together, so that no row's choice depends on its neighbours.
-        """
-        style = rows[0].style
-        if all(row.style == style for row in rows):
-            return choose(logits, rows[0].config, self._draw_numbers(rows, logits, ahead))
-        chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
-        for style in {row.style for row in rows}:
-            places = [place for place, row in enumerate(rows) if row.style == style]
-            group = [rows[place] for place in places]
-            chosen[places] = choose(logits[places], group[0].config, self._draw_numbers(group, logits, ahead))
-        return chosen
-
-    def _draw_numbers(self, rows: list[Row], logits: torch.Tensor, ahead: int) -> torch.Tensor | None:
-        """What chooses: numbers (N, 1) of each row's own stream, above 0 and up to 1; of a slow model, waiting times (N, V)."""
-        if rows[0].config.is_greedy:
-            return None
-        if self.decoder.is_slow:
-            return torch.from_numpy(np.stack([row.waits(row.num_new + ahead, logits.shape[1]) for row in rows]))
-        numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]  # 24 bits: what float32 holds exactly
-        return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)
 
     def _take(self, row: Row, token_id: int, logprobs: list[TokenLogprob] | None) -> None:
         """Add a token to a row: its text goes out, and the row may be done."""
@@ -512,44 +375,3 @@ class Batch:
         if last is not row:
             self._place(last, row.slot)
         row.generation.end(reason)
-
-    def _bend(self, row: Row, logits: torch.Tensor) -> None:
-        """Apply a row's penalties and biases to its logits (V,), in place."""
-        config = row.config
-        if config.repetition_penalty != 1.0:
-            if row.seen is None:
-                row.seen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-                row.seen[row.ids] = True
-            logits.copy_(penalise_repetition(logits, row.seen, config.repetition_penalty))
-        if config.presence_penalty or config.frequency_penalty:
-            if row.counts is None:
-                row.counts = torch.zeros_like(logits)
-            logits -= row.counts * config.frequency_penalty + (row.counts > 0) * config.presence_penalty
-        for token_id, bias in config.logit_bias.items():
-            logits[token_id] += bias
-
-
-class _Describer:
-    """Log-probabilities of the tokens that follow some places, with so many likeliest; None: not asked for there."""
-
-    def __init__(self, vocabulary: VocabularyLike, counts: Sequence[int | None], logits: torch.Tensor) -> None:
-        self.vocabulary = vocabulary
-        self.counts = {place: count for place, count in enumerate(counts) if count is not None}
-        self.index = {place: index for index, place in enumerate(self.counts)}
-        if not self.counts:
-            return
-        self.all = logits[list(self.counts)].log_softmax(dim=-1)
-        values, ids = self.all.topk(min(max(1, *self.counts.values()), self.all.shape[-1]), dim=-1)
-        self.values, self.ids = values.tolist(), ids.tolist()
-
-    def __call__(self, place: int, token_id: int) -> list[TokenLogprob] | None:
-        if place not in self.counts:
-            return None
-        index, count = self.index[place], self.counts[place]
-        likeliest = zip(self.ids[index][:count], self.values[index][:count], strict=True)
-        top = tuple(self._name(other, value) for other, value in likeliest)
-        return [self._name(token_id, float(self.all[index, token_id]), top)]
-
-    def _name(self, token_id: int, value: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
-        raw = self.vocabulary.decode_bytes([token_id], skip_special=False)
-        return TokenLogprob(token_id, raw.decode(errors="replace"), raw, value, top)

@@ -12,9 +12,10 @@ from typing import Protocol
 import torch
 
 from whelp.base.errors import PlanError
-from whelp.generate.batch import Batch, GeneratingModel, Prompt
+from whelp.generate.batch import Batch
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation
+from whelp.generate.interfaces import GeneratingModel, Prompt
 from whelp.generate.text import VocabularyLike
 
 

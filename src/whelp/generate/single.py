@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from whelp.generate.batch import Batch, GeneratingModel, Prompt
+from whelp.generate.batch import Batch
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Completion, Generation, TextPiece
+from whelp.generate.interfaces import GeneratingModel, Prompt
 from whelp.generate.text import VocabularyLike
 
 

@@ -57,7 +57,7 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
-        self.is_fused = self.fuses_gelu = self.uses_eight_bits = False
+        self.is_fused = self.fuses_gelu = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         spans = boundaries.mask if boundaries is not None and isinstance(boundaries.mask, Spans) else None
@@ -112,12 +112,6 @@ class GPT2(LanguageModel):
     @property
     def head_weight(self) -> torch.Tensor:
         return self.embed.weight if self.head is None else self.head.weight
-
-    def use_eight_bits(self, uses: bool) -> None:
-        super().use_eight_bits(uses)
-        for block in self.blocks:
-            assert isinstance(block, _Block), type(block)
-            block.uses_eight_bits = uses
 
     def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         """As any family's; on a GPU, embedding and head of a training pass put their gradients where they are wanted."""

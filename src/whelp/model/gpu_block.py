@@ -11,7 +11,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import nn
 
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
-from whelp.model import gpu_block_eight_bits, gpu_feed_forward
+from whelp.model import gpu_feed_forward
 from whelp.model.boundaries import Spans
 from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
@@ -34,7 +34,6 @@ class Block(Protocol):
     """What a block of GPT-2 has."""
 
     num_heads: int
-    uses_eight_bits: bool
     norm_1: nn.LayerNorm
     query_key_value: nn.Linear
     project: nn.Linear
@@ -43,50 +42,22 @@ class Block(Protocol):
     contract: nn.Linear
 
 
-class _Rounded(NamedTuple):
-    """What products of 8 bits read: what norms give, written by these, and weights; None for a product in bf16."""
-
-    joined_input: torch.Tensor | None = None
-    joined: torch.Tensor | None = None
-    expand_input: torch.Tensor | None = None
-    expand: torch.Tensor | None = None
-    contract: torch.Tensor | None = None
-
-
 def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torch.Tensor:
     """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); without spans every row is one document."""
     qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
-    rounded = _make_rounded(block, x) if block.uses_eight_bits else _Rounded()
-    normed, past = _norm(block.norm_1, x, project.bias, rounded.joined_input)
-    joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias, rounded.joined_input, rounded.joined)  # (B, T, 3D)
+    normed, past = _norm(block.norm_1, x, project.bias)
+    joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
     if spans is not None:
         mixed = attend_within(joined, block.num_heads, spans)
     elif has_faster_kernels(joined.device, tuple(joined.shape), block.num_heads):
         mixed = attend_whole(joined, block.num_heads)
     else:
         mixed = _attend_by_framework(joined, block.num_heads)
-    x = _Linear.apply(mixed, past, project.weight, _leave(project.bias), None, None)
-    normed, past = _norm(block.norm_2, x, contract.bias, rounded.expand_input)
+    x = _Linear.apply(mixed, past, project.weight, _leave(project.bias))
+    normed, past = _norm(block.norm_2, x, contract.bias)
     parts = expand.weight, expand.bias, contract.weight, _leave(contract.bias)
-    out: torch.Tensor = _FeedForward.apply(normed, past, *parts, rounded.expand_input, rounded.expand, rounded.contract)
+    out: torch.Tensor = _FeedForward.apply(normed, past, *parts)
     return out
-
-
-def _make_rounded(block: Block, x: torch.Tensor) -> _Rounded:
-    num_tokens, has_biases = x.numel() // x.shape[-1], block.expand.bias is not None
-    ways = gpu_block_eight_bits.choose(x.device, num_tokens, x.shape[-1], block.expand.out_features, has_biases=has_biases)
-    if not any(ways):
-        return _Rounded()
-    linears = block.query_key_value, block.expand, block.contract
-    joined, expand, contract = gpu_block_eight_bits.round_weights(*(_narrow(linear.weight).detach() for linear in linears))
-    room = torch.empty(x.shape, dtype=gpu_block_eight_bits.EIGHT_BITS, device=x.device)  # for one after the other
-    return _Rounded(
-        joined_input=room if ways.joined else None,
-        joined=joined if ways.joined else None,
-        expand_input=room if ways.feed_forward else None,
-        expand=expand if ways.feed_forward else None,
-        contract=contract if ways.feed_forward else None,
-    )
 
 
 def _attend_by_framework(joined: torch.Tensor, num_heads: int) -> torch.Tensor:
@@ -122,13 +93,11 @@ def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: 
 
 def run_norm(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
     """A norm that nothing goes past."""
-    return _norm(norm, x, None, None)[0]
+    return _norm(norm, x, None)[0]
 
 
-def _norm(
-    norm: nn.LayerNorm, x: torch.Tensor, later_bias: torch.Tensor | None, rounded: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return norm_and_past(x, norm.weight, norm.bias, norm.eps, later_bias, rounded)
+def _norm(norm: nn.LayerNorm, x: torch.Tensor, later_bias: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    return norm_and_past(x, norm.weight, norm.bias, norm.eps, later_bias)
 
 
 def _leave(bias: torch.Tensor | None) -> torch.Tensor | None:
@@ -146,16 +115,11 @@ class _Linear(torch.autograd.Function):
         residual: torch.Tensor | None,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        x_8: torch.Tensor | None,
-        weight_8: torch.Tensor | None,
     ) -> torch.Tensor:
         narrow, narrow_bias = _narrow(weight), _narrow(bias)
         flat, past = _flatten(x), None if residual is None else _flatten(residual)
         out = flat.new_empty(flat.shape[0], weight.shape[0])
-        if x_8 is not None and weight_8 is not None:
-            gpu_block_eight_bits.multiply_rounded(_flatten(x_8), weight_8, narrow_bias, past, out)
-        else:
-            gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
+        gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
         ctx.save_for_backward(flat, narrow)
         ctx.weight = weight
         ctx.has_residual = residual is not None
@@ -168,7 +132,7 @@ class _Linear(torch.autograd.Function):
         above = _flatten(grad)
         x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
         bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
-        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad, None, None
+        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -197,18 +161,10 @@ class _FeedForward(torch.autograd.Function):
         expand_bias: torch.Tensor | None,
         contract: torch.Tensor,
         contract_bias: torch.Tensor | None,
-        x_8: torch.Tensor | None,
-        expand_8: torch.Tensor | None,
-        contract_8: torch.Tensor | None,
     ) -> torch.Tensor:
         flat, wide, back, past = _flatten(x), _narrow(expand), _narrow(contract), _flatten(residual)
         biases = _narrow(expand_bias), _narrow(contract_bias)
-        if x_8 is None or expand_8 is None or contract_8 is None:
-            parts = gpu_feed_forward.multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
-        else:
-            small = _flatten(x_8)
-            parts = gpu_block_eight_bits.multiply_rounded_feed_forward(small, past, expand_8, biases[0], contract_8, biases[1])
-        out, activated, seen = parts
+        out, activated, seen = gpu_feed_forward.multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
         ctx.save_for_backward(flat, wide, back, activated, seen)
         ctx.weights = expand, contract
         return out.view(x.shape)
@@ -225,7 +181,7 @@ class _FeedForward(torch.autograd.Function):
         x_grad = (inner @ expand).view(grad.shape)
         expand_grad = _wide_product(inner.t(), flat, expand_leaf)
         contract_grad = _wide_product(above.t(), activated, contract_leaf)
-        return x_grad, grad, expand_grad, biases[0], contract_grad, biases[1], None, None, None
+        return x_grad, grad, expand_grad, biases[0], contract_grad, biases[1]
 
 
 def _narrow(tensor: torch.Tensor | None) -> Any:
@@ -308,7 +264,7 @@ def _use_first(block: Any, device: torch.device) -> None:
         lambda: run_norm(block.norm_1, x),
         lambda: norm_gradients(x, x, x, block.norm_1.weight, numbers[0], numbers[1], **sums),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
-        lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias, None, None),
+        lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
         lambda: x[0] @ x[0].t(),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:

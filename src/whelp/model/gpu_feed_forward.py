@@ -20,26 +20,17 @@ TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
 
 @functools.cache
-def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool, has_eight_bits: bool = False) -> Product:
-    return Product(device, sizes, end, transposes=transposes, has_eight_bits=has_eight_bits)
+def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> Product:
+    return Product(device, sizes, end, transposes=transposes)
 
 
 def multiply_linear(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    residual: torch.Tensor | None,
-    out: torch.Tensor,
-    *,
-    scale: float = 1.0,
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor | None, out: torch.Tensor
 ) -> None:
-    """Fill `out` (N, F) with x (N, D) times weight (F, D) times `scale`, plus bias and residual; all contiguous.
-
-    All are in bf16; x and weight may be in e4m3.
-    """
-    sizes, end = (weight.shape[0], x.shape[0], x.shape[1]), PLAIN if bias is None else BIAS
-    product = _product(x.device.index, sizes, end, transposes=True, has_eight_bits=x.dtype == torch.float8_e4m3fn)
-    product.run(weight, x, out, scale=scale, add=residual, bias=bias)
+    """Fill `out` (N, F) with x (N, D) times weight (F, D), plus bias and residual; all contiguous."""
+    sizes = weight.shape[0], x.shape[0], x.shape[1]
+    product = _product(x.device.index, sizes, PLAIN if bias is None else BIAS, transposes=True)
+    product.run(weight, x, out, add=residual, bias=bias)
 
 
 def multiply_feed_forward(

@@ -13,8 +13,6 @@ import torch
 import triton
 import triton.language as tl
 
-from whelp.model.gpu_block_eight_bits import INPUT_FACTOR, round_to_eight
-
 _WARP = 1024  # numbers of a warp in the forward pass: for 768 one warp a token is faster than four that wait for each other
 # Programs of the backward pass, all of them at work at once on 132 multiprocessors: each adds up the gradients of weight and bias
 # over its share of the tokens.
@@ -24,9 +22,8 @@ _PROGRAMS_OF_MORE, _WARPS_OF_MORE = 528, 8  # where they add up more than the gr
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(  # type: ignore[no-untyped-def]
-    x, weight, bias, out, rounded, means, scales, epsilon,
-    D: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_ROUNDED: tl.constexpr, FACTOR: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    x, weight, bias, out, means, scales, epsilon, D: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr
+):
     """One program a token."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -39,8 +36,6 @@ def _forward(  # type: ignore[no-untyped-def]
     if HAS_BIAS:
         result += tl.load(bias + columns, mask=is_inside, other=0.0)
     tl.store(out + row * D + columns, result.to(out.dtype.element_ty), mask=is_inside)
-    if HAS_ROUNDED:
-        tl.store(rounded + row * D + columns, round_to_eight(result, FACTOR), mask=is_inside)
     tl.store(means + row, mean)
     tl.store(scales + row, scale)
 
@@ -116,16 +111,14 @@ class _NormAndPast(torch.autograd.Function):
         bias: torch.Tensor | None,
         epsilon: float,
         later_bias: torch.Tensor | None,
-        rounded: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         x = x.contiguous()
         width, num_tokens = x.shape[-1], x.numel() // x.shape[-1]
         out = torch.empty_like(x)
         means, scales = torch.empty(2, num_tokens, dtype=torch.float32, device=x.device)
-        given = x, weight, weight if bias is None else bias, out, out if rounded is None else rounded
-        has, block = (bias is not None, rounded is not None), triton.next_power_of_2(width)
+        given, block = (x, weight, weight if bias is None else bias, out), triton.next_power_of_2(width)
         _forward[(num_tokens,)](
-            *given, means, scales, epsilon, width, *has, INPUT_FACTOR, block, num_warps=min(max(1, block // _WARP), 16)
+            *given, means, scales, epsilon, width, bias is not None, block, num_warps=min(max(1, block // _WARP), 16)
         )
         ctx.save_for_backward(x, weight, means, scales)
         ctx.has = bias is not None, later_bias is not None
@@ -136,7 +129,7 @@ class _NormAndPast(torch.autograd.Function):
         (grad, past), (has_bias, has_later) = grads, ctx.has
         sums = norm_gradients(grad, past, *ctx.saved_tensors, has_bias=has_bias, has_later=has_later)
         out, (weight_grad, bias_grad, later_grad) = sums
-        return out, weight_grad, bias_grad, None, later_grad, None
+        return out, weight_grad, bias_grad, None, later_grad
 
 
 def norm_gradients(
@@ -177,14 +170,12 @@ def norm_and_past(
     bias: torch.Tensor | None,
     epsilon: float,
     later_bias: torch.Tensor | None = None,
-    rounded: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """LayerNorm of x, (..., D) -> (..., D), and x itself, to go past it: the gradients of both come back as one.
 
     Args:
         weight: (D,) float32, and so is the bias.
         later_bias: What whoever takes the second result adds to every token of it; its gradient is a sum that is known here.
-        rounded: (..., D) e4m3, is filled with the norm times `INPUT_FACTOR`.
     """
-    normed, past = _NormAndPast.apply(x, weight, bias, epsilon, later_bias, rounded)
+    normed, past = _NormAndPast.apply(x, weight, bias, epsilon, later_bias)
     return normed, past

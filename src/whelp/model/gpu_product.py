@@ -1,4 +1,4 @@
-"""Products of matrices in bf16 or 8 bits by cuBLASLt, called directly: the library that PyTorch itself has loaded.
+"""Products of bf16 matrices by cuBLASLt, called directly: the library that PyTorch itself has loaded.
 
 PyTorch takes the library's first suggestion for a product, which is up to 10 % slower than its best, and offers few of the things that
 a product can do at its end. Here each suggestion is timed once.
@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
-_BF16, _E4M3, _FLOAT32, _COMPUTE_FLOAT32 = 14, 28, 0, 68
+_BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
 _TRANSPOSE_A, _END, _BIAS_POINTER, _AUX_POINTER, _AUX_STRIDE = 3, 7, 8, 11, 12  # attributes of a product
-_ADDS_FAST = 25  # without widening sums of 8 bits every now and then; their error is that of the factors either way
 # What it does at its end; all but the first can be added up.
 PLAIN, BIAS, GELU, GELU_SLOPE, AUX = 1, 4, 32, 64, 128
 _MAX_WORKSPACE = 1  # attribute of a preference
@@ -57,28 +56,19 @@ def _handle(device: int) -> ctypes.c_void_p:
 
 
 class Product:
-    """One product of fixed sizes, D = end(A B + C): A (m, k), or (k, m) transposed; B (k, n); C and D (m, n).
+    """One product of fixed sizes, D = end(A B + C): A (m, k), or (k, m) transposed; B (k, n); C and D (m, n)."""
 
-    All are in bf16, and so is the bias; with `has_eight_bits` A, transposed, and B are in e4m3.
-    """
-
-    def __init__(
-        self, device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool, has_eight_bits: bool = False
-    ) -> None:
+    def __init__(self, device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> None:
         m, n, k = sizes
         self.device = device
         self.description = ctypes.c_void_p()
         _call("cublasLtMatmulDescCreate", ctypes.byref(self.description), _COMPUTE_FLOAT32, _FLOAT32)
         self._set(_TRANSPOSE_A, ctypes.c_int32(int(transposes)))
         self._set(_END, ctypes.c_int32(end))
-        if has_eight_bits:
-            self._set(_ADDS_FAST, ctypes.c_int8(1))
         self.layouts = [ctypes.c_void_p() for _ in range(3)]
-        factor = _E4M3 if has_eight_bits else _BF16
-        matrices = [(factor, *((k, m) if transposes else (m, k))), (factor, k, n), (_BF16, m, n)]
-        for layout, (number, rows, columns) in zip(self.layouts, matrices, strict=True):
+        for layout, (rows, columns) in zip(self.layouts, [(k, m) if transposes else (m, k), (k, n), (m, n)], strict=True):
             sizes_64 = ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(rows)
-            _call("cublasLtMatrixLayoutCreate", ctypes.byref(layout), number, *sizes_64)
+            _call("cublasLtMatrixLayoutCreate", ctypes.byref(layout), _BF16, *sizes_64)
         # A kernel is chosen with the pointers in place: any that are aligned as tensors are.
         place = ctypes.c_void_p(torch.empty(256, dtype=torch.uint8, device=f"cuda:{device}").data_ptr())
         if end & AUX:
@@ -114,20 +104,16 @@ class Product:
         b: torch.Tensor,
         out: torch.Tensor,
         *,
-        scale: float = 1.0,
         add: torch.Tensor | None = None,
         bias: torch.Tensor | None = None,
         seen: torch.Tensor | None = None,
     ) -> None:
-        """Fill `out`; `seen` is written by GELU, read by its slope. The first call times every candidate.
-
-        A B is multiplied by `scale` before anything is added.
-        """
+        """Fill `out`; `seen` is written by GELU, read by its slope. The first call times every candidate."""
         if seen is not None:
             self._set(_AUX_POINTER, ctypes.c_void_p(seen.data_ptr()))
         if bias is not None:
             self._set(_BIAS_POINTER, ctypes.c_void_p(bias.data_ptr()))
-        alpha, beta = ctypes.c_float(scale), ctypes.c_float(0.0 if add is None else 1.0)
+        one, share = ctypes.c_float(1.0), ctypes.c_float(0.0 if add is None else 1.0)
         workspace = torch.empty(_WORKSPACE_BYTES, dtype=torch.uint8, device=out.device)
         stream = torch.cuda.current_stream(out.device)
         factors = [(a, self.layouts[0]), (b, self.layouts[1])]
@@ -137,8 +123,8 @@ class Product:
         def multiply(candidate: _Heuristic) -> None:
             _call(
                 "cublasLtMatmul",
-                *(_handle(self.device), self.description, ctypes.byref(alpha), *pointers[0], *pointers[1]),
-                *(ctypes.byref(beta), *pointers[2], *pointers[3], ctypes.byref(candidate.algorithm)),
+                *(_handle(self.device), self.description, ctypes.byref(one), *pointers[0], *pointers[1]),
+                *(ctypes.byref(share), *pointers[2], *pointers[3], ctypes.byref(candidate.algorithm)),
                 *(
                     ctypes.c_void_p(workspace.data_ptr()),
                     ctypes.c_size_t(_WORKSPACE_BYTES),

@@ -77,7 +77,7 @@ class HuggingFaceModel(LanguageModel):
         logits = self(ids, None, documents)
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
-    def make_decoder(self, num_slots: int, capacity: int) -> HuggingFaceDecoder:  # type: ignore[override]
+    def make_decoder(self, num_slots: int, capacity: int) -> HuggingFaceDecoder:  # type: ignore[override]  # like one
         """The model with room for `num_slots` texts."""
         return HuggingFaceDecoder(self.inner, num_slots)
 
@@ -103,7 +103,7 @@ class HuggingFaceModel(LanguageModel):
 
     def compile_parts(self) -> None:
         """Compile it as one: where its blocks are, only it knows."""
-        self._read = torch.compile(self._read, dynamic=False)  # type: ignore[method-assign]
+        self._read = torch.compile(self._read, dynamic=False)  # type: ignore[method-assign]  # the compiled one
 
     def is_block_matrix(self, name: str) -> bool:
         """Whether a matrix is in one of the blocks, which every architecture numbers."""

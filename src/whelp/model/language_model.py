@@ -32,7 +32,7 @@ class LanguageModel(nn.Module):
 
     blocks: nn.ModuleList
     reads_rounded = False  # whether generating may read large matrices as bf16 on a CPU; set before a decoder is made
-    uses_eight_bits = False  # whether training may round factors of products to 8 bits (`use_eight_bits`)
+    uses_eight_bits = False  # whether training may round factors of the head's products to 8 bits; set while it trains
     is_recurrent = False  # whether it reads on from a state (`Rwkv`), rather than from the tokens themselves
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -62,10 +62,6 @@ class LanguageModel(nn.Module):
     def checkpoint_activations(self) -> None:
         """From now on keep of each block only what goes into it while training: less memory, a third more time."""
         self.checkpoints_activations = True
-
-    def use_eight_bits(self, uses: bool) -> None:
-        """Whether training may, from now on, round factors of products to 8 bits where a GPU is faster with them."""
-        self.uses_eight_bits = uses
 
     def apply_block(self, block: nn.Module, *arguments: object) -> Any:
         """A block's output; with `checkpoints_activations`, what it computes is computed again in the backward pass."""
@@ -131,7 +127,7 @@ class LanguageModel(nn.Module):
             block.compile(dynamic=False, options=self.compiler_options() or None)
         self.are_blocks_compiled = True
         if not HAS_TRITON:
-            self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]
+            self._sum_loss = torch.compile(self._sum_loss, dynamic=False)  # type: ignore[method-assign]  # the compiled one
 
     def compiler_options(self) -> dict[str, Any]:
         """Settings of the framework's compiler that the blocks need."""

@@ -118,7 +118,7 @@ def list_facts(vocabularies: Sequence[Report]) -> list[tuple[str, list[str], int
     """The numbers over the whole corpus: (name, what each vocabulary has, which one is best, if that can be said)."""
     rows: list[tuple[str, Callable[[Report], Any], str, Callable[..., Any] | None]] = [
         ("kind", lambda one: one["kind"], "", None),
-        ("ids", lambda one: one["size"], ",d", None),
+        ("ids", lambda one: one["vocab_size"], ",d", None),
         ("bytes a token", lambda one: one["use"]["total"]["bytes_per_token"], ".2f", max),
         ("characters a token", lambda one: one["use"]["total"]["characters_per_token"], ".2f", max),
         ("tokens", lambda one: one["use"]["total"]["num_tokens"], ",d", min),

@@ -51,7 +51,7 @@ class NormalizingEngine:
         return ids
 
     def _normalize(self, text: str) -> str:
-        is_normal = unicodedata.is_normalized(self._form, text)  # type: ignore[arg-type]
+        is_normal = unicodedata.is_normalized(self._form, text)  # type: ignore[arg-type]  # one of the four
         return text if is_normal else str(self._normalizer.normalize_str(text))
 
     def _find_changing(self, strings: Texts) -> npt.NDArray[np.bool_]:
@@ -102,4 +102,4 @@ def _read_beginnings(text: npt.NDArray[np.uint8], places: npt.NDArray[np.int64])
 def _is_inert(character: str, form: str) -> bool:
     """Whether a normalizer leaves a character alone whatever stands beside it: no mark, no jamo, normal by itself."""
     is_alone = unicodedata.category(character) not in ("Mn", "Mc", "Me", "Cn") and not "\u1100" <= character <= "\u11ff"
-    return is_alone and unicodedata.is_normalized(form, character)  # type: ignore[arg-type]
+    return is_alone and unicodedata.is_normalized(form, character)  # type: ignore[arg-type]  # one of the four

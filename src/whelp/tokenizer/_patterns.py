@@ -1,4 +1,4 @@
-"""Regular expressions that cut text before merging, as the fast encoder and the readers of GGUF files know them."""
+"""Regular expressions that cut text before merging, as the fast encoder knows them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ PATTERNS = {
 CHARACTER_PATTERN = r"[\s\S]"
 WORD_PATTERN = r"\w+|[^\w\s]|\s"
 
-_GGUF_NAMES = {"gpt2": "gpt-2", "gpt4": "llama-bpe", "code": "qwen2", "o200k": "gpt-4o"}
-
 
 def make_cutter_entry(pattern: str) -> dict[str, Any]:
     """The `pre_tokenizer` of a tokenizer.json: `gpt2`, another of PATTERNS by name, or a regular expression."""
@@ -49,9 +47,3 @@ def find_pattern_name(cutter: dict[str, Any] | None) -> str | None:
     is_plain = len(parts) == 2 and parts[0].get("type") == "Split" and parts[0].get("behavior") == "Isolated"
     name = next((name for name, pattern in PATTERNS.items() if pattern == regex), None)
     return name if is_plain and not last.get("use_regex", True) else None
-
-
-def find_gguf_name(cutter: dict[str, Any] | None) -> str | None:
-    """How GGUF files name a pre-tokenizer (`tokenizer.ggml.pre`), or None where they have no name for it."""
-    name = find_pattern_name(cutter)
-    return None if name is None else _GGUF_NAMES[name]

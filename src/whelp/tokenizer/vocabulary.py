@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from whelp.artifacts.gguf_vocabulary import find_pre_tokenizer
 from whelp.base.errors import TokenizerError
 from whelp.base.files import write_atomic, write_json
 from whelp.base.hashing import hash_bytes, hash_json
@@ -24,7 +25,7 @@ from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._choose import open_engine
 from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
-from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN, find_gguf_name
+from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
@@ -126,10 +127,11 @@ class Vocabulary:
 
     @property
     def gguf_name(self) -> str | None:
-        """What GGUF files call its way of cutting (`tokenizer.ggml.pre`), such as `gpt-2`; None where they have no name."""
-        if self.kind == "greedy":
-            return "rwkv"
-        return find_gguf_name(self._specification.get("pre_tokenizer")) if self.kind == "bpe" else None
+        """What llama.cpp calls its way of making ids, such as `gpt-2` or `rwkv`; None where it has no such way."""
+        try:
+            return find_pre_tokenizer(self._specification, self.name)
+        except TokenizerError:
+            return None
 
     @property
     def id_type(self) -> type[np.uint16] | type[np.uint32]:

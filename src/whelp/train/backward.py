@@ -37,9 +37,10 @@ _MANY_TOKENS = 1 << 15
 class TrainableModel(Protocol):
     """What is trained: `loss(ids, targets, documents)` sums nats over targets that are not ignored."""
 
+    uses_eight_bits: bool
+
     def loss(self, ids: torch.Tensor, targets: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor: ...
     def compile_parts(self) -> None: ...
-    def use_eight_bits(self, uses: bool) -> None: ...
     def train(self, mode: bool = True) -> object: ...
     def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
     def split_matrix(self, name: str, tensor: torch.Tensor) -> list[torch.Tensor]: ...
@@ -87,7 +88,7 @@ class Backward:
         self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
         self.precision = get_product_type(plan.precision)
         self.model = model
-        model.use_eight_bits(plan.precision == "fp8")
+        model.uses_eight_bits = plan.precision == "fp8"
         self.compute = model.loss
         self.compute_on: LossAndState | None = model.loss_and_state if isinstance(model, RecurrentModel) else None
         self.loss = torch.zeros((), device=self.device)
@@ -264,7 +265,7 @@ class Backward:
 
     def close(self) -> None:
         """Leave the model as it was."""
-        self.model.use_eight_bits(False)
+        self.model.uses_eight_bits = False
         for part in (self.buffers, self.sum, self.narrow):
             if part is not None:
                 part.close()

@@ -23,6 +23,17 @@ class TrainConfig:
         is_path=True,
     )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
+    first_batch_tokens: int | None = option(
+        None,
+        "tokens in the first steps, fewer than batch_tokens: doubled until they are; default: batch_tokens from the start",
+        at_least=1,
+    )
+    batch_ramp_share: float = option(
+        0.2,
+        "with first_batch_tokens: share of the run with smaller batches, each size for an equal part of it",
+        at_least=0.0,
+        at_most=1.0,
+    )
     micro_batch_rows: int | None = option(
         None, "rows computed at a time, by each process; default: as many as memory is sure to hold", at_least=1
     )
@@ -50,6 +61,12 @@ class TrainConfig:
     warmup_share: float = option(0.02, "share of the run that warms up", at_least=0.0, at_most=1.0)
     warmup_steps: int | None = option(None, "warm-up in steps, instead of warmup_share", at_least=0)
     decay_share: float = option(0.3, "warmup_stable_decay: share of the run that decays", at_least=0.0, at_most=1.0)
+    decay_from_step: int | None = option(
+        None,
+        "constant and warmup_stable_decay: the step after which the learning rate decays, linearly to the run's end; may be given, "
+        "with the run's new length, to a run that has not come further",
+        at_least=0,
+    )
     final_learning_rate_share: float = option(
         0.1, "learning rate at the end, as a share of the peak", at_least=0.0, at_most=1.0
     )
@@ -71,7 +88,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
         "auto",
         "auto: bf16 on a GPU that has it, and on a CPU with AMX for gpt2 and qwen3 of n_embd 128 or more in one process; else "
-        "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with some products of 8 bits, faster and a little rougher (NVIDIA "
+        "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with the head's products in 8 bits, faster and a little rougher (NVIDIA "
         "since Ada and Hopper)",
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
@@ -135,6 +152,10 @@ class TrainConfig:
             problems.append("train.shard and train.add_gradients_in cannot be combined. Leave one of them out")
         if self.shard and self.precision == "fp8":
             problems.append("train.shard and train.precision=fp8 cannot be combined. Leave one of them out")
+        if self.first_batch_tokens is not None and self.first_batch_tokens > self.batch_tokens:
+            problems.append(
+                f"train.first_batch_tokens is {self.first_batch_tokens}, more than train.batch_tokens ({self.batch_tokens})"
+            )
         if self.bptt_learning_range == 0:
             problems.append(
                 "train.bptt_learning_range is 0, but expected -1 (all chunks) or the number of last chunks to train"
@@ -150,8 +171,19 @@ class TrainConfig:
             problems.append(f"train.warmup_steps is {self.warmup_steps}, but train.num_steps only {self.num_steps}")
         if self.warmup_steps is not None and self.minutes is not None:
             problems.append("train.warmup_steps needs a known number of steps. With train.minutes, use train.warmup_share")
-        if self.warmup_share + self.decay_share > 1 and self.schedule == "warmup_stable_decay":
+        if self.warmup_share + self.decay_share > 1 and self.schedule == "warmup_stable_decay" and self.decay_from_step is None:
             problems.append("train.warmup_share and train.decay_share add up to more than 1")
+        if self.decay_from_step is not None:
+            if self.schedule not in ("constant", "warmup_stable_decay"):
+                problems.append(
+                    f"train.decay_from_step is for train.schedule=constant and warmup_stable_decay: {self.schedule} decays all the time"
+                )
+            if self.minutes is not None:
+                problems.append(
+                    "train.decay_from_step needs a known number of steps. With train.minutes, use train.decay_share"
+                )
+            if self.num_steps is not None and self.decay_from_step >= self.num_steps:
+                problems.append(f"train.decay_from_step is {self.decay_from_step}, but train.num_steps only {self.num_steps}")
         for name in ("num_epochs", "minutes"):
             if getattr(self, name) == 0:
                 problems.append(f"train.{name} is 0, but expected more than 0")

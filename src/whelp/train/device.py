@@ -125,6 +125,13 @@ def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int =
     return num_products * 2 * size**3 / best
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is want of memory, of a GPU or of the machine, where PyTorch has no class of its own for it."""
+    words = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+    is_of_machine = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_of_machine
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

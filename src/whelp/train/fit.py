@@ -6,7 +6,9 @@ Shapes: B rows of a micro-batch, T tokens in a row.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
+import operator
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -55,7 +57,8 @@ class Progress:
 class StepReport:
     """One optimizer step. `loss` is nats per token of its batch; None between log steps on a GPU (reading it waits).
 
-    `first_row` is the number of its first row in the endless order; `rows_checksum` is of what was read, where asked for.
+    `first_row` is the number of its first row in the endless order, `num_rows` how many it has; `rows_checksum` is of what was
+    read, where asked for.
     """
 
     step: int
@@ -67,6 +70,7 @@ class StepReport:
     share_done: float
     is_last: bool
     first_row: int
+    num_rows: int = 0
     is_skipped: bool = False
     rows_checksum: int | None = None
 
@@ -94,7 +98,7 @@ def fit(
     """
     team = team or Team()
     device = torch.device(plan.device)
-    schedule = make_schedule(config, plan.warmup_share)
+    schedule = make_schedule(config, plan)
     data_seed = make_seed(config.seed, "rows")
     before, started, first_step = progress.elapsed_seconds, clock(), progress.step
     waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change
@@ -103,15 +107,26 @@ def fit(
     runs_ahead = not waits and not model.uses_randomness
     model.train()
     ahead: _Pass | None = None
-    with contextlib.closing(Backward(model, optimizer, plan, config, team)) as backward:
+    ramp = plan.ramp
+    with contextlib.ExitStack() as stack:
+        backward: Backward | None = None
+        backward_rows = 0
 
-        def compute(first_row: int) -> _Pass:
-            batch = rows.read(first_row, plan.batch_rows, data_seed, rank=team.rank, world=team.size)
+        def compute(first_row: int, num_rows: int) -> _Pass:
+            nonlocal backward, backward_rows
+            if backward is None or num_rows != backward_rows:  # what was recorded or compiled is of one size
+                stack.close()
+                backward = None  # with the memory of what it recorded
+                backward = stack.enter_context(
+                    contextlib.closing(Backward(model, optimizer, plan.at_batch(num_rows), config, team))
+                )
+                backward_rows = num_rows
+            batch = rows.read(first_row, num_rows, data_seed, rank=team.rank, world=team.size)
             batch = limit_targets(batch, config)
-            checksum = _check_rows(batch, plan.batch_rows * team.rank // team.size) if config.record_rows else 0
+            checksum = _check_rows(batch, num_rows * team.rank // team.size) if config.record_rows else 0
             own_targets = int(np.count_nonzero(batch.targets != IGNORED))
             num_targets, checksum = map(int, team.add([own_targets, checksum]))
-            return _Pass(backward(batch, num_targets), num_targets, checksum)
+            return _Pass(backward(batch, num_targets), num_targets, num_rows, checksum)
 
         while True:
             begun, first_row = clock(), progress.rows_read
@@ -121,7 +136,7 @@ def fit(
             if model.uses_randomness:
                 place = (team.rank,) if team.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
-            now, ahead = ahead or compute(first_row), None
+            now, ahead = ahead or compute(first_row, ramp.find_rows(share)), None
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
             learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
@@ -133,7 +148,9 @@ def fit(
                 optimizer.step(learning_rate)
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 if runs_ahead and not is_over and progress.step > first_step:  # the first step is told at once
-                    ahead = compute(first_row + plan.batch_rows)
+                    next_rows = ramp.find_rows(find_share_done(dataclasses.replace(progress, step=progress.step + 1), plan))
+                    if next_rows == now.num_rows:  # the next size does not begin while this one's numbers are on their way
+                        ahead = compute(first_row + now.num_rows, next_rows)
             loss_value, norm_value = (None, None) if numbers is None else numbers.read()
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if is_skipped:
@@ -141,7 +158,7 @@ def fit(
             elif waits:
                 optimizer.step(learning_rate)
             progress.step += 1
-            progress.rows_read += plan.batch_rows
+            progress.rows_read += now.num_rows
             progress.tokens_trained += 0 if is_skipped else now.num_targets
             progress.elapsed_seconds = before + clock() - started
             if plan.budget_seconds is not None:  # all stop at one step: by the first one's clock
@@ -157,6 +174,7 @@ def fit(
                 share_done=share,
                 is_last=share >= 1.0,
                 first_row=first_row,
+                num_rows=now.num_rows,
                 is_skipped=is_skipped,
                 rows_checksum=now.checksum % _CHECKSUM if config.record_rows else None,
             )
@@ -173,6 +191,7 @@ class _Pass:
 
     loss: torch.Tensor
     num_targets: int  # in all processes
+    num_rows: int  # likewise
     checksum: int
 
 
@@ -211,6 +230,17 @@ def _is_bad(loss: float | None, norm: float | None, config: TrainConfig, progres
         found = f"{name} is {value}, and {_MOST_SKIPS} batches before were passed over for the same reason"
         raise TrainingError(f"step {progress.step + 1}", found, "a finite number", advice)
     return True
+
+
+def has_only_numbers(model: torch.nn.Module) -> bool:
+    """Whether every weight that this process has is a finite number; one look at all of them, one wait for a GPU."""
+    to_own = operator.methodcaller("to_local")  # of a divided model; its type takes a second to import
+    weights = [to_own(weight) if hasattr(weight, "to_local") else weight for weight in model.parameters()]
+    own = [weight.detach() for weight in weights if weight.numel()]
+    if not own:
+        return True
+    largest = torch._foreach_norm(own, ord=math.inf)
+    return bool(torch.isfinite(torch.stack([value.float() for value in largest])).all())
 
 
 def _check_rows(batch: RowBatch, first: int) -> int:

@@ -14,7 +14,7 @@ from whelp.train.schedule import make_schedule
 
 @dataclass(frozen=True, kw_only=True)
 class LengthChange:
-    """A run of one length goes on as one of another.
+    """A run of one length, or of one decay, goes on as one of another.
 
     Attributes:
         before, now: The lengths in words: "4,000 steps", "10 minutes".
@@ -29,44 +29,68 @@ class LengthChange:
 
 
 def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
-    """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay."""
-    return replace(
+    """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay.
+
+    Batches that grow do so over the steps, or the minutes, over which they did; where one becomes the other, over the same share.
+    """
+    ramp_share = plan.batch_ramp_share
+    if plan.budget_seconds is not None and now.budget_seconds is not None:
+        ramp_share *= plan.budget_seconds / now.budget_seconds
+    elif plan.budget_seconds is None and now.budget_seconds is None:
+        ramp_share *= plan.num_steps / now.num_steps
+    longer = replace(
         plan,
         num_steps=now.num_steps,
         num_epochs=now.num_epochs,
         budget_seconds=now.budget_seconds,
-        total_tokens=round(plan.total_tokens / plan.num_steps * now.num_steps),
+        batch_ramp_share=min(ramp_share, 1.0),
         warmup_share=now.warmup_share,
         estimated_seconds=now.estimated_seconds,
         warnings=now.warnings,
     )
+    tokens_in_row = plan.total_tokens / plan.count_rows(plan.num_steps)
+    return replace(longer, total_tokens=round(tokens_in_row * longer.count_rows(longer.num_steps)))
 
 
-def describe_change(plan: TrainPlan, now: TrainPlan, config: TrainConfig, progress: Progress) -> LengthChange | None:
-    """What another length changes for a run that stands at `progress`; None when it is the same.
+def describe_change(
+    plan: TrainPlan, now: TrainPlan, config: TrainConfig, progress: Progress, *, former_decay: int | None = None
+) -> LengthChange | None:
+    """What another length, or a decay from another step on, changes for a run that stands at `progress`; None when it is the same.
 
     The learning rate follows the schedule of the new length from the next step on, as if the run had been planned so. A rate
     that had come down goes up again at once: over how many steps it is raised hardly matters (Gupta et al. 2023,
     arXiv:2308.04014), and `warmup_stable_decay` may jump from its end to the peak (Wen et al. 2024, arXiv:2410.05192).
 
+    Args:
+        former_decay: The `decay_from_step` that the run had so far.
+
     Raises:
         PlanError: When the run has come further than that.
     """
-    if (plan.num_steps, plan.budget_seconds) == (now.num_steps, now.budget_seconds):
+    former = replace(config, num_steps=None, num_epochs=None, minutes=None, decay_from_step=former_decay)
+    if (plan.num_steps, plan.budget_seconds, former_decay) == (now.num_steps, now.budget_seconds, config.decay_from_step):
         return None
+    begins = config.decay_from_step
+    if begins is not None and begins != former_decay and begins < progress.step:
+        advice = f"From now on: train.decay_from_step={progress.step}."
+        found = f"it has done {say_count(progress.step, 'step')}"
+        raise PlanError("the run", found, f"no more than train.decay_from_step, {begins:,}", advice)
     if find_share_done(progress, now) >= 1.0:
         done = f"{progress.elapsed_seconds / 60:.1f} minutes" if now.budget_seconds else say_count(progress.step, "step")
         own = f"train.minutes={plan.budget_seconds / 60:g}" if plan.budget_seconds else f"train.num_steps={plan.num_steps}"
         next_step = f"Give it more, or leave it the length it has: {own}."
         raise PlanError("the run", f"it has done {done}", f"a length above that, not {_say_length(now)}", next_step)
-    rates = [config.peak_learning_rate * _find_rate(one, config, progress, is_next) for one, is_next in ((plan, 0), (now, 1))]
-    return LengthChange(before=_say_length(plan), now=_say_length(now), rate_before=rates[0], rate_now=rates[1])
+    rate_before, rate_now = _find_rate(plan, former, progress, 0), _find_rate(now, config, progress, 1)
+    rates = [config.peak_learning_rate * rate for rate in (rate_before, rate_now)]
+    says = [_say_length(one, decay) for one, decay in ((plan, former_decay), (now, begins))]
+    return LengthChange(before=says[0], now=says[1], rate_before=rates[0], rate_now=rates[1])
 
 
 def _find_rate(plan: TrainPlan, config: TrainConfig, progress: Progress, is_next: int) -> float:
     share = find_share_done(progress, plan) + (is_next or not progress.step) / plan.num_steps
-    return make_schedule(config, plan.warmup_share).at(min(share, 1.0))
+    return make_schedule(config, plan).at(min(share, 1.0))
 
 
-def _say_length(plan: TrainPlan) -> str:
-    return f"{plan.budget_seconds / 60:g} minutes" if plan.budget_seconds is not None else say_count(plan.num_steps, "step")
+def _say_length(plan: TrainPlan, decay_from_step: int | None = None) -> str:
+    length = f"{plan.budget_seconds / 60:g} minutes" if plan.budget_seconds is not None else say_count(plan.num_steps, "step")
+    return length if decay_from_step is None else f"{length} (decaying after step {decay_from_step:,})"

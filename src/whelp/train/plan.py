@@ -8,6 +8,7 @@ from typing import Any
 
 from whelp.base.counts import say_count
 from whelp.base.errors import PlanError, TrainingError
+from whelp.train.batch_ramp import BatchRamp
 from whelp.train.config import TrainConfig
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
@@ -78,6 +79,36 @@ class TrainPlan:
     source_epochs: dict[str, float] = field(default_factory=dict)  # of a mixture: how often the run trains each source's rows
     num_processes: int = 1  # each computes a slice of every batch, `micro_batch_rows` rows at a time
     is_halved: bool = False  # whether `micro_batch_rows` was halved, once, when memory did not suffice
+    smaller_batch_rows: list[int] = field(default_factory=list)  # of the batches before those of `batch_rows`, smallest first
+    batch_ramp_share: float = 0.0  # of the run; each smaller size has an equal part of it
+
+    @property
+    def ramp(self) -> BatchRamp:
+        """How the batches grow."""
+        return BatchRamp(
+            batch_rows=self.batch_rows,
+            smaller=tuple(self.smaller_batch_rows),
+            share=self.batch_ramp_share,
+            by_clock=self.budget_seconds is not None,
+        )
+
+    def count_rows(self, steps: int) -> int:
+        """Rows of the first `steps` steps; by the clock, an estimate where batches grow."""
+        return self.ramp.count_rows(steps, self.num_steps)
+
+    def at_batch(self, batch_rows: int) -> TrainPlan:
+        """The plan of the steps whose batches have so many rows: in even pieces that are no larger than the plan's."""
+        if batch_rows == self.batch_rows:
+            return self
+        own_rows = math.ceil(batch_rows / self.num_processes)
+        accumulation = math.ceil(own_rows / self.micro_batch_rows)
+        return replace(
+            self,
+            batch_rows=batch_rows,
+            batch_tokens=batch_rows * self.context_tokens,
+            micro_batch_rows=math.ceil(own_rows / accumulation),
+            accumulation=accumulation,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For `plan.json`."""
@@ -111,12 +142,17 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     """
     length = facts.context_tokens
     batch_rows = count_batch_rows(config, length)
-    if batch_rows < facts.num_processes:
+    budget = config.minutes * 60 if config.minutes is not None else None
+    first_rows = batch_rows if config.first_batch_tokens is None else max(1, round(config.first_batch_tokens / length))
+    ramp = BatchRamp.plan(first_rows, batch_rows, config.batch_ramp_share, by_clock=budget is not None)
+    least_rows = min((batch_rows, *ramp.smaller))
+    if least_rows < facts.num_processes:
+        name = "train.first_batch_tokens" if ramp.smaller else "train.batch_tokens"
         raise PlanError(
             "the plan",
-            f"a batch of {say_count(batch_rows, 'row')} is to be divided among {say_count(facts.num_processes, 'process')}",
+            f"a batch of {say_count(least_rows, 'row')} is to be divided among {say_count(facts.num_processes, 'process')}",
             "a row for each at least",
-            f"Raise train.batch_tokens to {facts.num_processes * length:,} or more, or start fewer processes.",
+            f"Raise {name} to {facts.num_processes * length:,} or more, or start fewer processes.",
         )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
@@ -130,23 +166,33 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
             "Lower model.n_embd, model.n_layer or pack.context_tokens.",
         )
     steps_in_epoch = facts.num_rows / batch_rows
-    budget = config.minutes * 60 if config.minutes is not None else None
     if config.num_steps is not None:
         num_steps = config.num_steps
     elif budget is not None:
-        num_steps = max(1, int(budget / facts.seconds_per_step)) if facts.seconds_per_step else 1
+        num_steps = ramp.count_steps_in_time(budget / facts.seconds_per_step) if facts.seconds_per_step else 1
+    elif ramp.smaller:
+        num_steps = ramp.count_steps((config.num_epochs or 1.0) * facts.num_rows)
     else:
         num_steps = max(1, math.ceil((config.num_epochs or 1.0) * steps_in_epoch))
-    estimated = budget if budget is not None else num_steps * facts.seconds_per_step if facts.seconds_per_step else None
+    if config.decay_from_step is not None and config.decay_from_step >= num_steps:
+        found = f"the run is {say_count(num_steps, 'step')} long"
+        raise PlanError(
+            "train.decay_from_step", found, f"more than {config.decay_from_step:,}", "Lower it, or lengthen the run."
+        )
+    total_rows = ramp.count_rows(num_steps, num_steps)
+    num_epochs = total_rows / batch_rows / steps_in_epoch
+    estimated = budget
+    if budget is None and facts.seconds_per_step:
+        estimated = total_rows / batch_rows * facts.seconds_per_step
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
-    total_tokens = num_steps * batch_rows * length
+    total_tokens = total_rows * length
     if not facts.is_mixture:  # rows may be padded: what is empty is no token
-        total_tokens = min(total_tokens, round(num_steps / steps_in_epoch * facts.num_train_tokens))
+        total_tokens = min(total_tokens, round(num_epochs * facts.num_train_tokens))
     is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
-        num_epochs=num_steps / steps_in_epoch,
+        num_epochs=num_epochs,
         budget_seconds=budget,
         context_tokens=length,
         batch_rows=batch_rows,
@@ -165,17 +211,21 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         threads=facts.threads,
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
-        warnings=_find_doubts(config, facts, num_steps, batch_rows, total_tokens, is_compiled),
+        warnings=_find_doubts(config, facts, num_epochs, batch_rows, total_tokens, is_compiled),
         num_processes=facts.num_processes,
+        smaller_batch_rows=list(ramp.smaller),
+        batch_ramp_share=ramp.share,
     )
 
 
 def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
-    """The plan a run was started with, divided among as many processes as there are now; what is computed is the same."""
-    if plan.num_processes == now.num_processes:
+    """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same."""
+    if (plan.num_processes, plan.device) == (now.num_processes, now.device):
         return plan
     return replace(
         plan,
+        device=now.device,
+        compile=now.compile if plan.device != now.device else plan.compile,
         num_processes=now.num_processes,
         micro_batch_rows=now.micro_batch_rows,
         accumulation=now.accumulation,
@@ -221,12 +271,11 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
 
 
 def _find_doubts(
-    config: TrainConfig, facts: Facts, num_steps: int, batch_rows: int, total_tokens: int, is_compiled: bool
+    config: TrainConfig, facts: Facts, epochs: float, batch_rows: int, total_tokens: int, is_compiled: bool
 ) -> list[str]:
     """What a careful friend would say before the run starts."""
     doubts = []
     wanted = TOKENS_PER_PARAMETER * facts.num_parameters
-    epochs = num_steps * batch_rows / facts.num_rows
     if total_tokens < wanted:
         doubts.append(
             f"{total_tokens:,} tokens will be seen, fewer than {TOKENS_PER_PARAMETER} x {facts.num_parameters:,} parameters = {wanted:,}: "

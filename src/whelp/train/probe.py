@@ -72,7 +72,7 @@ def _time_steps(
     team: Team,
 ) -> float:
     model, optimizer = build()
-    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False)
+    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False, smaller_batch_rows=[])
     times, start = [], time.perf_counter()
     for _ in fit(model, optimizer, rows, plan, config, Progress(), team=team):
         if plan.device.startswith("cuda"):

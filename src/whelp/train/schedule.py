@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from whelp.train.config import TrainConfig
+from whelp.train.plan import TrainPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,13 @@ class Schedule:
     kind: str = "cosine"
     warmup_share: float = 0.0
     decay_share: float = 0.3
+    decay_from: float | None = None  # where it begins, instead of a share
     final_share: float = 0.1
+
+    @property
+    def decay_begin(self) -> float:
+        """The progress up to which `warmup_stable_decay` stays at its peak."""
+        return 1.0 - self.decay_share if self.decay_from is None else self.decay_from
 
     def at(self, progress: float) -> float:
         """The learning rate's share of its peak.
@@ -27,7 +35,7 @@ class Schedule:
             return progress / self.warmup_share
         if self.kind == "constant":
             return 1.0
-        start = 1.0 - self.decay_share if self.kind == "warmup_stable_decay" else self.warmup_share
+        start = self.decay_begin if self.kind == "warmup_stable_decay" else self.warmup_share
         if progress < start:
             return 1.0
         passed = 1.0 if start >= 1.0 else min((progress - start) / (1.0 - start), 1.0)
@@ -35,11 +43,21 @@ class Schedule:
         return self.final_share + (1.0 - self.final_share) * shape
 
 
-def make_schedule(config: TrainConfig, warmup_share: float) -> Schedule:
-    """The schedule of a recipe; `warmup_share` is the plan's, which also knows a warm-up given in steps."""
+def make_schedule(config: TrainConfig, plan: TrainPlan) -> Schedule:
+    """The schedule of a recipe; the plan knows which share of the run a warm-up or a decay is that was given in steps."""
+    begins = config.decay_from_step
     return Schedule(
-        kind=config.schedule,
-        warmup_share=warmup_share,
+        kind=config.schedule if begins is None else "warmup_stable_decay",
+        warmup_share=plan.warmup_share,
         decay_share=config.decay_share,
+        decay_from=None if begins is None else begins / plan.num_steps,
         final_share=config.final_learning_rate_share,
     )
+
+
+def find_step_before_decay(config: TrainConfig, plan: TrainPlan) -> int | None:
+    """The last step at the peak of a schedule that stays there and then decays; None with others, and by the clock."""
+    schedule = make_schedule(config, plan)
+    if plan.budget_seconds is not None or schedule.kind != "warmup_stable_decay":
+        return None
+    return bisect_right(range(plan.num_steps + 1), schedule.decay_begin, key=lambda step: step / plan.num_steps) - 1

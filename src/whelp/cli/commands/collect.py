@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.cli.commands.options import AsJson
+from whelp.cli.usage import TeachingGroup
 
 if TYPE_CHECKING:
     from whelp.cli.collect_plans import CollectPlan
 
 collect_app = typer.Typer(
+    cls=TeachingGroup,
     help="Collect text from the web and from files into JSON lines that say where each document is from.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -97,7 +99,7 @@ def collecting(plan: Callable[..., "CollectPlan"]) -> Callable[..., None]:
     needed = [parameter for parameter in shared if parameter.default is inspect.Parameter.empty]
     others = [parameter for parameter in shared if parameter.default is not inspect.Parameter.empty]
     parameters = [*needed, *own.parameters.values(), *others]
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by `inspect`
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     )
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -48,6 +48,6 @@ def completion(
 def prepare_to_answer() -> None:
     """Make the library ready for the questions of a shell; nothing where no shell asks."""
     if VARIABLE in os.environ:
-        from typer.completion import completion_init  # type: ignore[attr-defined]
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # as above
 
         completion_init()

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from whelp.cli.commands.options import AsJson
+from whelp.cli.usage import TeachingGroup
 
-app = typer.Typer(help="Look at text before anything is made of it.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    cls=TeachingGroup, help="Look at text before anything is made of it.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 @app.callback()

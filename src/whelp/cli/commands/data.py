@@ -80,8 +80,8 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
     def describe(one: OpenedSource) -> dict[str, Any]:
         source = one.source
         return {
-            "files": len(source.files),
-            "bytes": source.num_bytes,
+            "num_files": len(source.files),
+            "num_bytes": source.num_bytes,
             "skipped": count_skipped(source.skipped),
             "document": source.document,
             "estimated_tokens": source.num_bytes // 4,
@@ -94,7 +94,7 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
         show.print_json(parts.get(None, {"sources": parts}))
         return
     for one, values in zip(opened, parts.values(), strict=True):
-        show.say_file_counts(values["files"], values["bytes"], one.source.name if one.name is None else one.name)
+        show.say_file_counts(values["num_files"], values["num_bytes"], one.source.name if one.name is None else one.name)
         show.say_left_out(values["skipped"])
         show.say(
             f"           one document is: {values['document']}; about {say_count(values['estimated_tokens'], 'token')} at 4 bytes each"

@@ -159,7 +159,10 @@ def _read_numbers(text: str) -> list[int]:
 def _plain(results: dict[str, Any]) -> dict[str, Any]:
     import dataclasses
 
-    return {name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value for name, value in results.items()}  # type: ignore[arg-type]
+    return {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in results.items()
+    }
 
 
 @contextmanager
@@ -239,7 +242,7 @@ def _write_code(result: CodeResult) -> None:
     for name, value in result.pass_at_k.items():
         sys.stdout.write(f"{name:<8} {value:.4f}\n")
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.reasons.items())
-    show.say_plain(f"{result.problems:,} problems, {result.samples:,} programs each: {reasons}")
+    show.say_plain(f"{result.num_problems:,} problems, {result.num_samples:,} programs each: {reasons}")
     if result.num_cut:
         show.say_plain(f"{result.num_cut:,} programs were cut by --max-tokens or the model's context")
     show.say_plain(f"run with: {describe_protections(result.protections)}")

@@ -40,7 +40,7 @@ def report(
         show.print_json(result)
         return
     show.show_runs(result)
-    show.say(f"page: [bold]{escape(result.page)}[/]")
+    show.say(f"page: [bold]{escape(result.html)}[/]")
 
 
 def schema(

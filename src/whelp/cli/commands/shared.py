@@ -28,7 +28,7 @@ def show_prepare_event(event: object) -> None:
     if isinstance(event, SourceOpened):
         show.say_file_counts(event.num_files, event.num_bytes, event.name)
     elif isinstance(event, VocabularyReady):
-        show.say(f"[bold]vocabulary[/] {event.kind}, {event.size:,} ids, {'learned' if event.is_learned else 'loaded'}")
+        show.say(f"[bold]vocabulary[/] {event.kind}, {event.vocab_size:,} ids, {'learned' if event.is_learned else 'loaded'}")
     elif isinstance(event, StoreReady):
         if event.result.is_reused:
             show.say("           [dim]the store is finished and up to date[/]")

@@ -16,6 +16,7 @@ from whelp.cli.commands.options import (
 if TYPE_CHECKING:
     pass
 from whelp.cli.commands.shared import say_page
+from whelp.cli.usage import TeachingGroup
 
 VocabularyName = Annotated[
     str,
@@ -24,7 +25,10 @@ VocabularyName = Annotated[
     ),
 ]
 app = typer.Typer(
-    help="Learn a vocabulary, see how good it is, turn text into ids and back.", no_args_is_help=True, rich_markup_mode="rich"
+    cls=TeachingGroup,
+    help="Learn a vocabulary, see how good it is, turn text into ids and back.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
 )
 
 

@@ -45,9 +45,9 @@ def trace(
         return
     for store in result.stores:
         counts = ", ".join(
-            f"{name} {say_count(store.documents[name], 'document')}, {say_count(store.tokens[name], 'token')}"
-            for name in store.documents
-            if store.documents[name]
+            f"{name} {say_count(store.num_documents[name], 'document')}, {say_count(store.num_tokens[name], 'token')}"
+            for name in store.num_documents
+            if store.num_documents[name]
         )
         through = f" (through {', '.join(store.through)})" if store.through else ""
         sys.stdout.write(f"store {store.folder}: {counts}; {store.share:.2%} of its training tokens{through}\n")

@@ -54,18 +54,26 @@ def train(
     Longer than it was to be, also when it is done:
       whelp train recipe.yaml train.num_steps=8000 --store store --out run
 
+    With train.num_steps=6000 in the recipe, let the rate come down after step 5,000, also when it has begun:
+      whelp train recipe.yaml train.decay_from_step=5000 --store store --out run
+
     What it will take:
       whelp train recipe.yaml --store store --dry-run --price-per-hour 2.50
 
     Four GPUs (another number may go on):
       whelp train recipe.yaml --nproc 4 --store store --out run
 
-    Signals: SIGTERM and SIGINT save and stop (exit code 130), SIGUSR1 saves and goes on.
+    Signals: SIGTERM, SIGINT and SIGHUP (not under nohup) save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
+    from whelp.cli.train_signals import ignore_early_requests
+
+    ignore_early_requests()
+
     from whelp.base.start_up import start_up
     from whelp.cli import show
     from whelp.cli.costs import estimate_costs
     from whelp.cli.infctx import find_data_path
+    from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launch import follow_launcher
     from whelp.cli.recipe import load_recipe
     from whelp.cli.train import iter_train, plan_training
@@ -77,6 +85,7 @@ def train(
     if quiet:
         logging.getLogger("whelp").setLevel(logging.WARNING)
     start_up.begin(with_process=True)
+    keep_standard_error()
     follow_launcher()
     is_first = find_place().is_first
     loaded = load_recipe(recipe, overrides or [], scale)

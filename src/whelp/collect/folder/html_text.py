@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-_SILENT = frozenset("script style noscript template svg math canvas iframe object select button textarea".split())  # noqa: SIM905
+_SILENT = frozenset("script style noscript template svg math canvas iframe object select button textarea".split())  # noqa: SIM905 (easier to read)
 _AROUND = frozenset(("nav", "footer", "aside", "form"))
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _BLOCKS = frozenset(
-    "address article blockquote body center dd details dialog div dl dt fieldset figcaption figure form h1 h2 h3 h4 h5 h6 "  # noqa: SIM905
+    "address article blockquote body center dd details dialog div dl dt fieldset figcaption figure form h1 h2 h3 h4 h5 h6 "  # noqa: SIM905 (easier to read)
     "header hgroup hr html li main menu ol p pre section summary table tbody tfoot thead tr ul".split()
 )
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
