@@ -87,3 +87,24 @@ def test_a_terminal_shows_all_of_it(width: int, monkeypatch: pytest.MonkeyPatch)
     assert [fact for fact in facts if not any(fact in line for line in lines)] == []
     assert "100%" in lines[0]
     assert (len(lines) == 1) == (width == 200)
+
+
+def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """With dropout, losses of other numbers of processes are free: the verdict does not hide it."""
+    from whelp.cli.verify_resume import ResumeCheck, VerifyResult
+
+    def say(losses: str) -> str:
+        check = ResumeCheck(
+            name="killed",
+            processes=[1, 2],
+            same_rows=True,
+            losses=losses,
+            largest_difference=0.06,
+            same_bits=False,
+            holds=True,
+        )
+        show.show_verify_result(VerifyResult(num_steps=8, tolerance=1e-3, device="cpu", checks=[check], holds=True))
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert say("close") == "8 steps on cpu: runs of this recipe go on exactly"
+    assert say("free").endswith("losses of other numbers of processes were not judged, as each draws its own dropout")

@@ -453,7 +453,9 @@ def show_verify_result(result: VerifyResult) -> None:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
     verdict = "runs of this recipe go on exactly" if result.holds else "runs of this recipe do NOT go on exactly"
-    sys.stdout.write(f"{say_count(result.num_steps, 'step')} on {result.device}: {verdict}\n")
+    unjudged = "; losses of other numbers of processes were not judged, as each draws its own dropout"
+    is_free = any(check.losses == "free" for check in result.checks)
+    sys.stdout.write(f"{say_count(result.num_steps, 'step')} on {result.device}: {verdict}{unjudged if is_free else ''}\n")
 
 
 def say_result(result: TrainResult) -> None:
