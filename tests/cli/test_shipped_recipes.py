@@ -108,6 +108,93 @@ def test_the_sizes_that_the_recipes_name() -> None:
         assert millions in (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0], (name, millions)
 
 
+TUTORIALS: dict[tuple[str, str | None], dict[str, object]] = {  # as the texts that the recipes follow have them, read by hand
+    ("bark", "corpus"): {
+        "data.tokenizer": "gpt2",
+        "pack.context_tokens": 32,
+        "train.batch_tokens": 16 * 32,
+        "train.num_epochs": 3,
+        "train.learning_rate": 3e-4,
+        "train.schedule": "constant",
+        "model.n_layer": 2,
+    },
+    ("gpt2-books", None): {
+        "data.tokenizer": "gpt2",
+        "data.test_split": 0.0015,
+        "pack.context_tokens": 1024,
+        "train.batch_tokens": 8 * 1024,
+        "train.num_epochs": 1,
+        "train.learning_rate": 2.5e-4,
+        "train.schedule": "cosine",
+        "train.warmup_share": 0.05,
+        "train.final_learning_rate_share": 0.0,
+        "train.beta1": 0.9,
+        "train.beta2": 0.999,
+        "train.epsilon": 1e-8,
+        "train.weight_decay": 0.01,
+        "train.clip_gradient_norm": 1.0,
+        "train.evaluate_every_steps": 500,
+        "train.save_every_steps": 5000,
+        "train.keep_checkpoints": 10,
+        "train.sample_prompts": ["I was telling her that"],
+        "train.sample_tokens": 100,
+        "model.dropout": 0.1,
+    },
+    ("codeparrot", "tutorial"): {
+        "pack.context_tokens": 1024,
+        "pack.plan": "stream",
+        "train.batch_tokens": 2 * 1024,
+        "train.num_steps": 50_000,
+        "train.learning_rate": 5e-4,
+        "train.schedule": "constant",
+        "train.warmup_steps": 0,
+        "train.beta2": 0.999,
+        "train.weight_decay": 0.01,
+        "train.clip_gradient_norm": 0.0,
+        "train.evaluate_every_steps": 100,
+        "train.evaluate_rows": 10 * 2,
+    },
+    ("cook", None): {
+        "data.tokenizer": "p50k_base",
+        "data.test_split": 0.1,
+        "pack.context_tokens": 512,
+        "train.batch_tokens": 10 * 512,
+        "train.num_steps": 5000,
+        "train.learning_rate": 3e-4,
+        "train.evaluate_every_steps": 200,
+        "train.evaluate_rows": 200 * 10,
+        "model.n_layer": 8,
+        "model.n_head": 8,
+        "model.n_embd": 512,
+        "model.dropout": 0.18,
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), TUTORIALS)
+def test_settings_are_those_of_the_tutorials(name: str, scale: str | None) -> None:
+    """Every number that their texts give, AdamW throughout."""
+    recipe = load_recipe(name, scale=scale)
+    expected = TUTORIALS[name, scale] | {"train.optimizer": "adamw", "model.family": "gpt2"}
+    found = {path: getattr(getattr(recipe, path.partition(".")[0]), path.partition(".")[2]) for path in expected}
+    assert found == expected
+
+
+def test_the_small_corpus_of_bark(whelp: Whelp, tmp_path: Path) -> None:
+    """Lines of a file, each a document of its own, all trained; from text to a reply."""
+    (tmp_path / "corpus.txt").write_text("".join(f"The world is the totality of {n} facts.\n" for n in range(60)))
+    overrides = ["data.tokenizer={learn: bpe, vocab_size: 300}", "train.device=cpu", "train.threads=1"]
+    prepared = whelp("prepare", "bark", *overrides, "--scale", "corpus", "--out", "store")
+    assert prepared.code == 0, prepared.stderr
+    store = open_store(Path("store"))
+    assert store.split("train").num_documents + store.split("test").num_documents == 60
+    steps = ["train.num_epochs=null", "train.num_steps=3"]
+    trained = whelp("train", "bark", *overrides, *steps, "--scale", "corpus", "--store", "store", "--out", "run", "--json").json
+    assert trained["is_finished"]
+    rates = [json.loads(line).get("learning_rate") for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert {rate for rate in rates if rate is not None} == {3e-4}
+
+
 def test_barks_are_what_the_generator_writes() -> None:
     """bark.jsonl can be made again, and only the answers of it are trained."""
     spec = importlib.util.spec_from_file_location("make_barks", SHIPPED / "make_barks.py")

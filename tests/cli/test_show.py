@@ -63,3 +63,48 @@ def test_numbers_of_a_comparison() -> None:
     """Whole numbers stay whole, large ones lose digits that nobody reads."""
     numbers = [1234567, 3.14159, 430.3345, None]
     assert [show._describe_number(number) for number in numbers] == ["1,234,567", "3.1416", "430.3", ""]
+
+
+@pytest.mark.parametrize("width", [200, 80, 60, 40])
+def test_a_terminal_shows_all_of_it(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow: each number is whole, on one line, and none is left out; a wide terminal needs one line only."""
+    said = io.StringIO()
+    terminal = Console(file=said, width=width, force_terminal=True, color_system=None, highlight=False)
+    monkeypatch.setattr(show, "console", terminal)
+    view = show.TrainingView()
+    plan = SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None)
+    view.planned = SimpleNamespace(plan=plan, resumed_step=0)
+    view._ceiling, view._token_flops, view.test = 1e6, 250, "test 1.897"
+    view._live = show.Live(view._panel, console=terminal, auto_refresh=False)
+    for step in range(1, 5):
+        view._on_stepreport(make_report(step))
+    facts = list(view._panel.facts)
+    assert [fact.split()[0] for fact in facts[:3]] == ["step", "loss", "test"]
+    assert {"1,000 tokens/s", "MFU 25%", "0 s left"} <= set(facts)
+    terminal.print(view._panel)
+    lines = said.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert [fact for fact in facts if not any(fact in line for line in lines)] == []
+    assert "100%" in lines[0]
+    assert (len(lines) == 1) == (width == 200)
+
+
+def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """With dropout, losses of other numbers of processes are free: the verdict does not hide it."""
+    from whelp.cli.verify_resume import ResumeCheck, VerifyResult
+
+    def say(losses: str) -> str:
+        check = ResumeCheck(
+            name="killed",
+            processes=[1, 2],
+            same_rows=True,
+            losses=losses,
+            largest_difference=0.06,
+            same_bits=False,
+            holds=True,
+        )
+        show.show_verify_result(VerifyResult(num_steps=8, tolerance=1e-3, device="cpu", checks=[check], holds=True))
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert say("close") == "8 steps on cpu: runs of this recipe go on exactly"
+    assert say("free").endswith("losses of other numbers of processes were not judged, as each draws its own dropout")
