@@ -96,7 +96,7 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
     def say(losses: str) -> str:
         check = ResumeCheck(
             name="killed",
-            processes=[1, 2],
+            num_processes=[1, 2],
             same_rows=True,
             losses=losses,
             largest_difference=0.06,
