@@ -65,7 +65,7 @@ def compare_recipes(
       whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003,0.01
 
     Vocabularies:
-      whelp compare-recipes small.yaml large.yaml --equal bytes --held-out good.jsonl
+      whelp compare-recipes a.yaml b.yaml --equal bytes --held-out good.jsonl
 
     More seeds:
       whelp compare-recipes all.yaml filtered.yaml --out compared --seeds 6
