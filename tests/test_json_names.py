@@ -20,13 +20,13 @@ BY_NAME = {"skipped", "left_out", "failed", "changed", "reasons", "notes", "spli
 """Counts, each with its name: of a reason, a split, a checkpoint."""
 OTHER_TYPES = {
     "columns": "names that were chosen (convert), and values that were met (corpus report)",
-    "differences": "between data (compare-data), and between recipes (report)",
+    "differences": "between sides (compare-recipes), and between recipes (report)",
     "model": "a folder, and the sizes that a guide is for (tokenizer guide)",
     "notes": "sentences, and counts of what was met by name (convert)",
     "numbers": "losses of a model (compare), and how figures are cut (tokenizer report)",
     "runs": "each as its page describes it (report), and where it met the source (trace)",
     "source": "a name, and what is known of it (corpus report)",
-    "sources": "shares, and differences, by source (compare-data)",
+    "sources": "shares, and differences, by source (compare-recipes)",
     "text": "itself, and how it is cut (tokenizer show)",
     "texts": "continuations (compare), and how they are cut (tokenizer report)",
 }
@@ -71,7 +71,7 @@ RESULTS = find_results()
 def test_all_results_are_looked_at() -> None:
     """The walk finds results, and what stands in them."""
     names = {name.rpartition(".")[2] for name in RESULTS}
-    assert {"CollectResult", "VocabularyView", "TracedStore", "VocabularyReport", "ResumeCheck", "DataSide"} <= names
+    assert {"CollectResult", "VocabularyView", "TracedStore", "VocabularyReport", "ResumeCheck", "ComparedSide"} <= names
 
 
 def test_a_key_has_one_meaning() -> None:

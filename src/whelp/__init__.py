@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
     from whelp.cli.collect_folder import collect_folder as collect_folder
     from whelp.cli.compare import compare as compare
-    from whelp.cli.compare_data import compare_data as compare_data
+    from whelp.cli.compare_recipes import compare_recipes as compare_recipes
     from whelp.cli.convert import convert as convert
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.curate import curate as curate
@@ -70,7 +70,7 @@ _CALLS = {
     "collect_britannica": "collect",
     "collect_wikipedia": "collect",
     "compare": "compare",
-    "compare_data": "compare_data",
+    "compare_recipes": "compare_recipes",
     "convert": "convert",
     "evaluate_code": "evaluate_code",
     "evaluate_tasks": "evaluate_tasks",

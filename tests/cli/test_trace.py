@@ -118,11 +118,12 @@ def test_an_export(whelp: Whelp, made: Project, tmp_path: Path, format: str) -> 
     found = package.trace("07.txt", [made.store, made.run, tmp_path / "sent"])
     (run,), (sent,) = found.runs, found.exports
     last = max(run.checkpoints)
-    assert (sent.folder, sent.share, sent.tokens) == (str(export), run.share, run.checkpoints[last])
+    assert (sent.folder, sent.share, sent.num_tokens) == (str(export), run.share, run.checkpoints[last])
     assert last.endswith(str(sent.step))
     assert str(made.folder) not in (export / "origin.json").read_text(encoding="utf-8")
     assert (
-        f"export {export}: about {sent.tokens:,} tokens of it" in whelp("trace", "07.txt", made.store, tmp_path / "sent").text
+        f"export {export}: about {sent.num_tokens:,} tokens of it"
+        in whelp("trace", "07.txt", made.store, tmp_path / "sent").text
     )
     assert package.trace("not.txt", [made.store, tmp_path / "sent"]).exports == []
 

@@ -17,7 +17,7 @@ import typer
 from whelp.base.errors import WhelpError, explain_os_error
 from whelp.cli.commands import (
     collect_local,
-    compare_data,
+    compare_recipes,
     completion,
     corpus_report,
     curate,
@@ -62,7 +62,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
     "Look inside": [
         ("inspect", data.inspect),
         ("report", look.report),
-        ("compare-data", compare_data.compare_data),
+        ("compare-recipes", compare_recipes.compare_recipes),
         ("trace", trace.trace),
         ("verify-resume", train.verify_resume),
         ("schema", look.schema),

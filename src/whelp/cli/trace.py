@@ -44,13 +44,13 @@ class TracedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedExport:
-    """A folder of `whelp export`, made of a checkpoint of a run on such a store; `tokens` of the source were trained, about."""
+    """A folder of `whelp export`, made of a checkpoint of a run on such a store; `num_tokens` of the source were trained, about."""
 
     folder: str
     store: str
     share: float
     step: int
-    tokens: int
+    num_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any
 def _describe_export(export: Path, store: str, found: Found, origin: Mapping[str, Any]) -> TracedExport:
     share, step = _find_share(found, origin), int(origin["step"])
     tokens = round(share * origin["trained_tokens"])
-    return TracedExport(folder=str(export), store=store, share=share, step=step, tokens=tokens)
+    return TracedExport(folder=str(export), store=store, share=share, step=step, num_tokens=tokens)
 
 
 def _find_share(found: Found, started: Mapping[str, Any]) -> float:

@@ -3,7 +3,7 @@
     html = make_run_report([RunRecords(name="run", recipe=text, settings=values, metrics=records)])
 
 Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
-`compare_report.py` sets several models side by side, `data_report.py` several data; `model_card.py` describes a model;
+`compare_report.py` sets several models side by side, `recipes_report.py` several recipes; `model_card.py` describes a model;
 `corpus_report.py` draws a corpus.
 """
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
     from whelp.report.corpus_report import make_corpus_report as make_corpus_report
     from whelp.report.curate_report import make_curate_report as make_curate_report
-    from whelp.report.data_report import make_data_report as make_data_report
-    from whelp.report.data_report import say_difference as say_difference
     from whelp.report.model_card import RunFacts as RunFacts
     from whelp.report.model_card import make_model_card as make_model_card
+    from whelp.report.recipes_report import make_recipes_report as make_recipes_report
+    from whelp.report.recipes_report import say_difference as say_difference
     from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import RunRecords as RunRecords
     from whelp.report.run_report import find_differences as find_differences
@@ -35,8 +35,8 @@ _HOMES = {
     "make_compare_report": "compare_report",
     "make_corpus_report": "corpus_report",
     "make_curate_report": "curate_report",
-    "make_data_report": "data_report",
-    "say_difference": "data_report",
+    "make_recipes_report": "recipes_report",
+    "say_difference": "recipes_report",
     "RunFacts": "model_card",
     "make_model_card": "model_card",
     "make_rows_report": "rows_report",

@@ -58,7 +58,7 @@ def trace(
         for name, tokens in run.checkpoints.items():
             sys.stdout.write(f"  {name}: about {say_count(tokens, 'token')} of it trained\n")
     for export in result.exports:
-        said = f"{say_count(export.tokens, 'token')} of it trained by step {export.step:,}"
+        said = f"{say_count(export.num_tokens, 'token')} of it trained by step {export.step:,}"
         sys.stdout.write(f"export {export.folder}: about {said}; its run's store is {export.store}\n")
     kinds = (("store", result.num_stores), ("run", result.num_runs), ("export", result.num_exports))
     looked = " and ".join(say_count(count, kind) for kind, count in kinds if count or kind != "export")

@@ -1,4 +1,4 @@
-"""What people see of `whelp compare-data`: which run it is at, how long it takes, and what came out."""
+"""What people see of `whelp compare-recipes`: which run it is at, how long it takes, and what came out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
 
 if TYPE_CHECKING:
-    from whelp.cli.compare_data_events import DataComparison, RunMeasured, RunsPlanned, RunStarted, TextsMeasured
+    from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned, RunStarted, TextsMeasured
     from whelp.train import StepReport
 
 
-class CompareDataView(show.EventView):
+class CompareRecipesView(show.EventView):
     """A bar over all runs: the share of the steps that are done, the run it is at, and the time that is left."""
 
     def __init__(self) -> None:
@@ -90,16 +90,16 @@ class CompareDataView(show.EventView):
 
 
 @contextmanager
-def compare_data_view() -> Iterator[CompareDataView]:
+def compare_recipes_view() -> Iterator[CompareRecipesView]:
     """A view that is closed whatever happens."""
-    view = CompareDataView()
+    view = CompareRecipesView()
     try:
         yield view
     finally:
         view.close()
 
 
-def show_data_comparison(result: DataComparison) -> None:
+def show_recipe_comparison(result: RecipeComparison) -> None:
     """A row for each recipe, then the differences, then in words; on standard output, as it is the result."""
     import dataclasses
 

@@ -1,4 +1,4 @@
-"""`whelp compare-data`: small models of several recipes, several seeds each, to tell which recipe is better, and how surely."""
+"""`whelp compare-recipes`: small models of several recipes, several seeds each, to tell which recipe is better, and how surely."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, read_json, write_atomic, write_json
 from whelp.base.last_event import run_to_end
-from whelp.cli.compare_data_events import (
-    DataComparison,
+from whelp.cli.compare_recipes_events import (
+    RecipeComparison,
     RunMeasured,
     RunsPlanned,
     RunStarted,
     TextsMeasured,
 )
-from whelp.cli.compare_data_recipes import Equal, Side, check_asked, iter_ready, load_sides, make_run_recipe, settle
-from whelp.cli.compare_data_result import REPORT_FILE, Measured, count_bits, sum_up
+from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
+from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, iter_ready, load_sides, make_run_recipe, settle
 from whelp.cli.evaluations import find_place, save_evaluation
 from whelp.cli.held_out_texts import (
     EncodedTexts,
@@ -47,7 +47,7 @@ _MEASURED_AT_ONCE = 64  # texts
 Floats = npt.NDArray[np.float64]
 
 
-def compare_data(
+def compare_recipes(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
     *,
     out: str | Path,
@@ -59,7 +59,7 @@ def compare_data(
     equal: Equal = "tokens",
     confidence: float = 0.95,
     held_out_bytes: int = HELD_OUT_BYTES,
-) -> DataComparison:
+) -> RecipeComparison:
     """Train each recipe with several seeds; say which predicts held-out texts better.
 
     All of a recipe is its own: data, vocabulary, rows, model, training. Only its length is not: that of the first recipe says
@@ -83,7 +83,7 @@ def compare_data(
         SourceError: When nothing is left to measure on.
         PlanError: When the comparison at `out` was begun with other settings.
     """
-    events = iter_compare_data(
+    events = iter_compare_recipes(
         load_sides(recipes, overrides, scale, vary),
         Path(out),
         held_out=held_out,
@@ -92,10 +92,10 @@ def compare_data(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    return run_to_end(events, DataComparison)
+    return run_to_end(events, RecipeComparison)
 
 
-def iter_compare_data(
+def iter_compare_recipes(
     sides: Sequence[Side],
     out: Path,
     *,
@@ -116,7 +116,7 @@ def iter_compare_data(
     if held_out_bytes < 1:
         problems.append(f"held_out_bytes is {held_out_bytes}, but expected 1 at least")
     if problems:
-        raise ConfigError("compare-data", problems)
+        raise ConfigError("compare-recipes", problems)
     with hold_folder(out):
         yield from _iter(sides, out, held_out, num_seeds, equal, confidence, held_out_bytes)
 
@@ -130,7 +130,7 @@ def _iter(
     confidence: float,
     held_out_bytes: int,
 ) -> Iterator[object]:
-    from whelp.report import make_data_report
+    from whelp.report import make_recipes_report
     from whelp.tokenizer import load_tokenizer
 
     check_asked(out, sides, equal)
@@ -180,7 +180,7 @@ def _iter(
     measured = Measured(ready, settled, equal, vocabularies, texts, encoded, losses)
     result = sum_up(out, sides, measured, confidence)
     write_json(out / RESULT_FILE, dataclasses.asdict(result))
-    write_atomic(out / REPORT_FILE, make_data_report(dataclasses.asdict(result)))
+    write_atomic(out / REPORT_FILE, make_recipes_report(dataclasses.asdict(result)))
     yield result
 
 

@@ -27,8 +27,8 @@ _HOW = (
 Values = Mapping[str, Any]
 
 
-def make_data_report(result: Values) -> str:
-    """Draw what `whelp compare-data` found, given as plain values."""
+def make_recipes_report(result: Values) -> str:
+    """Draw what `whelp compare-recipes` found, given as plain values."""
     sides, differences = result["sides"], result["differences"]
     title = " against ".join([sides[0]["name"], ", ".join(side["name"] for side in sides[1:])])
     confidence = f"{result['confidence']:.0%}"

@@ -1,4 +1,4 @@
-"""What `whelp compare-data` makes of the losses: means, differences with their intervals, examples, doubts."""
+"""What `whelp compare-recipes` makes of the losses: means, differences with their intervals, examples, doubts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from whelp.artifacts.token_store import open_store
 from whelp.base.counts import say_count
 from whelp.base.files import read_json
-from whelp.cli.compare_data_events import DataComparison, DataDifference, DataSide, Example, HeldOutSource
-from whelp.cli.compare_data_recipes import Equal, Settled, Side, measure_bytes_per_token
+from whelp.cli.compare_recipes_events import ComparedSide, DataDifference, Example, HeldOutSource, RecipeComparison
+from whelp.cli.compare_recipes_sides import Equal, Settled, Side, measure_bytes_per_token
 from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithful
 from whelp.cli.recipe import Recipe
 
@@ -49,7 +49,7 @@ def count_bits(nats: Floats, num_bytes: npt.NDArray[np.int64]) -> Any:
     return nats.sum(axis=-1) / np.log(2) / num_bytes.sum()
 
 
-def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: float) -> DataComparison:
+def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: float) -> RecipeComparison:
     """The result. With several recipes against one, each interval is wider, so that all hold together (Bonferroni; Dunn 1961)."""
     from whelp.report import RunRecords, find_differences
 
@@ -59,7 +59,7 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
     described = [_describe(out, side, measured) for side in sides]
     each = 1 - (1 - confidence) / (len(sides) - 1)
     differences = [_compare(first.name, side.name, measured, each) for side in sides[1:]]
-    return DataComparison(
+    return RecipeComparison(
         folder=str(out),
         html=str(out / REPORT_FILE),
         seeds=[first.recipe.train.seed + number for number in range(num_seeds)],
@@ -95,7 +95,7 @@ def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.boo
             yield name, is_own
 
 
-def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
+def _describe(out: Path, side: Side, measured: Measured) -> ComparedSide:
     folder = out / side.name
     store = open_store(folder / "store")
     counts, texts, losses = store.manifest.counts, measured.texts, measured.losses[side.name]
@@ -105,7 +105,7 @@ def _describe(out: Path, side: Side, measured: Measured) -> DataSide:
     bytes_per_token = measure_bytes_per_token(store)
     train = counts["splits"]["train"]
     curated = read_json(folder / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
-    return DataSide(
+    return ComparedSide(
         name=side.name,
         folder=str(folder),
         vocab_size=vocabulary.size,
@@ -160,7 +160,7 @@ def _find_examples(texts: HeldOutTexts, difference: Floats) -> list[Example]:
     ]
 
 
-def _find_doubts(described: Sequence[DataSide], measured: Measured) -> Iterator[str]:
+def _find_doubts(described: Sequence[ComparedSide], measured: Measured) -> Iterator[str]:
     """What a careful friend would say about the result."""
     for name, is_own in _iter_sources(measured.texts):
         if is_own.sum() < _FEW_TEXTS:

@@ -1,4 +1,4 @@
-"""What `whelp compare-data` tells while it works, and what it found.
+"""What `whelp compare-recipes` tells while it works, and what it found.
 
 Between these come the events of `whelp curate`, `whelp prepare` and `whelp train`.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSide:
+class ComparedSide:
     """One recipe: its data, its model, what the runs saw of it, and what they came to.
 
     `bits_per_byte` is the mean over seeds, `by_seed` has each; `sources` the mean on each held-out source.
@@ -68,8 +68,8 @@ class DataDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataComparison:
-    """What `whelp compare-data` found. `differences` are against the first recipe; `left_out` counts held-out texts by reason."""
+class RecipeComparison:
+    """What `whelp compare-recipes` found. `differences` are against the first recipe; `left_out` counts held-out texts by reason."""
 
     folder: str
     html: str
@@ -78,7 +78,7 @@ class DataComparison:
     confidence: float
     held_out: list[HeldOutSource]
     left_out: dict[str, int]
-    sides: list[DataSide]
+    sides: list[ComparedSide]
     differences: list[DataDifference]
     options: dict[str, list[Any]]
     notes: list[str]

@@ -1,4 +1,4 @@
-"""`whelp compare-data`: worse data is found worse, equal data is not found different, and nothing is trained twice."""
+"""`whelp compare-recipes`: worse data is found worse, equal data is not found different, and nothing is trained twice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import yaml
 import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ConfigError, PlanError, SourceError
-from whelp.cli.compare_data import iter_compare_data
-from whelp.cli.compare_data_events import DataComparison, RunsPlanned
-from whelp.cli.compare_data_recipes import load_sides
+from whelp.cli.compare_recipes import iter_compare_recipes
+from whelp.cli.compare_recipes_events import RecipeComparison, RunsPlanned
+from whelp.cli.compare_recipes_sides import load_sides
 from whelp.tokenizer import load_tokenizer
 
 from .helpers import Whelp, snapshot
@@ -74,7 +74,7 @@ def make(tmp_path: Path) -> Make:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> DataComparison:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> RecipeComparison:
     """Text against itself with shuffled words, measured on two kinds of text."""
     folder, texts, chance = tmp_path_factory.mktemp("compared"), write_sentences(1, 200), random.Random(0)
     clean = write_recipe(folder, "clean", texts)
@@ -82,10 +82,10 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> DataComparison:
     write_recipe(folder, "tales", write_sentences(2, 30))
     write_recipe(folder, "other", [text.replace("home", "away") for text in write_sentences(3, 25)])
     held_out = [str(folder / "tales.jsonl"), f"two={folder / 'other.jsonl'}"]
-    return package.compare_data([clean, shuffled], out=folder / "out", held_out=held_out)
+    return package.compare_recipes([clean, shuffled], out=folder / "out", held_out=held_out)
 
 
-def test_shuffled_words_are_worse(compared: DataComparison) -> None:
+def test_shuffled_words_are_worse(compared: RecipeComparison) -> None:
     """Found so by every interval, on each held-out source; and it is what differs in the recipes."""
     difference = compared.differences[-1]
     assert difference.name == "shuffled"
@@ -99,7 +99,7 @@ def test_shuffled_words_are_worse(compared: DataComparison) -> None:
     assert list(compared.options) == ["data.source"]
 
 
-def test_the_page(compared: DataComparison) -> None:
+def test_the_page(compared: RecipeComparison) -> None:
     """Verdicts in words, an interval for each comparison and source, the data, the texts; it opens offline."""
     page = Path(compared.html).read_text(encoding="utf-8")
     assert "shuffled is worse than clean" in page
@@ -115,7 +115,7 @@ def test_stopped_and_gone_on_with(whelp: Whelp, make: Make, tmp_path: Path) -> N
     A recipe against itself: each seed gives both the same losses, to the bit.
     """
     recipe, asked = make("a", write_sentences(1, 60)), ["train.num_steps=2"]
-    whole = package.compare_data([recipe, recipe], out=tmp_path / "whole", seeds=2, overrides=asked)
+    whole = package.compare_recipes([recipe, recipe], out=tmp_path / "whole", seeds=2, overrides=asked)
     assert [source.name for source in whole.held_out] == ["a"]  # none was named: the test split, of both
     first, second = whole.sides
     assert (first.name, second.name) == ("a", "a-2")
@@ -123,14 +123,14 @@ def test_stopped_and_gone_on_with(whelp: Whelp, make: Make, tmp_path: Path) -> N
     difference = whole.differences[0].whole
     assert (difference.difference, difference.verdict, difference.smallest) == (0.0, "undecided", 0.0)
 
-    events, steps = iter_compare_data(load_sides([recipe, recipe], asked), tmp_path / "parts", num_seeds=2), 0
+    events, steps = iter_compare_recipes(load_sides([recipe, recipe], asked), tmp_path / "parts", num_seeds=2), 0
     for event in events:
         steps += type(event).__name__ == "StepReport"
         if steps == 2 + 1:  # in the second run
             break
     events.close()
     before = snapshot(tmp_path / "parts" / "a" / "seed-0" / "checkpoints")
-    names = ["compare-data", "a.yaml", "a.yaml", *asked, "--out", "parts"]
+    names = ["compare-recipes", "a.yaml", "a.yaml", *asked, "--out", "parts"]
     more = whelp(*names, "--seeds", 3, "--json")
     assert "6 of 2 steps, 1 of them done" in more.said
     assert [side["by_seed"][:2] for side in more.json["sides"]] == [first.by_seed, second.by_seed]
@@ -153,14 +153,14 @@ def test_texts_that_are_trained_on_are_left_out(make: Make, tmp_path: Path) -> N
     ]
     fresh = [text for text in write_sentences(2, 30) if text not in texts]
     held_out = make("texts", [*texts[:10], *texts[110:], *fresh, fresh[0]]).with_suffix(".jsonl")
-    events = iter_compare_data(load_sides(recipes), tmp_path / "out", held_out=[str(held_out)])
+    events = iter_compare_recipes(load_sides(recipes), tmp_path / "out", held_out=[str(held_out)])
     found = next(event for event in events if isinstance(event, RunsPlanned)).held_out
     events.close()
     assert found.texts == fresh
     assert found.left_out == {"there twice": 1, "in the training data of a": 10, "in the training data of b": 10}
     trained = make("trained", texts[:10]).with_suffix(".jsonl")
     with pytest.raises(SourceError, match="0 texts to measure on; 10 in the training data of a"):
-        package.compare_data(recipes, out=tmp_path / "other", held_out=[str(trained)], seeds=2)
+        package.compare_recipes(recipes, out=tmp_path / "other", held_out=[str(trained)], seeds=2)
 
 
 @pytest.mark.parametrize("equal", ["tokens", "bytes", "compute"])
@@ -175,7 +175,7 @@ def test_what_is_equal(make: Make, tmp_path: Path, equal: str) -> None:
         model={"n_layer": 2},
         train={"num_steps": 3, "batch_tokens": 128},
     )
-    events = iter_compare_data(load_sides([first, other]), tmp_path / "out", num_seeds=2, equal=equal)  # type: ignore[arg-type]
+    events = iter_compare_recipes(load_sides([first, other]), tmp_path / "out", num_seeds=2, equal=equal)  # type: ignore[arg-type]
     planned = next(event for event in events if isinstance(event, RunsPlanned))
     events.close()
     assert planned.num_steps[0] == 40
@@ -196,13 +196,24 @@ def test_what_is_equal(make: Make, tmp_path: Path, equal: str) -> None:
         kind for kind, amount in shares["first"].items() if abs(amount / shares["other"][kind] - 1) <= half_step * 1.05
     } == {equal}
     with pytest.raises(PlanError, match=f"equal: {equal} -> "):
-        next(iter_compare_data(load_sides([first, other]), tmp_path / "out", equal="bytes" if equal != "bytes" else "tokens"))
+        next(
+            iter_compare_recipes(load_sides([first, other]), tmp_path / "out", equal="bytes" if equal != "bytes" else "tokens")
+        )
 
 
 def test_a_sweep(whelp: Whelp, make: Make) -> None:
     """A side for each combination, the first the baseline; intervals are wider, as they hold together; a rate of 0 is the worst."""
     make("a", write_sentences(1, 120))
-    names = ["compare-data", "a.yaml", "--vary", "train.learning_rate=3e-2,1e-9", "--vary", "model.n_layer=1,2", "--seeds", 2]
+    names = [
+        "compare-recipes",
+        "a.yaml",
+        "--vary",
+        "train.learning_rate=3e-2,1e-9",
+        "--vary",
+        "model.n_layer=1,2",
+        "--seeds",
+        2,
+    ]
     result = whelp(*names, "--out", "out", "--json").json
     assert [side["name"] for side in result["sides"]] == [
         f"learning_rate {rate}-n_layer {layers}" for rate in ("3e-2", "1e-9") for layers in (1, 2)
@@ -211,8 +222,10 @@ def test_a_sweep(whelp: Whelp, make: Make) -> None:
     assert result["differences"][1]["whole"]["confidence"] == pytest.approx(1 - 0.05 / 3)
     assert result["differences"][1]["whole"]["difference"] > 0.1
     assert result["sides"][0]["by_seed"] != result["sides"][1]["by_seed"]
-    assert "'learning_rate' is not section.field=value,value" in whelp("compare-data", "a.yaml", "--vary", "learning_rate").said
-    twice = whelp("compare-data", "a.yaml", "--vary", "train.learning_rate=1,1")
+    assert (
+        "'learning_rate' is not section.field=value,value" in whelp("compare-recipes", "a.yaml", "--vary", "learning_rate").said
+    )
+    twice = whelp("compare-recipes", "a.yaml", "--vary", "train.learning_rate=1,1")
     assert "a value is there twice" in twice.said
 
 
@@ -223,7 +236,7 @@ def test_other_vocabularies_rules_and_models(make: Make, tmp_path: Path) -> None
     chars = make("chars", texts, data={"tokenizer": {"learn": "chars", "unknown": "token"}}, model={"n_layer": 2})
     curated = make("curated", [*texts, *texts[:50]], curate={"preset": "none", "exact_duplicates": True})
     held_out = make("texts", [*write_sentences(2, 30), "Ein Käse!"]).with_suffix(".jsonl")
-    result = package.compare_data(
+    result = package.compare_recipes(
         {"one": first, "letters": chars, "rules": curated},
         out=tmp_path / "out",
         held_out=[str(held_out)],
@@ -248,20 +261,20 @@ def test_what_cannot_be_compared(whelp: Whelp, make: Make, tmp_path: Path) -> No
     """Each is said, with what to do, before anything is made."""
     recipe = make("a", write_sentences(1, 40))
     before = snapshot(tmp_path)
-    assert "1 given, but expected 2 at least" in whelp("compare-data", "a.yaml").said
-    assert "seeds is 1, but expected 2 at least" in whelp("compare-data", "a.yaml", "a.yaml", "--seeds", 1).said
-    assert "confidence is 95, but expected 0.5 to 1" in whelp("compare-data", "a.yaml", "a.yaml", "--confidence", 95).said
-    timed = whelp("compare-data", "a.yaml", "a.yaml", "train.minutes=1", "train.num_steps=null")
+    assert "1 given, but expected 2 at least" in whelp("compare-recipes", "a.yaml").said
+    assert "seeds is 1, but expected 2 at least" in whelp("compare-recipes", "a.yaml", "a.yaml", "--seeds", 1).said
+    assert "confidence is 95, but expected 0.5 to 1" in whelp("compare-recipes", "a.yaml", "a.yaml", "--confidence", 95).said
+    timed = whelp("compare-recipes", "a.yaml", "a.yaml", "train.minutes=1", "train.num_steps=null")
     assert "train.minutes is set: how far a run comes" in timed.said
     with pytest.raises(ConfigError, match="cannot be the name of a folder"):
-        package.compare_data({"../a": recipe, "b": recipe}, out=tmp_path / "out")
+        package.compare_recipes({"../a": recipe, "b": recipe}, out=tmp_path / "out")
     assert snapshot(tmp_path) == before
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "letter.txt").write_text("mine", encoding="utf-8")
-    taken = whelp("compare-data", "a.yaml", "a.yaml", "--out", "taken")
+    taken = whelp("compare-recipes", "a.yaml", "a.yaml", "--out", "taken")
     assert (taken.code, "something else stands there" in taken.said) == (1, True)
-    begun = iter_compare_data(load_sides([recipe, recipe]), tmp_path / "two")
+    begun = iter_compare_recipes(load_sides([recipe, recipe]), tmp_path / "two")
     next(begun)
     begun.close()
     with pytest.raises(PlanError, match="recipes: a, a-2 -> a, other"):
-        package.compare_data({"a": recipe, "other": recipe}, out=tmp_path / "two")
+        package.compare_recipes({"a": recipe, "other": recipe}, out=tmp_path / "two")

@@ -1,4 +1,4 @@
-"""`whelp compare-data`."""
+"""`whelp compare-recipes`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from whelp.cli.commands.options import AsJson, Scale
 
 
-def compare_data(
+def compare_recipes(
     recipes: Annotated[
         list[str],
         typer.Argument(
@@ -59,29 +59,29 @@ def compare_data(
     goes on.
 
     Example:
-      whelp compare-data all.yaml filtered.yaml --held-out good.jsonl
+      whelp compare-recipes all.yaml filtered.yaml --held-out good.jsonl
 
     Learning rates:
-      whelp compare-data a.yaml --vary train.learning_rate=0.001,0.003,0.01
+      whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003,0.01
 
     Vocabularies:
-      whelp compare-data small.yaml large.yaml --equal bytes --held-out good.jsonl
+      whelp compare-recipes a.yaml b.yaml --equal bytes --held-out good.jsonl
 
     More seeds:
-      whelp compare-data all.yaml filtered.yaml --out compared --seeds 6
+      whelp compare-recipes all.yaml filtered.yaml --out compared --seeds 6
 
     Several kinds of text:
-      whelp compare-data a.yaml b.yaml --held-out news=news/ --held-out code=src/
+      whelp compare-recipes a.yaml b.yaml --held-out news/ --held-out code=src/
     """
     from whelp.cli import show
-    from whelp.cli.compare_data import iter_compare_data
-    from whelp.cli.compare_data_events import DataComparison
-    from whelp.cli.compare_data_recipes import load_sides
-    from whelp.cli.show_compare_data import compare_data_view, show_data_comparison
+    from whelp.cli.compare_recipes import iter_compare_recipes
+    from whelp.cli.compare_recipes_events import RecipeComparison
+    from whelp.cli.compare_recipes_sides import load_sides
+    from whelp.cli.show_compare_recipes import compare_recipes_view, show_recipe_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
     sides = load_sides([word for word in recipes if word not in overrides], overrides, scale, vary or [])
-    events = iter_compare_data(
+    events = iter_compare_recipes(
         sides,
         out,
         held_out=held_out or [],
@@ -91,13 +91,13 @@ def compare_data(
         held_out_bytes=held_out_bytes,
     )
     result = None
-    with compare_data_view() as view:
+    with compare_recipes_view() as view:
         for event in events:
             view.show(event)
-            if isinstance(event, DataComparison):
+            if isinstance(event, RecipeComparison):
                 result = event
     assert result is not None, "it ends with a result"
     if as_json:
         show.print_json(result)
         return
-    show_data_comparison(result)
+    show_recipe_comparison(result)

@@ -1,4 +1,4 @@
-"""The recipes that `whelp compare-data` sets against each other, and how long each is trained, so that they can be compared."""
+"""The recipes that `whelp compare-recipes` sets against each other, and how long each is trained, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import read_json, write_json
-from whelp.cli.compare_data_events import SideStarted
+from whelp.cli.compare_recipes_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
 ASKED_FILE = "asked.json"
@@ -75,10 +75,8 @@ def load_sides(
     variants = _list_variants(vary)
     if len(given) * len(variants) < 2:
         found = f"{len(given)} given, but expected 2 at least: the first one is what the others are compared with"
-        example = (
-            "Example: whelp compare-data a.yaml b.yaml, or whelp compare-data a.yaml --vary train.learning_rate=0.001,0.003"
-        )
-        raise ConfigError("compare-data: recipes", [found], example)
+        example = "Example: whelp compare-recipes a.yaml b.yaml, or whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003"
+        raise ConfigError("compare-recipes: recipes", [found], example)
     sides = []
     for (name, source), variant in itertools.product(zip(names, given, strict=True), variants):
         changes = [*overrides, *variant]
@@ -87,10 +85,12 @@ def load_sides(
         whole_name = "-".join([name] * (len(given) > 1 or not words) + words)
         if recipe.train.minutes is not None:
             problem = "train.minutes is set: how far a run comes would depend on what else the machine does"
-            raise ConfigError(f"compare-data: {whole_name}", [problem], "Override it: train.minutes=null train.num_steps=1000.")
+            raise ConfigError(
+                f"compare-recipes: {whole_name}", [problem], "Override it: train.minutes=null train.num_steps=1000."
+            )
         sides.append(Side(name=whole_name, recipe=recipe, is_curated=_has_curate(source, changes)))
     if len({side.name for side in sides}) < len(sides):
-        raise ConfigError("compare-data: --vary", ["a value is there twice"], "Name each value once.")
+        raise ConfigError("compare-recipes: --vary", ["a value is there twice"], "Name each value once.")
     return sides
 
 
@@ -109,7 +109,7 @@ def _list_variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
         texts = [json.dumps(value) if isinstance(value, (dict, list)) else _write_scalar(value) for value in listed]
         axes.append([f"{field}={text}" for text in texts])
     if problems:
-        raise ConfigError("compare-data: --vary", problems, "Example: --vary train.learning_rate=0.001,0.003,0.01")
+        raise ConfigError("compare-recipes: --vary", problems, "Example: --vary train.learning_rate=0.001,0.003,0.01")
     return list(itertools.product(*axes))
 
 
@@ -158,7 +158,7 @@ def _name(recipes: Sequence[Any]) -> list[str]:
 def _check_names(names: Sequence[str]) -> list[str]:
     problems = [f"{name!r} cannot be the name of a folder" for name in names if not re.fullmatch(r"\w[\w. -]*", name)]
     if problems:
-        raise ConfigError("compare-data: recipes", problems, "Use letters, digits, - and _.")
+        raise ConfigError("compare-recipes: recipes", problems, "Use letters, digits, - and _.")
     return list(names)
 
 
