@@ -113,7 +113,8 @@ def describe_device(device: torch.device) -> str:
 
 def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int = 8192, num_products: int = 8) -> float:
     """Floating-point operations a second of plain matrix products: the most that a model can hope for. Takes an instant."""
-    matrix = torch.ones(size, size, device=device, dtype=precision)
+    # Drawn, not all alike: products of such take less power on a GPU, which would then be faster than any model can be.
+    matrix = torch.randn(size, size, generator=torch.Generator(device).manual_seed(0), device=device, dtype=precision)
     best = float("inf")
     for _ in range(3):  # the first one warms up
         _wait(device)
