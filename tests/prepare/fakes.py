@@ -147,3 +147,25 @@ def make_split(folder: Path, lengths: list[int], name: str = "train") -> TokenSp
 
     write_split(folder / name, schema, batches())
     return open_split(folder / name)
+
+
+def expect(partitions: list[FakePartition], separator: list[int]) -> dict[tuple[int, int], list[int]]:
+    """The slow version: each document alone, then the separator."""
+    return {
+        (partition.index, line): [*text.encode(), *separator]
+        for partition in partitions
+        for line, text in enumerate(partition.texts, 1)
+    }
+
+
+def finish(folder: Path, partitions: list[FakePartition], **options: Any) -> tuple[Split, Split]:
+    """Prepare to the end; read train and test (empty when there is none)."""
+    for _ in run(folder, partitions, **options):
+        pass
+    has_test = (folder / "test").exists()
+    return read_split(folder, "train"), read_split(folder, "test") if has_test else Split()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
