@@ -215,7 +215,7 @@ _PLACES = """
 import torch
 from tests.model.test_gpu_feed_forward import Product
 from whelp.base.beside_parameter import find_beside, put_beside, take_away
-from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, make_spec
+from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, gpu_linear, make_spec
 from whelp.model.gpt2 import _Block
 
 gpu_feed_forward._product = Product
@@ -235,7 +235,7 @@ for times in (1, 2):  # written where it is wanted, then added to it
         if parameter.ndim == 2:
             assert parameter.grad.data_ptr() == places[name].data_ptr(), name
 put_beside(block.expand.weight, "narrow", torch.zeros(128, 32, dtype=torch.bfloat16))
-assert torch.equal(gpu_block._narrow(block.expand.weight), torch.zeros(128, 32, dtype=torch.bfloat16)), "what is kept is read"
+assert torch.equal(gpu_linear.narrow(block.expand.weight), torch.zeros(128, 32, dtype=torch.bfloat16)), "what is kept is read"
 take_away(block.expand.weight, "narrow", places["expand.weight"])
 assert find_beside(block.expand.weight, "narrow") is not None, "somebody else's"
 take_away(block.expand.weight, "gradient", places["expand.weight"])
@@ -259,9 +259,9 @@ ids = torch.arange(32).view(2, 16)
 documents = torch.arange(16).div(5, rounding_mode="floor").expand(2, 16)
 num_compiled, num_run = [], []
 
-def run_block(*arguments):
+def run_block(*arguments, **options):
     num_run.append(1)
-    return own(*arguments)
+    return own(*arguments, **options)
 
 own, gpu_block.run_block = gpu_block.run_block, run_block
 gpt2.has_working_block, gpt2.gpu_block, gpu_feed_forward._product = lambda *_: True, gpu_block, Product

@@ -57,12 +57,12 @@ class _Block(nn.Module):
         self.norm_2 = nn.LayerNorm(spec.n_embd, eps=spec.norm_eps, bias=spec.bias)
         self.expand = nn.Linear(spec.n_embd, spec.ffn_width, bias=spec.bias)
         self.contract = nn.Linear(spec.ffn_width, spec.n_embd, bias=spec.bias)
-        self.is_fused = self.fuses_gelu = False
+        self.is_fused = self.fuses_gelu = self.uses_eight_bits = False
 
     def forward(self, x: torch.Tensor, cache: Cache | None, boundaries: Boundaries | None) -> torch.Tensor:
         spans = boundaries.mask if boundaries is not None and isinstance(boundaries.mask, Spans) else None
         if self.is_fused and self.training and (boundaries is None or spans is not None) and x.dtype == torch.bfloat16:
-            return gpu_block.run_block(self, x, spans)
+            return gpu_block.run_block(self, x, spans, eight_bits=self.uses_eight_bits)
         num_rows, num_tokens, width = x.shape
         dropout = self.dropout if self.training else 0.0
         heads = self.query_key_value(self.norm_1(x)).view(num_rows, num_tokens, 3, self.num_heads, self.head_width)
@@ -181,9 +181,10 @@ class GPT2(LanguageModel):
         Where those do not keep documents apart, the blocks are compiled when such rows come.
         """
         is_fused = has_working_block(self.spec, self.embed.weight.device)
+        rounds = is_fused and self.uses_eight_bits and has_working_block(self.spec, self.embed.weight.device, eight_bits=True)
         for block in self.blocks:
             assert isinstance(block, _Block), type(block)
-            block.is_fused = is_fused
+            block.is_fused, block.uses_eight_bits = is_fused, rounds
         self.reads_narrow_weights = is_fused
         self.fuses_embedding = is_fused and gpu_embedding.has_working_kernels(self.embed.weight.device, self.spec.n_embd)
         self.are_blocks_compiled = True
@@ -277,10 +278,10 @@ def _is_narrow(kind: str) -> bool:
     return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
 
 
-def has_working_block(spec: ModelSpec, device: torch.device) -> bool:
-    """Whether blocks of this kind run as kernels of our own on this device; tried once."""
+def has_working_block(spec: ModelSpec, device: torch.device, *, eight_bits: bool = False) -> bool:
+    """Whether blocks of this kind run as kernels of our own on this device; tried once, with `eight_bits` apart."""
     with _trying:  # in a thread of `warm_up`, perhaps
-        return HAS_TRITON and device.type == "cuda" and _is_plain(spec) and _try_block(spec, device)
+        return HAS_TRITON and device.type == "cuda" and _is_plain(spec) and _try_block(spec, device, eight_bits)
 
 
 def _is_plain(spec: ModelSpec) -> bool:
@@ -289,8 +290,8 @@ def _is_plain(spec: ModelSpec) -> bool:
 
 
 @functools.cache
-def _try_block(spec: ModelSpec, device: torch.device) -> bool:
-    return gpu_block.agrees(_Block(spec, 0), device)
+def _try_block(spec: ModelSpec, device: torch.device, eight_bits: bool) -> bool:
+    return gpu_block.agrees(_Block(spec, 0), device, eight_bits=eight_bits)
 
 
 def _zero_bias(name: str, state: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -17,17 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
-from whelp.model import gpu_feed_forward
+from whelp.model import gpu_block_eight_bits, gpu_feed_forward
 from whelp.model.boundaries import Spans
 from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
+from whelp.model.gpu_linear import Linear, flatten, narrow, sum_rows, wide_product
 from whelp.model.gpu_norm import norm_and_past, norm_gradients
 from whelp.model.gpu_timing import take_time
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
-_CHECKED_TOKENS = 96  # of a row; a multiple of 16, as those of training: kernels are compiled for that
+_EIGHT_BIT_TOLERANCE = 0.2  # measured: 0.12
+_CHECKED_TOKENS, _CHECKED_ROUNDED = 96, 544  # of a row; multiples of 16, as those of training: kernels are compiled for that
 
 
 class Block(Protocol):
@@ -42,21 +43,28 @@ class Block(Protocol):
     contract: nn.Linear
 
 
-def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None) -> torch.Tensor:
-    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D); without spans every row is one document."""
+def run_block(block: Block, x: torch.Tensor, spans: Spans | None = None, *, eight_bits: bool = False) -> torch.Tensor:
+    """A block of the residual stream in bf16, for training: (B, T, D) -> (B, T, D).
+
+    Args:
+        spans: Without them every row is one document.
+        eight_bits: Whether factors of the backward pass may be rounded to 8 bits.
+    """
     qkv, project, expand, contract = block.query_key_value, block.project, block.expand, block.contract
+    rounds = eight_bits and gpu_block_eight_bits.fits(x.numel() // x.shape[-1], x.shape[-1], expand.out_features)
+    linear, feed_forward = gpu_block_eight_bits.WAYS if rounds else (Linear, _FeedForward)
     normed, past = _norm(block.norm_1, x, project.bias)
-    joined: torch.Tensor = _Linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
+    joined: torch.Tensor = linear.apply(normed, None, qkv.weight, qkv.bias)  # (B, T, 3D)
     if spans is not None:
         mixed = attend_within(joined, block.num_heads, spans)
     elif has_faster_kernels(joined.device, tuple(joined.shape), block.num_heads):
         mixed = attend_whole(joined, block.num_heads)
     else:
         mixed = _attend_by_framework(joined, block.num_heads)
-    x = _Linear.apply(mixed, past, project.weight, _leave(project.bias))
+    x = Linear.apply(mixed, past, project.weight, _leave(project.bias))
     normed, past = _norm(block.norm_2, x, contract.bias)
     parts = expand.weight, expand.bias, contract.weight, _leave(contract.bias)
-    out: torch.Tensor = _FeedForward.apply(normed, past, *parts)
+    out: torch.Tensor = feed_forward.apply(normed, past, *parts)
     return out
 
 
@@ -105,36 +113,6 @@ def _leave(bias: torch.Tensor | None) -> torch.Tensor | None:
     return None if bias is None else bias.detach()
 
 
-class _Linear(torch.autograd.Function):
-    """x W^T + bias + residual, all in one product."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        residual: torch.Tensor | None,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        narrow, narrow_bias = _narrow(weight), _narrow(bias)
-        flat, past = _flatten(x), None if residual is None else _flatten(residual)
-        out = flat.new_empty(flat.shape[0], weight.shape[0])
-        gpu_feed_forward.multiply_linear(flat, narrow, narrow_bias, past, out)
-        ctx.save_for_backward(flat, narrow)
-        ctx.weight = weight
-        ctx.has_residual = residual is not None
-        return out.view(*x.shape[:-1], weight.shape[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (grad,) = grads
-        flat, weight = ctx.saved_tensors
-        above = _flatten(grad)
-        x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
-        bias_grad = _sum_rows(above) if ctx.needs_input_grad[3] else None
-        return x_grad, grad if ctx.has_residual else None, _wide_product(above.t(), flat, ctx.weight), bias_grad
-
-
 class _SplitHeads(torch.autograd.Function):
     """(B, T, 3D) -> three of (B, H, T, K), as views; their gradients are written side by side, where they belong."""
 
@@ -162,8 +140,8 @@ class _FeedForward(torch.autograd.Function):
         contract: torch.Tensor,
         contract_bias: torch.Tensor | None,
     ) -> torch.Tensor:
-        flat, wide, back, past = _flatten(x), _narrow(expand), _narrow(contract), _flatten(residual)
-        biases = _narrow(expand_bias), _narrow(contract_bias)
+        flat, wide, back, past = flatten(x), narrow(expand), narrow(contract), flatten(residual)
+        biases = narrow(expand_bias), narrow(contract_bias)
         out, activated, seen = gpu_feed_forward.multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
         ctx.save_for_backward(flat, wide, back, activated, seen)
         ctx.weights = expand, contract
@@ -174,70 +152,34 @@ class _FeedForward(torch.autograd.Function):
         (grad,) = grads
         flat, expand, contract, activated, seen = ctx.saved_tensors
         expand_leaf, contract_leaf = ctx.weights
-        above = _flatten(grad)
+        above = flatten(grad)
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
         needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
-        biases = [_sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
+        biases = [sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
         x_grad = (inner @ expand).view(grad.shape)
-        expand_grad = _wide_product(inner.t(), flat, expand_leaf)
-        contract_grad = _wide_product(above.t(), activated, contract_leaf)
+        expand_grad = wide_product(inner.t(), flat, expand_leaf)
+        contract_grad = wide_product(above.t(), activated, contract_leaf)
         return x_grad, grad, expand_grad, biases[0], contract_grad, biases[1]
 
 
-def _narrow(tensor: torch.Tensor | None) -> Any:
-    if tensor is None:
-        return None
-    kept = find_beside(tensor, "narrow")
-    return tensor.to(torch.bfloat16) if kept is None else kept
-
-
-def _flatten(x: torch.Tensor) -> torch.Tensor:
-    return x.reshape(-1, x.shape[-1]).contiguous()
-
-
-def _wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
-    place = find_beside(weight, "gradient") if weight.grad is None else None
-    if not left.is_cuda:
-        product = left.float() @ right.float()
-        return product if place is None else place.detach().copy_(product)
-    if place is None or not _writes_wide(left.device):
-        return torch.mm(left, right, out_dtype=torch.float32)
-    out = place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
-    return torch.mm(left, right, out_dtype=torch.float32, out=out)
-
-
-@functools.cache
-def _writes_wide(device: torch.device) -> bool:
-    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
-    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
-    out = torch.zeros(3, 16, 16, device=device)
-    try:
-        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
-    except (RuntimeError, TypeError) as problem:
-        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
-        return False
-    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
-
-
-def _sum_rows(x: torch.Tensor) -> torch.Tensor:
-    return x.sum(0, dtype=torch.float32)
-
-
-def agrees(block: nn.Module, device: torch.device) -> bool:
+def agrees(block: nn.Module, device: torch.device, *, eight_bits: bool = False) -> bool:
     """Whether `run_block` gives on this device what calling the block gives, value and gradients; its weights are drawn anew."""
     try:
         block.to(device)
-        if device.type == "cuda":
+        if device.type == "cuda" and not eight_bits:
             _use_first(block, device)
-        error = _measure_error(block, device)
+        error = _measure_error(block, device, eight_bits=eight_bits)
     except Exception as problem:  # a library or a compiler that is not as expected: the other way is always there
         reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
     else:
-        if error <= _TOLERANCE:
+        log.debug("a block%s: it differs by %.2g", " with factors of 8 bits" if eight_bits else "", error)
+        if error <= (_EIGHT_BIT_TOLERANCE if eight_bits else _TOLERANCE):
             return True
         reason = f"it differs by {error:.2g}"
-    log.warning("blocks are compiled, slower to start: kernels of our own fail (%s)", reason)
+    if eight_bits:
+        log.warning("products of blocks stay in bf16, slower: those of 8 bits fail (%s)", reason)
+    else:
+        log.warning("blocks are compiled, slower to start: kernels of our own fail (%s)", reason)
     return False
 
 
@@ -264,26 +206,27 @@ def _use_first(block: Any, device: torch.device) -> None:
         lambda: run_norm(block.norm_1, x),
         lambda: norm_gradients(x, x, x, block.norm_1.weight, numbers[0], numbers[1], **sums),
         lambda: join_heads(*_SplitHeads.apply(joined, heads)),
-        lambda: _Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
+        lambda: Linear.apply(x, None, block.query_key_value.weight, block.query_key_value.bias),
         lambda: x[0] @ x[0].t(),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:
         list(threads.map(use, uses))
 
 
-def _measure_error(block: Any, device: torch.device) -> float:
-    """The largest relative distance of the block's contribution and of all gradients, bf16 from float32."""
+def _measure_error(block: Any, device: torch.device, *, eight_bits: bool) -> float:
+    """The largest relative distance of the block's contribution and of all gradients, bf16 or less from float32."""
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in block.parameters():
             spread = parameter.shape[1] ** -0.5 if parameter.ndim == 2 else 0.5
             parameter.copy_(torch.randn(parameter.shape, generator=draw) * spread)
-    x, grad = torch.randn(2, 2, _CHECKED_TOKENS, block.norm_1.weight.shape[0], generator=draw).to(torch.bfloat16).to(device)
+    num_tokens = _CHECKED_ROUNDED if eight_bits else _CHECKED_TOKENS
+    x, grad = torch.randn(2, 2, num_tokens, block.norm_1.weight.shape[0], generator=draw).to(torch.bfloat16).to(device)
     found = []
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
         for is_ours in (True, False):
             given = (x if is_ours else x.float()).requires_grad_()
-            out = run_block(block, given) if is_ours else block(given, None, None)
+            out = run_block(block, given, eight_bits=eight_bits) if is_ours else block(given, None, None)
             gradients = torch.autograd.grad(out, [given, *block.parameters()], grad.to(out.dtype))
             found.append([tensor.detach().float() for tensor in (out, *gradients)])
     return max(gpu_feed_forward.measure_distance(*pair) for pair in zip(*found, strict=True))

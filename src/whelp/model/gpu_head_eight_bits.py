@@ -1,10 +1,8 @@
-"""The three products of the head with factors of 8 bits, on a GPU: they take half the time of bf16.
+"""The gradient of the logits in 8 bits, for the products of the head's backward pass, on a GPU.
 
-Hidden states and weights are e4m3, each times one factor, such that their largest number is the format's. The gradient of the logits,
-softmax - onehot, is written as e5m2 times 2^15, which tells 5e-10 from zero: e4m3 would lose every probability below 4e-6, most
-of 50,000. Such products take factors that are contiguous along what is summed up: tokens or ids for the gradients, the width for the
-logits, so everything is written as it is and transposed while it is rounded.
-Shapes: N tokens, n tokens of a slice, D width, V vocabulary; what is rounded is filled up with zeros to multiples of 16.
+Hidden states and weights are e4m3, their largest number that of the format. The gradient, softmax - onehot, is written as e5m2 times
+2^15, which tells 5e-10 from zero: e4m3 would lose every probability below 4e-6, most of 50,000.
+Shapes: n tokens of a slice, V vocabulary; both are filled up with zeros to multiples of 16.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import torch
 import triton
 import triton.language as tl
 
-MULTIPLE = 16  # of all sizes of a product of 8 bits
+from whelp.model.gpu_eight_bits import round_up
+
 _FACTOR_EXPONENT = tl.constexpr(15)
 GRADIENT_FACTOR = tl.constexpr(2.0**15)  # of what `write_gradient` gives
-_LARGEST = 448.0  # of e4m3
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _ROWS, _COLUMNS, _WARPS = 64, 128, 4  # of a tile
 
@@ -68,59 +66,3 @@ def write_gradient(logits: torch.Tensor, targets: torch.Tensor, normalisers: tor
     sizes = num_rows, vocab_size, out_rows, out_columns
     _write_gradient[grid](logits, targets, normalisers, out, flipped, *sizes, ROWS=_ROWS, COLUMNS=_COLUMNS, num_warps=_WARPS)
     return out, flipped
-
-
-@triton.jit(do_not_specialize=["num_rows"])  # type: ignore[untyped-decorator]
-def _round_both(  # type: ignore[no-untyped-def]
-    x, worth, out, flipped, num_rows, num_columns, out_rows, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
-    """One program a tile of x (N, D), divided by `worth`, as it is and transposed."""
-    columns = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    rows = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    is_column = columns < num_columns
-    mask = (rows < num_rows)[:, None] & is_column[None, :]
-    values = tl.load(x + rows[:, None] * num_columns + columns[None, :], mask=mask, other=0.0).to(tl.float32)
-    rounded = (values / tl.load(worth)).to(out.dtype.element_ty)
-    tl.store(out + rows[:, None] * num_columns + columns[None, :], rounded, mask=mask)
-    place = flipped + columns[:, None] * out_rows + rows[None, :]
-    tl.store(place, tl.trans(rounded), mask=is_column[:, None] & (rows < out_rows)[None, :])
-
-
-def round_both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """x (N, D), contiguous, as e4m3: (N, D), and transposed (D, N); and what its numbers are worth, (1,) float32."""
-    num_rows, num_columns = x.shape
-    worth = (torch.linalg.vector_norm(x, float("inf")).float() / _LARGEST).clamp(min=1e-30).view(1)
-    out = torch.empty(num_rows, num_columns, dtype=torch.float8_e4m3fn, device=x.device)
-    flipped = torch.empty(num_columns, round_up(num_rows), dtype=torch.float8_e4m3fn, device=x.device)
-    sizes = num_rows, num_columns, flipped.shape[1]
-    grid = triton.cdiv(num_columns, _COLUMNS), triton.cdiv(flipped.shape[1], _ROWS)
-    _round_both[grid](x, worth, out, flipped, *sizes, ROWS=_ROWS, COLUMNS=_COLUMNS, num_warps=_WARPS)
-    return out, flipped, worth
-
-
-def round_up(count: int) -> int:
-    """The next multiple of `MULTIPLE`."""
-    return -(-count // MULTIPLE) * MULTIPLE
-
-
-def multiply(
-    left: torch.Tensor,
-    right: torch.Tensor,
-    left_worth: torch.Tensor,
-    right_worth: torch.Tensor,
-    *,
-    out: torch.Tensor | None = None,
-    is_short: bool = False,
-) -> torch.Tensor:
-    """left (M, K) times right (N, K) transposed, both of 8 bits; without `out` the result is in float32.
-
-    Args:
-        is_short: Whether few numbers are summed up, a width: the library's fast accumulation, which keeps some 14 bits, is
-            good enough. Of a sum of 50,000 it would not be.
-    """
-    kind = torch.float32 if out is None else out.dtype
-    factors = left, right.t(), left_worth, right_worth
-    if out is None:
-        return torch._scaled_mm(*factors, out_dtype=kind, use_fast_accum=is_short)
-    torch._scaled_mm(*factors, out_dtype=kind, use_fast_accum=is_short, out=out)
-    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 
@@ -26,7 +27,9 @@ def warm_up(spec: ModelSpec, device: torch.device, *, eight_bits: bool = False) 
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True, eight_bits=eight_bits)]
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
     if spec.family == "gpt2":
-        uses += [lambda: has_working_block(spec, own), lambda: gpu_embedding.has_working_kernels(own, spec.n_embd)]
+        ways = (False, True) if eight_bits else (False,)
+        uses += [functools.partial(has_working_block, spec, own, eight_bits=way) for way in ways]
+        uses += [lambda: gpu_embedding.has_working_kernels(own, spec.n_embd)]
         if spec.context_tokens % gpu_document_attention.MULTIPLE == 0:
             uses += [lambda: gpu_document_attention.has_working_kernels(own, spec.n_head, spec.head_width)]
 

@@ -1,0 +1,69 @@
+"""The backward pass of GPT-2's block with factors of 8 bits, on the processor by Triton's interpreter, beside that of bf16."""
+
+import pytest
+
+pytest.importorskip("triton", reason="kernels for GPUs are written in Triton: pip install triton")
+
+_PROGRAM = """
+import torch
+from tests.model.rounding import round_well
+from tests.model.test_gpu_feed_forward import Product
+from whelp.base.log import log
+from whelp.model import ModelConfig, gpu_block, gpu_block_eight_bits, gpu_eight_bits, gpu_feed_forward, make_spec
+from whelp.model.boundaries import make_spans
+from whelp.model.gpt2 import _Block
+
+round_well()
+gpu_feed_forward._product = Product
+gpu_eight_bits._ROWS, gpu_eight_bits._COLUMNS = 16, 64
+gpu_block_eight_bits._TOKENS, gpu_block_eight_bits._FEATURES = 16, 64
+attend = gpu_block.attend_within  # in float32, since the interpreter multiplies bf16 as whole numbers
+gpu_block.attend_within = lambda joined, heads, spans: attend(joined.float(), heads, spans).to(joined.dtype)
+
+def make_block(bias):
+    spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32, bias=bias), num_ids=8, context_tokens=128)
+    return _Block(spec, 0)
+
+cpu = torch.device("cpu")
+assert gpu_block.agrees(make_block(True), cpu, eight_bits=True) and gpu_block.agrees(make_block(False), cpu, eight_bits=True)
+
+draw = torch.Generator().manual_seed(1)
+block = make_block(True)
+with torch.no_grad():
+    for parameter in block.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=draw) * (0.18 if parameter.ndim == 2 else 0.5))
+x, grad = torch.randn(2, 2, 128, 32, generator=draw).bfloat16()
+documents = (torch.arange(128) > 40).long().expand(2, -1)
+starts = torch.where(documents > 0, 41, 0)
+for scale in (1.0, 1e-6, 1e6):  # whatever the gradient's size is
+    found = []
+    for eight_bits in (False, True):
+        given = x.clone().requires_grad_()
+        out = gpu_block.run_block(block, given, make_spans(starts), eight_bits=eight_bits)
+        found.append([out.detach(), *torch.autograd.grad(out, [given, *block.parameters()], grad * scale)])
+    assert torch.equal(found[0][0], found[1][0]), "the forward pass is the same"
+    for plain, rough in zip(found[0][1:], found[1][1:], strict=True):
+        assert plain.dtype == rough.dtype and plain.shape == rough.shape
+        assert float((rough.float() - plain.float()).norm() / plain.float().norm()) < 0.1
+    roughly = [float((rough.float() - plain.float()).norm() / plain.float().norm()) for plain, rough in zip(*found, strict=True)]
+    assert max(roughly) > 0.01, "it is rounded"
+
+broken = grad.clone()
+broken[1, 7, 3] = float("nan")
+out = gpu_block.run_block(block, x, make_spans(starts), eight_bits=True)
+assert all(part.isnan().any() for part in torch.autograd.grad(out, [block.expand.weight, block.query_key_value.weight], broken))
+
+# A gradient that is zero everywhere stays so.
+out = gpu_block.run_block(block, x, make_spans(starts), eight_bits=True)
+assert not any(part.any() for part in torch.autograd.grad(out, list(block.parameters()), grad * 0))
+
+own = gpu_block_eight_bits.multiply
+gpu_block_eight_bits.multiply = lambda *given, **options: own(*given, **options).mul_(1.3)
+log.disabled = True
+assert not gpu_block.agrees(make_block(True), cpu, eight_bits=True), "what differs is not trusted"
+"""
+
+
+def test_gradients_with_8_bits(run_interpreted):
+    """The forward pass of bf16, gradients close to its own whatever their size, with documents apart; not trusted where they are not."""
+    assert run_interpreted(_PROGRAM) == ""
