@@ -10,7 +10,7 @@ from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.base.log import log
-from whelp.base.machine import count_cores
+from whelp.base.machine import count_free_bytes
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
@@ -35,12 +35,15 @@ class Session:
     """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
 
     def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
+        import torch
+
         from whelp.base.machine import keep_freed_memory
         from whelp.model import make_spec
         from whelp.model.config import RECURRENT_FAMILIES
         from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision
+        from whelp.train.meeting import check_own_gpus
         from whelp.train.plan import count_batch_rows
         from whelp.train.team import Team
 
@@ -64,6 +67,8 @@ class Session:
         )
         if self.device.type == "cuda":
             allow_fast_products(self.precision)
+            if self.team.size > 1 and self.team.place.may_see_one_gpu:
+                check_own_gpus(self.team, str(torch.cuda.get_device_properties(self.device).uuid))
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
@@ -175,6 +180,7 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.train.meeting import share_cores
         from whelp.train.plan import Facts
 
         place = self.team.place
@@ -193,7 +199,7 @@ class Session:
             precision=self.precision,
             is_gpu=self.device.type == "cuda",
             free_bytes=-int(self.team.largest([-free_bytes])[0]),
-            threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
+            threads=self.recipe.train.threads or share_cores(self.team),
             num_processes=place.size,
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
@@ -261,9 +267,4 @@ def _free_bytes(device: Any) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0
+    return count_free_bytes()

@@ -65,6 +65,21 @@ class Team:
             dist.broadcast(data, 0)
         return json.loads(data.numpy().tobytes())
 
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in every process, by rank; only plain values, as JSON can write them."""
+        if self.size == 1:
+            return [value]
+        import json
+
+        data = torch.frombuffer(bytearray(_encode(value)), dtype=torch.uint8)
+        lengths = [int(length) for length in self.add([len(data) if rank == self.rank else 0 for rank in range(self.size)])]
+        padded = torch.zeros(max(lengths), dtype=torch.uint8)
+        padded[: len(data)] = data
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        with self.talking():
+            dist.all_gather(parts, padded)
+        return [json.loads(part[:length].numpy().tobytes()) for part, length in zip(parts, lengths, strict=True)]
+
     def add_tensor(self, tensor: torch.Tensor) -> None:
         """Replace a tensor by its sum over all processes."""
         if self.size > 1:
@@ -130,7 +145,7 @@ def join_team(place: Place, *, uses_gpu: bool, timeout_minutes: float) -> Iterat
         with team.talking():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
-                init_method=f"file://{place.meeting_file}" if place.meeting_file is not None else "env://",
+                init_method=place.meeting,
                 rank=place.rank,
                 world_size=place.size,
                 timeout=datetime.timedelta(minutes=timeout_minutes),
