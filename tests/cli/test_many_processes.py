@@ -7,9 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +30,8 @@ from whelp.train.place import Place
 from whelp.train.team import Team
 
 from .helpers import Project, Whelp, make_project
+from .processes import PROGRAM, SECONDS, find_children, wait_for
 
-PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
-SECONDS = 100  # nothing here takes longer, on the slowest machine
 TRAIN: dict[str, Any] = {
     "num_steps": 12,
     "batch_tokens": 160,  # ten rows: not the same number for each of four processes
@@ -67,21 +63,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return dict(os.environ)
 
 
-def wait_for(is_so: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert process.poll() is None, f"it ended first: {process.communicate()}"
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.01)
-
-
-def find_children(process: subprocess.Popen[str]) -> list[int]:
-    """The process ids of a launcher's processes, in the order of their start."""
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
-    return sorted(map(int, done.stdout.split()))
-
-
 def start(ready: Project, run: Path, environment: dict[str, str], *overrides: str) -> subprocess.Popen[str]:
     """Train in two processes, longer than anybody waits."""
     arguments = ["train", ready.recipe, "train.num_steps=100000", "train.evaluate_every_steps=100000", *overrides]
@@ -110,10 +91,11 @@ def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: 
             torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-3)
 
 
-def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str, str], tmp_path: Path, shard: str) -> None:
     """One is gone: the command ends soon, says which and how, and the last checkpoint stands."""
     run = tmp_path / "run"
-    process = start(ready, run, environment)
+    process = start(ready, run, environment, f"train.shard={shard}")
     wait_for(lambda: find_checkpoints(run / "checkpoints"), process)
     children = find_children(process)
     assert len(children) == 2

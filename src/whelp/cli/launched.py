@@ -65,8 +65,8 @@ def follow_launcher() -> None:
         _end_unless(lambda: os.getppid() == launcher if is_child else _is_alive(launcher))
     elif TORCHRUN in os.environ:
         parent = os.getppid()
-        agent = _find_agent(parent)
-        _end_unless(lambda: os.getppid() == parent and _is_alive(agent))
+        child, agent = _find_agent()
+        _end_unless(lambda: os.getppid() == parent and (child == os.getpid() or _find_parent(child) == agent))
 
 
 def _end_unless(is_so: Callable[[], bool]) -> None:
@@ -80,18 +80,26 @@ def _end_unless(is_so: Callable[[], bool]) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _find_agent(parent: int) -> int:
-    """The process id of torchrun, which does not say it: the nearest ancestor without a place in its own environment.
+def _find_agent() -> tuple[int, int]:
+    """The process ids of torchrun, which does not say its own, and of its child that is this process or an ancestor of it.
 
-    Between it and this process a script may stand, which would go on without it.
+    Between the two may stand a script, which would go on without torchrun. That is the nearest ancestor without a place in its
+    environment; where the system does not say, it is the parent. A child's parent is another one as soon as that has ended, also
+    while nobody has counted that.
     """
-    process = parent
-    with contextlib.suppress(OSError, ValueError):  # a system without /proc, or the process of another user
-        while process > 1:
-            if f"{TORCHRUN}=".encode() not in Path(f"/proc/{process}/environ").read_bytes():
-                return process
-            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    return parent
+    child, parent = os.getpid(), os.getppid()
+    with contextlib.suppress(OSError):  # a system without /proc, or the process of another user
+        while parent > 1 and f"{TORCHRUN}=".encode() in Path(f"/proc/{parent}/environ").read_bytes():
+            child, parent = parent, _find_parent(parent)
+    return child, parent
+
+
+def _find_parent(process_id: int) -> int:
+    """The parent of another process; 0 where the system does not say, or it has ended."""
+    try:
+        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _is_alive(process_id: int) -> bool:

@@ -30,6 +30,7 @@ class Place:
     local_rank: int = 0
     local_size: int = 1
     meeting: str = "env://"  # where the processes find each other, as torch has it: a file, an address, or MASTER_ADDR
+    num_restarts: int = 0  # how often the launcher has started all processes anew, to meet at the same place
     may_see_one_gpu: bool = False  # whether the launcher can show each process a GPU of its own alone (Slurm, Open MPI)
 
     @property
@@ -84,6 +85,7 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place:
         local_rank=local_rank,
         local_size=local_size,
         meeting=meeting,
+        num_restarts=_count_restarts(environment),
         may_see_one_gpu=rank_name != "RANK",
     )
 
@@ -108,6 +110,12 @@ def _find_meeting(environment: Mapping[str, str]) -> str | None:
     step = environment.get("SLURM_STEP_ID", "")
     own_port = _FIRST_PORT + (int(job) + int(step if step.isdigit() else 0)) % _NUM_PORTS  # two jobs of one machine differ
     return f"tcp://{address or _name_first_host(hosts)}:{port or own_port}"
+
+
+def _count_restarts(environment: Mapping[str, str]) -> int:
+    """Torchrun's, where it starts the processes of one machine; several of them count differently, and meet at another place."""
+    count = environment.get("TORCHELASTIC_RESTART_COUNT", "")
+    return int(count) if count.isdigit() and environment.get("GROUP_WORLD_SIZE") == "1" else 0
 
 
 def _count_tasks_here(environment: Mapping[str, str], size: int) -> int:
