@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import Recipe
 from whelp.cli.source_rows import SourceRows, add_repeats, mix_rows, pack_by_source
-from whelp.cli.start import load_start, read_start
+from whelp.cli.start import load_start, read_start, read_start_state
 
 if TYPE_CHECKING:
+    import torch
+
     from whelp.model import LanguageModel, ModelSpec
     from whelp.prepare.config import PackConfig
     from whelp.prepare.mixture_rows import MixtureRows
@@ -157,11 +160,19 @@ class Session:
     def read_start(self) -> dict[str, Any] | None:
         """The weights that `train.start_from` names, checked against the recipe and the store; who hands them out reads them."""
         start_from = self.recipe.train.start_from
+        if self.recipe.train.start_optimizer:
+            self.read_start_state()  # what is wrong with it is said before anything is written
         return (
             None
             if start_from is None or (self.is_sharded and not self.team.is_first)
             else read_start(start_from, self.spec, self.vocabulary)
         )
+
+    def read_start_state(self) -> Mapping[str, torch.Tensor]:
+        """The state of the optimizer that `train.start_optimizer` asks for; every process reads what it needs of it."""
+        start_from = self.recipe.train.start_from
+        assert start_from is not None, "train.start_optimizer needs train.start_from"
+        return read_start_state(start_from, self.recipe.train.optimizer)
 
     def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
         """The rows of a run; of a mixture they depend on how many the run takes."""
