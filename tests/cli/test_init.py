@@ -142,11 +142,10 @@ def test_a_run_starts_with_another_optimizer(whelp: Whelp, made: Project, tmp_pa
     assert start(whelp, made, last, "warm", *options).code == 0
     before, after = (load_file(run / "trainer" / "optimizer.safetensors") for run in (last, tmp_path / "warm/checkpoints/last"))
     assert (float(before["adamw.step"]), float(after["adamw.step"])) == (4.0, 5.0)
-    squares = [name for name in before if name.startswith("adamw.square.")]
-    assert all(torch.equal(after[name], before[name]) for name in squares), "with beta2 of 1 they stay what they were"
-    momenta = [name for name in before if name.startswith("muon.momentum.")]
-    assert momenta
-    assert all(0 < float((after[name] - before[name]).norm()) for name in momenta)
+    for kind in ("adamw.square.", "muon.momentum."):  # with beta2 and momentum of 1 they stay what they were
+        names = [name for name in before if name.startswith(kind)]
+        assert any(before[name].any() for name in names)
+        assert all(torch.equal(after[name], before[name]) for name in names)
     other = start(whelp, made, last, "other", *options, "train.optimizer=adamw")
     assert "its optimizer is muon, and the recipe's adamw. To take it, add: train.optimizer=muon" in other.said
     shutil.copytree(last, tmp_path / "weights")

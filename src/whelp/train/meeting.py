@@ -83,6 +83,7 @@ def share_cores(team: Team) -> int:
 
     Processes of one machine divide the cores that they have in common: all of them, or none where each is bound to its own.
     """
+    entries: list[tuple[str, frozenset[int]]]
     entries = [(machine, frozenset(cores)) for machine, cores in team.gather([socket.gethostname(), find_cores()])]
     shares = [
         len(own) // sum(machine == other and not own.isdisjoint(cores) for other, cores in entries) for machine, own in entries

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from whelp.base.errors import LostProcessError
@@ -138,11 +139,11 @@ def _encode(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _open_meeting(place: Place, timeout: datetime.timedelta) -> dist.Store:
+def _open_meeting(place: Place, timeout: datetime.timedelta) -> PrefixStore:
     """Where the processes leave their addresses for each other, apart from those of the processes before a restart."""
     store, _, _ = next(rendezvous(place.meeting, place.rank, place.size, timeout=timeout))
     store.set_timeout(timeout)
-    return dist.PrefixStore(f"start-{place.num_restarts}", store)
+    return PrefixStore(f"start-{place.num_restarts}", store)
 
 
 @contextlib.contextmanager
