@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -19,7 +20,7 @@ from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError, TrainingError
 from whelp.cli import verify_resume
-from whelp.cli.launch import _explain
+from whelp.cli.launch import FirstProcessError, _explain, launch
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
 from whelp.cli.train_session import Session
@@ -141,6 +142,52 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
     assert (done.returncode, said.count("the disk is full")) == (1, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert list((run / "checkpoints").iterdir()) == []
+
+
+# the second process is on a machine of its own, where something is another one
+_ELSEWHERE = """
+import os, sys
+from whelp.cli.main import main
+from whelp.train import meeting
+meeting._PATIENCE_SECONDS = 0.5
+if os.environ["RANK"] == "1":
+    sys.argv = [argument.replace("train.seed=1", "train.seed=2").replace("of-one", "of-the-other") for argument in sys.argv]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["train.seed=1", "--out", "run"], "train.seed is 2, not 1"),
+        (["--out", "of-one"], "it does not see of-one/plan.json as process 1 has written it"),
+    ],
+)
+def test_machines_that_see_other_things(
+    ready: Project,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    found: str,
+) -> None:
+    """Another recipe, or a run folder that is not shared: refused before the first step, by name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FirstProcessError):
+        launch(["train", str(ready.recipe), *arguments, "--store", str(ready.store)], 2, code=_ELSEWHERE)
+    said = " ".join(capfd.readouterr().err.split())
+    assert re.search(rf"error: process 2 of 2, on \S+: {re.escape(found)}", said), said
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_batch_script_that_forgets_srun(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process alone where Slurm was asked for eight: it says so, and plans for itself."""
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = whelp("train", ready.recipe, "--store", ready.store, "--dry-run")
+    assert outcome.code == 0
+    assert "Slurm was asked for 8 tasks, and this is one process alone: `srun whelp train` starts them all" in outcome.said
 
 
 @pytest.mark.parametrize(
