@@ -15,7 +15,7 @@ import whelp
 PACKAGE = Path(whelp.__file__).parent
 ROOMS = {"collect", "corpus", "curate", "tokenizer", "prepare", "model", "train", "generate", "serve", "evaluate", "report"}
 FLOORS = {"base": {"base"}, "artifacts": {"artifacts", "base"}, **{room: {room, "artifacts", "base"} for room in ROOMS}}
-FREE = {"cli", ""}  # the wiring, and `whelp/__init__.py`, which hands out its calls
+FREE = {"cli", "", "__main__"}  # the wiring, `whelp/__init__.py`, which hands out its calls, and `python -m whelp`
 HEAVY = {"torch", "pyarrow", "transformers", "datasets", "tokenizers"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def test_parts_are_read_as_a_whole(tmp_path: Path, num_processes: int) -> None:
     assert len(state.tensors) == len(STATE)
     for name, tensor in STATE.items():
         assert torch.equal(state.tensors[name], tensor), name
+
+
+def test_torch_reads_the_parts(tmp_path: Path) -> None:
+    """Its own reader of distributed checkpoints makes them whole, as it would divide them anew."""
+    from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+
+    folder = tmp_path / step_name(5)
+    write_all(folder, 3)
+    finish_parts(folder, {"step": 5})
+    found = {name: torch.zeros_like(tensor) for name, tensor in STATE.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # one process reads
+        load(found, storage_reader=HuggingFaceStorageReader(str(folder / "trainer")))
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+        name: tensor.tolist() for name, tensor in STATE.items()
+    }
 
 
 def test_a_damaged_or_missing_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from whelp.artifacts.checkpoint import read_model_folder
 
@@ -126,6 +127,33 @@ def test_a_run_starts_from_another(whelp: Whelp, made: Project, tmp_path: Path) 
     assert lost.code == 1
     assert "first: there is no such folder" in lost.said
     assert not (tmp_path / "third").exists()
+
+
+def test_a_run_starts_with_another_optimizer(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Its steps and means go on; a folder without any, and one of another kind, are refused before anything is written."""
+    last = made.run / "checkpoints" / "last"
+    options = (
+        "train.start_optimizer=true",
+        "train.num_steps=1",
+        "train.learning_rate=0.0",
+        "train.beta2=1.0",
+        "train.momentum=1.0",
+    )
+    assert start(whelp, made, last, "warm", *options).code == 0
+    before, after = (load_file(run / "trainer" / "optimizer.safetensors") for run in (last, tmp_path / "warm/checkpoints/last"))
+    assert (float(before["adamw.step"]), float(after["adamw.step"])) == (4.0, 5.0)
+    for kind in ("adamw.square.", "muon.momentum."):  # with beta2 and momentum of 1 they stay what they were
+        names = [name for name in before if name.startswith(kind)]
+        assert any(before[name].any() for name in names)
+        assert all(torch.equal(after[name], before[name]) for name in names)
+    other = start(whelp, made, last, "other", *options, "train.optimizer=adamw")
+    assert "its optimizer is muon, and the recipe's adamw. To take it, add: train.optimizer=muon" in other.said
+    shutil.copytree(last, tmp_path / "weights")
+    shutil.rmtree(tmp_path / "weights" / "trainer")
+    assert "it holds no state of an optimizer" in start(whelp, made, "weights", "other", *options).said
+    alone = whelp("train", made.recipe, "train.start_optimizer=true", "--store", made.store, "--out", "other")
+    assert "train.start_optimizer needs train.start_from" in alone.said
+    assert not (tmp_path / "other").exists()
 
 
 def test_any_architecture_from_start_to_end(whelp: Whelp, made: Project, tmp_path: Path) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError, TrainingError
 from whelp.cli import verify_resume
-from whelp.cli.launch import _explain
+from whelp.cli.launch import FirstProcessError, _explain, launch
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
 from whelp.cli.train_session import Session
@@ -33,9 +31,8 @@ from whelp.train.place import Place
 from whelp.train.team import Team
 
 from .helpers import Project, Whelp, make_project
+from .processes import PROGRAM, SECONDS, find_children, wait_for
 
-PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
-SECONDS = 100  # nothing here takes longer, on the slowest machine
 TRAIN: dict[str, Any] = {
     "num_steps": 12,
     "batch_tokens": 160,  # ten rows: not the same number for each of four processes
@@ -67,21 +64,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return dict(os.environ)
 
 
-def wait_for(is_so: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert process.poll() is None, f"it ended first: {process.communicate()}"
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.01)
-
-
-def find_children(process: subprocess.Popen[str]) -> list[int]:
-    """The process ids of a launcher's processes, in the order of their start."""
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
-    return sorted(map(int, done.stdout.split()))
-
-
 def start(ready: Project, run: Path, environment: dict[str, str], *overrides: str) -> subprocess.Popen[str]:
     """Train in two processes, longer than anybody waits."""
     arguments = ["train", ready.recipe, "train.num_steps=100000", "train.evaluate_every_steps=100000", *overrides]
@@ -110,10 +92,11 @@ def test_a_divided_model(ready: Project, environment: dict[str, str], tmp_path: 
             torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-3)
 
 
-def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str, str], tmp_path: Path, shard: str) -> None:
     """One is gone: the command ends soon, says which and how, and the last checkpoint stands."""
     run = tmp_path / "run"
-    process = start(ready, run, environment)
+    process = start(ready, run, environment, f"train.shard={shard}")
     wait_for(lambda: find_checkpoints(run / "checkpoints"), process)
     children = find_children(process)
     assert len(children) == 2
@@ -159,6 +142,52 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
     assert (done.returncode, said.count("the disk is full")) == (1, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert list((run / "checkpoints").iterdir()) == []
+
+
+# the second process is on a machine of its own, where something is another one
+_ELSEWHERE = """
+import os, sys
+from whelp.cli.main import main
+from whelp.train import meeting
+meeting._PATIENCE_SECONDS = 0.5
+if os.environ["RANK"] == "1":
+    sys.argv = [argument.replace("train.seed=1", "train.seed=2").replace("of-one", "of-the-other") for argument in sys.argv]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["train.seed=1", "--out", "run"], "train.seed is 2, not 1"),
+        (["--out", "of-one"], "it does not see of-one/plan.json as process 1 has written it"),
+    ],
+)
+def test_machines_that_see_other_things(
+    ready: Project,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    found: str,
+) -> None:
+    """Another recipe, or a run folder that is not shared: refused before the first step, by name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FirstProcessError):
+        launch(["train", str(ready.recipe), *arguments, "--store", str(ready.store)], 2, code=_ELSEWHERE)
+    said = " ".join(capfd.readouterr().err.split())
+    assert re.search(rf"error: process 2 of 2, on \S+: {re.escape(found)}", said), said
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_batch_script_that_forgets_srun(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process alone where Slurm was asked for eight: it says so, and plans for itself."""
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = whelp("train", ready.recipe, "--store", ready.store, "--dry-run")
+    assert outcome.code == 0
+    assert "Slurm was asked for 8 tasks, and this is one process alone: `srun whelp train` starts them all" in outcome.said
 
 
 @pytest.mark.parametrize(

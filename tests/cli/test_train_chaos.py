@@ -405,7 +405,7 @@ def test_a_stream_turns_silent() -> None:
 _DEAF = """
 import os, signal, sys, time
 from pathlib import Path
-from whelp.cli.launch import follow_launcher
+from whelp.cli.launched import follow_launcher
 place = Path(sys.argv[1], os.environ["RANK"])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)

@@ -28,7 +28,7 @@ def run_together(num_processes: int, folder: Path, function: Callable[[Team], An
             size=num_processes,
             local_rank=rank,
             local_size=num_processes,
-            meeting_file=str(folder / f"meeting-{num_processes}"),
+            meeting=f"file://{folder / f'meeting-{num_processes}'}",
         )
         for rank in range(num_processes)
     ]

@@ -3,7 +3,8 @@
     trainer/optimizer-00001-of-00004.safetensors    rows of every tensor; its header says where they belong
     trainer/.part-00001.json                        size and checksum, until the manifest has them
 
-Not the format of `torch.distributed.checkpoint`, whose list of contents is a pickle.
+The header is that of the safetensors of `torch.distributed.checkpoint`, whose `HuggingFaceStorageReader` reads them, too; its other
+formats keep their list of contents as a pickle.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from whelp.base.files import read_json, replace_folder, sync_folder, write_json
 if TYPE_CHECKING:
     import torch
 
-_HEADER = "whelp.rows"
+_HEADER, _OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # as torch writes them
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class SavedTensors(Mapping[str, "torch.Tensor"]):
         self._pieces: dict[str, list[tuple[int, Any]]] = {}
         for path in paths:
             file = safe_open(path, framework="pt")
-            first_rows = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+            places = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             for name in file.keys():  # noqa: SIM118 - it is no mapping
-                self._pieces.setdefault(name, []).append((first_rows.get(name, 0), file))
+                first_row = places[name][_OFFSETS][0] if name in places else 0
+                self._pieces.setdefault(name, []).append((first_row, file))
         for pieces in self._pieces.values():
             pieces.sort(key=lambda piece: piece[0])
 
@@ -99,8 +101,9 @@ def write_part(folder: Path, rank: int, num_processes: int, rows: Mapping[str, O
     trainer = find_place(folder) / "trainer"
     path = trainer / f"optimizer-{rank + 1:05d}-of-{num_processes:05d}.safetensors"
     kept = {name: own for name, own in rows.items() if own.tensor.numel()}
-    header = {_HEADER: json.dumps({name: own.first_row for name, own in kept.items()})}
-    write_tensors(path, {name: own.tensor for name, own in kept.items()}, header)
+    offsets = {name: [own.first_row, *[0] * (own.tensor.dim() - 1)] for name, own in kept.items()}
+    header = json.dumps({name: {_OFFSETS: offset} for name, offset in offsets.items()})
+    write_tensors(path, {name: own.tensor for name, own in kept.items()}, {"format": "pt", _HEADER: header})
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     write_json(trainer / f".part-{rank + 1:05d}.json", {f"trainer/{path.name}": describe_file(path)})

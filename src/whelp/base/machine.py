@@ -11,7 +11,53 @@ from typing import Any
 
 def count_cores() -> int:
     """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(find_cores())
+
+
+def find_cores() -> list[int]:
+    """The numbers of the cores this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def count_free_bytes() -> int:
+    """Memory there is room in, on this machine and within what a cluster or a container allows; 0 when the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+    return min([free, *find_allowances()])
+
+
+def find_allowances(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What is left of each limit on the memory of this process's control groups (Linux): its own, and those around it."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return []
+    left = []
+    for number, controllers, name in lines:
+        if number == "0":
+            root, files = groups, ("memory.max", "memory.current", "inactive_file", "active_file")
+        elif controllers == "memory":  # version 1
+            root = groups / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+        else:
+            continue
+        group = root / name.lstrip("/")
+        left += [_find_allowance(place, *files) for place in (group, *group.parents) if place.is_relative_to(root)]
+    return [count for count in left if count is not None]
+
+
+def _find_allowance(group: Path, limit_name: str, used_name: str, *kept: str) -> int | None:
+    """What is left of one limit; what is kept of files that were read counts as used, and goes when room is needed."""
+    try:
+        limit, used = (group / limit_name).read_text().strip(), int((group / used_name).read_text())
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, int(limit) - used + sum(int(counts.get(name, 0)) for name in kept)) if limit.isdigit() else None
+    except (OSError, ValueError):
+        return None
 
 
 def count_own_bytes() -> int | None:

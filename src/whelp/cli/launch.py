@@ -15,17 +15,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
-from whelp.base.errors import LostProcessError, PlanError, TrainingError, WhelpError
+from whelp.base.errors import PlanError, TrainingError
 from whelp.base.machine import count_cores
+from whelp.cli.launched import LAUNCHER, LOST
 from whelp.cli.train_signals import is_hangup_ignored
-from whelp.train.place import MEETING_FILE
+from whelp.train.place import MEETING_FILE, find_place
 
 COMMAND = "from whelp.cli.main import main; main()"
-_LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
 _INTERRUPTED = 130
-_LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
 _GO_ON = "The others were ended. The last checkpoint stands; the same command goes on from there."
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
@@ -58,7 +57,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         TrainingError: When a process failed; it says which, and how.
         KeyboardInterrupt: When they stopped because they were asked to.
     """
-    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+    if find_place().size > 1:
         raise PlanError("--nproc", "a launcher has started several processes already", "one of the two", "Leave --nproc out.")
     with tempfile.TemporaryDirectory(prefix="whelp-") as folder:
         said = [Path(folder) / f"stderr-{rank}" for rank in range(num_processes)]
@@ -101,54 +100,6 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         return output.read_text(encoding="utf-8")
 
 
-def fail(error: WhelpError) -> NoReturn:
-    """Say what is wrong, and end with exit code 1. A launched process that lost another leaves the word to its launcher."""
-    if isinstance(error, LostProcessError) and _LAUNCHER in os.environ:
-        sys.exit(_LOST)
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(1)
-
-
-def leave(code: object) -> None:
-    """End a process that met others at once: torch's threads, taken down one by one, now and then abort it at the very end."""
-    team = sys.modules.get("whelp.train.team")
-    if team is not None and team.has_met:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
-
-
-def has_launcher() -> bool:
-    """Whether this process is one of several that `launch` has started, and still watches."""
-    return os.environ.get(_LAUNCHER) == str(os.getppid())
-
-
-def follow_launcher() -> None:
-    """End this process when the one that launched it is gone, even before this was called: nobody would watch it any more."""
-    if _LAUNCHER not in os.environ:
-        return
-    launcher, is_child = int(os.environ[_LAUNCHER]), has_launcher()  # or a grandchild, or an orphan by now
-
-    def follow() -> None:
-        while os.getppid() == launcher if is_child else _is_alive(launcher):
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _is_alive(process_id: int) -> bool:
-    if os.name == "nt":  # no way to ask: there the question is a Ctrl-C
-        return True
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
-
-
 def _own_stderr() -> int | None:
     """Where this process's messages go; None (inherited) where it is no file."""
     try:
@@ -161,7 +112,7 @@ def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str,
     import whelp
 
     place = {"RANK": rank, "WORLD_SIZE": num_processes, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_processes}
-    meeting = {MEETING_FILE: str(meeting_file), _LAUNCHER: str(os.getpid())}
+    meeting = {MEETING_FILE: str(meeting_file), LAUNCHER: str(os.getpid())}
     defaults = {
         "OMP_NUM_THREADS": str(max(1, count_cores() // num_processes)),
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
@@ -223,7 +174,7 @@ def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]
 def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     """Say which process failed first of its own: one that only lost another is not to blame."""
     count = len(codes)
-    own = [rank for rank in failed if codes[rank] != _LOST]
+    own = [rank for rank in failed if codes[rank] != LOST]
     own.sort(key=lambda rank: (codes[rank] > 0, rank))  # killed ones first; of equal errors, that of the first has been read
     silent = [rank for rank in range(count) if rank not in failed]
     if not own and len(silent) == 1:

@@ -83,7 +83,7 @@ _KEEPING = {"append", "collect", "curate", "demo", "prepare", "train"}
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
-    from whelp.cli.launch import leave
+    from whelp.cli.launched import leave
 
     try:
         _main()
@@ -100,9 +100,9 @@ def _main() -> None:
     except WhelpError as error:
         _fail(error)
     except SystemExit as ending:
-        from whelp.cli.launch import has_launcher
+        from whelp.cli.launched import is_spoken_for
 
-        if ending.code == 130 and not has_launcher():  # what typer makes of KeyboardInterrupt; a launcher says it for all
+        if ending.code == 130 and not is_spoken_for():  # what typer makes of KeyboardInterrupt; a launcher says it for all
             kept = "; what was finished is kept, and the same command goes on" if _KEEPING & set(sys.argv[1:2]) else ""
             sys.stderr.write(f"\ninterrupted{kept}\n")
         raise
@@ -117,7 +117,7 @@ def _main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    from whelp.cli.launch import fail
+    from whelp.cli.launched import fail
 
     fail(error)
 

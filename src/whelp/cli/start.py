@@ -1,4 +1,4 @@
-"""`train.start_from`: a run that begins with the weights of a model folder, and with a fresh optimizer."""
+"""`train.start_from`: a run that begins with the weights of a model folder, and with a fresh optimizer or that of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, read_model_folder
+from whelp.artifacts.checkpoint import find_model_folder, read_model_folder, read_trainer_state
+from whelp.artifacts.checkpoint_parts import find_state_files
 from whelp.artifacts.rwkv_file import is_rwkv_file
 from whelp.base.errors import ArtifactError, PlanError, StaleError
 
@@ -66,6 +67,25 @@ def read_start(start_from: str, spec: ModelSpec, vocabulary: Vocabulary) -> dict
     _refuse_changes(folder, changes)
     _check_vocabulary(folder, config, vocabulary)
     return weights
+
+
+def read_start_state(start_from: str, optimizer: str) -> Mapping[str, torch.Tensor]:
+    """The state of the optimizer to begin with, read when it is asked for.
+
+    Raises:
+        ArtifactError: When the folder has none.
+        PlanError: When it is of another optimizer than the recipe's.
+    """
+    folder = find_model_folder(Path(start_from).expanduser())
+    if not find_state_files(folder):
+        found, advice = "it holds no state of an optimizer", "Choose another, or leave train.start_optimizer out."
+        raise ArtifactError(f"train.start_from {folder}", found, "a checkpoint of `whelp train`", advice)
+    tensors = read_trainer_state(folder).tensors
+    theirs = "muon" if any(name.startswith("muon.") for name in tensors) else "adamw"
+    if theirs != optimizer:
+        found, advice = f"its optimizer is {theirs}, and the recipe's {optimizer}", f"To take it, add: train.optimizer={theirs}"
+        raise PlanError(f"train.start_from {folder}", found, "", f"{advice}; else leave train.start_optimizer out.")
+    return tensors
 
 
 def _refuse_changes(folder: Path, changes: list[tuple[str, object, object]]) -> None:

@@ -22,7 +22,15 @@ from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.track import iter_tracked
-from whelp.cli.train_checks import check_place, check_plan, check_same, describe_versions, keep_choices, keep_length
+from whelp.cli.train_checks import (
+    check_place,
+    check_plan,
+    check_same,
+    describe_seen,
+    describe_versions,
+    keep_choices,
+    keep_length,
+)
 from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.train_session import Session
 from whelp.cli.train_signals import Requests
@@ -89,8 +97,11 @@ def _written(recipe: Recipe) -> Iterator[str]:
 
 def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     """Make the plan of a run, timed by a short probe, and write nothing."""
+    from whelp.train.meeting import check_alike
+
     with _join(recipe) as team:
         opened = open_store(store)
+        check_alike(team, describe_seen(recipe, opened))
         if team.is_first:
             check_fresh(opened, recipe)
         session = Session(recipe, opened, team)
@@ -101,10 +112,14 @@ def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
 @contextlib.contextmanager
 def _join(recipe: Recipe) -> Iterator[Team]:
     """Meet the other processes, if a launcher has started several."""
-    from whelp.train.place import find_place
+    from whelp.train.place import count_tasks_left_out, find_place
 
     start_up.begin()
-    place = find_place()
+    place, num_tasks = find_place(), count_tasks_left_out()
+    if num_tasks:
+        log.warning(
+            "Slurm was asked for %d tasks, and this is one process alone: `srun whelp train` starts them all", num_tasks
+        )
     if not place.is_first:
         log.setLevel(logging.ERROR)  # one speaks for all
     if recipe.train.device in ("auto", "cuda"):
@@ -184,8 +199,10 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
 
     from whelp.model.warm_up import warm_up
     from whelp.train import TrainPlan
+    from whelp.train.meeting import check_alike, check_shared
 
     store, started, is_length_kept = open_store(store_folder), None, True
+    check_alike(team, describe_seen(recipe, store))
     if team.is_first:
         check_fresh(store, recipe)
         started = run.read_plan()
@@ -217,6 +234,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
         run.start(session.recipe.to_yaml(), {**identity, **facts})
+    check_shared(team, run.plan)
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)

@@ -106,6 +106,14 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
         )
 
 
+def describe_seen(recipe: Recipe, store: TokenStore) -> dict[str, Any]:
+    """What every process of a run must see alike."""
+    import torch
+
+    options = {f"{part}.{name}": value for part in ("pack", "model", "train") for name, value in to_dict(recipe)[part].items()}
+    return {"whelp": whelp_version(), "torch": torch.__version__, "the token store": store.manifest.fingerprint, **options}
+
+
 def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
     """Where a recipe leaves the choice to us, what was chosen when the run began, whatever the rule is by now."""
     if started is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,17 @@ from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.base.log import log
-from whelp.base.machine import count_cores
+from whelp.base.machine import count_free_bytes
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import Recipe
 from whelp.cli.source_rows import SourceRows, add_repeats, mix_rows, pack_by_source
-from whelp.cli.start import load_start, read_start
+from whelp.cli.start import load_start, read_start, read_start_state
 
 if TYPE_CHECKING:
+    import torch
+
     from whelp.model import LanguageModel, ModelSpec
     from whelp.prepare.config import PackConfig
     from whelp.prepare.mixture_rows import MixtureRows
@@ -35,12 +38,15 @@ class Session:
     """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
 
     def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
+        import torch
+
         from whelp.base.machine import keep_freed_memory
         from whelp.model import make_spec
         from whelp.model.config import RECURRENT_FAMILIES
         from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision
+        from whelp.train.meeting import check_own_gpus
         from whelp.train.plan import count_batch_rows
         from whelp.train.team import Team
 
@@ -64,6 +70,8 @@ class Session:
         )
         if self.device.type == "cuda":
             allow_fast_products(self.precision)
+            if self.team.size > 1 and self.team.place.may_see_one_gpu:
+                check_own_gpus(self.team, str(torch.cuda.get_device_properties(self.device).uuid))
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
@@ -152,11 +160,19 @@ class Session:
     def read_start(self) -> dict[str, Any] | None:
         """The weights that `train.start_from` names, checked against the recipe and the store; who hands them out reads them."""
         start_from = self.recipe.train.start_from
+        if self.recipe.train.start_optimizer:
+            self.read_start_state()  # what is wrong with it is said before anything is written
         return (
             None
             if start_from is None or (self.is_sharded and not self.team.is_first)
             else read_start(start_from, self.spec, self.vocabulary)
         )
+
+    def read_start_state(self) -> Mapping[str, torch.Tensor]:
+        """The state of the optimizer that `train.start_optimizer` asks for; every process reads what it needs of it."""
+        start_from = self.recipe.train.start_from
+        assert start_from is not None, "train.start_optimizer needs train.start_from"
+        return read_start_state(start_from, self.recipe.train.optimizer)
 
     def choose_rows(self, plan: TrainPlan) -> PackedRows | MixtureRows:
         """The rows of a run; of a mixture they depend on how many the run takes."""
@@ -175,6 +191,7 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.train.meeting import share_cores
         from whelp.train.plan import Facts
 
         place = self.team.place
@@ -193,7 +210,7 @@ class Session:
             precision=self.precision,
             is_gpu=self.device.type == "cuda",
             free_bytes=-int(self.team.largest([-free_bytes])[0]),
-            threads=self.recipe.train.threads or max(1, int(self.team.share(count_cores())) // place.local_size),
+            threads=self.recipe.train.threads or share_cores(self.team),
             num_processes=place.size,
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
@@ -261,9 +278,4 @@ def _free_bytes(device: Any) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0
+    return count_free_bytes()

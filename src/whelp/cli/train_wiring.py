@@ -68,7 +68,10 @@ class RunWiring:
         self.restore(checkpoint, start)
 
     def restore(self, checkpoint: Path | None, start: dict[str, Any] | None = None) -> None:
-        """Take up a checkpoint's weights, optimizer state and counters; without one, begin, with `start`'s weights if any."""
+        """Take up a checkpoint's weights, optimizer state and counters; without one, begin, with `start`'s weights if any.
+
+        With `train.start_optimizer` the optimizer begins with that of `train.start_from`.
+        """
         from whelp.train import Progress
         from whelp.train.average import WeightAverage
         from whelp.train.optimizer import Optimizer
@@ -84,6 +87,8 @@ class RunWiring:
             if self.average is not None:
                 self.average.load_state(trainer.tensors)
             self.progress = Progress(**trainer.counters)
+        elif self.session.recipe.train.start_optimizer:
+            self.optimizer.load_state(self.session.read_start_state())
 
     def change_length(self, former: TrainPlan, former_decay: int | None) -> None:
         """Say what another length, or decay, than the run had so far does to the learning rate, and write it into the run folder.

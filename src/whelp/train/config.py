@@ -22,6 +22,10 @@ class TrainConfig:
         "`model` must describe it",
         is_path=True,
     )
+    start_optimizer: bool = option(
+        False,
+        "with start_from, a run or a checkpoint of whelp: begin with the state of its optimizer, too, instead of a fresh one",
+    )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     first_batch_tokens: int | None = option(
         None,
@@ -152,6 +156,8 @@ class TrainConfig:
             problems.append("train.shard and train.add_gradients_in cannot be combined. Leave one of them out")
         if self.shard and self.precision == "fp8":
             problems.append("train.shard and train.precision=fp8 cannot be combined. Leave one of them out")
+        if self.start_optimizer and self.start_from is None:
+            problems.append("train.start_optimizer needs train.start_from, whose optimizer it is")
         if self.first_batch_tokens is not None and self.first_batch_tokens > self.batch_tokens:
             problems.append(
                 f"train.first_batch_tokens is {self.first_batch_tokens}, more than train.batch_tokens ({self.batch_tokens})"

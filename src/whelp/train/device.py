@@ -25,14 +25,15 @@ def choose_device(asked: str, place: Place | None = None) -> torch.device:
     place = place or Place()
     if place.size > 1 and (asked == "cuda" or (asked == "auto" and torch.cuda.is_available())):
         num_gpus = torch.cuda.device_count()
-        if place.local_rank >= num_gpus:
+        number = place.choose_gpu(num_gpus)
+        if number >= num_gpus:
             raise PlanError(
                 "train.device",
                 f"{place.local_size} processes are to share {num_gpus} GPUs",
                 "a GPU for each",
                 "Start fewer processes, or use train.device=cpu.",
             )
-        torch.cuda.set_device(place.local_rank)
+        torch.cuda.set_device(number)
         return torch.device("cuda")
     if place.size > 1 and asked not in ("auto", "cpu"):
         raise PlanError(

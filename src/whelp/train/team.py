@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from whelp.base.errors import LostProcessError
 from whelp.train.place import Place
@@ -65,6 +67,21 @@ class Team:
             dist.broadcast(data, 0)
         return json.loads(data.numpy().tobytes())
 
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in every process, by rank; only plain values, as JSON can write them."""
+        if self.size == 1:
+            return [value]
+        import json
+
+        data = torch.frombuffer(bytearray(_encode(value)), dtype=torch.uint8)
+        lengths = [int(length) for length in self.add([len(data) if rank == self.rank else 0 for rank in range(self.size)])]
+        padded = torch.zeros(max(lengths), dtype=torch.uint8)
+        padded[: len(data)] = data
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        with self.talking():
+            dist.all_gather(parts, padded)
+        return [json.loads(part[:length].numpy().tobytes()) for part, length in zip(parts, lengths, strict=True)]
+
     def add_tensor(self, tensor: torch.Tensor) -> None:
         """Replace a tensor by its sum over all processes."""
         if self.size > 1:
@@ -94,12 +111,21 @@ class Team:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise LostProcessError(
-                f"process {self.rank + 1} of {self.size}",
-                f"another process of this run is gone, or did not answer in time ({_shorten(str(error))})",
-                "",
-                "See what that one said. The last checkpoint stands; the same command goes on from there.",
-            ) from error
+            raise self.explain_loss(error) from error
+
+    def explain_loss(self, error: RuntimeError) -> LostProcessError:
+        """A broken connection in words."""
+        return LostProcessError(
+            f"process {self.rank + 1} of {self.size}",
+            f"another process of this run is gone, or did not answer in time ({_shorten(str(error))})",
+            "",
+            "See what that one said. The last checkpoint stands; the same command goes on from there.",
+        )
+
+
+def _is_broken_connection(error: RuntimeError) -> bool:
+    """Whether an error is of the library that messages travel by: of a divided model they travel in the midst of its layers."""
+    return isinstance(error, dist.DistError) or "/gloo/" in str(error)
 
 
 def _shorten(message: str) -> str:
@@ -111,6 +137,13 @@ def _encode(value: Any) -> bytes:
     import json
 
     return json.dumps(value).encode()
+
+
+def _open_meeting(place: Place, timeout: datetime.timedelta) -> PrefixStore:
+    """Where the processes leave their addresses for each other, apart from those of the processes before a restart."""
+    store, _, _ = next(rendezvous(place.meeting, place.rank, place.size, timeout=timeout))
+    store.set_timeout(timeout)
+    return PrefixStore(f"start-{place.num_restarts}", store)
 
 
 @contextlib.contextmanager
@@ -127,16 +160,21 @@ def join_team(place: Place, *, uses_gpu: bool, timeout_minutes: float) -> Iterat
     team, has_met = Team(place), True
     is_ours = not dist.is_initialized()
     if is_ours:
+        timeout = datetime.timedelta(minutes=timeout_minutes)
         with team.talking():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if uses_gpu else "gloo",
-                init_method=f"file://{place.meeting_file}" if place.meeting_file is not None else "env://",
+                store=_open_meeting(place, timeout),
                 rank=place.rank,
                 world_size=place.size,
-                timeout=datetime.timedelta(minutes=timeout_minutes),
+                timeout=timeout,
             )
     try:
         yield team
+    except RuntimeError as error:
+        if _is_broken_connection(error):
+            raise team.explain_loss(error) from error
+        raise
     except Exception:
         raise  # one that failed leaves without a word: saying goodbye could wait for the others for ever
     except BaseException:

@@ -74,7 +74,7 @@ def train(
     from whelp.cli.costs import estimate_costs
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
-    from whelp.cli.launch import follow_launcher
+    from whelp.cli.launched import follow_launcher
     from whelp.cli.recipe import load_recipe
     from whelp.cli.train import iter_train, plan_training
     from whelp.cli.train_events import Finished
