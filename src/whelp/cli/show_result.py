@@ -47,7 +47,7 @@ def describe_rise(result: TrainResult) -> str | None:
     if not is_by_heart:
         return said + "A lower train.learning_rate may help."
     shorter = f"a run that ends about there (train.max_epochs={_round(epochs * step / result.step)}), or " if step else ""
-    return said + f"Better still: {shorter}more text, or a smaller model."
+    return said + f"What helps: {shorter}more text, or a smaller model."
 
 
 def _round(number: float) -> str:
