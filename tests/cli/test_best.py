@@ -1,4 +1,4 @@
-"""A text learned by heart: the best checkpoint is kept and taken, the run stops in time, and says what it came to."""
+"""A text learned by heart: the best checkpoint is kept and taken, the run stops in time, and says what it came to; and its pace."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import whelp
 from whelp.artifacts.checkpoint import find_model_folder
 from whelp.artifacts.run_folder import iter_records
-from whelp.cli import show_result, train_pace
+from whelp.cli import show_result, train_pace, train_times
 from whelp.cli.recipe import load_recipe
 from whelp.cli.show_result import describe_rise
 from whelp.cli.train import iter_train
@@ -22,6 +23,7 @@ from whelp.cli.train_pace import Pace
 from whelp.cli.train_session import Session
 from whelp.evaluate.loss import LossResult
 from whelp.train import StepReport
+from whelp.train.team import Team
 
 from .helpers import Project, Whelp, make_project
 
@@ -174,7 +176,45 @@ def test_advice_on_a_rise() -> None:
     assert show_result._round(3.14159) == "3.1"
 
 
-# --- a machine that does other things ---
+# --- time ---
+
+
+def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of forty rows, and eight of sixteen tokens of one of two prompts, by a clock of its own; what warms up does not count."""
+    now, calls = [0.0], [0]
+    monkeypatch.setattr(train_times.time, "perf_counter", lambda: now[0])
+
+    def pass_time(seconds: float) -> None:
+        calls[0] += 1
+        now[0] += seconds if calls[0] % 2 == 0 else 100.0  # the first of each takes long
+
+    def evaluate(model: object, plan: object, *, num_rows: int) -> SimpleNamespace:
+        pass_time(0.5 * num_rows)
+        return SimpleNamespace(num_rows=num_rows)
+
+    train = SimpleNamespace(sample_prompts=["a", "b"], sample_tokens=16)
+    session: Any = SimpleNamespace(
+        team=Team(),
+        device=torch.device("cpu"),
+        test_parts={None: []},
+        is_sharded=False,
+        recipe=SimpleNamespace(train=train),
+        evaluate=evaluate,
+        continue_prompt=lambda model, prompt, num_tokens: pass_time(0.1 * num_tokens),
+    )
+    plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
+    model: Any = None
+    assert train_times.time_looking(session, model, plan, threads=1) == pytest.approx(40 * 0.5 + 2 * 16 * 0.1)
+    session.test_parts, train.sample_prompts = {}, []
+    assert train_times.time_looking(session, model, plan, threads=1) == 0.0
+
+
+def test_the_plan_of_minutes_counts_looks(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look of a minute leaves half of two minutes for steps, and comes once."""
+    monkeypatch.setattr(train_times, "time_looking", lambda *arguments, **options: 60.0)
+    given = ("train", ready.recipe, "train.num_steps=null", "train.minutes=2", "--store", ready.store, "--dry-run", "--json")
+    plan = whelp(*given).json
+    assert plan["evaluate_every_steps"] == plan["num_steps"] > 1
 
 
 def run_at(pace: Pace, *speeds: float, seconds: float = 4.0) -> None:
