@@ -13,7 +13,7 @@ import whelp
 
 NUMBERS = {"int", "dict[str, int]", "list[int]", "dict[str, dict[str, int]]"}
 """A count may be by split, by part, or by what became of the things counted."""
-NOT_COUNTED = {"vocab_size", "id_bits", "cheapest_vocab_size", "step", "row", "seeds", "ids", "document_numbers"}
+NOT_COUNTED = {"vocab_size", "id_bits", "cheapest_vocab_size", "step", "best_step", "row", "seeds", "ids", "document_numbers"}
 """Numbers that say how large or which."""
 UNITS = ("_tokens", "_bytes", "_parameters", "_flops")
 BY_NAME = {"skipped", "left_out", "failed", "changed", "reasons", "notes", "splits", "total", "checkpoints"}

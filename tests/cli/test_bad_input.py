@@ -452,3 +452,18 @@ def test_a_place_that_cannot_be_written(project: Project) -> None:
     arguments = ["prepare", str(project.recipe), "--out", "/proc/store"]
     done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=120)
     said_once(Outcome(done.returncode, done.stdout.encode(), done.stderr), "/proc")
+
+
+def test_a_pdf_among_texts(whelp: Whelp, project: Project) -> None:
+    """It is called what it is, with the command that takes its text out; alone, too."""
+    (project.corpus / "lecture.pdf").write_bytes(b"%PDF-1.4\n\x00\x01")
+    outcome = prepare_project(whelp, project)
+    assert outcome.code == 0
+    assert (
+        "lecture.pdf: PDF data, not text (others like it are only counted); `whelp collect folder` takes its text"
+        in outcome.said
+    )
+    assert "left out: PDF 1" in outcome.said
+    for path in project.corpus.glob("*.txt"):
+        path.unlink()
+    said_once(prepare_project(whelp, project), "(1 PDF)", "`whelp collect folder DIR --out FILE.jsonl`")

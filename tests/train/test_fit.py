@@ -374,6 +374,30 @@ def test_a_budget_of_time_is_resumed(make_model):
     assert progress.elapsed_seconds == 6.5
 
 
+def test_a_budget_of_time_and_of_rows(make_model):
+    """Rows that are used up end a run before its time, and its learning rate has come down by then."""
+    config = _config(
+        num_steps=None, minutes=1, max_epochs=0.25, schedule="linear", warmup_share=0.0, final_learning_rate_share=0.0
+    )
+    plan = _plan(config, seconds_per_step=1.0)
+    model, rows, progress = make_model("gpt2"), _SlowRows(_tokens()), Progress()
+    reports = list(fit(model, build_optimizer(model, config), rows, plan, config, progress, clock=lambda: rows.now))
+    assert len(reports) == plan.num_steps == 16 // plan.batch_rows
+    assert rows.places == list(range(16))
+    assert [report.is_last for report in reports] == [False] * (len(reports) - 1) + [True]
+    assert reports[-1].learning_rate == pytest.approx(0.0)
+
+
+def test_the_lowest_test_loss_is_remembered():
+    """The first of equal ones; a loss that is no number is none."""
+    progress, seen = Progress(), []
+    for step, loss in enumerate([math.nan, 3.0, 2.0, 2.0, math.inf, 1.5]):
+        progress.step = step
+        progress.count_evaluation(loss)
+        seen.append((progress.best_step, progress.best_test_loss, progress.evaluations_since_best))
+    assert seen == [(0, None, 1), (1, 3.0, 0), (2, 2.0, 0), (2, 2.0, 1), (2, 2.0, 2), (5, 1.5, 0)]
+
+
 @pytest.mark.parametrize(("family", "options"), [("gpt2", {"dropout": 0.2}), ("qwen3", {})])
 def test_computing_again_is_the_same(make_model, family, options):
     """Blocks that are computed again in the backward pass give the same bits; and they are computed again."""

@@ -107,6 +107,69 @@ def test_the_length_of_a_run(config, num_steps, num_epochs):
     assert plan.estimated_seconds == (120 if is_timed else num_steps * 0.5)
 
 
+@pytest.mark.parametrize(
+    ("config", "num_steps"),
+    [
+        ({}, 228),  # 120 s but nine evaluations of 0.5 s and checkpoints of 0.2 s, in steps of 0.5 s: one more comes at the end
+        ({"evaluate_every_steps": 10}, 210),  # 0.07 s more a step
+        ({"evaluate_every_steps": 10, "save_every_steps": 2}, 184),
+        ({"save_every_steps": 2}, 192),
+    ],
+)
+def test_a_time_budget_holds_more_than_steps(config, num_steps):
+    """What evaluations and checkpoints take is not there for steps."""
+    plan = _plan({"seconds_per_step": 0.5, "seconds_per_look": 0.5, "seconds_per_save": 0.2}, minutes=2, **config)
+    assert plan.num_steps == pytest.approx(num_steps, abs=1)
+    assert plan.estimated_seconds == 120
+
+
+def test_evaluations_that_take_long_come_less_often():
+    """They get a quarter of a time budget: of 120 s, three times 10 s; one there is in any case."""
+    assert _plan({"seconds_per_step": 0.5, "seconds_per_look": 10.0}, minutes=2).evaluate_every_steps == 67
+    plan = _plan({"seconds_per_step": 0.5, "seconds_per_look": 100.0}, minutes=2)
+    assert (plan.num_steps, plan.evaluate_every_steps) == (240, 240)
+
+
+def test_the_time_of_steps_is_not_all():
+    """A run of steps takes as long as these, its evaluations and its checkpoints."""
+    plan = _plan({"seconds_per_step": 0.5, "seconds_per_look": 2.0, "seconds_per_save": 1.0}, num_steps=100)
+    assert plan.estimated_seconds == 100 * 0.5 + 10 * (2.0 + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_steps", "most_rows"),
+    [
+        ({"num_steps": 100, "max_epochs": 3}, 30, None),
+        ({"num_steps": 100, "max_epochs": 30}, 100, None),
+        ({"num_epochs": 9, "max_epochs": 3.5}, 35, None),
+        ({"minutes": 2, "max_epochs": 3}, 30, 300),
+        ({"minutes": 2, "max_epochs": 100}, 240, 10_000),
+        ({"max_epochs": 0.5}, 5, None),
+        ({"num_steps": 1000, "max_epochs": 1, "first_batch_tokens": 160, "batch_ramp_share": 0.5}, 14, None),
+    ],
+)
+def test_no_more_passes_than_asked(config, num_steps, most_rows):
+    """Whichever comes first; by the clock, the rows stop the run however fast it is."""
+    plan = _plan({"seconds_per_step": 0.5}, **config)
+    assert (plan.num_steps, plan.most_rows) == (num_steps, most_rows)
+    if most_rows == 300:
+        assert plan.estimated_seconds == 15.0
+
+
+def test_a_small_text_is_said_to_be_small():
+    """What ends the run, and what it ends instead of; and more text is what is wanted, not more time."""
+    facts = {"seconds_per_step": 0.5}
+    doubts = _plan(facts, minutes=2, max_epochs=3).warnings
+    assert doubts[0].endswith("= 20,000: more text, or a smaller model, does better")
+    assert doubts[1].startswith(
+        "the text is small: after 3 passes over it (train.max_epochs) the run ends, not after 2 min 00 s"
+    )
+    assert "not after 50 steps" in _plan(facts, num_steps=50, max_epochs=3).warnings[1]
+    assert _plan(QUIET | facts, minutes=2, max_epochs=30).warnings != []
+    assert "train.keep_best=true" in _plan(QUIET, num_epochs=9).warnings[0]
+    assert "train.keep_best=true" not in _plan(QUIET, num_epochs=9, keep_best=True).warnings[0]
+
+
 def test_empty_places_are_no_tokens():
     """Rows of less than their width: 100 of them with 1,200 tokens, seen one and a half times."""
     plan = _plan({"num_rows": 100, "num_train_tokens": 1200}, num_epochs=1.5)
@@ -190,6 +253,7 @@ def test_a_plan_is_json():
         ({"schedule": "warmup_stable_decay", "warmup_share": 0.5, "decay_share": 0.6}, "add up to more than 1"),
         ({"num_epochs": 0.0}, r"train\.num_epochs is 0, but expected more than 0"),
         ({"minutes": 0.0}, r"train\.minutes is 0, but expected more than 0"),
+        ({"max_epochs": 0.0}, r"train\.max_epochs is 0, but expected more than 0"),
     ],
 )
 def test_settings_that_contradict(config, message):

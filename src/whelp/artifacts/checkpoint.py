@@ -225,7 +225,8 @@ def read_trainer_state(checkpoint: Path) -> TrainerState:
 
 
 def find_model_folder(path: Path) -> Path:
-    """The model folder that MODEL means: a run's last checkpoint, a checkpoint, or any Hugging Face folder.
+    """The model folder that MODEL means: a checkpoint, any Hugging Face folder, or of a run the best checkpoint, where it keeps
+    that (`keep_best`), else the last.
 
     Raises:
         ArtifactError: When nothing there is a model; it says what is there instead.
@@ -235,9 +236,10 @@ def find_model_folder(path: Path) -> Path:
         raise ArtifactError(path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", advice)
     if (path / _CONFIG).is_file():
         return path
-    for checkpoints in (path / "checkpoints", path / "run" / "checkpoints", path):
-        if (checkpoints / LAST / _CONFIG).is_file():
-            return (checkpoints / LAST).resolve()
+    for checkpoints in _list_checkpoint_folders(path):
+        for link in (BEST, LAST):
+            if (checkpoints / link / _CONFIG).is_file():
+                return (checkpoints / link).resolve()
         found = find_checkpoints(checkpoints)
         if found:
             return found[-1]
@@ -249,6 +251,26 @@ def find_model_folder(path: Path) -> Path:
             path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on."
         )
     raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
+
+
+def _list_checkpoint_folders(path: Path) -> list[Path]:
+    """Where the checkpoints of a run may lie: in the run, in that of a demo's folder, or in their own folder."""
+    return [path / "checkpoints", path / "run" / "checkpoints", path]
+
+
+def choose_model_folder(path: Path) -> Path:
+    """What `find_model_folder` finds, saying which checkpoint of a run it is where that is not the last.
+
+    Raises:
+        ArtifactError: When nothing there is a model.
+    """
+    folder = find_model_folder(path)
+    if folder != path:
+        last = next((place / LAST for place in _list_checkpoint_folders(path) if (place / LAST / _CONFIG).is_file()), folder)
+        if last.resolve() != folder:
+            note = "%s: step %d, whose test loss is the lowest (checkpoints/best); the last, step %d, is %s"
+            log.info(note, path, read_step(folder), read_step(last.resolve()), last)
+    return folder
 
 
 def _say_runs(folder: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whelp.artifacts.checkpoint import find_checkpoints, find_model_folder
+from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
@@ -81,7 +81,7 @@ def _expand(models: Sequence[str | Path], steps: str | None) -> Iterator[tuple[s
         path = Path(model)
         checkpoints = find_checkpoints(path / "checkpoints")
         if steps is None or not checkpoints:
-            folders.append((str(model), find_model_folder(path)))
+            folders.append((str(model), choose_model_folder(path)))
             continue
         by_step = {int(folder.name.removeprefix("step-")): folder for folder in checkpoints}
         if steps == "all":

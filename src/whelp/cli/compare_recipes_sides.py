@@ -236,7 +236,7 @@ def settle(sides: Sequence[Side], stores: Mapping[str, Path], equal: Equal, path
             num_steps = max(1, round(one.num_steps * amount / _get_amount(one, equal)))
             if num_steps == one.num_steps:
                 break
-            train = dataclasses.replace(side.recipe.train, num_steps=num_steps, num_epochs=None)
+            train = dataclasses.replace(side.recipe.train, num_steps=num_steps, num_epochs=None, max_epochs=None)
             again = dataclasses.replace(side, recipe=dataclasses.replace(side.recipe, train=train))
             one = _settle_one(again, stores[side.name])
         settled[side.name] = one
@@ -285,12 +285,15 @@ def make_run_recipe(side: Side, settled: Settled, seed: int) -> Recipe:
     changes: dict[str, Any] = {
         "num_steps": settled.num_steps,
         "num_epochs": None,
+        "max_epochs": None,
+        "early_stopping_patience": None,
         "micro_batch_rows": settled.micro_batch_rows,
         "threads": settled.threads,
         "learning_rate": settled.learning_rate,
         "precision": settled.precision,
         "seed": seed,
         "keep_checkpoints": 1,
+        "keep_best": False,
         "evaluate_rows": train.evaluate_rows or 64,  # its own test split: only to see how the run goes
         "sample_prompts": [],
     }

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from whelp.train import TrainConfig, TrainPlan
 
 _BYTES = 4  # of a number in a checkpoint
+_SAVED_BYTES_A_SECOND = 300e6  # copied, written, synced and summed up, one after the other
+_COPIED_BYTES_A_SECOND = 5e9  # from a GPU, while the rest is done in the background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,10 @@ class Costs:
 
 
 def estimate_costs(plan: TrainPlan, config: TrainConfig, spec: ModelSpec, price_per_hour: float | None = None) -> Costs:
-    """Estimate what a plan costs; the price is that of the time of its steps, so evaluations and saving come on top."""
+    """Estimate what a plan costs; the price is that of its time."""
     from whelp.train.schedule import find_step_before_decay
 
-    checkpoint = _count_checkpoint_bytes(config, spec)
+    checkpoint = count_checkpoint_bytes(config, spec)
     is_before_decay = find_step_before_decay(config, plan) is not None
     written = -(-plan.num_steps // plan.save_every_steps) + is_before_decay
     kept = config.keep_checkpoints + config.keep_best + is_before_decay
@@ -42,7 +44,13 @@ def estimate_costs(plan: TrainPlan, config: TrainConfig, spec: ModelSpec, price_
     )
 
 
-def _count_checkpoint_bytes(config: TrainConfig, spec: ModelSpec) -> int:
+def estimate_saving_seconds(config: TrainConfig, spec: ModelSpec, *, is_gpu: bool) -> float:
+    """For how long a checkpoint holds up training: a guess, as disks differ."""
+    in_background = is_gpu if config.save_in_background == "auto" else config.save_in_background
+    return count_checkpoint_bytes(config, spec) / (_COPIED_BYTES_A_SECOND if in_background else _SAVED_BYTES_A_SECOND)
+
+
+def count_checkpoint_bytes(config: TrainConfig, spec: ModelSpec) -> int:
     """Weights, the optimizer's state, averaged weights (a copy to use, and one to go on with); vocabulary and counters are small."""
     from whelp.model.build import build_skeleton
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
+from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
@@ -61,7 +61,7 @@ def export(
         MissingExtraError: When a package for the format is not installed.
         ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise.
     """
-    folder, target = find_model_folder(Path(model)), Path(out)
+    folder, target = choose_model_folder(Path(model)), Path(out)
     allowed: Iterable[str] = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
     if format == "onnx":
         allowed = ("f32",)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, find_weight_files, read_model_config, read_model_folder
+from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, PlanError, SourceError
 
@@ -38,7 +38,7 @@ class LoadedModel:
 def load_model(
     path: str | Path, device: str = "auto", state: str | Path | None = None, *, precision: str = "auto"
 ) -> LoadedModel:
-    """Open MODEL: a run folder (its last checkpoint), a checkpoint, or a Hugging Face model folder.
+    """Open MODEL: a run folder (its best checkpoint where it keeps that, else its last), a checkpoint, or a Hugging Face model folder.
 
     Args:
         state: A file of `whelp state`: every text goes on from there. Recurrent models only.
@@ -55,7 +55,7 @@ def load_model(
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
-    folder = find_model_folder(Path(path))
+    folder = choose_model_folder(Path(path))
     chosen = choose_device(device)
     config = read_model_config(folder)
     find_weight_files(folder)  # first: without weights, no architecture helps

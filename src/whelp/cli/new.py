@@ -20,7 +20,13 @@ A language model of your own, in four commands. `recipe.yaml` says everything; p
     whelp train recipe.yaml --store store --out run # trains; killed or stopped, the same command goes on
     whelp generate run --prompt "Once upon a time"
 
-Then: `whelp evaluate run --store store` (loss, perplexity, bits per byte), `whelp inspect store` (rows as trained).
+Then: `whelp chat run`, `whelp serve run` (a page to talk), `whelp evaluate run --store store` (loss, perplexity, bits per byte),
+`whelp inspect store` (rows as trained). `run/report.html` draws the run.
+
+More text makes a better model than more time. A run sees the text three times at most (`max_epochs`), since a model that sees it more
+often learns it by heart; the end of a run says so where that happens. With PDF, DOCX, EPUB or HTML files instead of plain text, begin with
+`whelp collect folder FOLDER --out text/pages.jsonl`.
+
 Any option can be overridden: `whelp train recipe.yaml train.learning_rate=1e-3 ...`. `whelp schema` lists them all.
 """
 

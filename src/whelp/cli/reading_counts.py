@@ -47,7 +47,8 @@ class ReadingCounts:
             for file in partition.skipped:
                 kind = f"skipped: {file.kind}"
                 if not self._files[kind]:
-                    log.info("left out: %s: %s (others like it are only counted)", file.path, file.reason)
+                    collecting = "; `whelp collect folder` takes its text out" if file.kind == "PDF" else ""
+                    log.info("left out: %s: %s (others like it are only counted)%s", file.path, file.reason, collecting)
                 self._files[kind] += 1
             self._quarantine.add(partition.bad_rows, name)
             yield partition

@@ -23,6 +23,7 @@ _TINY: dict[str, dict[str, Any]] = {
         "num_steps": 4,
         "num_epochs": None,
         "minutes": None,
+        "max_epochs": None,
         "batch_tokens": 256,
         "micro_batch_rows": None,
         "warmup_steps": None,

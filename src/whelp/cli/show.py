@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
     from whelp.cli.costs import Costs
     from whelp.cli.report import RunsReport
-    from whelp.cli.train_events import Planned, TrainResult
+    from whelp.cli.train_events import Planned
     from whelp.cli.verify_resume import VerifyResult
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
@@ -234,9 +234,8 @@ class TrainingView(EventView):
     def _on_planned(self, event: Planned) -> None:
         self.planned = event
         if event.resumed_step:
-            is_done = event.plan.budget_seconds is None and event.resumed_step >= event.plan.num_steps
-            more = f"nothing is left to do (train.num_steps={2 * event.plan.num_steps}, for example, trains on)"
-            done = f", which was the last: {more}" if is_done else ""
+            more = f"nothing is left to do ({event.more}, for example, trains on)"
+            done = "" if event.more is None else f", which was the last: {more}"
             say(f"[bold]going on[/]   from step {event.resumed_step:,}{done}")
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
@@ -296,9 +295,10 @@ class TrainingView(EventView):
         assert self._started is not None, "a step comes before its description"
         plan = self.planned.plan
         spent = now - self._started
-        done_before = self.planned.resumed_step / plan.num_steps if plan.budget_seconds is None else 0.0
+        is_timed = plan.budget_seconds is not None and plan.most_rows is None
+        done_before = 0.0 if is_timed else self.planned.resumed_step / plan.num_steps
         share = max(event.share_done - done_before, 1e-9)
-        if plan.budget_seconds is not None:
+        if is_timed:
             left = plan.budget_seconds * (1 - event.share_done)
         else:
             left = spent / share * (1 - event.share_done)
@@ -456,13 +456,3 @@ def show_verify_result(result: VerifyResult) -> None:
     unjudged = "; losses of other numbers of processes were not judged, as each draws its own dropout"
     is_free = any(check.losses == "free" for check in result.checks)
     sys.stdout.write(f"{say_count(result.num_steps, 'step')} on {result.device}: {verdict}{unjudged if is_free else ''}\n")
-
-
-def say_result(result: TrainResult) -> None:
-    """What a run came to."""
-    if result.nats_per_token is not None and result.perplexity is not None:
-        bits = f", {result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte is not None else ""
-        say(f"[bold]test[/]       {result.nats_per_token:.3f} nats/token, perplexity {result.perplexity:.1f}{bits}")
-    verb = "finished" if result.is_finished else "stopped"
-    spent = duration(result.elapsed_seconds)
-    say(f"[bold]{verb}[/]   step {result.step:,} after {spent}; run folder [bold]{escape(result.folder)}[/]", wraps=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from whelp.cli.demo import DemoResult
-from whelp.cli.show import console, say, say_result, show_side_by_side
+from whelp.cli.show import console, say, show_side_by_side
+from whelp.cli.show_result import say_result
 
 
 def show_demo(result: DemoResult, out: Path) -> None:

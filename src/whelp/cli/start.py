@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint import find_model_folder, read_model_folder, read_trainer_state
+from whelp.artifacts.checkpoint import choose_model_folder, find_model_folder, read_model_folder, read_trainer_state
 from whelp.artifacts.checkpoint_parts import find_state_files
 from whelp.artifacts.rwkv_file import is_rwkv_file
 from whelp.base.errors import ArtifactError, PlanError, StaleError
@@ -61,7 +61,7 @@ def read_start(start_from: str, spec: ModelSpec, vocabulary: Vocabulary) -> dict
     path = Path(start_from).expanduser()
     if is_rwkv_file(path):
         return _read_official(path, spec)
-    folder = find_model_folder(path)
+    folder = choose_model_folder(path)
     config, weights = read_model_folder(folder)
     changes = _compare_foreign(spec, config) if spec.family == "hf" else _compare(spec, config, weights, folder)
     _refuse_changes(folder, changes)

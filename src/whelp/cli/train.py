@@ -32,12 +32,13 @@ from whelp.cli.train_checks import (
     keep_length,
 )
 from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
+from whelp.cli.train_pace import Pace
 from whelp.cli.train_session import Session
 from whelp.cli.train_signals import Requests
 from whelp.cli.train_wiring import RunWiring
 
 if TYPE_CHECKING:
-    from whelp.train import Progress, StepReport, TrainPlan
+    from whelp.train import StepReport, TrainPlan
     from whelp.train.team import Team
 
     TrainEvent: TypeAlias = Planned | StepReport | Evaluated | Sampled | Saved | Rewound | Finished
@@ -151,12 +152,13 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
     run = RunFolder(out)
     wiring = _begin(recipe, store_folder, run, team)
     session, plan, is_new = wiring.session, wiring.plan, wiring.last_saved is None
-    step_before_decay = wiring.step_before_decay
-    yield Planned(plan=plan, ledger=session.make_ledger(plan), spec=session.spec, resumed_step=wiring.progress.step)
+    step_before_decay, pace = wiring.step_before_decay, Pace(plan)
+    ledger, more = session.make_ledger(plan), wiring.find_more()
+    yield Planned(plan=plan, ledger=ledger, spec=session.spec, resumed_step=wiring.progress.step, more=more)
     if is_new:
         yield from wiring.look()
         start_up.reach("first_look")
-    elif _is_done(plan, wiring.progress):
+    elif wiring.is_done:
         yield Finished(result=wiring.result(is_finished=True))
         return
     with Requests() as requests, contextlib.closing(wiring):
@@ -169,19 +171,24 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                         wiring.record(report)
                     wiring.record_start_up(report.step)
                     yield report
+                    pace.watch(report)
                     asked = team.largest([requests.must_stop, requests.must_save, wiring.is_writing])
                     must_stop, must_save, is_writing = map(bool, asked)
                     if not is_writing:
                         yield from wiring.finish_saving()
                     if report.step % plan.evaluate_every_steps == 0 or report.is_last:
                         yield from wiring.look()
+                    is_over = report.is_last or wiring.has_stopped_gaining
                     is_due = report.step % plan.save_every_steps == 0 or report.step == step_before_decay
-                    if is_due or report.is_last or must_stop or must_save:
+                    if is_due or is_over or must_stop or must_save:
                         yield from wiring.save()
                         requests.must_save = False
-                    if must_stop or report.is_last:
+                    if must_stop or is_over:
                         yield from wiring.finish_saving()
-                    if must_stop and not report.is_last:
+                    if is_over:
+                        yield Finished(result=wiring.result(is_finished=True))
+                        return
+                    if must_stop:
                         log.warning("asked to stop: step %d is saved", report.step)
                         yield Finished(result=wiring.result(is_finished=False))
                         raise KeyboardInterrupt
@@ -247,9 +254,3 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if checkpoint is not None:
         wiring.tidy(checkpoint)
     return wiring
-
-
-def _is_done(plan: TrainPlan, progress: Progress) -> bool:
-    if plan.budget_seconds is not None:
-        return progress.elapsed_seconds >= plan.budget_seconds
-    return progress.step >= plan.num_steps

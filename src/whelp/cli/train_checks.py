@@ -13,7 +13,7 @@ from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
 
-LENGTHS = ("num_steps", "num_epochs", "minutes")  # another length is met by `whelp.train.length`
+LENGTHS = ("num_steps", "num_epochs", "minutes", "max_epochs")  # another length is met by `whelp.train.length`
 _MAY_CHANGE = {  # options that do not change what is computed
     *LENGTHS,
     "decay_from_step",  # likewise
@@ -21,6 +21,7 @@ _MAY_CHANGE = {  # options that do not change what is computed
     "keep_checkpoints",
     "keep_every_steps",
     "keep_best",
+    "early_stopping_patience",
     "track",
     "record_rows",
     "checkpoint_activations",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to. Losses are of the test split; None when nothing is held out."""
+    """What a run came to. Losses are of the test split, at the end but for `best_...`; None when nothing is held out."""
 
     folder: str
     step: int
@@ -27,16 +27,22 @@ class TrainResult:
     bits_per_byte: float | None
     elapsed_seconds: float
     is_finished: bool
+    is_stopped_early: bool = False  # by train.early_stopping_patience
+    num_epochs: float | None = None  # passes over the training rows
+    best_step: int | None = None  # of the lowest test loss
+    best_test_nats_per_token: float | None = None
+    best_checkpoint: str | None = None  # that of `best_step`, where it is kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What is going to happen; `resumed_step` is where a run goes on from."""
+    """What is going to happen; `resumed_step` is where a run goes on from, `more` the option that makes one that is done longer."""
 
     plan: TrainPlan
     ledger: dict[str, Any]
     spec: ModelSpec
     resumed_step: int
+    more: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

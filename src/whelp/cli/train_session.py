@@ -16,12 +16,13 @@ from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import Recipe
-from whelp.cli.source_rows import SourceRows, add_repeats, mix_rows, pack_by_source
+from whelp.cli.source_rows import SourceRows, add_repeats, evaluate_by_source, mix_rows, pack_by_source
 from whelp.cli.start import load_start, read_start, read_start_state
 
 if TYPE_CHECKING:
     import torch
 
+    from whelp.evaluate.loss import LossResult
     from whelp.model import LanguageModel, ModelSpec
     from whelp.prepare.config import PackConfig
     from whelp.prepare.mixture_rows import MixtureRows
@@ -229,18 +230,59 @@ class Session:
             return config.bptt_tokens
         return config.bptt_tokens * config.bptt_learning_range if config.bptt_learning_range > 0 else None
 
+    def evaluate(self, model: LanguageModel, plan: TrainPlan, *, num_rows: int | None = None) -> LossResult:
+        """The loss over the test rows, or `num_rows` of them, each process computing a slice."""
+        from whelp.train.device import get_product_type
+
+        return evaluate_by_source(
+            model,
+            self.test_parts,
+            token_bytes=self.vocabulary.token_bytes,
+            num_rows=plan.evaluate_rows if num_rows is None else num_rows,
+            batch_rows=plan.micro_batch_rows,
+            rank=self.team.rank,
+            world=self.team.size,
+            add=self.team.add,
+            device=self.device,
+            precision=get_product_type(self.precision),
+        )
+
+    def continue_prompt(self, model: LanguageModel, prompt: str, num_tokens: int) -> str:
+        """A sample, always by the same random numbers."""
+        from whelp.cli.generate import SAMPLE_STYLE
+        from whelp.generate import GenerateConfig, complete
+
+        settings = GenerateConfig(max_tokens=num_tokens, seed=self.recipe.train.seed, **SAMPLE_STYLE)
+        return complete(model, self.vocabulary, prompt, settings)[0].text
+
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
+        from whelp.cli.costs import estimate_saving_seconds
+        from whelp.cli.train_times import time_looking
         from whelp.prepare.rows import PackedRows
         from whelp.train.plan import MANY_EPOCHS, make_plan
         from whelp.train.probe import probe_speed
 
         config, facts = self.recipe.train, self.find_facts()
         plan = make_plan(config, facts)
+        must_time = must_time or config.minutes is not None
         must_choose = self.device.type == "cpu" and config.threads is None and self.team.size == 1
-        if must_time or config.minutes is not None or must_choose:
-            probe = probe_speed(self.make_trainable, self.choose_rows(plan), plan, config, team=self.team)
-            plan = make_plan(config, dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step))
+        if must_time or must_choose:
+            built: list[LanguageModel] = []
+
+            def build() -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
+                built.clear()  # one at a time: they may be large
+                trainable = self.make_trainable()
+                built.append(trainable[0])
+                return trainable
+
+            probe = probe_speed(build, self.choose_rows(plan), plan, config, team=self.team)
+            facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
+            if must_time:
+                looking = time_looking(self, built[0], plan, threads=probe.threads)
+                saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
+                facts = dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
+            plan = make_plan(config, facts)
         rows = self.choose_rows(plan)
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
 

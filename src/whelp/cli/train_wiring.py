@@ -23,15 +23,14 @@ from whelp.artifacts.checkpoint import (
     write_contents,
 )
 from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, write_part
+from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
 from whelp.base.log import log
 from whelp.base.start_up import start_up
-from whelp.cli.generate import SAMPLE_STYLE
 from whelp.cli.report import read_run
-from whelp.cli.source_rows import evaluate_by_source
 from whelp.cli.train_events import Evaluated, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.train_saving import Writing, finish_together
 from whelp.cli.train_session import Session
@@ -229,11 +228,10 @@ class RunWiring:
 
     def look(self) -> Iterator[Evaluated | Sampled]:
         """Evaluate on the test split, and continue the prompts."""
-        from whelp.generate import GenerateConfig, complete
-
         session, config, step = self.session, self.session.recipe.train, self.progress.step
         if session.test_parts:
             self.last_loss, self.last_look = self._evaluate(), step
+            self.progress.count_evaluation(self.last_loss.nats_per_token)
             values = {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
             if self.average is not None:
                 with self.average.in_place():
@@ -242,33 +240,19 @@ class RunWiring:
             if self.team.is_first:
                 append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss, average=self.last_average_loss)
-        settings = GenerateConfig(max_tokens=config.sample_tokens, seed=config.seed, **SAMPLE_STYLE)
         model = self.find_whole_model() if config.sample_prompts else None
         for prompt in config.sample_prompts if model is not None else ():
             assert model is not None, "there are prompts, and this process has the model"
             with self._uncompiled():
-                text = complete(model, session.vocabulary, prompt, settings)[0].text
+                text = session.continue_prompt(model, prompt, config.sample_tokens)
             append_record(self.run.samples, {"step": step, "prompt": prompt, "text": text})
             yield Sampled(step=step, prompt=prompt, text=text)
         self.model.train()
 
     def _evaluate(self) -> LossResult:
         """The loss over the test rows, each process computing a slice of them."""
-        from whelp.train.device import get_product_type
-
         with self._uncompiled():
-            return evaluate_by_source(
-                self.model,
-                self.session.test_parts,
-                token_bytes=self.session.vocabulary.token_bytes,
-                num_rows=self.plan.evaluate_rows,
-                batch_rows=self.plan.micro_batch_rows,
-                rank=self.team.rank,
-                world=self.team.size,
-                add=self.team.add,
-                device=self.session.device,
-                precision=get_product_type(self.session.precision),
-            )
+            return self.session.evaluate(self.model, self.plan)
 
     def _uncompiled(self) -> AbstractContextManager[object]:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
@@ -406,6 +390,8 @@ class RunWiring:
         best = find_best(folder) if config.keep_best else None
         if best is not None:
             point_last(best, BEST)
+        elif (folder / BEST).is_symlink():
+            (folder / BEST).unlink()  # of a time when the best was kept: it may be passed by now
         kept = [path for path in (best, self._before_decay_path()) if path is not None]
         keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, kept=kept)
         self.report()
@@ -429,8 +415,11 @@ class RunWiring:
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
-        path = self.last_saved
+        path, progress = self.last_saved, self.progress
         counts = self.team.share(read_json(path / "manifest.json")["counts"] if path and self.team.is_first else {})
+        has_best = progress.best_test_loss is not None
+        best_path = self.run.checkpoints / step_name(progress.best_step)
+        num_rows = self.plan.count_rows(self.plan.num_steps)
         return TrainResult(
             folder=str(self.run.folder),
             step=self.progress.step,
@@ -440,4 +429,34 @@ class RunWiring:
             bits_per_byte=counts.get("test_bits_per_byte"),
             elapsed_seconds=self.progress.elapsed_seconds,
             is_finished=is_finished,
+            is_stopped_early=self.has_stopped_gaining,
+            num_epochs=progress.rows_read * self.plan.num_epochs / num_rows if num_rows else None,
+            best_step=progress.best_step if has_best else None,
+            best_test_nats_per_token=progress.best_test_loss,
+            best_checkpoint=str(best_path) if has_best and find_kind(best_path) == "checkpoint" else None,
         )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to train: the plan is done, or patience has come to its end."""
+        from whelp.train.fit import find_share_done
+
+        return find_share_done(self.progress, self.plan) >= 1.0 or self.has_stopped_gaining
+
+    def find_more(self) -> str | None:
+        """An option with which a run that is done would train on; None when it is not done."""
+        config, plan = self.session.recipe.train, self.plan
+        if not self.is_done:
+            return None
+        if self.has_stopped_gaining:
+            return "train.early_stopping_patience=null"
+        is_limited = plan.num_steps != config.num_steps if plan.most_rows is None else self.progress.rows_read >= plan.most_rows
+        if config.max_epochs is not None and is_limited:
+            return f"train.max_epochs={2 * config.max_epochs:g}"
+        return f"train.num_steps={2 * plan.num_steps}" if config.minutes is None else f"train.minutes={2 * config.minutes:g}"
+
+    @property
+    def has_stopped_gaining(self) -> bool:
+        """Whether as many evaluations in a row as `early_stopping_patience` says gave no lower test loss."""
+        patience = self.session.recipe.train.early_stopping_patience
+        return patience is not None and self.progress.evaluations_since_best >= patience

@@ -158,6 +158,8 @@ def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,
+        "max_epochs": None,
+        "early_stopping_patience": None,
         "save_in_background": False,  # or the last checkpoint before a kill might not be whole yet
         "evaluate_every_steps": num_steps,
         "evaluate_rows": 1,

@@ -145,11 +145,14 @@ def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, 
         raise SourceError(reader.files[0].where, f"not text: {bad[0].reason}", "text", "Put some text into it.")
     reasons = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
     example = (bad or list(skipped))[0]
+    collecting = ""
+    if {"PDF", "packed"} & counts.keys():
+        collecting = " `whelp collect folder DIR --out FILE.jsonl` takes the text out of PDF, DOCX and EPUB files."
     raise SourceError(
         name,
         f"none of the {sum(counts.values()):,} files found can be read as text ({reasons})",
         "at least one text file",
-        f"The first: {example.path}: {example.reason}.",
+        f"The first: {example.path}: {example.reason}.{collecting}",
     )
 
 

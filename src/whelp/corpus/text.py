@@ -31,6 +31,7 @@ _PACKED = {
     b"%PDF-": "PDF",
     b"PAR1": "Parquet",
 }
+_TAKEN_OUT = dict.fromkeys(("PDF", "zip"), " `whelp collect folder DIR --out FILE.jsonl` does so for PDF, DOCX and EPUB files.")
 BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *_PACKED)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
 _UNDEFINED_IN_CP1252 = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
@@ -75,7 +76,8 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
     if encoding == "auto" and not num_mark_bytes:
         for magic, name in _PACKED.items():
             if head.startswith(magic):
-                raise BadFile("packed", f"{name} data, not text", "Unpack it or export its text first.")
+                kind = name if name == "PDF" else "packed"
+                raise BadFile(kind, f"{name} data, not text", "Unpack it or export its text first." + _TAKEN_OUT.get(name, ""))
     try:
         return _inspect_as(read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=encoding == "auto")
     except _BadByte as error:

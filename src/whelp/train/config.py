@@ -26,6 +26,11 @@ class TrainConfig:
         False,
         "with start_from, a run or a checkpoint of whelp: begin with the state of its optimizer, too, instead of a fresh one",
     )
+    max_epochs: float | None = option(
+        None,
+        "no more passes over the training rows than this, however long the run was to be: a small text is learned by heart",
+        at_least=0.0,
+    )
     batch_tokens: int = option(8192, "tokens in one optimizer step; rounded to whole rows", at_least=1)
     first_batch_tokens: int | None = option(
         None,
@@ -104,7 +109,11 @@ class TrainConfig:
         at_least=1,
     )
     log_every_steps: int = option(1, "one record in metrics.jsonl every so many steps", at_least=1)
-    evaluate_every_steps: int | None = option(None, "evaluate every so many steps; default: ten times a run", at_least=1)
+    evaluate_every_steps: int | None = option(
+        None,
+        "evaluate every so many steps; default: ten times a run, in one of minutes fewer where that took over a quarter of them",
+        at_least=1,
+    )
     evaluate_rows: int | None = option(None, "rows of the test split to evaluate; default: all", at_least=1)
     save_every_steps: int | None = option(None, "checkpoint every so many steps; default: as often as evaluation", at_least=1)
     save_in_background: bool | Literal["auto"] = option(
@@ -113,7 +122,14 @@ class TrainConfig:
     )
     keep_checkpoints: int = option(2, "newest checkpoints to keep", at_least=1)
     keep_every_steps: int | None = option(None, "keep every checkpoint of a multiple of so many steps, too", at_least=1)
-    keep_best: bool = option(False, "keep the checkpoint of the lowest test loss, too; checkpoints/best is a link to it")
+    keep_best: bool = option(
+        False,
+        "keep the checkpoint of the lowest test loss, too: checkpoints/best is a link to it, and commands that are given the "
+        "run take that one",
+    )
+    early_stopping_patience: int | None = option(
+        None, "stop when so many evaluations in a row gave no lower test loss than the lowest before", at_least=1
+    )
     on_bad_loss: Literal["stop", "skip"] = option(
         "stop", "when loss or gradient is no number: stop, or skip the batch (at most ten in a row)"
     )
@@ -190,7 +206,7 @@ class TrainConfig:
                 )
             if self.num_steps is not None and self.decay_from_step >= self.num_steps:
                 problems.append(f"train.decay_from_step is {self.decay_from_step}, but train.num_steps only {self.num_steps}")
-        for name in ("num_epochs", "minutes"):
+        for name in ("num_epochs", "max_epochs", "minutes"):
             if getattr(self, name) == 0:
                 problems.append(f"train.{name} is 0, but expected more than 0")
         if problems:

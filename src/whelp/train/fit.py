@@ -11,7 +11,7 @@ import math
 import operator
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,6 +51,16 @@ class Progress:
     skipped_in_a_row: int = 0
     rewinds: int = 0  # under `spike_factor`
     recent_losses: list[float] = field(default_factory=list)  # what a spike is compared with
+    best_step: int = 0
+    best_test_loss: float | None = None  # nats per token, of the evaluation after `best_step`; None before the first
+    evaluations_since_best: int = 0
+
+    def count_evaluation(self, test_loss: float) -> None:
+        """Remember the lowest test loss, and how many evaluations have come after it; no number is no loss."""
+        if math.isfinite(test_loss) and (self.best_test_loss is None or test_loss < self.best_test_loss):
+            self.best_step, self.best_test_loss, self.evaluations_since_best = self.step, test_loss, 0
+        else:
+            self.evaluations_since_best += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +95,7 @@ def fit(
     *,
     team: Team | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[StepReport]:
+) -> Generator[StepReport]:
     """Train until the plan is done; yield a report after every optimizer step. `progress` is kept up to date.
 
     The gradient is the mean over all targets of the whole batch, however it is divided into processes and micro-batches.
@@ -148,7 +158,8 @@ def fit(
                 optimizer.step(learning_rate)
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 if runs_ahead and not is_over and progress.step > first_step:  # the first step is told at once
-                    next_rows = ramp.find_rows(find_share_done(dataclasses.replace(progress, step=progress.step + 1), plan))
+                    after = dataclasses.replace(progress, step=progress.step + 1, rows_read=progress.rows_read + now.num_rows)
+                    next_rows = ramp.find_rows(find_share_done(after, plan))
                     if next_rows == now.num_rows:  # the next size does not begin while this one's numbers are on their way
                         ahead = compute(first_row + now.num_rows, next_rows)
             loss_value, norm_value = (None, None) if numbers is None else numbers.read()
@@ -253,7 +264,8 @@ def _check_rows(batch: RowBatch, first: int) -> int:
 
 
 def find_share_done(progress: Progress, plan: TrainPlan) -> float:
-    """How much of a run is done, by steps or by the clock; 1 at its end."""
+    """How much of a run is done, by steps, or by the clock and by rows where they have a limit; 1 at its end."""
     if plan.budget_seconds is not None:
-        return min(progress.elapsed_seconds / plan.budget_seconds, 1.0)
+        by_rows = 0.0 if plan.most_rows is None else progress.rows_read / plan.most_rows
+        return min(max(progress.elapsed_seconds / plan.budget_seconds, by_rows), 1.0)
     return progress.step / plan.num_steps

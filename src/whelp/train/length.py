@@ -43,6 +43,7 @@ def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
         num_steps=now.num_steps,
         num_epochs=now.num_epochs,
         budget_seconds=now.budget_seconds,
+        most_rows=now.most_rows,
         batch_ramp_share=min(ramp_share, 1.0),
         warmup_share=now.warmup_share,
         estimated_seconds=now.estimated_seconds,
@@ -68,7 +69,8 @@ def describe_change(
         PlanError: When the run has come further than that.
     """
     former = replace(config, num_steps=None, num_epochs=None, minutes=None, decay_from_step=former_decay)
-    if (plan.num_steps, plan.budget_seconds, former_decay) == (now.num_steps, now.budget_seconds, config.decay_from_step):
+    before, after = ((one.num_steps, one.budget_seconds, one.most_rows) for one in (plan, now))
+    if before == after and former_decay == config.decay_from_step:
         return None
     begins = config.decay_from_step
     if begins is not None and begins != former_decay and begins < progress.step:
@@ -93,4 +95,6 @@ def _find_rate(plan: TrainPlan, config: TrainConfig, progress: Progress, is_next
 
 def _say_length(plan: TrainPlan, decay_from_step: int | None = None) -> str:
     length = f"{plan.budget_seconds / 60:g} minutes" if plan.budget_seconds is not None else say_count(plan.num_steps, "step")
+    if plan.most_rows is not None:
+        length += f" ({say_count(plan.most_rows, 'row')} at most)"
     return length if decay_from_step is None else f"{length} (decaying after step {decay_from_step:,})"

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from whelp.base.counts import say_count
+from whelp.base.counts import say_count, say_duration
 from whelp.base.errors import PlanError, TrainingError
 from whelp.train.batch_ramp import BatchRamp
 from whelp.train.config import TrainConfig
@@ -14,6 +14,7 @@ from whelp.train.config import TrainConfig
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
 _EVALUATIONS_IN_A_RUN = 10
+_MOST_LOOKING = 0.25  # of the time of a run, where it has a budget
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
 _EIGHT_BIT_BYTES = 5 << 30  # and with fp8: slices twice as long, and their gradient, as it is and transposed
 _WIDE = 512  # narrower models spend as long on rounding as products of 8 bits save
@@ -23,7 +24,8 @@ _WIDE = 512  # narrower models spend as long on rounding as products of 8 bits s
 class Facts:
     """What the plan is made from, besides the recipe.
 
-    `seconds_per_step` is from a short probe on `threads` threads, None before one.
+    `seconds_per_step` is from a short probe on `threads` threads, None before one; so are the seconds of an evaluation with its
+    samples (`seconds_per_look`) and of a checkpoint.
     `free_bytes` and `threads` are those of one process.
     """
 
@@ -42,6 +44,8 @@ class Facts:
     free_bytes: int
     threads: int
     seconds_per_step: float | None = None
+    seconds_per_look: float = 0.0
+    seconds_per_save: float = 0.0
     num_processes: int = 1
     keeps_activations: bool = True  # of all blocks; else of one, and what goes into each
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
@@ -81,6 +85,7 @@ class TrainPlan:
     is_halved: bool = False  # whether `micro_batch_rows` was halved, once, when memory did not suffice
     smaller_batch_rows: list[int] = field(default_factory=list)  # of the batches before those of `batch_rows`, smallest first
     batch_ramp_share: float = 0.0  # of the run; each smaller size has an equal part of it
+    most_rows: int | None = None  # with a time budget: the run is over once so many are trained, too
 
     @property
     def ramp(self) -> BatchRamp:
@@ -166,14 +171,18 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
             "Lower model.n_embd, model.n_layer or pack.context_tokens.",
         )
     steps_in_epoch = facts.num_rows / batch_rows
+    num_evaluations = _count_evaluations(config, facts, budget)
     if config.num_steps is not None:
         num_steps = config.num_steps
     elif budget is not None:
-        num_steps = ramp.count_steps_in_time(budget / facts.seconds_per_step) if facts.seconds_per_step else 1
-    elif ramp.smaller:
-        num_steps = ramp.count_steps((config.num_epochs or 1.0) * facts.num_rows)
+        num_steps = ramp.count_steps_in_time(_find_steps_in_time(config, facts, budget, num_evaluations))
     else:
-        num_steps = max(1, math.ceil((config.num_epochs or 1.0) * steps_in_epoch))
+        num_steps = _count_steps(ramp, config.num_epochs or 1.0, facts.num_rows)
+    most_rows, is_cut_short = None, False
+    if config.max_epochs is not None:
+        most_steps = _count_steps(ramp, config.max_epochs, facts.num_rows)
+        most_rows = None if budget is None else math.ceil(config.max_epochs * facts.num_rows)
+        num_steps, is_cut_short = min(num_steps, most_steps), most_steps < num_steps
     if config.decay_from_step is not None and config.decay_from_step >= num_steps:
         found = f"the run is {say_count(num_steps, 'step')} long"
         raise PlanError(
@@ -181,10 +190,13 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         )
     total_rows = ramp.count_rows(num_steps, num_steps)
     num_epochs = total_rows / batch_rows / steps_in_epoch
+    evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / num_evaluations))
+    save_every = config.save_every_steps or evaluate_every
     estimated = budget
-    if budget is None and facts.seconds_per_step:
-        estimated = total_rows / batch_rows * facts.seconds_per_step
-    evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / _EVALUATIONS_IN_A_RUN))
+    if facts.seconds_per_step and (budget is None or is_cut_short):
+        looking = num_steps // evaluate_every * facts.seconds_per_look
+        estimated = total_rows / batch_rows * facts.seconds_per_step + looking
+        estimated += num_steps // save_every * facts.seconds_per_save
     total_tokens = total_rows * length
     if not facts.is_mixture:  # rows may be padded: what is empty is no token
         total_tokens = min(total_tokens, round(num_epochs * facts.num_train_tokens))
@@ -204,18 +216,51 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         warmup_share=config.warmup_share if config.warmup_steps is None else min(config.warmup_steps / num_steps, 1.0),
         evaluate_every_steps=evaluate_every,
         evaluate_rows=min(config.evaluate_rows or facts.num_test_rows, facts.num_test_rows),
-        save_every_steps=config.save_every_steps or evaluate_every,
+        save_every_steps=save_every,
         device=facts.device,
         precision=facts.precision,
         compile=is_compiled,
         threads=facts.threads,
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
-        warnings=_find_doubts(config, facts, num_epochs, batch_rows, total_tokens, is_compiled),
+        warnings=_find_doubts(config, facts, num_epochs, batch_rows, total_tokens, is_compiled, is_cut_short),
         num_processes=facts.num_processes,
         smaller_batch_rows=list(ramp.smaller),
         batch_ramp_share=ramp.share,
+        most_rows=most_rows,
     )
+
+
+def _count_steps(ramp: BatchRamp, num_epochs: float, num_rows: int) -> int:
+    """Steps, one at least, in so many passes; by the clock, where batches grow, an estimate."""
+    if ramp.by_clock:
+        return ramp.count_steps_in_time(math.ceil(num_epochs * num_rows / ramp.batch_rows))
+    return ramp.count_steps(num_epochs * num_rows)
+
+
+def _count_evaluations(config: TrainConfig, facts: Facts, budget: float | None) -> int:
+    """How often a run evaluates that is not told: fewer times than usual where that would take much of a time budget."""
+    seconds = facts.seconds_per_look + (0.0 if config.save_every_steps else facts.seconds_per_save)
+    if budget is None or not seconds:
+        return _EVALUATIONS_IN_A_RUN
+    return min(_EVALUATIONS_IN_A_RUN, max(1, int(_MOST_LOOKING * budget / seconds)))
+
+
+def _find_steps_in_time(config: TrainConfig, facts: Facts, budget: float, num_evaluations: int) -> float:
+    """Steps of the full batch that a time budget holds beside evaluations, samples and checkpoints."""
+    if facts.seconds_per_step is None:
+        return 1.0
+    seconds_per_step = facts.seconds_per_step
+    save_every = config.save_every_steps or config.evaluate_every_steps
+    for seconds, every in (
+        (facts.seconds_per_look, config.evaluate_every_steps),
+        (facts.seconds_per_save, save_every),
+    ):
+        if every is not None:
+            seconds_per_step += seconds / every
+        else:  # the last comes when the time is over
+            budget -= (num_evaluations - 1) * seconds
+    return budget / seconds_per_step
 
 
 def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
@@ -271,18 +316,37 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
 
 
 def _find_doubts(
-    config: TrainConfig, facts: Facts, epochs: float, batch_rows: int, total_tokens: int, is_compiled: bool
+    config: TrainConfig,
+    facts: Facts,
+    epochs: float,
+    batch_rows: int,
+    total_tokens: int,
+    is_compiled: bool,
+    is_cut_short: bool,
 ) -> list[str]:
     """What a careful friend would say before the run starts."""
     doubts = []
     wanted = TOKENS_PER_PARAMETER * facts.num_parameters
+    is_repeated = epochs > MANY_EPOCHS and not facts.is_mixture
     if total_tokens < wanted:
+        advice = "a smaller model, or a longer run, makes better use of the time"
+        if is_repeated or is_cut_short:
+            advice = "more text, or a smaller model, does better"
         doubts.append(
-            f"{total_tokens:,} tokens will be seen, fewer than {TOKENS_PER_PARAMETER} x {facts.num_parameters:,} parameters = {wanted:,}: "
-            "a smaller model, or a longer run, makes better use of the time"
+            f"{total_tokens:,} tokens will be seen, fewer than {TOKENS_PER_PARAMETER} x {facts.num_parameters:,} parameters = "
+            f"{wanted:,}: {advice}"
         )
-    if epochs > MANY_EPOCHS and not facts.is_mixture:
-        doubts.append(f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart")
+    if is_cut_short:
+        doubts.append(
+            f"the text is small: after {config.max_epochs:g} passes over it (train.max_epochs) the run ends, not after "
+            f"{_say_asked_length(config)}, or the model would learn it by heart"
+        )
+    elif is_repeated:
+        best = "" if config.keep_best else ", and train.keep_best=true keeps the best checkpoint"
+        doubts.append(
+            f"every row will be seen {epochs:.0f} times: watch the test loss, the model may learn the text by heart. "
+            f"train.max_epochs={MANY_EPOCHS} ends the run before{best}"
+        )
     if batch_rows > facts.num_rows:
         doubts.append(
             f"one batch ({say_count(batch_rows, 'row')}) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
@@ -301,6 +365,15 @@ def _find_doubts(
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
     return doubts
+
+
+def _say_asked_length(config: TrainConfig) -> str:
+    """The length that a recipe gives, in words."""
+    if config.minutes is not None:
+        return say_duration(config.minutes * 60)
+    if config.num_steps is not None:
+        return say_count(config.num_steps, "step")
+    return f"{config.num_epochs or 1:g}"
 
 
 def _gigabytes(num_bytes: int) -> str:

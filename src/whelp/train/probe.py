@@ -2,10 +2,14 @@
 
 Two threads on a machine whose cores are busy can be eleven times slower than one (they wait for each other in every
 operation), so a CPU run is timed on one thread and on all before it starts.
+
+A run takes the mean of its steps, slow ones with the others; which number of threads is faster is told by the medians, which a
+hiccup does not move.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import time
@@ -20,12 +24,13 @@ from whelp.train.fit import Progress, Rows, fit
 from whelp.train.plan import TrainPlan
 from whelp.train.team import Team
 
+_LEAST_SECONDS, _MOST_STEPS = 1.5, 24  # short steps are timed more often: a machine is fastest in its first moments
 _CLEARLY_SLOWER = 1.15  # all threads are kept unless they take this many times as long as one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """Median seconds of a step, and the threads it was measured on."""
+    """Mean seconds of a step, and the threads it was measured on."""
 
     seconds_per_step: float
     threads: int
@@ -49,7 +54,8 @@ def probe_speed(
     device = torch.device(plan.device)
     cores = count_cores()
     if device.type != "cpu":
-        return ProbeResult(seconds_per_step=_time_steps(build, rows, plan, config, num_steps, team), threads=cores)
+        times = _time_steps(build, rows, plan, config, num_steps, team)
+        return ProbeResult(seconds_per_step=statistics.mean(times), threads=cores)
     is_settled = config.threads is not None or team.size > 1
     choices = [plan.threads] if is_settled else sorted({1, cores}, reverse=True)
     before = torch.get_num_threads()
@@ -59,8 +65,9 @@ def probe_speed(
         results[threads] = _time_steps(build, rows, plan, config, num_steps, team)
     torch.set_num_threads(before)
     most = choices[0]
-    best = most if len(results) == 1 or results[most] <= _CLEARLY_SLOWER * results[1] else 1
-    return ProbeResult(seconds_per_step=results[best], threads=best)
+    medians = {threads: statistics.median(times) for threads, times in results.items()}
+    best = most if len(results) == 1 or medians[most] <= _CLEARLY_SLOWER * medians[1] else 1
+    return ProbeResult(seconds_per_step=statistics.mean(results[best]), threads=best)
 
 
 def _time_steps(
@@ -70,14 +77,19 @@ def _time_steps(
     config: TrainConfig,
     num_steps: int,
     team: Team,
-) -> float:
+) -> list[float]:
+    """Seconds of each step but the first, by the first process's clock: `num_steps` of them, or more where they are short."""
     model, optimizer = build()
-    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False, smaller_batch_rows=[])
-    times, start = [], time.perf_counter()
-    for _ in fit(model, optimizer, rows, plan, config, Progress(), team=team):
-        if plan.device.startswith("cuda"):
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+    most = max(num_steps, _MOST_STEPS) + 1
+    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=most, compile=False, smaller_batch_rows=[])
+    times: list[float] = []
+    with contextlib.closing(fit(model, optimizer, rows, plan, config, Progress(), team=team)) as reports:
         start = time.perf_counter()
-    median = statistics.median(times[1:])
-    return team.add([median if team.is_first else 0.0])[0]
+        for report in reports:
+            if plan.device.startswith("cuda"):
+                torch.cuda.synchronize()
+            times += team.add([time.perf_counter() - start if team.is_first else 0.0])
+            if report.step > num_steps and sum(times[1:]) >= _LEAST_SECONDS:
+                break
+            start = time.perf_counter()
+    return times[1:]

@@ -76,6 +76,7 @@ def train(
     from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launched import follow_launcher
     from whelp.cli.recipe import load_recipe
+    from whelp.cli.show_result import say_result
     from whelp.cli.train import iter_train, plan_training
     from whelp.cli.train_events import Finished
     from whelp.train.place import find_place
@@ -116,7 +117,7 @@ def train(
     if as_json:
         show.print_json(result)
         return
-    show.say_result(result)
+    say_result(result)
 
 
 def _train_together(
@@ -132,6 +133,7 @@ def _train_together(
 ) -> None:
     from whelp.cli import show
     from whelp.cli.launch import FirstProcessError
+    from whelp.cli.show_result import say_result
     from whelp.cli.train import plan_together, train_together
 
     try:
@@ -144,7 +146,7 @@ def _train_together(
     if as_json:
         show.print_json(result)
         return
-    show.say_result(result)
+    say_result(result)
 
 
 def verify_resume(

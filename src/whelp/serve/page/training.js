@@ -102,7 +102,9 @@ export function openTraining(panel, state) {
     charts.gradient.update([{ name: "gradient norm", points: pick(train, "gradient_norm"), kind: "line", tone: "tone-a" }]);
     const elapsed = Math.max(last?.elapsed_seconds ?? 0, test?.elapsed_seconds ?? 0);
     const step = Math.max(last?.step ?? 0, test?.step ?? 0);
-    const share = !plan ? 0 : plan.budget_seconds ? elapsed / plan.budget_seconds : step / plan.num_steps;
+    const byClock = plan?.budget_seconds ? elapsed / plan.budget_seconds : 0;
+    const bySteps = plan && (plan.most_rows || !plan.budget_seconds) ? step / plan.num_steps : 0;
+    const share = Math.max(byClock, bySteps);
     const isDone = share >= 1;
     const isLive = !isDone && lastNew !== null && Date.now() - lastNew < QUIET_MS;
     badge.textContent = isDone ? "Finished" : isLive ? "Training" : step ? "Quiet" : "Not begun";
