@@ -33,6 +33,8 @@ _PACKED = {
 }
 BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *_PACKED)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
+_ASCII = bytes(range(0x80))
+_CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of a UTF-8 character behind its first
 _UNDEFINED_IN_CP1252 = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 _SAMPLE_BYTES = 1 << 16  # looked at for control characters; a fixed size, so that blocks do not matter
 _MOST_CONTROL_SHARE = 0.05
@@ -71,7 +73,7 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
         BadFile: When it is not text, or not in the encoding asked for.
     """
     head = _read_head(read_blocks)
-    codec, num_mark_bytes = _choose_codec(head, encoding)
+    codec, num_mark_bytes = choose_codec(head, encoding)
     if encoding == "auto" and not num_mark_bytes:
         for magic, name in _PACKED.items():
             if head.startswith(magic):
@@ -126,6 +128,25 @@ def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage
         yield held
 
 
+def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
+    """Whether more characters beyond ASCII are UTF-8 than bytes are none: a file of UTF-8 with some broken places.
+
+    >>> is_mostly_utf8([b"caf\xe9 ", "na\u00efve \u00e0".encode()]), is_mostly_utf8([b"caf\xe9"])
+    (True, False)
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+    num_characters = num_bytes = num_bytes_beyond = 0
+    for block in blocks:
+        if not block.isascii():
+            num_bytes_beyond += len(block.translate(None, _ASCII))
+        text = decoder.decode(block)
+        if not text.isascii():
+            data = text.encode().translate(None, _ASCII)
+            num_bytes += len(data)
+            num_characters += len(data.translate(None, _CONTINUATION))
+    return num_characters > num_bytes_beyond - num_bytes
+
+
 def changed_while_reading() -> BadFile:
     """The error for a file that is not the one that was listed."""
     return BadFile("changed", "changed while it was being read", "Wait until nobody writes to it; then run again.")
@@ -140,7 +161,12 @@ def _read_head(read_blocks: Blocks) -> bytes:
     return head[:8]
 
 
-def _choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
+def choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
+    """The codec of a file that begins like this, as its byte order mark or `encoding` says, and how long the mark is.
+
+    >>> choose_codec(codecs.BOM_UTF16_LE + b"a\0", "auto"), choose_codec(b"abc", "latin-1")
+    (('utf-16-le', 2), ('iso8859-1', 0))
+    """
     asked = "utf-8" if encoding == "auto" else codecs.lookup(encoding).name.replace("utf-8-sig", "utf-8")
     for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark) and (encoding == "auto" or codec == asked):
