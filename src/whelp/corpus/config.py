@@ -79,7 +79,7 @@ class SourceConfig:
     )
     delimiter: str | None = option(
         None,
-        "what stands between the fields of CSV: one character, such as ; or \\t; nothing: what the header shows (a comma, a "
+        "what stands between the fields of CSV: one character, such as ;, or the word tab; nothing: what the header shows (a comma, a "
         "semicolon, a tab or a bar)",
     )
     column_names: list[str] | None = option(
@@ -134,7 +134,7 @@ class SourceConfig:
         problems = []
         value = self.csv_delimiter
         if value is not None and (not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
-            problems.append(f"delimiter is {value!r}, but expected one character of ASCII, such as ; or \\t")
+            problems.append(f"delimiter is {value!r}, but expected one character of ASCII, such as ;, or the word tab")
         if self.column_names is not None:
             if not self.column_names or any(not name for name in self.column_names):
                 problems.append("column_names has no names, or an empty one; leave it out where the first row has them")
