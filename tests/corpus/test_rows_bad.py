@@ -93,7 +93,8 @@ def test_json_that_python_and_arrow_read_alike(tmp_path: Path) -> None:
     [
         ('[{"text": "a"},\n {"text": }]', r"a\.json: broken JSON at line 2 \(expecting value at column 11\)"),
         ('[{"text": "a"}', r"broken JSON at line 1"),
-        ('["a", "b"]', "JSON, but an array without objects, but expected rows with text"),
+        ('["a", "b"]', r"JSON, but an array without objects, but expected rows with text.*Each of its texts is an object"),
+        ('{"text": {"0": "a"}}', r"no array of objects in it.*frame\.to_json\(path, orient='records', lines=True\)"),
         ("[]", "an array without objects"),
         ("3", "JSON, but a number"),
         ('{"text": "a"}', "a JSON object with no array of objects in it"),

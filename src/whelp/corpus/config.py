@@ -124,6 +124,11 @@ class SourceConfig:
             raise ConfigError("source", problems)
 
     @property
+    def is_of_text(self) -> bool:
+        """Whether files are text because it is said, whatever their names."""
+        return self.source == "text" or (isinstance(self.source, list) and "text" in self.source)
+
+    @property
     def csv_delimiter(self) -> str | None:
         """What stands between the fields of CSV, where it is said: here, or, with `source: csv`, as `datasets` has it."""
         params = self.source_dataset_params if self.source == "csv" else {}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from whelp.base.counts import say_count
-from whelp.corpus.columns import Selection, select_of_texts
+from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
 from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
 from whelp.corpus.packed import DAMAGED, damaged
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
@@ -29,6 +29,7 @@ _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
 _TAIL_BYTES = 16
 _MOST_SHOWN = 60
 _LEAST_SPACES = 5  # in a name that is taken for a text
+_NO_HEADER = "If there is no header, set data.column_names to the names of all columns, or data.document=line to read each line as a text."
 
 
 class _Ragged:
@@ -221,14 +222,18 @@ def _select(reading: Reading, dialect: Dialect) -> tuple[Selection, str]:
         with_commas = _read_schema(reading, dialect, pc.ConvertOptions(check_utf8=False, decimal_point=","))
         pairs = zip(schema, with_commas, strict=True)
         schema = pa.schema([field if pa.types.is_string(other.type) else other for field, other in pairs])
-    selection = select_of_texts(reading.shape, reading.asked, schema)
-    if len(schema) == 1 and reading.asked is None and not dialect.column_names and _is_prose(schema.names[0]):
-        raise BadFile(
-            "no header",
-            f"its first row looks like a text, not like the name of a column ({schema.names[0][:_MOST_SHOWN]!r})",
-            "If there is no header, set data.column_names=[text], or data.document=line to read each line as a text; "
-            "if it is one, name it in data.custom_text_key.",
-        )
+    try:
+        selection = select_of_texts(reading.shape, reading.asked, schema)
+    except ColumnsFound:
+        raise
+    except BadFile as error:
+        if dialect.column_names or not any(map(_is_no_name, schema.names)):
+            raise
+        raise BadFile(error.kind, error.reason, f"{error.next_step} {_NO_HEADER}") from None
+    chosen = selection.schema.names[0]
+    if selection.is_text and reading.asked is None and not dialect.column_names and _is_no_name(chosen):
+        reason = f"its first row looks like a text, not like the names of columns ({chosen[:_MOST_SHOWN]!r})"
+        raise BadFile("no header", reason, f"{_NO_HEADER} If it is a header, name the column in data.custom_text_key.")
     return selection, schema.names[-1]
 
 
@@ -255,13 +260,14 @@ def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions)
             raise BadFile("wrong encoding", "a header that is not UTF-8 text", next_step) from None
 
 
-def _is_prose(name: str) -> bool:
-    """Whether the name of a column looks like a text.
+def _is_no_name(name: str) -> bool:
+    """Whether what should be the name of a column looks like a value: a sentence, or a number.
 
-    >>> _is_prose("review text"), _is_prose("The cat sat on the mat."), _is_prose("Hello!")
-    (False, True, True)
+    >>> [_is_no_name(name) for name in ("review text", "id_2", "The cat sat on the mat.", "Hello!", "3.50")]
+    [False, False, True, True, True]
     """
-    return name.rstrip().endswith((".", "!", "?", "…", "。")) or name.count(" ") >= _LEAST_SPACES
+    is_number = name.strip().lstrip("-").replace(".", "").replace(",", "").isdigit()
+    return is_number or name.rstrip().endswith((".", "!", "?", "…", "。")) or name.count(" ") >= _LEAST_SPACES
 
 
 def _grow(error: pa.ArrowInvalid, block_bytes: int, max_row_bytes: int) -> int:

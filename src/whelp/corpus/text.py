@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from whelp.corpus import magic
+
 Blocks = Callable[[], Iterator[bytes]]
 
 _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16: its little-endian mark starts with the other's
@@ -22,16 +24,7 @@ _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16: its little-endian mark starts wit
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ\x00": "xz",
-    b"BZh": "bzip2",
-    b"PK\x03\x04": "zip",
-    b"%PDF-": "PDF",
-    b"PAR1": "Parquet",
-}
-BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *_PACKED)  # of files that are not simply UTF-8 text
+BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *magic.BEGINNINGS)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
 _ASCII = bytes(range(0x80))
 _CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of a UTF-8 character behind its first
@@ -75,9 +68,9 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
     head = _read_head(read_blocks)
     codec, num_mark_bytes = choose_codec(head, encoding)
     if encoding == "auto" and not num_mark_bytes:
-        for magic, name in _PACKED.items():
-            if head.startswith(magic):
-                raise BadFile("packed", f"{name} data, not text", "Unpack it or export its text first.")
+        kind = magic.find_kind(head)
+        if kind is not None:
+            raise BadFile(kind.counted_as, f"{kind.name}, not text", kind.next_step)
     try:
         return _inspect_as(read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=encoding == "auto")
     except _BadByte as error:
@@ -95,7 +88,7 @@ def inspect_bytes(data: bytes, encoding: str) -> Inspection:
     Raises:
         BadFile: When it is not text, or not in the encoding asked for.
     """
-    if encoding != "auto" or not data.isascii() or b"\0" in data or data.startswith(tuple(_PACKED)):
+    if encoding != "auto" or not data.isascii() or b"\0" in data or data.startswith(magic.BEGINNINGS):
         return inspect(lambda: iter([data]), encoding)
     sample = data[:_SAMPLE_BYTES]
     _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
@@ -156,9 +149,9 @@ def _read_head(read_blocks: Blocks) -> bytes:
     head = b""
     for block in read_blocks():
         head += block
-        if len(head) >= 8:
+        if len(head) >= magic.TAR_BYTES:
             break
-    return head[:8]
+    return head[: magic.TAR_BYTES]
 
 
 def choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
