@@ -271,6 +271,37 @@ def test_cut_off_in_a_quote(tmp_path: Path) -> None:
             read_rows(make(tmp_path / "a.csv"), block_bytes=block_bytes)
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_cut_off_in_the_last_field(tmp_path: Path, end: str) -> None:
+    """Also where no line end in the text tells; quotes that are closed, or stand within a text, are fine."""
+    cut = ['2,"It was a d', '2,"', '2,"say ""hi"" and', '2,";x']
+    for number, row in enumerate(cut):
+        write(tmp_path, {f"{number}.csv": f'id,text\n1,"a"\n{row}{end}', f"{number}.tsv": f"text\na\n{row[2:]}{end}"})
+        for suffix in ("csv", "tsv"):
+            with pytest.raises(
+                SourceError, match=rf"{number}\.{suffix}: a quote that opens in row 2 \(line 3\) is never closed"
+            ):
+                read_rows(make(tmp_path / f"{number}.{suffix}"))
+    good = {'2,"say ""hi"""': 'say "hi"', '2,say "hi': 'say "hi', '2,5" and 7"': '5" and 7"', '2,"a"': "a", '2,"a,""b"': 'a,"b'}
+    for row, text in good.items():
+        write(tmp_path, {"good.csv": f'id,text\n1,"a"\n{row}{end}'})
+        assert read_texts(make(tmp_path / "good.csv")) == ["a", text]
+
+
+def test_quotes_that_are_text(tmp_path: Path) -> None:
+    """As in TSV that knows no quotes: they stay, and swallow nothing."""
+    texts = ['"Open', "fine", 'a "b" c', '"all"', '""', "é"]
+    write(tmp_path, {"a.tsv": "id\ttext\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(texts)) + "7\n"})
+    write(tmp_path, {"b.tsv": 'id\ttext\n1\t"Open\n2\tx\n'})
+    with pytest.raises(SourceError, match=r"data\.quoted_fields=false"):
+        read_rows(make(tmp_path / "b.tsv"))
+    for block_bytes in (16, 1 << 20):
+        source = make(tmp_path / "a.tsv", quoted_fields=False, on_bad_rows="skip")
+        assert read_texts(source, block_bytes=block_bytes) == texts
+    with pytest.raises(SourceError, match=r"a\.tsv, row 7 \(line 8\): 1 field, but expected 2"):
+        read_rows(make(tmp_path / "a.tsv", quoted_fields=False))
+
+
 def test_empty_lines_and_fields_at_the_end(tmp_path: Path) -> None:
     """Blank lines are none of the rows; rows of separators alone are empty documents."""
     write(tmp_path, {"a.csv": "id;text\r\n1;a\r\n;\r\n;\r\n\r\n\r\n"})

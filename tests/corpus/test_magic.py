@@ -77,7 +77,7 @@ OTHERS = {
     ),
     "a.rtf": (b"{\\rtf1\\ansi hello}", "RTF, a document with its layout, not text"),
     "rows": (FORMATS["a.parquet"](["a"]), r"Parquet data, not text.*end in \.parquet"),
-    "rows.csv": (make_zip(), "zip data, not text"),
+    "rows.csv": (make_zip(), r"zip data, though its name says \.csv"),
 }
 
 
@@ -103,6 +103,26 @@ def test_in_a_folder(tmp_path: Path) -> None:
     ]
     skipped = [file for partition in partitions for file in partition.skipped]
     assert count_skipped(skipped) == {"another format": 10, "packed": 7}
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.jsonl", "a.json", "a.csv", "a.txt"])
+def test_pointers_of_git_lfs(tmp_path: Path, name: str) -> None:
+    """A checkout without the large files has pointers in their places, under their names."""
+    write(tmp_path, {name: POINTER})
+    with pytest.raises(SourceError, match=rf"{name}: a pointer of Git LFS, not the file it stands for.*run `git lfs pull`"):
+        make(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.jsonl", "a.json", "a.tsv"])
+def test_packed_under_another_name(tmp_path: Path, name: str) -> None:
+    """Rows whose name says nothing of the packing around them."""
+    write(tmp_path, {name: gzip.compress(b'{"text": "a"}\n'), "BZh.csv": "BZh,text\n1,a\n", "PAR1.csv": "PAR1,text\n1,a\n"})
+    with pytest.raises(SourceError, match=rf"{name}: gzip data.*rename it so that it says so"):
+        make(tmp_path / name)
+    assert [row[1] for other in ("BZh.csv", "PAR1.csv") for row in read_rows(make(tmp_path / other))] == ["a", "a"]
 
 
 @pytest.mark.parametrize("name", ["rows.txt", "rows", "rows.log.gz"])

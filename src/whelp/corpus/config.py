@@ -63,6 +63,11 @@ class SourceConfig:
     custom_text_key: str | None = option(
         None, "the column that holds the text, in files of rows; nothing: text, or the only column that holds text"
     )
+    quoted_fields: bool = option(
+        True,
+        "fields of CSV may stand in double quotes, and then hold separators and line ends; false: a quote is text like any "
+        "other, as in many TSV files",
+    )
     on_bad_rows: Literal["stop", "skip"] = option(
         "stop", "what to do with a row without good text (null, missing, not text, broken): stop, or skip and count it"
     )

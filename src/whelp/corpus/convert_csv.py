@@ -101,7 +101,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except BadFile as error:
-        next_step = error.next_step
+        next_step = "Correct it, or get a whole copy." if "data." in error.next_step else error.next_step
         if error.kind == WRONG_ENCODING:
             next_step = "Set encoding to the one it was written in, such as latin-1, cp1251, shift_jis, utf-16-le or gb18030."
         raise SourceError(path, error.reason, "a whole file of rows", next_step) from None

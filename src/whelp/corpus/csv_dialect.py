@@ -30,6 +30,7 @@ class Dialect:
     delimiter: str
     num_skipped_bytes: int = 0
     column_names: tuple[str, ...] = ()
+    has_quotes: bool = True
 
     @property
     def num_header_rows(self) -> int:
@@ -38,7 +39,12 @@ class Dialect:
 
 
 def find_dialect(
-    open_file: Callable[[], Any], delimiter: str | None, default: str, column_names: tuple[str, ...] = ()
+    open_file: Callable[[], Any],
+    delimiter: str | None,
+    default: str,
+    column_names: tuple[str, ...] = (),
+    *,
+    has_quotes: bool = True,
 ) -> Dialect:
     """Look at the first lines of a file.
 
@@ -46,13 +52,15 @@ def find_dialect(
         open_file: Opens it, as UTF-8.
         delimiter: What was asked for; None to find it.
         default: What the name of the file says.
+        has_quotes: Fields may stand in quotes; else a quote is text.
     """
     with open_file() as stream:
         head: bytes = stream.read(_HEAD_BYTES)
     said, num_skipped_bytes = _read_first_line(head)
     if delimiter is None:
-        delimiter = said or _find_delimiter(head[num_skipped_bytes:].removeprefix(_MARK), default)
-    return Dialect(delimiter, num_skipped_bytes, column_names)
+        rows = head[num_skipped_bytes:].removeprefix(_MARK)
+        delimiter = said or _find_delimiter(rows if has_quotes else rows.replace(_QUOTE, b""), default)
+    return Dialect(delimiter, num_skipped_bytes, column_names, has_quotes)
 
 
 def _read_first_line(head: bytes) -> tuple[str | None, int]:
@@ -106,5 +114,5 @@ def find_line(open_file: Callable[[], Any], dialect: Dialect, row: int, max_line
                 num_rows += bool(data) and not is_quoted
                 if num_rows == wanted:
                     return line
-                is_quoted ^= data.count(_QUOTE) % 2 == 1
+                is_quoted ^= dialect.has_quotes and data.count(_QUOTE) % 2 == 1
     return None

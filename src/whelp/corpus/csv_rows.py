@@ -26,7 +26,6 @@ _MOST_ROWS = 1 << 60
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _GROWTH = 4
 _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
-_TAIL_BYTES = 16
 _MOST_SHOWN = 60
 _LEAST_SPACES = 5  # in a name that is taken for a text
 _NO_HEADER = "If there is no header, set data.column_names to the names of all columns, or data.document=line to read each line as a text."
@@ -62,10 +61,10 @@ class _Ragged:
                 self._bad.add(number, BadValue(_RAGGED, say_count(actual, "field"), wanted, _say_remedy(expected)), text)
         self._num_told = len(self._found)
 
-    def check_end(self, num_good: int, end: bytes) -> None:
+    def check_end(self, num_good: int, stream: _Stream) -> None:
         """Tell a quote left open from a row that is ragged for another reason, when it is the last of the file."""
         number, text = self._last
-        if number == num_good + len(self._found) and _is_left_open(text.encode(), end):
+        if number == num_good + len(self._found) and stream.is_left_open(text.encode()):
             raise _left_open(self._bad, number)
 
     def number_rows(self, first: int, num_rows: int) -> npt.NDArray[np.int64]:
@@ -82,7 +81,9 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
     Raises:
         BadFile: When the file has no header, none of the columns, or cannot be cut into rows.
     """
-    dialect = find_dialect(reading.open_file, reading.delimiter, DEFAULTS[format], reading.column_names)
+    dialect = find_dialect(
+        reading.open_file, reading.delimiter, DEFAULTS[format], reading.column_names, has_quotes=reading.has_quotes
+    )
     reading.bad.find_line = partial(find_line, reading.open_file, dialect, max_line_bytes=reading.max_row_bytes)
     selection, last_column = _select(reading, dialect)
     first_number, end_number = reading.window.look(_MOST_ROWS)  # of row numbers from 0
@@ -98,7 +99,7 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
             with reading.open_file() as stream, closing(_Stream(stream, dialect)) as checked:
                 for batch, is_last in _mark_last(_open(checked, dialect, block_bytes, convert, ragged)):
                     ragged.tell()
-                    if is_last and _is_left_open(batch.column(last_index)[-1].as_py(), checked.end):
+                    if is_last and checked.is_left_open(batch.column(last_index)[-1].as_py()):
                         raise _left_open(reading.bad, int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
                     first = max(0, num_read - num_seen)  # after a new start: rows that are out already
                     num_seen += batch.num_rows
@@ -109,7 +110,7 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
                         if numbers[-1] >= end_number:
                             reading.window.take(end_number)
                             return
-                ragged.check_end(num_seen, checked.end)
+                ragged.check_end(num_seen, checked)
             ragged.tell()
             reading.window.take(num_seen + ragged.num_found)
             return
@@ -135,13 +136,18 @@ def _open(stream: Any, dialect: Dialect, block_bytes: int, convert: pc.ConvertOp
     return pc.open_csv(
         stream,
         read_options=pc.ReadOptions(use_threads=False, block_size=block_bytes, column_names=names),
-        parse_options=pc.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+        parse_options=pc.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char='"' if dialect.has_quotes else False,
+            newlines_in_values=True,
+            invalid_row_handler=ragged,
+        ),
         convert_options=convert,
     )
 
 
 class _Stream:
-    """Passes a stream on in blocks that end with a row, where one does; remembers the last bytes.
+    """Passes a stream on in blocks that end with a row, where one does; remembers the last ones.
 
     Arrow can cut a block anywhere, but loses its place, or a LF, when the cut is between CR and LF or near a quote. It
     reads ahead in a thread of its own, which must be kept off the file before that is closed: hence the lock.
@@ -151,9 +157,10 @@ class _Stream:
         self._lock = threading.Lock()
         self._stream = stream
         stream.read(dialect.num_skipped_bytes)
+        self._dialect = dialect
         self._held = b""
         self._is_quoted = False
-        self.end = b""
+        self._last = (b"", b"")
         self.closed = False
 
     def read(self, num_bytes: int) -> bytes:
@@ -164,8 +171,8 @@ class _Stream:
         data: bytes = self._held + self._stream.read(max(0, num_bytes - len(self._held)))
         num_given = self._find_row_end(data) or len(data) - (data.endswith(b"\r") and len(data) > 1)
         data, self._held = data[:num_given], data[num_given:]
-        self._is_quoted ^= data.count(b'"') % 2 == 1
-        self.end = (self.end + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        self._is_quoted ^= self._dialect.has_quotes and data.count(b'"') % 2 == 1
+        self._last = (self._last[1], data) if data else self._last
         return data
 
     def readable(self) -> bool:
@@ -177,11 +184,28 @@ class _Stream:
 
     def _find_row_end(self, data: bytes) -> int:
         """Where the last whole row ends: after a newline with an even number of quotes before it. 0: nowhere."""
+        if not self._dialect.has_quotes:
+            return data.rfind(b"\n") + 1
         values = np.frombuffer(data, np.uint8)
         newlines = np.flatnonzero(values == ord("\n"))
         num_quotes = np.searchsorted(np.flatnonzero(values == ord('"')), newlines) + self._is_quoted
         ends = newlines[num_quotes % 2 == 0]
         return int(ends[-1]) + 1 if len(ends) else 0
+
+    def is_left_open(self, field: bytes) -> bool:
+        """Tell whether the last field of the file, or its last row, begins with a quote that does not end.
+
+        Arrow takes it to reach to the end of the file, and so would swallow all rows there. Line ends need quotes; of a field
+        without any the first one must be looked for: a row is never longer than two blocks.
+        """
+        if not self._dialect.has_quotes:
+            return False
+        end = b"".join(self._last).rstrip(b"\r\n")
+        if (b"\n" in field or b"\r" in field) and not end.endswith(b'"'):
+            return True
+        opened = b'"' + field.rstrip(b"\r\n").replace(b'"', b'""')
+        before = end[: -len(opened)][-1:]
+        return self._is_quoted and end.endswith(opened) and before in (b"", b"\n", b"\r", self._dialect.delimiter.encode())
 
 
 def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
@@ -196,17 +220,13 @@ def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
         yield held, True
 
 
-def _is_left_open(field: bytes, end: bytes) -> bool:
-    """Tell whether the last field of the file, or its last row, has line ends, which need quotes, but no quote at its end.
-
-    Arrow takes an open quote to reach to the end of the file, and so would swallow all rows there.
-    """
-    return (b"\n" in field or b"\r" in field) and not end.rstrip(b"\r\n").endswith(b'"')
-
-
 def _left_open(bad: BadRows, number: int) -> BadFile:
     reason = f"a quote that opens in {bad.say_place(number)} is never closed"
-    return BadFile(DAMAGED, reason, "Close it, or double it if it is text; where the file is cut off, get a whole copy.")
+    next_step = (
+        "Where the file is cut off, get a whole copy; else close it, or, where quotes are text like any other, set "
+        "data.quoted_fields=false."
+    )
+    return BadFile(DAMAGED, reason, next_step)
 
 
 def _say_remedy(num_expected: int) -> str:

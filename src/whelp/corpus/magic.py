@@ -41,6 +41,8 @@ _PICKLE = Kind(
 _LZ4 = Kind("lz4 data", PACKED, "Unpack it first; .gz, .bz2, .xz and .zst are unpacked while they are read.")
 _TAR = Kind("a tar archive", PACKED, "Unpack it first (tar -xf FILE) into a folder, and name that.")
 
+_POINTER = Kind("a pointer of Git LFS, not the file it stands for", _OTHER, "Fetch the file itself: run `git lfs pull` there.")
+
 KINDS = {
     b"\x1f\x8b": Kind("gzip data", PACKED, _RENAME),
     b"\x28\xb5\x2f\xfd": Kind("zstd data", PACKED, _RENAME),
@@ -61,6 +63,7 @@ KINDS = {
     b"{\\rtf": Kind("RTF, a document with its layout", _OTHER, "Save it as plain text or .docx."),
     b"SQLite format 3\0": _SQLITE,
     b"WARC/": _WARC,
+    b"version https://git-lfs": _POINTER,
     **{b"\x80" + bytes([version, sign]): _PICKLE for version in (2, 3, 4, 5) for sign in b"}]\x95c("},
 }
 BEGINNINGS = tuple(KINDS)
@@ -80,7 +83,17 @@ def find_kind(head: bytes) -> Kind | None:
     return None if kind.counted_as == _OTHER and kind not in _OF_TEXT and not _is_binary(head) else kind
 
 
-_OF_TEXT = (_WARC, KINDS[b"{\\rtf"])  # which begin with letters, and go on so
+def find_kind_of_rows(head: bytes) -> Kind | None:
+    """As `find_kind`, of a file that holds rows as its name says, such as CSV, where letters at its beginning say nothing.
+
+    >>> find_kind_of_rows(b"BZh,text\\n1,a\\n"), find_kind_of_rows(b"\\x1f\\x8b\\x08\\0").name
+    (None, 'gzip data')
+    """
+    kind = find_kind(head)
+    return kind if kind is not None and (kind is _POINTER or _is_binary(head)) else None
+
+
+_OF_TEXT = (_WARC, _POINTER, KINDS[b"{\\rtf"])  # which begin with letters, and go on so
 
 
 def _is_binary(head: bytes) -> bool:

@@ -170,6 +170,7 @@ class Reader:
             config.max_row_bytes,
             config.csv_delimiter,
             tuple(config.column_names or ()),
+            config.quoted_fields,
         )
         if file.format == TABLE:
             from whelp.corpus.arrow_rows import iter_table_rows

@@ -9,6 +9,7 @@ import codecs
 from collections.abc import Callable
 from typing import Any
 
+from whelp.corpus.magic import find_kind_of_rows
 from whelp.corpus.text import (
     BadFile,
     Blocks,
@@ -21,7 +22,8 @@ from whelp.corpus.text import (
 
 CSV_FORMATS = frozenset({"csv", "tsv"})
 TEXT_FORMATS = frozenset({"jsonl", "json", *CSV_FORMATS})
-_HEAD_BYTES = 4
+_HEAD_BYTES = 64
+_SAMPLE_BYTES = 4  # that look like UTF-16, or not
 _MOST_CHARACTER_BYTES = 4
 _ASCII = bytes(range(0x80))
 _UTF8 = "utf-8"
@@ -139,10 +141,14 @@ def recode(stream: Any, format: str, encoding: str, read_blocks: Blocks, tell: T
     codec, num_mark_bytes = choose_codec(head, encoding if is_asked_for else "auto")
     if codec != _UTF8:
         return _Recoded(head[num_mark_bytes:], num_mark_bytes, stream, codec, is_asked_for=is_asked_for)
-    if len(head) == _HEAD_BYTES and (head[0::2] == b"\0\0" or head[1::2] == b"\0\0"):
+    sample = head[:_SAMPLE_BYTES]
+    if len(sample) == _SAMPLE_BYTES and (sample[0::2] == b"\0\0" or sample[1::2] == b"\0\0"):
         next_step = "Write it as UTF-8, or with a byte order mark"
         next_step += ", or set data.encoding to utf-16-le or utf-16-be." if format in CSV_FORMATS else "."
         raise BadFile("wrong encoding", "looks like UTF-16 text without a byte order mark", next_step)
+    kind = find_kind_of_rows(head)
+    if kind is not None:
+        raise BadFile(kind.counted_as, f"{kind.name}, though its name says .{format}", kind.next_step)
     if is_asked_for or format not in CSV_FORMATS:
         return _Stream(head, stream)
     return _Found(head, stream, read_blocks, tell)

@@ -121,6 +121,7 @@ class Reading:
     max_row_bytes: int  # a larger row is bad, and not taken into memory
     delimiter: str | None = None  # of CSV, with the names of its columns, where they are said
     column_names: tuple[str, ...] = ()
+    has_quotes: bool = True
 
 
 def find_format(path: Path) -> str | None:

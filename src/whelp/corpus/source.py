@@ -152,7 +152,11 @@ class Source:
         }
         if self.document.startswith(ROW):  # else a store of plain text would go stale for options it does not read
             options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
-        csv = {"delimiter": self.config.csv_delimiter, "column_names": self.config.column_names}
+        csv = {
+            "delimiter": self.config.csv_delimiter,
+            "column_names": self.config.column_names,
+            "quoted_fields": None if self.config.quoted_fields else False,
+        }
         options |= {name: value for name, value in csv.items() if value is not None and self._has_csv}
         if self._is_windowed:
             options |= {name: getattr(self.config, name) for name in _WINDOW_OPTIONS}
@@ -182,7 +186,10 @@ class Source:
                 changes.append((file.label, f"{file.label}: edited (still {file.num_bytes:,} bytes)"))
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
-        now = {**dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names")), **self.options()}
+        now = {
+            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields")),
+            **self.options(),
+        }
         options = [
             f"data.{name}: was {_say_option(old_options.get(name))}, now {_say_option(value)}"
             for name, value in now.items()
