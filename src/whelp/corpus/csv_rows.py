@@ -196,7 +196,7 @@ class _Stream:
         """Tell whether the last field of the file, or its last row, begins with a quote that does not end.
 
         Arrow takes it to reach to the end of the file, and so would swallow all rows there. Line ends need quotes; of a field
-        without any the first one must be looked for: a row is never longer than two blocks.
+        without any the first quote is looked for, where there is an odd number: a row is never longer than two blocks.
         """
         if not self._dialect.has_quotes:
             return False
