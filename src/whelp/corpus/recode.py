@@ -134,7 +134,7 @@ def recode(stream: Any, format: str, encoding: str, read_blocks: Blocks, tell: T
     Raises:
         BadFile: When it looks like UTF-16 without a mark; when read, at bytes that are not of its encoding.
     """
-    head = b""
+    head = stream.read(_SAMPLE_BYTES)  # by itself: what unpacks a file tells one that is not packed from one with junk behind
     while len(head) < _HEAD_BYTES and (more := stream.read(_HEAD_BYTES - len(head))):
         head += more
     is_asked_for = encoding != "auto" and format in CSV_FORMATS
