@@ -288,7 +288,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "workers",
             ],
         ),
-        ("convert", ["files", "out", "columns", "separator"]),
+        ("convert", ["files", "out", "columns", "separator", "encoding", "delimiter"]),
         ("append", ["files", "out", "separator", "max_bytes"]),
         ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),

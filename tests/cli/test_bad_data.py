@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -101,9 +102,13 @@ BAD_ROWS = {
     "null": ("a.jsonl", as_lines('{"text": null, "answer": null}'), "line 21: "),
     "other columns": ("a.jsonl", as_lines('{"x": "y"}'), "line 21: "),
     "null of Parquet": ("a.parquet", as_parquet([*GOOD, {"text": None, "answer": None}]), "row 41: "),
-    "too few fields": ("a.csv", as_csv("x"), "row 41: 1 fields, but expected 2, as in the header"),
-    "too many fields": ("a.csv", as_csv("x,y,z"), "row 41: 3 fields, but expected 2"),
-    "Latin-1 in CSV": ("a.csv", as_csv("café,x", encoding="latin-1"), "row 41: 'text' is not UTF-8 text (byte 0xe9 in it)"),
+    "too few fields": ("a.csv", as_csv("x"), "row 41 (line 42): 1 field, but expected 2, as in the header"),
+    "too many fields": ("a.csv", as_csv("x,y,z"), "row 41 (line 42): 3 fields, but expected 2"),
+    "broken UTF-8 in CSV": (
+        "a.csv",
+        codecs.BOM_UTF8 + as_csv("café,x", encoding="latin-1"),
+        "row 41 (line 42): 'text' is not UTF-8",
+    ),
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 import whelp
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.cli.convert import convert
 
 from .helpers import Whelp
 
@@ -188,6 +189,38 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
             whelp.convert(given, out=tmp_path / "out.jsonl")
         assert message in str(caught.value)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_csv_of_spreadsheets(whelp: Whelp, tmp_path: Path) -> None:
+    """Separators and encodings are found as a source finds them, or taken as they are said; every column is text."""
+    rows = [{"größe": "1,5", "text": "naïve; “café”\n…"}, {"größe": "", "text": ""}]
+    content = 'größe;text\n1,5;"naïve; “café”\n…"\n;\n'
+    for codec in ("cp1252", "utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / f"{codec}.csv").write_bytes(content.encode(codec))
+        convert(tmp_path / f"{codec}.csv", out=tmp_path / f"{codec}.jsonl")
+        assert read_lines(tmp_path / f"{codec}.jsonl") == rows
+    (tmp_path / "odd.csv").write_bytes("имя^text\n1^Привет; мир\n".encode("cp1251"))
+    found = whelp("convert", "odd.csv", "--delimiter", "^", "--encoding", "cp1251", "--out", "odd.jsonl")
+    assert (found.code, read_lines(tmp_path / "odd.jsonl")) == (0, [{"имя": "1", "text": "Привет; мир"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,text\n1,a\n2\n", "row 2 (line 3): 1 field, but expected 2, as in the header. Correct the row."),
+        (b"text\na, b\n", "row 1 (line 2): 2 fields, but expected 1, as in the header. Correct the row."),
+        (b'id,text\n1,"a\n2,b\n', "a quote that opens in row 1 (line 2) is never closed, but expected a whole file of rows."),
+        (b"a,a\n1,2\n", "has 2 columns 'a'"),
+        ("Привет,text\nмир,a\n".encode("cp1251"), "Set encoding to the one it was written in, such as latin-1, cp1251"),
+    ],
+)
+def test_broken_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    """By row and line; no option of recipes is advised."""
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        convert(tmp_path / "a.csv", out=tmp_path / "a.jsonl")
+    assert message in str(caught.value)
+    assert "data." not in str(caught.value)
 
 
 def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ from whelp.corpus import SourceConfig
         ({"encoding": ""}, "encoding '' is not a text encoding"),
         ({"include_suffixes": ["txt"]}, "include_suffixes has 'txt'"),
         ({"include_suffixes": []}, "include_suffixes is an empty list"),
+        ({"delimiter": "||"}, r"delimiter is .\|\|., but expected one character"),
+        ({"delimiter": "\n"}, "delimiter is .*, but expected one character"),
+        ({"source": "csv", "source_dataset_params": {"sep": "ab"}}, "delimiter is .ab., but expected one character"),
+        ({"column_names": []}, "column_names has no names"),
+        ({"column_names": ["a", "a"]}, "column_names has a name twice"),
     ],
 )
 def test_bad_values(values: dict[str, Any], message: str) -> None:

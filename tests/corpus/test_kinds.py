@@ -104,7 +104,6 @@ def test_a_path_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ),
         ("json", {"source_data_dir": "{}/nowhere"}, "there is no such file or folder"),
         ("parquet", {"source_data_dir": "{}"}, r"has no files of the kind parquet, but expected names that end in \.parquet"),
-        ("csv", {"source_dataset_params": {"data_files": "{}/a.csv", "delimiter": ";"}}, "has the delimiter ';'"),
         ("csv", {"source_dataset_params": {"data_files": 5}}, "data_files: is 5, but expected a file"),
         ("csv", {"source_dataset_params": {"data_files": "x", "skiprows": 1}}, "has skiprows, but expected of data_files"),
         ("pandas", {"source_dataset_params": {"data_files": "{}/a.pkl"}}, r"is a pickle, which may run.*frame\.to_parquet"),

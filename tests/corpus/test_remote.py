@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib
 import json
 import logging
 import sys
@@ -155,7 +156,9 @@ def test_a_store(site: Site, tmp_path: Path) -> None:
     assert again.changed_since(source.describe()) != []
     with pytest.raises(SourceError, match=r"memory://nothing: (nothing is there|cannot be fetched)"):
         make("memory://nothing")
-    with pytest.raises(SourceError, match=r"nosuch://a/b: cannot be fetched \(Protocol not known: nosuch"):
+    with pytest.raises(
+        SourceError, match=r"nosuch://a/b: no kind of store is called nosuch, but expected .*s3://, gs://.*Check the sp"
+    ):
         make("nosuch://a/b")
     write(tmp_path, {"local.txt": "here"})
     assert [row[1] for row in read_rows(make(f"file://{tmp_path}/local.txt"))] == ["here"]
@@ -167,8 +170,56 @@ def test_without_the_package(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     site.pages = {"/a.txt": b"text"}
     monkeypatch.setitem(sys.modules, "fsspec", None)
     assert read_rows(make(f"{site.url}/a.txt"))[0][1] == "text"
-    with pytest.raises(MissingExtraError, match=r"s3://bucket/a: the package fsspec is not installed.*whelp\[remote\]"):
-        make("s3://bucket/a")
+    for url, command in (
+        ("s3://bucket/a", 'pip install "whelp[remote]" s3fs'),
+        ("gs://bucket/a", 'pip install "whelp[remote]" gcsfs'),
+        ("memory://a", 'pip install "whelp[remote]"'),
+        ("hf://datasets/org/name/a.jsonl", 'pip install "whelp[hub]"'),
+    ):
+        with pytest.raises(MissingExtraError) as caught:
+            make(url)
+        assert str(caught.value) == f"{url}: the package fsspec is not installed. Run `{command}`."
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package", "command"),
+    [
+        ("s3://bucket/a.csv", "s3fs", "s3fs", "pip install s3fs"),
+        ("gs://bucket/a.csv", "gcsfs", "gcsfs", "pip install gcsfs"),
+        ("abfs://bucket/a.csv", "adlfs", "adlfs", "pip install adlfs"),
+        ("sftp://host/a.csv", "paramiko", "paramiko", "pip install paramiko"),
+        ("smb://host/a.csv", "smbclient", "smbprotocol", "pip install smbprotocol"),
+        ("dropbox://a.csv", "dropboxdrivefs", "dropboxdrivefs", "pip install dropboxdrivefs"),
+        ("hf://datasets/org/name/a.csv", "huggingface_hub", "huggingface_hub", 'pip install "whelp[hub]"'),
+    ],
+)
+def test_without_the_package_of_a_store(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, package: str, command: str
+) -> None:
+    """The command that helps, whether fsspec knows the store or its package brings it along."""
+    pytest.importorskip("fsspec", reason="needs the extra remote: pip install 'whelp[remote]'")
+    monkeypatch.setitem(sys.modules, module, None)
+    registry = importlib.import_module("fsspec.registry")
+    protocol = url.partition(":")[0]
+    monkeypatch.delitem(registry._registry, protocol, raising=False)
+    for is_known in (True, False) if protocol == "hf" else (True,):
+        if not is_known:
+            monkeypatch.delitem(registry.known_implementations, protocol, raising=False)
+        with pytest.raises(MissingExtraError) as caught:
+            make(url)
+        assert str(caught.value) == f"{url}: the package {package} is not installed. Run `{command}`."
+
+
+def test_a_store_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be fetched from a store may want credentials, and is told where they go."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra remote: pip install 'whelp[remote]'")
+
+    def refuse(self: object, path: str) -> bool:
+        raise PermissionError("Unable to locate credentials")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "isfile", refuse)
+    with pytest.raises(SourceError, match=r"fetched \(Unable to locate credentials\).*the credentials.*storage_options"):
+        make("memory://a")
 
 
 @pytest.mark.parametrize(

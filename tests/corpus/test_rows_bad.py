@@ -93,7 +93,8 @@ def test_json_that_python_and_arrow_read_alike(tmp_path: Path) -> None:
     [
         ('[{"text": "a"},\n {"text": }]', r"a\.json: broken JSON at line 2 \(expecting value at column 11\)"),
         ('[{"text": "a"}', r"broken JSON at line 1"),
-        ('["a", "b"]', "JSON, but an array without objects, but expected rows with text"),
+        ('["a", "b"]', r"JSON, but an array without objects, but expected rows with text.*Each of its texts is an object"),
+        ('{"text": {"0": "a"}}', r"no array of objects in it.*frame\.to_json\(path, orient='records', lines=True\)"),
         ("[]", "an array without objects"),
         ("3", "JSON, but a number"),
         ('{"text": "a"}', "a JSON object with no array of objects in it"),
@@ -113,12 +114,15 @@ def test_bad_json_file(tmp_path: Path, content: str | bytes, message: str) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id,text\n1,a\n2\n", r"a\.csv, row 2: 1 fields, but expected 2, as in the header"),
-        ("id,text\r\n\r\n1,a\r\n2,b,c\r\n", r"row 2: 3 fields, but expected 2"),
-        (b"id,text\n1,a\n2,\xff\n", r"row 2: 'text' is not UTF-8 text \(byte 0xff in it\), but expected UTF-8"),
-        ('id,text\n1,"a\n2,b\n', "a quote that opens in row 1 is never closed"),
-        ('id,text\n1,a\n"2,b\n3,c\n', "row 2: 1 fields, but expected 2"),
-        ('text,note\na,n\nb,"n\nc,n\n', "a quote that opens in row 2 is never closed"),
+        ("id,text\n1,a\n2\n", r"a\.csv, row 2 \(line 3\): 1 field, but expected 2, as in the header"),
+        ("id,text\r\n\r\n1,a\r\n2,b,c\r\n", r"row 2 \(line 4\): 3 fields, but expected 2"),
+        (
+            "id,text\n1,é\n2,".encode() + b"\xff\n",
+            r"row 2 \(line 3\): 'text' is not UTF-8 text \(byte 0xff in it\), but expected UTF-8",
+        ),
+        ('id,text\n1,"a\n2,b\n', r"a quote that opens in row 1 \(line 2\) is never closed"),
+        ('id,text\n1,a\n"2,b\n3,c\n', r"row 2 \(line 3\): 1 field, but expected 2"),
+        ('text,note\na,n\nb,"n\nc,n\n', r"a quote that opens in row 2 \(line 3\) is never closed"),
         ("text,text\na,b\n", "has 2 columns 'text'"),
         ("id,text\n", "no row has any text"),
         ("\n\n", "no header and no rows"),
@@ -136,9 +140,9 @@ def test_bad_csv(tmp_path: Path, content: str | bytes, message: str) -> None:
 
 def test_skipped_csv_rows(tmp_path: Path) -> None:
     """Rows keep their numbers when bad ones between them are skipped."""
-    lines = [f"{number}" if number % 7 == 0 else f'{number},"text\n{number}"' for number in range(1, 60)]
+    lines = [f"{number}" if number % 7 == 0 else f'{number},"täxt\n{number}"' for number in range(1, 60)]
     write(tmp_path, {"a.csv": ("id,text\n" + "\n".join(lines) + "\n").encode() + b"60,\xff\n"})
-    expected = [("a.csv", f"text\n{number}", number) for number in range(1, 60) if number % 7]
+    expected = [("a.csv", f"täxt\n{number}", number) for number in range(1, 60) if number % 7]
     for block_bytes in (8, 50, 1 << 20):
         source = make(tmp_path / "a.csv", on_bad_rows="skip")
         assert read_rows(source, block_bytes=block_bytes) == expected
@@ -150,7 +154,7 @@ def test_open_quote_is_never_one_bad_row(tmp_path: Path) -> None:
     """An open quote swallows the rest of the file, so it stops the work even where bad rows are skipped."""
     write(tmp_path, {"a.csv": 'id,text\n1,a\n"2,b\n3,c\n', "b.csv": "id,text\n1,a\n2\n"})
     for block_bytes in (16, 1 << 20):
-        with pytest.raises(SourceError, match="a quote that opens in row 2 is never closed"):
+        with pytest.raises(SourceError, match=r"a quote that opens in row 2 \(line 3\) is never closed"):
             list(make(tmp_path / "a.csv", on_bad_rows="skip").iter_partitions(block_bytes=block_bytes))
     assert [row[1] for row in read_rows(make(tmp_path / "b.csv", on_bad_rows="skip"))] == ["a"]
 

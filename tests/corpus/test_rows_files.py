@@ -297,7 +297,7 @@ def test_real_parquet() -> None:
     assert read_texts(make(rows, custom_text_key="answer")) == read_texts(make(lines, custom_text_key="answer"))
     expected = [text for text in pq.read_table(wiki)["text"].to_pylist() if text.strip()]
     assert read_texts(make(wiki)) == expected
-    with pytest.raises(SourceError, match=r"its column foo holds binary, but expected rows with text"):
+    with pytest.raises(SourceError, match=r"its column foo holds binary, but expected rows with text.*whelp convert"):
         make(binary, custom_text_key="foo")
 
 

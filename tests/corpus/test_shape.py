@@ -260,7 +260,7 @@ def test_bad_rows_of_json(tmp_path: Path, name: str, row: Any, message: str, rea
 def test_open_quote_in_the_last_column_of_the_file(tmp_path: Path) -> None:
     """A quote left open is found, in whatever order the shape has the columns."""
     write(tmp_path, {"a.csv": 'completion,prompt\nc,p\nc,"p\nc,p\n', "b.csv": 'completion,prompt\n"c\n",p\n'})
-    with pytest.raises(SourceError, match="a quote that opens in row 2 is never closed"):
+    with pytest.raises(SourceError, match=r"a quote that opens in row 2 \(line 3\) is never closed"):
         list(make(tmp_path / "a.csv").iter_partitions())
     assert read_values(make(tmp_path / "b.csv")) == [{"prompt": "p", "completion": "c\n"}]
 

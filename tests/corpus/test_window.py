@@ -79,7 +79,7 @@ def test_ragged_rows_are_counted_in(tmp_path: Path) -> None:
         assert rows == [("a.csv", f"t{number}", number) for number in (11, 12, 13, 14)]
         rows = read_rows(make(tmp_path, dataset_offset=38, dataset_length=0.1, on_bad_rows="skip"), block_bytes=block_bytes)
         assert [row[1] for row in rows] == ["t39", "t41", "t42"]
-        with pytest.raises(SourceError, match=r"a\.csv, row 15: 1 fields, but expected 2"):
+        with pytest.raises(SourceError, match=r"a\.csv, row 15 \(line 16\): 1 field, but expected 2"):
             read_rows(make(tmp_path, dataset_offset=10, dataset_length=5), block_bytes=block_bytes)
 
 

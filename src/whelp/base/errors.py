@@ -90,14 +90,17 @@ class DiskError(WhelpError):
 
 
 class MissingExtraError(WhelpError):
-    """An optional package is needed.
+    """An optional package is needed: one of an extra, or `other`, which no extra has.
 
     >>> print(MissingExtraError("whelp serve", "starlette", "serve"))
     whelp serve: the package starlette is not installed. Run `pip install "whelp[serve]"`.
+    >>> print(MissingExtraError("s3://bucket", "s3fs", other="s3fs"))
+    s3://bucket: the package s3fs is not installed. Run `pip install s3fs`.
     """
 
-    def __init__(self, where: object, package: str, extra: str) -> None:
-        super().__init__(where, f"the package {package} is not installed", "", f'Run `pip install "whelp[{extra}]"`.')
+    def __init__(self, where: object, package: str, extra: str = "", *, other: str = "") -> None:
+        wanted = [f'"whelp[{extra}]"'] * bool(extra) + [other] * bool(other)
+        super().__init__(where, f"the package {package} is not installed", "", f"Run `pip install {' '.join(wanted)}`.")
 
 
 # what a dying disk, or one of a network that went away, answers; not all systems know all of them

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from whelp.corpus.convert_rows import Format
 
 _VERSION = 1
+_CSV_VERSION = 2  # of how CSV files are cut into batches, which a stopped conversion counts
 _FORMATS = ("jsonl", "csv", "tsv", "txt")
 _WARN = {
     "empty_texts": "rows without text were left out",
@@ -50,6 +51,8 @@ def convert(
     out: str | Path,
     columns: Sequence[str] | None = None,
     separator: str = "\n\n",
+    encoding: str = "auto",
+    delimiter: str | None = None,
 ) -> ConvertResult:
     """Write the rows of Parquet, Arrow or CSV files as JSON lines, CSV, TSV or text: the ending of `out` says which.
 
@@ -59,19 +62,30 @@ def convert(
         files: Files, or folders whose files are taken in the order of their names.
         columns: Which columns, in which order; None for all. Text takes one.
         separator: Text: what stands after each row's text; by default a blank line.
+        encoding: Of CSV files: `auto` finds UTF-8, Windows-1252, and what a byte order mark says; or a name that Python knows.
+        delimiter: What stands between the fields of CSV files; None for what the header shows.
 
     Raises:
         ConfigError: When `out` ends in none of .jsonl, .csv, .tsv, .txt.
         SourceError: When a file cannot be read, has no such column, or the format cannot hold it.
         ArtifactError: When something else stands at `out`.
     """
-    return run_to_end(iter_convert(files, Path(out), columns=columns, separator=separator), ConvertResult)
+    events = iter_convert(files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter)
+    return run_to_end(events, ConvertResult)
 
 
 def iter_convert(
-    files: str | Path | Sequence[str | Path], out: Path, *, columns: Sequence[str] | None, separator: str
+    files: str | Path | Sequence[str | Path],
+    out: Path,
+    *,
+    columns: Sequence[str] | None,
+    separator: str,
+    encoding: str = "auto",
+    delimiter: str | None = None,
 ) -> Iterator[FileProgress | ConvertResult]:
     """As `convert`, saying how far it is; the result comes last."""
+    from whelp.corpus.config import SourceConfig
+    from whelp.corpus.convert_csv import CsvOptions
     from whelp.corpus.convert_rows import READABLE, Counts, Writer, iter_batches
 
     suffix = out.suffix.lower().removeprefix(".")
@@ -79,14 +93,17 @@ def iter_convert(
         raise ConfigError("--out", [f"{out} ends in none of .{', .'.join(_FORMATS)}"], "The ending says what is written.")
     if suffix == "txt" and not separator:
         raise ConfigError("--separator", ["it is empty, so texts could not be told apart"], "Leave it out for a blank line.")
+    checked = SourceConfig(encoding=encoding, delimiter=delimiter)
+    options = CsvOptions(checked.encoding, checked.csv_delimiter)
     paths = list_given(files, out, READABLE)
     chosen = list(columns) if columns else None
     request = {
         "made_by": "convert",
-        "version": _VERSION,
+        "version": _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION,
         "files": describe_given(paths),
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
+        **({} if options == CsvOptions() else asdict(options)),
     }
     growing = GrowingFile(out, request)
     finished = growing.find_finished()
@@ -101,7 +118,7 @@ def iter_convert(
     total, position = sum(path.stat().st_size for path in paths), sum(path.stat().st_size for path in paths[:first_file])
     try:
         for index, path in enumerate(paths[first_file:], first_file):
-            for number, batch in enumerate(iter_batches(path, chosen), 1):
+            for number, batch in enumerate(iter_batches(path, chosen, options), 1):
                 if index == first_file and number <= num_done:
                     continue
                 data = writer.write(batch, path, is_first=is_first)

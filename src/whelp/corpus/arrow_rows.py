@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from whelp.corpus.columns import Selection, select_typed
+from whelp.corpus.magic import find_kind
 from whelp.corpus.packed import damaged, open_seekable
 from whelp.corpus.rows import Reading, Rows, make_rows
 from whelp.corpus.text import BadFile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1024
 _BUFFER_BYTES = 1 << 20
 _FILE_MAGIC = b"ARROW1"
+_HEAD_BYTES = 64
 _OLD_FEATHER_MAGIC = b"FEA1"
 
 
@@ -48,7 +50,7 @@ def iter_parquet_rows(reading: Reading) -> Iterator[Rows]:
             selection = select_typed(reading.shape, reading.asked, file.schema_arrow)
             yield from _iter_groups(file, selection, reading)
         except (pa.ArrowException, OSError) as error:
-            raise damaged("Parquet data", error) from None
+            raise _explain("Parquet data", error, reading) from None
 
 
 def _iter_groups(file: pq.ParquetFile, selection: Selection, reading: Reading) -> Iterator[Rows]:
@@ -87,7 +89,16 @@ def iter_arrow_rows(reading: Reading) -> Iterator[Rows]:
                 batches = file = pa.ipc.open_stream(seekable)
             yield from _iter_batches(batches, select_typed(reading.shape, reading.asked, file.schema), reading)
         except (pa.ArrowException, OSError) as error:
-            raise damaged("Arrow data", error) from None
+            raise _explain("Arrow data", error, reading) from None
+
+
+def _explain(what: str, error: Exception, reading: Reading) -> BadFile:
+    """The error for a file that is broken, or another one than its name says."""
+    with reading.open_file() as stream:
+        kind = find_kind(stream.read(_HEAD_BYTES))
+    if kind is None or kind.name == what:
+        return damaged(what, error)
+    return BadFile(kind.counted_as, f"{kind.name}, and no {what}, though its name says so", kind.next_step)
 
 
 def iter_table_rows(table: Table, reading: Reading) -> Iterator[Rows]:

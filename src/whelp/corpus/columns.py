@@ -128,9 +128,17 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
                 reason = f"its column {field.name} holds {kind}, not lists of objects with text"
                 raise BadFile("no list of objects", reason, _OTHER_COLUMN)
         elif not holds_text(kind) and not pa.types.is_null(kind):
-            next_step = "Set data.custom_text_key to a column of text, or convert this one."
             reason = f"its column {field.name} holds {kind}"
-            raise BadFile("no text column", reason, next_step if selection.is_text else _OTHER_COLUMN)
+            raise BadFile("no text column", reason, _say_remedy(kind, is_text=selection.is_text))
+
+
+def _say_remedy(kind: pa.DataType, *, is_text: bool) -> str:
+    """What to do about a column that holds something else."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return "If its bytes are text, `whelp convert` makes JSON lines of the file, with text in it."
+    if pa.types.is_nested(kind):
+        return "Write a column of text in its place, or hand the rows over from Python: whelp.prepare(..., rows=...)."
+    return "Set data.custom_text_key to a column of text, or convert this one." if is_text else _OTHER_COLUMN
 
 
 def select_of_texts(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 
+_DELIMITER_WORDS = {"\\t": "\t", "tab": "\t"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
@@ -61,6 +63,11 @@ class SourceConfig:
     custom_text_key: str | None = option(
         None, "the column that holds the text, in files of rows; nothing: text, or the only column that holds text"
     )
+    quoted_fields: bool = option(
+        True,
+        "fields of CSV may stand in double quotes, and then hold separators and line ends; false: a quote is text like any "
+        "other, as in many TSV files",
+    )
     on_bad_rows: Literal["stop", "skip"] = option(
         "stop", "what to do with a row without good text (null, missing, not text, broken): stop, or skip and count it"
     )
@@ -73,7 +80,15 @@ class SourceConfig:
     encoding: str = option(
         "auto",
         "auto: what a byte order mark says, else UTF-8, else Windows-1252 where the bytes look like it (counted); "
-        "or a name that Python knows, such as latin-1, used strictly. Files of rows are UTF-8",
+        "or a name that Python knows, such as latin-1, used strictly. Of text and CSV; other files of rows are UTF-8",
+    )
+    delimiter: str | None = option(
+        None,
+        "what stands between the fields of CSV: one character, such as ;, or the word tab; nothing: what the header shows (a comma, a "
+        "semicolon, a tab or a bar)",
+    )
+    column_names: list[str] | None = option(
+        None, "the names of the columns of CSV files without a header, in order; nothing: the first row has them"
     )
     on_bad_files: Literal["auto", "stop", "skip"] = option(
         "auto",
@@ -105,12 +120,37 @@ class SourceConfig:
         for suffix in self.include_suffixes or []:
             if not suffix.startswith(".") or len(suffix) < 2:
                 problems.append(f"include_suffixes has {suffix!r}, but expected an ending such as .txt")
+        problems.extend(self._check_csv())
         for name in ("dataset_offset", "dataset_length"):
             problems.extend(_check_amount(name, getattr(self, name)))
         if self.include_suffixes == []:
             problems.append("include_suffixes is an empty list, which leaves no file; leave it out to read every file")
         if problems:
             raise ConfigError("source", problems)
+
+    @property
+    def is_of_text(self) -> bool:
+        """Whether files are text because it is said, whatever their names."""
+        return self.source == "text" or (isinstance(self.source, list) and "text" in self.source)
+
+    @property
+    def csv_delimiter(self) -> str | None:
+        """What stands between the fields of CSV, where it is said: here, or, with `source: csv`, as `datasets` has it."""
+        params = self.source_dataset_params if self.source == "csv" else {}
+        value = self.delimiter or params.get("delimiter", params.get("sep"))
+        return _DELIMITER_WORDS.get(value, value) if isinstance(value, str) else value
+
+    def _check_csv(self) -> list[str]:
+        problems = []
+        value = self.csv_delimiter
+        if value is not None and (not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
+            problems.append(f"delimiter is {value!r}, but expected one character of ASCII, such as ;, or the word tab")
+        if self.column_names is not None:
+            if not self.column_names or any(not name for name in self.column_names):
+                problems.append("column_names has no names, or an empty one; leave it out where the first row has them")
+            elif len(set(self.column_names)) < len(self.column_names):
+                problems.append("column_names has a name twice, but expected a name of its own for each column")
+        return problems
 
 
 def _check_amount(name: str, value: float | None) -> list[str]:

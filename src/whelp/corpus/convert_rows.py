@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from whelp.base.errors import SourceError
+from whelp.corpus.convert_csv import CsvOptions, iter_csv_batches
+from whelp.corpus.csv_dialect import DEFAULTS
 
 Format = Literal["jsonl", "csv", "tsv", "txt"]
 READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
 _BATCH_ROWS = 1024
 _MAX_BATCH_BYTES = 1 << 30
-_CSV_BLOCK_BYTES = 16 << 20  # a row must fit
 _FILE_MAGIC = b"ARROW1"
-_DELIMITERS = {"csv": ",", "tsv": "\t", ".csv": ",", ".tsv": "\t"}
 
 
 @dataclass
@@ -38,8 +37,8 @@ class Counts:
     numbers_without_json: int = 0
 
 
-def iter_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, some at a time, with the columns in the order asked for.
+def iter_batches(path: Path, columns: Sequence[str] | None, options: CsvOptions) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, some at a time, with the columns in the order asked for; `options` are those of CSV.
 
     Raises:
         SourceError: When it cannot be read, or has no such column.
@@ -64,8 +63,8 @@ def iter_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.Recor
                 for batch in batches:
                     yield batch.select(names)
         else:
-            yield from _iter_csv(path, suffix, columns)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            yield from iter_csv_batches(path, options, lambda names: _choose(path, names, columns))
+    except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
@@ -78,25 +77,6 @@ def _check_size(path: Path, group: pq.RowGroupMetaData) -> None:
     if row_bytes * min(_BATCH_ROWS, group.num_rows) > _MAX_BATCH_BYTES:
         found = f"unpacks to {row_bytes:,} bytes a row"
         raise SourceError(path, found, f"at most {_MAX_BATCH_BYTES // _BATCH_ROWS:,}", "Split its rows first.")
-
-
-def _iter_csv(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """Every column as text: what stands there, no guess at its type."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file, delimiter=_DELIMITERS[suffix]), [])
-    chosen = _choose(path, names, columns)
-    twice = [name for name in chosen if names.count(name) > 1]
-    if twice:
-        raise SourceError(path, f"has the column {twice[0]} twice", "columns with names of their own", "Rename one.")
-    with pa_csv.open_csv(
-        path,
-        read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        parse_options=pa_csv.ParseOptions(delimiter=_DELIMITERS[suffix], newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=chosen, strings_can_be_null=False
-        ),
-    ) as reader:
-        yield from reader
 
 
 def _choose(path: Path, names: list[str], columns: Sequence[str] | None) -> list[str]:
@@ -170,7 +150,7 @@ class Writer:
 
     def _make_csv(self, batch: pa.RecordBatch, is_first: bool) -> bytes:
         out = io.StringIO()
-        writer = csv.writer(out, delimiter=_DELIMITERS[self._format], lineterminator="\n")
+        writer = csv.writer(out, delimiter=DEFAULTS[self._format], lineterminator="\n")
         if is_first:
             writer.writerow(batch.schema.names)
         columns = [column.to_pylist() for column in batch.columns]

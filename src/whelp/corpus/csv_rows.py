@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from whelp.corpus.columns import Selection, select_of_texts
+from whelp.base.counts import say_count
+from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
+from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
 from whelp.corpus.packed import DAMAGED, damaged
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
 from whelp.corpus.shape import BadValue, too_long
@@ -23,14 +26,16 @@ _MOST_ROWS = 1 << 60
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _GROWTH = 4
 _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
-_TAIL_BYTES = 16
+_MOST_SHOWN = 60
+_LEAST_SPACES = 5  # in a name that is taken for a text
+_NO_HEADER = "If there is no header, set data.column_names to the names of all columns, or data.document=line to read each line as a text."
 
 
 class _Ragged:
     """Remembers the rows with too few or too many fields, which Arrow passes over."""
 
-    def __init__(self, bad: BadRows, first_number: int, end_number: int) -> None:
-        self._bad = bad
+    def __init__(self, bad: BadRows, first_number: int, end_number: int, num_header_rows: int) -> None:
+        self._bad, self._num_header_rows = bad, num_header_rows
         self._first_number, self._end_number = first_number, end_number
         self._found: dict[int, tuple[int, int, str]] = {}
         self._num_told = 0
@@ -38,8 +43,9 @@ class _Ragged:
 
     def __call__(self, row: Any) -> str:
         # The rows are counted from 1 with the header. An exception would be lost in Arrow, so `tell` raises it later.
-        self._found[row.number - 1] = (row.expected_columns, row.actual_columns, row.text[:MOST_RAW_CHARACTERS])
-        self._last = (row.number - 1, row.text)
+        number = row.number - self._num_header_rows
+        self._found[number] = (row.expected_columns, row.actual_columns, row.text[:MOST_RAW_CHARACTERS])
+        self._last = (number, row.text)
         return "skip"
 
     @property
@@ -51,14 +57,15 @@ class _Ragged:
         for number in sorted(self._found)[self._num_told :]:
             expected, actual, text = self._found[number]
             if self._first_number < number <= self._end_number:
-                self._bad.add(number, BadValue(_RAGGED, f"{actual} fields", f"{expected}, as in the header"), text)
+                wanted = f"{expected}, as in the header" if self._num_header_rows else f"{expected}, as in data.column_names"
+                self._bad.add(number, BadValue(_RAGGED, say_count(actual, "field"), wanted, _say_remedy(expected)), text)
         self._num_told = len(self._found)
 
-    def check_end(self, num_good: int, end: bytes) -> None:
+    def check_end(self, num_good: int, stream: _Stream) -> None:
         """Tell a quote left open from a row that is ragged for another reason, when it is the last of the file."""
         number, text = self._last
-        if number == num_good + len(self._found) and _is_left_open(text.encode(), end):
-            raise _left_open(number)
+        if number == num_good + len(self._found) and stream.is_left_open(text.encode()):
+            raise _left_open(self._bad, number)
 
     def number_rows(self, first: int, num_rows: int) -> npt.NDArray[np.int64]:
         """Row numbers of the good rows `first` (from 0) and on, the bad ones counted in."""
@@ -68,15 +75,19 @@ class _Ragged:
         return indices + 1 + np.searchsorted(num_good_before, indices, side="right")
 
 
-def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
+def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
     """Read the columns, a block at a time. A row larger than a block makes the blocks larger.
 
     Raises:
         BadFile: When the file has no header, none of the columns, or cannot be cut into rows.
     """
-    selection, last_column = _select(reading, delimiter)
+    dialect = find_dialect(
+        reading.open_file, reading.delimiter, DEFAULTS[format], reading.column_names, has_quotes=reading.has_quotes
+    )
+    reading.bad.find_line = partial(find_line, reading.open_file, dialect, max_line_bytes=reading.max_row_bytes)
+    selection, last_column = _select(reading, dialect)
     first_number, end_number = reading.window.look(_MOST_ROWS)  # of row numbers from 0
-    ragged = _Ragged(reading.bad, first_number, end_number)
+    ragged = _Ragged(reading.bad, first_number, end_number, dialect.num_header_rows)
     block_bytes = max(reading.block_bytes, _LEAST_BLOCK_BYTES)
     columns = dict.fromkeys([*selection.schema.names, last_column], pa.binary())  # the last tells of a quote left open
     last_index = list(columns).index(last_column)
@@ -85,11 +96,11 @@ def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
     while True:
         num_seen = 0
         try:
-            with reading.open_file() as stream, closing(_Stream(stream)) as checked:
-                for batch, is_last in _mark_last(_open(checked, delimiter, block_bytes, convert, ragged)):
+            with reading.open_file() as stream, closing(_Stream(stream, dialect)) as checked:
+                for batch, is_last in _mark_last(_open(checked, dialect, block_bytes, convert, ragged)):
                     ragged.tell()
-                    if is_last and _is_left_open(batch.column(last_index)[-1].as_py(), checked.end):
-                        raise _left_open(int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
+                    if is_last and checked.is_left_open(batch.column(last_index)[-1].as_py()):
+                        raise _left_open(reading.bad, int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
                     first = max(0, num_read - num_seen)  # after a new start: rows that are out already
                     num_seen += batch.num_rows
                     if first < batch.num_rows:
@@ -99,7 +110,7 @@ def iter_csv_rows(reading: Reading, delimiter: str) -> Iterator[Rows]:
                         if numbers[-1] >= end_number:
                             reading.window.take(end_number)
                             return
-                ragged.check_end(num_seen, checked.end)
+                ragged.check_end(num_seen, checked)
             ragged.tell()
             reading.window.take(num_seen + ragged.num_found)
             return
@@ -120,28 +131,36 @@ def _make_rows(
     return make_rows(selection, arrays, numbers[first:end], reading.bad)
 
 
-def _open(stream: Any, delimiter: str, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:
+def _open(stream: Any, dialect: Dialect, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:
+    names = list(dialect.column_names) or None
     return pc.open_csv(
         stream,
-        read_options=pc.ReadOptions(use_threads=False, block_size=block_bytes),
-        parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=ragged),
+        read_options=pc.ReadOptions(use_threads=False, block_size=block_bytes, column_names=names),
+        parse_options=pc.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char='"' if dialect.has_quotes else False,
+            newlines_in_values=True,
+            invalid_row_handler=ragged,
+        ),
         convert_options=convert,
     )
 
 
 class _Stream:
-    """Passes a stream on in blocks that end with a row, where one does; remembers the last bytes.
+    """Passes a stream on in blocks that end with a row, where one does; remembers the last ones.
 
     Arrow can cut a block anywhere, but loses its place, or a LF, when the cut is between CR and LF or near a quote. It
     reads ahead in a thread of its own, which must be kept off the file before that is closed: hence the lock.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, dialect: Dialect) -> None:
         self._lock = threading.Lock()
         self._stream = stream
+        stream.read(dialect.num_skipped_bytes)
+        self._dialect = dialect
         self._held = b""
         self._is_quoted = False
-        self.end = b""
+        self._last = (b"", b"")
         self.closed = False
 
     def read(self, num_bytes: int) -> bytes:
@@ -152,8 +171,8 @@ class _Stream:
         data: bytes = self._held + self._stream.read(max(0, num_bytes - len(self._held)))
         num_given = self._find_row_end(data) or len(data) - (data.endswith(b"\r") and len(data) > 1)
         data, self._held = data[:num_given], data[num_given:]
-        self._is_quoted ^= data.count(b'"') % 2 == 1
-        self.end = (self.end + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        self._is_quoted ^= self._dialect.has_quotes and data.count(b'"') % 2 == 1
+        self._last = (self._last[1], data) if data else self._last
         return data
 
     def readable(self) -> bool:
@@ -165,11 +184,28 @@ class _Stream:
 
     def _find_row_end(self, data: bytes) -> int:
         """Where the last whole row ends: after a newline with an even number of quotes before it. 0: nowhere."""
+        if not self._dialect.has_quotes:
+            return data.rfind(b"\n") + 1
         values = np.frombuffer(data, np.uint8)
         newlines = np.flatnonzero(values == ord("\n"))
         num_quotes = np.searchsorted(np.flatnonzero(values == ord('"')), newlines) + self._is_quoted
         ends = newlines[num_quotes % 2 == 0]
         return int(ends[-1]) + 1 if len(ends) else 0
+
+    def is_left_open(self, field: bytes) -> bool:
+        """Tell whether the last field of the file, or its last row, begins with a quote that does not end.
+
+        Arrow takes it to reach to the end of the file, and so would swallow all rows there. Line ends need quotes; of a field
+        without any the first quote is looked for, where there is an odd number: a row is never longer than two blocks.
+        """
+        if not self._dialect.has_quotes:
+            return False
+        end = b"".join(self._last).rstrip(b"\r\n")
+        if (b"\n" in field or b"\r" in field) and not end.endswith(b'"'):
+            return True
+        opened = b'"' + field.rstrip(b"\r\n").replace(b'"', b'""')
+        before = end[: -len(opened)][-1:]
+        return self._is_quoted and end.endswith(opened) and before in (b"", b"\n", b"\r", self._dialect.delimiter.encode())
 
 
 def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
@@ -184,35 +220,74 @@ def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
         yield held, True
 
 
-def _is_left_open(field: bytes, end: bytes) -> bool:
-    """Tell whether the last field of the file, or its last row, has line ends, which need quotes, but no quote at its end.
-
-    Arrow takes an open quote to reach to the end of the file, and so would swallow all rows there.
-    """
-    return (b"\n" in field or b"\r" in field) and not end.rstrip(b"\r\n").endswith(b'"')
-
-
-def _left_open(number: int) -> BadFile:
-    return BadFile(DAMAGED, f"a quote that opens in row {number:,} is never closed", "Close it, or double it if it is text.")
+def _left_open(bad: BadRows, number: int) -> BadFile:
+    reason = f"a quote that opens in {bad.say_place(number)} is never closed"
+    next_step = (
+        "Where the file is cut off, get a whole copy; else close it, or, where quotes are text like any other, set "
+        "data.quoted_fields=false."
+    )
+    return BadFile(DAMAGED, reason, next_step)
 
 
-def _select(reading: Reading, delimiter: str) -> tuple[Selection, str]:
+def _say_remedy(num_expected: int) -> str:
+    if num_expected > 1:
+        return ""
+    return "Put quotes around texts with commas, say data.delimiter, read each line as a text by data.document=line, "
+
+
+def _select(reading: Reading, dialect: Dialect) -> tuple[Selection, str]:
     """The columns to read, and the last one of the file."""
+    schema = _read_schema(reading, dialect, pc.ConvertOptions(check_utf8=False))
+    if dialect.delimiter != ",":  # 3,50 is a number there
+        with_commas = _read_schema(reading, dialect, pc.ConvertOptions(check_utf8=False, decimal_point=","))
+        pairs = zip(schema, with_commas, strict=True)
+        schema = pa.schema([field if pa.types.is_string(other.type) else other for field, other in pairs])
+    try:
+        selection = select_of_texts(reading.shape, reading.asked, schema)
+    except ColumnsFound:
+        raise
+    except BadFile as error:
+        if dialect.column_names or not any(map(_is_no_name, schema.names)):
+            raise
+        raise BadFile(error.kind, error.reason, f"{error.next_step} {_NO_HEADER}") from None
+    chosen = selection.schema.names[0]
+    if selection.is_text and reading.asked is None and not dialect.column_names and _is_no_name(chosen):
+        reason = f"its first row looks like a text, not like the names of columns ({chosen[:_MOST_SHOWN]!r})"
+        raise BadFile("no header", reason, f"{_NO_HEADER} If it is a header, name the column in data.custom_text_key.")
+    return selection, schema.names[-1]
+
+
+def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions) -> pa.Schema:
+    """The columns, with the types that the values of the first block look like."""
     block_bytes = HEAD_BYTES
     while True:
         try:
-            with reading.open_file() as stream, closing(_Stream(stream)) as checked:
-                schema = _open(checked, delimiter, block_bytes, pc.ConvertOptions(check_utf8=False), lambda row: "skip").schema
-            break
+            with reading.open_file() as stream, closing(_Stream(stream, dialect)) as checked:
+                schema = _open(checked, dialect, block_bytes, convert, lambda row: "skip").schema
+            assert all(isinstance(name, str) for name in schema.names)  # asking for a name decodes it
+            return schema
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 raise BadFile(
                     "no rows", "no header and no rows", "Give it a first row with the names of the columns."
                 ) from None
+            if "CSV parse error" in str(error) and dialect.column_names:
+                found = f"rows that have other fields than data.column_names ({len(dialect.column_names)})"
+                raise BadFile("no text column", found, "Name every column, in order.") from None
             block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
         except UnicodeDecodeError:
-            raise BadFile("wrong encoding", "a header that is not UTF-8 text", "Write the file as UTF-8.") from None
-    return select_of_texts(reading.shape, reading.asked, schema), schema.names[-1]
+            next_step = "Write the file as UTF-8, or set data.encoding to the one it was written in."
+            raise BadFile("wrong encoding", "a header that is not UTF-8 text", next_step) from None
+
+
+def _is_no_name(name: str) -> bool:
+    """Whether what should be the name of a column looks like a value: a sentence, or a number.
+
+    >>> [_is_no_name(name) for name in ("review text", "id_2", "The cat sat on the mat.", "Hello!", "3.50")]
+    [False, False, True, True, True]
+    """
+    is_number = name.strip().lstrip("-").replace(".", "").replace(",", "").isdigit()
+    return is_number or name.rstrip().endswith((".", "!", "?", "…", "。")) or name.count(" ") >= _LEAST_SPACES
 
 
 def _grow(error: pa.ArrowInvalid, block_bytes: int, max_row_bytes: int) -> int:

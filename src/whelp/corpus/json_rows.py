@@ -31,6 +31,8 @@ _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
 _IS_INK[list(_WHITE_SPACE)] = False
 _EXPORT = "Write it as one JSON object a line, or as an array of objects."
+_OF_TEXTS = 'Each of its texts is an object then: {"text": "..."}.'
+_OF_FRAME = "Of a pandas frame: frame.to_json(path, orient='records', lines=True)."
 
 
 def iter_json_lines(reading: Reading) -> Iterator[Rows]:
@@ -123,6 +125,16 @@ def _iter_head_lines(reading: Reading) -> Iterator[bytes | memoryview]:
         start = end + 1
         if not isinstance(line, bytes) or line.strip():
             yield line
+
+
+def holds_json_lines(head: bytes) -> bool:
+    """Whether a text begins with two lines that are a JSON object each.
+
+    >>> holds_json_lines(b'{"a": 1}\\n{"a": 2}\\n'), holds_json_lines(b'{"a": 1}\\nand so on\\n')
+    (True, False)
+    """
+    lines = list(islice((line for line in head.splitlines(keepends=True) if line.strip()), 2))
+    return len(lines) == 2 and all(isinstance(_try_parse(line), dict) for line in lines)
 
 
 def _is_lines(head: bytes) -> bool:
@@ -316,11 +328,13 @@ def _find_rows(value: Any) -> list[Any]:
         if len(arrays) == 1:
             return next(iter(arrays.values()))
         what = f"{len(arrays)} arrays of objects ({', '.join(arrays)})" if arrays else "no array of objects in it"
-        raise BadFile("no rows", f"a JSON object with {what}", _EXPORT)
+        is_frame = not arrays and bool(value) and all(isinstance(inner, dict | list) for inner in value.values())
+        raise BadFile("no rows", f"a JSON object with {what}", f"{_EXPORT} {_OF_FRAME}" if is_frame else _EXPORT)
     if isinstance(value, list) and _has_object(value):
         return value
     what = "an array without objects" if isinstance(value, list) else name_kind(value)
-    raise BadFile("no rows", f"JSON, but {what}", _EXPORT)
+    is_of_texts = isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+    raise BadFile("no rows", f"JSON, but {what}", f"{_EXPORT} {_OF_TEXTS}" if is_of_texts else _EXPORT)
 
 
 def _has_object(values: list[Any]) -> bool:

@@ -26,7 +26,6 @@ _SUFFIXES = {  # what is read from a folder; None: everything
 }
 _PICKLES = (".pkl", ".pickle")
 _PARAMS = ("data_files", "data_dir", "delimiter", "sep", "storage_options")
-_DELIMITERS = {",": "csv", "\t": "tsv"}
 
 
 def find_kind_files(kind: str, config: SourceConfig) -> list[FoundFile]:
@@ -100,14 +99,7 @@ def _choose_format(path: Path, kind: str, config: SourceConfig) -> str | None:
         )
     known = find_format(path)
     if kind == "csv":
-        delimiter = config.source_dataset_params.get("delimiter", config.source_dataset_params.get("sep"))
-        if delimiter is None:
-            return known if known in ("csv", "tsv") else "csv"
-        if delimiter not in _DELIMITERS:
-            raise SourceError(
-                "data.source_dataset_params", f"has the delimiter {delimiter!r}", "a comma or a tab", "Convert the file."
-            )
-        return _DELIMITERS[delimiter]
+        return known if known in ("csv", "tsv") else "csv"
     if kind == "json":
         return known if known in ("json", "jsonl") else "json"
     return "parquet" if kind == "parquet" else known

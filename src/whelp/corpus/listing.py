@@ -11,11 +11,11 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, SkippedFile, look_at
 from whelp.corpus.config import SourceConfig
-from whelp.corpus.open_file import BLOCK_BYTES, SourceFile
+from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks
 from whelp.corpus.reader import Reader, inspect_file
 from whelp.corpus.rows import TABLE, find_format, measure
 from whelp.corpus.shape import TextShape
-from whelp.corpus.text import BadFile
+from whelp.corpus.text import BadFile, Inspection, iter_text
 from whelp.corpus.window import Window
 
 
@@ -132,6 +132,8 @@ def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, 
             bad.append(reader.skip(file, error))
             continue
         reader.inspections[index] = inspection
+        if file.is_named and reader.config.document == "auto" and not reader.config.is_of_text:
+            _check_no_json_lines(file, inspection)
         if inspection.has_text:
             has_text = True
         else:
@@ -154,6 +156,25 @@ def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, 
         "at least one text file",
         f"The first: {example.path}: {example.reason}.{collecting}",
     )
+
+
+def _check_no_json_lines(file: SourceFile, inspection: Inspection) -> None:
+    """A model would learn to write JSON, which nobody wants who does not say so.
+
+    Raises:
+        SourceError: When a file that is text by its name holds JSON lines.
+    """
+    head = next(iter_text(iter_blocks(file, BLOCK_BYTES), inspection, strip_carriage_returns=False), b"")
+    if not head.lstrip().startswith(b"{"):
+        return
+    from whelp.corpus.json_rows import holds_json_lines
+
+    if holds_json_lines(head):
+        next_step = (
+            "Let its name end in .jsonl, or set data.source=json and data.source_dataset_params={data_files: ...}; "
+            "to train on the JSON itself, set data.document=line, or another."
+        )
+        raise SourceError(file.where, "holds one JSON object a line, but its name says it is text", "", next_step)
 
 
 def check_text_key(name: str, reader: Reader, text_key: str) -> None:

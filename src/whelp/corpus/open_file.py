@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.hashing import hash_bytes, hash_file
 from whelp.corpus.packed import split_name, unpack
-from whelp.corpus.recode import TEXT_FORMATS, recode
+from whelp.corpus.recode import TEXT_FORMATS, Tell, recode
 from whelp.corpus.text import BadFile, changed_while_reading
 
 if TYPE_CHECKING:
@@ -57,15 +57,22 @@ class SourceFile:
 
 
 @contextmanager
-def open_checked(file: SourceFile) -> Iterator[Any]:
-    """Open a file, unpacked where its name says so; it must be the one that was listed, and stay it."""
+def open_checked(file: SourceFile, encoding: str = "auto", tell: Tell = lambda inspection: None) -> Iterator[Any]:
+    """Open a file, unpacked where its name says so, rows of text as UTF-8; it must be the one that was listed, and stay it.
+
+    `encoding` is that of CSV; `tell` is told where it was guessed.
+    """
     listed = (file.num_bytes, file.mtime_ns)
     try:
         with open(file.path, "rb", buffering=0) as handle:
             if _size_and_time(handle.fileno()) != listed:
                 raise changed_while_reading()
             stream = unpack(handle, file.path)
-            yield recode(stream) if file.format in TEXT_FORMATS else stream
+            if file.format in TEXT_FORMATS:
+                stream = recode(
+                    stream, file.format, encoding, lambda: iter_blocks(replace(file, format=None), BLOCK_BYTES), tell
+                )
+            yield stream
             if _size_and_time(handle.fileno()) != listed:
                 raise changed_while_reading()
     except OSError as error:

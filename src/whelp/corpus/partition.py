@@ -65,9 +65,13 @@ class Builder:
 
     def note_file(self, inspection: Inspection, config: SourceConfig) -> None:
         """Count what is unusual about a text file."""
-        self.notes[NOTE_WINDOWS_1252] += inspection.is_guessed
+        self.note_guess(inspection)
         self.notes[NOTE_CARRIAGE_RETURNS] += inspection.has_carriage_returns and config.strip_carriage_returns
         self.notes[NOTE_BYTE_ORDER_MARK] += inspection.num_mark_bytes > 0
+
+    def note_guess(self, inspection: Inspection) -> None:
+        """Count a file whose encoding was guessed."""
+        self.notes[NOTE_WINDOWS_1252] += inspection.is_guessed
 
     def note_bad(self, bad: BadRows) -> None:
         """Take over the rows that were skipped since the last time."""

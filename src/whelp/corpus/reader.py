@@ -112,8 +112,10 @@ class Reader:
                     builder.note_bad(bad)
             except BadFile as error:
                 if num_given or bad.counts:
-                    raise self._stop(file, error, "a whole file") from error
+                    raise self._stop(file, error, "a whole file" if error.kind == DAMAGED else "rows with text") from error
                 builder.skipped.append(self.skip(file, error))
+            if bad.guess is not None:
+                builder.note_guess(bad.guess)
             builder.note_bad(bad)
         whole.move_to(builder, window)
         yield builder
@@ -159,7 +161,16 @@ class Reader:
         assert file.format is not None, file
         config = self.config
         reading = Reading(
-            lambda: open_checked(file), self.shape, config.custom_text_key, bad, window, block_bytes, config.max_row_bytes
+            lambda: open_checked(file, config.encoding, bad.tell_guess),
+            self.shape,
+            config.custom_text_key,
+            bad,
+            window,
+            block_bytes,
+            config.max_row_bytes,
+            config.csv_delimiter,
+            tuple(config.column_names or ()),
+            config.quoted_fields,
         )
         if file.format == TABLE:
             from whelp.corpus.arrow_rows import iter_table_rows

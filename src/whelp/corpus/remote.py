@@ -31,6 +31,16 @@ _TIMEOUT_SECONDS = 60
 _LOG_SECONDS = 10.0
 _IDENTITY_KEYS = ("etag", "ETag", "md5Hash", "checksum", "LastModified", "last_modified", "mtime", "created")
 _ABOUT = "about.json"
+_PACKAGES = {  # of stores whose protocol does not say which package brings it
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs"),
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+    "smb": "smbprotocol",
+    "oci": "ocifs",
+    "oss": "ossfs",
+    "hf": "huggingface_hub",
+}
 _AGENT = {"User-Agent": "whelp", "Accept-Encoding": "identity"}
 
 
@@ -70,11 +80,27 @@ class _Store:
     """Object stores and whatever else fsspec knows; a URL may be a folder or a glob."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
+        scheme = urlsplit(url).scheme.lower()
+        package = _PACKAGES.get(scheme, "")
         try:
             import fsspec
         except ImportError:
-            raise MissingExtraError(show_url(url), "fsspec", "remote") from None
-        self._system, _ = fsspec.core.url_to_fs(url, **options)
+            extra = "hub" if scheme == "hf" else "remote"
+            raise MissingExtraError(show_url(url), "fsspec", extra, other="" if scheme == "hf" else package) from None
+        try:
+            self._system, _ = fsspec.core.url_to_fs(url, **options)
+        except ImportError as error:  # its cause is the import of what the store needs
+            package = package or str(getattr(error.__cause__ or error, "name", None) or "")
+            if not package:
+                raise
+            raise _lacks_package(url, package) from None
+        except ValueError:
+            if scheme in fsspec.available_protocols():
+                raise
+            if package:  # it brings the protocol along
+                raise _lacks_package(url, package) from None
+            expected = "an address of the web (https://), or of a store: s3://, gs://, az://, hf:// and others of fsspec"
+            raise SourceError(show_url(url), f"no kind of store is called {scheme}", expected, "Check the spelling.") from None
 
     def list_files(self, url: str) -> tuple[list[_RemoteFile], bool]:
         path = self._system._strip_protocol(url)
@@ -108,7 +134,7 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
     try:
         remote = _Web() if urlsplit(url).scheme.lower() in _WEB else _Store(url, options)
         files, is_one = remote.list_files(url)
-    except MissingExtraError:
+    except (MissingExtraError, SourceError):
         raise
     except Exception as error:  # of any kind: each store has errors of its own
         kept = _find_kept(url)
@@ -204,9 +230,21 @@ def _log_progress(blocks: Iterator[bytes], shown: str, whole: int | None) -> Ite
 
 
 def _cannot_fetch(shown: str, error: Exception) -> SourceError:
-    return SourceError(
-        shown, f"cannot be fetched ({_say(error)})", "a file that can be reached", "Check the address and the network."
-    )
+    scheme = urlsplit(shown).scheme.lower()
+    next_step = "Check the address and the network."
+    if scheme not in _WEB:
+        next_step = (
+            "Check the address, the network, and the credentials: the environment has them, or "
+            "data.source_dataset_params={storage_options: {...}}."
+        )
+    if scheme == "hf":
+        next_step += " A file of a dataset is hf://datasets/ORG/NAME/FILE, a whole dataset hf:ORG/NAME."
+    return SourceError(shown, f"cannot be fetched ({_say(error)})", "a file that can be reached", next_step)
+
+
+def _lacks_package(url: str, package: str) -> MissingExtraError:
+    is_of_hub = package == "huggingface_hub"
+    return MissingExtraError(show_url(url), package, "hub" if is_of_hub else "", other="" if is_of_hub else package)
 
 
 def _say(error: Exception) -> str:

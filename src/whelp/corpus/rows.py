@@ -21,6 +21,7 @@ from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.packed import split_name
 from whelp.corpus.shape import NO_TEXT, BadValue, BadValueLike, RowShape
+from whelp.corpus.text import Inspection
 from whelp.corpus.window import Window
 
 HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do not matter
@@ -74,6 +75,8 @@ class BadRows:
         self.where, self.label, self.unit = where, label, unit
         self.counts: Counter[str] = Counter()
         self.rows: list[BadRow] = []
+        self.guess: Inspection | None = None  # where the encoding of the file was guessed
+        self.find_line: Callable[[int], int | None] = lambda number: None  # on which a row begins, where lines are not counted
         self._stops = stops
 
     def add(self, number: int, value: BadValueLike, text: str | None = None, *, is_unfit: bool = False) -> None:
@@ -90,10 +93,19 @@ class BadRows:
             remedy = remedy or f"Correct the {self.unit}, "
             next_step = f"{remedy}or set data.on_bad_rows=skip to leave out such rows (they are counted)."
             kind = UnfitRowError if is_unfit else SourceError
-            raise kind(f"{self.where}, {self.unit} {number:,}", value.found, value.expected, next_step)
+            raise kind(f"{self.where}, {self.say_place(number)}", value.found, value.expected, next_step)
         self.counts[f"rows skipped: {value.reason}"] += 1
         kept = None if text is None else text[:MOST_RAW_CHARACTERS]
         self.rows.append(BadRow(self.label, number, value.reason, value.found, kept))
+
+    def say_place(self, number: int) -> str:
+        """A row as people find it: with the line of the file that it begins on, where that is another number."""
+        line = self.find_line(number)
+        return f"{self.unit} {number:,}" + (f" (line {line:,})" if line is not None else "")
+
+    def tell_guess(self, inspection: Inspection) -> None:
+        """Note that the encoding of the file was guessed."""
+        self.guess = inspection
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,9 @@ class Reading:
     window: Window
     block_bytes: int
     max_row_bytes: int  # a larger row is bad, and not taken into memory
+    delimiter: str | None = None  # of CSV, with the names of its columns, where they are said
+    column_names: tuple[str, ...] = ()
+    has_quotes: bool = True
 
 
 def find_format(path: Path) -> str | None:
@@ -141,7 +156,7 @@ def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
     if format in ("csv", "tsv"):
         from whelp.corpus.csv_rows import iter_csv_rows
 
-        return iter_csv_rows(reading, "," if format == "csv" else "\t")
+        return iter_csv_rows(reading, format)
     from whelp.corpus.arrow_rows import iter_arrow_rows, iter_parquet_rows
 
     return (iter_parquet_rows if format == "parquet" else iter_arrow_rows)(reading)

@@ -18,6 +18,7 @@ from whelp.corpus.locate import Place, locate
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
+from whelp.corpus.recode import CSV_FORMATS
 from whelp.corpus.rows import UnfitRowError
 from whelp.corpus.shape import RowShape, TextShape
 from whelp.corpus.survey import explain_columns, list_columns, say_columns
@@ -94,6 +95,10 @@ class Source:
         return Reader(self.config, self.shape, self._text_document, chosen, self._inspections, self._fingerprints)
 
     @property
+    def _has_csv(self) -> bool:
+        return any(file.format in CSV_FORMATS for file in self.files)
+
+    @property
     def _is_windowed(self) -> bool:
         return any(getattr(self.config, name) not in (None, -1, 0) for name in _WINDOW_OPTIONS)
 
@@ -147,6 +152,12 @@ class Source:
         }
         if self.document.startswith(ROW):  # else a store of plain text would go stale for options it does not read
             options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
+        csv = {
+            "delimiter": self.config.csv_delimiter,
+            "column_names": self.config.column_names,
+            "quoted_fields": None if self.config.quoted_fields else False,
+        }
+        options |= {name: value for name, value in csv.items() if value is not None and self._has_csv}
         if self._is_windowed:
             options |= {name: getattr(self.config, name) for name in _WINDOW_OPTIONS}
         if self.config.on_bad_rows == "skip" and self.config.max_row_bytes != SourceConfig().max_row_bytes:
@@ -175,7 +186,10 @@ class Source:
                 changes.append((file.label, f"{file.label}: edited (still {file.num_bytes:,} bytes)"))
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
-        now = {**dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes")), **self.options()}
+        now = {
+            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields")),
+            **self.options(),
+        }
         options = [
             f"data.{name}: was {_say_option(old_options.get(name))}, now {_say_option(value)}"
             for name, value in now.items()

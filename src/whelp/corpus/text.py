@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from whelp.corpus import magic
+
 Blocks = Callable[[], Iterator[bytes]]
 
 _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16: its little-endian mark starts with the other's
@@ -22,18 +24,10 @@ _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16: its little-endian mark starts wit
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ\x00": "xz",
-    b"BZh": "bzip2",
-    b"PK\x03\x04": "zip",
-    b"%PDF-": "PDF",
-    b"PAR1": "Parquet",
-}
-_TAKEN_OUT = dict.fromkeys(("PDF", "zip"), " `whelp collect folder DIR --out FILE.jsonl` does so for PDF, DOCX and EPUB files.")
-BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *_PACKED)  # of files that are not simply UTF-8 text
+BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *magic.BEGINNINGS)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
+_ASCII = bytes(range(0x80))
+_CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of a UTF-8 character behind its first
 _UNDEFINED_IN_CP1252 = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 _SAMPLE_BYTES = 1 << 16  # looked at for control characters; a fixed size, so that blocks do not matter
 _MOST_CONTROL_SHARE = 0.05
@@ -72,12 +66,11 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
         BadFile: When it is not text, or not in the encoding asked for.
     """
     head = _read_head(read_blocks)
-    codec, num_mark_bytes = _choose_codec(head, encoding)
+    codec, num_mark_bytes = choose_codec(head, encoding)
     if encoding == "auto" and not num_mark_bytes:
-        for magic, name in _PACKED.items():
-            if head.startswith(magic):
-                kind = name if name == "PDF" else "packed"
-                raise BadFile(kind, f"{name} data, not text", "Unpack it or export its text first." + _TAKEN_OUT.get(name, ""))
+        kind = magic.find_kind(head)
+        if kind is not None:
+            raise BadFile(kind.counted_as, f"{kind.name}, not text", kind.next_step)
     try:
         return _inspect_as(read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=encoding == "auto")
     except _BadByte as error:
@@ -95,7 +88,7 @@ def inspect_bytes(data: bytes, encoding: str) -> Inspection:
     Raises:
         BadFile: When it is not text, or not in the encoding asked for.
     """
-    if encoding != "auto" or not data.isascii() or b"\0" in data or data.startswith(tuple(_PACKED)):
+    if encoding != "auto" or not data.isascii() or b"\0" in data or data.startswith(magic.BEGINNINGS):
         return inspect(lambda: iter([data]), encoding)
     sample = data[:_SAMPLE_BYTES]
     _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
@@ -128,6 +121,25 @@ def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage
         yield held
 
 
+def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
+    """Whether more characters beyond ASCII are UTF-8 than bytes are none: a file of UTF-8 with some broken places.
+
+    >>> is_mostly_utf8([b"caf\xe9 ", "na\u00efve \u00e0".encode()]), is_mostly_utf8([b"caf\xe9"])
+    (True, False)
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+    num_characters = num_bytes = num_bytes_beyond = 0
+    for block in blocks:
+        if not block.isascii():
+            num_bytes_beyond += len(block.translate(None, _ASCII))
+        text = decoder.decode(block)
+        if not text.isascii():
+            data = text.encode().translate(None, _ASCII)
+            num_bytes += len(data)
+            num_characters += len(data.translate(None, _CONTINUATION))
+    return num_characters > num_bytes_beyond - num_bytes
+
+
 def changed_while_reading() -> BadFile:
     """The error for a file that is not the one that was listed."""
     return BadFile("changed", "changed while it was being read", "Wait until nobody writes to it; then run again.")
@@ -137,12 +149,17 @@ def _read_head(read_blocks: Blocks) -> bytes:
     head = b""
     for block in read_blocks():
         head += block
-        if len(head) >= 8:
+        if len(head) >= magic.TAR_BYTES:
             break
-    return head[:8]
+    return head[: magic.TAR_BYTES]
 
 
-def _choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
+def choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
+    """The codec of a file that begins like this, as its byte order mark or `encoding` says, and how long the mark is.
+
+    >>> choose_codec(codecs.BOM_UTF16_LE + b"a\0", "auto"), choose_codec(b"abc", "latin-1")
+    (('utf-16-le', 2), ('iso8859-1', 0))
+    """
     asked = "utf-8" if encoding == "auto" else codecs.lookup(encoding).name.replace("utf-8-sig", "utf-8")
     for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark) and (encoding == "auto" or codec == asked):

@@ -34,6 +34,15 @@ def convert(
         str | None,
         typer.Option(metavar="TEXT", help=r"Text: what ends each row's text; \n is a line feed. Default: a blank line."),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Of CSV: auto, or a name such as cp1251, where it cannot be found.")
+    ] = "auto",
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGN", help=r"Of CSV: what stands between fields, such as ; or 	. Default: what the header shows."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write rows of Parquet, Arrow, CSV or TSV files as JSON lines, CSV, TSV or text, with the columns of your choice.
@@ -51,7 +60,8 @@ def convert(
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     result = None
     with bar("convert") as advance:
-        for event in iter_convert(list(files), out, columns=columns, separator=given):
+        events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
+        for event in events:
             if isinstance(event, FileProgress):
                 advance(event.position, event.total, say_count(event.rows, "row"))
             elif isinstance(event, ConvertResult):
