@@ -119,7 +119,7 @@ class Ledger:
 
     def _note_rows(self) -> dict[str, int]:
         """Where every document is a text as it stands there is nothing to note."""
-        missed = {f"text in {name}": count for name, count in self.named.items() if not count}
+        missed: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
         if set(self.strategies) <= {"text"}:
             return missed
         return {f"rows by template: {name}": count for name, count in self.strategies.items()} | missed
