@@ -157,7 +157,7 @@ def test_texts_that_are_trained_on_are_left_out(make: Make, tmp_path: Path) -> N
     found = next(event for event in events if isinstance(event, RunsPlanned)).held_out
     events.close()
     assert found.texts == fresh
-    assert found.skipped == {"there twice": 1, "in the training data of a": 10, "in the training data of b": 10}
+    assert found.left_out == {"there twice": 1, "in the training data of a": 10, "in the training data of b": 10}
     trained = make("trained", texts[:10]).with_suffix(".jsonl")
     with pytest.raises(SourceError, match="0 texts to measure on; 10 in the training data of a"):
         package.compare_recipes(recipes, out=tmp_path / "other", held_out=[str(trained)], seeds=2)

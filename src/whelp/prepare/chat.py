@@ -83,7 +83,7 @@ class ChatConversation:
     def __init__(self, config: TemplateConfig, template: ChatTemplate | None, control_tokens: Iterable[str]) -> None:
         self._template = template
         self._key = config.conversation_key or _DEFAULT_KEY
-        self.named_by = KEY_OPTION
+        self.named_by: str | None = KEY_OPTION
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._field = next(iter(config.conversation_input_key_map), _DEFAULT_FIELD)
         self._names = config.conversation_sender_value_map

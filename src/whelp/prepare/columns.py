@@ -196,7 +196,7 @@ class PieceByPiece(_OfColumns):
     """A template written out: texts, columns and control tokens in any order."""
 
     name = "pieces"
-    named_by = "data.pieces"
+    named_by: str | None = "data.pieces"
 
     def __init__(self, pieces: Sequence[PieceConfig], is_control: IsControl, spell: Callable[[str], str]) -> None:
         self._pieces = pieces
