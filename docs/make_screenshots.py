@@ -2,6 +2,7 @@
 
     python docs/make_screenshots.py RUN [--compare MODEL] [--prompt TEXT]
     python docs/make_screenshots.py --corpus SOURCE
+    python docs/make_screenshots.py --page REPORT.html --name curate-report [--from "a heading"]
 
 Needs Chromium, and `pip install playwright`. A picture that is larger than 150 KB is an error.
 """
@@ -38,16 +39,23 @@ def main() -> None:
     parser.add_argument("--compare", action="append", default=[])
     parser.add_argument("--prompt", default="ROMEO:")
     parser.add_argument("--corpus", metavar="SOURCE", help="draw `whelp corpus report` of this instead")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="draw this report instead")
+    parser.add_argument("--name", default="report", help="what the picture of --page is called")
+    parser.add_argument("--from", dest="heading", default="", help="scroll --page to this heading")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     arguments = parser.parse_args()
-    if (arguments.run is None) == (arguments.corpus is None):
-        parser.error("give RUN or --corpus")
+    if sum(one is not None for one in (arguments.run, arguments.corpus, arguments.page)) != 1:
+        parser.error("give RUN, --corpus or --page")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
         if arguments.corpus is not None:
             draw_corpus(browser, arguments.corpus)
+        elif arguments.page is not None:
+            url = arguments.page.resolve().as_uri()
+            png = take(browser, url, "light", DESK, lambda page: scroll_to(page, arguments.heading), ready="h1")
+            write(browser, arguments.name, png)
         else:
             draw_page(browser, arguments)
         browser.close()
@@ -72,16 +80,23 @@ def draw_corpus(browser: Any, source: str) -> None:
     """The first screens of a corpus report, and the words beside a reference."""
     import whelp
 
-    def to_words(page: Any) -> None:
-        page.evaluate(
-            "[...document.querySelectorAll('h2')].find((one) => one.textContent.startsWith('Beside')).scrollIntoView()"
-        )
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.html"
         whelp.report_corpus(source, html=path)
-        for name, scheme, act in (("report", "light", lambda page: None), ("words", "dark", to_words)):
+        for name, scheme, act in (
+            ("report", "light", lambda page: None),
+            ("words", "dark", lambda page: scroll_to(page, "Beside")),
+        ):
             write(browser, f"corpus-{name}", take(browser, path.as_uri(), scheme, DESK, act, ready="h1"))
+
+
+def scroll_to(page: Any, heading: str) -> None:
+    """Put the first heading that begins so at the top."""
+    if heading:
+        find = (
+            "(start) => [...document.querySelectorAll('h2')].find((one) => one.textContent.startsWith(start)).scrollIntoView()"
+        )
+        page.evaluate(find, heading)
 
 
 def write(browser: Any, name: str, png: bytes) -> None:

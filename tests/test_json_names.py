@@ -16,7 +16,7 @@ NUMBERS = {"int", "dict[str, int]", "list[int]", "dict[str, dict[str, int]]"}
 NOT_COUNTED = {"vocab_size", "id_bits", "cheapest_vocab_size", "step", "best_step", "row", "seeds", "ids", "document_numbers"}
 """Numbers that say how large or which."""
 UNITS = ("_tokens", "_bytes", "_parameters", "_flops")
-BY_NAME = {"skipped", "left_out", "failed", "changed", "reasons", "notes", "splits", "total", "checkpoints"}
+BY_NAME = {"skipped", "failed", "changed", "reasons", "notes", "splits", "total", "checkpoints"}
 """Counts, each with its name: of a reason, a split, a checkpoint."""
 OTHER_TYPES = {
     "columns": "names that were chosen (convert), and values that were met (corpus report)",
@@ -36,6 +36,7 @@ OTHER_NAMES = {
     "bytes": "num_bytes",
     "page": "html",
     "report": "html",
+    "left_out": "skipped",
     "path": "file or folder",
     "out": "file or folder",
 }

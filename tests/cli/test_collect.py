@@ -92,6 +92,10 @@ def test_prepare_reads_what_was_collected(whelp: Whelp, site: Site) -> None:
         (["wikipedia", "--titles-from", "missing.txt", "--contact", "me@example.org"], "there is no such file"),
         (["britannica", "--search", "x", "--contact", "me@example.org"], "permission is missing"),
         (["youtube", "--channel", "@x", "--contact", "me@example.org"], "YOUTUBE_API_KEY is not set"),
+        (
+            ["youtube", "--video", "abc", "--contact", "me@example.org"],
+            "'abc' is no video: give its address, or the 11 letters",
+        ),
         (["urls", "--url", "x", "--contact", "me@example.org"], "none of what is given is an address of the web"),
         (["wikipedia", "--title", "x", "--contact", "me@example.org", "--delay-seconds", "-1"], "delay_seconds is -1.0"),
     ],

@@ -80,7 +80,7 @@ def test_json_is_what_the_call_gives(whelp: Whelp, books: Path) -> None:
     assert found["by"] == "folder"
     assert {group["name"]: group["num_documents"] for group in found["groups"]} == {"en": 2, "de": 2}
     assert found["total"]["num_bytes"] == sum(path.stat().st_size for path in books.rglob("*.txt"))
-    assert found["left_out"] == {"files: NUL bytes": 1}
+    assert found["skipped"] == {"files: NUL bytes": 1}
     copies = found["duplicates"]["most"]
     assert [(one["file"], one["count"]) for one in copies] == [("en/a.txt", 2)]
     lines = {one["text"]: one["count"] for one in found["lines"]["most"]}
@@ -174,7 +174,7 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "good text"}\n{"text": null}\n{"text": " "}\n')
     found = report(str(path), overrides=["data.on_bad_rows=skip"])
-    assert found["left_out"] == {"rows skipped: no text for the template": 1, "empty documents dropped": 1}
+    assert found["skipped"] == {"rows skipped: no text for the template": 1, "empty documents dropped": 1}
     assert found["total"]["num_documents"] == 1
 
 

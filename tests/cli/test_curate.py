@@ -151,7 +151,10 @@ def test_characters_per_token(whelp: Whelp, rows: list[dict[str, Any]], tmp_path
     [
         ([], "whelp curate: neither a recipe nor a source is given. Give RECIPE, or --source."),
         (["--source", "rows.jsonl", "curate.lenght=true"], "unknown key curate.lenght. Did you mean curate.length?"),
-        (["--source", "rows.jsonl", "curate.length=7"], "curate.length is 7, but expected true or false or LengthConfig"),
+        (
+            ["--source", "rows.jsonl", "curate.length=7"],
+            "curate.length is 7, but expected true or false or a mapping with min_characters, ",
+        ),
         (["--source", "rows.jsonl", "--preset", "books"], "curate.preset is 'books', but expected one of prose, web"),
         (["--source", "rows.jsonl", "curate.keep_columns=[line]"], "curate.keep_columns names line, which is written anyway"),
         (["--source", "missing.jsonl"], "missing.jsonl"),

@@ -172,6 +172,16 @@ def draw(opened: OpenedRows, **options: object) -> str:
     return file.getvalue()
 
 
+def test_long_lines_are_whole_in_a_pipe(whelp: Whelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads on gets all of a line, however narrow the terminal beside it is."""
+    monkeypatch.setenv("COLUMNS", "40")
+    words = " ".join(f"word{number}" for number in range(60))
+    (tmp_path / "a.txt").write_text(words, encoding="utf-8")
+    data = {"source": str(tmp_path / "a.txt"), "tokenizer": {"learn": "chars"}, "test_split": 0}
+    package.prepare({"data": data}, out=tmp_path / "store")
+    assert words.removeprefix("w") in whelp("inspect", tmp_path / "store", "--context-tokens", 1024, "--rows", "0").text
+
+
 def test_colours_and_no_color(masked: Path) -> None:
     """In colours there are no brackets, and what was looked for stands out; with NO_COLOR there are no colours, but brackets."""
     opened = open_rows(masked, "pack.plan=best_fit", context_tokens=64)

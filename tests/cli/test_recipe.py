@@ -64,6 +64,14 @@ def test_an_unknown_recipe_names_the_nearest(asked: str, near: str, tmp_path: Pa
     assert str(caught.value).startswith(f"{asked}: there is no such recipe file. Did you mean {near}? Shipped recipes: bark, ")
 
 
+def test_an_override_in_the_place_of_the_recipe() -> None:
+    """It says what is missing, not that there is no such file."""
+    with pytest.raises(
+        ConfigError, match=r"data\.source=books/: is an override, but a recipe is expected before it\. Give one"
+    ):
+        load_recipe("data.source=books/")
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     """One run over a recipe finds every mistake in it, each with its key and the nearest known one."""
     path = write(

@@ -125,3 +125,52 @@ def test_a_misspelt_text_key(rows: Project, whelp: Whelp) -> None:
     outcome = whelp("prepare", rows.recipe, f"data.source={path}", "data.custom_text_key=contnet", "--out", rows.store)
     assert outcome.code == 1
     assert "has no column 'contnet'; it has content, text, but expected the column of data.custom_text_key" in outcome.said
+
+
+SENDERS = (
+    "data.conversation_format=sender",
+    "data.conversation_key=chat",
+    "data.conversation_input_key_map={text: '{sender}: '}",
+)
+
+
+def test_a_sender_that_no_turn_has(rows: Project, whelp: Whelp) -> None:
+    """A misspelt field would train the questions, too: it stops the work; the right one does not."""
+    talks = [{"chat": [{"who": "user", "text": f"{n}?"}, {"who": "bot", "text": f"{n}."}]} for n in range(30)]
+    source = f"data.source={write_lines(rows.folder / 'talks.jsonl', talks)}"
+    arguments = ("prepare", rows.recipe, source, "data.multi_column_keys=null", "data.multi_column_train_mask=null", *SENDERS)
+    outcome = whelp(*arguments, "data.conversation_sender_key=whom", "--out", rows.store)
+    assert outcome.code == 1
+    assert "data.conversation_sender_key: no turn has text in its field whom" in outcome.said
+    assert whelp(*arguments, "data.conversation_sender_key=who", "--out", rows.store).code == 0
+    outcome = whelp(*arguments, "data.conversation_key=talk", "--out", rows.folder / "other")
+    assert "talks.jsonl: has no column talk, which data.conversation_key names; it has chat, but" in outcome.said
+
+
+def test_a_column_that_no_row_has(rows: Project, whelp: Whelp) -> None:
+    """Beside others it is said, and counted as 0; where none is there the error names the option."""
+    source = f"data.source={write_lines(rows.folder / 'pairs.jsonl', [{'q': 'What?', 'a': f'It {n}.'} for n in range(30)])}"
+    keys, masks = "data.multi_column_keys=[q, a, aa]", "data.multi_column_train_mask=null"
+    outcome = whelp("prepare", rows.recipe, source, keys, masks, "--out", rows.store, "--json")
+    assert "data.multi_column_keys: no text is in aa. Where it should be, correct the name" in outcome.said
+    notes = outcome.json["ledger"]["notes"]
+    assert {name: count for name, count in notes.items() if name.startswith("text in")} == {
+        "text in data.multi_column_keys: aa": 0
+    }
+    for option in ("data.multi_column_keys=[ask, reply]", "data.pieces=[{column: ask}, {column: reply}]"):
+        more = ["data.multi_column_keys=null"] if "pieces" in option else []
+        outcome = whelp("prepare", rows.recipe, source, *more, option, masks, "--out", rows.folder / "other")
+        name = option.partition("=")[0]
+        assert f"pairs.jsonl: has no column ask or reply, which {name} names; it has" in outcome.said
+        assert f"Correct {name}, or name another file." in outcome.said
+
+
+def test_the_usual_columns_need_not_all_be_there(rows: Project, whelp: Whelp) -> None:
+    """Of instruction, input and output, which are looked for unasked, one may be missing without a word."""
+    source = (
+        f"data.source={write_lines(rows.folder / 'x.jsonl', [{'instruction': 'Add.', 'output': f'{n}'} for n in range(30)])}"
+    )
+    keys = "data.multi_column_keys=[instruction, input, output]"
+    outcome = whelp("prepare", rows.recipe, source, keys, "data.multi_column_train_mask=null", "--out", rows.store)
+    assert outcome.code == 0
+    assert "no text is in" not in outcome.said

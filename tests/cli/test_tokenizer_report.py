@@ -180,7 +180,11 @@ def test_page(whelp: Whelp, shelf: Path, tmp_path: Path) -> None:
             ["by is 'planet', but expected one of language, suffix, folder, file"],
         ),
         (["chars", "--corpus", "corpus", "--by", "column:lang"], ["holds files of text, which have no columns"]),
-        (["chars", "--corpus", "rows.jsonl", "--by", "column:tongue"], ["has no column 'tongue'", "Name a column of text."]),
+        (
+            ["chars", "--corpus", "rows.jsonl", "--by", "column:tongue"],
+            ["has no column 'tongue'; it has", "but expected a column of text. Name one of those, or another --by."],
+        ),
+        (["chars", "data.foo=1", "--corpus", "corpus"], ["whelp tokenizer report: unknown key foo"]),
     ],
 )
 def test_what_goes_wrong(
@@ -198,6 +202,24 @@ def test_what_goes_wrong(
     assert outcome.stderr.count("error: ") == 1
     for word in words:
         assert word in outcome.said
+
+
+def test_options_of_the_corpus(whelp: Whelp, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a recipe, of the report and of the guide; they may stand among the names."""
+    monkeypatch.chdir(shelf)
+    (shelf / "two.jsonl").write_text('{"a": "the cat", "b": "dog"}\n' * 30, encoding="utf-8")
+    asked = ["--corpus", "two.jsonl", "data.custom_text_key=b", "--json"]
+    assert whelp("tokenizer", "report", "chars", *asked).json["corpus"]["num_bytes"] == 90
+    assert whelp("tokenizer", "guide", "--n-embd", 32, "--sizes", "260", *asked).json["corpus"]["num_bytes"] == 90
+
+
+def test_learned_anew_and_from_a_part(whelp: Whelp, shelf: Path, tmp_path: Path) -> None:
+    """What replaces a vocabulary says what is asked for otherwise; what was read of a source is told, not all of it."""
+    arguments = ["tokenizer", "train", "--source", shelf / "corpus", "--out", tmp_path / "tok", "--vocab-size"]
+    assert "is made again" not in whelp(*arguments, 280).said
+    outcome = whelp(*arguments, 290, "--max-bytes", 500, "--json")
+    assert "tok is made again: vocab_size: 280 -> 290; max_bytes: None -> 500" in " ".join(outcome.said.split())
+    assert outcome.json["num_bytes"] == 500
 
 
 def test_half_a_character_is_no_text(shelf: Path) -> None:

@@ -102,6 +102,21 @@ LANGUAGES = [
     ("es", "El {{fecha|2|5|1808}}, {{unidad|3|kg}} del {{siglo|XIX||s}}.{{cita requerida}} {{cita|Sí, claro.}}",
      "El 2 de mayo de 1808, 3 kg del siglo XIX.\n\nSí, claro."),
     ("ja", "{{読み仮名|東京|とうきょう}}は{{仮リンク|犬|en|Dog}}、{{lang|en|dog}}。{{要出典|date=x}}", "東京（とうきょう）は犬、dog。"),
+    ("it", "Alto {{M|12|k|m}} o {{m|3,5|ul=kg}}, {{converti|5|km|mi}}, nel 44 {{a.C.}}, {{Senza fonte|forse|data=x}}.{{Citazione|Sì.|Dante}}",
+     "Alto 12 km o 3,5 kg, 5 km, nel 44 a.C., forse.\n\nSì."),
+    ("nl", "In de 19{{e}} eeuw, {{Bron?|misschien|2012}} {{audio|x.ogg|gracht}}.{{Citaat|Ja.|Multatuli}}{{bron?||2012}}",
+     "In de 19e eeuw, misschien gracht.\n\nJa."),
+    ("pl", "Pies {{lang|en}} {{fakt|szczeka|data=2010}}, {{Link-interwiki|Dog|język=en|tekst=psy}}. {{Cytat|treść=Tak.|autor=x}} "
+     "{{Cytat|Nie.|y}}",
+     "Pies szczeka, psy.\n\nTak.\n\nNie."),
+    ("pt", "Em {{dtlink|2|5|1808}}, {{fmtn|1500|km}}, no {{séc|XIX}}, {{AC|44}}, {{ilc|cão||Dog}} ({{carece de fontes}}). {{Citação|Sim.}}",
+     "Em 2 de maio de 1808, 1500 km, no século XIX, 44 a.C., cão.\n\nSim."),
+    ("ru", "Пёс ({{lang-en|dog}}, {{lang-la|canis}}), {{date|2|5|1808}}, {{OldStyleDate|5 мая|1813|23 апреля}}, {{num|15|км}}, "
+     "{{нп5|Лайка|лайки|en|Laika}} и {{нп5|Рекс||en|Rex}}. {{Цитата|Да.|Лев}}",
+     "Пёс (англ. dog, лат. canis), 2 мая 1808, 23 апреля [5 мая] 1813, 15 км, лайки и Рекс.\n\nДа."),
+    ("zh", "毛{{bd|1893年|12月26日|1976年|9月9日|catIdx=M}}，李{{bd|1960年|1月1日}}，{{le|狗|Dog}}、{{link-en|犬|Dog|狗狗}}、"
+     "{{tsl|en|Cat|貓}}，{{lang-en|dog}}。",
+     "毛（1893年12月26日－1976年9月9日），李（1960年1月1日－），狗、狗狗、貓，英語：dog。"),
     ("en", "A {{citation|title=x|1=y}} {{s|XIX}} {{convert|5|km}}.", "A 5 km."),
     ("nobody", "A {{unité|15|km}} {{convert|5|km}}.", "A 5 km."),
 ]  # fmt: skip

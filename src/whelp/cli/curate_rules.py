@@ -104,6 +104,7 @@ class _EvaluationShape:
 
         self.schema = pa.schema([(name, pa.large_string()) for name in _EVALUATION_COLUMNS])
         self.companions: dict[str, str] = {}
+        self.named: dict[str, str] = {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, Any]:
         """None: a question without an answer is one, too."""

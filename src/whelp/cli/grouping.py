@@ -94,7 +94,8 @@ def _group_by_column(source: Source, column: str) -> Grouping:
             keys.append(_name_rows(partition.batch.column("file_index").to_numpy(), partition.batch.column("line").to_numpy()))
             values.append(partition.batch.column("text").cast(pa.large_string()))
     except SourceError as error:
-        raise SourceError(f"--by {_COLUMN}{column}", str(error).rstrip(), "", "Name a column of text.") from None
+        found = f"{error.where}: {error.found}"
+        raise SourceError(f"--by {_COLUMN}{column}", found, "a column of text", "Name one of those, or another --by.") from None
     encoded = pa.chunked_array(values).combine_chunks().dictionary_encode()
     all_keys = np.concatenate(keys)
     order = np.argsort(all_keys)

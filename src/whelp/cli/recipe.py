@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from whelp.model.config import ModelConfig
 from whelp.prepare.config import PackConfig, PrepareConfig, TemplateConfig
 from whelp.tokenizer.config import VocabularyConfig
 from whelp.train.config import TrainConfig
+
+_OVERRIDE = re.compile(r"[a-z]+(\.\w+)+=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +163,9 @@ def find_recipe(name: str | Path) -> Path:
         return path / "recipe.yaml"
     if path.is_dir():
         raise ConfigError(name, ["is a folder without a recipe.yaml"], "Give the YAML file; `whelp new NAME` writes one.")
+    if _OVERRIDE.match(str(name)):
+        problem = "is an override, but a recipe is expected before it"
+        raise ConfigError(name, [problem], f"Give one, of yours or shipped: project {name}")
     nearby = [str(found) for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(str(name), [*shipped, *nearby], n=1)
     hint = f"Did you mean {near[0]}? " if near else ""

@@ -33,7 +33,7 @@ def show_corpus_report(report: CorpusReport) -> None:
         f"({report.words['num_distinct']:,} distinct), "
         f"{total['num_lines']:,} lines"
     )
-    for title, counts in (("left out", report.left_out), ("changed on the way", report.changed)):
+    for title, counts in (("left out", report.skipped), ("changed on the way", report.changed)):
         if counts:
             console.print(f"{title}: {escape(', '.join(f'{reason} {count:,}' for reason, count in counts.items()))}")
     console.print()

@@ -82,8 +82,11 @@ def _has_colors(console: Console) -> bool:
 
 
 def _print(console: Console, text: Text) -> None:
-    """Long lines are folded on a terminal alone: elsewhere they belong to whoever reads on."""
-    console.print(text, soft_wrap=not console.is_terminal, overflow="fold")
+    """Long lines are folded on a terminal alone: elsewhere they belong to whoever reads on, whole."""
+    if console.is_terminal:
+        console.print(text, overflow="fold")
+    else:
+        console.print(text, soft_wrap=True)  # with an overflow of one's own it would cut them
 
 
 def _make_legend(console: Console, as_tokens: bool) -> Text:
@@ -118,7 +121,7 @@ def _title_piece(piece: ShownPiece) -> str:
 
 
 def _write_text(piece: ShownPiece, find: str | None, *, has_marks: bool) -> Text:
-    text = Text(overflow="fold")
+    text = Text()
     for role, runs in groupby(piece.runs, key=lambda run: run.role):
         before, after = _BRACKETS[role] if has_marks else ("", "")
         text.append(before + printable("".join(run.text for run in runs)) + after, _STYLES[role])

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whelp.artifacts.manifest import Manifest, describe_files, find_kind, write_manifest
+from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
+from whelp.base.log import log
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerResult:
-    """What `whelp tokenizer train` made."""
+    """What `whelp tokenizer train` made; `num_bytes` is the size of what it was learned from."""
 
     folder: str
     kind: str
@@ -51,22 +52,29 @@ def train_tokenizer(
     folder = Path(out)
     with hold_folder(folder):
         check_place(folder)
+        _say_changes(folder, config)
         vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
         return save_tokenizer(vocabulary, folder, config, opened)
 
 
-def make_source_config(source: list[str], overrides: Sequence[str] = ()) -> SourceConfig:
-    """The source of the command line: what `--source` names, and `data.field=value` as in a recipe.
+def make_source_config(
+    source: list[str],
+    overrides: Sequence[str] = (),
+    *,
+    where: str = "whelp tokenizer train",
+    custom_text_key: str | None = None,
+) -> SourceConfig:
+    """The source of the command line: what `--source` or `--corpus` names, and `data.field=value` as in a recipe.
 
     Raises:
         ConfigError: When an override is not one of `data`, or its value does not fit.
     """
-    where = "whelp tokenizer train"
     sections = parse_overrides(overrides)
     others = sorted(sections.keys() - {"data"})
     if others:
         raise ConfigError(where, [f"unknown section {others[0]}"], "Only data.field=value says how a source is read.")
-    values = {**sections.get("data", {}), "source": source if len(source) > 1 else source[0]}
+    given = {} if custom_text_key is None else {"custom_text_key": custom_text_key}
+    values = {**sections.get("data", {}), **given, "source": source if len(source) > 1 else source[0]}
     return load_config(SourceConfig, values, where)
 
 
@@ -74,6 +82,17 @@ def check_place(folder: Path) -> None:
     """Refuse to replace anything but a tokenizer."""
     if folder.exists() and find_kind(folder) != "tokenizer" and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtifactError(folder, "something else stands there", "an empty place or a tokenizer", "Choose another --out.")
+
+
+def _say_changes(folder: Path, config: LearnConfig) -> None:
+    """What is asked for otherwise than of the tokenizer that is about to be replaced."""
+    try:
+        before = read_manifest(folder, "tokenizer").config
+    except ArtifactError:
+        return
+    changes = [f"{name}: {before.get(name)} -> {value}" for name, value in asdict(config).items() if before.get(name) != value]
+    if changes:
+        log.warning("%s is made again: %s", folder, "; ".join(changes))
 
 
 def save_tokenizer(vocabulary: Vocabulary, folder: Path, config: LearnConfig, source: Source) -> TokenizerResult:
@@ -94,5 +113,5 @@ def save_tokenizer(vocabulary: Vocabulary, folder: Path, config: LearnConfig, so
         kind=vocabulary.kind,
         vocab_size=vocabulary.size,
         fingerprint=vocabulary.fingerprint,
-        num_bytes=source.num_bytes,
+        num_bytes=source.num_bytes if config.max_bytes is None else min(config.max_bytes, source.num_bytes),
     )

@@ -208,7 +208,7 @@ class Client:
             finally:
                 response.close()
         except PrivateAddressError as error:
-            raise refuse("leads to a private address") from error
+            raise refuse("leads to a private address, which allow_private does not name") from error
         except httpx.TimeoutException as error:
             raise Busy("no answer in time") from error
         except httpx.ConnectError as error:

@@ -51,6 +51,11 @@ class ListingShape:
         """None."""
         return {}
 
+    @property
+    def named(self) -> dict[str, str]:
+        """None."""
+        return {}
+
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """There are no rows."""
         raise AssertionError(f"{rows.num_rows} rows were read")
@@ -91,7 +96,13 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
     try:
         column = choose_column(asked, columns)
     except BadFile as error:
-        if isinstance(shape, TextShape) or asked is not None or sum(columns.values()) < 2:
+        if isinstance(shape, TextShape) or asked is not None:
+            raise
+        if shape.named:
+            options = " or ".join(dict.fromkeys(shape.named.values()))
+            reason = f"has no column {' or '.join(shape.named)}, which {options} names; it has {_list_names(next(iter(shape.named)), columns)}"
+            raise BadFile(error.kind, reason, f"Correct {options}, or name another file.") from None
+        if sum(columns.values()) < 2:
             raise
         raise BadFile(error.kind, error.reason, _SEVERAL_COLUMNS) from None
     schema = pa.schema([(column, pa.large_string())])

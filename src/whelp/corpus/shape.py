@@ -69,6 +69,11 @@ class RowShape(Protocol):
         """Of some candidates, the one without which they are passed over: in a file that has not that one."""
         ...
 
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Candidates that the user calls by name, and the option that does."""
+        ...
+
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, BadValueLike]:
         """The rows of a batch that cannot be used, by index. The batch has those candidate columns that were found."""
         ...
@@ -91,6 +96,11 @@ class TextShape:
     @property
     def companions(self) -> dict[str, str]:
         """None: there is one column alone."""
+        return {}
+
+    @property
+    def named(self) -> dict[str, str]:
+        """None beside `custom_text_key`, which has errors of its own."""
         return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:

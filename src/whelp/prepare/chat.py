@@ -12,9 +12,9 @@ import pyarrow as pa
 from whelp.base.chat_templates import TemplateFailure, compile_chat_template
 from whelp.base.errors import PlanError
 from whelp.base.joining import join_items
-from whelp.prepare.columns import text_field
+from whelp.prepare.columns import Named, text_field
 from whelp.prepare.config import TemplateConfig
-from whelp.prepare.conversation import flatten_turns
+from whelp.prepare.conversation import KEY_OPTION, SENDER_OPTION, flatten_turns
 from whelp.prepare.segments import Flags, Pieces
 
 _DEFAULT_KEY = "messages"
@@ -83,6 +83,7 @@ class ChatConversation:
     def __init__(self, config: TemplateConfig, template: ChatTemplate | None, control_tokens: Iterable[str]) -> None:
         self._template = template
         self._key = config.conversation_key or _DEFAULT_KEY
+        self.named_by: str | None = KEY_OPTION
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._field = next(iter(config.conversation_input_key_map), _DEFAULT_FIELD)
         self._names = config.conversation_sender_value_map
@@ -121,6 +122,11 @@ class ChatConversation:
     def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
         turns, offsets = flatten_turns(rows, self._key, self.fields[0].type)
         return join_items(turns.column(self._field).fill_null(""), offsets)
+
+    def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
+        turns, _ = flatten_turns(rows, self._key, self.fields[0].type)
+        yield SENDER_OPTION, self._sender_key, turns.column(self._sender_key)
+        yield "data.conversation_input_key_map", self._field, turns.column(self._field)
 
     def _iter_pieces(self, senders: list[str | None], words: list[str | None]) -> Iterator[_Piece]:
         assert self._template is not None, "text is made with the vocabulary at hand"

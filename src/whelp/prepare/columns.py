@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from whelp.base.arrays import find_valid
 from whelp.base.joining import join_columns
-from whelp.prepare.config import PieceConfig, TemplateConfig
+from whelp.prepare.config import DEFAULT_KEYS, PieceConfig, TemplateConfig
 from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
@@ -19,6 +19,7 @@ _UNTRAINED = {"input"}
 ANSWER = "output"
 
 IsControl = Callable[[str], bool]  # whether a text of the recipe spells a control token
+Named = tuple[str, str, pa.LargeStringArray]  # an option, a name in it, and what stands there in each row or turn
 
 
 class Strategy(Protocol):
@@ -28,11 +29,13 @@ class Strategy(Protocol):
         name: As the ledger counts it.
         fields: The columns that it reads, as Arrow fields.
         wants: What a row must have, in words.
+        named_by: The option of the recipe that calls its columns by name.
     """
 
     name: str
     fields: list[pa.Field]
     wants: str
+    named_by: str | None
 
     def find(self, rows: pa.RecordBatch) -> Flags:
         """Which rows it can make text of."""
@@ -42,6 +45,9 @@ class Strategy(Protocol):
 
     def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
         """What rows say by themselves, without names of senders and what the recipe puts around it: each value on a line."""
+
+    def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
+        """The columns, or the fields of turns, that the recipe calls by name."""
 
 
 def text_field(name: str) -> pa.Field:
@@ -61,9 +67,14 @@ class _OfColumns:
     """A strategy over columns of text."""
 
     fields: list[pa.Field]
+    named_by: str | None = None
 
     def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
         return join_columns([read_column(rows, field.name) for field in self.fields])
+
+    def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
+        if self.named_by is not None:
+            yield from ((self.named_by, field.name, read_column(rows, field.name)) for field in self.fields)
 
 
 class TextColumn(_OfColumns):
@@ -115,6 +126,7 @@ class MultiColumn(_OfColumns):
 
     def __init__(self, name: str, config: TemplateConfig, is_control: IsControl, sufficient: Sequence[str]) -> None:
         self.name, self._sufficient = name, sufficient
+        self.named_by = None if config.columns == DEFAULT_KEYS else "data.multi_column_keys"
         self._columns = config.columns
         self.fields = [text_field(column) for column in self._columns]
         self._weights = _choose_trained(config)
@@ -184,6 +196,7 @@ class PieceByPiece(_OfColumns):
     """A template written out: texts, columns and control tokens in any order."""
 
     name = "pieces"
+    named_by: str | None = "data.pieces"
 
     def __init__(self, pieces: Sequence[PieceConfig], is_control: IsControl, spell: Callable[[str], str]) -> None:
         self._pieces = pieces

@@ -9,7 +9,7 @@ from whelp.base.config import option
 from whelp.base.errors import ConfigError
 from whelp.prepare.escapes import decode_escapes
 
-_DEFAULT_KEYS = ("instruction", "input", "output")
+DEFAULT_KEYS = ("instruction", "input", "output")
 _NOT_OF_CHAT_TEMPLATES = {
     "conversation_input_key_prefix_map",
     "conversation_input_key_mask",
@@ -126,7 +126,7 @@ class TemplateConfig:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a text of several, in order."""
-        return _DEFAULT_KEYS if self.multi_column_keys is None else tuple(self.multi_column_keys)
+        return DEFAULT_KEYS if self.multi_column_keys is None else tuple(self.multi_column_keys)
 
     def _check_columns(self) -> list[str]:
         problems = []

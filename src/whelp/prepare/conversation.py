@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,12 +11,13 @@ import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.joining import join_columns, join_items
-from whelp.prepare.columns import IsControl, read_column, text_field
+from whelp.prepare.columns import IsControl, Named, read_column, text_field
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_SENDER_KEY = "sender"
+KEY_OPTION, SENDER_OPTION = "data.conversation_key", "data.conversation_sender_key"
 
 
 class Conversation:
@@ -29,6 +32,7 @@ class Conversation:
     def __init__(self, config: TemplateConfig, is_control: IsControl) -> None:
         assert config.conversation_format is not None, "a conversation has a format"
         self._key = config.conversation_key
+        self.named_by = None if self._key is None else KEY_OPTION
         self._is_control = is_control
         self._has_senders = config.conversation_format == "sender"
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
@@ -80,6 +84,13 @@ class Conversation:
     def join_values(self, rows: pa.RecordBatch) -> pa.LargeStringArray:
         turns, offsets = self._read_turns(rows)
         return join_items(join_columns([read_column(turns, field) for field in self._prefixes]), offsets)
+
+    def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
+        turns, _ = self._read_turns(rows)
+        if self._has_senders:
+            yield SENDER_OPTION, self._sender_key, read_column(turns, self._sender_key)
+        option = "data.conversation_input_key_map" if self._has_senders else "data.conversation_input_key_prefix_map"
+        yield from ((option, field, read_column(turns, field)) for field in self._prefixes)
 
     def _lay_out_turns(self, turns: pa.RecordBatch) -> Slots:
         slots = Slots(turns.num_rows)

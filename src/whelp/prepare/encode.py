@@ -33,8 +33,10 @@ from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
+from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
+from whelp.prepare.conversation import SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.ledger import Ledger
@@ -164,6 +166,7 @@ def prepare(
         looked_through.result()
     source = dict(describe_source())
     for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
+        _check_named(stream.name, ledger)
         _check_trainable(folder, stream.name, ledger, group)
     groups = [
         Group(group, stream.config, ledger, seed=_own_seed(stream, seed), name=stream.name)
@@ -240,6 +243,17 @@ def _encode(
 def _own_seed(stream: SourceStream, seed: int) -> int:
     """Draws the held-out documents of a source; of a mixture's by name, so that no source changes those of another."""
     return seed if stream.name is None else make_seed(seed, "source", stream.name)
+
+
+def _check_named(name: str | None, ledger: Ledger) -> None:
+    """Say which columns and fields that a recipe names hold no text; without any sender, prefixes and masks would be wrong."""
+    source = "" if name is None else f"{name}: "
+    for asked in (asked for asked, count in ledger.named.items() if not count):
+        option, _, field_name = asked.partition(": ")
+        if option == SENDER_OPTION and ledger.strategies[Conversation.name]:
+            expected = "the field that says who speaks: masks, prefixes and suffixes go by it"
+            raise PlanError(f"{source}{option}", f"no turn has text in its field {field_name}", expected, "Correct the name.")
+        log.warning("%s%s: no text is in %s. Where it should be, correct the name", source, option, field_name)
 
 
 def _check_trainable(folder: Path, name: str | None, ledger: Ledger, parts: list[Part]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 _SPLITS = ("train", "test")
 _NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes")
-_COUNTERS = ("documents", "tokens", "masked", "strategies", "files", "notes")
+_COUNTERS = ("documents", "tokens", "masked", "strategies", "named", "files", "notes")
 
 
 class PartLike(Protocol):
@@ -22,6 +22,8 @@ class PartLike(Protocol):
     def dropped(self) -> dict[str, tuple[int, int]]: ...
     @property
     def strategies(self) -> dict[str, int]: ...
+    @property
+    def named(self) -> dict[str, int]: ...
     def count(self, what: str) -> int: ...
 
 
@@ -39,6 +41,7 @@ class Ledger:
     tokens: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
     strategies: Counter[str] = field(default_factory=Counter)  # how many documents each way to make text of a row made
+    named: Counter[str] = field(default_factory=Counter)  # rows, or turns, with text in what an option names: `OPTION: NAME`
     documents_divided: int = 0  # in both splits: the tail of each is held out
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
@@ -62,6 +65,7 @@ class Ledger:
         self.text_bytes += part.text_bytes
         self.tokens_in += part.count("tokens")
         self.strategies.update(part.strategies)
+        self.named.update(part.named)
         for reason, (documents, tokens) in part.dropped.items():
             self.documents[f"dropped: {reason}"] += documents
             self.tokens[f"dropped: {reason}"] += tokens
@@ -92,11 +96,11 @@ class Ledger:
     def to_dict(self) -> dict[str, Any]:
         """For `ledger.json`."""
         self.check()
-        parts = {name: {**ledger._describe(), "notes": ledger._note_strategies()} for name, ledger in self.sources.items()}
+        parts = {name: {**ledger._describe(), "notes": ledger._note_rows()} for name, ledger in self.sources.items()}
         return {
             **self._describe(),
             "files": dict(self.files),
-            "notes": {**self.notes, **self._note_strategies()},
+            "notes": {**self.notes, **self._note_rows()},
             **({"sources": parts} if parts else {}),
         }
 
@@ -113,11 +117,12 @@ class Ledger:
             "token_shares": {fate: count / max(self.tokens_in, 1) for fate, count in self.tokens.items()},
         }
 
-    def _note_strategies(self) -> dict[str, int]:
+    def _note_rows(self) -> dict[str, int]:
         """Where every document is a text as it stands there is nothing to note."""
+        missed: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
         if set(self.strategies) <= {"text"}:
-            return {}
-        return {f"rows by template: {name}": count for name, count in self.strategies.items()}
+            return missed
+        return {f"rows by template: {name}": count for name, count in self.strategies.items()} | missed
 
 
 def _sum(count: int | Counter[str]) -> int:

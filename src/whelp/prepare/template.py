@@ -25,7 +25,7 @@ from whelp.prepare.chat import ChatConversation, make_chat_template
 from whelp.prepare.columns import ANSWER, MultiColumn, PieceByPiece, PromptCompletion, Strategy, TextColumn, make_multi_column
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import Conversation
-from whelp.prepare.segments import Pieces, Segments, merge, no_pieces
+from whelp.prepare.segments import Pieces, Segments, has_text, merge, no_pieces
 
 NO_TEXT = "no text for the template"
 _NOT_COLUMNS = ("file_index", "line")
@@ -103,6 +103,12 @@ class Template:
         named = {field.name for strategy in others for field in strategy.fields}
         return {field.name: ANSWER for field in default.fields if field.name != ANSWER and field.name not in named}
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Columns that the recipe calls by name, and the option that does."""
+        named = {field.name: strategy.named_by for strategy in self.strategies for field in strategy.fields}
+        return {column: option for column, option in named.items() if option is not None}
+
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """The rows that no strategy can make text of, by their index in the batch."""
         bad = {}
@@ -143,6 +149,11 @@ class Template:
         if len(parts) < 2:
             return parts[0] if parts else pa.array([], pa.large_string())
         return pa.concat_arrays(parts).take(to_arrow(np.argsort(order)))
+
+    def count_named(self, rows: pa.RecordBatch) -> dict[str, int]:
+        """In how many rows, or turns, there is text where the recipe looks by name: `OPTION: NAME`, and the count."""
+        named = [one for strategy in self.strategies for one in strategy.iter_named(rows)]
+        return {f"{option}: {name}": int(np.count_nonzero(has_text(values))) for option, name, values in named}
 
     def _lay_out(self, number: int, rows: pa.RecordBatch) -> Pieces:
         return no_pieces(rows.num_rows) if number < 0 else self.strategies[number].lay_out(rows)

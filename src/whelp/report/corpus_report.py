@@ -59,7 +59,7 @@ def _draw_head(report: Report) -> str:
     facts = _table(["", "-"], ([name, write_number(value)] for name, value in rows))
     splits = ", ".join(f"{name} {count:,}" for name, count in source["splits"].items())
     text = f"<p>A document is a {html.escape(source['document'])}. Documents in each split: {html.escape(splits)}.</p>"
-    for title, counts in (("Left out", report["left_out"]), ("Changed on the way", report["changed"])):
+    for title, counts in (("Left out", report["skipped"]), ("Changed on the way", report["changed"])):
         if counts:
             listed = "; ".join(f"{html.escape(reason)}: {count:,}" for reason, count in counts.items())
             text += f"<p>{title}: {listed}.</p>"

@@ -203,7 +203,7 @@ def _draw_held_out(result: Values) -> str:
         ]
         for one in result["held_out"]
     ]
-    left_out = "; ".join(f"{reason} {write_number(count)}" for reason, count in result["left_out"].items())
+    left_out = "; ".join(f"{reason} {write_number(count)}" for reason, count in result["skipped"].items())
     table = _draw_table(["source", "texts", "", *(f"{name}, bits per byte" for name in names)], rows)
     return table + (f"<p>Left out: {html.escape(left_out)}.</p>" if left_out else "")
 

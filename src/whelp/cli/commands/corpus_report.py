@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import part_overrides
 from whelp.cli.usage import TeachingGroup
 
 app = typer.Typer(
@@ -41,7 +42,8 @@ def corpus_report(
         str | None,
         typer.Option(
             metavar="GROUP",
-            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME.",
+            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME. "
+            "Default: file for up to 100 files in one folder, else folder; of a mixture its sources.",
         ),
     ] = None,
     column: Annotated[
@@ -69,10 +71,9 @@ def corpus_report(
     from whelp.cli import show
     from whelp.cli.corpus_report import report_corpus
 
-    words = [word for word in source if not _is_override(word)]
+    words, overrides = part_overrides(source)
     if not words:
         raise typer.BadParameter("is needed.", param_hint="'SOURCE'")
-    overrides = [word for word in source if _is_override(word)]
     with show.waiting("reading"):
         result = report_corpus(
             words[0] if len(words) == 1 else words,
@@ -90,9 +91,3 @@ def corpus_report(
     show_corpus_report(result)
     if html is not None:
         show.say(f"page: [bold]{escape(str(html))}[/]")
-
-
-def _is_override(word: str) -> bool:
-    """Whether a word is `section.field=value`, and no file of that name."""
-    name, equals, _ = word.partition("=")
-    return bool(equals) and name.replace(".", "").replace("_", "").isalnum() and "." in name and not Path(word).exists()

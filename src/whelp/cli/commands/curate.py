@@ -21,7 +21,9 @@ def curate(
         list[str] | None,
         typer.Option("--source", metavar="S", help="In place of the recipe's: a file, a folder, a glob, ...; may be repeated."),
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="The rules: prose, web, code, rows or none.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The rules: prose, web, code, rows or none. Default: the recipe's, else prose.")
+    ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="Judge on threads here, or on a Ray cluster (the bytes are the same).")
     ] = EngineName.local,

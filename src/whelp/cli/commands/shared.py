@@ -44,6 +44,16 @@ class FormatName(Enum):
     parquet = "parquet"
 
 
+def part_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """Names, and `section.field=value` among them; what is a file of that name is a name."""
+
+    def is_override(word: str) -> bool:
+        name, equals, _ = word.partition("=")
+        return bool(equals) and name.replace(".", "").replace("_", "").isalnum() and "." in name and not Path(word).exists()
+
+    return [word for word in words if not is_override(word)], [word for word in words if is_override(word)]
+
+
 def load(recipe: str, overrides: list[str] | None, scale: str | None = None) -> Recipe:
     from whelp.cli.recipe import load_recipe
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
-from whelp.cli.commands.options import (
-    AsJson,
-)
-
-if TYPE_CHECKING:
-    pass
-from whelp.cli.commands.shared import say_page
+from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import part_overrides, say_page
 from whelp.cli.usage import TeachingGroup
 
 VocabularyName = Annotated[
@@ -23,6 +18,10 @@ VocabularyName = Annotated[
     typer.Argument(
         metavar="NAME_OR_DIR", help="A vocabulary: a name (gpt2, world, ...), a folder (a store, a run), a file, a hub id."
     ),
+]
+SourceOptions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[data.field=value]...", help="Options of the source, as in a recipe.", show_default=False),
 ]
 app = typer.Typer(
     cls=TeachingGroup,
@@ -38,10 +37,7 @@ def train(
         list[str], typer.Option("--source", metavar="S", help="stdlib, a file, a folder or a glob; may be repeated.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the vocabulary goes.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[data.field=value]...", help="Options of the source, as in a recipe.", show_default=False),
-    ] = None,
+    overrides: SourceOptions = None,
     vocab_size: Annotated[int, typer.Option(metavar="N", help="Ids to have, control tokens included.")] = 4096,
     learn: Annotated[str, typer.Option(help="bpe, unigram, wordpiece, chars or words.")] = "bpe",
     pattern: Annotated[
@@ -136,7 +132,12 @@ def show_(
 @app.command("report")
 def report(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Vocabularies: folders, tokenizer.json files, or names.")
+        list[str],
+        typer.Argument(
+            metavar="NAME... [data.field=value]...",
+            help="Vocabularies: folders, tokenizer.json files, or names. Options of the corpus, as in a recipe.",
+            show_default=False,
+        ),
     ],
     corpus: Annotated[
         list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
@@ -149,7 +150,8 @@ def report(
         str | None,
         typer.Option(
             metavar="GROUP",
-            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME.",
+            help="language (the first folder, or at the top the file's name), suffix, folder, file, or column:NAME. "
+            "Default: language for up to 100 files in one folder, else folder.",
         ),
     ] = None,
     max_bytes: Annotated[
@@ -167,12 +169,19 @@ def report(
     Example:
       whelp tokenizer report gpt2 my-tokenizer --corpus stdlib \\
         --text "def main():" --html report.html
+
+    Rows:
+      whelp tokenizer report gpt2 --corpus rows.jsonl data.custom_text_key=body
     """
     from whelp.cli import show
+    from whelp.cli.tokenizer import make_source_config
     from whelp.cli.tokenizer_report import report_tokenizer
-    from whelp.corpus.config import SourceConfig
 
-    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    names, overrides = part_overrides(names)
+    if not names:
+        raise typer.BadParameter("is needed.", param_hint="'NAME'")
+    where = "whelp tokenizer report"
+    source = make_source_config(corpus, overrides, where=where, custom_text_key=custom_text_key)
     with show.waiting("reading"):
         result = report_tokenizer(names, corpus=source, texts=text or [], by=by, max_bytes=max_bytes, html=html)
     if as_json:
@@ -190,6 +199,7 @@ def guide(
         list[str], typer.Option("--corpus", metavar="SOURCE", help="stdlib, a file, a folder or a glob; may be repeated.")
     ],
     n_embd: Annotated[int, typer.Option("--n-embd", metavar="N", help="Width of the model.")],
+    overrides: SourceOptions = None,
     n_layer: Annotated[int, typer.Option("--n-layer", metavar="N", help="Layers of the model.")] = 6,
     family: Annotated[str, typer.Option(help="gpt2 or qwen3.")] = "qwen3",
     sizes: Annotated[
@@ -209,14 +219,15 @@ def guide(
         --sizes 1024,4096,16384
     """
     from whelp.cli import show
+    from whelp.cli.tokenizer import make_source_config
     from whelp.cli.tokenizer_report import guide_tokenizer
-    from whelp.corpus.config import SourceConfig
 
     try:
         numbers = [int(size) for size in sizes.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{sizes!r} is not a list of numbers such as 1024,4096.", param_hint="'--sizes'") from None
-    source = SourceConfig(source=corpus if len(corpus) > 1 else corpus[0], custom_text_key=custom_text_key)
+    where = "whelp tokenizer guide"
+    source = make_source_config(corpus, overrides or [], where=where, custom_text_key=custom_text_key)
     with show.waiting("learning"):
         result = guide_tokenizer(
             corpus=source, n_embd=n_embd, n_layer=n_layer, family=family, sizes=numbers, max_bytes=max_bytes, html=html

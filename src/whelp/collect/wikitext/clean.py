@@ -64,7 +64,8 @@ class Wikitext:
         headings: How headings look: `Title` (plain), `== Title ==` (wiki), `## Title` (markdown), or left out (none).
         formulas: Keep formulas, as TeX between dollar signs.
         tables: Leave tables out (drop), or make each a paragraph with a line for each row, `cell | cell` (rows).
-        language: Whose templates are known, beside those of the English Wikipedia, which others share: de, fr, es, ja.
+        language: Whose templates are known, beside those of the English Wikipedia, which others share: de, es, fr, it,
+            ja, nl, pl, pt, ru, zh.
     """
 
     namespaces: Namespaces = field(default_factory=Namespaces.make)

@@ -1,8 +1,9 @@
 """Templates of other Wikipedias that stand for words inside sentences, as data: what each shows.
 
-`{1}` is the first argument, `{1:month}` the month of that number, `{*}` all arguments, one after the other. A template whose first
-argument is missing shows nothing. Names in small letters; one name means different things in different languages (`{{citation}}` is
-a source on the English Wikipedia and words on the French one), so these come before those of `templates.py`.
+`{1}` is the first argument, `{u}` the one of that name, `{2,1}` the first of several that is there, `{1:month}` the month of that
+number, `{*}` all arguments, one after the other. A template shows nothing where what its pattern begins with is missing. Names in
+small letters; one name means different things in different languages (`{{citation}}` is a source on the English Wikipedia and words
+on the French one), so these come before those of `templates.py`.
 """
 
 from __future__ import annotations
@@ -71,8 +72,81 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "ipa": "[{1}]",
         "円": "{1}円",
     },
+    "it": {
+        "citazione": _BLOCK,
+        "m": "{1} {2}{3}{ul}{u}", "converti": "{1} {2}",
+        "senza fonte|citazione necessaria|ta|maiuscoletto": "{1}",
+        "a.c.": "a.C.", "d.c.": "d.C.",
+    },
+    "nl": {
+        "citaat": _BLOCK,
+        "e": "e", "de": "de", "ste": "ste",
+        "bron?|feit": "{1}",
+        "audio": "{2}",
+    },
+    "pl": {
+        "cytat|cytatd": "\n\n{1,treść}\n\n",
+        "lang": "{2}",  # {{lang|en}} says in which language a link is
+        "fakt|kapitaliki": "{1}",
+        "link-interwiki": "{tekst,1}",
+    },
+    "pt": {
+        "citação|citação2": _BLOCK,
+        "fmtn|converter": "{1} {2}",
+        "dtlink": "{1} de {2:month} de {3}",
+        "séc": "século {1}", "ac": "{1} a.C.", "dc": "{1} d.C.",
+        "ilc|versalete|afi": "{1}",
+    },
+    "ru": {
+        "цитата": _BLOCK,
+        "date|дата": "{1} {2:month} {3}", "oldstyledate": "{3} [{1}] {2}",
+        "num": "{1} {2}",
+        "s|число|comment|подсказка": "{1}",
+        "не переведено 2|не переведено 3|не переведено 5|нп2|нп3|нп5|iw": "{2,1}",
+        "lang-en": "англ. {1}", "lang-de": "нем. {1}", "lang-fr": "фр. {1}", "lang-la": "лат. {1}", "lang-it": "итал. {1}",
+        "lang-es": "исп. {1}", "lang-pt": "порт. {1}", "lang-el": "греч. {1}", "lang-grc": "др.-греч. {1}", "lang-uk": "укр. {1}",
+        "lang-be": "белор. {1}", "lang-pl": "польск. {1}", "lang-cs": "чеш. {1}", "lang-nl": "нидерл. {1}", "lang-sv": "швед. {1}",
+        "lang-fi": "фин. {1}", "lang-hu": "венг. {1}", "lang-tr": "тур. {1}", "lang-ar": "араб. {1}", "lang-he": "ивр. {1}",
+        "lang-fa": "перс. {1}", "lang-ja": "яп. {1}", "lang-zh": "кит. {1}", "lang-tt": "тат. {1}", "lang-kk": "каз. {1}",
+    },
+    "zh": {
+        "bd": "（{1}{2}－{3}{4}）",
+        "le|link-en|link-ja|link-de|link-fr|link-ru|link-ko|link-es|link-it|link-pt": "{3,1}",
+        "tsl|translink": "{4,3,2}",
+        "僻字": "{1}", "ruby": "{1}（{2}）",
+        "lang-en": "英語：{1}", "lang-ja": "日語：{1}", "lang-de": "德語：{1}", "lang-fr": "法語：{1}", "lang-ru": "俄語：{1}",
+        "lang-ko": "韓語：{1}", "lang-la": "拉丁語：{1}", "lang-es": "西班牙語：{1}",
+    },
 }  # fmt: skip
 MONTHS = {
+    "pt": [
+        "janeiro",
+        "fevereiro",
+        "março",
+        "abril",
+        "maio",
+        "junho",
+        "julho",
+        "agosto",
+        "setembro",
+        "outubro",
+        "novembro",
+        "dezembro",
+    ],
+    "ru": [
+        "января",
+        "февраля",
+        "марта",
+        "апреля",
+        "мая",
+        "июня",
+        "июля",
+        "августа",
+        "сентября",
+        "октября",
+        "ноября",
+        "декабря",
+    ],
     "de": [
         "Januar",
         "Februar",
@@ -102,16 +176,16 @@ MONTHS = {
         "diciembre",
     ],
 }
-_PLACE = re.compile(r"\{(\d|\*)(:month)?\}")
+_PLACE = re.compile(r"\{(\*|\w+(?:,\w+)*)(:month)?\}")
 _EMPTY = re.compile(r"\(\s*,?\s*\)|（）|,\s*(?=\))|(?<=\()\s*,\s*")
 _BLANKS = re.compile("  +")
 
 
-def make_expanders(language: str) -> Mapping[str, Callable[[list[str]], str]]:
-    """By name what a template of a language shows, given its arguments by place.
+def make_expanders(language: str) -> Mapping[str, Callable[[list[str], Mapping[str, str]], str]]:
+    """By name what a template of a language shows, given its arguments by place and those by name.
 
-    >>> make_expanders("fr")["unité"](["1500", "km"]), make_expanders("es")["fecha"](["2", "5", "1808"])
-    ('1500 km', '2 de mayo de 1808')
+    >>> make_expanders("es")["fecha"](["2", "5", "1808"], {}), make_expanders("it")["m"](["15"], {"ul": "km"})
+    ('2 de mayo de 1808', '15 km')
     """
     shown = TEMPLATES.get(language, {})
     return {
@@ -121,22 +195,23 @@ def make_expanders(language: str) -> Mapping[str, Callable[[list[str]], str]]:
     }
 
 
-def _make_expander(pattern: str, months: tuple[str, ...] | list[str]) -> Callable[[list[str]], str]:
+def _make_expander(pattern: str, months: tuple[str, ...] | list[str]) -> Callable[[list[str], Mapping[str, str]], str]:
     needed = _PLACE.search(pattern)
 
-    def expand(place: list[str]) -> str:
+    def expand(place: list[str], named: Mapping[str, str]) -> str:
         words = [text.strip() for text in place]
+        known = {**named, **{str(number): word for number, word in enumerate(words, 1)}}
 
         def show(match: re.Match[str]) -> str:
             if match[1] == "*":
                 return "".join(words)
-            word = words[int(match[1]) - 1] if int(match[1]) <= len(words) else ""
+            word = next((known[key] for key in match[1].split(",") if known.get(key)), "")
             is_month = match[2] and word.isascii() and word.isdigit() and 1 <= int(word) <= len(months)
             return months[int(word) - 1] if is_month else word
 
         if needed is not None and not show(needed):
             return ""
         text = _EMPTY.sub("", _PLACE.sub(show, pattern))
-        return text if pattern == _BLOCK else _BLANKS.sub(" ", text).strip()
+        return text if pattern.startswith("\n") else _BLANKS.sub(" ", text).strip()
 
     return expand

@@ -269,13 +269,7 @@ _EXPANDERS: dict[str, Expand] = {
 def _find_own(language: str) -> dict[str, Expand]:
     """Templates of a language's own Wikipedia."""
 
-    def by_place(show: Callable[[list[str]], str]) -> Expand:
-        def expand(place: list[str], named: dict[str, str]) -> str:
-            return show(place or [named.get("1", "")])
-
-        return expand
-
-    return {name: by_place(show) for name, show in make_expanders(language).items()}
+    return dict(make_expanders(language))
 
 
 @functools.lru_cache(maxsize=1 << 12)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.compute as pc
 
-from whelp.base.languages import open_language_model
+from whelp.base.errors import ConfigError
+from whelp.base.languages import list_languages, open_language_model
 from whelp.curate.config import LanguageConfig
 from whelp.curate.rules.outcome import Outcome, judge
 from whelp.curate.texts import Segments, Texts
@@ -15,10 +16,14 @@ _WHERE = "curate.language"
 
 
 class Language:
-    """Keeps texts that are probably in one of some languages."""
+    """Keeps texts that are probably in one of some languages; a code that the model does not know is a `ConfigError`."""
 
     def __init__(self, config: LanguageConfig) -> None:
         open_language_model(_WHERE, "curate")
+        unknown = [code for code in config.keep if code not in list_languages()]
+        if unknown:
+            problem = f"keep names {', '.join(unknown)}, which the model does not know"
+            raise ConfigError(_WHERE, [problem], f"Codes that it knows: {', '.join(list_languages())}.")
         self._config = config
         self._labels = {f"{_LABEL}{language}" for language in config.keep}
 
