@@ -126,6 +126,7 @@ DOORS = {
         "RunFacts",
         "RunRecords",
         "find_differences",
+        "find_warnings",
         "list_facts",
         "make_compare_report",
         "make_corpus_report",

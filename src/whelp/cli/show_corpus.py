@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
+from whelp.cli.output import open_output
 from whelp.cli.show import megabytes, printable, sparkline
 
 if TYPE_CHECKING:
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 _NUM_GROUPS, _NUM_LISTED, _NUM_WORDS = 15, 8, 12
 _MOST_SIGNS = 60
-_FILE_WIDTH = 140  # columns where no terminal says how many it has
 
 
 def show_corpus_report(report: CorpusReport) -> None:
     """Print a report as tables."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console = open_output()
     total, source = report.total, report.source
     console.print(
         f"[bold]{escape(source['name'])}[/]: {say_count(source['num_files'], 'file')}, {megabytes(source['num_file_bytes'])}\n"
