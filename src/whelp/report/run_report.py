@@ -346,7 +346,9 @@ def _table(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
             continue
         noun = name.removeprefix("num_").removeprefix("is_")
         is_size = noun.endswith("_bytes") and isinstance(value, int | float)
-        shown[noun.removesuffix("_bytes").replace("_", " ")] = say_bytes(value) if is_size else value
+        shown[noun.replace("_bytes", "_memory").replace("_", " ") if is_size else noun.replace("_", " ")] = (
+            say_bytes(value) if is_size else value
+        )
     return draw_values(shown)
 
 
