@@ -284,11 +284,14 @@ def test_results_are_kept_beside_the_checkpoints(made: Project, tasks: list[Path
     assert snapshot(tasks[0].parent) == data
 
 
-def test_what_people_see(made: Project, tasks: list[Path], tmp_path: Path, whelp: Whelp) -> None:
+def test_what_people_see(
+    made: Project, tasks: list[Path], tmp_path: Path, whelp: Whelp, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Scores on standard output, the rest beside; a model that is of no run says that nothing was kept."""
     shutil.copytree(made.run / "checkpoints" / "last", tmp_path / "model")
     outcome = whelp("evaluate", tmp_path / "model", "--tasks", tasks[2], "--limit", 2, "--device", "cpu")
     assert re.fullmatch(r"own_answer\n  exact_match +\d\.\d{4}( \+- \d\.\d{4})?\n", outcome.text)
+    assert "aggregation" not in capfd.readouterr().err + outcome.said, "the harness's remarks on a task's defaults"
     assert "not kept: name a file with --out" in outcome.said
     outcome = whelp("evaluate", tmp_path / "model", "--tasks", tasks[2], "--limit", 2, "--out", tmp_path / "kept.json")
     assert json.loads((tmp_path / "kept.json").read_text())["num_documents"] == {"own_answer": 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -287,14 +288,23 @@ def _plain(value: Any) -> Any:
 def _quiet() -> Iterator[None]:
     """Standard output is for our result; the harness prints there.
 
-    The processes that it would start for its standard errors are left out: they are copies of one that has threads.
+    Its remarks on what a task leaves to the defaults are left out, git's complaint where there is no repository, and the
+    processes that it would start for its standard errors: they are copies of one that has threads.
     """
+    import lm_eval.evaluator
+
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
+    logger, find_commit = logging.getLogger("lm_eval"), lm_eval.evaluator.get_git_commit_hash
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    lm_eval.evaluator.get_git_commit_hash = lambda: None
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        logger.setLevel(level)
+        lm_eval.evaluator.get_git_commit_hash = find_commit
         if before is None:
             del os.environ["DISABLE_MULTIPROC"]
         else:
