@@ -30,8 +30,13 @@ def print_records(output: Console, columns: Sequence[str], records: Sequence[Seq
             table.add_row(*map(escape, record))
         output.print(table)
         return
+    print_blocks(output, columns, [[escape(cell) for cell in record] for record in records])
+
+
+def print_blocks(output: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:
+    """A block for each record, headed by its first cell; cells are markup."""
     longest = max(map(cell_len, columns[1:]))
     for first, *others in records:
-        output.print(f"[bold]{escape(first)}[/]", soft_wrap=True)
+        output.print(f"[bold]{first}[/]", soft_wrap=True)
         for column, cell in zip(columns[1:], others, strict=True):
-            output.print(f"  {column:<{longest}}  {escape(cell)}", soft_wrap=True)
+            output.print(f"  {column:<{longest}}  {cell}", soft_wrap=True)
