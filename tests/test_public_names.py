@@ -126,6 +126,7 @@ DOORS = {
         "RunFacts",
         "RunRecords",
         "find_differences",
+        "find_warnings",
         "list_facts",
         "make_compare_report",
         "make_corpus_report",
@@ -205,7 +206,20 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
         ("generate", ["model", "prompt", "n", "device", "precision", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
-        ("evaluate_tasks", ["model", "tasks", "num_fewshot", "limit", "out", "device", "on_progress"]),
+        (
+            "evaluate_tasks",
+            [
+                "model",
+                "tasks",
+                "num_fewshot",
+                "limit",
+                "apply_chat_template",
+                "system_instruction",
+                "out",
+                "device",
+                "on_progress",
+            ],
+        ),
         (
             "evaluate_code",
             [

@@ -265,6 +265,14 @@ def test_a_misspelled_run_is_told_of_the_others(tmp_path: Path) -> None:
         find_model_folder(tmp_path / "nowhere" / "gone")
 
 
+def test_a_checkpoint_that_is_gone_is_told_of_the_others(tmp_path: Path) -> None:
+    """Runs keep their newest ones, so an early step is soon not there any more."""
+    for step in (75, 76):
+        save(tmp_path / "run" / "checkpoints", step)
+    with pytest.raises(ArtifactError, match=r"There are step-00000075, step-00000076: runs keep their newest ones\.$"):
+        find_model_folder(tmp_path / "run" / "checkpoints" / "step-00000060")
+
+
 def test_find_model_folder_says_what_is_there(tmp_path: Path) -> None:
     """What is no model is named for what it is."""
     with pytest.raises(ArtifactError, match=r"gone: there is no such folder, but expected a run, a checkpoint or"):

@@ -190,6 +190,9 @@ def test_rows_of_the_store(serving: Serving, project: Project, open_page: OpenPa
     """The store beside the run is shown: rows, their documents, the ledger; the next rows follow."""
     page = open_page(serving.url, "data")
     page.wait_for_selector("text=Row 0")
+    assert page.input_value("#data-length") == "16", "rows are cut as the run cuts them"
+    rows, ledger = page.locator(".rows").bounding_box(), page.locator("section >> text=Ledger").bounding_box()
+    assert rows["y"] + rows["height"] <= ledger["y"], "rows come first"
     first = page.locator(".row-text").first.inner_text().replace("↵", "")
     told = page.request.get(
         f"{serving.url}/api/store/rows?first=0&count=1&context_tokens={page.input_value('#data-length')}"
@@ -198,9 +201,9 @@ def test_rows_of_the_store(serving: Serving, project: Project, open_page: OpenPa
     assert ".txt" in page.locator(".sources").last.inner_text()
     page.hover(".row-text .token >> nth=0")
     assert "id " in page.locator("#tip").inner_text()
-    page.fill("#data-length", "16")
+    page.fill("#data-length", "24")
     page.keyboard.press("Tab")
-    page.wait_for_selector("text=16 tokens")
+    page.wait_for_selector("text=24 tokens")
     page.click("text=Next")
     page.wait_for_selector("h2 >> text=Row 3")
 
@@ -212,6 +215,28 @@ def test_tokens_of_a_text(serving: Serving, open_page: OpenPage) -> None:
     page.wait_for_selector("text=for 1 character and 3 bytes")
     last = page.locator("table.tokens tbody tr").last.locator("td").all_inner_texts()
     assert last[3].endswith("–3")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_charts_can_be_read(serving: Serving, open_page: OpenPage, width: int) -> None:
+    """On a phone as on a desk the letters of a chart keep their size, and do not lie on each other; the axis has a name."""
+    page = open_page(serving.url, "training", width=width)
+    page.wait_for_selector("polyline.curve >> nth=0")
+    for chart in page.locator(".chart svg").all():
+        labels = [(text.text_content(), text.bounding_box()) for text in chart.locator("text").all()]
+        assert "step" in [name for name, _ in labels]
+        assert min(box["height"] for _, box in labels) >= 12
+        for index, (name, one) in enumerate(labels):
+            for other, two in labels[index + 1 :]:
+                apart = one["x"] + one["width"] <= two["x"] or two["x"] + two["width"] <= one["x"]
+                assert apart or abs(one["y"] - two["y"]) >= one["height"] - 2, (name, other)
+
+
+def test_all_tabs_are_seen_on_a_phone(serving: Serving, open_page: OpenPage) -> None:
+    """None is cut off, so nobody has to guess that the row of tabs scrolls."""
+    page = open_page(serving.url, width=390)
+    last = page.locator("#tab-vocabulary").bounding_box()
+    assert last["x"] + last["width"] <= 390
 
 
 def test_training_moves(open_page: OpenPage, project: Project, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -71,6 +72,27 @@ def test_the_terminal_answers_each_question(whelp: Whelp, books: Path) -> None:
         "en/a.txt, line 1",
     ):
         assert part in shown, part
+
+
+@pytest.mark.parametrize("width", [140, 80, 40])
+def test_no_number_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """However narrow the terminal: a number on two lines would be two others."""
+    from rich.console import Console
+
+    from whelp.cli import show_corpus
+
+    words = " ".join(["alpha"] * 1234 + ["beta gamma delta epsilon"] * 1111)
+    (tmp_path / "a-file-with-a-long-name.txt").write_text(f"{words}\n\n{words}\n")
+    report = package.report_corpus(tmp_path / "a-file-with-a-long-name.txt")
+    shown = io.StringIO()
+    monkeypatch.setattr(show_corpus, "open_output", lambda: Console(file=shown, width=width, highlight=False))
+    show_corpus.show_corpus_report(report)
+    text = shown.getvalue()
+    (group,) = report.groups
+    for number in (group["num_words"], group["num_documents"], report.words["most"][0]["count"]):
+        assert re.search(rf"(?<![\d,]){number:,}(?![\d,])", text.partition("where it is from")[2]), number
+    counts = [entry["count"] for one in report.ngrams for entry in one["most"][:3]]
+    assert all(f"{count:,}" in text.partition("most frequent")[2] for count in counts)
 
 
 def test_json_is_what_the_call_gives(whelp: Whelp, books: Path) -> None:

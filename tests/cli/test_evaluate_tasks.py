@@ -151,6 +151,101 @@ def test_scores_are_those_of_the_harness_itself(model_folder: Path, tasks: list[
     assert result.num_shortened > 0, "no context was long enough to test how it is cut"
 
 
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights with a vocabulary that has a chat template."""
+    folder = tmp_path_factory.mktemp("chat")
+    (folder / "text").write_text("".join(map(chr, range(32, 127))) + "\né" + SENTENCE, encoding="utf-8")
+    learn = load_config(LearnConfig, {"learn": "chars", "special_tokens": ["chat"]}, "the test")
+    train_tokenizer(make_source_config([str(folder / "text")], []), out=folder / "tokenizer", learn=learn)
+    recipe = {"pack": {"context_tokens": 400}, "model": OURS}
+    init(recipe, out=folder / "first", vocab_size=str(folder / "tokenizer"))
+    return folder / "first"
+
+
+def test_conversations_are_those_of_the_harness_itself(
+    chat_model: Path, tasks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a chat template the questions are the same texts as `hf` asks, solved examples as turns, and so are the scores."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    shutil.copytree(tasks[0].parent, tmp_path / "tasks")
+    values = yaml.safe_load(tasks[0].read_text())
+    fewshot = {"fewshot_split": "test", "num_fewshot": 2, "description": "Go on.", "target_delimiter": ""}
+    files = str(tmp_path / "tasks" / "rows.jsonl")
+    values |= {**fewshot, "gen_prefix": "It is ", "dataset_kwargs": {"data_files": {"test": files}}}
+    (tmp_path / "tasks" / "choice.yaml").write_text(yaml.safe_dump(values))
+    heard: list[Any] = []
+    _listen(monkeypatch, "loglikelihood", heard)
+    options = {"apply_chat_template": True, "system_instruction": "Be brief.", "limit": 4}
+    evaluate_tasks(chat_model, [str(tmp_path / "tasks" / "choice.yaml")], device="cpu", **options)  # type: ignore[arg-type]
+    theirs: list[Any] = []
+    reference = HFLM(pretrained=str(chat_model), device="cpu", batch_size=4, max_length=400, add_bos_token=False)
+    original = reference.loglikelihood
+
+    def answer(requests: list[Any], **options: Any) -> Any:
+        answers = original(requests, **options)
+        theirs.extend(zip(requests, answers, strict=True))
+        return answers
+
+    reference.loglikelihood = answer
+    manager = TaskManager(include_defaults=False)
+    task = manager.load([values])["tasks"]["own_choice"]
+    simple_evaluate(reference, tasks=[task], task_manager=manager, fewshot_as_multiturn=True, bootstrap_iters=0, **options)
+    assert len(heard) == len(theirs) == 12
+    for (ours, score), (other, expected) in zip(heard, theirs, strict=True):
+        assert ours.args == other.args
+        assert score == pytest.approx(expected, abs=1e-3)
+    context = heard[0][0].args[0]
+    assert context.startswith("<|im_start|>system\nBe brief.")
+    assert context.count("<|im_start|>user") == 3
+    assert context.endswith("<|im_start|>assistant\nIt is ")
+
+
+def test_an_answer_in_a_conversation_ends_with_its_turn(
+    chat_model: Path, tasks: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token that ends a turn ends the text, though it is not end-of-text."""
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr("whelp.cli.evaluate_tasks.open_engine", lambda loaded, **_: seen.append(loaded.end_ids) or 1 / 0)
+    for apply in (True, False):
+        with pytest.raises(ZeroDivisionError):
+            evaluate_tasks(chat_model, [str(tasks[2])], limit=1, device="cpu", apply_chat_template=apply)
+    end = load_tokenizer(chat_model).id_of("<|im_end|>")
+    assert [end in ids for ids in seen] == [True, False]
+
+
+def test_a_template_that_takes_no_system_message(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked without one, and that is said once; what it refuses else is an error."""
+    from whelp.base.errors import TokenizerError
+    from whelp.evaluate.harness import ChatTemplate, HarnessModel
+
+    def render(turns: Any, begins_answer: bool) -> str:
+        if turns[0]["role"] != "user":
+            raise TokenizerError("v", "its chat template fails")
+        return f"U: {turns[0]['content'].strip()}<end>"
+
+    model = HarnessModel.__new__(HarnessModel)
+    model.template, model._takes_system = ChatTemplate(source="", name="v", render=render), True
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    with caplog.at_level("WARNING", logger="whelp"):
+        assert [model.apply_chat_template(asked) for _ in range(2)] == ["U: Hi<end>"] * 2
+    assert caplog.text.count("takes no system message") == 1
+    assert model.apply_chat_template(asked[1:], add_generation_prompt=False) == "U: Hi"
+    with pytest.raises(TokenizerError):
+        model.apply_chat_template([{"role": "assistant", "content": "Hi"}])
+
+
+def test_conversations_need_a_template(made: Project, tasks: list[Path], whelp: Whelp) -> None:
+    """A model that has none, and a system message without one, are told what to do."""
+    said = whelp("evaluate", made.run, "--tasks", tasks[2], "--apply-chat-template").said
+    assert "its vocabulary has no chat template, but expected one, for --apply-chat-template. Leave that out" in said
+    said = whelp("evaluate", made.run, "--tasks", tasks[2], "--system-instruction", "Be brief.").said
+    assert "Give --apply-chat-template, too." in said
+
+
 def _listen(monkeypatch: pytest.MonkeyPatch, name: str, heard: list[Any]) -> None:
     from whelp.evaluate.harness import HarnessModel
 
@@ -189,11 +284,14 @@ def test_results_are_kept_beside_the_checkpoints(made: Project, tasks: list[Path
     assert snapshot(tasks[0].parent) == data
 
 
-def test_what_people_see(made: Project, tasks: list[Path], tmp_path: Path, whelp: Whelp) -> None:
+def test_what_people_see(
+    made: Project, tasks: list[Path], tmp_path: Path, whelp: Whelp, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Scores on standard output, the rest beside; a model that is of no run says that nothing was kept."""
     shutil.copytree(made.run / "checkpoints" / "last", tmp_path / "model")
     outcome = whelp("evaluate", tmp_path / "model", "--tasks", tasks[2], "--limit", 2, "--device", "cpu")
     assert re.fullmatch(r"own_answer\n  exact_match +\d\.\d{4}( \+- \d\.\d{4})?\n", outcome.text)
+    assert "aggregation" not in capfd.readouterr().err + outcome.said, "the harness's remarks on a task's defaults"
     assert "not kept: name a file with --out" in outcome.said
     outcome = whelp("evaluate", tmp_path / "model", "--tasks", tasks[2], "--limit", 2, "--out", tmp_path / "kept.json")
     assert json.loads((tmp_path / "kept.json").read_text())["num_documents"] == {"own_answer": 2}

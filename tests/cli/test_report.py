@@ -28,10 +28,20 @@ def test_two_runs(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     assert "train.learning_rate: 0.01, 0.02" in shown.text
     assert "page: report.html" in shown.said
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "■ other" in page
+    assert "■\u00a0other" in page
     result = package.report([made.run, "other"], out=tmp_path / "again.html")
     assert [run["name"] for run in result.runs] == ["run", "other"]
     assert list(result.differences) == ["train.learning_rate"]
+    assert result.warnings == []
+
+
+def test_runs_of_different_stores(whelp: Whelp, made: Project) -> None:
+    """Their losses are of different texts: that is said, in words and in the result."""
+    assert whelp("prepare", made.recipe, "data.test_split=0.3", "--out", "store2").code == 0
+    assert whelp("train", made.recipe, "data.test_split=0.3", "--store", "store2", "--out", "other").code == 0
+    shown = whelp("report", made.run, "other")
+    assert "These runs have different token stores" in shown.said
+    assert whelp("report", made.run, "other", "--json").json["warnings"][0].startswith("These runs")
 
 
 def test_a_folder_that_is_no_run(whelp: Whelp, made: Project) -> None:

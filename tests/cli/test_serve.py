@@ -144,6 +144,7 @@ def test_the_page_sees_run_and_store(served: Served, trained: Project) -> None:
     assert "".join(token["text"] for token in row["tokens"] if not token["padding"]).startswith(inspected.text[:20])
     assert row["documents"] == inspected.documents
     about = client.get("/api/store").json()
+    assert (about["plan"], about["context_tokens"]) == ("concat", 16)
     assert about["splits"]["train"]["documents"] + about["splits"]["test"]["documents"] == 24
 
 

@@ -17,6 +17,11 @@ METRICS = [
 ]
 
 
+LEDGER = {"tokens": 1000, "rows": 20, "documents": 7, "cut_documents": 3, "padding_share": 0.25}
+LEDGER |= {"trained": 900, "masked": 93, "first": 7, "cut": 0, "dropped": 0}
+LEDGER |= {"trained_share": 0.9, "masked_share": 0.093, "first_share": 0.007, "cut_share": 0.0, "dropped_share": 0.0}
+
+
 def make_page(**changes: object) -> str:
     """A page about a run of two steps."""
     return make_run_report([make_run(**changes)])
@@ -26,7 +31,7 @@ def make_run(**changes: object) -> RunRecords:
     """A run of two steps."""
     values = {"name": "a/run", "recipe": "data: {}\n", "plan": {"num_steps": 2, "warnings": ["too <short>"]}}
     values |= {"metrics": METRICS, "samples": [{"step": 2, "prompt": "Once", "text": " upon a time"}]}
-    values |= {"ledger": {"tokens": 999, "trained_share": 0.5}, "versions": {"torch": "9.9"}}
+    values |= {"ledger": LEDGER, "versions": {"torch": "9.9"}}
     return RunRecords(**{**values, **changes})
 
 
@@ -36,11 +41,14 @@ def test_numbers_curves_samples_and_doubts() -> None:
     assert "<th>nats per token</th><td>3.5</td>" in page
     assert page.count("<svg") == 6
     assert page.count("<circle") == 3 * 2  # two evaluations against steps, tokens and time
-    assert "<th>trained share</th><td>0.5</td>" in page
+    assert '900</td><td class="number">90.00%</td><td class="dim">a target once in a pass</td>' in page
+    assert "7, 3 of them not whole in one row" in page
+    assert "25.00% of all positions are padding." in page
+    assert "<th>steps</th><td>2</td>" in page
     assert "<th>torch</th><td>9.9</td>" in page
     assert "<b>Once</b> upon a time" in page
     assert "too &lt;short&gt;" in page
-    assert "23,456" in page
+    assert ">20,000</text>" in page
 
 
 def test_where_the_first_seconds_went() -> None:
@@ -64,7 +72,7 @@ def test_sources_of_a_mixture() -> None:
     chart = re.search(r"<figure><figcaption>Test loss of each source.*?</figure>", page)
     assert chart is not None
     assert chart.group().count("<circle") == 4
-    assert "■ a&lt;b" in chart.group()
+    assert "■\u00a0a&lt;b" in chart.group()
     assert "<th>nats per token of a&lt;b</th><td>3.25</td>" in page
     assert "<th>epochs of code</th><td>3.5</td>" in page
     assert "Test loss of each source" not in make_page()
@@ -121,14 +129,35 @@ def test_several_runs_lie_over_each_other() -> None:
     assert find_differences(runs) == {"train.learning_rate": [0.1, 0.3], "pack.plan": ["concat", None]}
     page = make_run_report(runs)
     assert page.index("<h2>What differs</h2>") < page.index("<h2>Curves</h2>")
-    assert "<th>train.learning_rate</th><td>0.1</td><td>0.3</td>" in page
-    assert "<th>pack.plan</th><td>concat</td><td>not set</td>" in page
+    assert '<th>train.learning_rate</th><td data-name="slow">0.1</td><td data-name="fast">0.3</td>' in page
+    assert '<th>pack.plan</th><td data-name="slow">concat</td><td data-name="fast">not set</td>' in page
     assert " class=best>2.25</td>" in page
     assert " class=best>3.5</td>" not in page
     assert page.count("<svg") == 6
-    assert page.count("■ slow") == page.count("■ fast") == 6
+    assert page.count("■\u00a0slow") == page.count("■\u00a0fast") == 6
     assert "train.seed" not in page.partition("<h2>Curves</h2>")[0]
     assert "The recipes are the same." in make_run_report([runs[0], runs[0]])
+
+
+def test_losses_of_other_texts_are_not_ranked() -> None:
+    """Runs of different stores were tested on different tokens: none is in bold, and the page says why."""
+    better = [*METRICS[:-1], {**METRICS[-1], "test_nats_per_token": 2.25}]
+    runs = [make_run(name="a", store="1f"), make_run(name="b", store="2e", metrics=better)]
+    page = make_run_report(runs)
+    assert "class=best" not in page
+    assert "These runs have different token stores" in page
+    same = make_run_report([runs[0], make_run(name="b", store="1f", metrics=better)])
+    assert " class=best>2.25</td>" in same
+    assert "different token stores" not in same
+
+
+def test_one_large_gradient_hides_no_other() -> None:
+    """Its axis is logarithmic then: the small ones are not all on the floor."""
+    metrics = [{**METRICS[1], "step": step, "gradient_norm": norm} for step, norm in enumerate((900.0, 2.0, 0.5), 1)]
+    chart = re.search(r"Gradient norm.*?</svg>", make_page(metrics=metrics))
+    assert chart is not None
+    heights = [float(point.partition(",")[2]) for point in re.findall(r"[\d.]+,[\d.]+", chart.group())]
+    assert heights[2] - heights[1] > 20
 
 
 def test_the_numbers_of_a_run() -> None:

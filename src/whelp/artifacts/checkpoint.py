@@ -232,7 +232,9 @@ def find_model_folder(path: Path) -> Path:
         ArtifactError: When nothing there is a model; it says what is there instead.
     """
     if not path.exists():
-        advice = f"Check the spelling.{_say_runs(path.parent)}"
+        steps = find_checkpoints(path.parent)
+        there = f" There are {', '.join(step.name for step in steps)}: runs keep their newest ones." if steps else ""
+        advice = f"Check the spelling.{there or _say_runs(path.parent)}"
         raise ArtifactError(path, "there is no such folder", "a run, a checkpoint or a Hugging Face model folder", advice)
     if (path / _CONFIG).is_file():
         return path

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,7 @@ from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
 if TYPE_CHECKING:
-    from whelp.evaluate.harness import HarnessModel, TextRequest
+    from whelp.evaluate.harness import ChatTemplate, HarnessModel, TextRequest
 
 _BOOTSTRAP_ITERATIONS = 1000  # for the standard errors of metrics without a formula
 Progress = Callable[[str, int, int], object]  # what is computed, how much of it is done, how much there is
@@ -43,6 +45,8 @@ def evaluate_tasks(
     *,
     num_fewshot: int | None = None,
     limit: int | None = None,
+    apply_chat_template: bool = False,
+    system_instruction: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     on_progress: Progress = lambda *_: None,
@@ -55,6 +59,9 @@ def evaluate_tasks(
             relative to the file. Tasks of the hub need the hub, or its files in the local cache.
         num_fewshot: Solved examples before each question, where the task does not fix their number.
         limit: Only the first so many documents of each task: for trying out.
+        apply_chat_template: Ask in conversations, by the vocabulary's own template: what a task says before its questions is the
+            system message, solved examples are turns, and an answer ends with its turn.
+        system_instruction: A system message before that of the task.
         out: Where the result goes. Default: of a run, `RUN/evaluations/`; of any other model, nowhere.
 
     Raises:
@@ -76,9 +83,16 @@ def evaluate_tasks(
         manager = TaskManager(include_defaults=needs_list)  # the list of all tasks takes seconds
         specifications = [spec for name in tasks for spec in ([own[name]] if name in own else _find_tasks(manager, name))]
         loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
+        template = _find_template(loaded) if apply_chat_template else None
+        if template is not None:
+            loaded = _end_with_turns(loaded)
+        elif system_instruction is not None:
+            raise PlanError(
+                "--system-instruction", "is a turn of a conversation", "a chat template", "Give --apply-chat-template, too."
+            )
         built = [_load_task(manager, spec) for spec in specifications]
-        adapter = _make_adapter(loaded, on_progress)
-        found = _run(adapter, manager, built, num_fewshot, limit)
+        adapter = _make_adapter(loaded, on_progress, template)
+        found = _run(adapter, manager, built, num_fewshot=num_fewshot, limit=limit, system_instruction=system_instruction)
     result: dict[str, Any] = {
         "model": str(loaded.folder.resolve()),
         "tasks": {
@@ -91,7 +105,9 @@ def evaluate_tasks(
         "num_shortened": adapter.num_shortened,
         "harness_version": str(lm_eval.__version__),
     }
-    asked = {"tasks": list(tasks), "num_fewshot": num_fewshot, "limit": limit}
+    asked: dict[str, Any] = {"tasks": list(tasks), "num_fewshot": num_fewshot, "limit": limit}
+    if apply_chat_template:
+        asked |= {"apply_chat_template": True, "system_instruction": system_instruction}
     file = save_evaluation(loaded.folder, "tasks", asked, result, out)
     return TasksResult(**result, file=None if file is None else str(file))
 
@@ -152,8 +168,12 @@ def _load_task(manager: Any, spec: Any) -> Any:
         ) from None
 
 
-def _run(adapter: HarnessModel, manager: Any, built: list[Any], num_fewshot: int | None, limit: int | None) -> dict[str, Any]:
-    """Let the harness ask its questions."""
+def _run(adapter: HarnessModel, manager: Any, built: list[Any], **options: Any) -> dict[str, Any]:
+    """Let the harness ask its questions.
+
+    Args:
+        options: `num_fewshot`, `limit` and `system_instruction`, as it takes them.
+    """
     from lm_eval import simple_evaluate
 
     wanted = [item for loaded in built for item in (loaded.get("groups") or loaded["tasks"]).values()]
@@ -169,11 +189,12 @@ def _run(adapter: HarnessModel, manager: Any, built: list[Any], num_fewshot: int
         found = simple_evaluate(
             model=adapter,
             tasks=wanted,
-            num_fewshot=num_fewshot,
-            limit=limit,
+            apply_chat_template=adapter.template is not None,
+            fewshot_as_multiturn=adapter.template is not None,
             bootstrap_iters=_BOOTSTRAP_ITERATIONS,
             task_manager=manager,  # without one, it lists all its tasks again
             log_samples=False,
+            **options,
         )
     except WhelpError:
         raise
@@ -185,7 +206,37 @@ def _run(adapter: HarnessModel, manager: Any, built: list[Any], num_fewshot: int
     return dict(found)
 
 
-def _make_adapter(loaded: LoadedModel, on_progress: Progress) -> HarnessModel:
+def _find_template(loaded: LoadedModel) -> ChatTemplate:
+    """The vocabulary's own.
+
+    Raises:
+        PlanError: When it has none.
+    """
+    from whelp.evaluate.harness import ChatTemplate
+    from whelp.generate.chat import render_chat
+
+    vocabulary = loaded.vocabulary
+    if vocabulary.chat_template is None:
+        raise PlanError(
+            f"{loaded.folder}",
+            "its vocabulary has no chat template",
+            "one, for --apply-chat-template",
+            "Leave that out: a model that was not taught to talk is asked in plain text.",
+        )
+    return ChatTemplate(
+        source=vocabulary.chat_template,
+        name=vocabulary.fingerprint,
+        render=lambda turns, begins_answer: render_chat(vocabulary, turns, add_generation_prompt=begins_answer),
+    )
+
+
+def _end_with_turns(loaded: LoadedModel) -> LoadedModel:
+    from whelp.generate.chat import find_end_ids
+
+    return dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(loaded.vocabulary)))
+
+
+def _make_adapter(loaded: LoadedModel, on_progress: Progress, template: ChatTemplate | None) -> HarnessModel:
     from whelp.evaluate.harness import HarnessModel
     from whelp.model import HuggingFaceModel
 
@@ -199,6 +250,7 @@ def _make_adapter(loaded: LoadedModel, on_progress: Progress) -> HarnessModel:
         make_reader=None if isinstance(model, HuggingFaceModel) else model.make_decoder,
         device=loaded.device,
         first_ids=_find_first_ids(loaded),
+        template=template,
         on_progress=on_progress,
     )
 
@@ -236,14 +288,23 @@ def _plain(value: Any) -> Any:
 def _quiet() -> Iterator[None]:
     """Standard output is for our result; the harness prints there.
 
-    The processes that it would start for its standard errors are left out: they are copies of one that has threads.
+    Its remarks on what a task leaves to the defaults are left out, git's complaint where there is no repository, and the
+    processes that it would start for its standard errors: they are copies of one that has threads.
     """
+    import lm_eval.evaluator
+
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
+    logger, find_commit = logging.getLogger("lm_eval"), lm_eval.evaluator.get_git_commit_hash
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    lm_eval.evaluator.get_git_commit_hash = lambda: None
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        logger.setLevel(level)
+        lm_eval.evaluator.get_git_commit_hash = find_commit
         if before is None:
             del os.environ["DISABLE_MULTIPROC"]
         else:

@@ -21,11 +21,15 @@ _PAGE = "report.html"
 
 @dataclass(frozen=True, kw_only=True)
 class RunsReport:
-    """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run."""
+    """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run.
+
+    `warnings`: why their losses may not be compared.
+    """
 
     html: str
     runs: list[dict[str, Any]]
     differences: dict[str, list[Any]]
+    warnings: list[str]
 
 
 def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
@@ -38,7 +42,7 @@ def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Runs
     Raises:
         ArtifactError: When a folder is no run.
     """
-    from whelp.report import find_differences, make_run_report, sum_up
+    from whelp.report import find_differences, find_warnings, make_run_report, sum_up
 
     folders = [Path(run) for run in runs]
     if not folders:
@@ -53,7 +57,7 @@ def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Runs
     numbers = [
         {"name": record.name, "folder": str(folder), **sum_up(record)} for record, folder in zip(records, folders, strict=True)
     ]
-    return RunsReport(html=str(page), runs=numbers, differences=find_differences(records))
+    return RunsReport(html=str(page), runs=numbers, differences=find_differences(records), warnings=find_warnings(records))
 
 
 def read_run(folder: Path) -> RunRecords:
@@ -78,6 +82,7 @@ def read_run(folder: Path) -> RunRecords:
         name=f"{place.parent.name}/{place.name}",
         recipe=run.recipe.read_text(encoding="utf-8") if run.recipe.is_file() else "",
         settings=started.get("recipe", {}),
+        store=started.get("store"),
         plan=started.get("plan", {}),
         ledger=started.get("ledger", {}),
         versions=started.get("versions", {}),

@@ -19,6 +19,7 @@ from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
 from whelp.cli.beside import find_run, open_store_beside
 from whelp.cli.generate import LoadedModel, load_model, open_engine
+from whelp.cli.recipe import load_recipe
 
 if TYPE_CHECKING:
     import torch
@@ -314,6 +315,7 @@ def _describe_store(store: TokenStore | None, run: Path | None) -> ServedStore |
     vocabulary = load_tokenizer(store.tokenizer_folder)
     lock = threading.Lock()  # the store's views are made at their first use
     about = {
+        **_read_packing(run),
         "splits": store.manifest.counts["splits"],
         "vocab_size": store.vocab_size,
         "ledger": store.ledger,
@@ -336,6 +338,15 @@ def _describe_store(store: TokenStore | None, run: Path | None) -> ServedStore |
             return [_describe_row(row, vocabulary) for row in rows]
 
     return ServedStore(about=about, read_rows=read_rows)
+
+
+def _read_packing(run: Path | None) -> dict[str, Any]:
+    """How the run cuts its rows; nothing where that is not known."""
+    try:
+        pack = load_recipe(run / "recipe.yaml").pack if run is not None else None
+    except WhelpError:  # there is none, or it is of another release
+        pack = None
+    return {} if pack is None else {"plan": pack.plan, "context_tokens": pack.context_tokens}
 
 
 def _describe_row(row: InspectedRow, vocabulary: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli.live_panel import LivePanel
+from whelp.cli.output import open_output, print_records
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison
@@ -171,7 +172,7 @@ def describe_packing(ledger: dict[str, Any]) -> str:
 
 def show_comparison(result: Comparison) -> None:
     """Numbers, then texts, one column for each model; on standard output, as they are the result."""
-    output = Console(file=sys.stdout, highlight=False)
+    output = open_output()
     names = list(dict.fromkeys(name for model in result.models for name in model.numbers))
     if names:
         table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
@@ -413,20 +414,17 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
 
 def show_runs(result: RunsReport) -> None:
     """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
-    output = Console(file=sys.stdout, highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best test loss"):
-        table.add_column(name, overflow="fold")  # a number that is cut off would be another number
+    output = open_output()
+    names = "tokens_per_second", "test_nats_per_token", "test_bits_per_byte", "best_test_nats_per_token"
+    records = []
     for run in result.runs:
-        numbers = [
-            run["tokens_per_second"],
-            run["test_nats_per_token"],
-            run["test_bits_per_byte"],
-            run["best_test_nats_per_token"],
-        ]
-        cells = ["" if number is None else f"{number:,.0f}" if number > 100 else f"{number:.4f}" for number in numbers]
-        table.add_row(escape(run["name"]), f"{run['step']:,}", f"{run['tokens']:,}", *cells)
-    output.print(table)
+        numbers = (
+            "" if run[name] is None else f"{run[name]:,.0f}" if run[name] > 100 else f"{run[name]:.4f}" for name in names
+        )
+        records.append((run["name"], f"{run['step']:,}", f"{run['tokens']:,}", *numbers))
+    print_records(output, ("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best test loss"), records)
+    for warning in result.warnings:
+        console.print(f"[yellow]note[/]  {escape(warning)}")
     if result.differences:
         output.print("what differs, run by run")
     for name, values in result.differences.items():

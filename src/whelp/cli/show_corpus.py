@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from whelp.base.counts import say_count
+from whelp.cli.output import open_output, print_blocks
 from whelp.cli.show import megabytes, printable, sparkline
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 _NUM_GROUPS, _NUM_LISTED, _NUM_WORDS = 15, 8, 12
 _MOST_SIGNS = 60
-_FILE_WIDTH = 140  # columns where no terminal says how many it has
+_LEAST_TEXT = 10  # columns below which a column of text is not worth reading
+_GAP = 3  # columns between two columns of a table
+_WORDS_WIDTH = 76  # columns that lists of words need to stand side by side
 
 
 def show_corpus_report(report: CorpusReport) -> None:
     """Print a report as tables."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console = open_output()
     total, source = report.total, report.source
     console.print(
         f"[bold]{escape(source['name'])}[/]: {say_count(source['num_files'], 'file')}, {megabytes(source['num_file_bytes'])}\n"
@@ -110,6 +113,11 @@ def _missing(counted: dict[str, Any]) -> str:
 
 def _print_words(console: Console, report: CorpusReport) -> None:
     lists = [("words", report.words["most"])] + [(f"{one['size']} words", one["most"]) for one in report.ngrams]
+    if console.width < _WORDS_WIDTH:
+        for name, entries in lists:
+            counted = ([_cut(entry["text"]), f"{entry['count']:,}"] for entry in entries[:_NUM_WORDS])
+            _print_table(console, f"most frequent {name}", [name, "-times"], counted)
+        return
     rows = [
         [
             cell
@@ -164,15 +172,27 @@ def _print_rights(console: Console, report: CorpusReport) -> None:
 
 
 def _print_table(console: Console, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Cells are markup; a head that begins with - is of numbers."""
+    """Cells are markup; a head that begins with - is of numbers, which are never broken: where they do not fit, rows become blocks."""
+    rows = list(rows)
+    if not rows:
+        return
+    names = [head.removeprefix("-") for head in heads]
+    longest = [
+        max(Text.from_markup(cell).cell_len for cell in column) for column in zip(map(escape, names), *rows, strict=True)
+    ]
+    least = [width if head.startswith("-") else min(width, _LEAST_TEXT) for head, width in zip(heads, longest, strict=True)]
+    console.print(f"[italic]{escape(title)}[/]")
+    if sum(least) + _GAP * (len(least) - 1) > console.width:
+        print_blocks(console, names, rows)
+        console.print()
+        return
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-    for head in heads:
-        table.add_column(escape(head.removeprefix("-")), justify="right" if head.startswith("-") else "left", overflow="fold")
+    for head, name in zip(heads, names, strict=True):
+        is_number = head.startswith("-")
+        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
         table.add_row(*row)
-    if table.row_count:
-        console.print(f"[italic]{escape(title)}[/]")
-        console.print(table, "")
+    console.print(table, "")
 
 
 def _cut(text: str) -> str:

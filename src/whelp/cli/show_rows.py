@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -17,10 +16,10 @@ from rich.text import Text
 from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
 from whelp.cli.inspect import OpenedRows
+from whelp.cli.output import open_output
 from whelp.cli.row_report import Role, ShownPiece, ShownRow, ShownToken
 from whelp.cli.show import printable
 
-_FILE_WIDTH = 140  # columns of the token view where no terminal says how many it has
 _MOST_CELLS = 24  # of a spelled token
 _STYLES: dict[Role, str] = {"trained": "green", "masked": "magenta", "opening": "bold cyan"}
 _BRACKETS: dict[Role, tuple[str, str]] = {"trained": ("", ""), "masked": ("⟦", "⟧"), "opening": ("⟨", "⟩")}
@@ -35,7 +34,7 @@ def print_rows(rows: Iterable[ShownRow], opened: OpenedRows, *, as_tokens: bool 
         as_tokens: Ids and spelled tokens in columns instead of text.
         find: A text to mark where it occurs.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console = open_output()
     with _paging(console):
         draw_rows(console, rows, opened, as_tokens=as_tokens, find=find)
 

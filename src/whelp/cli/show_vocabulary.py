@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
+from whelp.cli.output import open_output
 from whelp.cli.show import megabytes, sparkline
 from whelp.report import list_facts
 
@@ -24,13 +24,12 @@ _MOST_GROUPS = 48
 _NUM_TOKENS = 6
 _MOST_SIGNS = 32
 _SAMPLES_IN_A_LINE = 6
-_FILE_WIDTH = 140  # columns where no terminal says how many it has
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
 
 def show_tokenizer_report(report: TokenizerReport) -> None:
     """Print a report as tables with one column for each vocabulary."""
-    console = _open_console()
+    console = open_output()
     corpus = report.corpus
     console.print(
         f"[bold]{escape(corpus['name'])}[/]: {say_count(corpus['num_documents'], 'document')}, {megabytes(corpus['num_bytes'])}, "
@@ -69,7 +68,7 @@ def show_tokenizer_report(report: TokenizerReport) -> None:
 
 def print_vocabulary(view: VocabularyView) -> None:
     """Print what a vocabulary is, fact by fact, some of its tokens, and a text cut by it."""
-    console = _open_console()
+    console = open_output()
     exact = "each id stands for fixed bytes" if view.is_byte_exact else "ids stand for text, not for fixed bytes"
     holes = f", {view.vocab_size - view.num_tokens:,} of them unused" if view.num_tokens < view.vocab_size else ""
     facts = [
@@ -107,7 +106,7 @@ def print_vocabulary(view: VocabularyView) -> None:
 
 def show_tokenizer_guide(guide: TokenizerGuide) -> None:
     """Print a guide as one table, a row for each size."""
-    console = _open_console()
+    console = open_output()
     model = guide.model
     console.print(
         f"[bold]{escape(guide.corpus['name'])}[/]: {megabytes(guide.corpus['num_bytes'])}; a {model['family']} of "
@@ -157,10 +156,6 @@ def show_tokenizer_guide(guide: TokenizerGuide) -> None:
         "softmax: forward computation of the output layer. compute a byte: of the whole model, for a byte of text, above the "
         "least.\nrare ids: less than 100 occurrences here to learn from."
     )
-
-
-def _open_console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def _print_table(console: Console, title: str, first: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> None:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from lm_eval.api.model import TemplateLM
 
-from whelp.base.errors import PlanError
+from whelp.base.errors import PlanError, WhelpError
+from whelp.base.log import log
 from whelp.evaluate.continuations import Continuation, ContinuationReader, Score, iter_windows, score_continuations
 
 _DEFAULT_NEW_TOKENS = 256  # of the harness, where a task names none
@@ -35,6 +36,19 @@ class HarnessVocabulary(Protocol):
     def bos_id(self) -> int | None: ...
     def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.integer]: ...
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str: ...
+
+
+RenderChat = Callable[[Sequence[Mapping[str, str]], bool], str]
+"""Turns (`role`, `content`), and whether the beginning of an answer follows -> the text that the model reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTemplate:
+    """The template by which questions become conversations: its source, whose it is, and what runs it."""
+
+    source: str
+    name: str
+    render: RenderChat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +78,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
         make_reader: Callable[[int, int], ContinuationReader] | None = None,
         device: torch.device | str = "cpu",
         first_ids: Sequence[int] = (),
+        template: ChatTemplate | None = None,
         on_progress: Callable[[str, int, int], object] = lambda *_: None,
     ) -> None:
         """Say how the model is reached.
@@ -72,6 +87,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
             continue_texts: The texts that requests give, in their order.
             read_rows, make_reader: As `score_continuations` takes them.
             first_ids: What the tokenizer puts before every text that does not begin with it.
+            template: What `apply_chat_template` of the harness uses.
             on_progress: Told what is computed, how much of it is done, and how much there is.
 
         Raises:
@@ -89,6 +105,8 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
         self.vocabulary, self.context_tokens, self.vocab_size = vocabulary, context_tokens, vocab_size
         self.start_id, self.first_ids = start_id, list(first_ids)
         self.num_requests = self.num_shortened = 0
+        self.template = template
+        self._takes_system = True  # until the template has refused a system message
         self._continue_texts, self._on_progress = continue_texts, on_progress
         self._read_rows, self._make_reader, self._device = read_rows, make_reader, torch.device(device)
 
@@ -101,6 +119,36 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
     def prefix_token_id(self) -> int:
         """The id that stands before a text without context."""
         return self.start_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Whose template it is; the harness keeps questions apart by it."""
+        return "" if self.template is None else self.template.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The source of the template; the harness puts it beside its results."""
+        return None if self.template is None else self.template.source
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as text; without `add_generation_prompt` it ends within the last turn, which the model continues.
+
+        A system message that the template refuses is left out, as the harness's own model does.
+
+        Raises:
+            TokenizerError: When the template refuses the rest.
+        """
+        assert self.template is not None, "the harness asks for a template only where there is one"
+        turns = chat_history if self._takes_system else _leave_out_system(chat_history)
+        try:
+            text = self.template.render(turns, add_generation_prompt)
+        except WhelpError:
+            without = _leave_out_system(turns)
+            if len(without) == len(turns):
+                raise
+            text = self.template.render(without, add_generation_prompt)
+            self._takes_system = False
+            log.warning("%s: its chat template takes no system message, so tasks are asked without theirs", self.template.name)
+        return text if add_generation_prompt else _end_within(text, chat_history[-1]["content"])
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """Ids of a text; control tokens that are spelled out become themselves, as in transformers."""
@@ -187,6 +235,17 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
             device=self._device,
             on_done=count,
         )
+
+
+def _leave_out_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [turn for turn in turns if turn["role"] != "system"]
+
+
+def _end_within(text: str, last: str) -> str:
+    """A conversation up to the end of its last turn's words.   "a: Hi<end>", "Hi" -> "a: Hi" """
+    place = text.rindex(last.strip())
+    whole = last.lstrip()
+    return text[: place + len(whole)] if text[place:].startswith(whole) else text[: place + len(last.strip())]
 
 
 def read_generation(options: Mapping[str, Any], *, end_text: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whelp.report.rows_report import make_rows_report as make_rows_report
     from whelp.report.run_report import RunRecords as RunRecords
     from whelp.report.run_report import find_differences as find_differences
+    from whelp.report.run_report import find_warnings as find_warnings
     from whelp.report.run_report import make_run_report as make_run_report
     from whelp.report.run_report import sum_up as sum_up
     from whelp.report.vocabulary_report import list_facts as list_facts
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "RunRecords": "run_report",
     "find_differences": "run_report",
+    "find_warnings": "run_report",
     "list_facts": "vocabulary_report",
     "make_compare_report": "compare_report",
     "make_corpus_report": "corpus_report",

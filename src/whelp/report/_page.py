@@ -11,6 +11,8 @@ from typing import Any
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
 _MOST_POINTS = 1000
 _LETTER = 9  # width of one on a phone
+_MOST_TICKS = 7  # spaces between the round places of an axis
+_APART = 0.09  # of the height: two labels on a phone
 NUM_COLORS = 6
 _STYLE = """
 :root { color-scheme: light dark; --grid: #8884;
@@ -21,7 +23,12 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; max-width: 100%; }
 svg { max-width: 100%; height: auto; overflow: visible; } text { font-size: 11px; fill: currentColor; }
 pre { background: #8881; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
-table { border-collapse: collapse; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; }
+/* a shadow at the side where there is more to see; what moves with the table covers it at the end */
+.wide { overflow-x: auto; background: linear-gradient(to right, Canvas 50%, #0000) 0 0 / 2.5rem 100% no-repeat local,
+  linear-gradient(to left, Canvas 50%, #0000) 100% 0 / 2.5rem 100% no-repeat local,
+  linear-gradient(to right, #8886, #0000) 0 0 / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, #8886, #0000) 100% 0 / .8rem 100% no-repeat scroll; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
 @media (max-width: 40rem) { text { font-size: 16px; } td, th { padding-right: .6rem; } }
 """
@@ -89,7 +96,7 @@ def draw_chart(
 
     Args:
         log_x, log_y: Logarithmic axes, which take positive numbers alone.
-        x_ticks: Places to name on the x axis between its ends; nothing: powers of ten where it is logarithmic, else none.
+        x_ticks: Places to name on the x axis between its ends; nothing: round ones.
         write_y: How to write numbers on the y axis.
     """
     drawn = [one for one in series if one.points]
@@ -112,14 +119,16 @@ def draw_chart(
         labels += f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{(write_y or _label)(value)}</text>'
     labels += f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{_end(x_axis.low)}</text>'
     room = max(130, 60 + _LETTER * len(f"{x_name} {_end(x_axis.high)}"))
-    for value in x_ticks or (x_axis.ticks()[1:-1] if log_x else []):
+    for value in x_ticks or x_axis.ticks():
         x, _ = place(value, y_axis.low)
         if _LEFT + 60 < x < _WIDTH - room:  # the ends have labels of their own
-            labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{value:,.0f}</text>'
+            labels += f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{_end(value)}</text>'
     labels += f'<text x="{_WIDTH}" y="{_HEIGHT - 8}" text-anchor="end">{html.escape(x_name)} {_end(x_axis.high)}</text>'
     curves = "".join(_draw_series(one, place) for one in drawn)
     names = "".join(
-        f' <span style="color:var(--c{one.color % NUM_COLORS})">■ {html.escape(one.name)}</span>' for one in drawn if one.name
+        f' <span style="color:var(--c{one.color % NUM_COLORS})">■\u00a0{html.escape(one.name)}</span>'
+        for one in drawn
+        if one.name
     )
     return (
         f'<figure><figcaption>{html.escape(title)}{names}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
@@ -132,6 +141,7 @@ class _Axis:
 
     def __init__(self, values: Sequence[float], *, is_log: bool) -> None:
         self.low, self.high, self.is_log = min(values), max(values), is_log
+        self._is_whole = all(float(value).is_integer() for value in values)  # counts have no halves
         assert not is_log or self.low > 0, self.low
 
     def share(self, value: float) -> float:
@@ -142,11 +152,23 @@ class _Axis:
         return (at - low) / ((high - low) or 1.0)
 
     def ticks(self) -> list[float]:
-        """The ends, and some round places between them."""
+        """Round places between the ends; of a logarithmic axis, and of one without length, the ends as well."""
+        if self.low == self.high:
+            return [self.low]
         if not self.is_log:
-            return [self.low + (self.high - self.low) * index / 4 for index in range(5)]
+            step = _round_up((self.high - self.low) / _MOST_TICKS, is_whole=self._is_whole)
+            first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+            return [index * step for index in range(first, last + 1)]
         decades = (10.0**exponent for exponent in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))))
-        return [self.low, *(decade for decade in decades if 0.06 < self.share(decade) < 0.94), self.high]
+        return [self.low, *(decade for decade in decades if _APART < self.share(decade) < 1 - _APART), self.high]
+
+
+def _round_up(length: float, *, is_whole: bool) -> float:
+    """The next of 1, 2, 2.5 and 5 with noughts.   0.3 -> 0.5; 18 -> 20; of whole numbers 0.3 -> 1, 2.1 -> 5"""
+    length = max(length, 1.0) if is_whole else length
+    power = 10.0 ** math.floor(math.log10(length))
+    steps = (factor * power for factor in (1, 2, 2.5, 5, 10))
+    return next(step for step in steps if step >= length * (1 - 1e-9) and not (is_whole and step % 1))
 
 
 def _draw_series(series: Series, place: Callable[[float, float], tuple[float, float]]) -> str:

@@ -14,7 +14,7 @@ Report = Mapping[str, Any]
 _MOST_GROUPS, _MOST_LISTED, _MOST_LANGUAGES = 100, 25, 30
 _LONG = 24  # characters of a text that may be broken into lines
 _STYLE = """
-.wide { overflow-x: auto; margin-bottom: 1rem; } .dim { opacity: .7; }
+.wide { margin-bottom: 1rem; } .dim { opacity: .7; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; } .columns > div { max-width: 100%; }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr:hover td { background: #8881; }

@@ -16,7 +16,7 @@ _MOST_CELLS = 12
 _MOST_OF_A_SOURCE = 3
 _KEPT_COLOR = 2
 _STYLE = """
-h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { overflow-x: auto; margin-bottom: 1rem; }
+h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { margin-bottom: 1rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .beside { width: 20rem; }
 .share { display: flex; height: 1.4rem; max-width: 60rem; margin: .3rem 0 .5rem; border-radius: .25rem; overflow: hidden; }
 .share div { min-width: 1px; } .bar { height: .7rem; border-radius: .2rem; min-width: 1px; }

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
 from whelp.base.visible import make_visible
+from whelp.report._fates import FATES_STYLE, draw_fates, draw_shares
 from whelp.report._page import NUM_COLORS, draw_values, make_page, write_number
 
 Report = Mapping[str, Any]
 
 _BAR_WIDTH, _BAR_HEIGHT, _BARS_TOP, _BARS_FOOT = 44, 120, 18, 34
 _CLASSES = {"trained": "t", "masked": "m", "opening": "o"}
-_FATES = (
-    ("trained", "t", "a target once in a pass"),
-    ("masked", "m", "in a row, but the store's mask says not to train it"),
-    ("first", "o", "nothing before it to be predicted from"),
-    ("cut", "x", "the rest of a document longer than a row"),
-    ("dropped", "x", "in no row"),
-)
 _STYLE = """
-:root { --t: #05966930; --m: #d9770640; --o: #2563eb38; --p: #8883; --x: #db277740; }
-@media (prefers-color-scheme: dark) { :root { --t: #34d3992e; --m: #fbbf2440; --o: #60a5fa50; } }
 h2 { margin: 2.2rem 0 .5rem; } h3 { margin: 2rem 0 .3rem; } h3 + p { margin: 0; }
-.dim { opacity: .7; } .wide { overflow-x: auto; margin-bottom: 1rem; }
-.t { background: var(--t); } .m { background: var(--m); border-bottom: 1px dashed; }
-.o { background: var(--o); box-shadow: inset 2px 0 currentColor; }
-.p { background: repeating-linear-gradient(45deg, var(--p) 0 4px, transparent 4px 8px); } .x { background: var(--x); }
+.wide { margin-bottom: 1rem; }
 .text { font: .92em/1.75 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem; }
-.text span, .key { border-radius: .2em; padding: .08em 0; }
+.text span { border-radius: .2em; padding: .08em 0; }
 .text span:hover { outline: 2px solid; }
-.key { display: inline-block; padding: 0 .5em; margin: 0 .6em .3em 0; }
 .piece { border-left: 4px solid; padding-left: .7rem; margin-top: .7rem; }
-.share { display: flex; height: .9rem; max-width: 44rem; margin: .3rem 0 .5rem; border-radius: .25rem; overflow: hidden; }
-.share div { min-width: 1px; border: 0; box-shadow: none; }
 .legend { position: sticky; top: 0; background: Canvas; padding: .4rem 0 .1rem; z-index: 1; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { fill: var(--c0); }
 @media (max-width: 40rem) { .text { font-size: .85em; } }
 """
@@ -52,7 +37,7 @@ def make_rows_report(report: Report) -> str:
     summary = report["summary"]
     body = [
         _draw_summary(summary),
-        _draw_fates(summary["ledger"]),
+        f"<h2>Where the tokens go</h2>{draw_fates(summary['ledger'])}",
         _draw_lengths(summary["lengths"], summary["split"]),
         "<h2>Rows</h2><p>Opens: nothing before it in this row predicts it. → predicted, but not in this row. ⏎ is a line end. "
         "Rest on a token for its id, its place in the row and its mask.</p>",
@@ -60,7 +45,7 @@ def make_rows_report(report: Report) -> str:
         '<span class="key p">padding</span></div>',
         *(_draw_row(row, summary["ledger"]["rows"]) for row in report["rows"]),
     ]
-    return make_page(f"Rows of {summary['store']}, {summary['split']}", "".join(body), _STYLE)
+    return make_page(f"Rows of {summary['store']}, {summary['split']}", "".join(body), FATES_STYLE + _STYLE)
 
 
 def _draw_summary(summary: Report) -> str:
@@ -75,29 +60,6 @@ def _draw_summary(summary: Report) -> str:
             "vocabulary": summary["vocabulary"],
         }
     )
-
-
-def _draw_fates(ledger: Report) -> str:
-    """Where every token of the split goes."""
-    shown = [(name, style, meaning) for name, style, meaning in _FATES if ledger[name] or name == "trained"]
-    lines = "".join(
-        f'<tr><th><span class="key {style}">{name}</span></th><td class="number">{ledger[name]:,}</td>'
-        f'<td class="number">{ledger[f"{name}_share"]:.2%}</td><td class="dim">{meaning}</td></tr>'
-        for name, style, meaning in shown
-    )
-    bar = _draw_shares((style, ledger[f"{name}_share"], name) for name, style, _ in shown)
-    padding = f"<p>{ledger['padding_share']:.2%} of all positions are padding.</p>"
-    return f'<h2>Where the tokens go</h2>{bar}<div class="wide"><table>{lines}</table></div>{padding}'
-
-
-def _draw_shares(parts: Iterable[tuple[str, float, str]]) -> str:
-    """One bar of (class, share, name)."""
-    cells = "".join(
-        f'<div class="{style}" style="width:{share:.2%}" title="{name} {share:.2%}"></div>'
-        for style, share, name in parts
-        if share
-    )
-    return f'<div class="share">{cells}</div>'
 
 
 def _draw_lengths(lengths: Sequence[tuple[int, int, int]], split: str) -> str:
@@ -140,7 +102,7 @@ def _draw_row(row: Report, num_rows: int) -> str:
     ]
     said = ", ".join(f"{count:,} {name}" for name, _, count in counts if count or name == "trained")
     origin = f" ({html.escape(row['source'])})" if row.get("source") else ""
-    bar = _draw_shares((style, count / row["num_positions"], name) for name, style, count in counts)
+    bar = draw_shares((style, count / row["num_positions"], name) for name, style, count in counts)
     pieces = "".join(_draw_piece(piece, number) for number, piece in enumerate(row["pieces"]))
     pads = f'<p><span class="key p">{say_count(row["num_padding"], "pad")}</span></p>' if row["num_padding"] else ""
     return (

@@ -10,11 +10,14 @@ from typing import Any
 
 import yaml
 
+from whelp.base.counts import say_bytes
+from whelp.report._fates import FATES_STYLE, draw_fates
 from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
 
+_WIDE_RANGE = 30  # largest over smallest, from where on an axis is logarithmic
 _SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
 _STYLE = """
-.wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; }
+.wide td, .wide th { white-space: nowrap; }
 .runs th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 @media (max-width: 45rem) {
   .runs tr:first-child { display: none; } .runs tr, .runs td, .runs th { display: block; } .runs tr { margin-bottom: 1rem; }
@@ -36,6 +39,7 @@ class RunRecords:
     Attributes:
         recipe: As YAML text.
         settings: The recipe's values: section, option, value.
+        store: The fingerprint of the token store that it was trained and tested on.
         plan, ledger, versions: As in `plan.json`.
         metrics, samples: Records of `metrics.jsonl` and `samples.jsonl`.
     """
@@ -43,6 +47,7 @@ class RunRecords:
     name: str
     recipe: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    store: str | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +65,7 @@ def make_run_report(runs: Sequence[RunRecords]) -> str:
     parts += ["<h2>Samples</h2>", _draw_samples(runs)]
     for run in runs:
         parts.append(_draw_rest(run, is_folded=len(runs) > 1))
-    return make_page(title, "".join(parts), _STYLE)
+    return make_page(title, "".join(parts), FATES_STYLE + _STYLE)
 
 
 def sum_up(run: RunRecords) -> dict[str, Any]:
@@ -84,6 +89,16 @@ def sum_up(run: RunRecords) -> dict[str, Any]:
         "best_test_nats_per_token": best.get("test_nats_per_token"),
         "best_step": best.get("step"),
     }
+
+
+def find_warnings(runs: Sequence[RunRecords]) -> list[str]:
+    """Why the losses of these runs may not be compared; nothing where they were tested on the same tokens."""
+    if len({run.store for run in runs}) == 1:
+        return []
+    return [
+        "These runs have different token stores: their losses are of different texts or tokens, and say nothing about which model "
+        "is better. `whelp compare RUN RUN --text-file FILE` measures models on the same text."
+    ]
 
 
 def find_differences(runs: Sequence[RunRecords]) -> dict[str, list[Any]]:
@@ -124,10 +139,11 @@ def _draw_table(runs: Sequence[RunRecords]) -> str:
     """A row for each run."""
     sums = [sum_up(run) for run in runs]
     columns = [name for name in _COLUMNS if any(values[name] is not None for values in sums)]
+    warnings = find_warnings(runs)
     best = {
         name: min((values[name] for values in sums if values[name] is not None), default=None)
         for name in _LOW_IS_GOOD
-        if len(runs) > 1
+        if len(runs) > 1 and not warnings
     }
     head = "".join(f"<th>{_COLUMNS[name]}</th>" for name in columns)
     rows = ""
@@ -138,11 +154,12 @@ def _draw_table(runs: Sequence[RunRecords]) -> str:
             text = "" if values[name] is None else write_number(values[name])
             cells += f'<td data-name="{_COLUMNS[name]}"{" class=best" if is_best else ""}>{html.escape(text)}</td>'
         rows += f"<tr><th>{_mark(runs, index)}{html.escape(run.name)}</th>{cells}</tr>"
-    return f'<div class="wide runs"><table><tr><th>run</th>{head}</tr>{rows}</table></div>'
+    doubts = "".join(f"<p>{html.escape(warning)}</p>" for warning in warnings)
+    return f'<div class="wide runs"><table><tr><th>run</th>{head}</tr>{rows}</table></div>{doubts}'
 
 
 def _mark(runs: Sequence[RunRecords], index: int) -> str:
-    return f'<span style="color:var(--c{index % NUM_COLORS})">■</span> ' if len(runs) > 1 else ""
+    return f'<span style="color:var(--c{index % NUM_COLORS})">■</span>\u00a0' if len(runs) > 1 else ""
 
 
 def _draw_differences(runs: Sequence[RunRecords]) -> str:
@@ -150,11 +167,14 @@ def _draw_differences(runs: Sequence[RunRecords]) -> str:
     if not differences:
         return "<h2>What differs</h2><p>The recipes are the same.</p>"
     head = "".join(f"<th>{_mark(runs, index)}{html.escape(run.name)}</th>" for index, run in enumerate(runs))
-    rows = "".join(
-        f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{html.escape(_write(value))}</td>" for value in values) + "</tr>"
-        for name, values in differences.items()
-    )
-    return f'<h2>What differs</h2><div class="wide"><table><tr><th>option</th>{head}</tr>{rows}</table></div>'
+    rows = ""
+    for name, values in differences.items():
+        cells = (
+            f'<td data-name="{html.escape(run.name)}">{html.escape(_write(value))}</td>'
+            for run, value in zip(runs, values, strict=True)
+        )
+        rows += f"<tr><th>{html.escape(name)}</th>{''.join(cells)}</tr>"
+    return f'<h2>What differs</h2><div class="wide runs"><table><tr><th>option</th>{head}</tr>{rows}</table></div>'
 
 
 def _write(value: Any) -> str:
@@ -166,7 +186,7 @@ def _write(value: Any) -> str:
 def _draw_end(run: RunRecords) -> str:
     last = next((record for record in reversed(run.metrics) if "test_nats_per_token" in record), {})
     values = {
-        name.removeprefix("test_").replace("_", " "): value
+        name.removeprefix("test_").removeprefix("num_").replace("_", " "): value
         for name, value in last.items()
         if name.startswith("test_") and name != "test_sources"
     }
@@ -194,8 +214,14 @@ def _draw_curves(runs: Sequence[RunRecords]) -> list[str]:
             series.append(Series(points=points, color=index, is_faint=True))
             bold = points if name == "learning_rate" else _smooth(points)  # which is smooth but for its corners
             series.append(Series(points=bold, color=index, name=run.name if len(runs) > 1 else ""))
-        charts.append(draw_chart(title, series, x_name="step"))
+        charts.append(draw_chart(title, series, x_name="step", log_y=name == "gradient_norm" and _spans_decades(series)))
     return charts
+
+
+def _spans_decades(series: Sequence[Series]) -> bool:
+    """Whether a few large values would press all others to the floor of a linear axis."""
+    values = [y for one in series for _, y in one.points]
+    return bool(values) and min(values) > 0 and max(values) > _WIDE_RANGE * min(values)
 
 
 def _draw_sources(run: RunRecords) -> str:
@@ -298,7 +324,7 @@ def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
     plan |= {f"epochs of {name}": count for name, count in run.plan.get("source_epochs", {}).items()}
     parts = [("Plan", (f"<ul>{notes}</ul>" if notes else "") + _table(plan, leave_out=("warnings",)))]
     if run.ledger:
-        parts.append(("Where the tokens go", _table(run.ledger)))
+        parts.append(("Where the tokens go", _draw_ledger(run.ledger)))
     if run.versions:
         parts.append(("Environment", _table(run.versions)))
     start_up = next((record["start_up_seconds"] for record in run.metrics if "start_up_seconds" in record), None)
@@ -313,8 +339,31 @@ def _draw_rest(run: RunRecords, *, is_folded: bool) -> str:
 
 
 def _table(values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
-    shown = {name.replace("_", " "): value for name, value in _flatten(values).items() if name not in leave_out}
-    return draw_values({name: value for name, value in shown.items() if value is not None})
+    """Names and values; counts by what is counted, sizes with their unit; what there is none of is left out."""
+    shown: dict[str, Any] = {}
+    for name, value in _flatten(values).items():
+        if name in leave_out or value is None or value == []:
+            continue
+        noun = name.removeprefix("num_").removeprefix("is_")
+        is_size = noun.endswith("_bytes") and isinstance(value, int | float)
+        shown[noun.replace("_bytes", "_memory").replace("_", " ") if is_size else noun.replace("_", " ")] = (
+            say_bytes(value) if is_size else value
+        )
+    return draw_values(shown)
+
+
+def _draw_ledger(ledger: Mapping[str, Any]) -> str:
+    """What there is, and where its tokens go; of a mixture each source's, too."""
+    counts = {
+        "tokens": ledger["tokens"],
+        "rows": ledger["rows"],
+        "documents": f"{ledger['documents']:,}, {ledger['cut_documents']:,} of them not whole in one row",
+    }
+    parts = "".join(
+        f"<p><b>{html.escape(name)}</b>, {part['share']:.1%} of the rows</p>{draw_fates(part['ledger'])}"
+        for name, part in ledger.get("sources", {}).items()
+    )
+    return f"{draw_values(counts)}{draw_fates(ledger)}{parts}"
 
 
 def _pick(records: Iterable[Record], axis: str, name: str) -> list[tuple[float, float]]:

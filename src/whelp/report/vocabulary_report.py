@@ -15,7 +15,7 @@ Report = Mapping[str, Any]
 _MOST_GROUPS = 300
 _MOST_SIGNS = 24
 _STYLE = """
-.wide { overflow-x: auto; margin-bottom: 1rem; }
+.wide { margin-bottom: 1rem; }
 th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr:hover td { background: #8881; }
 .best { font-weight: 700; } .dim { opacity: .65; } .lost { color: var(--c3); font-weight: 600; }

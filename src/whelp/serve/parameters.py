@@ -133,7 +133,7 @@ def chat_schema(config: ServeConfig) -> Schema:
     """The body of /v1/chat/completions."""
     part = {
         "type": "object",
-        "properties": {"type": {"enum": ["text"]}, "text": {"type": "string"}},
+        "properties": {"type": {"enum": ["text"], "description": "Only text is possible."}, "text": {"type": "string"}},
         "required": ["type", "text"],
         "additionalProperties": False,
     }
@@ -145,7 +145,7 @@ def chat_schema(config: ServeConfig) -> Schema:
             "name": _text("Accepted, and without effect."),
             "refusal": _text("Accepted, and without effect."),
             "tool_calls": _only([], about="Tools are not possible."),
-            "annotations": _only([], about="Accepted, and without effect."),
+            "annotations": _only([], about="Only an empty list is possible."),
         },
         "required": ["role", "content"],
         "additionalProperties": False,

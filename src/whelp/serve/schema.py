@@ -41,6 +41,8 @@ def check(value: Any, schema: Schema, path: str = "") -> Problem | None:
     if "enum" in schema:
         if any(_is_same(value, choice) for choice in schema["enum"]):
             return None
+        if "description" in schema:
+            return Problem(path, f"{path} is {_show(value)}. {schema['description']}")
         choices = ", ".join(map(_show, schema["enum"]))
         return Problem(path, f"{path} is {_show(value)}, but expected {'one of ' if len(schema['enum']) > 1 else ''}{choices}")
     kind = schema.get("type")
@@ -116,9 +118,6 @@ def _check_items(value: list[Any], schema: Schema, path: str) -> Problem | None:
 def _check_object(value: dict[str, Any], schema: Schema, path: str) -> Problem | None:
     properties = schema.get("properties", {})
     prefix = f"{path}." if path else ""
-    for name in schema.get("required", []):
-        if name not in value:
-            return Problem(f"{prefix}{name}", f"{prefix}{name} is missing")
     others = schema.get("additionalProperties", True)
     for name, entry in value.items():
         if name in properties:
@@ -134,7 +133,8 @@ def _check_object(value: dict[str, Any], schema: Schema, path: str) -> Problem |
                 problem = check(entry, others, f"{prefix}{_clip(name)}")
         if problem is not None:
             return problem
-    return None
+    missing = next((name for name in schema.get("required", []) if name not in value), None)
+    return None if missing is None else Problem(f"{prefix}{missing}", f"{prefix}{missing} is missing")
 
 
 def _has_type(value: Any, kind: str) -> bool:

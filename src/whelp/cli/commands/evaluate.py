@@ -46,6 +46,20 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", min=0, help="Solved examples before each question.", rich_help_panel=_TASKS),
     ] = None,
+    apply_chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--apply-chat-template",
+            help="Ask tasks in conversations, by the vocabulary's chat template.",
+            rich_help_panel=_TASKS,
+        ),
+    ] = False,
+    system_instruction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="With a chat template: a system message before the task's own.", rich_help_panel=_TASKS
+        ),
+    ] = None,
     code_tasks: Annotated[
         Path | None,
         typer.Option(
@@ -117,7 +131,15 @@ def evaluate(
         names = [name.strip() for name in tasks.split(",") if name.strip()]
         with _progress() as on_progress:
             scores = evaluate_tasks(
-                model, names, num_fewshot=num_fewshot, limit=limit, out=out, device=device, on_progress=on_progress
+                model,
+                names,
+                num_fewshot=num_fewshot,
+                limit=limit,
+                apply_chat_template=apply_chat_template,
+                system_instruction=system_instruction,
+                out=out,
+                device=device,
+                on_progress=on_progress,
             )
         results["tasks"] = scores
         if not as_json:

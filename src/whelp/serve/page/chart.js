@@ -2,7 +2,8 @@
 
 import { h, s, short, whole } from "./dom.js";
 
-const WIDTH = 640, HEIGHT = 260, LEFT = 58, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const HEIGHT = 210, LEFT = 58, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const LETTER = 7, MARK_ROOM = 70; // widths on the x axis, in pixels
 const MAX_POINTS = 600;
 
 /** Round numbers between low and high. */
@@ -33,13 +34,13 @@ function thin(points) {
   return kept;
 }
 
-/** Make a chart: update([{name, points, kind: "faint" | "line" | "dots", tone}]) draws anew. */
+/** Make a chart over steps: update([{name, points, kind: "faint" | "line" | "dots", tone}]) draws anew, as wide as there is room. */
 export function makeChart(title, { isLog = () => false } = {}) {
   const holder = h("div", { class: "chart-holder" });
   const legend = h("div", { class: "legend" });
   const readout = h("p", { class: "readout" });
   const element = h("figure", { class: "chart" }, h("figcaption", {}, h("span", {}, title), readout), holder, legend);
-  let series = [], scale = null;
+  let series = [], scale = null, width = 0;
 
   function update(next) {
     series = next.filter((entry) => entry.points.length);
@@ -48,6 +49,7 @@ export function makeChart(title, { isLog = () => false } = {}) {
       legend.replaceChildren();
       return;
     }
+    width = Math.max(240, holder.clientWidth || 640);
     const value = (y) => (isLog() ? Math.log10(Math.max(y, 1e-12)) : y);
     const all = series.flatMap((entry) => entry.points);
     let left = Infinity, right = -Infinity;
@@ -59,17 +61,20 @@ export function makeChart(title, { isLog = () => false } = {}) {
     high += room;
     scale = {
       left, right,
-      x: (x) => LEFT + ((x - left) / (right - left || 1)) * (WIDTH - LEFT - RIGHT),
+      x: (x) => LEFT + ((x - left) / (right - left || 1)) * (width - LEFT - RIGHT),
       y: (y) => TOP + (1 - (Math.min(value(y), high) - low) / (high - low)) * (HEIGHT - TOP - BOTTOM),
     };
-    const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": describe() });
+    const svg = s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": describe() });
     for (const mark of ticks(low, high, 4)) {
       const y = TOP + (1 - (mark - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-      svg.append(s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y, class: "grid" }),
+      svg.append(s("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "grid" }),
         s("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, short(isLog() ? 10 ** mark : mark)));
     }
-    for (const mark of ticks(left, right, 5)) {
-      svg.append(s("text", { x: scale.x(mark), y: HEIGHT - 8, "text-anchor": "middle" }, whole(mark)));
+    const axis = "step";
+    svg.append(s("text", { x: width - RIGHT, y: HEIGHT - 8, "text-anchor": "end" }, axis));
+    for (const mark of ticks(left, right, Math.max(1, Math.floor((width - LEFT - RIGHT) / MARK_ROOM)))) {
+      const label = whole(mark), reach = scale.x(mark) + LETTER * (label.length / 2 + axis.length + 1);
+      if (Number.isInteger(mark) && reach < width - RIGHT) svg.append(s("text", { x: scale.x(mark), y: HEIGHT - 8, "text-anchor": "middle" }, label));
     }
     for (const entry of series) {
       const points = thin(entry.points).map(([x, y]) => `${scale.x(x).toFixed(1)},${scale.y(y).toFixed(1)}`);
@@ -85,8 +90,8 @@ export function makeChart(title, { isLog = () => false } = {}) {
     svg.append(cross);
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect();
-      const x = ((event.clientX - box.left) / box.width) * WIDTH;
-      const at = left + ((x - LEFT) / (WIDTH - LEFT - RIGHT)) * (right - left);
+      const x = ((event.clientX - box.left) / box.width) * width;
+      const at = left + ((x - LEFT) / (width - LEFT - RIGHT)) * (right - left);
       const clamped = Math.min(Math.max(at, left), right);
       cross.setAttribute("x1", scale.x(clamped));
       cross.setAttribute("x2", scale.x(clamped));
@@ -99,6 +104,8 @@ export function makeChart(title, { isLog = () => false } = {}) {
     const named = series.filter((entry) => entry.name);
     legend.replaceChildren(...(named.length > 1 ? named.map((entry) => h("span", { class: `key ${entry.tone}` }, entry.name)) : []));
   }
+
+  new ResizeObserver(() => { if (holder.clientWidth && Math.abs(holder.clientWidth - width) > 1 && series.length) update(series); }).observe(holder);
 
   const nearest = (points, at) => {
     let low = 0, high = points.length - 1;

@@ -24,9 +24,9 @@ export function openData(panel, state) {
   const about = h("div", { class: "cards" });
 
   const field = (label, control) => h("div", { class: "field" }, h("label", { for: control.id }, label), control);
-  panel.replaceChildren(h("div", { class: "wide" }, h("h1", {}, "Data"), about,
+  panel.replaceChildren(h("div", { class: "wide" }, h("h1", {}, "Data"),
     h("div", { class: "row tools bottom" }, field("Split", split), field("First row", place), field("Tokens in a row", length), field("Colour by", colour),
-      h("span", { class: "grow" }), back, forth), legend, rows));
+      h("span", { class: "grow" }), back, forth), legend, rows, about));
 
   function key() {
     const entries = { mask: [["trained", "trained"], ["masked", "not trained (masked)"], ["padding", "padding"]], document: [["", "each document has a colour"]], token: [["", "neighbouring tokens differ"]] };
@@ -82,7 +82,8 @@ export function openData(panel, state) {
     const perToken = ledger.text_bytes && ledger.tokens_in ? `${(ledger.text_bytes / ledger.tokens_in).toFixed(2)} bytes a token` : null;
     about.replaceChildren(
       h("section", { class: "card" }, h("h2", {}, "Store"), h("table", { class: "facts" }, h("tbody", {}, splits,
-        fact("vocabulary", `${whole(store.vocab_size)} ids`), ledger.text_bytes ? fact("text", [size(ledger.text_bytes), perToken].filter(Boolean).join(", ")) : null))),
+        fact("vocabulary", `${whole(store.vocab_size)} ids`), ledger.text_bytes ? fact("text", [size(ledger.text_bytes), perToken].filter(Boolean).join(", ")) : null,
+        store.plan ? fact("rows of the run", `${store.plan}, ${counted(store.context_tokens, "token")} each`) : null))),
       h("section", { class: "card" }, h("h2", {}, "Ledger"), h("p", { class: "muted" }, "Where every document went."), h("table", { class: "facts" }, h("tbody", {}, fates.map(([name, count]) => fact(name, whole(count)))))),
       h("section", { class: "card" }, h("h2", {}, "Made from"), h("table", { class: "facts" }, h("tbody", {},
         Object.entries(store.config).filter(([, value]) => value !== null && value !== "" && !(typeof value === "object")).map(([name, value]) => fact(name.replaceAll("_", " "), typeof value === "number" ? short(value) : String(value))))),

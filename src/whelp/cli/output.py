@@ -1,0 +1,42 @@
+"""Results as tables on standard output: as wide as the terminal, and never folded where a file or a program reads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_FILE_WIDTH = 140  # columns where no terminal says how many it has
+_GAP = 2
+
+
+def open_output() -> Console:
+    """Standard output, for results."""
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def print_records(output: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:
+    """A line for each record; where lines do not fit, a block for each, headed by its first cell: no cell is ever broken."""
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *records, strict=True)]
+    if sum(widths) + _GAP * (len(widths) - 1) <= output.width:
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+        for column in columns:
+            table.add_column(column, no_wrap=True)
+        for record in records:
+            table.add_row(*map(escape, record))
+        output.print(table)
+        return
+    print_blocks(output, columns, [[escape(cell) for cell in record] for record in records])
+
+
+def print_blocks(output: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:
+    """A block for each record, headed by its first cell; cells are markup."""
+    longest = max(map(cell_len, columns[1:]))
+    for first, *others in records:
+        output.print(f"[bold]{first}[/]", soft_wrap=True)
+        for column, cell in zip(columns[1:], others, strict=True):
+            output.print(f"  {column:<{longest}}  {cell}", soft_wrap=True)
