@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from whelp.cli.recipe import load_recipe
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
+_LEAST_CUT = 1000  # characters of a text that stands for others: how it goes on is worth more than how it begins
 _NAMED = re.compile(r"(\w[\w .-]*)=(.+)", re.DOTALL)
 
 
@@ -51,6 +53,15 @@ class HeldOutTexts:
         return HeldOutTexts(
             names=self.names, texts=[self.texts[number] for number in kept], sources=self.sources[kept], left_out=counts
         )
+
+    def sample(self, max_bytes: int) -> HeldOutTexts:
+        """About so much of them, from all over each source: every so manyth text, long ones cut."""
+        step = max(1, math.ceil(self.num_bytes.sum() / max_bytes))
+        places = [np.flatnonzero(self.sources == source)[::step] for source in range(len(self.names))]
+        kept = np.concatenate(places)
+        most = max(_LEAST_CUT, max_bytes // len(kept))
+        texts = [self.texts[number] if step == 1 else self.texts[number][:most] for number in kept]
+        return HeldOutTexts(names=self.names, texts=texts, sources=self.sources[kept])
 
 
 def read_held_out(asked: Sequence[str], max_bytes: int) -> HeldOutTexts:

@@ -38,14 +38,17 @@ def probe_speed(
     config: TrainConfig,
     *,
     num_steps: int = 4,
+    compiles: bool = False,
     team: Team | None = None,
 ) -> ProbeResult:
     """Train a throw-away copy for a few steps and take the time; of many processes, the first one's.
 
     Args:
         build: Makes a model like the one to be trained, on its device, and its optimizer.
+        compiles: Take the time of compiled steps where the plan has such; it takes long until they are compiled.
     """
     team = team or Team()
+    plan = plan if compiles else dataclasses.replace(plan, compile=False)
     device = torch.device(plan.device)
     cores = count_cores()
     if device.type != "cpu":
@@ -72,7 +75,7 @@ def _time_steps(
     team: Team,
 ) -> float:
     model, optimizer = build()
-    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, compile=False, smaller_batch_rows=[])
+    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=num_steps + 1, smaller_batch_rows=[])
     times, start = [], time.perf_counter()
     for _ in fit(model, optimizer, rows, plan, config, Progress(), team=team):
         if plan.device.startswith("cuda"):
