@@ -121,9 +121,12 @@ def show_recipe_comparison(result: RecipeComparison) -> None:
 
     output = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP", "minutes"):
+    columns = ["", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"]
+    has_minutes = result.equal == "minutes"  # of other comparisons they stand on the page
+    for name in [*columns, "minutes"] if has_minutes else columns:
         table.add_column(name, justify="left" if name in ("", "by seed") else "right")
     for side in result.sides:
+        minutes = [f"{side.training_minutes:.3g}"] if has_minutes and side.training_minutes is not None else []
         table.add_row(
             escape(side.name),
             f"{side.bits_per_byte:.4f}",
@@ -134,7 +137,7 @@ def show_recipe_comparison(result: RecipeComparison) -> None:
             say_bytes(side.seen_bytes),
             f"{side.num_epochs:.2f}",
             f"{side.compute_flops:.3g}",
-            "" if side.training_minutes is None else f"{side.training_minutes:.3g}",
+            *minutes,
         )
     output.print(table)
     table = Table(box=None, padding=(0, 2, 0, 0))
