@@ -18,6 +18,7 @@ from whelp.base.gpu_context import open_gpu_early
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
+from whelp.cli.export_origin import find_origin_of_start
 from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
@@ -216,6 +217,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if started is None and team.is_first:
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
+        facts["start"] = find_origin_of_start(session.recipe.train.start_from)
         run.start(session.recipe.to_yaml(), {**identity, **facts})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
