@@ -137,20 +137,20 @@ def _iter(
     from whelp.tokenizer import load_tokenizer
 
     check_asked(out, sides, equal)
-    ready = []
-    for side in sides:
-        for event in iter_ready(side, out / side.name):
-            if isinstance(event, Side):
-                ready.append(event)
-            else:
-                yield event
-    stores = {side.name: out / side.name / "store" for side in ready}
+    ready, stores = list[Side](), dict[str, Path]()
+    for event in iter_ready(sides, out):
+        if isinstance(event, list):
+            ready, stores = [side for side, _ in event], {side.name: store for side, store in event}
+        else:
+            yield event
     settled = settle(ready, stores, equal, out / SETTLED_FILE, jobs)
     places = find_places(settled, jobs)
     vocabularies = {name: load_tokenizer(open_store(folder).tokenizer_folder) for name, folder in stores.items()}
     seed = ready[0].recipe.train.seed
-    texts = read_held_out(asked_texts, held_out_bytes) if asked_texts else read_test_splits(stores, held_out_bytes, seed)
-    texts = _leave_out_trained(texts, stores, vocabularies)
+    own = {folder: name for name, folder in reversed(stores.items())}  # of those that share one, the first
+    different = {name: folder for name, folder in stores.items() if own[folder] == name}
+    texts = read_held_out(asked_texts, held_out_bytes) if asked_texts else read_test_splits(different, held_out_bytes, seed)
+    texts = _leave_out_trained(texts, different, vocabularies)
     sample = texts.sample(max(_LEAST_SAMPLE_BYTES, round(_SAMPLE_SHARE * settled[ready[0].name].seen_bytes)))
     encoded = {name: encode_texts(texts.texts, vocabulary, name) for name, vocabulary in vocabularies.items()}
     encoded_sample = {name: encode_texts(sample.texts, vocabulary, name) for name, vocabulary in vocabularies.items()}
@@ -202,6 +202,7 @@ def _iter(
         sides,
         Measured(
             sides=ready,
+            stores=stores,
             settled=settled,
             equal=equal,
             vocabularies=vocabularies,

@@ -50,6 +50,7 @@ class Measured:
     """
 
     sides: Sequence[Side]
+    stores: dict[str, Path]
     settled: dict[str, Settled]
     equal: Equal
     vocabularies: dict[str, Vocabulary]
@@ -114,7 +115,7 @@ def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.boo
 
 def _describe(out: Path, side: Side, measured: Measured) -> ComparedSide:
     folder = out / side.name
-    store = open_store(folder / "store")
+    store = open_store(measured.stores[side.name])
     counts, texts, losses = store.manifest.counts, measured.texts, measured.losses[side.name]
     by_seed = count_bits(losses, texts.num_bytes)
     vocabulary, settled = measured.vocabularies[side.name], measured.settled[side.name]
@@ -122,7 +123,7 @@ def _describe(out: Path, side: Side, measured: Measured) -> ComparedSide:
     bytes_per_token = measure_bytes_per_token(store)
     train = counts["splits"]["train"]
     courses = measured.courses[side.name]
-    curated = read_json(folder / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
+    curated = read_json(store.folder.parent / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
     return ComparedSide(
         name=side.name,
         folder=str(folder),
@@ -170,8 +171,9 @@ def _compare(baseline: str, name: str, measured: Measured, confidence: float) ->
 
     texts, a, b = measured.texts, measured.losses[baseline], measured.losses[name]
     sources: dict[str, PairedDifference] = {}
-    for source, is_own in _iter_sources(texts):
-        if is_own.sum() > 1 and len(texts.names) > 1:
+    with_texts = list(_iter_sources(texts))
+    for source, is_own in with_texts:
+        if is_own.sum() > 1 and len(with_texts) > 1:
             sources[source] = compare_paired(a[:, is_own], b[:, is_own], texts.num_bytes[is_own], confidence=confidence)
     return DataDifference(
         name=name,

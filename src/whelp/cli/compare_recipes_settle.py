@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whelp.cli.train_session import Session
     from whelp.train import TrainPlan
 
+_DECIDED = ("micro_batch_rows", "threads", "learning_rate", "precision")  # by the first plan of a side; its length by the last
 NUM_POINTS = 10  # of a run's curve
 _SAMPLE_TOKENS = 1 << 20
 _MOST_PLANS = 3  # until a length stands; the second is mostly it
@@ -78,6 +79,7 @@ def settle(
         one = _settle_one(side, store, step_seconds)
         if amount is None:
             amount = _get_amount(one, equal) if minutes is None else minutes * 60
+        side = _with_options(side, **{name: getattr(one, name) for name in _DECIDED})
         for _ in range(_MOST_PLANS):  # each step has its share of places without a token, and batches may grow
             num_steps = max(1, round(one.num_steps * amount / _get_amount(one, equal)))
             if num_steps == one.num_steps:
@@ -151,8 +153,11 @@ def _take_time(sides: Sequence[Side], stores: Mapping[str, Path]) -> list[tuple[
         for place in order:
             taken[place].append(take(place))
     return [
-        (_with_options(side, threads=plan.threads), statistics.median(seconds))
-        for side, (plan, _), seconds in zip(sides, planned, taken, strict=True)
+        (
+            _with_options(side, threads=plan.threads, learning_rate=session.recipe.train.learning_rate),
+            statistics.median(seconds),
+        )
+        for side, (plan, session), seconds in zip(sides, planned, taken, strict=True)
     ]
 
 
@@ -201,10 +206,7 @@ def make_run_recipe(side: Side, settled: Settled, seed: int) -> Recipe:
         "num_steps": settled.num_steps,
         "num_epochs": None,
         "minutes": None,
-        "micro_batch_rows": settled.micro_batch_rows,
-        "threads": settled.threads,
-        "learning_rate": settled.learning_rate,
-        "precision": settled.precision,
+        **{name: getattr(settled, name) for name in _DECIDED},
         "seed": seed,
         "keep_checkpoints": 1,
         "save_every_steps": max(1, math.ceil(settled.num_steps / NUM_POINTS)),  # each is measured, then goes

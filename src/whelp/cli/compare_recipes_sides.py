@@ -35,6 +35,12 @@ class Side:
     recipe: Recipe
     is_curated: bool
 
+    @property
+    def data_key(self) -> str:
+        """The same for sides whose data is: they share a store."""
+        values = self.recipe.to_values()
+        return json.dumps([values["data"], self.is_curated and values["curate"], self.recipe.train.seed], default=str)
+
 
 def load_sides(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
@@ -195,7 +201,24 @@ def _list_changes(before: Any, now: Any, where: str) -> list[str]:
     return [] if before == now else [f"{where}: {before!r} -> {now!r}"]
 
 
-def iter_ready(side: Side, folder: Path) -> Iterator[object]:
+def iter_ready(sides: Sequence[Side], out: Path) -> Iterator[object]:
+    """Make the data of each side, and share it with those that would have the same; the last event is all sides with their stores."""
+    made: dict[str, tuple[Side, Path]] = {}  # by data
+    ready: list[tuple[Side, Path]] = []
+    for side in sides:
+        if side.data_key not in made:
+            for event in _iter_made(side, out / side.name):
+                if isinstance(event, Side):
+                    made[side.data_key] = event, out / side.name / "store"
+                else:
+                    yield event
+        as_made, store = made[side.data_key]
+        recipe = dataclasses.replace(side.recipe, data=as_made.recipe.data)
+        ready.append((dataclasses.replace(side, recipe=recipe), store))
+    yield ready
+
+
+def _iter_made(side: Side, folder: Path) -> Iterator[object]:
     """Curate where the recipe asks for it, then prepare; the last event is the side as it is trained."""
     from whelp.cli.curate import CorpusReady, iter_curate
     from whelp.cli.curated_recipe import read_curated

@@ -45,7 +45,8 @@ class CompareRecipesView(show.EventView):
     def _on_runsplanned(self, event: RunsPlanned) -> None:
         self._plan = event
         texts = event.held_out
-        left_out = "".join(f"; left out: {reason} {count:,}" for reason, count in texts.left_out.items())
+        left_out = ", ".join(f"{reason} {count:,}" for reason, count in texts.left_out.items())
+        left_out = f"; left out: {left_out}" if left_out else ""
         show.say(
             f"[bold]held out[/]   {say_count(len(texts.texts), 'text')}, {say_bytes(int(texts.num_bytes.sum()))}, from "
             f"{escape(', '.join(texts.names))}{escape(left_out)}"
