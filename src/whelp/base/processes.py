@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -64,7 +64,7 @@ def _add_tunable(setting: str) -> str:
 
 
 @contextmanager
-def add_variables(variables: dict[str, str]) -> Iterator[None]:
+def add_variables(variables: Mapping[str, str]) -> Iterator[None]:
     """Variables that a process which starts meanwhile gets."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -112,13 +112,14 @@ def _stop(processes: Sequence[_Process]) -> None:
             process.process.terminate()
         deadline, pipes = time.monotonic() + _STOP_SECONDS, [process.pipe for process in processes]
         while pipes and time.monotonic() < deadline:
-            for pipe in connection.wait(pipes, 0.5):
+            ready = connection.wait(pipes, 0.5)
+            for pipe in [pipe for pipe in pipes if pipe in ready]:
                 try:
-                    kind, told = pipe.recv()  # type: ignore[union-attr]  # pipes alone were asked for
+                    kind, told = pipe.recv()
                     if kind == "said":
                         log.log(*told)
                 except (EOFError, OSError):
-                    pipes.remove(pipe)  # type: ignore[arg-type]
+                    pipes.remove(pipe)
     finally:
         for process in processes:
             if process.process.is_alive():

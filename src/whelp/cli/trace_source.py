@@ -200,4 +200,4 @@ def _read_origins(path: Path) -> tuple[Any, Any]:
         options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         reading = pyarrow.json.ReadOptions(block_size=1 << 26)
         table = pyarrow.json.read_json(path, read_options=reading, parse_options=options)
-    return tuple(table.column(name).combine_chunks() for name in ("origin", "line"))  # type: ignore[return-value]  # two
+    return table.column("origin").combine_chunks(), table.column("line").combine_chunks()
