@@ -73,8 +73,8 @@ def compare_recipes(
     Learning rates:
       whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003,0.01
 
-    Which of several, on four GPUs:
-      whelp compare-recipes a.yaml --vary train.optimizer=adamw,muon --vary model.n_layer=4,8 --pairs --jobs 4
+    Each with each, on four GPUs:
+      whelp compare-recipes a.yaml --vary model.n_layer=2,4,8 --pairs --jobs 4
 
     Vocabularies:
       whelp compare-recipes a.yaml b.yaml --equal bytes --held-out good.jsonl
