@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from multiprocessing import connection
 from typing import Any, TypeVar
 
@@ -48,7 +48,7 @@ class _Process:
 
 def iter_side_by_side(
     work: Callable[[Task], Iterable[object]], tasks: Sequence[Task], places: Sequence[Mapping[str, str]]
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any]]:
     """Do every task, as many at once as there are places; yield its number with what its work yields, and at last with `ENDED`.
 
     When one fails, or the caller stops, the others are asked to stop (SIGTERM) and given time to save what they have. When the

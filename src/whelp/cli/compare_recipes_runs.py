@@ -6,7 +6,7 @@ All that comes of it lies in its folder, so that a run that was done before, by 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Course:
     nats: dict[int, Floats]
 
 
-def iter_run(run: ComparedRun) -> Iterator[RunAdvanced]:
+def iter_run(run: ComparedRun) -> Generator[RunAdvanced]:
     """Train the run, or what is left of it, and measure it.
 
     Raises:

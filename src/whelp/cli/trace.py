@@ -189,7 +189,7 @@ def _look_up(origin: Mapping[str, Any], known: Known) -> tuple[str | None, float
 
 
 def _count_inherited(origin: Mapping[str, Any], known: Known) -> int:
-    return round(sum(_look_up(one, known)[1] * one["trained_tokens"] for one in iter_before(origin)))
+    return round(sum(_look_up(one, known)[1] * int(one["trained_tokens"]) for one in iter_before(origin)))
 
 
 def _describe_run(run: Path, started: Mapping[str, Any], known: Known) -> TracedRun:

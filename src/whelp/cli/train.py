@@ -122,7 +122,7 @@ def _join(recipe: Recipe) -> Iterator[Team]:
         yield team
 
 
-def iter_train(recipe: Recipe, store: Path, out: Path) -> Iterator[TrainEvent]:
+def iter_train(recipe: Recipe, store: Path, out: Path) -> Generator[TrainEvent]:
     """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, rewound spikes, the result.
 
     Of several processes that a launcher started, each calls this; the first one writes, tracks, and has the samples.
@@ -217,8 +217,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if started is None and team.is_first:
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
-        facts["start"] = find_origin_of_start(session.recipe.train.start_from)
-        run.start(session.recipe.to_yaml(), {**identity, **facts})
+        begins = {"start": find_origin_of_start(session.recipe.train.start_from)}
+        run.start(session.recipe.to_yaml(), {**identity, **facts, **begins})
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)

@@ -64,8 +64,8 @@ def trace(
     for export in result.exports:
         said = f"{say_count(export.num_tokens, 'token')} of it trained by step {export.step:,}"
         before = f", {export.inherited_tokens:,} of them before its run" if export.inherited_tokens else ""
-        store = f"its run's store is {export.store}" if export.store is not None else "its run's store is not here"
-        sys.stdout.write(f"export {export.folder}: about {said}{before}; {store}\n")
+        origin = f"its run's store is {export.store}" if export.store is not None else "its run's store is not here"
+        sys.stdout.write(f"export {export.folder}: about {said}{before}; {origin}\n")
     kinds = (("store", result.num_stores), ("run", result.num_runs), ("export", result.num_exports))
     looked = " and ".join(say_count(count, kind) for kind, count in kinds if count or kind != "export")
     if not result.stores:
