@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -22,6 +23,7 @@ from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunM
 from whelp.cli.compare_recipes_jobs import find_places
 from whelp.cli.compare_recipes_settle import Settled
 from whelp.cli.compare_recipes_sides import load_sides
+from whelp.cli.held_out_texts import HeldOutTexts
 from whelp.tokenizer import load_tokenizer
 from whelp.train.probe import ProbeResult
 
@@ -197,7 +199,7 @@ def test_where_runs_go_at_once(caplog: pytest.LogCaptureFixture) -> None:
         estimated_seconds=1.0,
     )
     assert find_places({"a": one}, 1) == find_places({"a": one}, 3) == [{}]
-    assert "1 runs at once, not 3" in caplog.text
+    assert "1 run at once, not 3" in caplog.text
     with pytest.raises(ConfigError, match=r"would share one device \(a: cuda:1\)"):
         find_places({"a": dataclasses.replace(one, device="cuda:1")}, 2)
 
@@ -329,6 +331,31 @@ def test_a_length_that_does_not_fit(make: Make, tmp_path: Path) -> None:
     warm = make("warm", texts, train={"num_steps": 50, "warmup_steps": 30})
     with pytest.raises(ConfigError, match=r"compare-recipes: warm: train.warmup_steps is 30, but train.num_steps only 5"):
         package.compare_recipes([first, warm], out=tmp_path / "out")
+
+
+def test_averaged_weights_are_what_is_measured(make: Make, tmp_path: Path) -> None:
+    """Where a recipe keeps them: else they would make no difference."""
+    recipe = make("a", write_sentences(1, 100), train={"num_steps": 6})
+    result = package.compare_recipes([recipe], out=tmp_path / "out", vary=["train.ema_decay=null,0.9"], seeds=2)
+    plain, averaged = result.sides
+    assert all(late > now for late, now in zip(averaged.by_seed, plain.by_seed, strict=True))  # they lag behind
+    run = tmp_path / "out" / "ema_decay 0.9" / "seed-0"
+    measured = {path.name.split("-")[2] for path in (run / "evaluations").iterdir()}
+    assert measured == {"ema"}
+
+
+def test_a_sample_of_texts() -> None:
+    """About as much as asked for, of all sources, from their beginnings to their ends; long texts are cut."""
+    texts = HeldOutTexts(
+        names=["short", "long"],
+        texts=[*(f"text {number:03}." * 10 for number in range(300)), *("x" * 20_000 for _ in range(3))],
+        sources=np.repeat([0, 1], [300, 3]),
+    )
+    some = texts.sample(10_000)
+    shares = [int(some.num_bytes[some.sources == source].sum()) for source in (0, 1)]
+    assert shares == pytest.approx([10_000 * 27 / 87, 10_000 * 60 / 87], rel=0.05)
+    assert (some.texts[0], some.texts[shares[0] // 90 - 1]) == (texts.texts[0], texts.texts[299])
+    assert texts.sample(1_000_000).fingerprint == texts.fingerprint
 
 
 def test_pairs(make: Make, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError
 from whelp.base.log import log
 from whelp.base.machine import count_cores
@@ -46,7 +47,7 @@ def find_places(settled: Mapping[str, Settled], num_jobs: int) -> list[dict[str,
         places = [{} for _ in range(max(1, count_cores() // threads))]
         found = f"each takes {threads} of {count_cores()} threads, as was settled when the comparison began"
     if len(places) < num_jobs:
-        log.warning("%d runs at once, not %d: %s", len(places), num_jobs, found)
+        log.warning("%s at once, not %d: %s", say_count(len(places), "run"), num_jobs, found)
     return places[:num_jobs]
 
 

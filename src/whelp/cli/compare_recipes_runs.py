@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whelp.artifacts.checkpoint import find_newest_whole, step_name
+from whelp.artifacts.checkpoint import AVERAGE, find_newest_whole, step_name
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import PlanError, TrainingError
 from whelp.cli.compare_recipes_events import RunAdvanced
@@ -107,7 +107,7 @@ def iter_run(run: ComparedRun) -> Generator[RunAdvanced]:
 
 
 def _iter_measured(run: ComparedRun, checkpoint: Path, texts: TextIds, *, share: float) -> Iterator[RunAdvanced]:
-    """Measure a checkpoint, text by text; kept beside the run's others, and not done twice."""
+    """Measure a checkpoint, or its averaged weights where it has such, text by text; kept beside the others, and not done twice."""
     import torch
 
     from whelp.cli.generate import load_model
@@ -118,7 +118,8 @@ def _iter_measured(run: ComparedRun, checkpoint: Path, texts: TextIds, *, share:
         return  # one that is kept for a longer run to go on from
     if step in dict(_iter_losses(run.folder, texts)):
         return
-    before, loaded = torch.get_num_threads(), load_model(checkpoint, run.recipe.train.device)
+    model = checkpoint / AVERAGE if (checkpoint / AVERAGE).is_dir() else checkpoint
+    before, loaded = torch.get_num_threads(), load_model(model, run.recipe.train.device)
     torch.set_num_threads(run.recipe.train.threads or before)
     ids = texts.encoded.split()
     nats = np.zeros(len(ids))
@@ -137,7 +138,7 @@ def _iter_measured(run: ComparedRun, checkpoint: Path, texts: TextIds, *, share:
             )
     finally:
         torch.set_num_threads(before)
-    save_evaluation(checkpoint, _KIND, texts.asked, {"nats": nats.tolist()})
+    save_evaluation(model, _KIND, texts.asked, {"nats": nats.tolist()})
 
 
 def _iter_losses(run: Path, texts: TextIds) -> Iterator[tuple[int, Floats]]:

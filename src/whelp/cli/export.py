@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,19 +75,20 @@ def export(
     find_weight_files(folder)
     run, origin = find_run(folder), find_origin(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
+    stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
     with hold_folder(target), atomic_folder(target) as temporary:
-        file = name
+        file = stem
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
         elif format == "pth":
-            num_parameters = _write_pth(folder, temporary / f"{name}.pth", dtype)
+            num_parameters = _write_pth(folder, temporary / f"{stem}.pth", dtype)
         elif format == "onnx":
             from whelp.cli.export_onnx import write_onnx
 
-            file = f"{name}.onnx"
+            file = f"{stem}.onnx"
             num_parameters = write_onnx(folder, temporary / file)
         else:
-            file = f"{name}-{dtype or 'f16'}.gguf"
+            file = f"{stem}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
         if origin is not None:
             write_json(temporary / ORIGIN_FILE, origin)

@@ -55,13 +55,22 @@ class HeldOutTexts:
         )
 
     def sample(self, max_bytes: int) -> HeldOutTexts:
-        """About so much of them, from all over each source: every so manyth text, long ones cut."""
-        step = max(1, math.ceil(self.num_bytes.sum() / max_bytes))
-        places = [np.flatnonzero(self.sources == source)[::step] for source in range(len(self.names))]
-        kept = np.concatenate(places)
-        most = max(_LEAST_CUT, max_bytes // len(kept))
-        texts = [self.texts[number] if step == 1 else self.texts[number][:most] for number in kept]
-        return HeldOutTexts(names=self.names, texts=texts, sources=self.sources[kept])
+        """About so much of them, of each source its share: texts from its beginning to its end, long ones cut."""
+        if self.num_bytes.sum() <= max_bytes:
+            return self
+        texts, sources = list[str](), list[int]()
+        for source in range(len(self.names)):
+            own = np.flatnonzero(self.sources == source)
+            if not len(own):
+                continue
+            num_bytes = int(self.num_bytes[own].sum())
+            wanted = max_bytes * num_bytes / int(self.num_bytes.sum())
+            count = min(len(own), math.ceil(wanted / min(num_bytes / len(own), _LEAST_CUT)))
+            most = max(_LEAST_CUT, int(wanted / count))
+            chosen = own[np.linspace(0, len(own) - 1, count).round().astype(np.int64)]
+            texts += [self.texts[number][:most] for number in chosen]
+            sources += [source] * count
+        return HeldOutTexts(names=self.names, texts=texts, sources=np.array(sources, np.int64))
 
 
 def read_held_out(asked: Sequence[str], max_bytes: int) -> HeldOutTexts:

@@ -123,6 +123,8 @@ def _draw_pairs(sides: Sequence[Values], differences: Sequence[Values]) -> str:
 def _draw_curves(sides: Sequence[Values]) -> str:
     """How the losses fell, against tokens and minutes: the mean of the seeds, and from the lowest to the highest."""
     drawn = ""
+    if max(len(side["curve"]) for side in sides) < 2:  # runs that were trained before these texts were asked for
+        return drawn
     for axis, words in (("seen_tokens", "tokens"), ("training_minutes", "minutes")):
         series = [
             Series(
