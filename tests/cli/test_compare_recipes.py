@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 import whelp as package
 from whelp.artifacts.token_store import open_store
-from whelp.base.errors import ConfigError, PlanError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError, TrainingError
+from whelp.base.machine import count_cores
 from whelp.cli.compare_recipes import iter_compare_recipes
-from whelp.cli.compare_recipes_events import RecipeComparison, RunsPlanned
+from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
+from whelp.cli.compare_recipes_jobs import find_places
+from whelp.cli.compare_recipes_settle import Settled
 from whelp.cli.compare_recipes_sides import load_sides
+from whelp.cli.held_out_texts import HeldOutTexts
 from whelp.tokenizer import load_tokenizer
+from whelp.train.probe import ProbeResult
 
 from .helpers import Whelp, snapshot
 
@@ -109,6 +116,94 @@ def test_the_page(compared: RecipeComparison) -> None:
     assert "http" not in page
 
 
+def test_curves(compared: RecipeComparison) -> None:
+    """Ten points of each side, measured alike; the last is what the whole run came to, as the sample here is all texts."""
+    for side in compared.sides:
+        assert [point.step for point in side.curve] == list(range(2, 21, 2))
+        assert side.curve[-1].by_seed == pytest.approx(side.by_seed, rel=1e-6)
+        assert side.curve[-1].training_minutes == side.training_minutes
+        assert max(side.curve[-1].by_seed) < min(side.curve[0].by_seed)
+        tokens = [point.seen_tokens for point in side.curve]
+        assert tokens == sorted(tokens)
+        assert tokens[-1] == pytest.approx(side.seen_tokens, rel=0.1)
+        minutes = [point.training_minutes for point in side.curve]
+        assert 0 < minutes[0] < minutes[-1]
+    page = Path(compared.html).read_text(encoding="utf-8")
+    assert page.count("<polygon") == 4  # of two sides, against tokens and minutes
+
+
+def test_several_at_once(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In processes of their own runs come to the same numbers, to the bit; stopped, each is saved, and goes on."""
+    monkeypatch.setattr("whelp.cli.compare_recipes_jobs.count_cores", lambda: 2)
+    clean = make("a", write_sentences(1, 80), train={"num_steps": 100})
+    other = make("b", write_sentences(2, 80), train={"num_steps": 100})
+    whole = package.compare_recipes([clean, other], out=tmp_path / "whole", seeds=2)
+
+    events = iter_compare_recipes(load_sides([clean, other]), tmp_path / "parts", num_seeds=2, jobs=2)
+    stopped = next(event for event in events if isinstance(event, RunAdvanced) and event.doing.startswith("step"))
+    events.close()
+    name = {1: "a", 2: "b"}[stopped.number]
+    (newest,) = (tmp_path / "parts" / name / "seed-0" / "checkpoints").glob("step-*")
+    assert newest.name != "step-00000100"  # asked to stop, it has saved what it had, at whatever step
+    found = list(iter_compare_recipes(load_sides([clean, other]), tmp_path / "parts", num_seeds=2, jobs=2))
+    started = {event.number for event in found if isinstance(event, RunStarted)}
+    assert {3, 4, stopped.number} <= started
+    measured = {event.number: event.is_reused for event in found if isinstance(event, RunMeasured)}
+    assert measured == {number: number not in started for number in (1, 2, 3, 4)}
+    result = found[-1]
+    assert isinstance(result, RecipeComparison)
+    assert [side.by_seed for side in result.sides] == [side.by_seed for side in whole.sides]
+    assert result.differences == whole.differences
+    assert [[(point.step, point.by_seed) for point in side.curve] for side in result.sides] == [
+        [(point.step, point.by_seed) for point in side.curve] for side in whole.sides
+    ]
+
+
+def test_a_run_that_fails(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong names the run, or the recipe where it was planned; what another process raises is raised here."""
+    monkeypatch.setattr("whelp.cli.compare_recipes_jobs.count_cores", lambda: 2)
+    recipe = make("a", write_sentences(1, 80))
+    wild = make("wild", write_sentences(1, 80), train={"learning_rate": 1e30, "clip_gradient_norm": 0})
+    with pytest.raises(TrainingError, match=r"wild, step 2: the loss is nan, .* Lower train.learning_rate"):
+        package.compare_recipes([recipe, wild], out=tmp_path / "wild", seeds=2)
+
+    out = tmp_path / "out"
+    events = iter_compare_recipes(load_sides([recipe, recipe]), out, num_seeds=2, jobs=2)
+    for event in events:
+        if isinstance(event, RunsPlanned):
+            (out / "a" / "seed-0").mkdir()
+            (out / "a" / "seed-0" / "letter.txt").write_text("mine", encoding="utf-8")
+            break
+    with pytest.raises(ArtifactError, match=r"a.seed-0: something else stands there"):
+        list(events)
+
+    def diverge(*_: object) -> Iterator[object]:
+        yield from ()
+        raise TrainingError("step 7", "the loss is nan", "a finite number", "Lower it.")
+
+    monkeypatch.setattr("whelp.cli.train.iter_train", diverge)
+    with pytest.raises(TrainingError, match=r"a.seed-0, step 7: the loss is nan, but expected a finite number. Lower it."):
+        package.compare_recipes([recipe, recipe], out=tmp_path / "other", seeds=2)
+
+
+def test_where_runs_go_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Never more than there are threads for; what that means is said. A device with a number cannot be shared."""
+    values = dict.fromkeys(("micro_batch_rows", "seen_tokens", "seen_bytes", "num_parameters", "num_steps"), 1)
+    one = Settled(
+        **values,
+        threads=count_cores(),
+        device="cpu",
+        learning_rate=1.0,
+        precision="fp32",
+        compute_flops=1.0,
+        estimated_seconds=1.0,
+    )
+    assert find_places({"a": one}, 1) == find_places({"a": one}, 3) == [{}]
+    assert "1 run at once, not 3" in caplog.text
+    with pytest.raises(ConfigError, match=r"would share one device \(a: cuda:1\)"):
+        find_places({"a": dataclasses.replace(one, device="cuda:1")}, 2)
+
+
 def test_stopped_and_gone_on_with(whelp: Whelp, make: Make, tmp_path: Path) -> None:
     """The same command ends in the same numbers, wherever it was stopped; more seeds add runs, finished ones stay as they are.
 
@@ -125,7 +220,7 @@ def test_stopped_and_gone_on_with(whelp: Whelp, make: Make, tmp_path: Path) -> N
 
     events, steps = iter_compare_recipes(load_sides([recipe, recipe], asked), tmp_path / "parts", num_seeds=2), 0
     for event in events:
-        steps += type(event).__name__ == "StepReport"
+        steps += isinstance(event, RunAdvanced) and event.doing.startswith("step")
         if steps == 2 + 1:  # in the second run
             break
     events.close()
@@ -201,6 +296,92 @@ def test_what_is_equal(make: Make, tmp_path: Path, equal: str) -> None:
         )
 
 
+@pytest.mark.parametrize("length", [{"num_steps": 40}, {"num_steps": None, "minutes": 0.4 / 60}])
+def test_equal_minutes(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: dict[str, Any]) -> None:
+    """As many steps as fit: the first takes 10 ms a step, the other 4 ms, or a part of that where its batches grow."""
+    texts = write_sentences(1, 120)
+    first = make("first", texts, train=length)
+    other = make("other", texts, model={"n_layer": 2}, train={"num_steps": 3})
+    grown = make("grown", texts, train={"first_batch_tokens": 64, "batch_ramp_share": 0.5})
+    seconds = {first: 0.010, other: 0.004, grown: 0.010}
+
+    def probe(build: Callable[[], Any], rows: Any, plan: Any, config: Any, **options: Any) -> ProbeResult:
+        is_deep = len(build()[0].blocks) == 2
+        return ProbeResult(seconds_per_step=seconds[other if is_deep else first], threads=1)
+
+    monkeypatch.setattr("whelp.train.probe.probe_speed", probe)
+    sides = load_sides([first, other, grown])
+    events = iter_compare_recipes(sides, tmp_path / "out", num_seeds=2, equal="minutes")
+    planned = next(event for event in events if isinstance(event, RunsPlanned))
+    events.close()
+    assert planned.num_steps[:2] == [40, 100]
+    settled = json.loads((tmp_path / "out" / "settled.json").read_text(encoding="utf-8"))
+    assert settled["grown"]["num_steps"] > 50
+    for one in settled.values():
+        assert one["estimated_seconds"] == pytest.approx(0.4, abs=0.006)
+    again = iter_compare_recipes(sides, tmp_path / "out", num_seeds=2, equal="minutes")
+    assert next(event for event in again if isinstance(event, RunsPlanned)).num_steps == planned.num_steps
+    again.close()
+
+
+def test_a_length_that_does_not_fit(make: Make, tmp_path: Path) -> None:
+    """Steps of a recipe's own that are more than it gets are an error that names it."""
+    texts = write_sentences(1, 100)
+    first = make("first", texts, train={"num_steps": 5})
+    warm = make("warm", texts, train={"num_steps": 50, "warmup_steps": 30})
+    with pytest.raises(ConfigError, match=r"compare-recipes: warm: train.warmup_steps is 30, but train.num_steps only 5"):
+        package.compare_recipes([first, warm], out=tmp_path / "out")
+
+
+def test_averaged_weights_are_what_is_measured(make: Make, tmp_path: Path) -> None:
+    """Where a recipe keeps them: else they would make no difference."""
+    recipe = make("a", write_sentences(1, 100), train={"num_steps": 6})
+    result = package.compare_recipes([recipe], out=tmp_path / "out", vary=["train.ema_decay=null,0.9"], seeds=2)
+    plain, averaged = result.sides
+    assert all(late > now for late, now in zip(averaged.by_seed, plain.by_seed, strict=True))  # they lag behind
+    run = tmp_path / "out" / "ema_decay 0.9" / "seed-0"
+    measured = {path.name.split("-")[2] for path in (run / "evaluations").iterdir()}
+    assert measured == {"ema"}
+
+
+def test_a_sample_of_texts() -> None:
+    """About as much as asked for, of all sources, from their beginnings to their ends; long texts are cut."""
+    texts = HeldOutTexts(
+        names=["short", "long"],
+        texts=[*(f"text {number:03}." * 10 for number in range(300)), *("x" * 20_000 for _ in range(3))],
+        sources=np.repeat([0, 1], [300, 3]),
+    )
+    some = texts.sample(10_000)
+    shares = [int(some.num_bytes[some.sources == source].sum()) for source in (0, 1)]
+    assert shares == pytest.approx([10_000 * 27 / 87, 10_000 * 60 / 87], rel=0.05)
+    assert (some.texts[0], some.texts[shares[0] // 90 - 1]) == (texts.texts[0], texts.texts[299])
+    assert texts.sample(1_000_000).fingerprint == texts.fingerprint
+
+
+def test_pairs(make: Make, tmp_path: Path) -> None:
+    """Each with each; the differences add up, and intervals are wider: three hold together, not two."""
+    texts = write_sentences(1, 100)
+    recipe = make("a", texts, train={"num_steps": 5})
+    sides = load_sides([recipe], vary=["train.learning_rate=1e-2,1e-3,1e-9"])
+    result = next(
+        event
+        for event in iter_compare_recipes(sides, tmp_path / "out", num_seeds=2, pairs=True)
+        if isinstance(event, RecipeComparison)
+    )
+    names = [side.name for side in result.sides]
+    assert [(one.baseline, one.name) for one in result.differences] == [
+        (names[0], names[1]),
+        (names[0], names[2]),
+        (names[1], names[2]),
+    ]
+    first, second, third = (one.whole for one in result.differences)
+    assert third.by_seed == pytest.approx([b - a for a, b in zip(first.by_seed, second.by_seed, strict=True)])
+    assert [one.whole.confidence for one in result.differences] == pytest.approx([1 - 0.05 / 3] * 3)
+    page = Path(result.html).read_text(encoding="utf-8")
+    assert f"{names[2]} against {names[1]}" in page
+    assert "<h2>Differences, bits per byte</h2>" in page
+
+
 def test_a_sweep(whelp: Whelp, make: Make) -> None:
     """A side for each combination, the first the baseline; intervals are wider, as they hold together; a rate of 0 is the worst."""
     make("a", write_sentences(1, 120))
@@ -215,6 +396,10 @@ def test_a_sweep(whelp: Whelp, make: Make) -> None:
         2,
     ]
     result = whelp(*names, "--out", "out", "--json").json
+    assert [path.parent.name for path in Path("out").glob("*/store")] == [result["sides"][0]["name"]]  # the data is the same
+    assert [source["name"] for source in result["held_out"]] == [result["sides"][0]["name"]]
+    assert result["left_out"] == {}
+    assert [difference["sources"] for difference in result["differences"]] == [{}] * 3
     assert [side["name"] for side in result["sides"]] == [
         f"learning_rate {rate}-n_layer {layers}" for rate in ("3e-2", "1e-9") for layers in (1, 2)
     ]
@@ -265,7 +450,12 @@ def test_what_cannot_be_compared(whelp: Whelp, make: Make, tmp_path: Path) -> No
     assert "seeds is 1, but expected 2 at least" in whelp("compare-recipes", "a.yaml", "a.yaml", "--seeds", 1).said
     assert "confidence is 95, but expected 0.5 to 1" in whelp("compare-recipes", "a.yaml", "a.yaml", "--confidence", 95).said
     timed = whelp("compare-recipes", "a.yaml", "a.yaml", "train.minutes=1", "train.num_steps=null")
-    assert "train.minutes is set: how far a run comes" in timed.said
+    assert "a: train.minutes is set, and equal tokens asked for" in timed.said
+    assert "--equal minutes" in timed.said
+    assert "jobs is 0, but expected 1 at least" in whelp("compare-recipes", "a.yaml", "a.yaml", "--jobs", 0).said
+    lengths = whelp("compare-recipes", "a.yaml", "--vary", "train.num_steps=1,2", "--vary", "train.seed=0,1")
+    assert "train.num_steps cannot be varied: length and seeds are the same for all" in lengths.said
+    assert "train.seed cannot be varied" in lengths.said
     with pytest.raises(ConfigError, match="cannot be the name of a folder"):
         package.compare_recipes({"../a": recipe, "b": recipe}, out=tmp_path / "out")
     assert snapshot(tmp_path) == before

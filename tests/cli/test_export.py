@@ -227,6 +227,15 @@ def test_other_architectures_have_other_converters(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_a_name_of_the_hub(made: Project, tmp_path: Path) -> None:
+    """The card has all of it, the file what comes after the owner."""
+    result = export(made.run, out=tmp_path / "out", format="gguf", name="org/model")
+    assert "model-f16.gguf" in result.files
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "# org/model" in card
+    assert "out/model-f16.gguf" in card
+
+
 def test_wrong_wishes(whelp: Whelp, made: Project) -> None:
     """A full place is left alone; formats and precisions are named."""
     Path("full").mkdir()

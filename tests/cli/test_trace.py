@@ -82,7 +82,7 @@ def test_a_source_of_a_mixture(whelp: Whelp, tmp_path: Path) -> None:
     shutil.rmtree(project.store)
     alone = whelp("trace", "more", project.folder)
     assert alone.code == 0
-    assert "its store is not in these folders" in alone.said
+    assert "its store, or one of the weights it began with, is not in these folders" in alone.said
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
@@ -130,6 +130,101 @@ def test_an_export(whelp: Whelp, made: Project, tmp_path: Path, format: str) -> 
     assert package.trace("07.txt", [tmp_path / "sent"]).untold == [str(export)]
     (export / "origin.json").write_text('{"kind": "export"}', encoding="utf-8")
     assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == 0
+
+
+def test_the_weights_that_a_run_began_with(made: Project, tmp_path: Path) -> None:
+    """What they were trained on is in all that comes of them: runs, exports, and exports of exports."""
+    other = make_project(tmp_path / "other", data={"tokenizer": str(made.store / "tokenizer"), "source": "more/"})
+    (other.folder / "more").mkdir()
+    for number in range(12):
+        (other.folder / "more" / f"m{number}.txt").write_text(f"Quite another text, number {number}.\n" * 5, encoding="utf-8")
+    package.prepare(other.recipe, out=other.store)
+    package.train(other.recipe, store=other.store, out=other.run, overrides=[f"train.start_from={made.run}"])
+    package.export(other.run, out=tmp_path / "first")
+    package.export(tmp_path / "first", out=tmp_path / "second")
+    (before,) = package.trace("07.txt", [made.store, made.run]).runs
+    found = package.trace("07.txt", [made.store, tmp_path])
+    (run,) = found.runs
+    trained = before.checkpoints["step-00000004"]
+    assert (run.folder, run.store, run.share) == (str(other.run), str(other.store), 0.0)
+    assert run.inherited_tokens == trained > 0
+    assert set(run.checkpoints.values()) == {trained}
+    assert [(one.folder, one.num_tokens, one.inherited_tokens) for one in found.exports] == [
+        (str(tmp_path / name), trained, trained) for name in ("first", "second")
+    ]
+    assert found.untold == []
+    (own,) = package.trace("m3.txt", [made.store, tmp_path]).runs
+    assert own.share > 0 == own.inherited_tokens
+
+    alone = package.trace("07.txt", [tmp_path])
+    assert (alone.runs, sorted(alone.untold)) == ([], sorted(map(str, (tmp_path / "first", other.run, tmp_path / "second"))))
+    lost = package.trace("07.txt", [made.store, other.run])
+    assert [(one.store, one.inherited_tokens) for one in lost.runs] == [(None, trained)]
+
+
+def test_exports_of_averaged_weights_and_in_odd_places(made: Project, whelp: Whelp, tmp_path: Path) -> None:
+    """Inside the folder of their run, and behind a link; each once."""
+    run, sent = tmp_path / "sent" / "run", tmp_path / "sent"
+    options = ["train.ema_decay=0.9", "--store", made.store, "--out", run]
+    assert whelp("train", made.recipe, *options).code == 0
+    package.export(run / "checkpoints" / "last" / "ema", out=run / "export")
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    average = [record["ema_test_bits_per_byte"] for record in records if "ema_test_bits_per_byte" in record][-1]
+    assert f"| bits a byte | {average:.4f} |" in (run / "export" / "README.md").read_text(encoding="utf-8")
+    (sent / "again").symlink_to(sent, target_is_directory=True)
+    (tmp_path / "looked").mkdir()
+    (tmp_path / "looked" / "link").symlink_to(sent, target_is_directory=True)
+    found = package.trace("07.txt", [made.store, tmp_path / "looked"])
+    assert [one.folder for one in found.runs] == [str(tmp_path / "looked" / "link" / "run")]
+    assert [(one.folder, one.num_tokens) for one in found.exports] == [
+        (str(tmp_path / "looked" / "link" / "run" / "export"), max(found.runs[0].checkpoints.values()))
+    ]
+
+
+def test_renamed_changed_and_alike(whelp: Whelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that moved is known by its contents, a file that changed by its name; one that only has the name of another is not."""
+    project = make_project(tmp_path / "project")
+    (project.corpus / "a[1].txt").write_text("A file with brackets in its name.\n", encoding="utf-8")
+    (project.corpus / "a1.txt").write_text("A file without them.\n", encoding="utf-8")
+    assert whelp("prepare", project.recipe, "--out", project.store).code == 0
+    brackets = package.trace(str(project.corpus / "a[1].txt"), [project.store]).stores[0]
+    assert brackets.files == ["a[1].txt"]
+    moved = project.corpus.rename(project.folder / "moved")
+    whole = package.trace(str(moved), [project.store]).stores[0]
+    assert (len(whole.files), whole.share) == (26, 1.0)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(moved / "03.txt", elsewhere / "07.txt")
+    monkeypatch.chdir(elsewhere)
+    assert package.trace("07.txt", [project.store]).stores[0].files == ["03.txt"]
+    (elsewhere / "07.txt").write_text("Changed since.\n", encoding="utf-8")
+    assert package.trace("07.txt", [project.store]).stores[0].files == ["07.txt"]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_through_a_corpus_curated_twice(tmp_path: Path, format: str) -> None:
+    """Row by row: of the second corpus, those that came from rows of the first that came from the file."""
+    project = make_project(tmp_path / "project")
+    (project.corpus / "07.txt").write_text("An odd one.\n\nIt has two documents.\n", encoding="utf-8")
+    rules = ["curate.preset=none", f"curate.format={format}", "data.document=blank_line"]
+    first = package.curate(project.recipe, out=project.folder / "first", overrides=rules)
+    again = [*rules[:2], f"data.source={first.source}", "curate.length.min_characters=15"]
+    second = package.curate(project.recipe, out=project.folder / "second", overrides=again)
+    package.prepare(project.recipe, out=project.store, overrides=[f"data.source={second.source}", "data.test_split=0"])
+    (store,) = package.trace("07.txt", [project.folder]).stores
+    assert store.num_documents["train"] == 1  # the shorter one was dropped
+    assert store.through == [str(project.folder / "second")]
+
+
+def test_a_damaged_run_does_not_hide_the_others(made: Project, tmp_path: Path) -> None:
+    """Of one whose plan cannot be read nothing can be said; of the others, as ever."""
+    for name, plan in (("cut", '{"plan": '), ("other", '{"store": "x", "plan": {"steps": 1}, "recipe": {"train": {}}}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").touch()
+        (tmp_path / name / "plan.json").write_text(plan, encoding="utf-8")
+    found = package.trace("07.txt", [made.folder, tmp_path])
+    assert [run.folder for run in found.runs] == [str(made.run)]
+    assert sorted(found.untold) == [str(tmp_path / "cut"), str(tmp_path / "other")]
 
 
 def test_nothing_to_look_in(tmp_path: Path) -> None:

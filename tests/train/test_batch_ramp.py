@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from whelp.base.errors import ConfigError, PlanError
 from whelp.train import Progress, TrainConfig, TrainPlan, build_optimizer, make_plan
@@ -152,10 +154,50 @@ def test_pieces_of_every_size_are_even_and_no_larger() -> None:
 def test_a_longer_run_grows_as_it_did() -> None:
     """Over as many steps as planned at first: a batch that has grown does not shrink."""
     plan, now = _make_plan(num_steps=10), _make_plan(num_steps=40)
-    longer = lengthen_plan(plan, now)
+    longer = lengthen_plan(plan, now, _config(num_steps=40))
     sizes = [longer.ramp.find_rows(step / 40) for step in range(40)]
     assert sizes == SIZES + [8] * 30
     assert longer.total_tokens == sum(sizes) * 32
+
+
+@settings(deadline=None)
+@given(
+    before=st.integers(1, 400),
+    now=st.integers(1, 400),
+    first=st.integers(1, 8),
+    share=st.sampled_from([0.05, 0.1, 0.2, 0.3, 1 / 3, 0.5, 0.7, 1.0]),
+)
+def test_another_length_moves_no_step_of_the_ramp(before: int, now: int, first: int, share: float) -> None:
+    """Whatever the lengths: each step has the rows it had, and the plan counts what the loop takes."""
+    config = {"first_batch_tokens": first * 32, "batch_ramp_share": share}
+    plan = _make_plan(num_steps=before, **config)
+    sizes = [plan.ramp.find_rows(step / before) for step in range(before)]
+    longer = lengthen_plan(plan, _make_plan(num_steps=now, **config), _config(num_steps=now))
+    taken = [longer.ramp.find_rows(step / now) for step in range(now)]
+    assert taken[: min(before, now)] == sizes[:now]
+    assert [longer.count_rows(steps) for steps in range(now + 1)] == [0, *itertools.accumulate(taken)]
+    assert longer.num_epochs == pytest.approx(sum(taken) / FACTS.num_rows)
+    back = lengthen_plan(longer, plan, _config(num_steps=before))
+    assert [back.ramp.find_rows(step / before) for step in range(before)] == sizes
+
+
+@settings(deadline=None)
+@given(first=st.integers(1, 8), share=st.sampled_from([0.1, 0.2, 0.5, 1.0]), epochs=st.floats(0.1, 5))
+def test_more_epochs_are_as_many_as_asked_for(first: int, share: float, epochs: float) -> None:
+    """The ramp stays where it was, so a longer run has more full batches than one that is planned so long: it takes fewer steps."""
+    config = {"first_batch_tokens": first * 32, "batch_ramp_share": share}
+    plan, now = _make_plan(**config), _make_plan(num_epochs=epochs, **config)
+    longer = lengthen_plan(plan, now, _config(num_steps=None, num_epochs=epochs))
+    wanted = epochs * FACTS.num_rows
+    assert longer.count_rows(longer.num_steps) >= wanted > longer.count_rows(longer.num_steps - 1)
+    assert lengthen_plan(plan, plan, _config(num_steps=None)).num_steps == plan.num_steps
+
+
+def test_a_shorter_time_counts_the_ramp_that_is_left() -> None:
+    """Ten minutes of which five have batches of half the size; of the first four all do."""
+    ramp = BatchRamp(batch_rows=8, smaller=(4,), share=0.5 * 10 / 4, by_clock=True)
+    assert ramp.count_steps_in_time(100) == 200
+    assert ramp.find_rows(0.99) == 4
 
 
 def test_sizes_that_cannot_be() -> None:

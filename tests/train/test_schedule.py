@@ -3,8 +3,13 @@
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from whelp.train.schedule import Schedule
+from whelp.train import TrainConfig, make_plan
+from whelp.train.schedule import Schedule, find_step_before_decay, make_schedule
+
+from .test_plan import FACTS
 
 KINDS = ("cosine", "linear", "constant", "warmup_stable_decay")
 
@@ -52,4 +57,19 @@ def test_nothing_but_warm_up(kind):
     """A run that is all warm-up divides by nothing."""
     schedule = Schedule(kind=kind, warmup_share=1.0, decay_share=0.0)
     assert schedule.at(0.99) == 0.99
-    assert schedule.at(1.0) in (1.0, pytest.approx(0.1))
+    assert schedule.at(1.0) == 1.0
+
+
+@settings(deadline=None)
+@given(num_steps=st.integers(1, 1000), percent=st.integers(0, 100), from_step=st.none() | st.integers(0, 999))
+def test_the_last_step_before_the_decay(num_steps: int, percent: int, from_step: int | None) -> None:
+    """The last one at the peak: by whole numbers, whatever shares of steps do in binary."""
+    begins = num_steps if from_step is None else min(from_step, num_steps - 1)
+    options = {"schedule": "warmup_stable_decay", "warmup_share": 0.0, "decay_share": percent / 100, "num_steps": num_steps}
+    config = TrainConfig(**options, decay_from_step=None if from_step is None else begins)
+    plan = make_plan(config, FACTS)
+    expected = num_steps * (100 - percent) // 100 if from_step is None else begins
+    assert find_step_before_decay(config, plan) == expected
+    rates = [make_schedule(config, plan).at(step / num_steps) for step in range(1, num_steps + 1)]
+    assert rates[:expected] == pytest.approx([1.0] * expected)
+    assert all(rate < 1.0 - 1e-9 for rate in rates[expected:])

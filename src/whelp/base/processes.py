@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -32,15 +32,15 @@ class ProcessPool(ProcessPoolExecutor):
                 kernel allows it. Unpacking bzip2, which jumps about in 4 MB, takes little more than half of the time then.
         """
         self._variables = {"GLIBC_TUNABLES": _add_tunable("glibc.malloc.hugetlb=1")} if huge_pages else {}
-        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
         """Schedule a call."""
-        with _hidden_main(), _environment(self._variables):  # processes start here, as they are needed
+        with hide_main(), add_variables(self._variables):  # processes start here, as they are needed
             return super().submit(function, *args, **options)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In a process of the pool: end when the one that started it was killed, and not wait for work for ever.
 
     Ctrl-C is for the one that started it, which ends its pool.
@@ -64,7 +64,7 @@ def _add_tunable(setting: str) -> str:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def add_variables(variables: Mapping[str, str]) -> Iterator[None]:
     """Variables that a process which starts meanwhile gets."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -79,7 +79,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _hidden_main() -> Iterator[None]:
+def hide_main() -> Iterator[None]:
     """Let `multiprocessing` see no main script, which it would run again in every process."""
     values = vars(sys.modules["__main__"])
     saved: dict[str, Any] = {name: values.pop(name) for name in ("__file__", "__spec__") if name in values}

@@ -1,6 +1,6 @@
 """What `whelp compare-recipes` tells while it works, and what it found.
 
-Between these come the events of `whelp curate`, `whelp prepare` and `whelp train`.
+Between these come the events of `whelp curate` and `whelp prepare`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The runs of a recipe after some steps: bits per byte of a sample of the held-out texts, of each seed.
+
+    `seen_tokens` (that were targets) and `training_minutes` are means over seeds.
+    """
+
+    step: int
+    seen_tokens: int
+    training_minutes: float
+    by_seed: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparedSide:
     """One recipe: its data, its model, what the runs saw of it, and what they came to.
 
-    `bits_per_byte` is the mean over seeds, `by_seed` has each; `sources` the mean on each held-out source.
+    `bits_per_byte` is the mean over seeds, `by_seed` has each; `sources` the mean on each held-out source. `training_minutes`
+    is the mean over seeds, without evaluations and checkpoints; `curve` has the points that all seeds have.
     """
 
     name: str
@@ -32,10 +46,12 @@ class ComparedSide:
     compute_flops: float  # of one run's training
     seen_bytes: int
     num_epochs: float
+    training_minutes: float | None
     bits_per_byte: float
     by_seed: list[float]
     sources: dict[str, float]
     num_documents_curated: int | None  # what `whelp curate` read, where the recipe has a section curate
+    curve: list[CurvePoint]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +85,10 @@ class DataDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeComparison:
-    """What `whelp compare-recipes` found. `differences` are against the first recipe; `skipped` counts held-out texts by reason."""
+    """What `whelp compare-recipes` found. `skipped` counts held-out texts by reason.
+
+    `differences` are those of each recipe to the first, then, where all pairs were asked for, those of the others to each other.
+    """
 
     folder: str
     html: str
@@ -97,6 +116,7 @@ class RunsPlanned:
 
     num_runs: int
     num_done: int
+    num_jobs: int
     num_steps: list[int]
     seconds_left: float | None
     held_out: HeldOutTexts
@@ -112,11 +132,12 @@ class RunStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextsMeasured:
-    """Some tokens of the held-out texts are measured."""
+class RunAdvanced:
+    """How far a run is, `share` of it, and what it does, in words."""
 
-    done: int
-    total: int
+    number: int
+    doing: str
+    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,5 +146,6 @@ class RunMeasured:
 
     name: str
     seed: int
+    number: int
     bits_per_byte: float
     is_reused: bool

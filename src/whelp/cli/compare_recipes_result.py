@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,17 @@ import numpy.typing as npt
 from whelp.artifacts.token_store import open_store
 from whelp.base.counts import say_count
 from whelp.base.files import read_json
-from whelp.cli.compare_recipes_events import ComparedSide, DataDifference, Example, HeldOutSource, RecipeComparison
-from whelp.cli.compare_recipes_sides import Equal, Settled, Side, measure_bytes_per_token
+from whelp.cli.compare_recipes_events import (
+    ComparedSide,
+    CurvePoint,
+    DataDifference,
+    Example,
+    HeldOutSource,
+    RecipeComparison,
+)
+from whelp.cli.compare_recipes_runs import Course
+from whelp.cli.compare_recipes_settle import Settled, measure_bytes_per_token
+from whelp.cli.compare_recipes_sides import Equal, Side
 from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithful
 from whelp.cli.recipe import Recipe
 
@@ -25,23 +35,30 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 _FEW_TEXTS = 20  # fewer say little about others
 _LITTLE = 0.02  # of tokens, text or arithmetic: less need not be said
+_UNEVEN = 0.1  # of minutes
 _MANY_EPOCHS = 4.0  # Muennighoff et al. 2023: up to there, repeated text is about as good as new
 _EXAMPLES, _EXCERPT = 3, 280  # of texts that differ most: how many each way, and characters of each
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
-    """All that was measured, by the name of the recipe; `losses` (S, D): nats of each text after each seed's run."""
+    """All that was measured, by the name of the recipe.
+
+    `losses` (S, D): nats of each text after each seed's run. `courses`: of each seed, how it came there, measured on `sample`.
+    """
 
     sides: Sequence[Side]
+    stores: dict[str, Path]
     settled: dict[str, Settled]
     equal: Equal
     vocabularies: dict[str, Vocabulary]
     texts: HeldOutTexts
     encoded: dict[str, EncodedTexts]
     losses: dict[str, Floats]
+    sample: HeldOutTexts
+    courses: dict[str, list[Course]]
 
 
 def count_bits(nats: Floats, num_bytes: npt.NDArray[np.int64]) -> Any:
@@ -49,16 +66,17 @@ def count_bits(nats: Floats, num_bytes: npt.NDArray[np.int64]) -> Any:
     return nats.sum(axis=-1) / np.log(2) / num_bytes.sum()
 
 
-def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: float) -> RecipeComparison:
-    """The result. With several recipes against one, each interval is wider, so that all hold together (Bonferroni; Dunn 1961)."""
+def sum_up(out: Path, asked: Sequence[Side], measured: Measured, confidence: float, *, pairs: bool) -> RecipeComparison:
+    """The result. Of several differences each interval is wider, so that all hold together (Bonferroni; Dunn 1961)."""
     from whelp.report import RunRecords, find_differences
 
     texts, sides = measured.texts, measured.sides
     first = sides[0]
     num_seeds = len(measured.losses[first.name])
     described = [_describe(out, side, measured) for side in sides]
-    each = 1 - (1 - confidence) / (len(sides) - 1)
-    differences = [_compare(first.name, side.name, measured, each) for side in sides[1:]]
+    compared = [(a.name, b.name) for a, b in itertools.combinations(sides, 2) if pairs or a is first]
+    each = 1 - (1 - confidence) / len(compared)
+    differences = [_compare(a, b, measured, each) for a, b in compared]
     return RecipeComparison(
         folder=str(out),
         html=str(out / REPORT_FILE),
@@ -97,14 +115,15 @@ def _iter_sources(texts: HeldOutTexts) -> Iterator[tuple[str, npt.NDArray[np.boo
 
 def _describe(out: Path, side: Side, measured: Measured) -> ComparedSide:
     folder = out / side.name
-    store = open_store(folder / "store")
+    store = open_store(measured.stores[side.name])
     counts, texts, losses = store.manifest.counts, measured.texts, measured.losses[side.name]
     by_seed = count_bits(losses, texts.num_bytes)
     vocabulary, settled = measured.vocabularies[side.name], measured.settled[side.name]
     seen = settled.seen_tokens
     bytes_per_token = measure_bytes_per_token(store)
     train = counts["splits"]["train"]
-    curated = read_json(folder / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
+    courses = measured.courses[side.name]
+    curated = read_json(store.folder.parent / "curated" / "ledger.json")["documents_in"] if side.is_curated else None
     return ComparedSide(
         name=side.name,
         folder=str(folder),
@@ -119,12 +138,32 @@ def _describe(out: Path, side: Side, measured: Measured) -> ComparedSide:
         compute_flops=settled.compute_flops,
         seen_bytes=settled.seen_bytes,
         num_epochs=seen / train["tokens"],
+        training_minutes=_mean([one.minutes[settled.num_steps] for one in courses if settled.num_steps in one.minutes]),
         bits_per_byte=float(by_seed.mean()),
         by_seed=by_seed.tolist(),
         sources={
             name: float(count_bits(losses[:, is_own], texts.num_bytes[is_own]).mean()) for name, is_own in _iter_sources(texts)
         },
+        curve=list(_iter_curve(courses, measured.sample)),
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _iter_curve(courses: Sequence[Course], sample: HeldOutTexts) -> Iterator[CurvePoint]:
+    """The steps that were measured on these texts in the runs of all seeds."""
+    for step in sorted(set.intersection(*(set(course.nats) for course in courses))):
+        tokens, minutes = (_mean([getattr(course, name)[step] for course in courses]) for name in ("tokens", "minutes"))
+        assert tokens is not None, "there are two seeds at least"
+        assert minutes is not None, "likewise"
+        yield CurvePoint(
+            step=step,
+            seen_tokens=round(tokens),
+            training_minutes=minutes,
+            by_seed=[float(count_bits(course.nats[step], sample.num_bytes)) for course in courses],
+        )
 
 
 def _compare(baseline: str, name: str, measured: Measured, confidence: float) -> DataDifference:
@@ -132,8 +171,9 @@ def _compare(baseline: str, name: str, measured: Measured, confidence: float) ->
 
     texts, a, b = measured.texts, measured.losses[baseline], measured.losses[name]
     sources: dict[str, PairedDifference] = {}
-    for source, is_own in _iter_sources(texts):
-        if is_own.sum() > 1 and len(texts.names) > 1:
+    with_texts = list(_iter_sources(texts))
+    for source, is_own in with_texts:
+        if is_own.sum() > 1 and len(with_texts) > 1:
             sources[source] = compare_paired(a[:, is_own], b[:, is_own], texts.num_bytes[is_own], confidence=confidence)
     return DataDifference(
         name=name,
@@ -174,6 +214,13 @@ def _find_doubts(described: Sequence[ComparedSide], measured: Measured) -> Itera
             yield f"{side.name}: its vocabulary does not give back {found} as they were, so its bits per byte are too low"
     first = described[0]
     for side in described[1:]:
+        if measured.equal == "minutes" and side.training_minutes and first.training_minutes:
+            ratio = side.training_minutes / first.training_minutes
+            if abs(ratio - 1) > _UNEVEN:
+                yield (
+                    f"{side.name}: as timed before the runs it has as many minutes as {first.name}, but its runs took {ratio:.2f} times "
+                    "as long: something else on the machine held one of them up, or held up the timing"
+                )
         others = [
             f"{ratio:.2f} times {what}"
             for what, ratio in (

@@ -1,4 +1,4 @@
-"""The recipes that `whelp compare-recipes` sets against each other, and how long each is trained, so that they can be compared."""
+"""The recipes that `whelp compare-recipes` sets against each other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 
-from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import read_json, write_json
@@ -24,10 +22,9 @@ from whelp.cli.compare_recipes_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
 ASKED_FILE = "asked.json"
-_SAMPLE_TOKENS = 1 << 20
-_MOST_PLANS = 3  # until a length stands; the second is mostly it
+_SAME_FOR_ALL = ("num_steps", "num_epochs", "minutes", "seed")  # options of train that one recipe says for all
 
-Equal = Literal["tokens", "bytes", "compute"]
+Equal = Literal["tokens", "bytes", "compute", "minutes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +35,11 @@ class Side:
     recipe: Recipe
     is_curated: bool
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settled:
-    """What a plan decided for all runs of a recipe: these change the numbers, so no run may choose for itself."""
-
-    num_steps: int
-    micro_batch_rows: int
-    threads: int
-    learning_rate: float
-    precision: str
-    seen_tokens: int
-    seen_bytes: int
-    compute_flops: float  # of training, forward and backward, on places without a token, too
-    num_parameters: int
-    estimated_seconds: float | None
+    @property
+    def data_key(self) -> str:
+        """The same for sides whose data is: they share a store."""
+        values = self.recipe.to_values()
+        return json.dumps([values["data"], self.is_curated and values["curate"], self.recipe.train.seed], default=str)
 
 
 def load_sides(
@@ -68,7 +55,7 @@ def load_sides(
             first value of each, on the first recipe, is what the others are compared with.
 
     Raises:
-        ConfigError: When that makes fewer than two, or one gives its length in minutes.
+        ConfigError: When that makes fewer than two.
     """
     given = list(recipes.values()) if isinstance(recipes, Mapping) else list(recipes)
     names = _check_names(list(recipes)) if isinstance(recipes, Mapping) else _name(given)
@@ -83,11 +70,6 @@ def load_sides(
         recipe = load_recipe(source, changes, scale)
         words = [_write_folder_name(change) for change in variant]
         whole_name = "-".join([name] * (len(given) > 1 or not words) + words)
-        if recipe.train.minutes is not None:
-            problem = "train.minutes is set: how far a run comes would depend on what else the machine does"
-            raise ConfigError(
-                f"compare-recipes: {whole_name}", [problem], "Override it: train.minutes=null train.num_steps=1000."
-            )
         sides.append(Side(name=whole_name, recipe=recipe, is_curated=_has_curate(source, changes)))
     if len({side.name for side in sides}) < len(sides):
         raise ConfigError("compare-recipes: --vary", ["a value is there twice"], "Name each value once.")
@@ -106,6 +88,8 @@ def _list_variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
         if "." not in field or not listed:
             problems.append(f"{one!r} is not section.field=value,value")
             continue
+        if field in [f"train.{name}" for name in _SAME_FOR_ALL]:
+            problems.append(f"{field} cannot be varied: length and seeds are the same for all (--equal, --seeds)")
         texts = [json.dumps(value) if isinstance(value, (dict, list)) else _write_scalar(value) for value in listed]
         axes.append([f"{field}={text}" for text in texts])
     if problems:
@@ -162,6 +146,21 @@ def _check_names(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def check_lengths(sides: Sequence[Side], equal: Equal) -> None:
+    """Refuse lengths in minutes where something else is to be equal.
+
+    Raises:
+        ConfigError: Naming the recipe.
+    """
+    for side in sides:
+        if side.recipe.train.minutes is not None and equal != "minutes":
+            problem = (
+                f"train.minutes is set, and equal {equal} asked for: how many there are in a minute differs from day to day"
+            )
+            advice = "Give it steps (train.minutes=null train.num_steps=1000), or compare at equal minutes (--equal minutes)."
+            raise ConfigError(f"compare-recipes: {side.name}", [problem], advice)
+
+
 def check_asked(out: Path, sides: Sequence[Side], equal: Equal) -> None:
     """Write down what is compared; refuse to go on with something else.
 
@@ -202,7 +201,24 @@ def _list_changes(before: Any, now: Any, where: str) -> list[str]:
     return [] if before == now else [f"{where}: {before!r} -> {now!r}"]
 
 
-def iter_ready(side: Side, folder: Path) -> Iterator[object]:
+def iter_ready(sides: Sequence[Side], out: Path) -> Iterator[object]:
+    """Make the data of each side, and share it with those that would have the same; the last event is all sides with their stores."""
+    made: dict[str, tuple[Side, Path]] = {}  # by data
+    ready: list[tuple[Side, Path]] = []
+    for side in sides:
+        if side.data_key not in made:
+            for event in _iter_made(side, out / side.name):
+                if isinstance(event, Side):
+                    made[side.data_key] = event, out / side.name / "store"
+                else:
+                    yield event
+        as_made, store = made[side.data_key]
+        recipe = dataclasses.replace(side.recipe, data=as_made.recipe.data)
+        ready.append((dataclasses.replace(side, recipe=recipe), store))
+    yield ready
+
+
+def _iter_made(side: Side, folder: Path) -> Iterator[object]:
     """Curate where the recipe asks for it, then prepare; the last event is the side as it is trained."""
     from whelp.cli.curate import CorpusReady, iter_curate
     from whelp.cli.curated_recipe import read_curated
@@ -217,84 +233,3 @@ def iter_ready(side: Side, folder: Path) -> Iterator[object]:
                 side = dataclasses.replace(side, recipe=dataclasses.replace(side.recipe, data=recipe.data))
     yield from iter_prepare(side.recipe, folder / "store")
     yield side
-
-
-def settle(sides: Sequence[Side], stores: Mapping[str, Path], equal: Equal, path: Path) -> dict[str, Settled]:
-    """Decide once how each side is trained; kept in a file, as another day's plan might decide otherwise.
-
-    The first recipe's length is its own; the others' lengths follow from it, to the nearest step.
-    """
-    if path.is_file():
-        return {name: Settled(**values) for name, values in read_json(path).items()}
-    settled: dict[str, Settled] = {}
-    for side in sides:
-        one = _settle_one(side, stores[side.name])
-        for _ in range(
-            _MOST_PLANS if settled else 0
-        ):  # each step has its share of places without a token, and batches may grow
-            amount = _get_amount(settled[sides[0].name], equal)
-            num_steps = max(1, round(one.num_steps * amount / _get_amount(one, equal)))
-            if num_steps == one.num_steps:
-                break
-            train = dataclasses.replace(side.recipe.train, num_steps=num_steps, num_epochs=None, max_epochs=None)
-            again = dataclasses.replace(side, recipe=dataclasses.replace(side.recipe, train=train))
-            one = _settle_one(again, stores[side.name])
-        settled[side.name] = one
-    write_json(path, {name: dataclasses.asdict(one) for name, one in settled.items()})
-    return settled
-
-
-def _get_amount(settled: Settled, equal: Equal) -> float:
-    """How much a run has of what is equal."""
-    return {"tokens": settled.seen_tokens, "bytes": settled.seen_bytes, "compute": settled.compute_flops}[equal]
-
-
-def measure_bytes_per_token(store: TokenStore) -> float:
-    """Of the training split, measured on its beginning."""
-    from whelp.tokenizer import load_tokenizer
-
-    split = store.split("train")
-    ids = np.empty(min(split.num_tokens, _SAMPLE_TOKENS), split.dtype)
-    split.read_into(0, ids)
-    return float(load_tokenizer(store.tokenizer_folder).token_bytes[ids].mean())
-
-
-def _settle_one(side: Side, store: Path) -> Settled:
-    from whelp.cli.train import plan_training
-    from whelp.model.build import count_token_flops
-
-    plan, session = plan_training(side.recipe, store)
-    computed_tokens = plan.count_rows(plan.num_steps) * plan.context_tokens
-    return Settled(
-        num_steps=plan.num_steps,
-        micro_batch_rows=plan.micro_batch_rows,
-        threads=plan.threads,
-        learning_rate=session.recipe.train.peak_learning_rate,
-        precision=plan.precision,
-        seen_tokens=plan.total_tokens,
-        seen_bytes=round(plan.total_tokens * measure_bytes_per_token(open_store(store))),
-        compute_flops=float(computed_tokens * count_token_flops(session.spec)),
-        num_parameters=plan.num_parameters,
-        estimated_seconds=plan.estimated_seconds,
-    )
-
-
-def make_run_recipe(side: Side, settled: Settled, seed: int) -> Recipe:
-    """The recipe of one run: settled, and without what is not asked of it here."""
-    train = side.recipe.train
-    changes: dict[str, Any] = {
-        "num_steps": settled.num_steps,
-        "num_epochs": None,
-        "max_epochs": None,
-        "early_stopping_patience": None,
-        "micro_batch_rows": settled.micro_batch_rows,
-        "threads": settled.threads,
-        "learning_rate": settled.learning_rate,
-        "precision": settled.precision,
-        "seed": seed,
-        "keep_checkpoints": 1,
-        "keep_best": False,
-        "evaluate_rows": train.evaluate_rows or 64,  # its own test split: only to see how the run goes
-        "sample_prompts": [],
-    }
-    return dataclasses.replace(side.recipe, train=dataclasses.replace(train, **changes))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.run_folder import RunFolder
-from whelp.base.files import write_json
+from whelp.base.files import read_json, write_json
 from whelp.base.hashing import hash_json
 
 
@@ -37,3 +38,11 @@ def find_place(model_folder: Path, kind: str, asked: dict[str, Any]) -> Path | N
             name = "-".join(checkpoint.relative_to(RunFolder(run).checkpoints).parts)
             return RunFolder(run).evaluations / f"{name}-{kind}-{hash_json(asked)[:8]}.json"
     return None
+
+
+def iter_kept(run: RunFolder, kind: str, asked: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What was asked of a run's checkpoints, and found: step and result, first step first."""
+    for path in sorted(run.evaluations.glob(f"step-*-{kind}-{hash_json(asked)[:8]}.json")):
+        kept = read_json(path)
+        if kept["asked"] == asked:
+            yield int(path.name.split("-")[1]), kept

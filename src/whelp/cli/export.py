@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
-from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.cli.export_card import describe_usage, make_card
-from whelp.cli.export_origin import write_origin
+from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
 from whelp.model.config import RECURRENT_FAMILIES
 
 if TYPE_CHECKING:
@@ -73,24 +73,25 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
     find_weight_files(folder)
-    run = _find_run(folder)
+    run, origin = find_run(folder), find_origin(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
+    stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
     with hold_folder(target), atomic_folder(target) as temporary:
-        file = name
+        file = stem
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)
         elif format == "pth":
-            num_parameters = _write_pth(folder, temporary / f"{name}.pth", dtype)
+            num_parameters = _write_pth(folder, temporary / f"{stem}.pth", dtype)
         elif format == "onnx":
             from whelp.cli.export_onnx import write_onnx
 
-            file = f"{name}.onnx"
+            file = f"{stem}.onnx"
             num_parameters = write_onnx(folder, temporary / file)
         else:
-            file = f"{name}-{dtype or 'f16'}.gguf"
+            file = f"{stem}-{dtype or 'f16'}.gguf"
             num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
-        if run is not None:
-            write_origin(temporary, folder, run)
+        if origin is not None:
+            write_json(temporary / ORIGIN_FILE, origin)
         files = sorted(path.name for path in temporary.iterdir())
         usage = describe_usage(format, target.name, file, folder)
         card = make_card(name, folder, run, format, num_parameters, [*files, "README.md"], usage, license)
@@ -98,12 +99,6 @@ def export(
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
     shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
     return ExportResult(str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
-
-
-def _find_run(folder: Path) -> RunFolder | None:
-    """The run that a checkpoint belongs to."""
-    run = RunFolder(folder.resolve().parent.parent)
-    return run if run.plan.is_file() and run.checkpoints == folder.resolve().parent else None
 
 
 def _write_hf(folder: Path, target: Path, dtype: str | None) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from whelp.artifacts.checkpoint import read_model_config
+from whelp.artifacts.checkpoint import AVERAGE, read_model_config
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.config import map_paths
 from whelp.base.errors import ArtifactError, TokenizerError
@@ -156,22 +156,26 @@ def make_card(
 
 
 def _read_facts(folder: Path, run: RunFolder) -> RunFacts:
-    """What the run of a checkpoint says of it."""
+    """What the run of a checkpoint, or of its averaged weights, says of it."""
     from whelp.report import RunFacts
 
     started = run.read_plan() or {}
     settings = started.get("recipe", {})
-    counts = read_json(folder / "manifest.json")["counts"]
+    is_average = folder.name == AVERAGE
+    counts = read_json((folder.parent if is_average else folder) / "manifest.json")["counts"]
     before = [record for record in iter_records(run.metrics) if record["step"] <= counts.get("step", record["step"])]
     trained = [record for record in before if "tokens" in record]
     measured = [record for record in before if "test_nats_per_token" in record]
+    numbers = measured[-1] if measured else {}
+    if is_average:
+        numbers = numbers | {name.removeprefix("ema_"): value for name, value in numbers.items() if name.startswith("ema_")}
     return RunFacts(
         recipe=_shorten_recipe(run),
         train=settings.get("train", {}),
         data=settings.get("data", {}),
         plan=started.get("plan", {}),
         corpus=_describe_corpus(started, open_store_beside(run.folder)),
-        numbers=measured[-1] if measured else {},
+        numbers=numbers,
         step=counts.get("step", 0),
         tokens=trained[-1]["tokens"] if trained else 0,
         elapsed_seconds=trained[-1].get("elapsed_seconds") if trained else None,

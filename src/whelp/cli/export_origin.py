@@ -1,35 +1,82 @@
-"""`origin.json` of an export: which store its run trained on, and how far, so that `whelp trace` finds it. No paths."""
+"""Where a model's weights come from: which store they were trained on, and how far. No paths.
+
+It is what a run's plan says of itself and of the weights that it began with, and what an export takes with it in `origin.json`,
+so that `whelp trace` finds both.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.run_folder import RunFolder
-from whelp.base.files import read_json, write_json
+from whelp.base.errors import WhelpError
+from whelp.base.files import read_json
 
 ORIGIN_FILE = "origin.json"
+UNKNOWN = {"store": None, "step": 0, "trained_tokens": 0}  # of weights from elsewhere, which say nothing of themselves
 _KIND = "export"
 
+Origin = Mapping[str, Any]
 
-def write_origin(folder: Path, checkpoint: Path, run: RunFolder) -> None:
-    """Write it into an export's folder: of the run's start what `whelp trace` needs, in the same words."""
-    from whelp.train import TrainPlan
 
+def find_run(model_folder: Path) -> RunFolder | None:
+    """The run that a checkpoint, or its averaged weights, belongs to."""
+    checkpoint = model_folder.resolve()
+    for folder in checkpoint.parents[1:3]:  # RUN/checkpoints/step-X, or its averaged weights below it
+        run = RunFolder(folder)
+        if run.plan.is_file() and checkpoint.is_relative_to(run.checkpoints):
+            return run
+    return None
+
+
+def find_origin(model_folder: Path) -> dict[str, Any] | None:
+    """Of a checkpoint, by its run; of an export, by its own word; None of weights from elsewhere."""
+    run = find_run(model_folder)
+    if run is None:
+        return read_origin(model_folder)
     started = run.read_plan() or {}
-    plan, step = TrainPlan(**started["plan"]), int(checkpoint.resolve().name.removeprefix("step-"))
-    origin = {
+    name = model_folder.resolve().relative_to(run.checkpoints.resolve()).parts[0]
+    step = int(re.sub(r"\D", "", name) or 0)
+    sources = started.get("ledger", {}).get("sources", {})
+    return {
         "kind": _KIND,
         "store": started.get("store"),
         "step": step,
-        "trained_tokens": plan.count_rows(step) * plan.context_tokens,
-        "ledger": {
-            "sources": {
-                name: {"share": entry.get("share", 0.0)} for name, entry in started.get("ledger", {}).get("sources", {}).items()
-            }
-        },
+        "trained_tokens": count_trained(started, step),
+        "ledger": {"sources": {name: {"share": entry.get("share", 0.0)} for name, entry in sources.items()}},
+        "start": started.get("start"),
     }
-    write_json(folder / ORIGIN_FILE, origin)
+
+
+def find_origin_of_start(start_from: str | None) -> Origin | None:
+    """That of the weights that a run begins with, for its plan; None of a run that begins with random ones."""
+    from whelp.artifacts.checkpoint import find_model_folder
+
+    if start_from is None:
+        return None
+    try:
+        return find_origin(find_model_folder(Path(start_from).expanduser())) or UNKNOWN
+    except WhelpError:  # a single file of weights
+        return UNKNOWN
+
+
+def count_trained(started: Mapping[str, Any], step: int) -> int:
+    """About how many tokens a run has trained by a step."""
+    from whelp.train import TrainPlan
+
+    known = {field.name for field in dataclasses.fields(TrainPlan)}
+    plan = TrainPlan(**{name: value for name, value in started["plan"].items() if name in known})
+    return plan.count_rows(step) * plan.context_tokens
+
+
+def iter_before(origin: Origin) -> Iterator[Origin]:
+    """The origins of the weights that it began with, and of those that these began with, and so on."""
+    while origin := origin.get("start") or {}:
+        yield origin
 
 
 def read_origin(folder: Path) -> dict[str, Any] | None:

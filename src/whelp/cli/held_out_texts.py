@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from whelp.cli.recipe import load_recipe
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
+_LEAST_CUT = 1000  # characters of a text that stands for others: how it goes on is worth more than how it begins
 _NAMED = re.compile(r"(\w[\w .-]*)=(.+)", re.DOTALL)
 
 
@@ -51,6 +53,24 @@ class HeldOutTexts:
         return HeldOutTexts(
             names=self.names, texts=[self.texts[number] for number in kept], sources=self.sources[kept], left_out=counts
         )
+
+    def sample(self, max_bytes: int) -> HeldOutTexts:
+        """About so much of them, of each source its share: texts from its beginning to its end, long ones cut."""
+        if self.num_bytes.sum() <= max_bytes:
+            return self
+        texts, sources = list[str](), list[int]()
+        for source in range(len(self.names)):
+            own = np.flatnonzero(self.sources == source)
+            if not len(own):
+                continue
+            num_bytes = int(self.num_bytes[own].sum())
+            wanted = max_bytes * num_bytes / int(self.num_bytes.sum())
+            count = min(len(own), math.ceil(wanted / min(num_bytes / len(own), _LEAST_CUT)))
+            most = max(_LEAST_CUT, int(wanted / count))
+            chosen = own[np.linspace(0, len(own) - 1, count).round().astype(np.int64)]
+            texts += [self.texts[number][:most] for number in chosen]
+            sources += [source] * count
+        return HeldOutTexts(names=self.names, texts=texts, sources=np.array(sources, np.int64))
 
 
 def read_held_out(asked: Sequence[str], max_bytes: int) -> HeldOutTexts:

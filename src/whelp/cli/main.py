@@ -77,7 +77,7 @@ app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Text")
 app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel="Steps")
 
 
-_KEEPING = {"append", "collect", "curate", "demo", "prepare", "train"}
+_KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare", "train"}
 """Commands that go on where they were stopped; of the others nothing is left."""
 
 

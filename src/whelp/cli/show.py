@@ -111,7 +111,7 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
     ]
     if plan.smaller_batch_rows:
         sizes = ", ".join(f"{rows:,}" for rows in plan.smaller_batch_rows)
-        rows.append(("before", f"{sizes} rows a step over the first {plan.batch_ramp_share:.0%} of the run"))
+        rows.append(("before", f"{sizes} rows a step over the first {min(plan.batch_ramp_share, 1.0):.0%} of the run"))
     if ledger is not None:
         rows[1:1] = [
             ("tokens", f"{ledger['tokens']:,} in {say_count(ledger['rows'], 'row')} ({describe_packing(ledger)})"),

@@ -16,8 +16,7 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
 
 if TYPE_CHECKING:
-    from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned, RunStarted, TextsMeasured
-    from whelp.train import StepReport
+    from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
 
 
 class CompareRecipesView(show.EventView):
@@ -25,9 +24,9 @@ class CompareRecipesView(show.EventView):
 
     def __init__(self) -> None:
         self._plan: RunsPlanned | None = None
-        self._run: RunStarted | None = None
+        self._going: dict[int, tuple[RunStarted, RunAdvanced | None]] = {}  # by number of the run
         self._started = 0.0
-        self._done = 0.0  # runs
+        self._done = 0  # runs
         self._done_before = 0
 
     def _on_sidestarted(self, event: Any) -> None:
@@ -46,7 +45,8 @@ class CompareRecipesView(show.EventView):
     def _on_runsplanned(self, event: RunsPlanned) -> None:
         self._plan = event
         texts = event.held_out
-        left_out = "".join(f"; left out: {reason} {count:,}" for reason, count in texts.left_out.items())
+        left_out = ", ".join(f"{reason} {count:,}" for reason, count in texts.left_out.items())
+        left_out = f"; left out: {left_out}" if left_out else ""
         show.say(
             f"[bold]held out[/]   {say_count(len(texts.texts), 'text')}, {say_bytes(int(texts.num_bytes.sum()))}, from "
             f"{escape(', '.join(texts.names))}{escape(left_out)}"
@@ -56,6 +56,8 @@ class CompareRecipesView(show.EventView):
         least, most = min(event.num_steps), max(event.num_steps)
         steps = say_count(most, "step") if least == most else f"{least:,} to {say_count(most, 'step')}"
         show.say(f"[bold]runs[/]       {event.num_runs} of {steps}{done}{time_left}")
+        if event.num_jobs > 1:
+            show.say(f"           {event.num_jobs} at once")
         self._started = time.monotonic()
         if show.console.is_terminal:
             columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
@@ -64,27 +66,38 @@ class CompareRecipesView(show.EventView):
             self._progress.start()
 
     def _on_runstarted(self, event: RunStarted) -> None:
-        self._run = event
+        self._going[event.number] = (event, None)
 
-    def _on_stepreport(self, event: StepReport) -> None:
-        self._update(f"step {event.step:,}", self._done + 0.98 * event.share_done)
+    def _on_runadvanced(self, event: RunAdvanced) -> None:
+        self._going[event.number] = (self._going[event.number][0], event)
+        self._update()
 
-    def _on_textsmeasured(self, event: TextsMeasured) -> None:
-        self._update(f"measuring {event.done:,} of {event.total:,} texts", self._done + 0.98 + 0.02 * event.done / event.total)
-
-    def _update(self, what: str, done: float) -> None:
-        if self._progress is None or self._run is None or self._plan is None:
+    def _update(self) -> None:
+        if self._progress is None or self._plan is None:
             return
+        done = self._done + sum(advanced.share for _, advanced in self._going.values() if advanced is not None)
         new = done - self._done_before
         left = (time.monotonic() - self._started) / new * (self._plan.num_runs - done) if new > 0.02 else None
         tail = f"  {say_duration(left)} left" if left is not None else ""
-        where = f"run {self._run.number} of {self._plan.num_runs}: {escape(self._run.name)}, seed {self._run.seed}"
-        self._progress.update(self._task, completed=done, text=f"{where}  {what}{tail}")
+        self._progress.update(self._task, completed=done, text=f"{escape(self._say_going(self._plan.num_runs))}{tail}")
+
+    def _say_going(self, num_runs: int) -> str:
+        """'run 2 of 6: a, seed 0  step 12', or 'runs 2, 3 of 6: a, seed 0 40%; b, seed 0 35%'"""
+        if len(self._going) == 1:
+            ((started, advanced),) = self._going.values()
+            doing = f"  {advanced.doing}" if advanced is not None else ""
+            return f"run {started.number} of {num_runs}: {started.name}, seed {started.seed}{doing}"
+        numbers = ", ".join(str(number) for number in self._going)
+        each = "; ".join(
+            f"{started.name}, seed {started.seed} {0 if advanced is None else advanced.share:.0%}"
+            for started, advanced in self._going.values()
+        )
+        return f"runs {numbers} of {num_runs}: {each}"
 
     def _on_runmeasured(self, event: RunMeasured) -> None:
         self._done += 1
-        if event.is_reused:
-            self._done_before += 1
+        self._done_before += event.is_reused
+        self._going.pop(event.number, None)
         done = ", from before" if event.is_reused else ""
         show.say(f"[bold]run[/]        {escape(event.name)}, seed {event.seed}: {event.bits_per_byte:.4f} bits/byte{done}")
 
@@ -109,9 +122,12 @@ def show_recipe_comparison(result: RecipeComparison) -> None:
 
     output = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"):
+    columns = ["", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"]
+    has_minutes = result.equal == "minutes"  # of other comparisons they stand on the page
+    for name in [*columns, "minutes"] if has_minutes else columns:
         table.add_column(name, justify="left" if name in ("", "by seed") else "right")
     for side in result.sides:
+        minutes = [f"{side.training_minutes:.3g}"] if has_minutes and side.training_minutes is not None else []
         table.add_row(
             escape(side.name),
             f"{side.bits_per_byte:.4f}",
@@ -122,15 +138,18 @@ def show_recipe_comparison(result: RecipeComparison) -> None:
             say_bytes(side.seen_bytes),
             f"{side.num_epochs:.2f}",
             f"{side.compute_flops:.3g}",
+            *minutes,
         )
     output.print(table)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in (f"against {result.sides[0].name}", "measured on", "difference", "both", "by seeds", "by texts"):
+    first, has_pairs = result.sides[0].name, len(result.differences) > len(result.sides) - 1
+    for name in ("recipe" if has_pairs else f"against {first}", "measured on", "difference", "both", "by seeds", "by texts"):
         table.add_column(escape(name))
     for one in result.differences:
+        name = f"{one.name} against {one.baseline}" if has_pairs else one.name
         for source, values in (("all texts", one.whole), *one.sources.items()):
             intervals = (f"{kind.low:+.4f} to {kind.high:+.4f}" for kind in (values.both, values.seeds, values.texts))
-            table.add_row(escape(one.name), escape(source), f"{values.difference:+.4f}", *intervals)
+            table.add_row(escape(name), escape(source), f"{values.difference:+.4f}", *intervals)
     output.print(table)
     for one in result.differences:
         output.print(escape(say_difference(dataclasses.asdict(one))), soft_wrap=True)

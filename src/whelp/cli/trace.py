@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError
-from whelp.cli.export_origin import ORIGIN_FILE, read_origin
+from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 
@@ -31,31 +32,35 @@ class TracedStore:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRun:
-    """A run that was trained on such a store. `checkpoints`: step, and about how many tokens of the source were trained by then.
+    """A run that was trained on such a store, or began with weights that were.
 
-    `share` is that of the tokens that the run trains on, with the weights of a mixture.
+    `share` is that of the tokens that the run trains on, with the weights of a mixture. `checkpoints`: step, and about how many
+    tokens of the source were trained by then; among them `inherited_tokens`, in the weights that it began with. `store` is None
+    when that of the run itself is not in the folders.
     """
 
     folder: str
-    store: str
+    store: str | None
     share: float
+    inherited_tokens: int
     checkpoints: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TracedExport:
-    """A folder of `whelp export`, made of a checkpoint of a run on such a store; `num_tokens` of the source were trained, about."""
+    """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
-    store: str
+    store: str | None
     share: float
     step: int
+    inherited_tokens: int
     num_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What `whelp trace` found. `untold`: runs and exports of which no store is in the folders, so nothing can be said."""
+    """What `whelp trace` found. `untold`: runs and exports of which a store is not in the folders, so not all can be said."""
 
     source: str
     num_stores: int
@@ -94,26 +99,32 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
         raise ArtifactError(where, "there is no store, run or export below", "", "Name the folders that hold them.")
     opened = [open_store(store) for store in stores]
     looked = [(store, find_in_store(store, asked)) for store in opened]
+    if not asked.by_name and not any(_is_any(found) for _, found in looked):  # what is here was changed since: by its name
+        asked = dataclasses.replace(asked, by_name=True)
+        looked = [(store, find_in_store(store, asked)) for store in opened]
     traced = [_describe_store(str(store.folder), found) for store, found in looked if _is_any(found)]
-    by_fingerprint = {store.manifest.fingerprint: (store, found) for store, found in reversed(looked)}  # of copies, the first
-    traced_runs, untold = list[TracedRun](), list[str]()
+    known = {
+        store.manifest.fingerprint: (str(store.folder), found) for store, found in reversed(looked)
+    }  # of copies, the first
+    traced_runs, traced_exports, untold = list[TracedRun](), list[TracedExport](), list[str]()
     for run in runs:
-        started = RunFolder(run).read_plan() or {}
-        if started.get("store") not in by_fingerprint:
+        try:
+            started = RunFolder(run).read_plan() or {}
+            if started["recipe"]["train"].get("start_from") is not None:
+                started.setdefault("start", UNKNOWN)  # earlier versions did not ask
+            one = _describe_run(run, started, known)
+        except (ArtifactError, KeyError, TypeError):  # damaged, or of another version
             untold.append(str(run))
             continue
-        store, found = by_fingerprint[started["store"]]
-        if any(ours for ours, _ in found.parts.values()):
-            traced_runs.append(_describe_run(run, str(store.folder), found, started))
-    traced_exports = list[TracedExport]()
+        untold += [] if _is_told(started, known) else [str(run)]
+        if one.share or one.inherited_tokens:
+            traced_runs.append(one)
     for export in exports:
         origin = read_origin(export) or {}
-        if origin.get("store") not in by_fingerprint:
-            untold.append(str(export))
-            continue
-        store, found = by_fingerprint[origin["store"]]
-        if any(ours for ours, _ in found.parts.values()):
-            traced_exports.append(_describe_export(export, str(store.folder), found, origin))
+        untold += [] if _is_told(origin, known) else [str(export)]
+        sent = _describe_export(export, origin, known)
+        if sent.share or sent.inherited_tokens:
+            traced_exports.append(sent)
     return Trace(
         source=source,
         num_stores=len(opened),
@@ -128,17 +139,22 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
 
 
 def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Stores, runs and exports below a folder; what is inside of them is theirs."""
-    for place, names, files in os.walk(folder):
+    """Stores, runs and exports below a folder, through links, each once; what a store or a checkpoint has inside is its own."""
+    seen: set[str] = set()
+    for place, names, files in os.walk(folder, followlinks=True):
+        whole = os.path.realpath(place)
+        if whole in seen:
+            names.clear()
+            continue
+        seen.add(whole)
         names.sort()
         if "manifest.json" in files and find_kind(Path(place)) == "token_store":
             names.clear()
             yield "store", Path(place)
         elif "plan.json" in files and "recipe.yaml" in files:
-            names.clear()
+            names[:] = [name for name in names if name != RunFolder(Path()).checkpoints.name]
             yield "run", Path(place)
         elif ORIGIN_FILE in files and read_origin(Path(place)) is not None:
-            names.clear()
             yield "export", Path(place)
 
 
@@ -158,23 +174,46 @@ def _describe_store(folder: str, found: Found) -> TracedStore:
     )
 
 
-def _describe_run(run: Path, store: str, found: Found, started: Mapping[str, Any]) -> TracedRun:
-    from whelp.train import TrainPlan
+Known = Mapping[str, tuple[str, Found]]  # by fingerprint of the store: where it is, and what it has of the source
 
-    share, plan = _find_share(found, started), TrainPlan(**started["plan"])
+
+def _is_told(origin: Mapping[str, Any], known: Known) -> bool:
+    """Whether the stores of a run or an export, and of all before it, are there to look into."""
+    return all(one.get("store") in known for one in (origin, *iter_before(origin)))
+
+
+def _look_up(origin: Mapping[str, Any], known: Known) -> tuple[str | None, float]:
+    """The store of a run or an export, and the source's share of what was trained on it."""
+    folder, found = known.get(str(origin.get("store")), (None, None))
+    return folder, 0.0 if found is None else _find_share(found, origin)
+
+
+def _count_inherited(origin: Mapping[str, Any], known: Known) -> int:
+    return round(sum(_look_up(one, known)[1] * int(one["trained_tokens"]) for one in iter_before(origin)))
+
+
+def _describe_run(run: Path, started: Mapping[str, Any], known: Known) -> TracedRun:
+    (store, share), inherited = _look_up(started, known), _count_inherited(started, known)
     steps = {path.name: int(path.name.removeprefix("step-")) for path in find_checkpoints(RunFolder(run).checkpoints)}
     return TracedRun(
         folder=str(run),
         store=store,
         share=share,
-        checkpoints={name: round(share * plan.count_rows(step) * plan.context_tokens) for name, step in steps.items() if step},
+        inherited_tokens=inherited,
+        checkpoints={name: inherited + round(share * count_trained(started, step)) for name, step in steps.items() if step},
     )
 
 
-def _describe_export(export: Path, store: str, found: Found, origin: Mapping[str, Any]) -> TracedExport:
-    share, step = _find_share(found, origin), int(origin["step"])
-    tokens = round(share * origin["trained_tokens"])
-    return TracedExport(folder=str(export), store=store, share=share, step=step, num_tokens=tokens)
+def _describe_export(export: Path, origin: Mapping[str, Any], known: Known) -> TracedExport:
+    (store, share), inherited = _look_up(origin, known), _count_inherited(origin, known)
+    return TracedExport(
+        folder=str(export),
+        store=store,
+        share=share,
+        step=int(origin["step"]),
+        inherited_tokens=inherited,
+        num_tokens=inherited + round(share * origin["trained_tokens"]),
+    )
 
 
 def _find_share(found: Found, started: Mapping[str, Any]) -> float:

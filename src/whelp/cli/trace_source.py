@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,40 @@ from whelp.base.hashing import hash_file
 
 @dataclass(frozen=True)
 class Asked:
-    """What is looked for: a name or a pattern, the path it may be, and the fingerprint of that file, if it is one."""
+    """What is looked for: a name or a pattern, or a file or a folder that is here.
+
+    What is here is known by its path, and by the contents of its files, wherever they lay when they were prepared. Only where
+    neither is found is it known by its name (`by_name`), as what is not here always is.
+    """
 
     word: str
-    path: str
-    fingerprint: str | None
+    by_name: bool
 
     @classmethod
     def read(cls, word: str) -> Asked:
-        """A file that is here is known by its contents, too, wherever it lay when it was prepared."""
-        path = Path(word)
-        return cls(word, os.path.realpath(word), hash_file(path) if path.is_file() else None)
+        """What a word on the command line means."""
+        return cls(word, by_name=not os.path.exists(word))
+
+    @cached_property
+    def path(self) -> str:
+        """Where it would be."""
+        return os.path.realpath(self.word)
+
+    @cached_property
+    def _files(self) -> dict[int, list[Path]]:
+        """The files that are here, by their size."""
+        found: dict[int, list[Path]] = {}
+        here = Path(self.word)
+        places = [here] if here.is_file() else (Path(root, name) for root, _, names in os.walk(here) for name in names)
+        for place in places:
+            if place.is_file():
+                found.setdefault(place.stat().st_size, []).append(place)
+        return found
+
+    def has_contents(self, file: Mapping[str, Any]) -> bool:
+        """Whether a file that is here has the contents of this one; only files of its size are read."""
+        same_size = self._files.get(int(file.get("bytes", -1)), [])
+        return any(_hash_once(place) == file.get("fingerprint") for place in same_size)
 
     def matches_name(self, description: Mapping[str, Any], name: str | None) -> bool:
         """Whether a whole source is meant: by its name in a mixture, or by what it was called in the recipe."""
@@ -41,13 +65,16 @@ class Asked:
         """Whether a file of a source is meant."""
         label = str(file["path"])
         whole = os.path.realpath(os.path.join(str(description.get("root", "")), label))
+        is_named = self.word in (label, os.path.basename(label)) or fnmatch.fnmatch(label, self.word)
         return (
-            self.word in (label, os.path.basename(label))
-            or fnmatch.fnmatch(label, self.word)
-            or whole == self.path
-            or whole.startswith(self.path + os.sep)
-            or (self.fingerprint is not None and self.fingerprint == file.get("fingerprint"))
+            whole == self.path
+            or whole.startswith(self.path.rstrip(os.sep) + os.sep)
+            or self.has_contents(file)
+            or (self.by_name and is_named)
         )
+
+
+_hash_once = cache(hash_file)
 
 
 @dataclass(frozen=True)
@@ -127,39 +154,50 @@ def _find_documents(
 def _find_curated(
     description: Mapping[str, Any], file: Mapping[str, Any], asked: Asked
 ) -> tuple[npt.NDArray[np.int64], Path | None]:
-    """Of a file that `whelp curate` wrote: the lines, from 1 on, whose rows came from the source; and the corpus."""
+    """Of a file that `whelp curate` wrote: the lines, from 1 on, whose rows came from the source; and the corpus.
+
+    What it curated may have been curated before: a row's line of that file is followed to where that came from.
+    """
     path = Path(str(description.get("root", "")), str(file["path"]))
     nothing = np.empty(0, np.int64)
     corpus = next((parent for parent in path.parents if find_kind(parent) == "curated"), None)
     if corpus is None or not path.is_file():
         return nothing, None
     source = read_json(corpus / "manifest.json")["inputs"]["source"]
-    origins = {
-        str(one["path"])
-        for name, inner in (source.get("sources") or {None: source}).items()
-        for one in inner.get("files", [])
-        if asked.matches_name(inner, name) or asked.matches_file(inner, one)
-    }
-    if not origins:
+    whole, some = set[str](), dict[str, npt.NDArray[np.int64]]()
+    for name, inner in (source.get("sources") or {None: source}).items():
+        is_meant = asked.matches_name(inner, name)
+        for one in inner.get("files", []):
+            if is_meant or asked.matches_file(inner, one):
+                whole.add(str(one["path"]))
+            elif len(lines := _find_curated(inner, one, asked)[0]):
+                some[str(one["path"])] = lines
+    if not whole and not some:
         return nothing, corpus
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = _read_origins(path)
-    return np.flatnonzero(to_numpy(pc.is_in(column, pa.array(sorted(origins), column.type)).cast("uint8"))) + 1, corpus
+    origins, lines = _read_origins(path)
+    is_ours = to_numpy(pc.is_in(origins, pa.array(sorted(whole), origins.type)).cast("uint8")).astype(np.bool_)
+    for label, own in some.items():
+        is_there = to_numpy(pc.equal(origins, label).fill_null(False).cast("uint8")).astype(np.bool_)
+        is_ours |= is_there & np.isin(to_numpy(lines.fill_null(-1)), own)
+    return np.flatnonzero(is_ours) + 1, corpus
 
 
-def _read_origins(path: Path) -> Any:
-    """The column `origin` of a curated file."""
+def _read_origins(path: Path) -> tuple[Any, Any]:
+    """The columns `origin` and `line` of a curated file."""
     import pyarrow as pa
 
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        return pq.read_table(path, columns=["origin"]).column(0).combine_chunks()
-    import pyarrow.json
+        table = pq.read_table(path, columns=["origin", "line"])
+    else:
+        import pyarrow.json
 
-    schema = pa.schema([("origin", pa.large_string())])
-    options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    reading = pyarrow.json.ReadOptions(block_size=1 << 26)
-    return pyarrow.json.read_json(path, read_options=reading, parse_options=options).column(0).combine_chunks()
+        schema = pa.schema([("origin", pa.large_string()), ("line", pa.int64())])
+        options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+        reading = pyarrow.json.ReadOptions(block_size=1 << 26)
+        table = pyarrow.json.read_json(path, read_options=reading, parse_options=options)
+    return table.column("origin").combine_chunks(), table.column("line").combine_chunks()

@@ -18,6 +18,7 @@ from whelp.base.gpu_context import open_gpu_early
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
+from whelp.cli.export_origin import find_origin_of_start
 from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
@@ -137,7 +138,7 @@ def _join(recipe: Recipe) -> Iterator[Team]:
         yield team
 
 
-def iter_train(recipe: Recipe, store: Path, out: Path) -> Iterator[TrainEvent]:
+def iter_train(recipe: Recipe, store: Path, out: Path) -> Generator[TrainEvent]:
     """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, rewound spikes, the result.
 
     Of several processes that a launcher started, each calls this; the first one writes, tracks, and has the samples.
@@ -240,7 +241,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if started is None and team.is_first:
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
-        run.start(session.recipe.to_yaml(), {**identity, **facts})
+        begins = {"start": find_origin_of_start(session.recipe.train.start_from)}
+        run.start(session.recipe.to_yaml(), {**identity, **facts, **begins})
     check_shared(team, run.plan)
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)

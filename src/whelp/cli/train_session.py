@@ -301,7 +301,7 @@ class Session:
         """The plan a run was started with, as long as the recipe says now."""
         from whelp.train.length import lengthen_plan
 
-        return lengthen_plan(plan, self.make_plan(must_time=False))
+        return lengthen_plan(plan, self.make_plan(must_time=False), self.recipe.train)
 
 
 def _cut_rows(recipe: Recipe) -> PackConfig:

@@ -176,7 +176,7 @@ class RunWiring:
         Raises:
             TrainingError: When that has not helped many times before.
         """
-        num_rewinds, rows_read, seconds = self.progress.rewinds + 1, self.progress.rows_read, self.progress.elapsed_seconds
+        before, num_rewinds, rows_read = self.progress, self.progress.rewinds + 1, self.progress.rows_read
         median = statistics.median(self.progress.recent_losses)
         found = f"the loss is {report.loss:.3f}, and the median of the steps before {median:.3f}"
         if num_rewinds > _MOST_REWINDS:
@@ -185,7 +185,8 @@ class RunWiring:
             raise TrainingError(f"step {report.step}", found, "fewer spikes", advice)
         self.restore(self.last_saved, self.session.read_start() if self.last_saved is None else None)
         first_row, step = self.progress.rows_read, self.progress.step
-        self.progress.rewinds, self.progress.rows_read, self.progress.elapsed_seconds = num_rewinds, rows_read, seconds
+        self.progress.rewinds, self.progress.rows_read = num_rewinds, rows_read
+        self.progress.elapsed_seconds, self.progress.training_seconds = before.elapsed_seconds, before.training_seconds
         log.warning(
             "step %d: %s; back to step %d, leaving out %d rows", report.step, found, step, self.progress.rows_read - first_row
         )
@@ -209,6 +210,7 @@ class RunWiring:
             "tokens": self.progress.tokens_trained,
             "tokens_per_second": report.num_tokens / report.seconds,
             "elapsed_seconds": self.progress.elapsed_seconds,
+            "training_seconds": self.progress.training_seconds,
             "peak_memory_bytes": used_memory(self.session.device),
         }
         if report.rows_checksum is not None:

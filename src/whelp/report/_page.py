@@ -40,10 +40,12 @@ Points = Sequence[tuple[float, float]]
 class Series:
     """One line of a chart, or its dots. `color` counts through the palette; a `name` goes into the legend.
 
-    A faint line is what a bold one is the mean of.
+    A faint line is what a bold one is the mean of; `lows` and `highs`, at the same places, are how far the values reach.
     """
 
     points: Points
+    lows: Sequence[float] = ()
+    highs: Sequence[float] = ()
     name: str = ""
     color: int = 0
     has_dots: bool = False
@@ -104,7 +106,8 @@ def draw_chart(
         return ""
     points = [point for one in drawn for point in one.points]
     x_axis = _Axis([x for x, _ in points], is_log=log_x)
-    y_axis = _Axis([y for _, y in points] + ([0.0] if from_zero else []), is_log=log_y)
+    reaches = [value for one in drawn for value in (*one.lows, *one.highs)]
+    y_axis = _Axis([y for _, y in points] + reaches + ([0.0] if from_zero else []), is_log=log_y)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -179,7 +182,17 @@ def _draw_series(series: Series, place: Callable[[float, float], tuple[float, fl
     thinned = series.points[:: max(1, len(series.points) // _MOST_POINTS)]
     path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in thinned)
     look = 'stroke-width="1" stroke-opacity=".3"' if series.is_faint else 'stroke-width="1.5"'
-    return f'<polyline points="{path}" fill="none" stroke="{color}" {look}/>'
+    return f'{_draw_band(series, place, color)}<polyline points="{path}" fill="none" stroke="{color}" {look}/>'
+
+
+def _draw_band(series: Series, place: Callable[[float, float], tuple[float, float]], color: str) -> str:
+    """The area between the lows and the highs."""
+    if not series.lows:
+        return ""
+    places = [x for x, _ in series.points]
+    edge = [*zip(places, series.highs, strict=True), *reversed(list(zip(places, series.lows, strict=True)))]
+    corners = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in edge)
+    return f'<polygon points="{corners}" fill="{color}" fill-opacity=".15" stroke="none"/>'
 
 
 def _end(value: float) -> str:

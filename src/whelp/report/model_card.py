@@ -190,7 +190,11 @@ def _describe_training(run: RunFacts) -> str:
     course += "" if train.get("schedule") == "constant" or end is None else f" to {end:.0%} of it"
     batch = say_count(plan.get("batch_tokens", 0), "token")
     smaller = plan.get("smaller_batch_rows") or []
-    grown = f", fewer over the first {plan['batch_ramp_share']:.0%}: {', '.join(map(str, smaller))} rows" if smaller else ""
+    grown = (
+        f", fewer over the first {min(plan['batch_ramp_share'], 1.0):.0%}: {', '.join(map(str, smaller))} rows"
+        if smaller
+        else ""
+    )
     processes = f", {say_count(plan['num_processes'], 'process')}" if plan.get("num_processes", 1) > 1 else ""
     facts = {
         "steps": f"{run.step:,}, each of {batch} ({plan.get('batch_rows', 0):,} rows of {plan.get('context_tokens', 0):,}){grown}",

@@ -11,10 +11,13 @@ import yaml
 from whelp.base.counts import say_bytes, say_count
 from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number
 
-_WIDTH, _LEFT, _RIGHT, _LINE = 640, 200, 16, 26
+_FEW_VERDICTS = 4
+_WIDTH, _LEFT, _MOST_LEFT, _RIGHT, _LINE, _LETTER = 640, 200, 264, 16, 26, 9
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; } td pre { margin: 0; }
 .verdict { font-size: 1.15rem; max-width: 60rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
+.charts figure { margin: 0; } .wide + figure { margin-top: 1rem; }
 """
 _HOW = (
     "Every recipe's model was trained once for each seed, as long as the table says; the runs of a seed begin with the same "
@@ -30,22 +33,37 @@ Values = Mapping[str, Any]
 def make_recipes_report(result: Values) -> str:
     """Draw what `whelp compare-recipes` found, given as plain values."""
     sides, differences = result["sides"], result["differences"]
-    title = " against ".join([sides[0]["name"], ", ".join(side["name"] for side in sides[1:])])
+    has_pairs = len(differences) > len(sides) - 1
+    names = [side["name"] for side in sides]
+    title = ", ".join(names) if has_pairs else " against ".join([names[0], ", ".join(names[1:])])
     confidence = f"{result['confidence']:.0%}"
+    together = ", which hold together" if len(differences) > 1 else ""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
     parts = [
-        *(f'<p class="verdict">{html.escape(say_difference(one))}</p>' for one in differences),
+        _draw_verdicts(differences),
         f"<ul>{notes}</ul>" if notes else "",
-        f"<h2>Difference to {html.escape(sides[0]['name'])}, bits per byte</h2>",
-        _draw_intervals(differences, f"{confidence} intervals; left of the line is better"),
+        f"<h2>{'Differences' if has_pairs else f'Difference to {html.escape(names[0])}'}, bits per byte</h2>",
+        _draw_pairs(sides, differences) if has_pairs else "",
+        _draw_intervals(
+            sides, differences, f"{confidence} intervals{together}; left of the line is better", has_pairs=has_pairs
+        ),
         _draw_seeds(sides, result["seeds"]),
-        _draw_differences(differences),
+        _draw_differences(differences, has_pairs=has_pairs),
+        _draw_curves(sides),
         f"<h2>The recipes</h2>{_draw_sides(sides)}{_draw_options(sides, result['options'])}",
         f"<h2>Held-out texts</h2>{_draw_held_out(result)}",
-        _draw_examples(differences),
+        _draw_examples(differences[: len(sides) - 1]),  # of those with the first
         f"<h2>How it was measured</h2><p>{html.escape(_HOW)}</p><p>{html.escape(_say_runs(result))}</p>",
     ]
     return make_page(title, "".join(parts), _STYLE)
+
+
+def _draw_verdicts(differences: Sequence[Values]) -> str:
+    """A sentence for each difference, large where they are few."""
+    said = [html.escape(say_difference(one)) for one in differences]
+    if len(said) > _FEW_VERDICTS:
+        return f"<ul>{''.join(f'<li>{one}</li>' for one in said)}</ul>"
+    return "".join(f'<p class="verdict">{one}</p>' for one in said)
 
 
 def say_difference(difference: Values) -> str:
@@ -76,13 +94,65 @@ def _say_what_would_decide(whole: Values) -> str:
     )
 
 
-def _draw_intervals(differences: Sequence[Values], caption: str) -> str:
+def _name(difference: Values, *, has_pairs: bool) -> str:
+    return f"{difference['name']} against {difference['baseline']}" if has_pairs else str(difference["name"])
+
+
+def _draw_pairs(sides: Sequence[Values], differences: Sequence[Values]) -> str:
+    """Each recipe of a row against each of a column; what can be told is bold."""
+    found: dict[tuple[str, str], tuple[float, str]] = {}
+    turned = {"better": "worse", "worse": "better", "undecided": "undecided"}
+    for one in differences:
+        difference, verdict = one["whole"]["difference"], one["whole"]["verdict"]
+        found[one["name"], one["baseline"]] = difference, verdict
+        found[one["baseline"], one["name"]] = -difference, turned[verdict]
+    names = [side["name"] for side in sorted(sides, key=lambda side: float(side["bits_per_byte"]))]
+    rows = ""
+    for name in names:
+        cells = ""
+        for other in names:
+            difference, verdict = found.get((name, other), (0.0, ""))
+            text = f"{difference:+.4f} {verdict if verdict != 'undecided' else ''}".strip() if verdict else ""
+            cells += f"<td>{f'<b>{text}</b>' if verdict in ('better', 'worse') else text}</td>"
+        rows += f"<tr><th>{html.escape(name)}</th>{cells}</tr>"
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    caption = "<p>Each row against each column, best first; below zero: the row is better. Bold: it can be told.</p>"
+    return f'{caption}<div class="wide"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+
+
+def _draw_curves(sides: Sequence[Values]) -> str:
+    """How the losses fell, against tokens and minutes: the mean of the seeds, and from the lowest to the highest."""
+    drawn = ""
+    if max(len(side["curve"]) for side in sides) < 2:  # runs that were trained before these texts were asked for
+        return drawn
+    for axis, words in (("seen_tokens", "tokens"), ("training_minutes", "minutes")):
+        series = [
+            Series(
+                points=[(point[axis], sum(point["by_seed"]) / len(point["by_seed"])) for point in side["curve"]],
+                lows=[min(point["by_seed"]) for point in side["curve"]],
+                highs=[max(point["by_seed"]) for point in side["curve"]],
+                color=color,
+                name=side["name"],
+            )
+            for color, side in enumerate(sides)
+        ]
+        drawn += draw_chart(f"Bits per byte against {words}", series, x_name=words)
+    how = (
+        "On a sample of the held-out texts; the mean of the seeds, and from the lowest to the highest. Minutes are those of training alone, as "
+        "the runs took them. Where the learning rate decays, only the ends compare what the recipes come to."
+    )
+    return f'<h2>On the way</h2><p>{how}</p><div class="charts">{drawn}</div>' if drawn else ""
+
+
+def _draw_intervals(sides: Sequence[Values], differences: Sequence[Values], caption: str, *, has_pairs: bool) -> str:
     """A line for each comparison and source: the interval of both, those of seeds and of texts below it, and the difference."""
+    colors = {side["name"]: color for color, side in enumerate(sides)}
     lines = [
-        (f"{one['name']}{f', {source}' if source else ''}", color, values)
-        for color, one in enumerate(differences, 1)
+        (_shorten(f"{_name(one, has_pairs=has_pairs)}{f', {source}' if source else ''}"), colors[one["name"]], values)
+        for one in differences
         for source, values in (("", one["whole"]), *one["sources"].items())
     ]
+    left = min(_MOST_LEFT, max(_LEFT, 12 + _LETTER * max(len(name) for name, _, _ in lines)))
     ends: list[float] = [
         values[kind][end] for _, _, values in lines for kind in ("both", "seeds", "texts") for end in ("low", "high")
     ]
@@ -90,7 +160,7 @@ def _draw_intervals(differences: Sequence[Values], caption: str) -> str:
     room = (high - low) or 1.0
 
     def place(value: float) -> float:
-        return _LEFT + (value - low) / room * (_WIDTH - _LEFT - _RIGHT)
+        return left + (value - low) / room * (_WIDTH - left - _RIGHT)
 
     height = _LINE * len(lines) + 34
     drawn = (
@@ -98,7 +168,7 @@ def _draw_intervals(differences: Sequence[Values], caption: str) -> str:
     )
     for number, (name, color, values) in enumerate(lines):
         y, stroke = _LINE * number + 10, f"var(--c{color % NUM_COLORS})"
-        drawn += f'<text x="{_LEFT - 8}" y="{y + 5}" text-anchor="end">{html.escape(_shorten(name))}</text>'
+        drawn += f'<text x="{left - 8}" y="{y + 5}" text-anchor="end">{html.escape(name)}</text>'
         for kind, at, look in (
             ("both", y, 'stroke-width="4"'),
             ("seeds", y + 7, 'stroke-width="1.5"'),
@@ -132,12 +202,14 @@ def _draw_seeds(sides: Sequence[Values], seeds: Sequence[int]) -> str:
     return draw_chart("Bits per byte after each seed's run", series, x_name="seed")
 
 
-def _draw_differences(differences: Sequence[Values]) -> str:
+def _draw_differences(differences: Sequence[Values], *, has_pairs: bool) -> str:
     rows = []
     for one in differences:
         for source, values in (("all texts", one["whole"]), *one["sources"].items()):
             intervals = [f"{values[kind]['low']:+.4f} to {values[kind]['high']:+.4f}" for kind in ("both", "seeds", "texts")]
-            rows.append([one["name"], source, f"{values['difference']:+.4f}", *intervals, values["verdict"]])
+            rows.append(
+                [_name(one, has_pairs=has_pairs), source, f"{values['difference']:+.4f}", *intervals, values["verdict"]]
+            )
     return _draw_table(["", "measured on", "difference", "both", "by seeds", "by texts", ""], rows)
 
 
@@ -157,6 +229,7 @@ def _draw_sides(sides: Sequence[Values]) -> str:
                 f"{side['seen_tokens']:,}",
                 say_bytes(side["seen_bytes"]),
                 f"{side['compute_flops']:.3g}",
+                "" if side["training_minutes"] is None else f"{side['training_minutes']:.3g}",
                 f"{side['vocab_size']:,}",
                 f"{side['bytes_per_token']:.2f}",
             ]
@@ -172,6 +245,7 @@ def _draw_sides(sides: Sequence[Values]) -> str:
         "tokens seen",
         "text seen",
         "FLOP",
+        "minutes",
         "vocabulary",
         "bytes a token",
     ]

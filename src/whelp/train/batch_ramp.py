@@ -13,6 +13,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+ROUNDING = 1e-12  # of shares of a run: more than computing with them does, less than any step
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRamp:
@@ -21,7 +23,7 @@ class BatchRamp:
     Attributes:
         batch_rows: Of the full batch.
         smaller: Those before it, smallest first.
-        share: Of the run that has smaller ones; each has an equal part of it.
+        share: Of the run that has smaller ones; each has an equal part of it. More than 1 where a run was shortened meanwhile.
         by_clock: Whether shares of the run are those of its time; otherwise they are of its steps.
     """
 
@@ -51,7 +53,7 @@ class BatchRamp:
         [2, 2, 4, 4, 8, 8, 8, 8]
         """
         for rows, end in self._iter_ends():
-            if share_done < end:
+            if share_done < end - ROUNDING:
                 return rows
         return self.batch_rows
 
@@ -66,7 +68,9 @@ class BatchRamp:
             return round(steps / self._count_steps_in_time_of_one() * self.batch_rows)
         total, begin = 0, 0
         for rows, share in self._iter_ends():
-            end = bisect_left(range(num_steps), share, key=lambda step: step / num_steps)  # divided as the loop does it
+            end = bisect_left(
+                range(num_steps), share - ROUNDING, key=lambda step: step / num_steps
+            )  # divided as the loop does it
             total += rows * (min(end, steps) - min(begin, steps))
             begin = end
         return total + self.batch_rows * (steps - min(begin, steps))
@@ -85,10 +89,11 @@ class BatchRamp:
         return max(1, int(full_steps * self._count_steps_in_time_of_one()))
 
     def _count_steps_in_time_of_one(self) -> float:
-        if not self.smaller:
-            return 1.0
-        in_ramp = sum(self.batch_rows / rows for rows in self.smaller) / len(self.smaller)
-        return 1.0 - self.share + self.share * in_ramp
+        steps, begin = 0.0, 0.0
+        for rows, end in self._iter_ends():
+            steps += (min(end, 1.0) - begin) * self.batch_rows / rows
+            begin = min(end, 1.0)
+        return steps + 1.0 - begin
 
     def _iter_ends(self) -> Iterator[tuple[int, float]]:
         """Each smaller size, and the share of the run at which it ends."""

@@ -46,7 +46,8 @@ class Progress:
     step: int = 0
     rows_read: int = 0
     tokens_trained: int = 0
-    elapsed_seconds: float = 0.0
+    elapsed_seconds: float = 0.0  # all that passed, with evaluations and checkpoints
+    training_seconds: float = 0.0  # of the steps alone
     skipped_steps: int = 0  # batches whose loss or gradient was no number, under `on_bad_loss: skip`
     skipped_in_a_row: int = 0
     rewinds: int = 0  # under `spike_factor`
@@ -175,13 +176,15 @@ def fit(
             if plan.budget_seconds is not None:  # all stop at one step: by the first one's clock
                 progress.elapsed_seconds = team.add([progress.elapsed_seconds if team.is_first else 0.0])[0]
             share = find_share_done(progress, plan)
+            seconds = clock() - begun
+            progress.training_seconds += seconds
             yield StepReport(
                 step=progress.step,
                 loss=loss_value,
                 learning_rate=learning_rate,
                 gradient_norm=norm_value,
                 num_tokens=now.num_targets,
-                seconds=clock() - begun,
+                seconds=seconds,
                 share_done=share,
                 is_last=share >= 1.0,
                 first_row=first_row,

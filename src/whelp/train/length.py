@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from whelp.base.counts import say_count
@@ -28,29 +30,40 @@ class LengthChange:
     rate_now: float
 
 
-def lengthen_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
+def lengthen_plan(plan: TrainPlan, now: TrainPlan, config: TrainConfig) -> TrainPlan:
     """The plan a run was started with, as long as `now`. Batches, rows and how often things are done stay.
 
     Batches that grow do so over the steps, or the minutes, over which they did; where one becomes the other, over the same share.
+    So a length in epochs is in other steps than those of `now`, whose batches grow over a share of the new length.
     """
-    ramp_share = plan.batch_ramp_share
-    if plan.budget_seconds is not None and now.budget_seconds is not None:
-        ramp_share *= plan.budget_seconds / now.budget_seconds
-    elif plan.budget_seconds is None and now.budget_seconds is None:
-        ramp_share *= plan.num_steps / now.num_steps
-    longer = replace(
-        plan,
-        num_steps=now.num_steps,
-        num_epochs=now.num_epochs,
-        budget_seconds=now.budget_seconds,
-        most_rows=now.most_rows,
-        batch_ramp_share=min(ramp_share, 1.0),
-        warmup_share=now.warmup_share,
-        estimated_seconds=now.estimated_seconds,
+
+    def at_length(num_steps: int) -> TrainPlan:
+        ramp_share = plan.batch_ramp_share
+        if plan.budget_seconds is not None and now.budget_seconds is not None:
+            ramp_share *= plan.budget_seconds / now.budget_seconds
+        elif plan.budget_seconds is None and now.budget_seconds is None:
+            ramp_share *= plan.num_steps / num_steps
+        longer = replace(plan, num_steps=num_steps, budget_seconds=now.budget_seconds, batch_ramp_share=ramp_share)
+        return replace(longer, most_rows=now.most_rows)
+
+    num_steps, rows_then = now.num_steps, now.count_rows(now.num_steps)
+    rows_in_epoch = round(rows_then / now.num_epochs)
+    if config.num_steps is config.minutes is None and plan.smaller_batch_rows:
+        wanted = min(config.num_epochs or 1.0, config.max_epochs or math.inf) * rows_in_epoch
+        most = math.ceil(wanted / min((plan.batch_rows, *plan.smaller_batch_rows))) + 1
+        lengths = range(1, most + 1)
+        num_steps = lengths[bisect_left(lengths, wanted, key=lambda steps: at_length(steps).count_rows(steps))]
+    longer = at_length(num_steps)
+    total_rows = longer.count_rows(num_steps)
+    estimated = now.estimated_seconds
+    return replace(
+        longer,
+        num_epochs=total_rows / rows_in_epoch,
+        warmup_share=now.warmup_share if config.warmup_steps is None else min(config.warmup_steps / num_steps, 1.0),
+        estimated_seconds=estimated * total_rows / rows_then if estimated and not now.budget_seconds else estimated,
         warnings=now.warnings,
+        total_tokens=round(plan.total_tokens / plan.count_rows(plan.num_steps) * total_rows),
     )
-    tokens_in_row = plan.total_tokens / plan.count_rows(plan.num_steps)
-    return replace(longer, total_tokens=round(tokens_in_row * longer.count_rows(longer.num_steps)))
 
 
 def describe_change(

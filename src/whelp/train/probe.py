@@ -43,14 +43,17 @@ def probe_speed(
     config: TrainConfig,
     *,
     num_steps: int = 4,
+    compiles: bool = False,
     team: Team | None = None,
 ) -> ProbeResult:
     """Train a throw-away copy for a few steps and take the time; of many processes, the first one's.
 
     Args:
         build: Makes a model like the one to be trained, on its device, and its optimizer.
+        compiles: Take the time of compiled steps where the plan has such; it takes long until they are compiled.
     """
     team = team or Team()
+    plan = plan if compiles else dataclasses.replace(plan, compile=False)
     device = torch.device(plan.device)
     cores = count_cores()
     if device.type != "cpu":
@@ -81,7 +84,7 @@ def _time_steps(
     """Seconds of each step but the first, by the first process's clock: `num_steps` of them, or more where they are short."""
     model, optimizer = build()
     most = max(num_steps, _MOST_STEPS) + 1
-    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=most, compile=False, smaller_batch_rows=[])
+    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=most, smaller_batch_rows=[])
     times: list[float] = []
     with contextlib.closing(fit(model, optimizer, rows, plan, config, Progress(), team=team)) as reports:
         start = time.perf_counter()

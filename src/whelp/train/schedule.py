@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from whelp.train.batch_ramp import ROUNDING
 from whelp.train.config import TrainConfig
 from whelp.train.plan import TrainPlan
 
@@ -36,7 +37,7 @@ class Schedule:
         if self.kind == "constant":
             return 1.0
         start = self.decay_begin if self.kind == "warmup_stable_decay" else self.warmup_share
-        if progress < start:
+        if progress <= start:  # the last step of a run that never decays is at its end, too
             return 1.0
         passed = 1.0 if start >= 1.0 else min((progress - start) / (1.0 - start), 1.0)
         shape = (1.0 + math.cos(math.pi * passed)) / 2.0 if self.kind == "cosine" else 1.0 - passed
@@ -60,4 +61,4 @@ def find_step_before_decay(config: TrainConfig, plan: TrainPlan) -> int | None:
     schedule = make_schedule(config, plan)
     if plan.budget_seconds is not None or schedule.kind != "warmup_stable_decay":
         return None
-    return bisect_right(range(plan.num_steps + 1), schedule.decay_begin, key=lambda step: step / plan.num_steps) - 1
+    return bisect_right(range(plan.num_steps + 1), schedule.decay_begin + ROUNDING, key=lambda step: step / plan.num_steps) - 1

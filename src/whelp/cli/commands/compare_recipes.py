@@ -40,9 +40,18 @@ def compare_recipes(
         ),
     ] = None,
     equal: Annotated[
-        Literal["tokens", "bytes", "compute"],
-        typer.Option(help="Of what each recipe has as much as the first: tokens, bytes of text, or floating-point operations."),
+        Literal["tokens", "bytes", "compute", "minutes"],
+        typer.Option(
+            help="Of what each recipe has as much as the first: tokens, bytes of text, floating-point operations, or minutes of "
+            "training, timed before the first run."
+        ),
     ] = "tokens",
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Compare all with each other, not only with the first; intervals are wider.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", help="Runs at once: on GPUs one each, on a CPU each with its part of the threads.")
+    ] = 1,
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each recipe. More, later, keep those that are done.")] = 3,
     confidence: Annotated[float, typer.Option(metavar="C", help="Of the intervals: 0.95 misses once in twenty.")] = 0.95,
     held_out_bytes: Annotated[
@@ -54,15 +63,18 @@ def compare_recipes(
     """Which recipe is better? Train a small model of each, several seeds, and measure on the same texts, in bits per byte.
 
     Recipes may differ in anything: data, vocabulary, model, training. Only the length is the first one's for all, in --equal:
-    tokens for other data or training, bytes for other vocabularies, compute for other models. The answer has a confidence
-    interval, over seeds and texts, and says what would decide it when it cannot be told. Stopped or killed, the same command
-    goes on.
+    tokens for other data or training, bytes for other vocabularies, compute for other models, minutes for what is faster. The
+    answer has a confidence interval, over seeds and texts, and says what would decide it when it cannot be told. Stopped or
+    killed, the same command goes on.
 
     Example:
       whelp compare-recipes all.yaml filtered.yaml --held-out good.jsonl
 
     Learning rates:
       whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003,0.01
+
+    Each with each, on four GPUs:
+      whelp compare-recipes a.yaml --vary model.n_layer=2,4,8 --pairs --jobs 4
 
     Vocabularies:
       whelp compare-recipes a.yaml b.yaml --equal bytes --held-out good.jsonl
@@ -87,6 +99,8 @@ def compare_recipes(
         held_out=held_out or [],
         num_seeds=seeds,
         equal=equal,
+        pairs=pairs,
+        jobs=jobs,
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )

@@ -54,17 +54,25 @@ def trace(
         shown = ", ".join(store.files[:5]) + (f" and {len(store.files) - 5:,} more" if len(store.files) > 5 else "")
         sys.stdout.write(f"  files: {show.printable(shown)}\n")
     for run in result.runs:
-        sys.stdout.write(f"run {run.folder}: {run.share:.2%} of what it trains on, from {run.store}\n")
+        own = f"{run.share:.2%} of what it trains on, from {run.store}" if run.store is not None else "its store is not here"
+        before = (
+            f"; about {say_count(run.inherited_tokens, 'token')} in the weights it began with" if run.inherited_tokens else ""
+        )
+        sys.stdout.write(f"run {run.folder}: {own}{before}\n")
         for name, tokens in run.checkpoints.items():
             sys.stdout.write(f"  {name}: about {say_count(tokens, 'token')} of it trained\n")
     for export in result.exports:
         said = f"{say_count(export.num_tokens, 'token')} of it trained by step {export.step:,}"
-        sys.stdout.write(f"export {export.folder}: about {said}; its run's store is {export.store}\n")
+        before = f", {export.inherited_tokens:,} of them before its run" if export.inherited_tokens else ""
+        origin = f"its run's store is {export.store}" if export.store is not None else "its run's store is not here"
+        sys.stdout.write(f"export {export.folder}: about {said}{before}; {origin}\n")
     kinds = (("store", result.num_stores), ("run", result.num_runs), ("export", result.num_exports))
     looked = " and ".join(say_count(count, kind) for kind, count in kinds if count or kind != "export")
     if not result.stores:
         sys.stdout.write(f"{show.printable(source)} is in none of {looked}\n")
     for untold in result.untold:
-        show.say_plain(f"note  {untold}: its store is not in these folders, so nothing can be said of it")
+        show.say_plain(
+            f"note  {untold}: its store, or one of the weights it began with, is not in these folders, so not all can be said"
+        )
     for step in result.next_steps:
         show.say_plain(f"next  {step}")
