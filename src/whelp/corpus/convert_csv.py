@@ -45,6 +45,10 @@ class _TextColumns:
     def companions(self) -> dict[str, str]:
         return {}
 
+    @property
+    def named(self) -> dict[str, str]:
+        return {}
+
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         return {}
 
