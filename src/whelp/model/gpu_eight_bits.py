@@ -10,10 +10,13 @@ Shapes: N rows, D columns; what is transposed is filled up with zeros to a multi
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Hashable
 
 import torch
 import triton
 import triton.language as tl
+
+from whelp.base.log import log
 
 E4M3 = torch.float8_e4m3fn
 MULTIPLE = 16  # of all sizes of a product of 8 bits
@@ -23,6 +26,10 @@ _LIMIT = tl.constexpr(_LARGEST)
 _GRADIENT_LEVEL = tl.constexpr(32.0)
 _LOOKED_AT, _TOKENS = tl.constexpr(16), 512  # columns of each token, tokens of a program
 _ROWS, _COLUMNS, _WARPS = 64, 128, 4  # of a tile
+_CHECKED_ROWS = 8192  # at a time
+_TOLERANCE = 0.05  # of what is rounded, as a share of the length; measured: 0.027
+_LEAST_ERROR = 2.0**-10  # of any number, in units of its matrix's worth
+_are_right: dict[Hashable, bool] = {}
 
 
 def round_up(count: int) -> int:
@@ -61,6 +68,44 @@ def _round(  # type: ignore[no-untyped-def]
     tl.store(place, tl.trans(rounded), mask=is_column[:, None] & (rows < out_rows)[None, :])
 
 
+def is_right(what: str, sizes: Hashable, check: Callable[[], bool]) -> bool:
+    """Whether a kernel gives what it should for matrices of these sizes: looked at when they come first.
+
+    Compilers have made kernels that are right for a few rows and wrong for many. While a graph is recorded nothing can be looked at.
+    """
+    key = what, sizes
+    if key not in _are_right and not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
+        _are_right[key] = check()
+        if not _are_right[key]:
+            log.warning("%s of sizes %s is done by PyTorch, slower: the kernel gives something else", what, sizes)
+    return _are_right.get(key, False)
+
+
+def agree(rounded: torch.Tensor, exact: torch.Tensor) -> bool:
+    """Whether a matrix in e4m3 is an exact one in float32, but for rounding."""
+    exact = exact.clamp(-_LARGEST, _LARGEST)
+    largest_error = _TOLERANCE * exact.norm() + _LEAST_ERROR * exact.numel() ** 0.5
+    return bool((rounded.float() - exact).norm() <= largest_error)
+
+
+def iter_slices(num_rows: int) -> list[slice]:
+    """Rows that are looked at together."""
+    return [slice(first, first + _CHECKED_ROWS) for first in range(0, num_rows, _CHECKED_ROWS)]
+
+
+def round_by_framework(x: torch.Tensor, worth: torch.Tensor) -> torch.Tensor:
+    """(N, D) divided by `worth` and rounded, as the kernels do it."""
+    return (x.float() / worth).clamp(-_LARGEST, _LARGEST).to(E4M3)
+
+
+def turn_by_framework(rounded: torch.Tensor) -> torch.Tensor:
+    """(N, D) -> (D, N), filled up."""
+    num_rows, num_columns = rounded.shape
+    turned = rounded.new_zeros(num_columns, round_up(num_rows))
+    turned[:, :num_rows] = rounded.t()
+    return turned
+
+
 def _give(x: torch.Tensor, worth: torch.Tensor, *, as_it_is: bool) -> tuple[torch.Tensor, torch.Tensor]:
     num_rows, num_columns = x.shape
     rows_out = round_up(num_rows)
@@ -69,7 +114,15 @@ def _give(x: torch.Tensor, worth: torch.Tensor, *, as_it_is: bool) -> tuple[torc
     grid = triton.cdiv(num_columns, _COLUMNS), triton.cdiv(rows_out, _ROWS)
     sizes = num_rows, num_columns, rows_out
     _round[grid](x, worth, plain, turned, *sizes, as_it_is, ROWS=_ROWS, COLUMNS=_COLUMNS, num_warps=_WARPS)
-    return plain, turned
+
+    def check() -> bool:
+        made = [turned[:, :num_rows].t(), *([plain] if as_it_is else [])]
+        return all(agree(one[part], x[part].float() / worth) for part in iter_slices(num_rows) for one in made)
+
+    if is_right("rounding", (x.device, num_rows, num_columns, as_it_is), check):
+        return plain, turned
+    plain = round_by_framework(x, worth)
+    return plain, turn_by_framework(plain)
 
 
 def round_both(x: torch.Tensor, worth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,7 +32,7 @@ class LanguageModel(nn.Module):
 
     blocks: nn.ModuleList
     reads_rounded = False  # whether generating may read large matrices as bf16 on a CPU; set before a decoder is made
-    uses_eight_bits = False  # whether training may round factors of the head's products to 8 bits; set while it trains
+    uses_eight_bits = False  # whether training may round factors of the backward pass to 8 bits; set while it trains
     is_recurrent = False  # whether it reads on from a state (`Rwkv`), rather than from the tokens themselves
 
     def __init__(self, spec: ModelSpec) -> None:

@@ -97,7 +97,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp8"] = option(
         "auto",
         "auto: bf16 on a GPU that has it, and on a CPU with AMX for gpt2 and qwen3 of n_embd 128 or more in one process; else "
-        "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with the head's products in 8 bits, faster and a little rougher (NVIDIA "
+        "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with the backward pass in 8 bits, faster and a little rougher (NVIDIA "
         "since Ada and Hopper)",
     )
     compile: bool | Literal["auto"] = option("auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back")
