@@ -39,7 +39,7 @@ from whelp.model.gpu_norm import add_up
 _INPUT_WORTH, _WEIGHT_WORTH = 1 / 4, 1 / 32
 _INPUT_FACTOR = tl.constexpr(4.0)
 _TWICE_ROOT, _CUBE = tl.constexpr(1.5957691216057308), tl.constexpr(0.044715)  # 2 sqrt(2 / pi), and what GELU's cube is worth
-_TOKENS, _FEATURES, _WARPS = 128, 32, 4  # of a tile; compilers have made others wrong
+_TOKENS, _FEATURES, _WARPS = 128, 32, 4  # of a tile; others are made wrong by ptxas 12.8, which `is_right` would tell
 
 
 @triton.jit(do_not_specialize=["num_tokens"])  # type: ignore[untyped-decorator]
