@@ -201,7 +201,7 @@ def read_run(run: Path) -> dict[str, Any]:
     last = run / "checkpoints" / "last"
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     records = [record for record in lines if "start_up_seconds" not in record]  # one for each process
-    timed = {"elapsed_seconds", "tokens_per_second", "peak_memory_bytes"}
+    timed = {"elapsed_seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes"}
     state = json.loads((last / "trainer" / "state.json").read_text())
     return {
         "weights": (last / "model.safetensors").read_bytes(),

@@ -398,7 +398,7 @@ def test_a_sweep(whelp: Whelp, make: Make) -> None:
     result = whelp(*names, "--out", "out", "--json").json
     assert [path.parent.name for path in Path("out").glob("*/store")] == [result["sides"][0]["name"]]  # the data is the same
     assert [source["name"] for source in result["held_out"]] == [result["sides"][0]["name"]]
-    assert result["left_out"] == {}
+    assert result["skipped"] == {}
     assert [difference["sources"] for difference in result["differences"]] == [{}] * 3
     assert [side["name"] for side in result["sides"]] == [
         f"learning_rate {rate}-n_layer {layers}" for rate in ("3e-2", "1e-9") for layers in (1, 2)

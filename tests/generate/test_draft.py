@@ -200,7 +200,7 @@ def test_who_drafts(make_model, monkeypatch):
 
 
 def test_products_of_eight_bits():
-    """Near the product, with a bias and without, for one row and several; zeros stay zeros."""
+    """Near the product, with a bias and without, for one row and several, whatever the processor; zeros stay zeros."""
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
     weight[5] = 0.0

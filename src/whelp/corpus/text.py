@@ -122,7 +122,7 @@ def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage
 
 
 def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
-    """Whether more characters beyond ASCII are UTF-8 than bytes are none: a file of UTF-8 with some broken places.
+    r"""Whether more characters beyond ASCII are UTF-8 than bytes are none: a file of UTF-8 with some broken places.
 
     >>> is_mostly_utf8([b"caf\xe9 ", "na\u00efve \u00e0".encode()]), is_mostly_utf8([b"caf\xe9"])
     (True, False)
@@ -155,7 +155,7 @@ def _read_head(read_blocks: Blocks) -> bytes:
 
 
 def choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
-    """The codec of a file that begins like this, as its byte order mark or `encoding` says, and how long the mark is.
+    r"""The codec of a file that begins like this, as its byte order mark or `encoding` says, and how long the mark is.
 
     >>> choose_codec(codecs.BOM_UTF16_LE + b"a\0", "auto"), choose_codec(b"abc", "latin-1")
     (('utf-16-le', 2), ('iso8859-1', 0))

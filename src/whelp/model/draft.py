@@ -18,12 +18,16 @@ from whelp.model.decode_step import AnyProduct, Step, make_product, make_step
 from whelp.model.few_rows import LEAST_NUMBERS, MOST_COPIED
 from whelp.model.huge_pages import move_to_huge_pages
 from whelp.model.language_model import LanguageModel
+from whelp.model.screened_head import can_multiply_bytes
 
 LEAST_DRAFTED = 1 << 25  # numbers of a model: smaller ones are read from the processor's own memory, and soon
 _OPERATIONS = torch.ops.onednn
 _CAN_ROUND = torch.backends.mkldnn.is_available() and all(
     hasattr(_OPERATIONS, name) for name in ("qlinear_prepack", "qlinear_pointwise")
 )
+# The largest number that a weight becomes. Without instructions for products of bytes, two of them are added up in 16 bits: with 63
+# the sum fits (2 x 255 x 63), with 127 it would be cut off.
+_LARGEST, _LARGEST_ADDED = 127.0, 63.0
 LEAST_ROUNDED = LEAST_NUMBERS  # of a matrix: calling the rounded product costs more than reading a small one
 _LEAST_ROWS = (
     4  # for one, and some sizes, oneDNN has nothing but a loop that takes a hundred times as long; two take longer than four
@@ -84,7 +88,8 @@ class EightBitProduct:
     """Multiplies with a weight (O, I) rounded to 8 bits, one scale for each output; adds a bias (O,). Inputs are rounded, too."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        self._scales = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127.0)  # (O,)
+        largest = _LARGEST if can_multiply_bytes() else _LARGEST_ADDED
+        self._scales = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(largest)  # (O,)
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self._packed = _OPERATIONS.qlinear_prepack((weight / self._scales.unsqueeze(1)).round_().to(torch.int8), None)
         move_to_huge_pages([self._packed])
