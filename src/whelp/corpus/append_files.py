@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from whelp.base.errors import SourceError
+from whelp.base.log import log
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
 from whelp.corpus.packed import split_name
 from whelp.corpus.text import BadFile, inspect, iter_text
@@ -76,6 +77,8 @@ def _iter_data(file: SourceFile, kind: Kind) -> Iterator[bytes]:
                 yield block
         return
     inspection = inspect(lambda: iter_blocks(file, BLOCK_BYTES), "auto")
+    if inspection.num_broken_bytes:
+        log.warning("%s: bytes that are not UTF-8, read as U+FFFD: %s", file.path, f"{inspection.num_broken_bytes:,}")
     yield from iter_text(iter_blocks(file, BLOCK_BYTES), inspection, strip_carriage_returns=True)
 
 
