@@ -294,19 +294,27 @@ def _count_whole(data: bytes) -> int:
     return len(data)
 
 
-def _check_utf8(data: bytes, position: int) -> None:
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are whole characters of UTF-8."""
     if data.isascii():
-        return
+        return True
     bounds = np.array([0, len(data)], np.int64)
     try:
         # Arrow's check makes no text object: several times faster than bytes.decode.
         pa.LargeStringArray.from_buffers(1, pa.py_buffer(bounds), pa.py_buffer(data)).validate(full=True)
     except pa.ArrowInvalid:
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            raise _BadByte(position + error.start, f"0x{data[error.start]:02x}") from None
-        raise
+        return False
+    return True
+
+
+def _check_utf8(data: bytes, position: int) -> None:
+    if is_utf8(data):
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _BadByte(position + error.start, f"0x{data[error.start]:02x}") from None
+    raise AssertionError("Arrow and Python do not agree on what UTF-8 is")
 
 
 def _iter_decoded(blocks: Iterable[bytes], codec: str, position: int, errors: str) -> Iterator[bytes]:
