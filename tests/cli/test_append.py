@@ -127,3 +127,12 @@ def test_broken_characters_are_said(tmp_path: Path, caplog: pytest.LogCaptureFix
     whelp.append(path, out=tmp_path / "o.txt")
     assert (tmp_path / "o.txt").read_text(encoding="utf-8") == "naïve à la caf\ufffd\n"
     assert f"{path}: bytes that are not UTF-8, read as U+FFFD: 1" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_append_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> None:
+    """What holds one array is refused, whatever its name, with what makes lines of it."""
+    path = tmp_path / name
+    path.write_text('[\n{"text": "one"},\n{"text": "two"}\n]\n')
+    with pytest.raises(SourceError, match=r"jq -c '\.\[\]' FILE > FILE.jsonl"):
+        whelp.append(path, out=tmp_path / "o.jsonl")

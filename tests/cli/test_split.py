@@ -130,3 +130,12 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     assert whelp("append", "parts/*.jsonl", "--out", "b.jsonl").code == 0
     assert Path("b.jsonl").read_bytes() == Path("a.jsonl").read_bytes()
     assert "part" in whelp("split", "a.jsonl", "--max-bytes", "1kB", "--out", "parts").said
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_split_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> None:
+    """What holds one array is refused, whatever its name, with what makes lines of it."""
+    path = tmp_path / name
+    path.write_text('[\n{"text": "one"},\n{"text": "two"}\n]\n')
+    with pytest.raises(SourceError, match=r"jq -c '\.\[\]' FILE > FILE.jsonl"):
+        whelp.split(path, out=tmp_path / "parts")
