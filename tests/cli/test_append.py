@@ -118,3 +118,21 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     assert shown.said.index("b.jsonl") < shown.said.index("a.jsonl")
     wrong = whelp("append", "in", "--out", "p.jsonl", "--max-bytes", "lots")
     assert (wrong.code, "'lots' is no size" in wrong.said) == (1, True)
+
+
+def test_broken_characters_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file of UTF-8 with a bad byte stays UTF-8, and what was replaced is told with its file."""
+    path = tmp_path / "a.txt"
+    path.write_bytes("naïve à la ".encode() + b"caf\xe9")
+    whelp.append(path, out=tmp_path / "o.txt")
+    assert (tmp_path / "o.txt").read_text(encoding="utf-8") == "naïve à la caf\ufffd\n"
+    assert f"{path}: bytes that are not UTF-8, read as U+FFFD: 1" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_append_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> None:
+    """What holds one array is refused, whatever its name, with what makes lines of it."""
+    path = tmp_path / name
+    path.write_text('[\n{"text": "one"},\n{"text": "two"}\n]\n')
+    with pytest.raises(SourceError, match=r"jq -c '\.\[\]' FILE > FILE.jsonl"):
+        whelp.append(path, out=tmp_path / "o.jsonl")

@@ -171,6 +171,23 @@ def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     assert len(Path("x.jsonl").read_text().splitlines()) == 10
 
 
+def test_nothing_to_finish(whelp: Whelp, site: Site) -> None:
+    """--finish where nothing was collected says so, leaves nothing behind, and does not tell to use --finish."""
+    arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
+    outcome = whelp(*arguments, "--finish")
+    expected = "x.jsonl: no collection was begun (x.jsonl.journal is not there), but expected documents for --finish to write"
+    assert outcome.code == 1
+    assert f"{expected}. Run the same command without --finish." in " ".join(outcome.said.split())
+    assert "not finished" not in outcome.said
+    assert not list(Path.cwd().glob("x.jsonl*"))
+    site.faults.append(lambda request: Reply(status=429, headers={"Retry-After": "9999"}))
+    assert "not finished" in whelp(*arguments).said
+    outcome = whelp(*arguments, "--finish")
+    assert outcome.code == 1
+    assert "x.jsonl: no document has been collected so far" in outcome.said
+    assert "not finished" not in outcome.said
+
+
 def test_a_limit_of_time(whelp: Whelp, site: Site) -> None:
     """What there is by then is written, and said to be unfinished; the same command goes on."""
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]

@@ -296,6 +296,18 @@ def test_an_import_is_made_again_only_when_it_must_be(small_store: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "store"]
 
 
+@pytest.mark.parametrize("given", [[], ["--format", "hf"]])
+def test_a_store_needs_a_format_of_ids(whelp: Whelp, small_store: Path, given: list[str]) -> None:
+    """Without a format, none that nobody typed is complained of; the formats of stores are named."""
+    outcome = whelp("export", small_store, *given, "--out", "out")
+    said = " ".join(outcome.said.split())
+    assert outcome.code == 1
+    assert "Choose one of megatron, nanogpt, llmc, parquet." in said
+    assert ("'hf' is no format of token ids" if given else "is a token store, and no --format is given") in said
+    assert ("hf" in said) == bool(given)
+    assert not Path("out").exists()
+
+
 def test_an_imported_store_is_trained_and_inspected(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     """From a prepared store over Megatron's files to a run, as the terminal does it; the source is said not to be compared."""
     exported = whelp("export", made.store, "--format", "megatron", "--out", "out", "--json").json

@@ -130,3 +130,24 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     assert whelp("append", "parts/*.jsonl", "--out", "b.jsonl").code == 0
     assert Path("b.jsonl").read_bytes() == Path("a.jsonl").read_bytes()
     assert "part" in whelp("split", "a.jsonl", "--max-bytes", "1kB", "--out", "parts").said
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_split_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> None:
+    """What holds one array is refused, whatever its name, with what makes lines of it."""
+    path = tmp_path / name
+    path.write_text('[\n{"text": "one"},\n{"text": "two"}\n]\n')
+    with pytest.raises(SourceError, match=r"jq -c '\.\[\]' FILE > FILE.jsonl"):
+        whelp.split(path, out=tmp_path / "parts")
+
+
+def test_the_folder_of_parts_is_a_source(tmp_path: Path) -> None:
+    """What lies beside the parts is no part of the corpus, and the parts by their names are the file."""
+    path = tmp_path / "all.jsonl"
+    path.write_text("".join(f'{{"text": "number {number}"}}\n' for number in range(6)))
+    whelp.split(path, out=tmp_path / "parts", parts=3)
+    assert b"".join(part.read_bytes() for part in sorted((tmp_path / "parts").glob("all-*.jsonl"))) == path.read_bytes()
+    store = whelp.prepare(
+        {"data": {"source": str(tmp_path / "parts"), "tokenizer": {"learn": "chars"}, "test_split": 0}}, out=tmp_path / "store"
+    )
+    assert store.splits["train"]["documents"] == 6

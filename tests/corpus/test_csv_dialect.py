@@ -41,6 +41,23 @@ def read_texts(source: Source, **sizes: int) -> list[str]:
     return [row[1] for row in read_rows(source, **sizes)]
 
 
+@pytest.mark.parametrize("block_bytes", [16, 40, 1 << 20])
+def test_broken_rows_are_told_by_what_is_wrong_with_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], block_bytes: int
+) -> None:
+    """A row that is ragged and not UTF-8 is a ragged one; a broken column that nobody reads breaks no row."""
+    rows = [b"id,text", "1,naïve à la".encode(), b"2,b,caf\xe9", b"3,caf\xe9", b"\xe9,fin", b"5", b"6,end\xc3"]
+    write(tmp_path, {"a.csv": b"\n".join(rows)})
+    source = make(tmp_path / "a.csv", on_bad_rows="skip")
+    assert read_rows(source, block_bytes=block_bytes) == [("a.csv", "naïve à la", 1), ("a.csv", "fin", 4)]
+    assert read_notes(source) == {"rows skipped: wrong number of fields": 2, "rows skipped: text that is not UTF-8": 2}
+    bad = [row for partition in source.iter_partitions() for row in partition.bad_rows]
+    assert [(row.number, row.text) for row in bad if row.text] == [(2, "2,b,caf\\xe9"), (5, "5")]
+    with pytest.raises(SourceError, match=r"row 2 \(line 3\): 3 fields, but expected 2, as in the header"):
+        read_rows(make(tmp_path / "a.csv"))
+    assert capfd.readouterr().err == ""
+
+
 # --- separators ---
 
 

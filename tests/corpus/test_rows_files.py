@@ -37,6 +37,32 @@ NASTY = [
 ]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        '[{"text": "one [1]"}, {"text": "two"}]',
+        '\n[\n  {"text": "one [1]"},\n  {"text": "two"}\n]\n',
+        '[{"text": "one [1]"},\n{"text": "two"}]\n',
+        '\ufeff[\n{\n "text": "one [1]"}\n,\n{"text": "two"}\n]',
+    ],
+)
+def test_an_array_under_the_name_of_lines(tmp_path: Path, data: str) -> None:
+    """Some programs write arrays to `.jsonl`: its rows are read, however it is broken into lines, and bad ones are named."""
+    name = "a.jsonl.gz"
+    write(tmp_path, {name: gzip.compress(data.encode())})
+    assert read_rows(make(tmp_path / name)) == [(name, "one [1]", 1), (name, "two", 2)]
+    write(tmp_path, {"bad.jsonl": data.replace('"two"', "2")})
+    with pytest.raises(SourceError, match=r"bad.jsonl, row 2: 'text' is a number"):
+        read_rows(make(tmp_path / "bad.jsonl"))
+
+
+@pytest.mark.parametrize("first", ['[{"text": "one"}]', '[{"text": "one"', "[broken"])
+def test_a_first_line_that_is_no_object_is_a_bad_line(tmp_path: Path, first: str) -> None:
+    """A bracket alone does not make an array of lines."""
+    write(tmp_path, {"a.jsonl": first + '\n{"text": "two"}\n{"text": "three"}\n'})
+    assert read_rows(make(tmp_path, on_bad_rows="skip")) == [("a.jsonl", "two", 2), ("a.jsonl", "three", 3)]
+
+
 def read_texts(source: Any, **sizes: int) -> list[str]:
     return [row[1] for row in read_rows(source, **sizes)]
 

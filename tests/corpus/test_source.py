@@ -311,16 +311,20 @@ def test_notes(tmp_path: Path) -> None:
             "b.txt": b"caf\xe9 on the corner\r\n\r\nx",
             "c.txt": b"\xef\xbb\xbfmark",
             "d.txt": "é\n\n \ny\n",
+            "e.txt": "naïve à".encode() + b" caf\xe9",
         },
     )
     notes = {
         "files read as Windows-1252": 1,
+        "files of UTF-8 with broken characters": 1,
+        "bytes that are not UTF-8, read as U+FFFD": 1,
         "files with CR LF turned into LF": 1,
         "files with a byte order mark": 1,
         "empty documents dropped": 3,
     }
     assert read_notes(make(tmp_path, document="line")) == notes
     assert read_notes(make(tmp_path, document="line"), partition_bytes=2, block_bytes=1) == notes
+    assert ("e.txt", "naïve à caf\ufffd", 1) in read_rows(make(tmp_path))
 
 
 MODES: list[dict[str, Any]] = [

@@ -58,6 +58,25 @@ def test_windows_1252_is_guessed_where_the_bytes_look_like_it() -> None:
     assert not inspect(lambda: iter([b"plain"]), "auto").is_guessed
 
 
+@pytest.mark.parametrize("block_bytes", [1, 3, 1000])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_utf8_with_a_broken_place_stays_utf8(block_bytes: int, mark: bytes) -> None:
+    """One bad byte does not turn every accented letter into two wrong ones; it is U+FFFD, and counted."""
+    data = mark + "naïve café, à Köln\r\n".encode() + b"caf\xe9, \xe2\x82 and \xef\xbf\xbd\xc3"
+    expected = "naïve café, à Köln\ncaf\ufffd, \ufffd and \ufffd\ufffd"
+    assert decode(data, block_bytes=block_bytes, strip=True) == expected
+    inspection = inspect(lambda: cut(data, block_bytes), "auto")
+    assert (inspection.codec, inspection.is_guessed, inspection.num_broken_bytes) == ("utf-8", False, 4)
+    with pytest.raises(BadFile, match="first bad byte 0xe9"):
+        inspect(lambda: cut(data, block_bytes), "utf-8")
+
+
+def test_nul_behind_a_broken_place_is_placed_by_characters() -> None:
+    """Bytes cannot be counted in what was replaced."""
+    with pytest.raises(BadFile, match=r"NUL bytes \(first at character 4\)"):
+        inspect(lambda: iter(["éé".encode() + b"\xffa\0"]), "auto")
+
+
 def test_trailing_carriage_return_stays() -> None:
     """A CR at the very end has no LF, so it is text."""
     assert decode(b"a\r\nb\r", block_bytes=1, strip=True) == "a\nb\r"

@@ -87,7 +87,7 @@ def iter_collect(
 
     Raises:
         ConfigError: When the journal beside `out` is of another request.
-        SourceError: When no host is left to ask, or nothing at all could be had.
+        SourceError: When no host is left to ask, nothing at all could be had, or there is nothing to finish.
     """
     import whelp
     from whelp.collect.client import Client
@@ -97,7 +97,10 @@ def iter_collect(
 
     path = Path(out)
     check_output(path)
-    journal = Journal(path.with_name(f"{path.name}.journal"), {"source": plan.source, **plan.asked})
+    journal_path = path.with_name(f"{path.name}.journal")
+    if finish and not journal_path.exists():
+        raise _nothing_to_finish(path, f"no collection was begun ({journal_path.name} is not there)")
+    journal = Journal(journal_path, {"source": plan.source, **plan.asked})
     client = Client(
         config=manners,
         agent=f"whelp/{whelp.__version__}",
@@ -139,6 +142,8 @@ def iter_collect(
                 yield sum_up(is_finished=False)
                 raise
         result = sum_up(is_finished=journal.is_finished)
+        if finish and not result.num_documents and not result.is_finished:
+            raise _nothing_to_finish(path, "no document has been collected so far")
         if result.num_documents:
             write_output(path, journal.iter_lines())
         yield result
@@ -148,6 +153,10 @@ def iter_collect(
     finally:
         client.close()
         journal.close()
+
+
+def _nothing_to_finish(path: Path, found: str) -> SourceError:
+    return SourceError(path, found, "documents for --finish to write", "Run the same command without --finish.")
 
 
 def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:

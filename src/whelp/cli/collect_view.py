@@ -109,7 +109,7 @@ def show_collect_result(result: CollectResult) -> None:
             table.add_row("", f"{number:,}", escape(reason))
     console.print(table)
     if not result.is_finished:
-        say("           [yellow]not finished[/]: the same command goes on; with --finish it writes what there is so far")
+        say("           [yellow]not finished[/]: the same command goes on; one with --finish writes what there is so far")
     if result.failed:
         say("           [yellow]the same command tries again what has failed[/]")
     say(f"[bold]journal[/]    {escape(result.file)}.journal")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 KIND = "split"
 _VERSION = 1
 DEFAULT_MAX_BYTES = 2_500_000_000
-_ROWS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def iter_split(
     file: Path, out: Path, *, max_bytes: int | None, parts: int | None, document: str
 ) -> Iterator[FileProgress | SplitResult]:
     """As `split`, saying how far it is; the result comes last."""
-    from whelp.corpus.append_files import LINES
+    from whelp.corpus.append_files import LINES, OTHER_ROWS, say_how_to_lines
     from whelp.corpus.packed import split_name
 
     if max_bytes is not None and parts is not None:
@@ -84,10 +83,8 @@ def iter_split(
         found = "is a folder" if file.is_dir() else "there is no such file"
         raise SourceError(file, found, "one file of text or of JSON lines", "`whelp append` makes one of many.")
     suffix = split_name(file)[0]
-    if suffix in _ROWS:
-        raise SourceError(
-            file, "holds rows that cannot be cut at lines", "text or JSON lines", "`whelp convert` makes JSON lines of it."
-        )
+    if suffix in OTHER_ROWS:
+        raise SourceError(file, "holds rows that cannot be cut at lines", "text or JSON lines", say_how_to_lines(suffix))
     most = max_bytes if max_bytes is not None or parts is not None else DEFAULT_MAX_BYTES
     border = cast("Border", document if document != "auto" else "line" if suffix in LINES else "blank_line")
     request = {
@@ -157,14 +154,17 @@ def _write_parts(
 
 
 def _iter_blocks(file: Path) -> Iterator[bytes]:
-    from whelp.corpus.append_files import describe
+    from whelp.corpus.append_files import LINES, check_lines, describe
     from whelp.corpus.open_file import BLOCK_BYTES, iter_blocks
+    from whelp.corpus.packed import split_name
     from whelp.corpus.text import BadFile
 
     try:
         for number, block in enumerate(iter_blocks(describe(file, file.name, ""), BLOCK_BYTES)):
             if number == 0 and b"\0" in block[:64]:
                 raise SourceError(file, "holds NUL bytes: UTF-16 or no text", "UTF-8 text", "Write it as UTF-8 first.")
+            if number == 0 and split_name(file)[0] in LINES:
+                check_lines(file, block)
             yield block
     except BadFile as error:
         raise SourceError(file, error.reason, "", error.next_step) from None

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from whelp.base.errors import SourceError
+from whelp.base.log import log
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
 from whelp.corpus.packed import split_name
 from whelp.corpus.text import BadFile, inspect, iter_text
 
 Kind = Literal["text", "lines"]
 LINES = (".jsonl", ".ndjson")
-_OTHER_ROWS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json")
+OTHER_ROWS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json")
+_ARRAY_TO_LINES = "`jq -c '.[]' FILE > FILE.jsonl` makes JSON lines of an array."
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,33 @@ def find_kind(files: list[SourceFile]) -> Kind:
     kinds: dict[Kind, SourceFile] = {}
     for file in files:
         suffix = split_name(file.path)[0]
-        if suffix in _OTHER_ROWS:
+        if suffix in OTHER_ROWS:
             raise SourceError(
-                file.path,
-                "holds rows that cannot be laid end to end",
-                "text or JSON lines",
-                "`whelp convert` makes JSON lines of it.",
+                file.path, "holds rows that cannot be laid end to end", "text or JSON lines", say_how_to_lines(suffix)
             )
         kinds.setdefault("lines" if suffix in LINES else "text", file)
     if len(kinds) > 1:
         found = f"is text, but {kinds['lines'].path} holds JSON lines"
         raise SourceError(kinds["text"].path, found, "files of one kind", "Append them apart.")
     return next(iter(kinds))
+
+
+def say_how_to_lines(suffix: str) -> str:
+    """What makes JSON lines of rows of another format."""
+    return _ARRAY_TO_LINES if suffix == ".json" else "`whelp convert` makes JSON lines of it."
+
+
+def check_lines(path: Path, head: bytes) -> None:
+    """What begins a file called JSON lines must not be an array, as some programs write under that name.
+
+    Raises:
+        SourceError: When it is.
+    """
+    if head.lstrip().startswith(b"["):
+        from whelp.corpus.json_rows import is_array
+
+        if is_array(head):
+            raise SourceError(path, "holds one JSON array, but its name says JSON lines", "", _ARRAY_TO_LINES)
 
 
 def iter_appended(file: SourceFile, kind: Kind) -> Iterator[Piece]:
@@ -72,10 +89,16 @@ def iter_appended(file: SourceFile, kind: Kind) -> Iterator[Piece]:
 def _iter_data(file: SourceFile, kind: Kind) -> Iterator[bytes]:
     if kind == "lines":
         with open_checked(file) as stream:  # UTF-16 and UTF-32 come as UTF-8
+            is_first = True
             while block := stream.read(BLOCK_BYTES):
+                if is_first:
+                    check_lines(file.path, block)
+                is_first = False
                 yield block
         return
     inspection = inspect(lambda: iter_blocks(file, BLOCK_BYTES), "auto")
+    if inspection.num_broken_bytes:
+        log.warning("%s: bytes that are not UTF-8, read as U+FFFD: %s", file.path, f"{inspection.num_broken_bytes:,}")
     yield from iter_text(iter_blocks(file, BLOCK_BYTES), inspection, strip_carriage_returns=True)
 
 

@@ -16,6 +16,7 @@ import pyarrow.csv as pc
 from whelp.base.counts import say_count
 from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
 from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
+from whelp.corpus.escaped import Escaper, is_escaped, unescape, unescape_array
 from whelp.corpus.packed import DAMAGED, damaged
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
 from whelp.corpus.shape import BadValue, too_long
@@ -44,7 +45,8 @@ class _Ragged:
     def __call__(self, row: Any) -> str:
         # The rows are counted from 1 with the header. An exception would be lost in Arrow, so `tell` raises it later.
         number = row.number - self._num_header_rows
-        self._found[number] = (row.expected_columns, row.actual_columns, row.text[:MOST_RAW_CHARACTERS])
+        shown = unescape(row.text[:MOST_RAW_CHARACTERS].encode()).decode(errors="backslashreplace")
+        self._found[number] = (row.expected_columns, row.actual_columns, shown)
         self._last = (number, row.text)
         return "skip"
 
@@ -106,7 +108,8 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
                     if first < batch.num_rows:
                         numbers = ragged.number_rows(num_read, batch.num_rows - first)
                         num_read += len(numbers)
-                        yield _make_rows(batch.slice(first), numbers, selection, reading, first_number, end_number)
+                        rows = _unescape_batch(batch.slice(first)) if checked.has_broken else batch.slice(first)
+                        yield _make_rows(rows, numbers, selection, reading, first_number, end_number)
                         if numbers[-1] >= end_number:
                             reading.window.take(end_number)
                             return
@@ -116,6 +119,10 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
             return
         except pa.ArrowInvalid as error:
             block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
+
+
+def _unescape_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([unescape_array(column) for column in batch.columns], schema=batch.schema)
 
 
 def _make_rows(
@@ -147,7 +154,7 @@ def _open(stream: Any, dialect: Dialect, block_bytes: int, convert: pc.ConvertOp
 
 
 class _Stream:
-    """Passes a stream on in blocks that end with a row, where one does; remembers the last ones.
+    """Passes a stream on as UTF-8, in blocks that end with a row, where one does; remembers the last ones.
 
     Arrow can cut a block anywhere, but loses its place, or a LF, when the cut is between CR and LF or near a quote. It
     reads ahead in a thread of its own, which must be kept off the file before that is closed: hence the lock.
@@ -158,19 +165,32 @@ class _Stream:
         self._stream = stream
         stream.read(dialect.num_skipped_bytes)
         self._dialect = dialect
+        self._escaper = Escaper()
         self._held = b""
         self._is_quoted = False
         self._last = (b"", b"")
+        self._is_at_end = False
         self.closed = False
+
+    @property
+    def has_broken(self) -> bool:
+        """Whether any of it was not UTF-8 so far: what Arrow makes of it is to be unescaped."""
+        return self._escaper.has_broken
 
     def read(self, num_bytes: int) -> bytes:
         with self._lock:
             return b"" if self.closed else self._read(num_bytes)
 
     def _read(self, num_bytes: int) -> bytes:
-        data: bytes = self._held + self._stream.read(max(0, num_bytes - len(self._held)))
+        more = b""
+        while not more and len(self._held) < num_bytes and not self._is_at_end:
+            raw: bytes = self._stream.read(num_bytes - len(self._held))
+            self._is_at_end = not raw
+            more = self._escaper.escape(raw, is_last=self._is_at_end)
+        held = self._held + more
+        data = held[:num_bytes]  # escaped bytes take more room
         num_given = self._find_row_end(data) or len(data) - (data.endswith(b"\r") and len(data) > 1)
-        data, self._held = data[:num_given], data[num_given:]
+        data, self._held = data[:num_given], held[num_given:]
         self._is_quoted ^= self._dialect.has_quotes and data.count(b'"') % 2 == 1
         self._last = (self._last[1], data) if data else self._last
         return data
@@ -264,7 +284,9 @@ def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions)
         try:
             with reading.open_file() as stream, closing(_Stream(stream, dialect)) as checked:
                 schema = _open(checked, dialect, block_bytes, convert, lambda row: "skip").schema
-            assert all(isinstance(name, str) for name in schema.names)  # asking for a name decodes it
+            if checked.has_broken and any(map(is_escaped, schema.names)):
+                next_step = "Write the file as UTF-8, or set data.encoding to the one it was written in."
+                raise BadFile("wrong encoding", "a header that is not UTF-8 text", next_step)
             return schema
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
@@ -275,9 +297,6 @@ def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions)
                 found = f"rows that have other fields than data.column_names ({len(dialect.column_names)})"
                 raise BadFile("no text column", found, "Name every column, in order.") from None
             block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
-        except UnicodeDecodeError:
-            next_step = "Write the file as UTF-8, or set data.encoding to the one it was written in."
-            raise BadFile("wrong encoding", "a header that is not UTF-8 text", next_step) from None
 
 
 def _is_no_name(name: str) -> bool:

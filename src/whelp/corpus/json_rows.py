@@ -27,6 +27,7 @@ from whelp.corpus.whole_lines import LONG_LINE_BYTES, Data, LongLine, iter_block
 
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _ARRAY_ROWS = 4096
+_SEEN_BYTES = 64  # in which a file shows what it begins with
 _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
 _IS_INK[list(_WHITE_SPACE)] = False
@@ -36,7 +37,14 @@ _OF_FRAME = "Of a pandas frame: frame.to_json(path, orient='records', lines=True
 
 
 def iter_json_lines(reading: Reading) -> Iterator[Rows]:
-    """One object a line; blank lines are passed over. Memory: a few blocks, or the longest line."""
+    """One object a line; blank lines are passed over. Memory: a few blocks, or the longest line.
+
+    An array of objects, which some programs write under this name, is taken as that.
+    """
+    if _begins_with_bracket(reading) and is_array(_read_head(reading)):
+        reading.bad.unit = "row"
+        yield from _iter_array(reading)
+        return
     selection = _select_of_lines(reading)
     line = 1
     with reading.open_file() as stream:
@@ -65,6 +73,10 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
         reading.bad.unit = "line"
         yield from iter_json_lines(reading)
         return
+    yield from _iter_array(reading)
+
+
+def _iter_array(reading: Reading) -> Iterator[Rows]:
     with reading.open_file() as stream:
         data = b"".join(iter(lambda: stream.read(HEAD_BYTES), b""))
     rows = _find_rows(_parse_whole(data))
@@ -135,6 +147,23 @@ def holds_json_lines(head: bytes) -> bool:
     """
     lines = list(islice((line for line in head.splitlines(keepends=True) if line.strip()), 2))
     return len(lines) == 2 and all(isinstance(_try_parse(line), dict) for line in lines)
+
+
+def is_array(head: bytes) -> bool:
+    """Whether whole lines from the start of a file are of one JSON array, not of lines one of which may be broken.
+
+    >>> is_array(b'[{"a": 1},\\n{"a": 2}]'), is_array(b'[{"a": 1}]\\n[{"a": 2}]'), is_array(b'[{"a":\\n{"a": 2}')
+    (True, False, False)
+    """
+    lines = list(islice((line.strip() for line in strip_mark(head).splitlines() if line.strip()), 2))
+    if not lines or not lines[0].startswith(b"["):
+        return False
+    return len(lines) == 1 or lines[0] == b"[" or (_try_parse(lines[0]) is None and not isinstance(_try_parse(lines[1]), dict))
+
+
+def _begins_with_bracket(reading: Reading) -> bool:
+    with reading.open_file() as stream:
+        return bool(strip_mark(stream.read(_SEEN_BYTES)).lstrip().startswith(b"["))
 
 
 def _is_lines(head: bytes) -> bool:

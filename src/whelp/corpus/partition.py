@@ -23,6 +23,8 @@ from whelp.corpus.shape import TEXT, RowShape, TextShape
 from whelp.corpus.text import Inspection
 
 NOTE_WINDOWS_1252 = "files read as Windows-1252"
+NOTE_BROKEN_FILES = "files of UTF-8 with broken characters"
+NOTE_BROKEN_BYTES = "bytes that are not UTF-8, read as U+FFFD"
 NOTE_CARRIAGE_RETURNS = "files with CR LF turned into LF"
 NOTE_BYTE_ORDER_MARK = "files with a byte order mark"
 NOTE_EMPTY = "empty documents dropped"
@@ -66,6 +68,8 @@ class Builder:
     def note_file(self, inspection: Inspection, config: SourceConfig) -> None:
         """Count what is unusual about a text file."""
         self.note_guess(inspection)
+        self.notes[NOTE_BROKEN_FILES] += inspection.num_broken_bytes > 0
+        self.notes[NOTE_BROKEN_BYTES] += inspection.num_broken_bytes
         self.notes[NOTE_CARRIAGE_RETURNS] += inspection.has_carriage_returns and config.strip_carriage_returns
         self.notes[NOTE_BYTE_ORDER_MARK] += inspection.num_mark_bytes > 0
 

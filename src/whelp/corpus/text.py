@@ -44,13 +44,17 @@ class BadFile(Exception):
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one look through a file said. `codec` is a Python codec name; the mark is not part of the text."""
+    """What one look through a file said. `codec` is a Python codec name; the mark is not part of the text.
+
+    `num_broken_bytes` are those of UTF-8 text that are no part of a character; they are read as U+FFFD.
+    """
 
     codec: str
     num_mark_bytes: int
     has_carriage_returns: bool
     has_text: bool
     is_guessed: bool
+    num_broken_bytes: int = 0
 
 
 class _BadByte(Exception):
@@ -60,7 +64,7 @@ class _BadByte(Exception):
 
 
 def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
-    """Look through a file once (twice when it is not UTF-8).
+    """Look through a file once (up to three times when it is not UTF-8).
 
     Raises:
         BadFile: When it is not text, or not in the encoding asked for.
@@ -75,6 +79,12 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
         return _inspect_as(read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=encoding == "auto")
     except _BadByte as error:
         bad_byte = error
+    if encoding == "auto" and codec == "utf-8":
+        num_characters, num_broken_bytes = _count_utf8(_skip(read_blocks(), num_mark_bytes))
+        if num_characters > num_broken_bytes:
+            return _inspect_as(
+                read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=True, num_broken_bytes=num_broken_bytes
+            )
     if encoding == "auto" and not num_mark_bytes:
         _check_windows_1252(read_blocks, bad_byte)
         return _inspect_as(read_blocks, "cp1252", 0, is_guessed=True, check_control=False)
@@ -97,12 +107,13 @@ def inspect_bytes(data: bytes, encoding: str) -> Inspection:
 
 
 def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage_returns: bool) -> Iterator[bytes]:
-    """Decode blocks to UTF-8 bytes of whole characters; with CR LF as LF where asked for.
+    """Decode blocks to UTF-8 bytes of whole characters; with CR LF as LF where asked for, and U+FFFD for what is broken.
 
     Raises:
         BadFile: When the bytes are not what the inspection saw (the file changed in between).
     """
-    decoded = _iter_utf8(blocks, inspection.codec, inspection.num_mark_bytes)
+    is_broken = inspection.num_broken_bytes > 0
+    decoded = _iter_utf8(blocks, inspection.codec, inspection.num_mark_bytes, is_broken=is_broken)
     held = b""  # a CR whose LF may come with the next block
     try:
         for data in decoded:
@@ -127,6 +138,12 @@ def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
     >>> is_mostly_utf8([b"caf\xe9 ", "na\u00efve \u00e0".encode()]), is_mostly_utf8([b"caf\xe9"])
     (True, False)
     """
+    num_characters, num_broken_bytes = _count_utf8(blocks)
+    return num_characters > num_broken_bytes
+
+
+def _count_utf8(blocks: Iterable[bytes]) -> tuple[int, int]:
+    """How many characters beyond ASCII are UTF-8, and how many bytes are no part of one."""
     decoder = codecs.getincrementaldecoder("utf-8")("ignore")
     num_characters = num_bytes = num_bytes_beyond = 0
     for block in blocks:
@@ -137,7 +154,7 @@ def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
             data = text.encode().translate(None, _ASCII)
             num_bytes += len(data)
             num_characters += len(data.translate(None, _CONTINUATION))
-    return num_characters > num_bytes_beyond - num_bytes
+    return num_characters, num_bytes_beyond - num_bytes
 
 
 def changed_while_reading() -> BadFile:
@@ -167,30 +184,32 @@ def choose_codec(head: bytes, encoding: str) -> tuple[str, int]:
     return asked, 0
 
 
-def _inspect_as(read_blocks: Blocks, codec: str, num_mark_bytes: int, *, is_guessed: bool, check_control: bool) -> Inspection:
+def _inspect_as(
+    read_blocks: Blocks,
+    codec: str,
+    num_mark_bytes: int,
+    *,
+    is_guessed: bool,
+    check_control: bool,
+    num_broken_bytes: int = 0,
+) -> Inspection:
+    is_counted_in_bytes = codec == "utf-8" and not num_broken_bytes
     has_carriage_returns = has_text = ends_in_return = False
     num_seen, sample = 0, b""
-    for data in _iter_utf8(read_blocks(), codec, num_mark_bytes):
+    for data in _iter_utf8(read_blocks(), codec, num_mark_bytes, is_broken=num_broken_bytes > 0):
         first_nul = data.find(b"\0")
         if first_nul >= 0:
-            raise _contains_nul(codec, num_mark_bytes, num_seen, data, first_nul)
+            before = num_mark_bytes + num_seen + first_nul if is_counted_in_bytes else num_seen + len(data[:first_nul].decode())
+            raise _nul_error(f"{'byte' if is_counted_in_bytes else 'character'} {before}")
         has_carriage_returns = has_carriage_returns or (ends_in_return and data.startswith(b"\n")) or b"\r\n" in data
         ends_in_return = data.endswith(b"\r")
         has_text = has_text or not data.isspace()
-        num_seen += len(data) if codec == "utf-8" else len(data.decode())
+        num_seen += len(data) if is_counted_in_bytes else len(data.decode())
         if len(sample) < _SAMPLE_BYTES:
             sample += data[: _SAMPLE_BYTES - len(sample)]
     if check_control:
         _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
-    return Inspection(codec, num_mark_bytes, has_carriage_returns, has_text, is_guessed)
-
-
-def _contains_nul(codec: str, num_mark_bytes: int, num_seen: int, data: bytes, first_nul: int) -> BadFile:
-    if codec == "utf-8":
-        place = f"byte {num_mark_bytes + num_seen + first_nul}"
-    else:
-        place = f"character {num_seen + len(data[:first_nul].decode())}"
-    return _nul_error(place)
+    return Inspection(codec, num_mark_bytes, has_carriage_returns, has_text, is_guessed, num_broken_bytes)
 
 
 def _nul_error(place: str) -> BadFile:
@@ -231,10 +250,16 @@ def _wrong_encoding(bad_byte: _BadByte, what: str) -> BadFile:
     )
 
 
-def _iter_utf8(blocks: Iterable[bytes], codec: str, num_mark_bytes: int) -> Iterator[bytes]:
-    """Skip the byte order mark; yield UTF-8 blocks of whole characters; raise _BadByte at the first that is none."""
+def _iter_utf8(blocks: Iterable[bytes], codec: str, num_mark_bytes: int, *, is_broken: bool) -> Iterator[bytes]:
+    """Skip the byte order mark; yield UTF-8 blocks of whole characters.
+
+    Raises:
+        _BadByte: At the first byte that is of none; with `is_broken` there is U+FFFD in its place.
+    """
     content = _skip(blocks, num_mark_bytes)
-    return _iter_checked(content, num_mark_bytes) if codec == "utf-8" else _iter_decoded(content, codec, num_mark_bytes)
+    if codec == "utf-8" and not is_broken:
+        return _iter_checked(content, num_mark_bytes)
+    return _iter_decoded(content, codec, num_mark_bytes, "replace" if is_broken else "strict")
 
 
 def _skip(blocks: Iterable[bytes], num_bytes: int) -> Iterator[bytes]:
@@ -269,23 +294,31 @@ def _count_whole(data: bytes) -> int:
     return len(data)
 
 
-def _check_utf8(data: bytes, position: int) -> None:
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are whole characters of UTF-8."""
     if data.isascii():
-        return
+        return True
     bounds = np.array([0, len(data)], np.int64)
     try:
         # Arrow's check makes no text object: several times faster than bytes.decode.
         pa.LargeStringArray.from_buffers(1, pa.py_buffer(bounds), pa.py_buffer(data)).validate(full=True)
     except pa.ArrowInvalid:
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            raise _BadByte(position + error.start, f"0x{data[error.start]:02x}") from None
-        raise
+        return False
+    return True
 
 
-def _iter_decoded(blocks: Iterable[bytes], codec: str, position: int) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder(codec)("strict")
+def _check_utf8(data: bytes, position: int) -> None:
+    if is_utf8(data):
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _BadByte(position + error.start, f"0x{data[error.start]:02x}") from None
+    raise AssertionError("Arrow and Python do not agree on what UTF-8 is")
+
+
+def _iter_decoded(blocks: Iterable[bytes], codec: str, position: int, errors: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(codec)(errors)
 
     def decode(block: bytes, is_last: bool) -> bytes:
         num_held = len(decoder.getstate()[0])

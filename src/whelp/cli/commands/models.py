@@ -137,12 +137,12 @@ def export(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where it goes; must be empty or new.")],
     format: Annotated[
-        ExportName,
+        ExportName | None,
         typer.Option(
-            help="Of a model: hf (a folder for transformers, vLLM, ...), gguf (llama.cpp), onnx (a graph "
+            help="Of a model: hf (a folder for transformers, vLLM, ...; the default), gguf (llama.cpp), onnx (a graph "
             "from ids to logits) or pth (RWKV's own tools). Of a store: megatron (RWKV's binidx, too), nanogpt, llmc or parquet."
         ),
-    ] = ExportName.hf,
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(help="Model: f32, f16, bf16; gguf also q8_0, onnx f32. Default: as stored (hf, pth), f16 (gguf)."),
@@ -168,13 +168,18 @@ def export(
     from rich.markup import escape
 
     from whelp.artifacts.manifest import find_kind
+    from whelp.base.errors import ConfigError
     from whelp.cli import show
     from whelp.cli.exchange import export_store
     from whelp.cli.export import export as write_model
 
-    is_of_ids = format.value in {name.value for name in FormatName}
+    if format is None and find_kind(Path(source)) == "token_store":
+        names = ", ".join(name.value for name in FormatName)
+        raise ConfigError("whelp export", [f"{source} is a token store, and no --format is given"], f"Choose one of {names}.")
+    chosen = "hf" if format is None else format.value
+    is_of_ids = chosen in {name.value for name in FormatName}
     if is_of_ids or find_kind(Path(source)) == "token_store":
-        written = export_store(source, format=format.value, out=out, splits=split, context_tokens=context_tokens)
+        written = export_store(source, format=chosen, out=out, splits=split, context_tokens=context_tokens)
         if as_json:
             show.print_json(written)
             return
@@ -184,7 +189,7 @@ def export(
             )
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
-    result = write_model(source, out=out, format=format.value, dtype=dtype, name=name, license=license)
+    result = write_model(source, out=out, format=chosen, dtype=dtype, name=name, license=license)
     if as_json:
         show.print_json(result)
         return
