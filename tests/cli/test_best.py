@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import whelp
-from whelp.artifacts.checkpoint import find_model_folder
+from whelp.artifacts.checkpoint import find_finished_step, find_model_folder
 from whelp.artifacts.run_folder import iter_records
 from whelp.cli import show_result, train_pace, train_times
 from whelp.cli.recipe import load_recipe
@@ -123,12 +123,16 @@ def test_patience(whelp: Whelp, ready: Project, losses: list[float], tmp_path: P
     steps = [record["step"] for record in iter_records(run / "metrics.jsonl") if "loss" in record]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert find_model_folder(run).name == "step-00000004"
+    assert find_finished_step(run / "checkpoints") == 6
     again = train(whelp, ready, run, patience)
     assert "from step 6, which was the last: nothing is left to do (train.early_stopping_patience=null" in again.said
     losses[:] = [2.8]
     result = train(whelp, ready, run, "--json").json
     assert (result["step"], result["best_step"], result["is_stopped_early"]) == (8, 7, False)
     assert result["best_checkpoint"] == str(run / "checkpoints/step-00000007")
+    assert find_finished_step(run / "checkpoints") == 8
+    (run / "checkpoints/step-00000008/manifest.json").unlink()
+    assert find_finished_step(run / "checkpoints") is None
 
 
 def test_what_trains_on_when_the_text_is_used_up(whelp: Whelp, ready: Project, tmp_path: Path) -> None:
