@@ -36,13 +36,15 @@ class _Machine:
     def update(self, *_: float) -> None:
         self.now += self.optimizer_seconds.get(self.threads, 0.0)
 
-    def fit(self, model: Any, optimizer: Any, rows: Any, plan: TrainPlan, *_: Any, **__: Any) -> Iterator[Any]:
-        for step in range(1, plan.num_steps + 1):
+    def fit(self, model: Any, optimizer: Any, rows: Any, plan: TrainPlan, *others: Any, **_: Any) -> Iterator[Any]:
+        progress = others[-1]
+        for step in range(1, plan.num_steps - progress.step + 1):
             seconds = self.row_seconds[self.threads] * plan.batch_rows
             self.now += seconds * (self.slow_first if step == 1 else 1.0) + (self.hiccup if step == 3 else 0.0)
             optimizer.step(0.1)
             self.steps.append((self.threads, plan.batch_rows))
-            yield SimpleNamespace(step=step)
+            progress.step += 1
+            yield SimpleNamespace(step=progress.step)
 
     def probe(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
         config = TrainConfig(batch_tokens=ROWS * FACTS.context_tokens, num_steps=100, **options)

@@ -63,7 +63,7 @@ def probe_speed(
     probe = _Probe(build, rows, plan, config, num_steps, team, clock)
     cores = count_cores()
     if torch.device(plan.device).type != "cpu":
-        return ProbeResult(seconds_per_step=statistics.mean(probe.time_whole_steps(build())), threads=cores)
+        return ProbeResult(seconds_per_step=statistics.mean(probe.time_whole_steps(_Copy(*build()))), threads=cores)
     is_settled = config.threads is not None or team.size > 1
     choices = [plan.threads] if is_settled else sorted({1, cores}, reverse=True)
     before = torch.get_num_threads()
@@ -79,6 +79,15 @@ def probe_speed(
     medians = {threads: statistics.median(times) for threads, times in results.items()}
     best = most if len(results) == 1 or medians[most] <= _CLEARLY_SLOWER * medians[1] else 1
     return ProbeResult(seconds_per_step=statistics.mean(results[best]), threads=best)
+
+
+@dataclasses.dataclass
+class _Copy:
+    """A model that is trained to be thrown away; steps are counted through all that is tried with it."""
+
+    model: TrainableModel
+    optimizer: StepOptimizer
+    progress: Progress = dataclasses.field(default_factory=Progress)
 
 
 @dataclasses.dataclass
@@ -99,33 +108,33 @@ class _Probe:
 
         A first step, of a row for each process, warms up and says how long a whole one takes.
         """
-        trainable, team, plan = self.build(), self.team, self.plan
+        copy, team, plan = _Copy(*self.build()), self.team, self.plan
         if plan.compile:  # for one size of batch
-            return self.time_whole_steps(trainable)
-        with self._steps(trainable, team.size) as steps:
+            return self.time_whole_steps(copy)
+        with self._steps(copy, team.size) as steps:
             first = next(steps)
             before, self.first_seconds = self.first_seconds, first
             part = plan.batch_rows / team.size
             if before is not None and first >= before and first * part > _LONG_SECONDS:
                 return None
-            optimizer = self._time_optimizer(trainable[1])
+            optimizer = self._time_optimizer(copy.optimizer)
         rest = max(first - optimizer, 0.0)
         if optimizer + rest * part <= _LONG_SECONDS:
-            return self.time_whole_steps(trainable)
+            return self.time_whole_steps(copy)
         fit_in = int((_LONG_SECONDS - optimizer) / rest) if rest else 1
         batch_rows = min(max(fit_in, 1) * team.size, plan.batch_rows)
         times: list[float] = []
-        with self._steps(trainable, batch_rows) as steps:
+        with self._steps(copy, batch_rows) as steps:
             for seconds in steps:
                 times.append(seconds)
                 if len(times) >= self.num_steps or sum(times) >= _LONG_SECONDS:
                     break
         return [optimizer + max(seconds - optimizer, 0.0) * plan.batch_rows / batch_rows for seconds in times]
 
-    def time_whole_steps(self, trainable: tuple[TrainableModel, StepOptimizer]) -> list[float]:
+    def time_whole_steps(self, copy: _Copy) -> list[float]:
         """Seconds of each step but the first: `num_steps` of them, more where they are short, fewer where they are long."""
         times: list[float] = []
-        with self._steps(trainable, self.plan.batch_rows) as steps:
+        with self._steps(copy, self.plan.batch_rows) as steps:
             next(steps)
             for seconds in steps:
                 times.append(seconds)
@@ -135,11 +144,12 @@ class _Probe:
         return times
 
     @contextlib.contextmanager
-    def _steps(self, trainable: tuple[TrainableModel, StepOptimizer], batch_rows: int) -> Iterator[Iterator[float]]:
+    def _steps(self, copy: _Copy, batch_rows: int) -> Iterator[Iterator[float]]:
         """Seconds of one step after the other, of so many rows."""
-        num_steps = max(self.num_steps, _MOST_STEPS) + 1
+        num_steps = copy.progress.step + max(self.num_steps, _MOST_STEPS) + 1
         plan = dataclasses.replace(self.plan, budget_seconds=None, num_steps=num_steps, smaller_batch_rows=[])
-        fitted = fit(*trainable, self.rows, plan.at_batch(batch_rows), self.config, Progress(), team=self.team)
+        plan = plan.at_batch(batch_rows)
+        fitted = fit(copy.model, copy.optimizer, self.rows, plan, self.config, copy.progress, team=self.team)
 
         def take(reports: Iterator[StepReport]) -> Iterator[float]:
             start = self.clock()
