@@ -213,6 +213,28 @@ def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert train_times.time_looking(session, model, plan, threads=1) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("device", "seconds", "rows"), [("cpu", 0.5, [1, 4]), ("cpu", 4.0, [1, 2]), ("cpu", 60.0, [1, 1]), ("cuda", 60.0, [4, 4])]
+)
+def test_few_rows_are_evaluated_where_they_take_long(
+    monkeypatch: pytest.MonkeyPatch, device: str, seconds: float, rows: list[int]
+) -> None:
+    """On a CPU as many as ten seconds hold, by the time of the first; a GPU is asked twice for the same."""
+    now, asked = [0.0], []
+    monkeypatch.setattr(train_times.time, "perf_counter", lambda: now[0])
+
+    def evaluate(model: object, plan: object, *, num_rows: int) -> SimpleNamespace:
+        asked.append(num_rows)
+        now[0] += seconds * num_rows
+        return SimpleNamespace(num_rows=num_rows)
+
+    session: Any = SimpleNamespace(team=Team(), device=torch.device(device), test_parts={None: []}, evaluate=evaluate)
+    plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
+    model: Any = None
+    assert train_times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)
+    assert asked == rows
+
+
 def test_the_plan_of_minutes_counts_looks(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look of a minute leaves half of two minutes for steps, and comes once."""
     monkeypatch.setattr(train_times, "time_looking", lambda *arguments, **options: 60.0)
