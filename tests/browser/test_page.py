@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+import whelp
 from cli.helpers import Project
 from serve.conftest import Serve
 from serve.fakes import SAYING, FakeEngine, make_model
@@ -271,6 +272,17 @@ def test_training_moves(open_page: OpenPage, project: Project, tmp_path: Path) -
     finally:
         training.send_signal(signal.SIGKILL)
         training.communicate()
+
+
+def test_a_run_that_stopped_early_is_finished(open_page: OpenPage, project: Project, tmp_path: Path) -> None:
+    """However far its plan went."""
+    early = ["train.learning_rate=0", "train.num_steps=100", "train.evaluate_every_steps=1", "train.early_stopping_patience=2"]
+    result = whelp.train(project.recipe, overrides=early, store=project.store, out=tmp_path / "run")
+    assert (result.step, result.is_stopped_early) == (2, True)
+    for serving in run_in_thread(tmp_path / "run"):
+        page = open_page(serving.url, "training")
+        wait_for(page, "document.querySelector('.tiles')?.dataset.step === '2'")
+        assert page.locator("#panel-training .badge").inner_text() == "Finished"
 
 
 def test_the_keyboard_is_enough(serving: Serving, open_page: OpenPage) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import whelp
-from whelp.artifacts.checkpoint import find_model_folder
+from whelp.artifacts.checkpoint import find_finished_step, find_model_folder
 from whelp.artifacts.run_folder import iter_records
 from whelp.cli import show_result, train_pace, train_times
 from whelp.cli.recipe import load_recipe
@@ -123,12 +123,16 @@ def test_patience(whelp: Whelp, ready: Project, losses: list[float], tmp_path: P
     steps = [record["step"] for record in iter_records(run / "metrics.jsonl") if "loss" in record]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert find_model_folder(run).name == "step-00000004"
+    assert find_finished_step(run / "checkpoints") == 6
     again = train(whelp, ready, run, patience)
     assert "from step 6, which was the last: nothing is left to do (train.early_stopping_patience=null" in again.said
     losses[:] = [2.8]
     result = train(whelp, ready, run, "--json").json
     assert (result["step"], result["best_step"], result["is_stopped_early"]) == (8, 7, False)
     assert result["best_checkpoint"] == str(run / "checkpoints/step-00000007")
+    assert find_finished_step(run / "checkpoints") == 8
+    (run / "checkpoints/step-00000008/manifest.json").unlink()
+    assert find_finished_step(run / "checkpoints") is None
 
 
 def test_what_trains_on_when_the_text_is_used_up(whelp: Whelp, ready: Project, tmp_path: Path) -> None:
@@ -207,6 +211,28 @@ def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert train_times.time_looking(session, model, plan, threads=1) == pytest.approx(40 * 0.5 + 2 * 16 * 0.1)
     session.test_parts, train.sample_prompts = {}, []
     assert train_times.time_looking(session, model, plan, threads=1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("device", "seconds", "rows"), [("cpu", 0.5, [1, 4]), ("cpu", 4.0, [1, 2]), ("cpu", 60.0, [1, 1]), ("cuda", 60.0, [4, 4])]
+)
+def test_few_rows_are_evaluated_where_they_take_long(
+    monkeypatch: pytest.MonkeyPatch, device: str, seconds: float, rows: list[int]
+) -> None:
+    """On a CPU as many as ten seconds hold, by the time of the first; a GPU is asked twice for the same."""
+    now, asked = [0.0], []
+    monkeypatch.setattr(train_times.time, "perf_counter", lambda: now[0])
+
+    def evaluate(model: object, plan: object, *, num_rows: int) -> SimpleNamespace:
+        asked.append(num_rows)
+        now[0] += seconds * num_rows
+        return SimpleNamespace(num_rows=num_rows)
+
+    session: Any = SimpleNamespace(team=Team(), device=torch.device(device), test_parts={None: []}, evaluate=evaluate)
+    plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
+    model: Any = None
+    assert train_times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)
+    assert asked == rows
 
 
 def test_the_plan_of_minutes_counts_looks(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,10 @@ def test_one_run_through_time(whelp: Whelp, stepped: Project) -> None:
     assert [model.name.removeprefix(f"{stepped.run} ") for model in everything.models] == ["step 2", "step 4"]
     losses = [model.numbers["nats_per_token"] for model in everything.models]
     assert losses[0] != losses[1]
+    told = whelp("compare", stepped.run, "--steps", "all", "--text-file", _write(TEXT), "--device", "cpu", "--json")
+    assert [model["name"] for model in told.json["models"]] == [model.name for model in everything.models]
+    for number, model in enumerate(everything.models, 1):
+        assert f"model {model.name} ({number} of 2)" in told.said
     some = compare([stepped.run], text_file=_write(TEXT), steps="last, 2", device="cpu")
     assert [model.numbers["nats_per_token"] for model in some.models] == losses[::-1]
     outcome = whelp("compare", stepped.run, "--steps", "3", "--prompt", "a")
@@ -68,6 +73,23 @@ def _write(text: str) -> Path:
     path = Path("measured.txt")
     path.write_text(text)
     return path
+
+
+def test_a_model_is_named_before_it_is_asked(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever waits knows what for."""
+    said: list[Any] = []
+
+    def load(folder: Path, *_: Any) -> Any:
+        said.append(folder.name)
+        return load_model(folder, "cpu")
+
+    monkeypatch.setattr("whelp.cli.compare.load_model", load)
+
+    def tell(name: str, done: int, total: int) -> None:
+        said.append((done, total))
+
+    compare([stepped.run], text_file=_write(TEXT), steps="all", on_progress=tell)
+    assert said == [(0, 2), "step-00000002", (1, 2), "step-00000004"]
 
 
 def test_what_is_missing_is_said(whelp: Whelp, made: Project) -> None:

@@ -111,10 +111,12 @@ def test_a_constant_run_cools_down_now(whelp: Whelp, made: Project, tmp_path: Pa
 def test_short_runs_of_a_recipe_whose_decay_begins_late(made: Project) -> None:
     """What is given in steps and tokens of the real run does not stop a tiny one, nor a proof of a few steps."""
     late = {"num_steps": 1000, "schedule": "constant", "decay_from_step": 900, "batch_tokens": 8192, "first_batch_tokens": 1024}
+    late["warmup_steps"] = 800
     recipe = {"data": {"source": str(made.recipe)}, "train": late}
     tiny = load_recipe(recipe, [], "tiny").train
     assert (tiny.decay_from_step, tiny.first_batch_tokens) == (None, None)
-    assert _prepare(load_recipe(recipe), 8, 1).train.decay_from_step == 7
+    short = _prepare(load_recipe(recipe), 8, 1).train
+    assert (short.warmup_steps, short.decay_from_step) == (7, 7)
 
 
 def test_no_decay_from_what_is_past(whelp: Whelp, made: Project, tmp_path: Path) -> None:

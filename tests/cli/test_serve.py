@@ -136,8 +136,9 @@ def test_the_page_sees_run_and_store(served: Served, trained: Project) -> None:
     _, _, client = served
     state = client.get("/api/state").json()
     assert (state["run"], state["has_store"], state["version"]) == ("pup/run", True, whelp.__version__)
-    steps = [record["step"] for record in client.get("/api/run/records").json()["metrics"]["records"] if "loss" in record]
-    assert steps == [1, 2, 3, 4]
+    found = client.get("/api/run/records").json()
+    steps = [record["step"] for record in found["metrics"]["records"] if "loss" in record]
+    assert (steps, found["finished_step"]) == ([1, 2, 3, 4], 4)
     row = client.get("/api/store/rows", params={"first": 1, "count": 1, "context_tokens": 40}).json()["rows"][0]
     inspected = whelp.inspect(trained.store, rows="1", context_tokens=40)[0]
     assert [token["id"] for token in row["tokens"]] == inspected.ids

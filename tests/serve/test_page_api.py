@@ -90,6 +90,7 @@ def test_a_run_over_http(serve: Serve, tmp_path: Path) -> None:
     assert client.get("/api/run").json() == {"name": "demo/run", "plan": {"num_steps": 7}, "recipe": "data: {}\n"}
     first = client.get("/api/run/records").json()
     assert first["samples"]["records"] == [{"step": 1, "prompt": "A", "text": "<b>"}]
+    assert first["finished_step"] is None
     append_record(run.metrics, {"step": 2, "loss": 1.0})
     query = {name: first[name]["cursor"] for name in ("metrics", "samples")}
     second = client.get("/api/run/records", params=query).json()

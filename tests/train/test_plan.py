@@ -1,6 +1,7 @@
 """The plan: every number of a run, before it starts."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from whelp.base.errors import ConfigError, PlanError, TrainingError
 from whelp.train import TrainConfig, make_plan
 from whelp.train.plan import Facts, TrainPlan, adapt_plan, estimate_row_bytes, halve_micro_batch
+from whelp.train.schedule import make_schedule
 
 FACTS = Facts(
     num_parameters=1000,
@@ -249,6 +251,10 @@ def test_a_plan_is_json():
         ({"num_steps": 5, "minutes": 1}, r"train\.num_steps and train\.minutes are both set\. Keep one of them"),
         ({"num_steps": 5, "num_epochs": 1}, r"train\.num_steps and train\.num_epochs are both set"),
         ({"num_steps": 5, "warmup_steps": 6}, r"train\.warmup_steps is 6, but train\.num_steps only 5"),
+        (
+            {"num_epochs": 1, "schedule": "constant", "warmup_steps": 6, "decay_from_step": 5},
+            r"train\.warmup_steps is 6, more than train\.decay_from_step \(5\)",
+        ),
         ({"minutes": 5, "warmup_steps": 6}, r"train\.warmup_steps needs a known number of steps"),
         ({"schedule": "warmup_stable_decay", "warmup_share": 0.5, "decay_share": 0.6}, "add up to more than 1"),
         ({"num_epochs": 0.0}, r"train\.num_epochs is 0, but expected more than 0"),
@@ -260,6 +266,26 @@ def test_settings_that_contradict(config, message):
     """Contradictions are told, before any plan."""
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**config)
+
+
+@pytest.mark.parametrize("warmup", [{"warmup_share": 0.5}, {"warmup_steps": 10}])
+def test_a_warm_up_that_ends_where_the_decay_begins(warmup):
+    """Up to there it may last; the rate never jumps."""
+    config = TrainConfig(batch_tokens=320, num_steps=20, schedule="constant", decay_from_step=10, **warmup)
+    schedule = make_schedule(config, make_plan(config, FACTS))
+    rates = [schedule.at(step / 20) for step in range(1, 21)]
+    assert max(abs(later - earlier) for earlier, later in itertools.pairwise(rates)) == pytest.approx(0.1)
+
+
+def test_a_share_that_warms_up_beyond_the_decay():
+    """Refused once the plan knows how many steps it is, also in a run of epochs."""
+    message = (
+        r"train\.decay_from_step: train\.warmup_share of 20 steps warms up for 10 steps, but expected no more than 9\. "
+        r"Let the rate decay later, or lower train\.warmup_share\."
+    )
+    with pytest.raises(PlanError, match=message):
+        _plan(num_epochs=2, schedule="constant", warmup_share=0.5, decay_from_step=9)
+    assert _plan(num_steps=20, schedule="constant", decay_from_step=0).num_steps == 20
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4, 10])

@@ -129,6 +129,17 @@ def read_step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
+def find_finished_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint below `folder`, where its run had nothing left to train; None with any other."""
+    for path in reversed(_find_steps(folder)):
+        try:
+            counts = read_manifest(path, "checkpoint").counts
+        except (ArtifactError, OSError):
+            continue  # half written, damaged, or deleted at this moment
+        return read_step(path) if counts.get("is_finished") else None
+    return None
+
+
 def find_newest_whole(folder: Path) -> Path | None:
     """The newest checkpoint whose every byte is what was written; damaged ones are named and passed over."""
     paths = _find_steps(folder)

@@ -1,7 +1,9 @@
 """One logger for what people should know besides results: `log.info`, `log.warning`."""
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 log = logging.getLogger("whelp")
 log.addHandler(logging.NullHandler())
@@ -16,3 +18,15 @@ def forward_log(tell: Callable[[int, str], None]) -> None:
 
     log.addHandler(Handler())
     log.setLevel(logging.INFO)
+
+
+@contextmanager
+def say_if_long(message: str, *, after_seconds: float = 5.0) -> Iterator[None]:
+    """Say, once, what the work inside is doing, if it takes longer than that."""
+    timer = threading.Timer(after_seconds, log.info, [message])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

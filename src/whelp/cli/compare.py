@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def compare(
     steps: str | None = None,
     n: int = 1,
     device: str = "auto",
+    on_progress: Callable[[str, int, int], object] = lambda *_: None,
     **settings: Any,
 ) -> Comparison:
     """Ask every model the same; measure every model on the same text.
@@ -54,6 +55,7 @@ def compare(
         text_file: A text to measure loss, perplexity and bits per byte on. Bits per byte compares models of different
             vocabularies; the others do not.
         steps: Which checkpoints of each run: `0,500,last` or `all`. Default: the last one.
+        on_progress: Is told, before each model, its name, how many were asked before it, and how many there are.
         settings: Any field of `GenerateConfig`.
 
     Raises:
@@ -64,7 +66,9 @@ def compare(
     config = make_settings(settings)
     text = _read_text(Path(text_file)) if text_file is not None else None
     found = []
-    for name, folder in _expand(models, steps):
+    expanded = _expand(models, steps)
+    for number, (name, folder) in enumerate(expanded):
+        on_progress(name, number, len(expanded))
         loaded = load_model(folder, device)  # one at a time: they may be large
         numbers = _measure(loaded, text) if text is not None else {}
         answers = iter_completions(loaded, prompts, n=n, **settings) if prompts else iter(())
@@ -74,7 +78,7 @@ def compare(
     return Comparison(list(prompts), {**shown, "max_tokens": config.max_tokens}, found)
 
 
-def _expand(models: Sequence[str | Path], steps: str | None) -> Iterator[tuple[str, Path]]:
+def _expand(models: Sequence[str | Path], steps: str | None) -> list[tuple[str, Path]]:
     """Names and folders; a run becomes its checkpoints of the asked steps."""
     folders: list[tuple[str, Path]] = []
     for model in models:
@@ -99,7 +103,7 @@ def _expand(models: Sequence[str | Path], steps: str | None) -> Iterator[tuple[s
                     "Runs keep their newest ones only: train.keep_checkpoints says how many.",
                 )
             folders.append((f"{model} step {step}", by_step[step]))
-    yield from folders
+    return folders
 
 
 def _read_step(word: str) -> int:

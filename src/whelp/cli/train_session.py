@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
-from whelp.base.log import log
+from whelp.base.log import log, say_if_long
 from whelp.base.machine import count_free_bytes
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
@@ -276,12 +276,14 @@ class Session:
                 built.append(trainable[0])
                 return trainable
 
-            probe = probe_speed(build, self.choose_rows(plan), plan, config, team=self.team)
-            facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
-            if must_time:
-                looking = time_looking(self, built[0], plan, threads=probe.threads)
-                saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
-                facts = dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
+            note = "timing a few steps of the model on this machine, which takes some time with a large one"
+            with say_if_long(note):
+                probe = probe_speed(build, self.choose_rows(plan), plan, config, team=self.team)
+                facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
+                if must_time:
+                    looking = time_looking(self, built[0], plan, threads=probe.threads)
+                    saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
+                    facts = dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
             plan = make_plan(config, facts)
         rows = self.choose_rows(plan)
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)

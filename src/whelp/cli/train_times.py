@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from whelp.model import LanguageModel
     from whelp.train import TrainPlan
 
+_LONG_SECONDS = 10.0  # of an evaluation: where more rows would take longer on a CPU, fewer are timed
 _SAMPLED_TOKENS = 8  # of one prompt; the others, and longer texts, take as much time a token
 
 
@@ -32,10 +33,14 @@ def _time_evaluation(session: Session, model: LanguageModel, plan: TrainPlan) ->
     if not session.test_parts:
         return 0.0
     wanted = min(plan.evaluate_rows, plan.micro_batch_rows * session.team.size)
+    least = min(wanted, session.team.size) if session.device.type == "cpu" else wanted
+    num_rows = least
     for _ in range(2):
         start = time.perf_counter()
-        result = session.evaluate(model, plan, num_rows=wanted)
+        result = session.evaluate(model, plan, num_rows=num_rows)
         seconds = time.perf_counter() - start
+        agreed = session.team.largest([seconds])[0]
+        num_rows = max(least, min(wanted, int(_LONG_SECONDS / max(agreed / num_rows, 1e-9))))
     return seconds * max(1.0, plan.evaluate_rows / result.num_rows)
 
 

@@ -339,7 +339,11 @@ class RunWiring:
 
     def _count(self) -> dict[str, Any]:
         """What the manifest of a checkpoint says of it."""
-        counts: dict[str, Any] = {"step": self.progress.step, "num_parameters": self.plan.num_parameters}
+        counts: dict[str, Any] = {
+            "step": self.progress.step,
+            "num_parameters": self.plan.num_parameters,
+            "is_finished": self.is_done,
+        }
         if self.last_loss is not None:
             counts |= {f"test_{name}": value for name, value in self.last_loss.to_dict().items()}
             counts |= {"evaluated_step": self.last_look, **self._describe_average()}

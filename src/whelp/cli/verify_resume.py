@@ -149,12 +149,14 @@ def iter_verify(
 def _prepare(recipe: Recipe, num_steps: int, most_processes: int) -> Recipe:
     """The recipe as a short run that records everything; the threads are settled, because they change the bits."""
     train = recipe.train
+    decay_from = None if train.decay_from_step is None else min(train.decay_from_step, num_steps - 1)
+    most_warmup = num_steps if decay_from is None else decay_from
     changes: dict[str, Any] = {
         "num_steps": num_steps,
         "num_epochs": None,
         "minutes": None,
-        "warmup_steps": None if train.warmup_steps is None else min(train.warmup_steps, num_steps),
-        "decay_from_step": None if train.decay_from_step is None else min(train.decay_from_step, num_steps - 1),
+        "warmup_steps": None if train.warmup_steps is None else min(train.warmup_steps, most_warmup),
+        "decay_from_step": decay_from,
         "keep_checkpoints": 1,
         "keep_every_steps": None,
         "keep_best": False,

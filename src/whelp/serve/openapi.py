@@ -94,7 +94,10 @@ def make_openapi(config: ServeConfig, version: str) -> dict[str, Any]:
         "/api/run": _get("Plan and recipe of the run.", _json({"type": "object"}, "Plan and recipe."), "400 401 403 404"),
         "/api/run/records": _get(
             "What the run has recorded since.",
-            _json(_object(metrics=_ref("Records"), samples=_ref("Records")), "New records, and cursors for the next call."),
+            _json(
+                _object(metrics=_ref("Records"), samples=_ref("Records"), finished_step={"type": ["integer", "null"]}),
+                "New records, and cursors for the next call; the step at which the run ended, null before.",
+            ),
             "400 401 403 404",
             [
                 _query("metrics", _TEXT, "Cursor of the last answer; empty at first."),

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from whelp.artifacts.checkpoint import find_finished_step
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import WhelpError
 from whelp.serve.body import read_body
@@ -65,12 +66,14 @@ class PageApi:
         return _answer(await _in_thread(read))
 
     async def records(self, request: Request) -> Response:
-        """GET /api/run/records?metrics=CURSOR&samples=CURSOR: what was written since."""
+        """GET /api/run/records?metrics=CURSOR&samples=CURSOR: what was written since, and where the run ended, if it did."""
         run = self._need_run()
         cursors = [request.query_params.get(name, "")[:100] for name in ("metrics", "samples")]
 
         def read() -> dict[str, Any]:
-            return {"metrics": read_new(run.metrics, cursors[0]), "samples": read_new(run.samples, cursors[1])}
+            finished_step = find_finished_step(run.checkpoints)
+            records = {"metrics": read_new(run.metrics, cursors[0]), "samples": read_new(run.samples, cursors[1])}
+            return {**records, "finished_step": finished_step}
 
         return _answer(await _in_thread(read))
 

@@ -206,6 +206,10 @@ class TrainConfig:
                 )
             if self.num_steps is not None and self.decay_from_step >= self.num_steps:
                 problems.append(f"train.decay_from_step is {self.decay_from_step}, but train.num_steps only {self.num_steps}")
+            if self.warmup_steps is not None and self.warmup_steps > self.decay_from_step:
+                problems.append(
+                    f"train.warmup_steps is {self.warmup_steps}, more than train.decay_from_step ({self.decay_from_step})"
+                )
         for name in ("num_epochs", "max_epochs", "minutes"):
             if getattr(self, name) == 0:
                 problems.append(f"train.{name} is 0, but expected more than 0")

@@ -8,7 +8,7 @@ from typing import Any
 
 from whelp.base.counts import say_count, say_duration
 from whelp.base.errors import PlanError, TrainingError
-from whelp.train.batch_ramp import BatchRamp
+from whelp.train.batch_ramp import ROUNDING, BatchRamp
 from whelp.train.config import TrainConfig
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
@@ -188,6 +188,15 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         raise PlanError(
             "train.decay_from_step", found, f"more than {config.decay_from_step:,}", "Lower it, or lengthen the run."
         )
+    if config.decay_from_step is not None and config.warmup_steps is None:
+        warmup_steps = math.floor(config.warmup_share * num_steps + ROUNDING)
+        if warmup_steps > config.decay_from_step:
+            raise PlanError(
+                "train.decay_from_step",
+                f"train.warmup_share of {say_count(num_steps, 'step')} warms up for {say_count(warmup_steps, 'step')}",
+                f"no more than {config.decay_from_step:,}",
+                "Let the rate decay later, or lower train.warmup_share.",
+            )
     total_rows = ramp.count_rows(num_steps, num_steps)
     num_epochs = total_rows / batch_rows / steps_in_epoch
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / num_evaluations))

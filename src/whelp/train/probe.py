@@ -5,6 +5,9 @@ operation), so a CPU run is timed on one thread and on all before it starts.
 
 A run takes the mean of its steps, slow ones with the others; which number of threads is faster is told by the medians, which a
 hiccup does not move.
+
+Where a step takes long on a CPU, a step of fewer rows is timed instead: the optimizer takes as long for it, the rest as much less
+as it has fewer rows.
 """
 
 from __future__ import annotations
@@ -13,18 +16,19 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
 from whelp.base.machine import count_cores
 from whelp.train.backward import StepOptimizer, TrainableModel
 from whelp.train.config import TrainConfig
-from whelp.train.fit import Progress, Rows, fit
+from whelp.train.fit import Progress, Rows, StepReport, fit
 from whelp.train.plan import TrainPlan
 from whelp.train.team import Team
 
 _LEAST_SECONDS, _MOST_STEPS = 1.5, 24  # short steps are timed more often: a machine is fastest in its first moments
+_LONG_SECONDS = 15.0  # steps that took so long together are enough; a step that takes so long alone is timed with fewer rows
 _CLEARLY_SLOWER = 1.15  # all threads are kept unless they take this many times as long as one
 
 
@@ -45,27 +49,31 @@ def probe_speed(
     num_steps: int = 4,
     compiles: bool = False,
     team: Team | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> ProbeResult:
     """Train a throw-away copy for a few steps and take the time; of many processes, the first one's.
 
     Args:
         build: Makes a model like the one to be trained, on its device, and its optimizer.
+        num_steps: Steps whose time counts; more where they are short, fewer where they are long.
         compiles: Take the time of compiled steps where the plan has such; it takes long until they are compiled.
     """
     team = team or Team()
     plan = plan if compiles else dataclasses.replace(plan, compile=False)
-    device = torch.device(plan.device)
+    probe = _Probe(build, rows, plan, config, num_steps, team, clock)
     cores = count_cores()
-    if device.type != "cpu":
-        times = _time_steps(build, rows, plan, config, num_steps, team)
-        return ProbeResult(seconds_per_step=statistics.mean(times), threads=cores)
+    if torch.device(plan.device).type != "cpu":
+        return ProbeResult(seconds_per_step=statistics.mean(probe.time_whole_steps(_Copy(*build()))), threads=cores)
     is_settled = config.threads is not None or team.size > 1
     choices = [plan.threads] if is_settled else sorted({1, cores}, reverse=True)
     before = torch.get_num_threads()
-    results = {}
+    results: dict[int, list[float]] = {}
     for threads in choices:
         torch.set_num_threads(threads)
-        results[threads] = _time_steps(build, rows, plan, config, num_steps, team)
+        times = probe.time_steps()
+        if times is None:
+            break
+        results[threads] = times
     torch.set_num_threads(before)
     most = choices[0]
     medians = {threads: statistics.median(times) for threads, times in results.items()}
@@ -73,26 +81,93 @@ def probe_speed(
     return ProbeResult(seconds_per_step=statistics.mean(results[best]), threads=best)
 
 
-def _time_steps(
-    build: Callable[[], tuple[TrainableModel, StepOptimizer]],
-    rows: Rows,
-    plan: TrainPlan,
-    config: TrainConfig,
-    num_steps: int,
-    team: Team,
-) -> list[float]:
-    """Seconds of each step but the first, by the first process's clock: `num_steps` of them, or more where they are short."""
-    model, optimizer = build()
-    most = max(num_steps, _MOST_STEPS) + 1
-    plan = dataclasses.replace(plan, budget_seconds=None, num_steps=most, smaller_batch_rows=[])
-    times: list[float] = []
-    with contextlib.closing(fit(model, optimizer, rows, plan, config, Progress(), team=team)) as reports:
-        start = time.perf_counter()
-        for report in reports:
-            if plan.device.startswith("cuda"):
-                torch.cuda.synchronize()
-            times += team.add([time.perf_counter() - start if team.is_first else 0.0])
-            if report.step > num_steps and sum(times[1:]) >= _LEAST_SECONDS:
-                break
-            start = time.perf_counter()
-    return times[1:]
+@dataclasses.dataclass
+class _Copy:
+    """A model that is trained to be thrown away; steps are counted through all that is tried with it."""
+
+    model: TrainableModel
+    optimizer: StepOptimizer
+    progress: Progress = dataclasses.field(default_factory=Progress)
+
+
+@dataclasses.dataclass
+class _Probe:
+    """Takes the time of steps, by the first process's clock."""
+
+    build: Callable[[], tuple[TrainableModel, StepOptimizer]]
+    rows: Rows
+    plan: TrainPlan
+    config: TrainConfig
+    num_steps: int
+    team: Team
+    clock: Callable[[], float]
+    first_seconds: float | None = None  # of the first step, of one row, on the threads before
+
+    def time_steps(self) -> list[float] | None:
+        """Seconds of each step on a CPU; None where steps are long, and no faster than on the threads before.
+
+        A first step, of a row for each process, warms up and says how long a whole one takes.
+        """
+        copy, team, plan = _Copy(*self.build()), self.team, self.plan
+        if plan.compile:  # for one size of batch
+            return self.time_whole_steps(copy)
+        with self._steps(copy, team.size) as steps:
+            first = next(steps)
+            before, self.first_seconds = self.first_seconds, first
+            part = plan.batch_rows / team.size
+            if before is not None and first >= before and first * part > _LONG_SECONDS:
+                return None
+            optimizer = self._time_optimizer(copy.optimizer)
+        rest = max(first - optimizer, 0.0)
+        if optimizer + rest * part <= _LONG_SECONDS:
+            return self.time_whole_steps(copy)
+        fit_in = int((_LONG_SECONDS - optimizer) / rest) if rest else 1
+        batch_rows = min(max(fit_in, 1) * team.size, plan.batch_rows)
+        times: list[float] = []
+        with self._steps(copy, batch_rows) as steps:
+            for seconds in steps:
+                times.append(seconds)
+                if len(times) >= self.num_steps or sum(times) >= _LONG_SECONDS:
+                    break
+        return [optimizer + max(seconds - optimizer, 0.0) * plan.batch_rows / batch_rows for seconds in times]
+
+    def time_whole_steps(self, copy: _Copy) -> list[float]:
+        """Seconds of each step but the first: `num_steps` of them, more where they are short, fewer where they are long."""
+        times: list[float] = []
+        with self._steps(copy, self.plan.batch_rows) as steps:
+            next(steps)
+            for seconds in steps:
+                times.append(seconds)
+                total = sum(times)
+                if total >= _LONG_SECONDS or (len(times) >= self.num_steps and total >= _LEAST_SECONDS):
+                    break
+        return times
+
+    @contextlib.contextmanager
+    def _steps(self, copy: _Copy, batch_rows: int) -> Iterator[Iterator[float]]:
+        """Seconds of one step after the other, of so many rows."""
+        num_steps = copy.progress.step + max(self.num_steps, _MOST_STEPS) + 1
+        plan = dataclasses.replace(self.plan, budget_seconds=None, num_steps=num_steps, smaller_batch_rows=[])
+        plan = plan.at_batch(batch_rows)
+        fitted = fit(copy.model, copy.optimizer, self.rows, plan, self.config, copy.progress, team=self.team)
+
+        def take(reports: Iterator[StepReport]) -> Iterator[float]:
+            start = self.clock()
+            for _ in reports:
+                if plan.device.startswith("cuda"):
+                    torch.cuda.synchronize()
+                yield self._share_seconds_since(start)
+                start = self.clock()
+
+        with contextlib.closing(fitted) as reports:
+            yield take(reports)
+
+    def _time_optimizer(self, optimizer: StepOptimizer) -> float:
+        """Seconds of what a step does after its gradient is there."""
+        start = self.clock()
+        optimizer.clip(self.config.clip_gradient_norm)
+        optimizer.step(0.0)
+        return self._share_seconds_since(start)
+
+    def _share_seconds_since(self, start: float) -> float:
+        return self.team.add([self.clock() - start if self.team.is_first else 0.0])[0]

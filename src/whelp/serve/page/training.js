@@ -14,7 +14,7 @@ export function openTraining(panel, state) {
   }
   let cursors = { metrics: "", samples: "" };
   let train = [], tests = [], samples = [];
-  let plan = null, timer = null, lastNew = null, isVisible = false, isAsking = false;
+  let plan = null, finishedStep = null, timer = null, lastNew = null, isVisible = false, isAsking = false;
 
   const badge = h("span", { class: "badge" }, "…");
   const bar = h("div", { class: "progress", role: "progressbar", "aria-label": "Training done", "aria-valuemin": 0, "aria-valuemax": 100 }, h("div", { class: "progress-done" }));
@@ -74,7 +74,8 @@ export function openTraining(panel, state) {
     if (isVisible) timer = setTimeout(poll, POLL_MS);
   }
 
-  function take({ metrics, samples: found }) {
+  function take({ metrics, samples: found, finished_step }) {
+    finishedStep = finished_step;
     const isFirst = !cursors.metrics && !cursors.samples;
     if (metrics.is_reset) { train = []; tests = []; }
     if (found.is_reset) samples = [];
@@ -105,7 +106,7 @@ export function openTraining(panel, state) {
     const byClock = plan?.budget_seconds ? elapsed / plan.budget_seconds : 0;
     const bySteps = plan && (plan.most_rows || !plan.budget_seconds) ? step / plan.num_steps : 0;
     const share = Math.max(byClock, bySteps);
-    const isDone = share >= 1;
+    const isDone = share >= 1 || (finishedStep !== null && finishedStep >= step); // a longer run goes on from where it ended
     const isLive = !isDone && lastNew !== null && Date.now() - lastNew < QUIET_MS;
     badge.textContent = isDone ? "Finished" : isLive ? "Training" : step ? "Quiet" : "Not begun";
     badge.title = isDone || isLive ? "" : "Nothing new was recorded in the last half minute.";
