@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
+import queue
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from whelp.base.log import say_if_long
+from whelp.base.log import log, say_if_long
 from whelp.train import TrainConfig, make_plan
 from whelp.train.plan import TrainPlan
 from whelp.train.probe import probe_speed
@@ -103,21 +102,23 @@ def test_threads_are_chosen_by_parts_of_steps(monkeypatch: pytest.MonkeyPatch) -
     assert (result.threads, result.seconds_per_step) == (1, pytest.approx(46.0))
 
 
-def test_what_takes_long_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_takes_long_is_said_once() -> None:
     """While it goes on; what is done before is passed over in silence."""
-    said = threading.Event()
+    said: queue.Queue[str] = queue.Queue()
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.set()
+            said.put(record.getMessage())
 
-    handler = Handler()
-    with caplog.at_level(logging.INFO, "whelp"), contextlib.ExitStack() as stack:
-        log = logging.getLogger("whelp")
-        log.addHandler(handler)
-        stack.callback(log.removeHandler, handler)
+    handler, before = Handler(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
         with say_if_long("resting", after_seconds=3600):
             pass
         with say_if_long("working", after_seconds=0):
-            assert said.wait(60)
-    assert [record.message for record in caplog.records] == ["working"]
+            assert said.get(timeout=60) == "working"
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+    assert said.empty()
