@@ -19,7 +19,7 @@ from whelp.cli.main import app
 HEAD = """# Commands
 
 Written by `docs/make_options.py` from the command line; do not edit. `whelp COMMAND --help` prints the same. Which one to take is told in
-[Which command](which-command.md).
+[Choosing](choosing.md).
 
 - `[section.field=value ...]` replaces single options of the recipe; all of these are in [Options](options.md).
 - RECIPE is a YAML file, the name of a shipped recipe, or a folder with a `recipe.yaml` ([Recipes](recipes.md)). STORE is what `whelp prepare`
