@@ -79,12 +79,13 @@ def _make_row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
     name = _name_argument(parameter) if is_argument else ", ".join([*parameter.opts, *parameter.secondary_opts])
     value = "" if is_argument or parameter.is_flag else _name_value(parameter)
-    default = parameter.default
-    if isinstance(default, enum.Enum):
-        default = default.value
-    shown = "" if parameter.required or default in (None, False, True, "") or parameter.is_flag else f"`{default}`"
+    default = parameter.default.value if isinstance(parameter.default, enum.Enum) else parameter.default
     if parameter.required:
         shown = "must be given"
+    elif parameter.is_flag if not is_argument else default is None:
+        shown = f"`{parameter.opts[0]}`" if default else ""
+    else:
+        shown = "" if default in (None, "") else f"`{default}`"
     return f"| `{name}` | {_cell(value)} | {_cell(shown)} | {_cell(_plain(parameter.help or ''))} |"
 
 
