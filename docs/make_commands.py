@@ -77,15 +77,16 @@ def _make_section(path: str, command: Any) -> str:
 
 def _make_row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
+    is_flag = not is_argument and parameter.is_flag
     name = _name_argument(parameter) if is_argument else ", ".join([*parameter.opts, *parameter.secondary_opts])
-    value = "" if is_argument or parameter.is_flag else _name_value(parameter)
+    value = "" if is_argument or is_flag else _name_value(parameter)
     default = parameter.default.value if isinstance(parameter.default, enum.Enum) else parameter.default
     if parameter.required:
         shown = "must be given"
-    elif parameter.is_flag if not is_argument else default is None:
-        shown = f"`{parameter.opts[0]}`" if default else ""
+    elif default is None or default is False or default == "":
+        shown = ""
     else:
-        shown = "" if default in (None, "") else f"`{default}`"
+        shown = f"`{parameter.opts[0] if is_flag else default}`"
     return f"| `{name}` | {_cell(value)} | {_cell(shown)} | {_cell(_plain(parameter.help or ''))} |"
 
 
