@@ -16,10 +16,11 @@ import typer
 
 from whelp.cli.main import app
 
-HEAD = """# Commands
+HEAD = """<!-- Written by docs/make_options.py from the command line; do not edit. -->
 
-Written by `docs/make_options.py` from the command line; do not edit. `whelp COMMAND --help` prints the same. Which one to take is told in
-[Choosing](choosing.md).
+# Commands
+
+Every command with its options, as `whelp COMMAND --help` prints them. Which one to take is told in [Choosing](choosing.md).
 
 - `[section.field=value ...]` replaces single options of the recipe; all of these are in [Options](options.md).
 - RECIPE is a YAML file, the name of a shipped recipe, or a folder with a `recipe.yaml` ([Recipes](recipes.md)). STORE is what `whelp prepare`

@@ -19,9 +19,11 @@ PAGE = Path(__file__).with_name("options.md")
 COMMANDS_PAGE = Path(__file__).with_name("commands.md")
 INFCTX_PAGE = Path(__file__).with_name("infctx.md")
 MARKS = ("<!-- options -->\n", "\n<!-- end of options -->")
-HEAD = """# Options
+HEAD = """<!-- Written by docs/make_options.py from `whelp schema`; do not edit. -->
 
-Written by `docs/make_options.py` from `whelp schema`; do not edit. How recipes work is told in [Recipes](recipes.md).
+# Options
+
+Every option of a recipe, with its default and range. How recipes work is told in [Recipes](recipes.md); `whelp schema` has the same for editors.
 """
 
 
