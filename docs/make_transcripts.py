@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -69,10 +70,10 @@ def make_page(name: str, corpus: Path | None) -> str:
     printed = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
     command = " ".join(["whelp demo", *options])
     about = (
-        f"{datetime.date.today()}, {describe_machine()}. `{command}`, as it came out when not written to a terminal (a terminal\n"
+        f"{datetime.date.today()}, {describe_machine()}. `{command}`, as it came out when not written to a terminal (a terminal "
         f"gets a moving bar instead of the `train` lines). {seconds // 60} min {seconds % 60:02} s in all."
     )
-    return f"# {TITLES[name]}\n\n{about}\n\n```text\n{printed}\n```\n"
+    return f"# {TITLES[name]}\n\n{textwrap.fill(about, 130)}\n\n```text\n{printed}\n```\n"
 
 
 def describe_machine() -> str:
