@@ -23,7 +23,8 @@ HEAD = """<!-- Written by docs/make_options.py from `whelp schema`; do not edit.
 
 # Options
 
-Every option of a recipe, with its default and range. How recipes work is told in [Recipes](recipes.md); `whelp schema` has the same for editors.
+Every option of a recipe, with its default and range. How recipes work is told in [Recipes](recipes.md); `whelp schema` has the same
+for editors.
 """
 
 
