@@ -76,6 +76,23 @@ def test_pictures_are_used() -> None:
     assert [path.name for path in sorted((DOCS / "images").iterdir()) if f"images/{path.name}" not in pages] == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    """Links of the pages that mkdocs does not see: to a file that is there, to a heading that it has."""
+    page = ROOT / name
+    wrong = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor and file.is_file() else []
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        if not file.exists() or (anchor and anchor not in slugs):
+            wrong.append(target)
+    assert wrong == []
+
+
 def test_block_of_the_readme_is_of_the_transcript() -> None:
     """The shortened demo says what the transcript says: each of its lines is there."""
     shown = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- demo -->")[2])[0][1]
