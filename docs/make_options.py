@@ -1,7 +1,7 @@
-"""Write docs/options.md from `whelp schema`: every section and option of a recipe, with its default and range.
+"""Write the pages that come from the code: docs/options.md from `whelp schema`, docs/commands.md from the command line.
 
-The table of docs/infctx.md comes from the code in the same way. Run `python docs/make_options.py` after changing an option;
-`python docs/make_options.py --check` fails when a page is old.
+The table of docs/infctx.md comes from the code in the same way. Run `python docs/make_options.py` after changing an option of a recipe
+or of a command; `python docs/make_options.py --check` fails when a page is old.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import make_commands
+
 import whelp
 from whelp.cli.infctx_options import make_table as make_infctx_table
 
 PAGE = Path(__file__).with_name("options.md")
+COMMANDS_PAGE = Path(__file__).with_name("commands.md")
 INFCTX_PAGE = Path(__file__).with_name("infctx.md")
 MARKS = ("<!-- options -->\n", "\n<!-- end of options -->")
-HEAD = """# Options
+HEAD = """<!-- Written by docs/make_options.py from `whelp schema`; do not edit. -->
 
-Written by `docs/make_options.py` from `whelp schema`; do not edit. How recipes work is told in [Recipes](recipes.md).
+# Options
+
+Every option of a recipe, with its default and range. How recipes work is told in [Recipes](recipes.md); `whelp schema` has the same
+for editors.
 """
 
 
@@ -92,9 +98,13 @@ def make_infctx_page(page: str) -> str:
 
 
 if __name__ == "__main__":
-    pages = {PAGE: make_page(whelp.schema()), INFCTX_PAGE: make_infctx_page(INFCTX_PAGE.read_text(encoding="utf-8"))}
+    pages = {
+        PAGE: make_page(whelp.schema()),
+        COMMANDS_PAGE: make_commands.make_page(),
+        INFCTX_PAGE: make_infctx_page(INFCTX_PAGE.read_text(encoding="utf-8")),
+    }
     for path, page in pages.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(page, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != page:
+        elif not path.exists() or path.read_text(encoding="utf-8") != page:
             sys.exit(f"{path} is out of date: run `python docs/make_options.py`")

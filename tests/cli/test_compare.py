@@ -107,20 +107,25 @@ def test_the_loss_of_a_text(made: Project) -> None:
     ids = loaded.vocabulary.encode(TEXT)
     eos = loaded.vocabulary.eos_id
     seen: list[int] = []
+    heights: list[int] = []
 
     class Spy:
         def loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             assert rows.shape[1] <= 16
-            seen.extend(target for target in targets[0].tolist() if target >= 0)
-            kept = targets[0] >= 0
-            start = int(kept.int().argmax())
-            assert bool(kept[start:].all())
-            assert start in (0, 8)  # later windows see half a window of text before what they predict
+            heights.append(len(rows))
+            for row in targets:
+                seen.extend(target for target in row.tolist() if target >= 0)
+                kept = row >= 0
+                start = int(kept.int().argmax())
+                assert bool(kept[start:].all())
+                assert start in (0, 8)  # later windows see half a window of text before what they predict
             return loaded.model.loss(rows, targets)
 
     result = evaluate_text(Spy(), ids, first_id=eos, num_bytes=len(TEXT.encode()), context_tokens=16)
     assert seen == ids.tolist()
     assert result.num_tokens == len(ids)
+    assert result.num_rows == sum(heights)
+    assert len(heights) <= 3 < result.num_rows  # side by side, but for those that are shorter
     assert result.bits_per_byte == pytest.approx(result.nats / math.log(2) / len(TEXT.encode()))
     few = ids[:10]
     whole = np.concatenate(([eos], few)).astype(np.int64)

@@ -36,6 +36,14 @@ def test_unknown_word_is_named_with_its_place():
 
 
 @pytest.mark.parametrize("kind", ["chars", "words"])
+def test_a_single_text_has_no_number(kind):
+    """A prompt is not called document 0."""
+    vocabulary = learn([pa.array(["the cat"])], LearnConfig(learn=kind, vocab_size=100))
+    with pytest.raises(TokenizerError, match=r"^text, character 4: 'ß+' "):
+        vocabulary.encode("the ß")
+
+
+@pytest.mark.parametrize("kind", ["chars", "words"])
 def test_unknown_token(kind, tmp_path):
     """With unknown: token the unknown becomes <unk>, which decode leaves out; the literal <unk> stays text."""
     vocabulary = learn([pa.array(["the cat <unk>"])], LearnConfig(learn=kind, vocab_size=100, unknown="token"))

@@ -114,7 +114,7 @@ class WordEngine(ReferenceEngine):
                 for piece, (start, _) in self._tokenizer.pre_tokenizer.pre_tokenize_str(text):
                     if piece not in self._vocabulary:
                         raise TokenizerError(
-                            f"document {document}, character {start}",
+                            _say_place(document, start, len(strings)),
                             f"{piece!r} is not in this vocabulary of words",
                             "",
                             "Learn it from this text too, with a larger vocab_size, or with unknown: token.",
@@ -141,7 +141,7 @@ class CharacterEngine:
             document = int(np.searchsorted(offsets, position, side="right")) - 1
             character = chr(points[position])
             raise TokenizerError(
-                f"document {document}, character {position - int(offsets[document])}",
+                _say_place(document, position - int(offsets[document]), len(strings)),
                 f"{character!r} (U+{ord(character):04X}) is not among the {self._num_known} characters of this vocabulary",
                 "",
                 "Learn it from this text too, learn with unknown: token, or choose learn: bpe, which can write every text.",
@@ -150,3 +150,8 @@ class CharacterEngine:
 
     def encode(self, text: str) -> npt.NDArray[Any]:
         return self.encode_batch(to_texts([text]))[0]
+
+
+def _say_place(document: int, character: int, num_documents: int) -> str:
+    """Where a text cannot be encoded; a single one, such as a prompt, has no number."""
+    return f"text, character {character}" if num_documents == 1 else f"document {document}, character {character}"
