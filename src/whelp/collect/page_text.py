@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ _PAGES = {"text/html", "application/xhtml+xml", ""}
 _LIST_LINE = re.compile(r"(- |\|)")
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([\w-]{2,40})""", re.IGNORECASE)
 _MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 paragraphs take about ten seconds
+
+_TALKERS = ("trafilatura", "htmldate", "courlan", "justext", "readability")
 
 _PARSING = threading.Lock()  # trafilatura's parsers and caches are its process's own; threads wait for hosts, not for parsers
 
@@ -77,6 +80,8 @@ def _extract(html: str, url: str) -> PageText:
 def _parse(html: str, url: str) -> PageText:
     import trafilatura
 
+    for name in _TALKERS:  # what they say of pages that are odd is for those who mend parsers
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         tree = trafilatura.load_html(html)
         if tree is None:
