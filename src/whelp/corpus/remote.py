@@ -155,6 +155,18 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
     return found, skipped
 
 
+def is_kept(url: str) -> bool:
+    """Whether there is a copy of a file from before."""
+    return _find_kept(url) is not None
+
+
+def forget(url: str) -> None:
+    """Delete the copy of a file."""
+    path = _choose_path(url)
+    path.unlink(missing_ok=True)
+    path.with_name(_ABOUT).unlink(missing_ok=True)
+
+
 def show_url(url: str) -> str:
     """A URL for people and manifests: without a password, and without what is asked, which may hold a key.
 
