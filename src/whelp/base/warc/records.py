@@ -220,6 +220,9 @@ def _read_record(window: _Window, offset: int, max_content_bytes: int, *, ends_w
         return Broken(offset, BROKEN_RECORD, "a wrong length") if ends_whole else Broken(offset, CUT_OFF, "it has no end")
 
     if not window.begins_record():
+        is_begun = window.data.startswith(_SIGN, window.at) or _SIGN.startswith(window.data[window.at :])
+        if is_begun and not window.fill(_VERSION_BYTES):
+            return cut_off()
         return Broken(offset, BROKEN_RECORD, "no record where one should begin")
     end = window.find_header_end()
     if end is None:
