@@ -171,7 +171,7 @@ def collect_web_archive(
     out: Out,
     extract: Annotated[
         Extract,
-        typer.Option(help="Of a page its article, or all it shows but menus, forms and footers (five times as fast)."),
+        typer.Option(help="Of a page its article, or all it shows but menus, forms and footers (a fifth of the time)."),
     ] = Extract.article,
     languages: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ import importlib.util
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Any
 
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.processes import InOrder, open_in_order, work_in_line
-from whelp.base.warc import Broken, Span, SpanRecords
+from whelp.base.warc import Broken, Record, Span, SpanRecords
 from whelp.base.warc.spans import Codec
 from whelp.collect.document import make_line
 from whelp.collect.web_archive.archive import Archive, Layout, look_at
@@ -198,10 +198,13 @@ def _work(task: _Task) -> _Answer:
     lines: list[bytes] = []
     records: Counter[str] = Counter()
     notes: Counter[str] = Counter()
-    span = None
+    span: SpanRecords | None = None
+    all_found: Iterable[Record | Broken]
     if isinstance(task.work, Span):
-        span = SpanRecords(task.path, task.codec, task.work, task.config.max_record_bytes)
-    for found in task.work if span is None else span:
+        span = all_found = SpanRecords(task.path, task.codec, task.work, task.config.max_record_bytes)
+    else:
+        all_found = task.work
+    for found in all_found:
         if isinstance(found, Broken):
             records[found.kind] += 1
             continue
