@@ -229,6 +229,17 @@ def test_a_body_that_breaks_off(tmp_path: Path) -> None:
     assert result.notes == {"pages that the crawler cut off": 2}
 
 
+def test_a_page_that_breaks_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and does not end the work on all others."""
+
+    def read_html(html: str) -> Any:
+        raise AssertionError(html)
+
+    monkeypatch.setattr("whelp.collect.web_archive.page.read_html", read_html)
+    result, _ = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc", [make_response("a")]), extract="page")
+    assert result.num_records == {"the page cannot be parsed (AssertionError)": 1}
+
+
 RUSSIAN, JAPANESE, CZECH = "Щенок это молодая собака", "吾輩は猫である。名前はまだ無い。", "Žluťoučký kůň"
 AUTUMN = "К осени она выросла, окрепла и научилась охотиться вместе с матерью."
 CHARSETS = {

@@ -111,7 +111,10 @@ class Reader:
 
     def _extract(self, answer: Answer) -> PageText:
         if self.config.extract == "page" and answer.kind in _PAGES:
-            shown = read_html(decode(answer))
+            try:
+                shown = read_html(decode(answer))
+            except Exception as error:  # as of articles: one page that breaks the parser must not end the work on millions
+                raise LeftOut(f"the page cannot be parsed ({type(error).__name__})") from error
             return PageText(text=shown.text, title=shown.title, language=shown.language)
         try:
             return read_page(answer)
