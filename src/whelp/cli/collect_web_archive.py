@@ -16,10 +16,10 @@ from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.collect.output import check_json_lines
-from whelp.collect.web_archive import Archive, Done, WebArchiveConfig, iter_web_archives, refuse_wat
+from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
+from whelp.collect.web_archive.convert import KEPT
 from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_path_list
 
-KEPT = "kept"
 _VERSION = 1  # raised when the same record would give another text
 _SUFFIXES = (".warc", ".warc.gz", ".wet", ".wet.gz")
 _MAX_NAMED = 100  # skipped archives that a result names
@@ -172,7 +172,7 @@ class _Tally:
         saved = progress or {"done": {}, "records": {}, "notes": {}, "skipped": []}
         return _Tally(Done(**saved["done"]), Counter(saved["records"]), Counter(saved["notes"]), saved["skipped"])
 
-    def add(self, part: Any, name: str) -> _Tally:
+    def add(self, part: ArchivePart, name: str) -> _Tally:
         """Not in place: what was added to the file holds the old one."""
         problem = [] if part.problem is None else [{"name": name, "reason": part.problem}]
         return _Tally(part.done, self.records + part.records, self.notes + part.notes, [*self.skipped, *problem])
