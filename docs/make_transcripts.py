@@ -43,6 +43,8 @@ def main() -> None:
         page = FOLDER / f"{arguments.name}.md"
         page.write_text(make_page(arguments.name, arguments.corpus), encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(MARKS[0])
+    if MARKS[1] not in rest:
+        sys.exit(f"{README} lacks {MARKS[1].strip()!r} after {MARKS[0].strip()!r}: what follows the demo would be lost")
     shortened = shorten((FOLDER / "demo.md").read_text(encoding="utf-8"))
     README.write_text(f"{before}{MARKS[0]}{shortened}{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
 

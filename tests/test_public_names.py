@@ -19,6 +19,7 @@ CALLS = [
     "collect_britannica",
     "collect_folder",
     "collect_urls",
+    "collect_web_archive",
     "collect_wikipedia",
     "collect_wikipedia_dump",
     "collect_youtube",
@@ -286,6 +287,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("guide_tokenizer", ["corpus", "n_embd", "n_layer", "family", "sizes", "max_bytes", "html"]),
         ("export_store", ["store", "format", "out", "splits", "context_tokens"]),
         ("import_store", ["files", "format", "tokenizer", "out", "test", "test_split", "seed", "column", "rows"]),
+        (
+            "collect_web_archive",
+            [
+                *("files", "out", "extract", "languages", "domains", "statuses", "mime_types", "min_characters", "licence"),
+                *("max_record_bytes", "chosen", "base_url", "keep_fetched", "workers"),
+            ],
+        ),
         ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
         (
             "collect_wikipedia_dump",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from whelp.cli.collect import collect_youtube as collect_youtube
     from whelp.cli.collect_dump import collect_wikipedia_dump as collect_wikipedia_dump
     from whelp.cli.collect_folder import collect_folder as collect_folder
+    from whelp.cli.collect_web_archive import collect_web_archive as collect_web_archive
     from whelp.cli.compare import compare as compare
     from whelp.cli.compare_recipes import compare_recipes as compare_recipes
     from whelp.cli.convert import convert as convert
@@ -64,6 +65,7 @@ _CALLS = {
     "append": "append",
     "chat": "chat",
     "collect_folder": "collect_folder",
+    "collect_web_archive": "collect_web_archive",
     "collect_wikipedia_dump": "collect_dump",
     "collect_urls": "collect",
     "collect_youtube": "collect",

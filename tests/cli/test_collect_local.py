@@ -1,10 +1,11 @@
-"""`whelp collect wikipedia-dump` and `folder` in the terminal; and the whole way from a dump to a model that talks."""
+"""`whelp collect wikipedia-dump`, `folder` and `web-archive` in the terminal; and the whole way from a dump to a model that talks."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from archives import INFO, make_http, make_record, make_response, make_text, pack
 from collect.dumps import TestPage, make_articles, make_dump, pack_multistream
 from whelp.artifacts.token_store import open_store
 from whelp.tokenizer import load_tokenizer
@@ -99,3 +100,28 @@ def test_a_folder_in_the_terminal(whelp: Whelp) -> None:
     assert whelp("collect", "folder", "in", "--suffix", ".txt", "--out", "p.jsonl", "--json").json["num_documents"] == 1
     wrong = whelp("collect", "folder", "in", "--suffix", "txt", "--out", "q.jsonl")
     assert (wrong.code, "include_suffixes has 'txt'" in wrong.said) == (1, True)
+
+
+def test_web_archives_in_the_terminal(whelp: Whelp) -> None:
+    """Counts for people, filters by name, and what a mistake says; from a crawl to a store."""
+    Path("crawl").mkdir()
+    records = [make_text(f"The dog number {number} of a long list is young.", number) for number in range(40)]
+    Path("crawl/a.warc.wet.gz").write_bytes(pack([INFO, *records, make_text("Ein Hund.", 99, languages="deu")])[:-5])
+    Path("crawl/b.warc.gz").write_bytes(
+        pack([make_response("A fox."), make_record("response", make_http(b"", status="404 No"))])
+    )
+    asked = ["collect", "web-archive", "crawl", "--out", "o.jsonl", "--extract", "page", "--workers", "1"]
+    shown = whelp(*asked)
+    assert (shown.code, shown.text) == (0, "")
+    assert "records 41 kept 1 about the archive 1 cut off 1 status 404" in shown.said
+    assert "the file is finished, of the same archives" in whelp(*asked).said
+    asked[4] = "p.jsonl"
+    some = whelp(
+        *asked, "--files", "1", "--status", "404", "--status", "200", "--type", "text/html", "--domain", "example.org", "--json"
+    )
+    assert some.json["num_records"] == {"kept": 1, "no text": 1}
+    wrong = whelp("collect", "web-archive", "crawl", "--out", "q.jsonl", "--language", "german")
+    assert (wrong.code, "languages has 'german', but a code is expected, such as en or eng" in wrong.said) == (1, True)
+    Path("tiny.yaml").write_text("data:\n  tokenizer: {learn: chars}\n  test_split: 4\n")
+    prepared = whelp("prepare", "tiny.yaml", "data.source=o.jsonl", "--out", "store", "--json").json
+    assert {name: split["documents"] for name, split in prepared["splits"].items()} == {"train": 37, "test": 4}

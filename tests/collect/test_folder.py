@@ -209,6 +209,7 @@ def test_charsets_true_and_false(data: bytes, text: str, tmp_path: Path) -> None
         ("<h1>A</h1><h3>B</h3>", "# A\n\n### B"),
         ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
         ("<![CDATA[a]]> b", "a b"),
+        ("<!DOCTYPE html><![foo[><p>a<![if !IE]><!x <!-- > -->y>b<![endif]><![<!a>foo[>", "ab<![foo[>"),
         ("", ""),
     ],
 )

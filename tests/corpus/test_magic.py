@@ -64,7 +64,7 @@ OTHERS = {
     "a.zst": (pa.compress(b"text", "zstd", asbytes=True), "zstd data, not text.*rename it"),
     "a.xlsx": (make_zip(), r"zip data, not text.*whelp collect folder.*a spreadsheet \(\.xlsx\) can be saved as CSV"),
     "a.sqlite": (make_sqlite(), r"a SQLite database, not text.*sqlite3 -csv -header FILE"),
-    "a.warc": (WARC, "a WARC archive of web pages, not text.*warcio and trafilatura"),
+    "a.warc": (WARC, "a WARC archive of web pages, not text.*whelp collect web-archive.*a WAT archive holds no text"),
     "a.warc.gz": (gzip.compress(WARC), "a WARC archive of web pages, not text"),
     "a.pkl": (pickle.dumps(["text"]), "a pickle, not text.*may run any program"),
     "old.pkl": (pickle.dumps({"text": 1}, protocol=2), "a pickle, not text"),

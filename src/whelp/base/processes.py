@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -15,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]  # items with what a function makes of them
 
 
 class ProcessPool(ProcessPoolExecutor):
@@ -38,6 +40,46 @@ class ProcessPool(ProcessPoolExecutor):
         """Schedule a call."""
         with hide_main(), add_variables(self._variables):  # processes start here, as they are needed
             return super().submit(function, *args, **options)
+
+
+def work_in_line(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """As what `open_in_order` gives, in this process."""
+    return ((item, function(item)) for item in items)
+
+
+@contextmanager
+def open_in_order(workers: int, *, huge_pages: bool = False) -> Iterator[InOrder]:
+    """Processes that work side by side, and a function that calls another on them for each item, in the order of the items.
+
+    It may be used for several kinds of work at once. Items are asked for as they are needed: few of them are held in memory.
+
+    Raises:
+        BrokenProcessPool: When one of the processes was killed.
+    """
+    with ProcessPool(workers, huge_pages=huge_pages) as pool:
+        futures: set[Future[Any]] = set()
+
+        def in_order(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+            pending: deque[tuple[Any, Future[Any]]] = deque()
+
+            def take() -> tuple[Any, Any]:
+                item, future = pending.popleft()
+                futures.discard(future)
+                return item, future.result()
+
+            for item in items:
+                pending.append((item, pool.submit(function, item)))
+                futures.add(pending[-1][1])
+                if len(pending) > workers + 1:  # so many are held in memory
+                    yield take()
+            while pending:
+                yield take()
+
+        try:
+            yield in_order
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 def end_with_parent() -> None:

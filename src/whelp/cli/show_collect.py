@@ -1,4 +1,4 @@
-"""What `whelp collect` of a dump or a folder, `whelp convert`, `append` and `split` show."""
+"""What `whelp collect` of a dump, a folder or web archives, `whelp convert`, `append` and `split` show."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from whelp.cli.append import AppendResult
     from whelp.cli.collect_dump import DumpResult
     from whelp.cli.collect_folder import FolderResult
+    from whelp.cli.collect_web_archive import WebArchiveResult
     from whelp.cli.convert import ConvertResult
     from whelp.cli.split import SplitResult
 
 _MAX_SHOWN = 10
+_MAX_RECORDS_SHOWN = 16
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
@@ -80,6 +82,23 @@ def show_folder(result: FolderResult) -> None:
         say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
     if len(result.skipped_files) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
+    )
+
+
+def show_web_archive(result: WebArchiveResult) -> None:
+    """The closing table of web archives."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same archives and options[/]")
+    most = dict(list(result.num_records.items())[:_MAX_RECORDS_SHOWN])
+    show_counts("[bold]records[/]  ", {"kept": result.num_records.get("kept", 0), **most}, "kept")
+    if len(result.num_records) > len(most):
+        say("           [dim]... more with --json[/]")
+    for note, count in result.notes.items():
+        say(f"           {note}: [yellow]{count:,}[/]")
+    for skipped in result.skipped_archives[:_MAX_SHOWN]:
+        say(f"[bold]left out[/]   {escape(printable(skipped['name']))}: {escape(printable(skipped['reason']))}")
     say(
         f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
     )

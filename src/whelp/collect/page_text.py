@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from dataclasses import dataclass
 
 from whelp.collect.answers import Answer, NotFetched, refuse
+from whelp.collect.charsets import decode_page
 
 _PAGES = {"text/html", "application/xhtml+xml", ""}
 _LIST_LINE = re.compile(r"(- |\|)")
-_META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([\w-]{2,40})""", re.IGNORECASE)
 _MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 paragraphs take about ten seconds
+
+_TALKERS = ("trafilatura", "htmldate", "courlan", "justext", "readability")
 
 _PARSING = threading.Lock()  # trafilatura's parsers and caches are its process's own; threads wait for hosts, not for parsers
 
@@ -29,23 +32,9 @@ class PageText:
 
 
 def decode(answer: Answer) -> str:
-    """Find the characters of a page.
-
-    Servers often name a wrong encoding, and hardly any other text is valid UTF-8; so the order is: a byte order mark, UTF-8
-    where it fits, what the server names, what the page names, and last Windows-1252, which fits everything.
-    """
-    for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if answer.body.startswith(mark):
-            return answer.body.decode(name, errors="replace")
-    named = re.search(r"charset=[\"']?([\w-]+)", answer.headers.get("content-type", ""), re.IGNORECASE)
-    in_page = _META_CHARSET.search(answer.body[:4096])
-    for encoding in ("utf-8", named and named[1], in_page and in_page[1].decode("ascii")):
-        try:
-            if encoding:
-                return answer.body.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-    return answer.body.decode("windows-1252", errors="replace")
+    """Find the characters of a page."""
+    named = re.search(r"charset=[\"']?([\w.:-]+)", answer.headers.get("content-type", ""), re.IGNORECASE)
+    return decode_page(answer.body, named[1] if named else None)
 
 
 def read_page(answer: Answer) -> PageText:
@@ -77,6 +66,8 @@ def _extract(html: str, url: str) -> PageText:
 def _parse(html: str, url: str) -> PageText:
     import trafilatura
 
+    for name in _TALKERS:  # what they say of pages that are odd is for those who mend parsers
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         tree = trafilatura.load_html(html)
         if tree is None:

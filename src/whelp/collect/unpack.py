@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 
+_GZIP_OR_ZLIB = 47  # of zlib
+
 
 class TooLargeError(Exception):
     """More bytes than the limit."""
@@ -14,13 +16,14 @@ class BoundedBody:
 
     Args:
         max_bytes: The limit.
-        is_gzip: Whether the chunks are to be unpacked.
+        is_gzip: Whether the chunks are to be unpacked: gzip or zlib, whichever it is.
+        is_raw: They are deflate data without either's frame.
     """
 
-    def __init__(self, max_bytes: int, *, is_gzip: bool) -> None:
+    def __init__(self, max_bytes: int, *, is_gzip: bool, is_raw: bool = False) -> None:
         self._max_bytes = max_bytes
         self._body = bytearray()
-        self._decoder = zlib.decompressobj(wbits=47) if is_gzip else None  # 47: gzip or zlib, whichever it is
+        self._decoder = zlib.decompressobj(wbits=-15 if is_raw else _GZIP_OR_ZLIB) if is_gzip or is_raw else None
         self._is_begun = False
 
     def add(self, chunk: bytes) -> None:
@@ -39,9 +42,14 @@ class BoundedBody:
                 raise TooLargeError
             chunk = self._decoder.unused_data  # files may be joined
             if self._decoder.eof and chunk:
-                self._decoder = zlib.decompressobj(wbits=47)
+                self._decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
         if len(self._body) > self._max_bytes:
             raise TooLargeError
+
+    @property
+    def so_far(self) -> bytes:
+        """What has come, whether or not that is all of it."""
+        return bytes(self._body)
 
     def finish(self) -> bytes:
         """Give all of it.

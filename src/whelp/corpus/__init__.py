@@ -6,12 +6,12 @@
         partition.skipped       # files that are not text, each with the reason
         partition.bad_rows      # rows that cannot be used, each with the reason
 
-A source is the word `stdlib`, a file of text or of rows, a folder, a glob, a URL, a saved dataset, a dataset of the hub,
+A source is the word `stdlib`, a file of text or of rows, a folder, a glob, a URL, a list of files, a saved dataset, a dataset of the hub,
 rows from Python, or a list of those. With a `RowShape` of your own, a batch has the columns of that shape. The documents
 and the partitions depend on the contents and on the config alone.
 
 Start reading in `source.py`. What a word stands for: `locate.py`, then `stdlib.py`, `saved.py`, `hub.py`, `kinds.py`,
-`remote.py`, `given.py`. How it is read: `reader.py`, then for text `text.py` (decodes) and `split.py` (cuts documents); for
+`remote.py`, `path_list.py`, `given.py`. How it is read: `reader.py`, then for text `text.py` (decodes) and `split.py` (cuts documents); for
 rows `shape.py` (what is wanted), `columns.py`, `rows.py` (leads to the formats), and `window.py` (offset and length).
 """
 

@@ -15,7 +15,8 @@ from whelp.corpus.text import BadFile, inspect, iter_text
 
 Kind = Literal["text", "lines"]
 LINES = (".jsonl", ".ndjson")
-OTHER_ROWS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json")
+_ARCHIVES = (".wet", ".warc")
+OTHER_ROWS = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".json", *_ARCHIVES)
 _ARRAY_TO_LINES = "`jq -c '.[]' FILE > FILE.jsonl` makes JSON lines of an array."
 
 
@@ -50,6 +51,8 @@ def find_kind(files: list[SourceFile]) -> Kind:
 
 def say_how_to_lines(suffix: str) -> str:
     """What makes JSON lines of rows of another format."""
+    if suffix in _ARCHIVES:
+        return "`whelp collect web-archive` makes JSON lines of it."
     return _ARRAY_TO_LINES if suffix == ".json" else "`whelp convert` makes JSON lines of it."
 
 

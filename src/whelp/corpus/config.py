@@ -21,7 +21,8 @@ class SourceConfig:
 
     source: str | list[str] = option(
         "stdlib",
-        "the word stdlib (the Python standard library here), a file of text or of rows, a folder, a glob, a URL, a saved "
+        "the word stdlib (the Python standard library here), a file of text or of rows, a folder, a glob, a URL, a list of files "
+        "(.paths, .paths.gz), a saved "
         "dataset, a dataset of the hub (org/name), a kind of file (text, json, csv, parquet, pandas) with source_data_dir or "
         "data_files, or a list",
         is_path=True,
@@ -52,7 +53,7 @@ class SourceConfig:
     document: Literal["auto", "file", "line", "blank_line", "regex"] = option(
         "auto",
         "what one document is: a file, a line, a run of lines between blank lines, or what stands between matches of "
-        "document_regex. auto: a row where a file holds rows (JSON, CSV, Parquet, Arrow); of text, blank_line when the "
+        "document_regex. auto: a row where a file holds rows (JSON, CSV, Parquet, Arrow, WET); of text, blank_line when the "
         "source is one file, else file. Given, it makes every file text",
     )
     document_regex: str | None = option(
@@ -73,7 +74,7 @@ class SourceConfig:
     )
     max_row_bytes: int = option(
         1 << 28,
-        "a line of JSON, or a document of a text file, of more bytes is a bad row, and is not taken into memory (a row of CSV "
+        "a line of JSON, a record of WET, or a document of a text file, of more bytes is a bad row, and is not taken into memory (a row of CSV "
         "stops the work); a row takes several times its size",
         at_least=1,
     )

@@ -1,4 +1,6 @@
-"""What a word of `data.source` stands for: a path, the standard library, a saved dataset, a kind of file, a URL, the hub."""
+"""What a word of `data.source` stands for: a path, a list of paths, the standard library, a saved dataset, a kind of file, a URL,
+the hub.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.path_list import is_path_list, read_path_list
 from whelp.corpus.saved import find_saved
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name
@@ -43,6 +46,8 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         found = find_kind_files(item, config)
         folders = [file.path.parent for file in found if file.label is None]
         return Place(found, root=Path(os.path.commonpath(folders)) if folders else None)
+    if is_path_list(item) and not os.path.isdir(item):
+        return _locate_listed(item, config, candidates)
     if is_url(item):
         from whelp.corpus.remote import find_remote
 
@@ -64,6 +69,21 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         files, left_out = choose_by_name(files, root, config.source_dataset_split)
         skipped = [*skipped, *left_out]
     return Place(files, skipped, root)
+
+
+def _locate_listed(item: str, config: SourceConfig, candidates: list[str]) -> Place:
+    """The files that a list names, each of which is asked for by the user."""
+    name = item
+    if is_url(item):
+        from whelp.corpus.remote import find_remote, show_url
+
+        found, _ = find_remote(item, config, is_named=True)
+        path, name = found[0].path, show_url(item)
+    else:
+        _, (path, *_), _, _ = expand(item, None)
+    places = [locate(entry, config, candidates) for entry in read_path_list(path, name)]
+    files = [file for place in places for file in place.found]
+    return Place(files, [file for place in places for file in place.skipped], Path(os.path.dirname(path)))
 
 
 def _locate_stdlib() -> Place:

@@ -32,7 +32,8 @@ _OFFICE = Kind("a document of an old office program", _OTHER, "Save a spreadshee
 _WARC = Kind(
     "a WARC archive of web pages",
     _OTHER,
-    "Take the text of its pages first (the packages warcio and trafilatura do that), and write it as JSON lines.",
+    "Take the text of its pages with `whelp collect web-archive`; a WET archive (their text already) is read as it is where its name "
+    "ends in .wet or .wet.gz, a WAT archive holds no text.",
 )
 _SQLITE = Kind("a SQLite database", _OTHER, "Export its rows: `sqlite3 -csv -header FILE 'select text from TABLE' > rows.csv`.")
 _PICKLE = Kind(

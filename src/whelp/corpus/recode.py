@@ -9,6 +9,7 @@ import codecs
 from collections.abc import Callable
 from typing import Any
 
+from whelp.base.utf8 import is_mostly_utf8
 from whelp.corpus.magic import find_kind_of_rows
 from whelp.corpus.text import (
     BadFile,
@@ -17,7 +18,6 @@ from whelp.corpus.text import (
     changed_while_reading,
     choose_codec,
     inspect,
-    is_mostly_utf8,
 )
 
 CSV_FORMATS = frozenset({"csv", "tsv"})

@@ -29,6 +29,8 @@ _WEB = ("http", "https")
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
 _LOG_SECONDS = 10.0
+_BUSY = (429, 500, 502, 503, 504)
+_BUSY_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds
 _IDENTITY_KEYS = ("etag", "ETag", "md5Hash", "checksum", "LastModified", "last_modified", "mtime", "created")
 _ABOUT = "about.json"
 _PACKAGES = {  # of stores whose protocol does not say which package brings it
@@ -65,15 +67,30 @@ class _Web:
     """Pages of the web; a URL is one file."""
 
     def list_files(self, url: str) -> tuple[list[_RemoteFile], bool]:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=_AGENT), timeout=_TIMEOUT_SECONDS) as reply:
+        with _open(url) as reply:
             size = reply.headers.get("Content-Length")
             identity = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
             return [_RemoteFile(url, int(size) if size else None, identity)], True
 
     def iter_blocks(self, file: _RemoteFile) -> Iterator[bytes]:
-        with urllib.request.urlopen(urllib.request.Request(file.url, headers=_AGENT), timeout=_TIMEOUT_SECONDS) as reply:
+        with _open(file.url) as reply:
             while block := reply.read(_BLOCK_BYTES):
                 yield block
+
+
+def _open(url: str) -> Any:
+    """Ask for a page; a server that is too busy is asked again, after ever longer waits."""
+    request = urllib.request.Request(url, headers=_AGENT)
+    for wait_seconds in (*_BUSY_WAITS, None):
+        try:
+            return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in _BUSY or wait_seconds is None:
+                raise
+            log.info("%s: the server is busy (%s); asking again in %g s", show_url(url), error.code, wait_seconds)
+        time.sleep(wait_seconds)
+    raise AssertionError("the last attempt returns or raises")
 
 
 class _Store:
@@ -153,6 +170,18 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
             skipped.append(SkippedFile(show_url(file.url), f"not read ({kind})", kind))
     found = [FoundFile(_fetch(remote, file), is_named and is_one, label=show_url(file.url)) for file in wanted]
     return found, skipped
+
+
+def is_kept(url: str) -> bool:
+    """Whether there is a copy of a file from before."""
+    return _find_kept(url) is not None
+
+
+def forget(url: str) -> None:
+    """Delete the copy of a file."""
+    path = _choose_path(url)
+    path.unlink(missing_ok=True)
+    path.with_name(_ABOUT).unlink(missing_ok=True)
 
 
 def show_url(url: str) -> str:

@@ -1,6 +1,6 @@
 """Structured files: one row, one document. What a format's reader is told, what it gives, and what becomes of bad rows.
 
-The formats are in `json_rows.py`, `csv_rows.py` and `arrow_rows.py`; each reads in blocks or batches, and gives `Rows`.
+The formats are in `json_rows.py`, `csv_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches, and gives `Rows`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _FORMATS = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".wet": "wet",
 }
 
 Open = Callable[[], Any]  # opens the file from its start; what pyarrow's readers take
@@ -134,8 +135,8 @@ def find_format(path: Path) -> str | None:
 
 
 def name_unit(format: str | None) -> str:
-    """What is counted in a format (None: text): the lines of the file, or its rows."""
-    return "line" if format in ("jsonl", None) else "row"
+    """What is counted in a format (None: text): the lines of the file, its records, or its rows."""
+    return "line" if format in ("jsonl", None) else "record" if format == "wet" else "row"
 
 
 def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
@@ -157,6 +158,10 @@ def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
         from whelp.corpus.csv_rows import iter_csv_rows
 
         return iter_csv_rows(reading, format)
+    if format == "wet":
+        from whelp.corpus.wet_rows import iter_wet_rows
+
+        return iter_wet_rows(reading)
     from whelp.corpus.arrow_rows import iter_arrow_rows, iter_parquet_rows
 
     return (iter_parquet_rows if format == "parquet" else iter_arrow_rows)(reading)

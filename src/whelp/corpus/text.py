@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from whelp.base.utf8 import count_utf8
 from whelp.corpus import magic
 
 Blocks = Callable[[], Iterator[bytes]]
@@ -26,8 +27,6 @@ _BYTE_ORDER_MARKS = (  # UTF-32 before UTF-16: its little-endian mark starts wit
 )
 BEGINNINGS = (*(mark for mark, _ in _BYTE_ORDER_MARKS), *magic.BEGINNINGS)  # of files that are not simply UTF-8 text
 _CONTROL = bytes(set(range(32)) - set(b"\b\t\n\v\f\r\x1b")) + b"\x7f"
-_ASCII = bytes(range(0x80))
-_CONTINUATION = bytes(range(0x80, 0xC0))  # bytes of a UTF-8 character behind its first
 _UNDEFINED_IN_CP1252 = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 _SAMPLE_BYTES = 1 << 16  # looked at for control characters; a fixed size, so that blocks do not matter
 _MOST_CONTROL_SHARE = 0.05
@@ -80,7 +79,7 @@ def inspect(read_blocks: Blocks, encoding: str) -> Inspection:
     except _BadByte as error:
         bad_byte = error
     if encoding == "auto" and codec == "utf-8":
-        num_characters, num_broken_bytes = _count_utf8(_skip(read_blocks(), num_mark_bytes))
+        num_characters, num_broken_bytes = count_utf8(_skip(read_blocks(), num_mark_bytes))
         if num_characters > num_broken_bytes:
             return _inspect_as(
                 read_blocks, codec, num_mark_bytes, is_guessed=False, check_control=True, num_broken_bytes=num_broken_bytes
@@ -130,31 +129,6 @@ def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage
         raise changed_while_reading() from error
     if held:
         yield held
-
-
-def is_mostly_utf8(blocks: Iterable[bytes]) -> bool:
-    r"""Whether more characters beyond ASCII are UTF-8 than bytes are none: a file of UTF-8 with some broken places.
-
-    >>> is_mostly_utf8([b"caf\xe9 ", "na\u00efve \u00e0".encode()]), is_mostly_utf8([b"caf\xe9"])
-    (True, False)
-    """
-    num_characters, num_broken_bytes = _count_utf8(blocks)
-    return num_characters > num_broken_bytes
-
-
-def _count_utf8(blocks: Iterable[bytes]) -> tuple[int, int]:
-    """How many characters beyond ASCII are UTF-8, and how many bytes are no part of one."""
-    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
-    num_characters = num_bytes = num_bytes_beyond = 0
-    for block in blocks:
-        if not block.isascii():
-            num_bytes_beyond += len(block.translate(None, _ASCII))
-        text = decoder.decode(block)
-        if not text.isascii():
-            data = text.encode().translate(None, _ASCII)
-            num_bytes += len(data)
-            num_characters += len(data.translate(None, _CONTINUATION))
-    return num_characters, num_bytes_beyond - num_bytes
 
 
 def changed_while_reading() -> BadFile:

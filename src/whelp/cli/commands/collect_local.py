@@ -1,4 +1,4 @@
-"""The commands `whelp collect ...` of what is on this machine already: a dump, a folder."""
+"""The commands `whelp collect ...` of files that are there already: a dump, a folder, web archives."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ class TableStyle(Enum):
 
     drop = "drop"
     rows = "rows"
+
+
+class Extract(Enum):
+    """What is taken of a page."""
+
+    article = "article"
+    page = "page"
 
 
 @collect_app.command("wikipedia-dump")
@@ -151,3 +158,99 @@ def collect_folder(
         show.print_json(result)
         return
     show_folder(result)
+
+
+@collect_app.command("web-archive")
+def collect_web_archive(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES", help="WARC or WET: files, folders, globs, addresses; or lists of them (.paths, .paths.gz)."
+        ),
+    ],
+    out: Out,
+    extract: Annotated[
+        Extract,
+        typer.Option(help="Of a page its article, or all it shows but menus, forms and footers (a fifth of the time)."),
+    ] = Extract.article,
+    languages: Annotated[
+        list[str] | None,
+        typer.Option("--language", metavar="CODE", help="Keep only texts said to be in it: en, deu, ...; repeatable."),
+    ] = None,
+    domains: Annotated[
+        list[str] | None,
+        typer.Option("--domain", metavar="HOST", help="Keep only this host and those below it; repeatable."),
+    ] = None,
+    statuses: Annotated[
+        list[int] | None,
+        typer.Option("--status", metavar="N", help="Keep only answers of this status; repeatable. Default: 200."),
+    ] = None,
+    mime_types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Keep only pages of this type; repeatable. Default: HTML and XHTML."),
+    ] = None,
+    min_characters: Annotated[int, typer.Option(metavar="N", min=1, help="Leave out, and count, shorter texts.")] = 1,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the text may be used for. Default: what a page says of itself.")
+    ] = None,
+    max_record_bytes: Annotated[
+        int, typer.Option(metavar="N", min=1024, help="Leave out, and count, larger records, packed or not.")
+    ] = 64 << 20,
+    chosen: Annotated[
+        str | None, typer.Option("--files", metavar="FIRST:STOP", help="Only some of the archives, in their order: 0:10.")
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the paths of a list are that do not lie beside it. Default: Common Crawl."),
+    ] = None,
+    keep_fetched: Annotated[
+        bool, typer.Option("--keep-fetched", help="Keep fetched archives in the cache folder; else they go once they are read.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. Default: one for each core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn web archives into clean text: pages as servers sent them (WARC), or the text that a crawler took out (WET).
+
+    Every record is counted: kept, or why not. Broken ones cost themselves alone. Memory stays flat; killed at any moment, the same
+    command goes on.
+
+    Example:
+      whelp collect web-archive crawl/*.warc.gz --out corpus/pages.jsonl
+
+    Another:
+      whelp collect web-archive wet.paths.gz --files 0:10 --language en \\
+        --out corpus/english.jsonl
+    """
+    from whelp.base.config import load_config
+    from whelp.cli import show
+    from whelp.cli.collect_web_archive import WebArchiveProgress, WebArchiveResult, iter_collect_web_archive
+    from whelp.cli.show_collect import bar, show_web_archive
+    from whelp.collect.web_archive import WebArchiveConfig
+    from whelp.corpus.path_list import COMMON_CRAWL
+
+    values: dict[str, object] = {
+        "extract": extract.value,
+        "languages": languages,
+        "domains": domains,
+        "min_characters": min_characters,
+        "licence": licence,
+        "max_record_bytes": max_record_bytes,
+    }
+    values |= {"statuses": statuses} if statuses else {}
+    values |= {"mime_types": mime_types} if mime_types else {}
+    config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
+    events = iter_collect_web_archive(
+        files, out, config, chosen=chosen, base_url=base_url or COMMON_CRAWL, keep_fetched=keep_fetched, workers=workers
+    )
+    result = None
+    with bar("collect") as advance:
+        for event in events:
+            if isinstance(event, WebArchiveProgress):
+                advance(event.position, event.total, say_count(event.documents, "document"))
+            elif isinstance(event, WebArchiveResult):
+                result = event
+    assert result is not None, "collecting ends with a result"
+    if as_json:
+        show.print_json(result)
+        return
+    show_web_archive(result)

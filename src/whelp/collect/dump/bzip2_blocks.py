@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import bz2
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from whelp.base.processes import InOrder
 from whelp.collect.dump.stream import BLOCK_BYTES, Block, broken
 
 _BLOCK, _END = 0x314159265359, 0x177245385090
@@ -25,8 +25,6 @@ _MAX_PACKED_BYTES = 4 << 20  # a block holds 900 kB; packed it is hardly larger
 _MARKS = [  # of each place in a byte: the bytes of the mark that are its own, and how many bits of the byte before belong to it
     ((_BLOCK << 8 >> shift).to_bytes(7, "big")[1:6], shift) for shift in range(8)
 ]
-
-InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]  # items with what a function makes of them
 
 
 @dataclass(frozen=True)

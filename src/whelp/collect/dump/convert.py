@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_bytes
+from whelp.base.processes import InOrder, open_in_order, work_in_line
 from whelp.collect.document import Document, make_line
-from whelp.collect.dump.bzip2_blocks import InOrder
 from whelp.collect.dump.config import DumpConfig
 from whelp.collect.dump.cut import Piece
 from whelp.collect.dump.pages import Page, Site, iter_pages, read_site, tells_names_apart
 from whelp.collect.dump.parts import Share, Span, iter_shares, iter_span_pieces
 from whelp.collect.dump.stream import Codec, find_codec, iter_blocks
 from whelp.collect.wikitext import Namespaces, Wikitext
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 SOURCE = "wikipedia-dump"
 _FAMILIES = ("wikipedia", "wiktionary", "wikibooks", "wikiquote", "wikisource", "wikiversity", "wikivoyage")
@@ -92,44 +90,15 @@ def iter_dump(path: Path, config: DumpConfig, *, workers: int = 1, num_done: int
         return (part for _, part in in_order(_work, tasks))
 
     if workers == 1 and (codec != "bzip2" or path.stat().st_size < _WORTH_A_PROCESS_BYTES):
-        yield from iter_parts(lambda function, items: ((item, function(item)) for item in items))
-    else:
-        yield from _work_in_processes(path, iter_parts, workers)
-
-
-def _work_in_processes(path: Path, iter_parts: Callable[[InOrder], Iterator[DumpPart]], workers: int) -> Iterator[DumpPart]:
-    from concurrent.futures.process import BrokenProcessPool
-
-    from whelp.base.processes import ProcessPool
-
-    with ProcessPool(workers, huge_pages=True) as pool:
-        futures: set[Future[Any]] = set()
-
-        def in_order(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-            pending: deque[tuple[Any, Future[Any]]] = deque()
-
-            def take() -> tuple[Any, Any]:
-                item, future = pending.popleft()
-                futures.discard(future)
-                return item, future.result()
-
-            for item in items:
-                pending.append((item, pool.submit(function, item)))
-                futures.add(pending[-1][1])
-                if len(pending) > workers + 1:  # so many are held in memory
-                    yield take()
-            while pending:
-                yield take()
-
-        try:
+        yield from iter_parts(work_in_line)
+        return
+    try:
+        with open_in_order(workers, huge_pages=True) as in_order:
             yield from iter_parts(in_order)
-        except BrokenProcessPool:
-            raise SourceError(
-                path, "a process that read it was killed, for want of memory perhaps", "", "Give fewer --workers; run it again."
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
+    except BrokenProcessPool:
+        raise SourceError(
+            path, "a process that read it was killed, for want of memory perhaps", "", "Give fewer --workers; run it again."
+        ) from None
 
 
 def _work(task: _Task) -> DumpPart:

@@ -123,4 +123,7 @@ def _make_safe(html: str) -> str:
             closing = _ENDS[match[1].lower()].search(html, match.end())
             position = closing.end() if closing else len(html)
     parts.append(html[position:])
-    return _NO_TAG.sub("&lt;", "".join(parts).replace("<![CDATA[", "").replace("]]>", ""))
+    source = _NO_TAG.sub("&lt;", "".join(parts).replace("<![CDATA[", "").replace("]]>", ""))
+    return source.replace(
+        "<!", "<?"
+    )  # passed over up to the next >; at declarations that it does not know the parser would stop

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-import re
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from whelp.base.utf8 import is_mostly_utf8
+from whelp.collect.charsets import find_named
 from whelp.collect.document import Document
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
@@ -20,10 +21,6 @@ from whelp.collect.folder.unreadable import Unreadable
 SOURCE = "folder"
 _ROWS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 _HTML = (".html", ".htm", ".xhtml")
-_CHARSET = re.compile(rb"""<(?:meta|\?xml)[^<>]*?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]{2,40})""", re.IGNORECASE)
-_HEAD_BYTES = 2048
-_NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined"))  # known to Python only
-_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Decode = Callable[[bytes], str]
 
@@ -81,12 +78,8 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
 
 def _decode_html(data: bytes, decode: Decode) -> str:
     """By the byte order mark, or what the page says, where that is true; else as any text."""
-    match = _CHARSET.search(data, 0, _HEAD_BYTES)
-    if match is not None and not data.startswith(_MARKS):
-        try:
-            codec = codecs.lookup(match[1].decode("ascii")).name
-            if codec.replace("-", "_") not in _NO_CHARSETS:
-                return data.decode(codec)
-        except (LookupError, UnicodeError):
-            pass
+    codec = find_named(data)
+    if codec is not None and not is_mostly_utf8([data]):
+        with contextlib.suppress(UnicodeError):
+            return data.decode(codec)
     return decode(data)

@@ -1,0 +1,488 @@
+"""Web archives to documents: what is kept, what is left out and why, however the file is packed, shared out, cut or stopped."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import whelp
+from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack
+from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.config import load_config
+from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
+from whelp.cli.collect_web_archive import WebArchiveProgress, iter_collect_web_archive
+from whelp.collect.charsets import decode_page
+from whelp.collect.web_archive import WebArchiveConfig, shares
+
+from .sites import Reply, Site, serving
+
+HTML = "Content-Type: text/html"
+WORDS = "A whelp is a young dog, and a cub is a young bear."
+SMALL_BYTES = 700
+
+
+def collect(out: Path, *files: Path | str, **options: Any) -> tuple[Any, list[dict[str, Any]]]:
+    result = whelp.collect_web_archive([str(file) for file in files], out=out, **options)
+    return result, [json.loads(line) for line in out.read_bytes().splitlines()]
+
+
+def write(folder: Path, name: str, records: list[bytes]) -> Path:
+    path = folder / name
+    path.write_bytes(pack(records) if name.endswith(".gz") else b"".join(records))
+    return path
+
+
+@pytest.fixture
+def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a few records are shared out, too."""
+    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": SMALL_BYTES, "none": SMALL_BYTES})
+    monkeypatch.setattr(shares, "_RUN_BYTES", SMALL_BYTES)
+
+
+CRAWL = [
+    INFO,
+    make_record("request", b"GET / HTTP/1.1\r\n\r\n"),
+    make_response(WORDS, 1, title="Young dogs"),
+    make_record("metadata", b"fetchTimeMs: 5", media_type="application/warc-fields"),
+    make_record("response", make_http(b"<h1>Moved</h1>", HTML, "Location: /", status="301 Moved"), number=2),
+    make_record("response", make_http(b"\x89PNG", "Content-Type: image/png"), number=3),
+    make_record("response", make_http(b"<html></html>"), number=4),
+    make_record("revisit", make_http(b""), number=5),
+    make_record("response", b"no HTTP at all", number=6),
+    make_record("resource", make_page(WORDS).encode(), "file:///dogs.html", number=7, media_type="text/html"),
+    make_record("continuation", b"rest", number=8),
+    make_record("response", b"\0\1", "dns:example.org", number=9, media_type="text/dns"),
+]
+
+
+@pytest.mark.parametrize("name", ["crawl.warc", "crawl.warc.gz"])
+@pytest.mark.parametrize("extract", ["article", "page"])
+def test_a_crawl(name: str, extract: str, tmp_path: Path) -> None:
+    """Pages become documents that say where they are from; every other record is counted by its reason."""
+    path = write(tmp_path, name, CRAWL)
+    result, [page, resource] = collect(tmp_path / "out.jsonl", path, extract=extract)
+    assert {name: page[name] for name in ("source", "title", "url", "id", "language", "fetched")} == {
+        "source": "web-archive",
+        "title": "Young dogs",
+        "url": "https://example.org/1",
+        "id": "urn:uuid:00000001",
+        "language": "en",
+        "fetched": DATE,
+    }
+    assert page["text"].count(WORDS) == 4
+    assert "menu" not in page["text"]
+    assert "Imprint" not in page["text"]
+    assert resource["url"] == "file:///dogs.html"
+    assert result.num_records == {
+        "kept": 2,
+        "about the archive": 1,
+        "request": 1,
+        "metadata": 1,
+        "status 301": 1,
+        "type image/png": 1,
+        "no text": 1,
+        "revisit: as it was before": 1,
+        "no answer of HTTP": 2,
+        "continuation of another record": 1,
+    }
+    assert (result.num_documents, result.num_archives, result.notes, result.skipped_archives) == (2, 1, {}, [])
+
+
+def test_texts(tmp_path: Path) -> None:
+    """Of WET the text as it stands, with its commonest language."""
+    records = [INFO, make_text("Title\r\nA young dog.\n", 1, languages="eng,deu"), make_text("犬", 2, languages=None)]
+    records += [make_text("  \n", 3), make_record("conversion", b"%PDF", number=4, media_type="application/pdf")]
+    result, documents = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc.wet.gz", records))
+    assert [(document["text"], document["language"]) for document in documents] == [("Title\nA young dog.", "en"), ("犬", None)]
+    assert result.num_records["no text"] == result.num_records["converted, but to no plain text"] == 1
+
+
+FILTERS: dict[str, tuple[dict[str, Any], list[int], dict[str, int]]] = {
+    "language": ({"languages": ["de", "jpn"]}, [2, 3], {"another language": 2, "no language said": 1}),
+    "domain": ({"domains": ["example.org"]}, [1, 2, 5], {"another domain": 2}),
+    "domain with dots": ({"domains": [".B.Example.ORG"]}, [2], {"another domain": 4}),
+    "length": ({"min_characters": 30}, [4], {"shorter than 30 characters": 4}),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_of_texts(name: str, tmp_path: Path) -> None:
+    """Each keeps what it says, and counts the rest."""
+    options, kept, counts = FILTERS[name]
+    records = [
+        make_text("one", 1, url="https://example.org/1"),
+        make_text("zwei", 2, url="http://a.b.example.org:8080/", languages="deu,eng"),
+        make_text("三", 3, url="http://myexample.org/", languages="jpn"),
+        make_text("four, which is as long as that", 4, url="http://[broken/"),
+        make_text("five", 5, url="https://EXAMPLE.org", languages=None),
+    ]
+    result, documents = collect(tmp_path / "out.jsonl", write(tmp_path, "a.wet", records), **options)
+    assert [int(document["id"][-1]) for document in documents] == kept
+    assert result.num_records == {"kept": len(kept), **counts}
+
+
+def test_filters_of_pages(tmp_path: Path) -> None:
+    """Status and type by what the server said, language by what the page says."""
+    page = make_page(WORDS, language="pt-BR").encode()
+    records = [
+        make_record("response", make_http(page), number=1),
+        make_record("response", make_http(page, status="404 Not Found"), number=2),
+        make_record("response", make_http(b"A plain text.", "content-type: Text/Plain; charset=utf-8"), number=3),
+        make_record("response", make_http(page, "Server: x"), number=4),
+        make_record("response", make_http(b"binary", "Server: x"), number=5),
+        make_record("response", make_http(page, "Content-Type: ../etc/passwd\x1b[31m"), number=6),
+    ]
+    path = write(tmp_path, "a.warc.gz", records)
+
+    def kept(**options: Any) -> list[int]:
+        (tmp_path / "out.jsonl").unlink(missing_ok=True)
+        result, documents = collect(tmp_path / "out.jsonl", path, **options)
+        assert result.num_records["kept"] == len(documents)
+        return [int(document["id"][-1]) for document in documents]
+
+    assert kept() == [1, 4]
+    assert kept(statuses=[404]) == [2]
+    assert kept(mime_types=["text/plain"]) == [3, 4]
+    assert kept(languages=["pt"]) == [1, 4]
+    (tmp_path / "out.jsonl").unlink()
+    counts = collect(tmp_path / "out.jsonl", path)[0].num_records
+    assert counts == {"kept": 2, "status 404": 1, "type text/plain": 1, "no type said": 2}
+
+
+def chunk(body: bytes, size: int) -> bytes:
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x; name=x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+PAGE = make_page(WORDS).encode()
+CHUNKED, GZIP = "Transfer-Encoding: chunked", "Content-Encoding: gzip"
+BODIES = {
+    "chunks": (chunk(PAGE, 100), CHUNKED),
+    "chunks joined by the crawler": (PAGE, CHUNKED),
+    "chunks without the last": (chunk(PAGE, 100).removesuffix(b"0\r\n\r\n"), CHUNKED),
+    "gzip": (gzip.compress(PAGE), GZIP),
+    "gzip of several members": (gzip.compress(PAGE[:500]) + gzip.compress(PAGE[500:]), "Content-Encoding: x-gzip"),
+    "gzip unpacked by the crawler": (PAGE, GZIP),
+    "gzip in chunks": (chunk(gzip.compress(PAGE), 64), f"{CHUNKED}\r\n{GZIP}"),
+    "deflate": (zlib.compress(PAGE), "Content-Encoding: deflate"),
+    "deflate without its frame": (raw_deflate(PAGE), "Content-Encoding: deflate"),
+    "deflate unpacked by the crawler": (PAGE, "Content-Encoding: deflate"),
+    "br": (pa.compress(PAGE, "brotli", asbytes=True), "Content-Encoding: br"),
+    "br unpacked by the crawler": (PAGE, "Content-Encoding: br"),
+    "zstd": (pa.compress(PAGE, "zstd", asbytes=True), "Content-Encoding: zstd"),
+    "twice": (gzip.compress(zlib.compress(PAGE)), "Content-Encoding: deflate, gzip"),
+    "not at all": (PAGE, "Content-Encoding: identity"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies(name: str, tmp_path: Path) -> None:
+    """However a body came, its page is read."""
+    body, header = BODIES[name]
+    path = write(tmp_path, "a.warc", [make_record("response", make_http(body, HTML, *header.split("\r\n")))])
+    _, [document] = collect(tmp_path / "out.jsonl", path, extract="page")
+    assert document["text"].count(WORDS) == 4
+
+
+BR = "Content-Encoding: br"
+BAD_BODIES = {
+    "larger than 20,000 bytes": [
+        (gzip.compress(bytes(50_000)), GZIP),
+        (pa.compress(bytes(50_000), "brotli", asbytes=True), BR),
+    ],
+    "a body that cannot be unpacked": [(b"\x1f\x8b\x08broken", GZIP), (b"\xff\xff broken", BR)],
+    "packed in another way than gzip, deflate, br or zstd": [(b"?", "Content-Encoding: compress")],
+}
+
+
+@pytest.mark.parametrize("reason", BAD_BODIES)
+def test_bodies_that_are_left_out(reason: str, tmp_path: Path) -> None:
+    """Bombs, broken and unknown packings cost themselves."""
+    records = [make_record("response", make_http(body, HTML, header)) for body, header in BAD_BODIES[reason]]
+    path = write(tmp_path, "a.warc", [*records, make_response(WORDS)])
+    result, _ = collect(tmp_path / "out.jsonl", path, extract="page", max_record_bytes=20_000)
+    assert result.num_records == {reason: len(records), "kept": 1}
+
+
+def test_a_body_that_breaks_off(tmp_path: Path) -> None:
+    """What came is read, and it is counted that a crawler cut it."""
+    page = make_page(WORDS * 300).encode()
+    records = [
+        make_record("response", make_http(page[:5000]), headers={"WARC-Truncated": "length"}),
+        make_record("response", make_http(gzip.compress(page, 0)[:70_000], GZIP, HTML), headers={"WARC-Truncated": "time"}),
+    ]
+    result, documents = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc.gz", records), extract="page")
+    assert [document["text"].count(WORDS) > 50 for document in documents] == [True, True]
+    assert result.notes == {"pages that the crawler cut off": 2}
+
+
+def test_a_page_that_breaks_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and does not end the work on all others."""
+
+    def read_html(html: str) -> Any:
+        raise AssertionError(html)
+
+    monkeypatch.setattr("whelp.collect.web_archive.page.read_html", read_html)
+    result, _ = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc", [make_response("a")]), extract="page")
+    assert result.num_records == {"the page cannot be parsed (AssertionError)": 1}
+
+
+RUSSIAN, JAPANESE, CZECH = "Щенок это молодая собака", "吾輩は猫である。名前はまだ無い。", "Žluťoučký kůň"
+AUTUMN = "К осени она выросла, окрепла и научилась охотиться вместе с матерью."
+CHARSETS = {
+    "named by the server": (RUSSIAN, "koi8-r", "text/html; charset=KOI8-R", ""),
+    "named by the page": (RUSSIAN, "cp1251", "text/html", '<meta charset="windows-1251">'),
+    "by the name that browsers know": (JAPANESE, "cp932", "text/html; charset=x-sjis", ""),
+    "Latin-1, which is Windows-1252": ("“Café”", "cp1252", "text/html; charset=iso-8859-1", ""),
+    "GB2312, which is more": ("朱镕基", "gb18030", "text/html; charset=gb2312", ""),
+    "UTF-8, whatever is said": (CZECH, "utf-8", "text/html; charset=windows-1250", '<meta charset="iso-8859-2">'),
+    "not UTF-8, whatever is said": (CZECH, "iso-8859-2", "text/html; charset=utf-8", '<meta charset="iso-8859-2">'),
+    "named by nobody": (
+        f"{RUSSIAN}, которая родилась весной. К осени она выросла, окрепла и научилась охотиться вместе с матерью.",
+        "cp1251",
+        "text/html",
+        "",
+    ),
+    "named by nobody, in Latin letters": ("Größe und Fähigkeit", "cp1252", "text/html", ""),
+}
+
+
+@pytest.mark.parametrize("name", CHARSETS)
+def test_charsets(name: str, tmp_path: Path) -> None:
+    """The characters are found, whatever the server and the page say of them."""
+    words, encoding, media_type, meta = CHARSETS[name]
+    page = make_page(words).replace("<head>", f"<head>{meta}")
+    record = make_record("response", make_http(page.encode(encoding), f"Content-Type: {media_type}"))
+    _, [document] = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc", [record]), extract="page")
+    assert document["text"].count(words) == 4
+
+
+def test_utf8_with_a_broken_place() -> None:
+    """A page cut within a character, or with one that is broken, stays UTF-8, whatever the server says."""
+    data = f"{CZECH} {RUSSIAN}".encode()
+    assert decode_page(data[:-1], "windows-1250") == f"{CZECH} {RUSSIAN}"[:-1] + "\ufffd"
+
+
+PACKINGS = ["whole.warc.gz", "a.warc.gz", "a.warc", "a.warc.wet.gz"]
+
+
+def make_file(folder: Path, name: str) -> Path:
+    """Many pages or texts, one of them broken, two with their likes within."""
+    records = [INFO, *((make_text if ".wet" in name else make_response)(f"{WORDS} {number}", number) for number in range(24))]
+    records[9] = records[9].replace(b"Content-Length: ", b"Content-Length: 9")
+    records[5] = records[17] = make_record("resource", b"\r\n" + make_response("inner") + b"rest", media_type="text/html")
+    if name.startswith("whole"):
+        (folder / name).write_bytes(gzip.compress(b"".join(records)))
+        return folder / name
+    return write(folder, name, records)
+
+
+@pytest.mark.usefixtures("small_spans")
+@pytest.mark.parametrize("name", PACKINGS)
+def test_any_number_of_processes_and_spans(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes and the same counts, in one go or shared out."""
+    path = make_file(tmp_path, name)
+    shared = collect(tmp_path / "shared.jsonl", path, extract="page")[0]
+    workers = collect(tmp_path / "workers.jsonl", path, extract="page", workers=2)[0]
+    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": 1 << 30, "none": 1 << 30})
+    monkeypatch.setattr(shares, "_RUN_BYTES", 1 << 30)
+    whole = collect(tmp_path / "whole.jsonl", path, extract="page")[0]
+    assert shared.num_records == workers.num_records == whole.num_records
+    assert (whole.num_records["kept"], whole.num_records["broken record"]) == (23, 1)
+    data = [(tmp_path / f"{out}.jsonl").read_bytes() for out in ("shared", "workers", "whole")]
+    assert data[0] == data[1] == data[2]
+
+
+@pytest.mark.usefixtures("small_spans")
+@pytest.mark.parametrize("name", PACKINGS)
+def test_stopped_anywhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call goes on where it stood, over several archives, and ends in the same bytes and counts."""
+    files = [
+        str(make_file(tmp_path, name)),
+        str(write(tmp_path, "b.wet.gz", [make_text(f"{number}", number) for number in range(9)])),
+    ]
+    config = load_config(WebArchiveConfig, {"extract": "page"}, "test")
+    whole, _ = collect(tmp_path / "whole.jsonl", *files, extract="page")
+    num_parts = sum(
+        isinstance(event, WebArchiveProgress) for event in iter_collect_web_archive(files, tmp_path / "count.jsonl", config)
+    )
+    assert num_parts > 6
+    monkeypatch.setattr("whelp.artifacts.growing_file._SAVE_SECONDS", 0.0)
+    for stop in range(1, num_parts):
+        out = tmp_path / f"{stop}.jsonl"
+        events = iter_collect_web_archive(files, out, config, workers=1)
+        for _ in range(stop):
+            next(events)
+        events.close()
+        result = whelp.collect_web_archive(files, out=out, extract="page")
+        assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        assert (result.num_records, result.num_archives) == (whole.num_records, 2)
+
+
+def test_done_is_done(tmp_path: Path) -> None:
+    """A finished file is left as it is; other options are said."""
+    path = write(tmp_path, "a.wet.gz", [make_text("one")])
+    out = tmp_path / "out.jsonl"
+    first, again = (whelp.collect_web_archive(path, out=out) for _ in range(2))
+    assert (first.is_reused, again.is_reused, again.num_records) == (False, True, {"kept": 1})
+    with pytest.raises(ArtifactError, match=r"made from other inputs or options \(languages\).*Choose another --out"):
+        whelp.collect_web_archive(path, out=out, languages=["en"])
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(ArtifactError, match=r"other inputs or options \(archives\)"):
+        whelp.collect_web_archive(path, out=out)
+    assert GrowingFile(out, {}).path.read_bytes().count(b"\n") == 1
+
+
+def test_cut_off_and_broken(tmp_path: Path) -> None:
+    """What is whole is kept; the rest is counted."""
+    records = [make_text(f"text {number}", number) for number in range(5)]
+    cut = tmp_path / "cut.wet.gz"
+    cut.write_bytes(pack(records)[:-20])
+    result, _ = collect(tmp_path / "out.jsonl", cut)
+    assert result.num_records == {"kept": 4, "cut off": 1}
+    whole = tmp_path / "whole.wet.gz"
+    whole.write_bytes(gzip.compress(b"".join(records))[:-20])
+    assert collect(tmp_path / "b.jsonl", whole)[0].num_records["cut off"] == 1
+
+
+WAT = make_record("metadata", b'{"Container": {}}', media_type="application/json")
+REFUSED = {
+    "a.warc.wat.gz": (gzip.compress(INFO) + gzip.compress(WAT), "is a WAT archive.*no text of theirs.*wet/NAME.warc.wet.gz"),
+    "a.warc": (INFO + WAT + WAT, "is a WAT archive"),
+    "a.arc": (
+        b"filedesc://a.arc 0.0.0.0 2008\n1 0 X\n",
+        r"is an ARC archive.*warcio recompress FILE\.arc\.gz.*pip install warcio",
+    ),
+    "a.warc.bz2": (b"BZh91AY&SY", r"a\.warc\.bz2: is bzip2 data, but expected a WARC or WET archive.*Unpack it first"),
+    "a.zst": (b"\x28\xb5\x2f\xfd0000", "is zstd data"),
+    "a.txt": (b"Some text.", "is no web archive: it does not begin with a record"),
+    "a.gz": (gzip.compress(b"Some text."), "is no web archive"),
+    "empty.warc": (b"", "the file is empty"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_archive(name: str, tmp_path: Path) -> None:
+    """Each says what it is, before any work."""
+    data, message = REFUSED[name]
+    (tmp_path / name).write_bytes(data)
+    good = write(tmp_path, "good.wet", [make_text("good")])
+    with pytest.raises(SourceError, match=message):
+        whelp.collect_web_archive([good, tmp_path / name], out=tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_folders_globs_lists_and_ranges(tmp_path: Path) -> None:
+    """Archives of a folder or a glob by name, of a list in its order; some of them."""
+    for name in ("b.wet.gz", "a.warc.wet.gz", "c.wet"):
+        write(tmp_path, name, [make_text(name)])
+    (tmp_path / "notes.txt").write_text("no archive")
+    (tmp_path / "wet.paths.gz").write_bytes(gzip.compress(b"# chosen\nc.wet\n\na.warc.wet.gz\nb.wet.gz\n"))
+
+    def texts(*files: Path | str, **options: Any) -> list[str]:
+        (tmp_path / "out.jsonl").unlink(missing_ok=True)
+        return [document["text"] for document in collect(tmp_path / "out.jsonl", *files, **options)[1]]
+
+    assert texts(tmp_path) == texts(f"{tmp_path}/*") == ["a.warc.wet.gz", "b.wet.gz", "c.wet"]
+    assert texts(tmp_path / "wet.paths.gz") == ["c.wet", "a.warc.wet.gz", "b.wet.gz"]
+    assert texts(tmp_path / "wet.paths.gz", chosen="1:") == ["a.warc.wet.gz", "b.wet.gz"]
+    assert texts(tmp_path / "wet.paths.gz", chosen="0") == ["c.wet"]
+    for wrong, message in {
+        "3:": r"'3:' names no archive; there are 3 \(0 to 2\)",
+        "x": "'x' is not a range.*FIRST:STOP",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            texts(tmp_path, chosen=wrong)
+    with pytest.raises(SourceError, match=r"c\.wet: is given twice"):
+        texts(tmp_path / "c.wet", tmp_path / "c.wet")
+    with pytest.raises(SourceError, match=r"nothing to read, but expected archives: files that end in \.warc, \.warc\.gz"):
+        texts(f"{tmp_path}/*.txt")
+    (tmp_path / "no.paths").write_text("# nothing\n")
+    with pytest.raises(SourceError, match=r"no\.paths: names no file, but expected a path or an address on each line"):
+        texts(tmp_path / "no.paths")
+
+
+@pytest.fixture
+def archives_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, dict[str, bytes]]]:
+    """A server of files, and a cache folder of the test's own."""
+    monkeypatch.setenv("WHELP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("whelp.corpus.remote._BUSY_WAITS", (0.001, 0.001))
+    files = {f"/crawl-data/{number}.warc.wet.gz": pack([make_text(f"text {number}")]) for number in range(4)}
+    files["/crawl-data/wet.paths.gz"] = gzip.compress(b"".join(b"crawl-data/%d.warc.wet.gz\n" % number for number in range(4)))
+    with serving(lambda request: Reply(body=files[request.path]) if request.path in files else Reply(status=404)) as site:
+        yield site, files
+
+
+def find_cached(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name != "about.json")
+
+
+def test_a_list_of_addresses(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
+    """Only archives that are asked for are fetched, one after the other, and deleted once they are read; a busy server is asked again."""
+    site, _ = archives_online
+    busy = iter([Reply(status=503), Reply(status=503)])
+    site.faults.append(lambda request: next(busy, None) if request.path.endswith("2.warc.wet.gz") else None)
+    asked = {"base_url": site.url, "chosen": "1:3"}
+    result, documents = collect(tmp_path / "out.jsonl", f"{site.url}/crawl-data/wet.paths.gz", **asked)
+    assert ([document["text"] for document in documents], result.num_archives) == (["text 1", "text 2"], 2)
+    assert find_cached(tmp_path) == ["wet.paths.gz"]
+    assert not any(request.path.endswith(("0.warc.wet.gz", "3.warc.wet.gz")) for request in site.requests)
+    collect(tmp_path / "b.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz", keep_fetched=True)
+    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]
+    collect(tmp_path / "c.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz")
+    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]  # it was there before
+
+
+def test_addresses_that_lead_to_no_archive(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
+    """Among others, one is passed over and named; alone it is an error; one that cannot be had stops the work, and the same call goes on."""
+    site, files = archives_online
+    names = [f"{site.url}/crawl-data/{number}.warc.wet.gz" for number in range(4)]
+    files["/crawl-data/1.warc.wet.gz"] = b"<html>Sorry</html>"
+    last = files.pop("/crawl-data/3.warc.wet.gz")
+    with pytest.raises(SourceError, match=r"crawl-data/3\.warc\.wet\.gz: cannot be fetched \(404"):
+        whelp.collect_web_archive(names, out=tmp_path / "out.jsonl")
+    files["/crawl-data/3.warc.wet.gz"] = last
+    result, documents = collect(tmp_path / "out.jsonl", *names)
+    assert [document["text"] for document in documents] == ["text 0", "text 2", "text 3"]
+    assert (result.num_archives, result.skipped_archives[0]["name"]) == (3, names[1])
+    assert result.skipped_archives[0]["reason"].startswith("is no web archive")
+    with pytest.raises(SourceError, match=r"1\.warc\.wet\.gz: is no web archive"):
+        whelp.collect_web_archive(names[1], out=tmp_path / "b.jsonl")
+    with pytest.raises(SourceError, match=r"9\.warc\.wat\.gz: is a WAT archive"):
+        whelp.collect_web_archive(f"{site.url}/9.warc.wat.gz", out=tmp_path / "c.jsonl")
+
+
+def test_options_that_cannot_be(tmp_path: Path) -> None:
+    """All mistakes at once."""
+    with pytest.raises(ConfigError) as caught:
+        collect(tmp_path / "o.jsonl", "x", languages=["english"], domains=["https://a.org/"], statuses=[], max_record_bytes=1)
+    assert [problem.split()[0] for problem in caught.value.problems] == ["statuses", "domains", "languages", "max_record_bytes"]
+
+
+def test_the_package_that_finds_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for where there are pages, with the command that installs it, and the way without."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "trafilatura" else find_spec(name, *rest)
+    )
+    pages, texts = write(tmp_path, "a.warc", CRAWL), write(tmp_path, "a.wet", [make_text("one")])
+    with pytest.raises(
+        MissingExtraError, match=r"or give --extract page.*trafilatura is not installed.*pip install \"whelp\[collect\]\""
+    ):
+        whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl")
+    assert whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl", extract="page").num_documents == 2
+    assert whelp.collect_web_archive(texts, out=tmp_path / "b.jsonl").num_documents == 1
