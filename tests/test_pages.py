@@ -120,3 +120,11 @@ def test_words_of_the_shell_are_whole() -> None:
         for kind, block in FENCE.findall(page.read_text(encoding="utf-8")):
             if kind == "bash" and "#!/bin/bash" not in block:
                 shlex.split(block, comments=True)
+
+
+def test_readme_leads_to_every_page() -> None:
+    """Its list of documentation has every page, so nothing after the demo was lost when the demo was written anew."""
+    list_of_pages = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Documentation")[2]
+    begins_elsewhere = {"index", "infctx", "roadmap", "vocabulary-walkthrough"}
+    pages = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in begins_elsewhere)
+    assert [name for name in pages if f"(docs/{name}.md)" not in list_of_pages] == []
