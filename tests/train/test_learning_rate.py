@@ -14,12 +14,34 @@ def test_adamw_falls_as_the_rates_of_gpt3(width: int, published: float) -> None:
     assert 1.5 < choose_learning_rate("adamw", width) / published < 3.0
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_twice_the_width_half_the_rate(optimizer: str) -> None:
-    """To the two digits that a rate is rounded to."""
-    for width in (64, 192, 1024):
+@pytest.mark.parametrize(
+    ("optimizer", "rates"),
+    [
+        ("adamw", {64: 0.0039, 128: 0.0039, 256: 0.0039, 384: 0.0026, 512: 0.002, 768: 0.0013, 1024: 0.00098}),
+        ("muon", {64: 0.023, 128: 0.023, 256: 0.012, 384: 0.0078, 512: 0.0059, 768: 0.0039, 1024: 0.0029}),
+    ],
+)
+def test_rates_of_usual_widths(optimizer: str, rates: dict[int, float]) -> None:
+    """What the page says, and what a run without a rate gets."""
+    assert {width: choose_learning_rate(optimizer, width) for width in rates} == rates
+
+
+@pytest.mark.parametrize(("optimizer", "narrowest"), [("adamw", 256), ("muon", 128)])
+def test_twice_the_width_half_the_rate(optimizer: str, narrowest: int) -> None:
+    """To the two digits that a rate is rounded to; narrow models have one rate."""
+    for width in (narrowest, 3 * narrowest, 8 * narrowest):
         half = choose_learning_rate(optimizer, 2 * width)
         assert 2 * half == pytest.approx(choose_learning_rate(optimizer, width), rel=0.05)
+    narrow = {choose_learning_rate(optimizer, width) for width in (1, 16, narrowest // 2, narrowest)}
+    assert len(narrow) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_no_wider_model_has_a_higher_rate(optimizer: str) -> None:
+    """At any width, also beside the one where the rate begins to fall."""
+    rates = [choose_learning_rate(optimizer, width) for width in range(1, 8193)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
 
 
 def test_numbers_stay_what_they_are() -> None:

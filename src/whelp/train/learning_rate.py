@@ -7,7 +7,11 @@ rates in table 2.1 of GPT-3 (Brown et al. 2020, https://arxiv.org/abs/2005.14165
 0.51 for 768, 1,024, 2,560 and 5,140.
 
 Muon's moves are nearly orthogonal, scaled to the size of AdamW's (0.2 sqrt(max(rows, columns)), Liu et al. 2025), and so
-that embeddings and norms, which AdamW moves, share the rate. What was measured is in docs/log.md.
+that embeddings and norms, which AdamW moves, share the rate.
+
+In a narrow model, what does not get wider sets the limit: rows of the embedding, heads, norms, for which muP has a rate that does
+not depend on the width. One rate serves all, so it may be no higher than the lower of the two limits, and stops rising where
+they meet. Where that is was measured (docs/log.md).
 """
 
 from __future__ import annotations
@@ -17,15 +21,16 @@ from dataclasses import replace
 from whelp.train.config import TrainConfig
 
 _WIDTH_TIMES_RATE = {"adamw": 1.0, "muon": 3.0}
+_NARROWEST = {"adamw": 256, "muon": 128}  # narrower models have the rate of this width
 
 
 def choose_learning_rate(optimizer: str, width: int) -> float:
     """The peak for a model of this width, to two digits.
 
-    >>> choose_learning_rate("adamw", 768), choose_learning_rate("muon", 256)
-    (0.0013, 0.012)
+    >>> choose_learning_rate("adamw", 768), choose_learning_rate("adamw", 64), choose_learning_rate("muon", 256)
+    (0.0013, 0.0039, 0.012)
     """
-    return float(f"{_WIDTH_TIMES_RATE[optimizer] / width:.1e}")
+    return float(f"{_WIDTH_TIMES_RATE[optimizer] / max(width, _NARROWEST[optimizer]):.1e}")
 
 
 def settle_learning_rate(config: TrainConfig, width: int) -> TrainConfig:
