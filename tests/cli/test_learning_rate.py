@@ -24,8 +24,8 @@ def test_a_chosen_rate_is_written_down_and_kept(tmp_path: Path, whelp: Whelp, mo
     train = ("train", project.recipe, "--store", project.store, "--out", project.run)
     outcome = whelp(*train)
     assert outcome.code == 0, outcome.stderr
-    chosen = choose_learning_rate("muon", 16)
-    assert f"train.learning_rate: auto is {chosen:g}, for muon and a width of 16" in outcome.said
+    chosen = choose_learning_rate("muon", 16, "qwen3")
+    assert f"train.learning_rate: auto is {chosen:g}, for muon, qwen3 and a width of 16" in outcome.said
     assert yaml.safe_load((project.run / "recipe.yaml").read_text())["train"]["learning_rate"] == chosen
     steps = [json.loads(line) for line in (project.run / "metrics.jsonl").read_text().splitlines()]
     assert {step["learning_rate"] for step in steps if "learning_rate" in step} == {chosen}
@@ -51,7 +51,17 @@ def test_every_family_has_the_rate_of_its_width(model: dict[str, Any], optimizer
     """Also architectures of transformers, by whatever name they call their width."""
     config = ModelConfig(**{"family": "hf", **model})
     spec = make_spec(config, num_ids=300, context_tokens=64)
-    assert settle_learning_rate(TrainConfig(optimizer=optimizer), spec.n_embd).peak_learning_rate == rate
+    assert settle_learning_rate(TrainConfig(optimizer=optimizer), spec.n_embd, spec.architecture).peak_learning_rate == rate
+
+
+def test_gpt2_of_transformers_has_the_rate_of_ours() -> None:
+    """Its architecture counts, not whose code it is."""
+    ours = ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=64)
+    theirs = ModelConfig(family="hf", hf_config="gpt2", hf_overrides={"n_layer": 1, "n_head": 2, "n_embd": 64})
+    for config in (ours, theirs):
+        spec = make_spec(config, num_ids=300, context_tokens=64)
+        settled = settle_learning_rate(TrainConfig(optimizer="adamw"), spec.n_embd, spec.architecture)
+        assert settled.peak_learning_rate == 0.002
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
