@@ -55,7 +55,7 @@ def test_twice_the_width_half_the_rate(optimizer: str, narrowest: int) -> None:
     ],
 )
 def test_near_the_best_rates_that_were_found(optimizer: str, width: int, best: list[float]) -> None:
-    """Of docs/log.md: three texts, two vocabularies, 2 and 6 layers, 200 and 1,000 steps; within a factor of three of each, where the loss is flat."""
+    """Of docs/log.md: three texts, two vocabularies, 2 and 6 layers, 200 and 1,000 steps; within a factor of three of each."""
     chosen = choose_learning_rate(optimizer, width, "qwen3")
     assert all(chosen / 3 < rate < chosen * 3 for rate in best), (chosen, best)
 
