@@ -91,12 +91,12 @@ class Session:
         """Make a number of `train.learning_rate: auto`, and say it."""
         from whelp.train.learning_rate import settle_learning_rate
 
-        train = settle_learning_rate(self.recipe.train, self.spec.n_embd)
+        train = settle_learning_rate(self.recipe.train, self.spec.n_embd, self.spec.architecture)
         if train is not self.recipe.train:
             self.recipe = dataclasses.replace(self.recipe, train=train)
             if self.team.is_first:
-                note = "train.learning_rate: auto is %g, for %s and a width of %d"
-                log.info(note, train.peak_learning_rate, train.optimizer, self.spec.n_embd)
+                note = "train.learning_rate: auto is %g, for %s, %s and a width of %d"
+                log.info(note, train.peak_learning_rate, train.optimizer, self.spec.architecture, self.spec.n_embd)
 
     @property
     def is_sharded(self) -> bool:

@@ -127,6 +127,11 @@ class ModelSpec:
         None  # of rwkv6 and rwkv7: widths of its thin matrices, where they are not the usual ones
     )
 
+    @property
+    def architecture(self) -> str:
+        """The family; of family hf, what transformers calls the architecture."""
+        return self.family if self.hf_config is None else str(self.hf_config["model_type"])
+
 
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
     """Resolve a model for a vocabulary of `num_ids` ids and rows of `context_tokens`.

@@ -63,7 +63,8 @@ class TrainConfig:
     )
     learning_rate: float | Literal["auto"] = option(
         "auto",
-        "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, 3 / n_embd with muon",
+        "peak learning rate; auto: by the optimizer and the model's width, 1 / n_embd with adamw, but at most 1 / 256 (gpt2: 1 / 512); "
+        "3 / n_embd with muon, but at most 3 / 128",
         at_least=0.0,
     )
     schedule: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = option("cosine", "course of the learning rate")
