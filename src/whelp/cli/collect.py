@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.shown import Shown
 from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
+from whelp.cli.drawn import draw_collecting, watch
 
 if TYPE_CHECKING:
     from whelp.collect import Event, MannersConfig
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectResult:
+class CollectResult(Shown):
     """What a collection came to.
 
     Attributes:
@@ -160,7 +162,7 @@ def _nothing_to_finish(path: Path, found: str) -> SourceError:
 
 
 def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
-    return run_to_end(iter_collect(plan, out, make_manners(manners), **how), CollectResult)
+    return run_to_end(watch(iter_collect(plan, out, make_manners(manners), **how), draw_collecting), CollectResult)
 
 
 def collect_wikipedia(

@@ -15,6 +15,8 @@ from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
 from whelp.collect.output import check_json_lines
@@ -25,7 +27,7 @@ _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderResult:
+class FolderResult(Shown):
     """What `whelp collect folder` made.
 
     Attributes:
@@ -83,7 +85,8 @@ def collect_folder(
         "max_unpacked_bytes": max_unpacked_bytes,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    return run_to_end(iter_collect_folder(Path(folder), Path(out), config), FolderResult)
+    events = iter_collect_folder(Path(folder), Path(out), config)
+    return run_to_end(watch(events, draw_bytes("collect", "document")), FolderResult)
 
 
 def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.base.shown import Shown
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Shown):
     """One model: its measurements on the text, and its continuations of each prompt."""
 
     name: str
@@ -23,7 +24,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Several models, and what they were asked."""
 
     prompts: list[str]
@@ -35,6 +36,12 @@ class Comparison:
         from whelp.report import make_compare_report
 
         return make_compare_report(title, [vars(model) for model in self.models], self.prompts, self.settings)
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show import show_comparison
+
+        return make_html(show_comparison, self)
 
 
 def compare(

@@ -22,6 +22,7 @@ from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, 
 from whelp.cli.compare_recipes_runs import ComparedRun, TextIds, read_course
 from whelp.cli.compare_recipes_settle import make_run_recipe, settle
 from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
+from whelp.cli.drawn import draw_comparing_recipes, watch
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
 from whelp.cli.recipe import Recipe
 
@@ -88,7 +89,7 @@ def compare_recipes(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    return run_to_end(events, RecipeComparison)
+    return run_to_end(watch(events, draw_comparing_recipes), RecipeComparison)
 
 
 def iter_compare_recipes(

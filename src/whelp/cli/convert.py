@@ -11,6 +11,8 @@ from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _WARN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertResult:
+class ConvertResult(Shown):
     """What `whelp convert` made.
 
     Attributes:
@@ -71,7 +73,7 @@ def convert(
         ArtifactError: When something else stands at `out`.
     """
     events = iter_convert(files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter)
-    return run_to_end(events, ConvertResult)
+    return run_to_end(watch(events, draw_bytes("convert", "row")), ConvertResult)
 
 
 def iter_convert(

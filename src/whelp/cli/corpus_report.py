@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.config import parse_overrides
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
 from whelp.base.files import write_atomic
+from whelp.base.shown import Shown
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping, read_column
 from whelp.cli.prepare import OpenedSource, name_sources, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
@@ -38,7 +39,7 @@ _DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusReport:
+class CorpusReport(Shown):
     """What `whelp corpus report` found; plain values, explained at `whelp.corpus.measuring.meter.Measured`.
 
     Attributes:
@@ -69,6 +70,12 @@ class CorpusReport:
     vocabulary: dict[str, Any] | None
     notes: list[str]
     html: str | None
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_corpus import show_corpus_report
+
+        return make_html(show_corpus_report, self)
 
 
 def report_corpus(

@@ -14,8 +14,10 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
+from whelp.cli.drawn import draw_curating, watch
 from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, fingerprint_apart, name_sources, open_recipe_sources
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
@@ -33,7 +35,7 @@ RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurateResult:
+class CurateResult(Shown):
     """What `whelp curate` made. `ledger` says what became of every document; `is_reused` when it was there and up to date."""
 
     folder: str
@@ -82,7 +84,8 @@ def curate(
         MissingExtraError: When a rule, or the engine, needs a package that is not installed.
     """
     loaded = load_curate_recipe(recipe, source, overrides, scale)
-    return run_to_end(iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers)), CorpusReady).result
+    events = iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
+    return run_to_end(watch(events, draw_curating), CorpusReady).result
 
 
 def load_curate_recipe(

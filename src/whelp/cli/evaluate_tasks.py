@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
+from whelp.base.shown import Shown
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -25,7 +26,7 @@ Progress = Callable[[str, int, int], object]  # what is computed, how much of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TasksResult:
+class TasksResult(Shown):
     """Scores by task (and group of tasks), as the harness names them: `acc`, `acc_stderr`, `word_perplexity`, ..."""
 
     model: str

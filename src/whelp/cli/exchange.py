@@ -16,6 +16,8 @@ from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_importing, watch
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _SPLIT_NAMES = {("nanogpt", "test"): "val", ("llmc", "test"): "val"}  # what tho
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportResult:
+class ExportResult(Shown):
     """What `whelp export` made. `notes` say what the format could not hold."""
 
     folder: str
@@ -186,7 +188,7 @@ def import_store(
         column=column,
         rows=rows,
     )
-    return run_to_end(iter_import(request, Path(out)), PrepareResult)
+    return run_to_end(watch(iter_import(request, Path(out)), draw_importing), PrepareResult)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +223,7 @@ class ImportRequest:
 class FilesOpened:
     """The files are there, and are what they should be; `num_bytes` is of their ids."""
 
+    format: str
     num_files: int
     num_bytes: int
 
@@ -243,7 +246,7 @@ def _iter_import(request: ImportRequest, out: Path) -> Iterator[FilesOpened | Im
     for path, side in chosen:
         opened = open_token_file(path, request.format, end_id=vocabulary.eos_id, column=request.column, rows=request.rows)
         files.append((opened, side))
-    yield FilesOpened(num_files=len(files), num_bytes=sum(file.num_bytes for file, _ in files))
+    yield FilesOpened(format=request.format, num_files=len(files), num_bytes=sum(file.num_bytes for file, _ in files))
     source = _describe_files(request, files, before)
     config = {"test_split": request.test_split, "seed": request.seed}
     inputs = {"source": source, "tokenizer": vocabulary.fingerprint}

@@ -12,6 +12,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.shown import Shown
 
 if TYPE_CHECKING:
     from whelp.report import RunRecords
@@ -20,7 +21,7 @@ _PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsReport:
+class RunsReport(Shown):
     """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run.
 
     `warnings`: why their losses may not be compared.
@@ -30,6 +31,12 @@ class RunsReport:
     runs: list[dict[str, Any]]
     differences: dict[str, list[Any]]
     warnings: list[str]
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show import print_runs
+
+        return make_html(print_runs, self)
 
 
 def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:

@@ -12,6 +12,7 @@ from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerResult:
+class TokenizerResult(Shown):
     """What `whelp tokenizer train` made; `num_bytes` is the size of what it was learned from."""
 
     folder: str

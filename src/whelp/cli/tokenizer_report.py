@@ -12,6 +12,7 @@ import numpy as np
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.shown import Shown
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig, make_spec
@@ -28,7 +29,7 @@ DEFAULT_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyReport:
+class VocabularyReport(Shown):
     """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measure.Use`.
 
     Attributes:
@@ -54,13 +55,19 @@ class VocabularyReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerReport:
+class TokenizerReport(Shown):
     """What `whelp tokenizer report` found. `split_words` holds, for each word, its tokens in every vocabulary, in order."""
 
     corpus: dict[str, Any]
     vocabularies: list[VocabularyReport]
     split_words: list[dict[str, Any]]
     html: str | None
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_vocabulary import show_tokenizer_report
+
+        return make_html(show_tokenizer_report, self)
 
 
 def report_tokenizer(
@@ -197,7 +204,7 @@ def _take_every(partition: Partition, step: int, num_seen: int) -> pa.RecordBatc
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuideRow:
+class GuideRow(Shown):
     """What one vocabulary size costs and buys.
 
     Attributes:
@@ -223,7 +230,7 @@ class GuideRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerGuide:
+class TokenizerGuide(Shown):
     """What `whelp tokenizer guide` found: a row for each size, smallest first.
 
     `cheapest_vocab_size` is the one with the least computation for a byte of text.
@@ -234,6 +241,12 @@ class TokenizerGuide:
     rows: list[GuideRow]
     cheapest_vocab_size: int
     html: str | None
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_vocabulary import show_tokenizer_guide
+
+        return make_html(show_tokenizer_guide, self)
 
 
 def guide_tokenizer(

@@ -14,12 +14,13 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.shown import Shown
 from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedStore:
+class TracedStore(Shown):
     """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
 
     folder: str
@@ -31,7 +32,7 @@ class TracedStore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedRun:
+class TracedRun(Shown):
     """A run that was trained on such a store, or began with weights that were.
 
     `share` is that of the tokens that the run trains on, with the weights of a mixture. `checkpoints`: step, and about how many
@@ -47,7 +48,7 @@ class TracedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedExport:
+class TracedExport(Shown):
     """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
@@ -59,7 +60,7 @@ class TracedExport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
+class Trace(Shown):
     """What `whelp trace` found. `untold`: runs and exports of which a store is not in the folders, so not all can be said."""
 
     source: str

@@ -19,6 +19,7 @@ from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
 from whelp.base.machine import count_cores
+from whelp.base.shown import Shown
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -42,7 +43,7 @@ class ResumeCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyResult:
+class VerifyResult(Shown):
     """All checks; `tolerance` is in nats per token."""
 
     num_steps: int
