@@ -184,14 +184,12 @@ def _lock(place: Path, flags: int, named: Path, deadline: float) -> int | None:
             _held.add(_identify(handle))
             return handle
         except BlockingIOError:
-            if _identify(handle) in _held:
-                os.close(handle)
-                raise ArtifactError(named, *_HELD_HERE) from None
             if time.monotonic() < deadline:
                 time.sleep(0.1)
                 continue
+            is_held_here = _identify(handle) in _held
             os.close(handle)
-            raise ArtifactError(named, *TAKEN) from None
+            raise ArtifactError(named, *(_HELD_HERE if is_held_here else TAKEN)) from None
         except OSError:
             os.close(handle)
             return None
