@@ -16,7 +16,7 @@ import torch
 
 import whelp as package
 from whelp.base import files
-from whelp.base.errors import ArtifactError, TrainingError
+from whelp.base.errors import ArtifactError, PlanError, TrainingError
 from whelp.cli.live_panel import LivePanel, NotebookLive
 from whelp.cli.train import iter_train
 from whelp.train import StepReport
@@ -198,3 +198,28 @@ def test_help_on_a_room_begins_with_its_call() -> None:
     call, room = text.index("The same call again goes on"), text.index("Packed rows and a model in")
     assert text.index("whelp.train(recipe") < call < room
     assert repr(package.train).startswith("<the room whelp.train, and the call whelp.train(recipe")
+
+
+def test_paths_are_as_good_as_texts(ready: Project, tmp_path: Path) -> None:
+    """Wherever a file or a folder is named, also inside a recipe."""
+    corpus = ready.corpus
+    values = {"data": {"source": corpus, "tokenizer": ready.store}}
+    assert package.load_recipe(values).data.source == str(corpus)
+    assert package.load_recipe({"data": {"source": [corpus]}}).data.source == [str(corpus)]
+    assert package.train_tokenizer(corpus, out=tmp_path / "tok").num_bytes > 0
+    assert package.guide_tokenizer(corpus=corpus, n_embd=32, sizes=[300]).rows
+    assert package.report_tokenizer(ready.store, corpus=corpus).vocabularies
+    with pytest.raises(PlanError, match="clean: no document is kept of 24"):  # and not that a path cannot be read
+        package.curate({}, source=corpus, out=tmp_path / "clean")
+    assert package.trace(corpus, ready.folder).source == str(corpus)
+    assert package.init(out=tmp_path / "model", family="gpt2", n_embd=64, n_layer=1, vocab_size=ready.store).has_tokenizer
+
+
+def test_one_thing_need_not_be_a_list(made: Project, tmp_path: Path) -> None:
+    """A text is no sequence of letters."""
+    assert package.compare(made.run, prompts="The fox", max_tokens=2).prompts == ["The fox"]
+    assert len(package.report(made.run, out=tmp_path / "page.html").runs) == 1
+    assert package.load_recipe(made.recipe, "train.seed=7").train.seed == 7
+    assert package.report_tokenizer(str(made.store), corpus=str(made.corpus), texts="lazy").vocabularies[0].texts
+    assert package.inspect(made.store, rows=1, context_tokens=16)[0].row == 1
+    assert list(package.export_store(made.store, format="nanogpt", out=tmp_path / "ids", splits="train").splits) == ["train"]

@@ -14,6 +14,7 @@ from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_bytes, watch
@@ -58,7 +59,7 @@ def collect_folder(
     folder: str | Path,
     *,
     out: str | Path,
-    include_suffixes: Sequence[str] | None = None,
+    include_suffixes: str | Sequence[str] | None = None,
     licence: str | None = None,
     max_file_bytes: int = 256 << 20,
     max_unpacked_bytes: int = 256 << 20,
@@ -79,7 +80,7 @@ def collect_folder(
         ArtifactError: When something else stands at `out`.
     """
     values = {
-        "include_suffixes": list(include_suffixes) if include_suffixes else None,
+        "include_suffixes": listed(include_suffixes) if include_suffixes else None,
         "licence": licence,
         "max_file_bytes": max_file_bytes,
         "max_unpacked_bytes": max_unpacked_bytes,

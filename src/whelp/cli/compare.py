@@ -9,6 +9,7 @@ from typing import Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
@@ -45,9 +46,9 @@ class Comparison(Shown):
 
 
 def compare(
-    models: Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     *,
-    prompts: Sequence[str] = (),
+    prompts: str | Sequence[str] = (),
     text_file: str | Path | None = None,
     steps: str | None = None,
     n: int = 1,
@@ -68,6 +69,7 @@ def compare(
     Raises:
         ArtifactError: When a run has no checkpoint of an asked step.
     """
+    models, prompts = listed(models), listed(prompts)
     if not prompts and text_file is None:
         raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
     config = make_settings(settings)

@@ -16,6 +16,7 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, write_atomic, write_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned
 from whelp.cli.compare_recipes_jobs import find_places, iter_runs
 from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
@@ -41,11 +42,11 @@ def compare_recipes(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
     *,
     out: str | Path,
-    held_out: Sequence[str] = (),
+    held_out: str | Path | Sequence[str | Path] = (),
     seeds: int = 3,
     overrides: Sequence[str] = (),
     scale: str | None = None,
-    vary: Sequence[str] = (),
+    vary: str | Sequence[str] = (),
     equal: Equal = "tokens",
     pairs: bool = False,
     jobs: int = 1,
@@ -81,7 +82,7 @@ def compare_recipes(
     events = iter_compare_recipes(
         load_sides(recipes, overrides, scale, vary),
         Path(out),
-        held_out=held_out,
+        held_out=[str(one) for one in listed(held_out)],
         num_seeds=seeds,
         equal=equal,
         pairs=pairs,
@@ -96,7 +97,7 @@ def iter_compare_recipes(
     sides: Sequence[Side],
     out: Path,
     *,
-    held_out: Sequence[str] = (),
+    held_out: str | Sequence[str] = (),
     num_seeds: int = 3,
     equal: Equal = "tokens",
     pairs: bool = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_bytes, watch
@@ -51,7 +52,7 @@ def convert(
     files: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     separator: str = "\n\n",
     encoding: str = "auto",
     delimiter: str | None = None,
@@ -80,7 +81,7 @@ def iter_convert(
     files: str | Path | Sequence[str | Path],
     out: Path,
     *,
-    columns: Sequence[str] | None,
+    columns: str | Sequence[str] | None,
     separator: str,
     encoding: str = "auto",
     delimiter: str | None = None,
@@ -98,7 +99,7 @@ def iter_convert(
     checked = SourceConfig(encoding=encoding, delimiter=delimiter)
     options = CsvOptions(checked.encoding, checked.csv_delimiter)
     paths = list_given(files, out, READABLE)
-    chosen = list(columns) if columns else None
+    chosen = listed(columns) if columns else None
     request = {
         "made_by": "convert",
         "version": _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.config import parse_overrides
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
 from whelp.base.files import write_atomic
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping, read_column
 from whelp.cli.prepare import OpenedSource, name_sources, open_recipe_sources
@@ -137,7 +138,7 @@ def _load(source: str | Path | Sequence[str] | Mapping[str, Any] | Recipe, overr
     if isinstance(source, (Mapping, Recipe)) or (isinstance(source, (str, Path)) and Path(source).suffix in (".yaml", ".yml")):
         recipe = load_recipe(source, overrides)
     else:
-        words = [str(source)] if isinstance(source, (str, Path)) else [str(word) for word in source]
+        words = [str(word) for word in listed(source)]
         recipe = load_recipe({"data": {"source": words if len(words) > 1 else words[0]}}, overrides)
     if any(config.conversation_template is not None for config in recipe.data.entries.values()):
         problem = "data.conversation_template needs a vocabulary, and there is none yet"

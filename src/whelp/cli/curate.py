@@ -13,6 +13,7 @@ from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.shown import Shown
 from whelp.cli.curate_rules import make_pipelines
@@ -57,7 +58,7 @@ def curate(
     recipe: str | Path | dict[str, Any] | Recipe | None = None,
     *,
     out: str | Path,
-    source: str | list[str] | None = None,
+    source: str | Path | Sequence[str | Path] | None = None,
     overrides: Sequence[str] = (),
     rows: Any = None,
     engine: str = "local",
@@ -90,7 +91,7 @@ def curate(
 
 def load_curate_recipe(
     recipe: str | Path | dict[str, Any] | Recipe | None,
-    source: str | list[str] | None,
+    source: str | Path | Sequence[str | Path] | None,
     overrides: Sequence[str] = (),
     scale: str | None = None,
 ) -> Recipe:
@@ -104,9 +105,11 @@ def load_curate_recipe(
     if source is None:
         assert recipe is not None
         return load_recipe(recipe, overrides, scale)
+    given = [str(one) for one in listed(source)]
+    named = given[0] if len(given) == 1 else given
     if recipe is None:
-        return load_recipe({"data": {"source": source}}, overrides, scale)
-    return load_recipe(load_recipe(recipe, overrides, scale), [f"data.source={json.dumps(source)}"])
+        return load_recipe({"data": {"source": named}}, overrides, scale)
+    return load_recipe(load_recipe(recipe, overrides, scale), [f"data.source={json.dumps(named)}"])
 
 
 def iter_curate(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
@@ -42,7 +43,7 @@ class TasksResult(Shown):
 
 def evaluate_tasks(
     model: str | Path | LoadedModel,
-    tasks: Sequence[str],
+    tasks: str | Sequence[str],
     *,
     num_fewshot: int | None = None,
     limit: int | None = None,
@@ -76,6 +77,7 @@ def evaluate_tasks(
     except ImportError:
         raise MissingExtraError("whelp evaluate --tasks", "lm_eval", "tasks") from None
 
+    tasks = listed(tasks)
     with _quiet():
         if not tasks:
             raise PlanError("whelp evaluate", "no task is named", "one at least", "Example: --tasks hellaswag,my-task.yaml")
@@ -106,7 +108,7 @@ def evaluate_tasks(
         "num_shortened": adapter.num_shortened,
         "harness_version": str(lm_eval.__version__),
     }
-    asked: dict[str, Any] = {"tasks": list(tasks), "num_fewshot": num_fewshot, "limit": limit}
+    asked: dict[str, Any] = {"tasks": tasks, "num_fewshot": num_fewshot, "limit": limit}
     if apply_chat_template:
         asked |= {"apply_chat_template": True, "system_instruction": system_instruction}
     file = save_evaluation(loaded.folder, "tasks", asked, result, out)

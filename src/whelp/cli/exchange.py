@@ -15,6 +15,7 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_importing, watch
@@ -45,7 +46,7 @@ def export_store(
     *,
     format: str,
     out: str | Path,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     context_tokens: int | None = None,
 ) -> ExportResult:
     """Write a token store as another format, into a folder that appears when it is whole.
@@ -68,7 +69,7 @@ def export_store(
         )
     opened, folder = _open(Path(store)), Path(out)
     _check_place(folder, opened)
-    chosen = [opened.split(name) for name in dict.fromkeys(splits or opened.manifest.counts["splits"])]
+    chosen = [opened.split(name) for name in dict.fromkeys(listed(splits) if splits else opened.manifest.counts["splits"])]
     notes: list[str] = []
     with hold_folder(folder), atomic_folder(folder) as temporary:
         for split in chosen:
@@ -300,4 +301,4 @@ def _identify(inputs: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(files)] if isinstance(files, (str, Path)) else [Path(path) for path in files]
+    return [Path(path) for path in listed(files)]

@@ -95,7 +95,7 @@ class OpenedRows:
 def inspect(
     store: str | Path,
     *,
-    rows: str = "0:3",
+    rows: str | int = "0:3",
     split: str = "train",
     context_tokens: int | None = None,
     plan: str | None = None,
@@ -127,7 +127,7 @@ def inspect(
     check_page_place(html)
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
     opened = open_split(store, split, config)
-    views = list(opened.iter_views(rows, file=file, find=find))
+    views = list(opened.iter_views(str(rows), file=file, find=find))
     if recipe is None and context_tokens is None:
         say_how_cut(opened)
     if html is not None:

@@ -12,6 +12,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RunsReport(Shown):
         return make_html(print_runs, self)
 
 
-def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
+def report(runs: str | Path | Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
     """Draw runs into one HTML file that opens offline: what differs, curves over each other, samples, plans.
 
     Args:
@@ -51,7 +52,7 @@ def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Runs
     """
     from whelp.report import find_differences, find_warnings, make_run_report, sum_up
 
-    folders = [Path(run) for run in runs]
+    folders = [Path(run) for run in listed(runs)]
     if not folders:
         raise ConfigError("whelp report", ["no run is given"], "Example: whelp report run-1 run-2")
     records = [read_run(folder) for folder in folders]

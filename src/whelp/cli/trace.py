@@ -14,6 +14,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
 from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
@@ -74,7 +75,7 @@ class Trace(Shown):
     next_steps: list[str]
 
 
-def trace(source: str, folders: Sequence[str | Path]) -> Trace:
+def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Trace:
     """Find a source of text in token stores, in the runs and checkpoints trained on them, and in their exports. Nothing is written.
 
     Args:
@@ -85,6 +86,7 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
     Raises:
         ArtifactError: When a folder is not there, or there is no store, run or export in any.
     """
+    source, folders = str(source), listed(folders)
     if not folders:
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)

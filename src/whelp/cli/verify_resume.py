@@ -18,6 +18,7 @@ from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
+from whelp.base.listed import listed
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
 from whelp.cli.launch import launch
@@ -69,7 +70,7 @@ def verify_resume(
     overrides: Sequence[str] = (),
     scale: str | None = None,
     num_steps: int = 20,
-    nproc: Sequence[int] = (1, 2),
+    nproc: int | Sequence[int] = (1, 2),
     tolerance: float = 1e-3,
 ) -> VerifyResult:
     """Prove that a recipe's runs go on exactly: train, kill, go on, and compare with a run that was left alone.
@@ -84,7 +85,7 @@ def verify_resume(
         tolerance: Largest difference of a step's loss, in nats per token.
     """
     result, loaded = None, load_recipe(recipe, overrides, scale)
-    for check in iter_verify(loaded, store=store, num_steps=num_steps, nproc=nproc, tolerance=tolerance):
+    for check in iter_verify(loaded, store=store, num_steps=num_steps, nproc=listed(nproc), tolerance=tolerance):
         if isinstance(check, VerifyResult):
             result = check
     assert result is not None, "it ends with a result"

@@ -1,0 +1,20 @@
+"""Arguments that take one thing or several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def listed(given: Item | Iterable[Item]) -> list[Item]:
+    """One thing, or several, as a list. A text or a path is one thing, and no sequence of letters.
+
+    >>> listed("wikipedia"), listed(["a", "b"]), listed(())
+    (['wikipedia'], ['a', 'b'], [])
+    """
+    if isinstance(given, (str, bytes, os.PathLike, int)) or not isinstance(given, Iterable):
+        return [given]  # type: ignore[list-item]  # a text is iterable, too
+    return list(given)
