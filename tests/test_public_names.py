@@ -47,6 +47,7 @@ CALLS = [
     "save_state",
     "schema",
     "serve",
+    "show_progress",
     "show_tokenizer",
     "split",
     "trace",
@@ -315,6 +316,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),
         ("schema", []),
+        ("show_progress", ["is_wanted"]),
     ],
 )
 def test_parameters_of_the_calls(name: str, parameters: list[str]) -> None:

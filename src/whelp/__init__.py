@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whelp.base.looking_on import show_progress as show_progress
     from whelp.cli.append import append as append
     from whelp.cli.chat import chat as chat
     from whelp.cli.collect import collect_britannica as collect_britannica
@@ -96,18 +97,35 @@ _CALLS = {
     "verify_resume": "verify_resume",
     "Recipe": "recipe",
 }
-__all__ = sorted([*_ROOMS, *_CALLS])
+__all__ = sorted([*_ROOMS, *_CALLS, "show_progress"])
 
 
-class _Command(types.ModuleType):
-    """A room that can be called: `whelp.prepare(...)` runs the command of that name."""
-
+class _Command(types.ModuleType):  # a room that can be called: `whelp.prepare(...)` runs the command of that name
     def __call__(self, *args: Any, **options: Any) -> Any:
         return _find_call(self.__name__.rpartition(".")[2])(*args, **options)
+
+    def __repr__(self) -> str:
+        return f"<the room {self.__name__}, and the call {self._signature}>"
+
+    @property
+    def _signature(self) -> str:
+        import inspect
+
+        return f"{self.__name__}{inspect.signature(self)}"
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]  # of the call first: `help` takes all for a package
+        return f"{self._signature}\n\n{_clean(self.__wrapped__)}\n\n{vars(self)['__doc__']}"
 
     @property
     def __wrapped__(self) -> Any:  # `help` and `inspect.signature` show the command
         return _find_call(self.__name__.rpartition(".")[2])
+
+
+def _clean(call: Any) -> str:
+    import inspect
+
+    return inspect.getdoc(call) or ""
 
 
 class _Package(types.ModuleType):
@@ -125,6 +143,10 @@ class _Package(types.ModuleType):
             return importlib.import_module(f"{__name__}.{name}")
         if name in _CALLS:
             return _find_call(name)
+        if name == "show_progress":
+            from whelp.base.looking_on import show_progress
+
+            return show_progress
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:

@@ -167,6 +167,18 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_a_folder_that_is_held_here_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call of this process need not look for another process; after the first it may."""
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    with hold_folder(tmp_path / "run"):
+        with pytest.raises(ArtifactError, match="run: this program is writing into it already"), hold_folder(tmp_path / "run"):
+            pytest.fail("it is held by this process")
+        (tmp_path / "run" / "kept").touch()
+    with hold_folder(tmp_path / "run"):
+        assert names(tmp_path / "run") == ["kept"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_file_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed process leaves of its lock holds nobody up, and goes with the next."""
     path = tmp_path / "x.jsonl"

@@ -205,8 +205,10 @@ def test_another_model_than_the_recipes(whelp: Whelp, made: Project, tmp_path: P
 def test_another_architecture_than_the_recipes(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     """The family, and for architectures of transformers the kind and its values."""
     sizes = ("--n_layer", 1, "--n_embd", 16, "--vocab_size", made.store)
-    assert whelp("init", "--family", "gpt2", *sizes, "--out", "gpt2").code == 0
-    assert "model.family is qwen3, and there gpt2" in start(whelp, made, "gpt2", "run").said
+    assert whelp("init", "--family", "gpt2", *sizes, "--context_tokens", 16, "--out", "gpt2").code == 0
+    refused = start(whelp, made, "gpt2", "of-gpt2").said
+    assert "model.family is qwen3, and there gpt2" in refused
+    assert start(whelp, made, "gpt2", "of-gpt2", *refused.partition("To take it, add: ")[2].split()).code == 0
     overrides = [f"model.hf_overrides={json.dumps(HF['hf_overrides'])}", "model.hf_config=llama"]
     assert whelp("init", "--family", "hf", *overrides, "--vocab_size", made.store, "--out", "llama").code == 0
     assert "model.family is qwen3, and there hf" in start(whelp, made, "llama", "run").said

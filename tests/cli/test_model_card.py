@@ -107,3 +107,60 @@ def test_a_run_without_its_store_and_one_made_longer(whelp: Whelp, tmp_path: Pat
     assert "| made longer | it was to be 1 step, until step 1 |" in text
     assert "Unknown: nothing was held out" in text
     assert "model-index" not in text
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (
+            "---\nlicense: cc-by-nc-4.0\n---\n# Theirs\n",
+            "The weights that it began with are under cc-by-nc-4.0, which holds for",
+        ),
+        ("---\nlicense: other\nlicense_name: their-own\n---\n", "The weights that it began with are under their-own, which"),
+        ("---\nbroken: [\n---\n", "It began with weights that name no license: ask whoever gave them."),
+        (None, "It began with weights that name no license: ask whoever gave them."),
+    ],
+)
+def test_the_license_of_weights_that_it_began_with(
+    whelp: Whelp, made: Project, card: str | None, words: str, tmp_path: Path
+) -> None:
+    """What was made of somebody's weights is told with their license, also of a run that goes on from such a run."""
+    assert whelp("init", made.recipe, "--vocab_size", made.store, "--out", "theirs").code == 0
+    if card is not None:
+        Path("theirs/README.md").write_text(card)
+    for start, out in (("theirs", "first"), ("first", "second")):
+        outcome = whelp(
+            "train", made.recipe, f"train.start_from={start}", "train.num_steps=1", "--store", made.store, "--out", out
+        )
+        assert outcome.code == 0, outcome.stderr
+        export(out, out=f"{out}-out", license="mit")
+        assert f"mit. {words}" in Path(f"{out}-out/README.md").read_text()
+
+
+def test_the_license_of_own_weights(whelp: Whelp, made: Project) -> None:
+    """A run from random weights, and one that goes on from it, owe nobody else."""
+    outcome = whelp(
+        *("train", made.recipe, f"train.start_from={made.run}", "train.num_steps=1"),
+        *("--store", made.store, "--out", "further"),
+    )
+    assert outcome.code == 0, outcome.stderr
+    export("further", out="out", license="mit")
+    assert "\nmit. The texts that it learned from have" in Path("out/README.md").read_text()
+
+
+def test_the_example_of_a_card_runs(whelp: Whelp, tmp_path: Path) -> None:
+    """Also of a model that sees few tokens; where there is a chat template, it is a chat."""
+    project = make_project(tmp_path / "project", model={"family": "gpt2"}, pack={"context_tokens": 24})
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert whelp("prepare", project.recipe, "--out", project.store).code == 0
+    assert whelp("train", project.recipe, "--store", project.store, "--out", project.run).code == 0
+    for name, chat in (("text", None), ("chat", template)):
+        checkpoint = project.run / "checkpoints" / "last"
+        settings = json.loads((checkpoint / "tokenizer_config.json").read_text())
+        if chat is not None:
+            (checkpoint / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": chat}))
+        export(project.run, out=name)
+        text = Path(name, "README.md").read_text()
+        assert ("apply_chat_template" in text) == (chat is not None)
+        code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]  # type: ignore[index]
+        exec(code, {"print": lambda answer: None})

@@ -81,6 +81,7 @@ def _dump(body: Any) -> bytes:
         ),
         ({"tools": [{}]}, "tools is a list. Tools are not possible."),
         ({"response_format": {"type": "json_object"}}, "response_format is an object. Only text is possible."),
+        ({"modalities": ["text", "audio"]}, "modalities is a list. Only text is possible."),
         ({"top_logprobs": 3}, "top_logprobs is set, but logprobs is not true."),
         ({"stream_options": {"usage": True}}, "unknown parameter stream_options.usage."),
     ],

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from whelp.base.errors import ConfigError, WhelpError
+from whelp.base.listed import listed
 
 T = TypeVar("T")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # of a URL; one letter alone is a drive
@@ -114,7 +115,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
     tree: dict[str, Any] = {}
     problems = []
-    for override in overrides:
+    for override in listed(overrides):
         key, equals, text = override.partition("=")
         parts = key.split(".")
         if not equals or not all(parts) or len(parts) < 2:
@@ -273,6 +274,8 @@ _BAD = object()
 
 def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
     origin = get_origin(hint)
+    if isinstance(value, os.PathLike):  # from Python
+        value = os.fspath(value)
     if hint is Any:
         return value
     if hint is type(None):

@@ -13,6 +13,12 @@ from typing import IO, Any
 
 from whelp.base.errors import ArtifactError
 
+_HELD_HERE = (
+    "this program is writing into it already",
+    "one call at a time",
+    "Wait until that has ended. A loop over the events of a run that was left early goes on holding it: close it (`events.close()`).",
+)
+_held: set[tuple[int, int]] = set()  # what this process has locked, by device and number
 _PATIENCE_SECONDS = 3.0  # a process that was just killed may take a moment to be gone
 TAKEN = (
     "another process is writing into it",
@@ -120,7 +126,7 @@ def hold_folder(folder: Path) -> Iterator[None]:
     Where the system has none (Windows, some network disks), nothing is kept.
 
     Raises:
-        ArtifactError: When another process holds the folder.
+        ArtifactError: When another process holds the folder, or another call of this one.
     """
     if folder.exists() and not folder.is_dir():
         yield  # whoever writes there says what is wrong with it
@@ -131,14 +137,14 @@ def hold_folder(folder: Path) -> Iterator[None]:
         handle = _lock(folder, os.O_RDONLY, folder, deadline)
         if handle is None or _is_still_there(folder, handle):
             break
-        os.close(handle)  # who held it has taken it away, as it was empty
+        _let_go(handle)  # who held it has taken it away, as it was empty
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was written: it is as it was before
         if handle is not None:
-            os.close(handle)
+            _let_go(handle)
 
 
 @contextlib.contextmanager
@@ -155,14 +161,14 @@ def hold_file(path: Path) -> Iterator[None]:
         handle = _lock(lock, os.O_RDWR | os.O_CREAT, path, deadline)
         if handle is None or _is_still_there(lock, handle):
             break
-        os.close(handle)
+        _let_go(handle)
     try:
         yield
     finally:
         if handle is not None:
             with contextlib.suppress(OSError):
                 lock.unlink()
-            os.close(handle)
+            _let_go(handle)
 
 
 def _lock(place: Path, flags: int, named: Path, deadline: float) -> int | None:
@@ -175,16 +181,28 @@ def _lock(place: Path, flags: int, named: Path, deadline: float) -> int | None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _held.add(_identify(handle))
             return handle
         except BlockingIOError:
             if time.monotonic() < deadline:
                 time.sleep(0.1)
                 continue
+            is_held_here = _identify(handle) in _held
             os.close(handle)
-            raise ArtifactError(named, *TAKEN) from None
+            raise ArtifactError(named, *(_HELD_HERE if is_held_here else TAKEN)) from None
         except OSError:
             os.close(handle)
             return None
+
+
+def _let_go(handle: int) -> None:
+    _held.discard(_identify(handle))
+    os.close(handle)
+
+
+def _identify(handle: int) -> tuple[int, int]:
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino
 
 
 def _is_still_there(folder: Path, handle: int) -> bool:

@@ -11,8 +11,13 @@ Result = TypeVar("Result")
 def run_to_end(events: Iterable[object], kind: type[Result]) -> Result:
     """Let the work behind `events` happen; the last event of this kind."""
     result = None
-    for event in events:
-        if isinstance(event, kind):
-            result = event
+    try:
+        for event in events:
+            if isinstance(event, kind):
+                result = event
+    finally:  # interrupted between two events, it lets go at once of what it holds: folders, signals
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
     assert result is not None, f"the work ends with a {kind.__name__}"
     return result

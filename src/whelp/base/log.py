@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-log = logging.getLogger("whelp")
-log.addHandler(logging.NullHandler())
+log = logging.getLogger("whelp")  # without a handler of its own: a script that sets up none gets warnings on standard error
 
 
 def forward_log(tell: Callable[[int, str], None]) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppendResult:
+class AppendResult(Shown):
     """What `whelp append` made.
 
     Attributes:
@@ -50,7 +52,8 @@ def append(
         ConfigError: When the file would be larger than `max_bytes`.
         ArtifactError: When something else stands at `out`.
     """
-    return run_to_end(iter_append(files, Path(out), separator=separator, max_bytes=max_bytes), AppendResult)
+    events = iter_append(files, Path(out), separator=separator, max_bytes=max_bytes)
+    return run_to_end(watch(events, draw_bytes("append", "line")), AppendResult)
 
 
 def iter_append(

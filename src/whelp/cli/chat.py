@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError, WhelpError, explain_os_error
 from whelp.base.files import write_json
 from whelp.cli.generate import LoadedModel, load_model, make_settings
@@ -46,6 +47,11 @@ class Chat:
         make_settings(self.settings)  # wrong ones are an error now, not after the first message
         self.num_forgotten = 0  # messages left out of the last prompt for lack of room
         self.num_answers = 0  # each has a seed of its own
+
+    def __repr__(self) -> str:
+        asked = sum(message["role"] == "user" for message in self.messages)
+        template = "its chat template" if self.has_template else "no chat template: all is one text"
+        return f"<Chat with {self.loaded.folder}: {say_count(asked, 'message')} so far; {template}>"
 
     def ask(self, text: str) -> str:
         """Say something; the whole answer."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.shown import Shown
 from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
+from whelp.cli.drawn import draw_collecting, watch
 
 if TYPE_CHECKING:
     from whelp.collect import Event, MannersConfig
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectResult:
+class CollectResult(Shown):
     """What a collection came to.
 
     Attributes:
@@ -160,17 +162,17 @@ def _nothing_to_finish(path: Path, found: str) -> SourceError:
 
 
 def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
-    return run_to_end(iter_collect(plan, out, make_manners(manners), **how), CollectResult)
+    return run_to_end(watch(iter_collect(plan, out, make_manners(manners), **how), draw_collecting), CollectResult)
 
 
 def collect_wikipedia(
     *,
     out: str | Path,
-    search: Sequence[str] = (),
-    titles: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    links_of: Sequence[str] = (),
-    starter_lists: Sequence[str] = (),
+    search: str | Sequence[str] = (),
+    titles: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
+    links_of: str | Sequence[str] = (),
+    starter_lists: str | Sequence[str] = (),
     language: str = "en",
     category_depth: int = 0,
     max_per_search: int = 10,
@@ -222,8 +224,8 @@ def collect_britannica(
     *,
     out: str | Path,
     permission: str,
-    search: Sequence[str] = (),
-    articles: Sequence[str] = (),
+    search: str | Sequence[str] = (),
+    articles: str | Sequence[str] = (),
     max_pages: int = 10,
     base_url: str | None = None,
     max_documents: int | None = None,
@@ -258,10 +260,10 @@ def collect_britannica(
 def collect_youtube(
     *,
     out: str | Path,
-    videos: Sequence[str] = (),
-    playlists: Sequence[str] = (),
-    channels: Sequence[str] = (),
-    languages: Sequence[str] = ("en",),
+    videos: str | Sequence[str] = (),
+    playlists: str | Sequence[str] = (),
+    channels: str | Sequence[str] = (),
+    languages: str | Sequence[str] = ("en",),
     kind: str = "any",
     with_times: bool = False,
     only_creative_commons: bool = False,
@@ -313,9 +315,9 @@ def collect_youtube(
 def collect_urls(
     *,
     out: str | Path,
-    urls: Sequence[str] = (),
-    sitemaps: Sequence[str] = (),
-    sites: Sequence[str] = (),
+    urls: str | Sequence[str] = (),
+    sitemaps: str | Sequence[str] = (),
+    sites: str | Sequence[str] = (),
     match: str | None = None,
     max_documents: int | None = None,
     max_minutes: float | None = None,

@@ -13,6 +13,8 @@ from whelp.base.config import load_config
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 from whelp.collect.output import check_json_lines
 
@@ -21,7 +23,7 @@ _VERSION = 3  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)
-class DumpResult:
+class DumpResult(Shown):
     """What `whelp collect wikipedia-dump` made.
 
     Attributes:
@@ -90,7 +92,8 @@ def collect_wikipedia_dump(
         "max_page_bytes": max_page_bytes,
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
-    return run_to_end(iter_collect_dump(Path(file), Path(out), config, workers=workers), DumpResult)
+    events = iter_collect_dump(Path(file), Path(out), config, workers=workers)
+    return run_to_end(watch(events, draw_bytes("collect", "document")), DumpResult)
 
 
 def iter_collect_dump(

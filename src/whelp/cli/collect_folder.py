@@ -14,7 +14,10 @@ from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
 from whelp.collect.output import check_json_lines
@@ -25,7 +28,7 @@ _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderResult:
+class FolderResult(Shown):
     """What `whelp collect folder` made.
 
     Attributes:
@@ -56,7 +59,7 @@ def collect_folder(
     folder: str | Path,
     *,
     out: str | Path,
-    include_suffixes: Sequence[str] | None = None,
+    include_suffixes: str | Sequence[str] | None = None,
     licence: str | None = None,
     max_file_bytes: int = 256 << 20,
     max_unpacked_bytes: int = 256 << 20,
@@ -77,13 +80,14 @@ def collect_folder(
         ArtifactError: When something else stands at `out`.
     """
     values = {
-        "include_suffixes": list(include_suffixes) if include_suffixes else None,
+        "include_suffixes": listed(include_suffixes) if include_suffixes else None,
         "licence": licence,
         "max_file_bytes": max_file_bytes,
         "max_unpacked_bytes": max_unpacked_bytes,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    return run_to_end(iter_collect_folder(Path(folder), Path(out), config), FolderResult)
+    events = iter_collect_folder(Path(folder), Path(out), config)
+    return run_to_end(watch(events, draw_bytes("collect", "document")), FolderResult)
 
 
 def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
+from whelp.base.listed import listed
 
 if TYPE_CHECKING:
     from whelp.collect import Collector
@@ -52,11 +53,11 @@ def read_list(path: Path) -> list[str]:
 
 def plan_wikipedia(
     *,
-    search: Sequence[str] = (),
-    titles: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    links_of: Sequence[str] = (),
-    starter_lists: Sequence[str] = (),
+    search: str | Sequence[str] = (),
+    titles: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
+    links_of: str | Sequence[str] = (),
+    starter_lists: str | Sequence[str] = (),
     language: str = "en",
     category_depth: int = 0,
     max_per_search: int = 10,
@@ -72,6 +73,8 @@ def plan_wikipedia(
     from whelp.collect.starter_lists import STARTER_LISTS
     from whelp.collect.wikipedia import Wikipedia
 
+    search, titles, categories = listed(search), listed(titles), listed(categories)
+    links_of, starter_lists = listed(links_of), listed(starter_lists)
     problems = [
         f"there is no starter list {name!r}: {', '.join(STARTER_LISTS)}" for name in starter_lists if name not in STARTER_LISTS
     ]
@@ -86,15 +89,15 @@ def plan_wikipedia(
     if problems:
         raise ConfigError("whelp collect wikipedia", problems, "`whelp collect wikipedia --help` shows examples.")
     base_url = base_url or f"https://{language}.wikipedia.org"
-    listed = [title for name in starter_lists for title in STARTER_LISTS[name]]
+    starters = [title for name in starter_lists for title in STARTER_LISTS[name]]
     asked = {
         "base_url": base_url,
         "language": language,
-        "search": list(search),
-        "titles": [*titles, *listed],
-        "categories": list(categories),
+        "search": search,
+        "titles": [*titles, *starters],
+        "categories": categories,
         "category_depth": category_depth,
-        "links_of": list(links_of),
+        "links_of": links_of,
         "max_per_search": max_per_search,
     }
     collector = Wikipedia(**asked)  # type: ignore[arg-type]  # of several types
@@ -104,8 +107,8 @@ def plan_wikipedia(
 def plan_britannica(
     *,
     permission: str,
-    search: Sequence[str] = (),
-    articles: Sequence[str] = (),
+    search: str | Sequence[str] = (),
+    articles: str | Sequence[str] = (),
     max_pages: int = 10,
     base_url: str | None = None,
 ) -> CollectPlan:
@@ -118,6 +121,7 @@ def plan_britannica(
     from whelp.collect.addresses import host_of
     from whelp.collect.britannica import SITE, TERMS, Britannica
 
+    search, articles = listed(search), listed(articles)
     problems = []
     if not permission.strip():
         problems.append(
@@ -132,8 +136,8 @@ def plan_britannica(
     base_url = (base_url or SITE).rstrip("/")
     asked = {
         "base_url": base_url,
-        "search": list(search),
-        "articles": list(articles),
+        "search": search,
+        "articles": articles,
         "max_pages": max_pages,
         "permission": permission,
     }
@@ -148,10 +152,10 @@ def plan_britannica(
 
 def plan_youtube(
     *,
-    videos: Sequence[str] = (),
-    playlists: Sequence[str] = (),
-    channels: Sequence[str] = (),
-    languages: Sequence[str] = ("en",),
+    videos: str | Sequence[str] = (),
+    playlists: str | Sequence[str] = (),
+    channels: str | Sequence[str] = (),
+    languages: str | Sequence[str] = ("en",),
     kind: str = "any",
     with_times: bool = False,
     only_creative_commons: bool = False,
@@ -169,6 +173,7 @@ def plan_youtube(
     from whelp.collect.transcripts import SITE
     from whelp.collect.youtube import API, KEY_NAME, YouTube, find_id
 
+    videos, playlists, channels, languages = listed(videos), listed(playlists), listed(channels), listed(languages)
     key = os.environ.get(KEY_NAME) or None
     problems = []
     if not (videos or playlists or channels):
@@ -187,10 +192,10 @@ def plan_youtube(
             next_step = "A key is free: https://developers.google.com/youtube/v3/getting-started"
         raise ConfigError("whelp collect youtube", problems, next_step)
     asked = {
-        "videos": list(videos),
-        "playlists": list(playlists),
-        "channels": list(channels),
-        "languages": list(languages),
+        "videos": videos,
+        "playlists": playlists,
+        "channels": channels,
+        "languages": languages,
         "kind": kind,
         "with_times": with_times,
         "only_creative_commons": only_creative_commons,
@@ -209,7 +214,11 @@ def plan_youtube(
 
 
 def plan_urls(
-    *, urls: Sequence[str] = (), sitemaps: Sequence[str] = (), sites: Sequence[str] = (), match: str | None = None
+    *,
+    urls: str | Sequence[str] = (),
+    sitemaps: str | Sequence[str] = (),
+    sites: str | Sequence[str] = (),
+    match: str | None = None,
 ) -> CollectPlan:
     """Plan a collection of pages. Hosts are those of the addresses, the sitemaps and the sites.
 
@@ -220,6 +229,7 @@ def plan_urls(
     from whelp.collect.addresses import host_of, normalise_url
     from whelp.collect.urls import Urls
 
+    urls, sitemaps, sites = listed(urls), listed(sitemaps), listed(sites)
     problems = []
     if not (urls or sitemaps or sites):
         problems.append("nothing is asked for: give urls, sitemaps or sites")
@@ -239,7 +249,7 @@ def plan_urls(
         problems.append("none of what is given is an address of the web (https://...)")
     if problems:
         raise ConfigError("whelp collect urls", problems, "`whelp collect urls --help` shows examples.")
-    asked = {"urls": list(urls), "sitemaps": [normalise_url(url) for url in sitemaps], "match": match}
+    asked = {"urls": urls, "sitemaps": [normalise_url(url) for url in sitemaps], "match": match}
     if sites:
         asked["sites"] = [normalise_url(url) for url in sites]
     notes = [

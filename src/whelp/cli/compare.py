@@ -9,11 +9,13 @@ from typing import Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Shown):
     """One model: its measurements on the text, and its continuations of each prompt."""
 
     name: str
@@ -23,7 +25,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Several models, and what they were asked."""
 
     prompts: list[str]
@@ -36,11 +38,17 @@ class Comparison:
 
         return make_compare_report(title, [vars(model) for model in self.models], self.prompts, self.settings)
 
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show import show_comparison
+
+        return make_html(show_comparison, self)
+
 
 def compare(
-    models: Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     *,
-    prompts: Sequence[str] = (),
+    prompts: str | Sequence[str] = (),
     text_file: str | Path | None = None,
     steps: str | None = None,
     n: int = 1,
@@ -61,6 +69,7 @@ def compare(
     Raises:
         ArtifactError: When a run has no checkpoint of an asked step.
     """
+    models, prompts = listed(models), listed(prompts)
     if not prompts and text_file is None:
         raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
     config = make_settings(settings)

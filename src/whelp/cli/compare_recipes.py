@@ -16,12 +16,14 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, write_atomic, write_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned
 from whelp.cli.compare_recipes_jobs import find_places, iter_runs
 from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
 from whelp.cli.compare_recipes_runs import ComparedRun, TextIds, read_course
 from whelp.cli.compare_recipes_settle import make_run_recipe, settle
 from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
+from whelp.cli.drawn import draw_comparing_recipes, watch
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
 from whelp.cli.recipe import Recipe
 
@@ -40,11 +42,11 @@ def compare_recipes(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
     *,
     out: str | Path,
-    held_out: Sequence[str] = (),
+    held_out: str | Path | Sequence[str | Path] = (),
     seeds: int = 3,
     overrides: Sequence[str] = (),
     scale: str | None = None,
-    vary: Sequence[str] = (),
+    vary: str | Sequence[str] = (),
     equal: Equal = "tokens",
     pairs: bool = False,
     jobs: int = 1,
@@ -80,7 +82,7 @@ def compare_recipes(
     events = iter_compare_recipes(
         load_sides(recipes, overrides, scale, vary),
         Path(out),
-        held_out=held_out,
+        held_out=[str(one) for one in listed(held_out)],
         num_seeds=seeds,
         equal=equal,
         pairs=pairs,
@@ -88,14 +90,14 @@ def compare_recipes(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    return run_to_end(events, RecipeComparison)
+    return run_to_end(watch(events, draw_comparing_recipes), RecipeComparison)
 
 
 def iter_compare_recipes(
     sides: Sequence[Side],
     out: Path,
     *,
-    held_out: Sequence[str] = (),
+    held_out: str | Sequence[str] = (),
     num_seeds: int = 3,
     equal: Equal = "tokens",
     pairs: bool = False,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.shown import Shown
+
 if TYPE_CHECKING:
     from whelp.cli.held_out_texts import HeldOutTexts
     from whelp.evaluate.paired import PairedDifference
@@ -84,7 +86,7 @@ class DataDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeComparison:
+class RecipeComparison(Shown):
     """What `whelp compare-recipes` found. `skipped` counts held-out texts by reason.
 
     `differences` are those of each recipe to the first, then, where all pairs were asked for, those of the others to each other.
@@ -101,6 +103,12 @@ class RecipeComparison:
     differences: list[DataDifference]
     options: dict[str, list[Any]]
     notes: list[str]
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_compare_recipes import print_recipe_comparison
+
+        return make_html(print_recipe_comparison, self)
 
 
 @dataclass(frozen=True, kw_only=True)

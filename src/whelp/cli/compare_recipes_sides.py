@@ -18,6 +18,7 @@ import yaml
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import read_json, write_json
+from whelp.base.listed import listed
 from whelp.cli.compare_recipes_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
@@ -46,7 +47,7 @@ def load_sides(
     recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
     overrides: Sequence[str] = (),
     scale: str | None = None,
-    vary: Sequence[str] = (),
+    vary: str | Sequence[str] = (),
 ) -> list[Side]:
     """Read the recipes; overrides and the scale are laid on each.
 
@@ -57,9 +58,9 @@ def load_sides(
     Raises:
         ConfigError: When that makes fewer than two.
     """
-    given = list(recipes.values()) if isinstance(recipes, Mapping) else list(recipes)
+    given = list(recipes.values()) if isinstance(recipes, Mapping) else listed(recipes)
     names = _check_names(list(recipes)) if isinstance(recipes, Mapping) else _name(given)
-    variants = _list_variants(vary)
+    variants = _list_variants(listed(vary))
     if len(given) * len(variants) < 2:
         found = f"{len(given)} given, but expected 2 at least: the first one is what the others are compared with"
         example = "Example: whelp compare-recipes a.yaml b.yaml, or whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003"
@@ -76,7 +77,7 @@ def load_sides(
     return sides
 
 
-def _list_variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
+def _list_variants(vary: str | Sequence[str]) -> list[tuple[str, ...]]:
     """["a.b=1,2", "c.d=x,y"] -> [("a.b=1", "c.d=x"), ("a.b=1", "c.d=y"), ("a.b=2", ...), ...]; of none, one without changes."""
     axes, problems = list[list[str]](), list[str]()
     for one in vary:

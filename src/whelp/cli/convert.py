@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ _WARN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertResult:
+class ConvertResult(Shown):
     """What `whelp convert` made.
 
     Attributes:
@@ -49,7 +52,7 @@ def convert(
     files: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     separator: str = "\n\n",
     encoding: str = "auto",
     delimiter: str | None = None,
@@ -71,14 +74,14 @@ def convert(
         ArtifactError: When something else stands at `out`.
     """
     events = iter_convert(files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter)
-    return run_to_end(events, ConvertResult)
+    return run_to_end(watch(events, draw_bytes("convert", "row")), ConvertResult)
 
 
 def iter_convert(
     files: str | Path | Sequence[str | Path],
     out: Path,
     *,
-    columns: Sequence[str] | None,
+    columns: str | Sequence[str] | None,
     separator: str,
     encoding: str = "auto",
     delimiter: str | None = None,
@@ -96,7 +99,7 @@ def iter_convert(
     checked = SourceConfig(encoding=encoding, delimiter=delimiter)
     options = CsvOptions(checked.encoding, checked.csv_delimiter)
     paths = list_given(files, out, READABLE)
-    chosen = list(columns) if columns else None
+    chosen = listed(columns) if columns else None
     request = {
         "made_by": "convert",
         "version": _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION,

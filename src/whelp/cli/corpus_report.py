@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.config import parse_overrides
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
 from whelp.base.files import write_atomic
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping, read_column
 from whelp.cli.prepare import OpenedSource, name_sources, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
@@ -38,7 +40,7 @@ _DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusReport:
+class CorpusReport(Shown):
     """What `whelp corpus report` found; plain values, explained at `whelp.corpus.measuring.meter.Measured`.
 
     Attributes:
@@ -69,6 +71,12 @@ class CorpusReport:
     vocabulary: dict[str, Any] | None
     notes: list[str]
     html: str | None
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_corpus import show_corpus_report
+
+        return make_html(show_corpus_report, self)
 
 
 def report_corpus(
@@ -130,7 +138,7 @@ def _load(source: str | Path | Sequence[str] | Mapping[str, Any] | Recipe, overr
     if isinstance(source, (Mapping, Recipe)) or (isinstance(source, (str, Path)) and Path(source).suffix in (".yaml", ".yml")):
         recipe = load_recipe(source, overrides)
     else:
-        words = [str(source)] if isinstance(source, (str, Path)) else [str(word) for word in source]
+        words = [str(word) for word in listed(source)]
         recipe = load_recipe({"data": {"source": words if len(words) > 1 else words[0]}}, overrides)
     if any(config.conversation_template is not None for config in recipe.data.entries.values()):
         problem = "data.conversation_template needs a vocabulary, and there is none yet"

@@ -13,9 +13,12 @@ from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
+from whelp.cli.drawn import draw_curating, watch
 from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, fingerprint_apart, name_sources, open_recipe_sources
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
@@ -33,7 +36,7 @@ RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurateResult:
+class CurateResult(Shown):
     """What `whelp curate` made. `ledger` says what became of every document; `is_reused` when it was there and up to date."""
 
     folder: str
@@ -55,7 +58,7 @@ def curate(
     recipe: str | Path | dict[str, Any] | Recipe | None = None,
     *,
     out: str | Path,
-    source: str | list[str] | None = None,
+    source: str | Path | Sequence[str | Path] | None = None,
     overrides: Sequence[str] = (),
     rows: Any = None,
     engine: str = "local",
@@ -82,12 +85,13 @@ def curate(
         MissingExtraError: When a rule, or the engine, needs a package that is not installed.
     """
     loaded = load_curate_recipe(recipe, source, overrides, scale)
-    return run_to_end(iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers)), CorpusReady).result
+    events = iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
+    return run_to_end(watch(events, draw_curating), CorpusReady).result
 
 
 def load_curate_recipe(
     recipe: str | Path | dict[str, Any] | Recipe | None,
-    source: str | list[str] | None,
+    source: str | Path | Sequence[str | Path] | None,
     overrides: Sequence[str] = (),
     scale: str | None = None,
 ) -> Recipe:
@@ -101,9 +105,11 @@ def load_curate_recipe(
     if source is None:
         assert recipe is not None
         return load_recipe(recipe, overrides, scale)
+    given = [str(one) for one in listed(source)]
+    named = given[0] if len(given) == 1 else given
     if recipe is None:
-        return load_recipe({"data": {"source": source}}, overrides, scale)
-    return load_recipe(load_recipe(recipe, overrides, scale), [f"data.source={json.dumps(source)}"])
+        return load_recipe({"data": {"source": named}}, overrides, scale)
+    return load_recipe(load_recipe(recipe, overrides, scale), [f"data.source={json.dumps(named)}"])
 
 
 def iter_curate(

@@ -12,6 +12,8 @@ from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
 from whelp.base.files import hold_folder
 from whelp.base.last_event import run_to_end
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_training, watch
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
@@ -41,7 +43,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoResult:
+class DemoResult(Shown):
     """What the demo made."""
 
     folder: str
@@ -58,7 +60,7 @@ def demo(*, out: str | Path = "whelp-demo", corpus: str | Path | None = None, mi
         corpus: Text of your own: a file or a folder; by default the Python standard library of this machine.
         minutes: Training time; by default two.
     """
-    return run_to_end(iter_demo(make_demo_recipe(corpus, minutes), Path(out)), DemoResult)
+    return run_to_end(watch(iter_demo(make_demo_recipe(corpus, minutes), Path(out)), draw_training), DemoResult)
 
 
 def make_demo_recipe(corpus: str | Path | None, minutes: float | None) -> Recipe:

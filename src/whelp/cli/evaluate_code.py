@@ -14,6 +14,7 @@ from whelp.base.files import write_atomic
 from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.shown import Shown
 from whelp.cli.evaluations import find_place, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -30,7 +31,7 @@ Progress = Callable[[str, int, int], object]  # what is done, how much of it, an
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeResult:
+class CodeResult(Shown):
     """pass@k over all problems; what became of the programs; how they were kept in check."""
 
     model: str

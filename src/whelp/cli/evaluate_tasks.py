@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -25,7 +27,7 @@ Progress = Callable[[str, int, int], object]  # what is computed, how much of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TasksResult:
+class TasksResult(Shown):
     """Scores by task (and group of tasks), as the harness names them: `acc`, `acc_stderr`, `word_perplexity`, ..."""
 
     model: str
@@ -41,7 +43,7 @@ class TasksResult:
 
 def evaluate_tasks(
     model: str | Path | LoadedModel,
-    tasks: Sequence[str],
+    tasks: str | Sequence[str],
     *,
     num_fewshot: int | None = None,
     limit: int | None = None,
@@ -75,6 +77,7 @@ def evaluate_tasks(
     except ImportError:
         raise MissingExtraError("whelp evaluate --tasks", "lm_eval", "tasks") from None
 
+    tasks = listed(tasks)
     with _quiet():
         if not tasks:
             raise PlanError("whelp evaluate", "no task is named", "one at least", "Example: --tasks hellaswag,my-task.yaml")
@@ -105,7 +108,7 @@ def evaluate_tasks(
         "num_shortened": adapter.num_shortened,
         "harness_version": str(lm_eval.__version__),
     }
-    asked: dict[str, Any] = {"tasks": list(tasks), "num_fewshot": num_fewshot, "limit": limit}
+    asked: dict[str, Any] = {"tasks": tasks, "num_fewshot": num_fewshot, "limit": limit}
     if apply_chat_template:
         asked |= {"apply_chat_template": True, "system_instruction": system_instruction}
     file = save_evaluation(loaded.folder, "tasks", asked, result, out)

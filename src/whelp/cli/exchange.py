@@ -15,7 +15,10 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_importing, watch
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ _SPLIT_NAMES = {("nanogpt", "test"): "val", ("llmc", "test"): "val"}  # what tho
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportResult:
+class ExportResult(Shown):
     """What `whelp export` made. `notes` say what the format could not hold."""
 
     folder: str
@@ -43,7 +46,7 @@ def export_store(
     *,
     format: str,
     out: str | Path,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     context_tokens: int | None = None,
 ) -> ExportResult:
     """Write a token store as another format, into a folder that appears when it is whole.
@@ -66,7 +69,7 @@ def export_store(
         )
     opened, folder = _open(Path(store)), Path(out)
     _check_place(folder, opened)
-    chosen = [opened.split(name) for name in dict.fromkeys(splits or opened.manifest.counts["splits"])]
+    chosen = [opened.split(name) for name in dict.fromkeys(listed(splits) if splits else opened.manifest.counts["splits"])]
     notes: list[str] = []
     with hold_folder(folder), atomic_folder(folder) as temporary:
         for split in chosen:
@@ -186,7 +189,7 @@ def import_store(
         column=column,
         rows=rows,
     )
-    return run_to_end(iter_import(request, Path(out)), PrepareResult)
+    return run_to_end(watch(iter_import(request, Path(out)), draw_importing), PrepareResult)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +224,7 @@ class ImportRequest:
 class FilesOpened:
     """The files are there, and are what they should be; `num_bytes` is of their ids."""
 
+    format: str
     num_files: int
     num_bytes: int
 
@@ -243,7 +247,7 @@ def _iter_import(request: ImportRequest, out: Path) -> Iterator[FilesOpened | Im
     for path, side in chosen:
         opened = open_token_file(path, request.format, end_id=vocabulary.eos_id, column=request.column, rows=request.rows)
         files.append((opened, side))
-    yield FilesOpened(num_files=len(files), num_bytes=sum(file.num_bytes for file, _ in files))
+    yield FilesOpened(format=request.format, num_files=len(files), num_bytes=sum(file.num_bytes for file, _ in files))
     source = _describe_files(request, files, before)
     config = {"test_split": request.test_split, "seed": request.seed}
     inputs = {"source": source, "tokenizer": vocabulary.fingerprint}
@@ -297,4 +301,4 @@ def _identify(inputs: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(files)] if isinstance(files, (str, Path)) else [Path(path) for path in files]
+    return [Path(path) for path in listed(files)]

@@ -15,6 +15,7 @@ from whelp.base.config import map_paths
 from whelp.base.errors import ArtifactError, TokenizerError
 from whelp.base.files import read_json
 from whelp.cli.beside import open_store_beside
+from whelp.cli.export_origin import describe_start_licenses
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.model.config import RECURRENT_FAMILIES
 
@@ -29,9 +30,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("{folder}")
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
-ids = tokenizer("Once upon a time", return_tensors="pt")
-print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))
+{ids}
+print(tokenizer.decode(model.generate(**ids, {length})[0]))
 ```"""
+_TEXT_IDS = 'ids = tokenizer("Once upon a time", return_tensors="pt")'
+_CHAT_IDS = """messages = [{"role": "user", "content": "Hello!"}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
+_NEW_TOKENS, _MUCH_CONTEXT = 40, 256
 _VLLM = """With [vLLM](https://github.com/vllm-project/vllm), as an OpenAI-compatible server:
 
 ```bash
@@ -101,6 +106,8 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
         file: The one file of formats that have one.
         model: The model folder that was exported.
     """
+    from whelp.tokenizer import load_tokenizer
+
     family = str(read_model_config(model).get("model_type"))
     texts = {"gguf": [_GGUF], "onnx": [_ONNX], "pth": [_PTH]}.get(format)
     if texts is None:
@@ -108,9 +115,21 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
         texts = [_FLA, *to_gguf, _WHELP, _TO_PTH] if family == "rwkv7" else [*to_gguf, _WHELP, _TO_PTH]
         if family not in RECURRENT_FAMILIES:
             texts = [_TRANSFORMERS, _VLLM, *to_gguf, _WHELP]
+    number = find_context(read_model_config(model))
+    has_room = number is None or number >= _MUCH_CONTEXT  # positions of GPT-2 end there: more would be an error
+    length = f"max_new_tokens={_NEW_TOKENS}" if has_room else f"max_length={number}"
+    ids = _TEXT_IDS if load_tokenizer(model).chat_template is None else _CHAT_IDS
     if format == "pth" and family != "rwkv7":
         file = f"{file}.pth"  # for RWKV-7 the package adds the suffix by itself
-    return "\n\n".join(text.format(folder=folder, file=file, is_v7=int(family == "rwkv7")) for text in texts)
+    values = {"is_v7": int(family == "rwkv7"), "ids": ids, "length": length}
+    return "\n\n".join(text.format(folder=folder, file=file, **values) for text in texts)
+
+
+def find_context(config: Mapping[str, Any]) -> int | None:
+    """Tokens that a model sees at once, by its `config.json`; None of one that reads into a state, or does not say."""
+    if config.get("model_type") in RECURRENT_FAMILIES:
+        return None
+    return next((number for key in ("max_position_embeddings", "n_positions") if (number := config.get(key))), None)
 
 
 def _fits_gguf(model: Path) -> bool:
@@ -139,14 +158,12 @@ def make_card(
     from whelp.tokenizer import load_tokenizer
 
     vocabulary, config = load_tokenizer(folder), read_model_config(folder)
-    contexts = (config.get(key) for key in ("max_position_embeddings", "n_positions"))
-    is_recurrent = config.get("model_type") in RECURRENT_FAMILIES
     return make_model_card(
         name,
         format=format,
         config=config,
         num_parameters=num_parameters,
-        context_tokens=None if is_recurrent else next((number for number in contexts if number), None),
+        context_tokens=find_context(config),
         vocabulary={"kind": vocabulary.kind, "size": vocabulary.size},
         files=files,
         usage=usage,
@@ -181,6 +198,7 @@ def _read_facts(folder: Path, run: RunFolder) -> RunFacts:
         elapsed_seconds=trained[-1].get("elapsed_seconds") if trained else None,
         lengths=started.get("lengths", []),
         versions=started.get("versions", {}),
+        start_licenses=describe_start_licenses(started),
     )
 
 

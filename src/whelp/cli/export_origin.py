@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import WhelpError
 from whelp.base.files import read_json
@@ -59,9 +61,28 @@ def find_origin_of_start(start_from: str | None) -> Origin | None:
     if start_from is None:
         return None
     try:
-        return find_origin(find_model_folder(Path(start_from).expanduser())) or UNKNOWN
+        folder = find_model_folder(Path(start_from).expanduser())
     except WhelpError:  # a single file of weights
         return UNKNOWN
+    named = read_license(folder)
+    return {**(find_origin(folder) or UNKNOWN), **({} if named is None else {"license": named})}
+
+
+def read_license(folder: Path) -> str | None:
+    """What the model card beside a model calls its license; None where there is no card, or it names none."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        head = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else None
+    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        return None
+    named = (head.get("license_name") or head.get("license")) if isinstance(head, dict) else None
+    return str(named) if named else None
+
+
+def describe_start_licenses(origin: Origin) -> list[str | None]:
+    """The licenses of the weights that a run began with, and of those before; None of weights from elsewhere that name none."""
+    before = list(iter_before(origin))
+    return [one.get("license") for one in before if one.get("license") or (one["store"] is None and not one["trained_tokens"])]
 
 
 def count_trained(started: Mapping[str, Any], step: int) -> int:

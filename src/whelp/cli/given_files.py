@@ -8,6 +8,7 @@ from pathlib import Path
 
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
+from whelp.base.listed import listed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     """
     from whelp.corpus._files import expand
 
-    given = [files] if isinstance(files, (str, Path)) else list(files)
+    given = listed(files)
     found: list[Path] = []
     for item in given:
         _, paths, _, is_named = expand(str(item), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _HEAD_WIDTHS = (64, 32, 16, 8, 4, 2)  # the first that divides the width
 
 
 @dataclass(frozen=True, kw_only=True)
-class InitResult:
+class InitResult(Shown):
     """A model folder with random weights. `is_reused` when one stood there before."""
 
     folder: str
@@ -43,7 +45,7 @@ def init(
     n_layer: int | None = None,
     n_head: int | None = None,
     n_embd: int | None = None,
-    vocab_size: int | str | None = None,
+    vocab_size: int | str | Path | None = None,
     context_tokens: int | None = None,
     seed: int | None = None,
     weights: str | Path | None = None,
@@ -160,7 +162,7 @@ def _refuse_sizes(**given: object) -> None:
         raise ConfigError("whelp init", problems, "Leave one of them out.")
 
 
-def _open_weights(path: Path, context_tokens: int, vocab_size: int | str | None) -> LanguageModel:
+def _open_weights(path: Path, context_tokens: int, vocab_size: int | str | Path | None) -> LanguageModel:
     from whelp.artifacts.rwkv_file import read_rwkv_file
     from whelp.model.build import model_from_official
 
@@ -192,7 +194,7 @@ def _make_recipe(
     return load_recipe(values, [*given, *overrides], scale)
 
 
-def _find_vocabulary(recipe: Recipe, asked: int | str | None, *, is_alone: bool) -> tuple[int, Vocabulary | None]:
+def _find_vocabulary(recipe: Recipe, asked: int | str | Path | None, *, is_alone: bool) -> tuple[int, Vocabulary | None]:
     """How many ids there are, and the vocabulary, where one is named."""
     from whelp.tokenizer import load_tokenizer
 
@@ -201,7 +203,7 @@ def _find_vocabulary(recipe: Recipe, asked: int | str | None, *, is_alone: bool)
     if asked is None and recipe.model.vocab_size is not None:
         return recipe.model.vocab_size, None
     name = asked if asked is not None else recipe.data.tokenizer
-    if not isinstance(name, str):
+    if not isinstance(name, (str, os.PathLike)):
         found = (
             "no size of the vocabulary is given"
             if is_alone

@@ -16,6 +16,7 @@ from whelp.base.config import load_config, merge, parse_overrides, to_dict
 from whelp.base.errors import ConfigError, WhelpError
 from whelp.base.files import write_atomic
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.row_report import describe_page, make_summary, show_row
 from whelp.cli.source_rows import JoinedRows
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectedRow:
+class InspectedRow(Shown):
     """One training row: what is read, which positions are trained, and where it came from.
 
     `document_numbers` says of each position which of `documents` it is from; -1: a pad. `source` is the name of the source
@@ -94,7 +95,7 @@ class OpenedRows:
 def inspect(
     store: str | Path,
     *,
-    rows: str = "0:3",
+    rows: str | int = "0:3",
     split: str = "train",
     context_tokens: int | None = None,
     plan: str | None = None,
@@ -126,7 +127,7 @@ def inspect(
     check_page_place(html)
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
     opened = open_split(store, split, config)
-    views = list(opened.iter_views(rows, file=file, find=find))
+    views = list(opened.iter_views(str(rows), file=file, find=find))
     if recipe is None and context_tokens is None:
         say_how_cut(opened)
     if html is not None:

@@ -48,10 +48,13 @@ class FirstProcessError(TrainingError):
         super().__init__(f"process 1 of {num_processes}", f"it ended with exit code {code}; its message stands above")
 
 
-def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND) -> str:
+def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND, is_heard: bool = True) -> str:
     """Run `python -c CODE ARGUMENTS` as several processes; return what the first wrote on standard output.
 
     Signals to this process reach all of them. When one fails, the others are ended.
+
+    Args:
+        is_heard: What the first says goes to standard error; without it, the last of that is part of the error of a failure.
 
     Raises:
         TrainingError: When a process failed; it says which, and how.
@@ -69,7 +72,9 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
                     for rank in range(num_processes):
                         streams: dict[str, IO[bytes] | int | None] = {"stdout": subprocess.DEVNULL}
                         if rank == 0:
-                            streams = {"stdout": stack.enter_context(open(output, "wb")), "stderr": _own_stderr()}
+                            streams["stdout"] = stack.enter_context(open(output, "wb"))
+                        if rank == 0 and is_heard:
+                            streams["stderr"] = _own_stderr()
                         else:
                             streams["stderr"] = stack.enter_context(open(said[rank], "wb"))
                         children.append(
@@ -96,7 +101,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND)
         if any(codes) and (is_insisted_on or all(code in stopped for code in codes)):
             raise KeyboardInterrupt
         if failed:
-            _explain(failed, codes, said)
+            _explain(failed, codes, said, is_first_heard=is_heard)
         return output.read_text(encoding="utf-8")
 
 
@@ -171,7 +176,7 @@ def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]
     return failed + [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]
 
 
-def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
+def _explain(failed: list[int], codes: list[int], said: list[Path], *, is_first_heard: bool = True) -> None:
     """Say which process failed first of its own: one that only lost another is not to blame."""
     count = len(codes)
     own = [rank for rank in failed if codes[rank] != LOST]
@@ -183,9 +188,10 @@ def _explain(failed: list[int], codes: list[int], said: list[Path]) -> None:
     if not own:
         raise TrainingError(f"{count} processes", "they lost each other: one did not answer in time", "", _GO_ON)
     cause, code = own[0], codes[own[0]]
-    if cause == 0 and code > 0:
+    is_heard = cause == 0 and is_first_heard
+    if is_heard and code > 0:
         raise FirstProcessError(count, code)
-    text = said[cause].read_text(encoding="utf-8", errors="replace") if cause else ""
+    text = "" if is_heard else said[cause].read_text(encoding="utf-8", errors="replace")
     tail = "\n".join(text.strip().splitlines()[-_TAIL_LINES:]).removeprefix("error: ").rstrip(".")
     how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
     if -code in _WHY_KILLED:

@@ -125,11 +125,9 @@ def _fail(error: WhelpError) -> None:
 def _set_up_log() -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            from rich.markup import escape
+            from whelp.cli.show import say_note  # not before there is something to say: rich takes long to import
 
-            from whelp.cli.show import console
-
-            console.print(f"[yellow]note[/]  {escape(record.getMessage())}", soft_wrap=True)
+            say_note(record)
 
     log = logging.getLogger("whelp")
     log.addHandler(Handler())

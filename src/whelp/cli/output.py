@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -14,9 +17,26 @@ _FILE_WIDTH = 140  # columns where no terminal says how many it has
 _GAP = 2
 
 
-def open_output() -> Console:
+Result = TypeVar("Result")
+_recorded: ContextVar[Console | None] = ContextVar("recorded", default=None)
+
+
+def open_output(file_width: int = _FILE_WIDTH) -> Console:
     """Standard output, for results."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    width = None if sys.stdout.isatty() else file_width
+    return _recorded.get() or Console(file=sys.stdout, highlight=False, width=width)
+
+
+def make_html(show: Callable[[Result], None], result: Result) -> str:
+    """What `show` prints of a result with `open_output`, as a piece of HTML for a notebook."""
+    console = Console(file=io.StringIO(), record=True, highlight=False, width=_FILE_WIDTH, force_jupyter=False)
+    before = _recorded.set(console)
+    try:
+        show(result)
+    finally:
+        _recorded.reset(before)
+    style = "white-space:pre;overflow-x:auto;line-height:normal"
+    return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
 
 
 def print_records(output: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:

@@ -19,8 +19,11 @@ from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, WhelpError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
+from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores, share_heaps
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_preparing, watch
 from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareResult:
+class PrepareResult(Shown):
     """What `whelp prepare` made. `is_reused` when the store was finished and up to date before."""
 
     folder: str
@@ -72,9 +75,9 @@ def prepare(
         ArtifactError: When something else stands at `out`.
         MissingExtraError: When Ray is asked for, and not installed.
     """
-    for _ in iter_prepare(load_recipe(recipe, overrides, scale), Path(out), rows=rows, engine=make_engine(engine, workers)):
-        pass
-    return describe_store(open_store(Path(out)), is_reused=False)
+    loaded = load_recipe(recipe, overrides, scale)
+    events = iter_prepare(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
+    return run_to_end(watch(events, draw_preparing), StoreReady).result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,9 @@ class Recipe:
     pack: PackConfig = section(PackConfig, "how tokens become training rows")
     model: ModelConfig = section(ModelConfig, "what is trained")
     train: TrainConfig = section(TrainConfig, "how it is trained")
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_yaml())}</pre>"
 
     def to_values(self) -> dict[str, Any]:
         """Every value, as a recipe that is read again gives it."""

@@ -12,6 +12,8 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 
 if TYPE_CHECKING:
     from whelp.report import RunRecords
@@ -20,7 +22,7 @@ _PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsReport:
+class RunsReport(Shown):
     """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run.
 
     `warnings`: why their losses may not be compared.
@@ -31,8 +33,14 @@ class RunsReport:
     differences: dict[str, list[Any]]
     warnings: list[str]
 
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show import print_runs
 
-def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
+        return make_html(print_runs, self)
+
+
+def report(runs: str | Path | Sequence[str | Path], *, out: str | Path | None = None) -> RunsReport:
     """Draw runs into one HTML file that opens offline: what differs, curves over each other, samples, plans.
 
     Args:
@@ -44,7 +52,7 @@ def report(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Runs
     """
     from whelp.report import find_differences, find_warnings, make_run_report, sum_up
 
-    folders = [Path(run) for run in runs]
+    folders = [Path(run) for run in listed(runs)]
     if not folders:
         raise ConfigError("whelp report", ["no run is given"], "Example: whelp report run-1 run-2")
     records = [read_run(folder) for folder in folders]

@@ -17,6 +17,7 @@ from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
+from whelp.base.listed import listed
 from whelp.cli.beside import find_run, open_store_beside
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 from whelp.cli.recipe import load_recipe
@@ -69,7 +70,7 @@ class Serving:
 def serve(
     model: str | Path,
     *,
-    compare: Sequence[str | Path] = (),
+    compare: str | Path | Sequence[str | Path] = (),
     store: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -95,7 +96,7 @@ def serve(
 def open_server(
     model: str | Path,
     *,
-    compare: Sequence[str | Path] = (),
+    compare: str | Path | Sequence[str | Path] = (),
     store: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -110,7 +111,7 @@ def open_server(
     path = Path(model)
     run = find_run(path)
     notes = []
-    paths = [path, *map(Path, compare)]
+    paths = [path, *map(Path, listed(compare))]
     if run is not None and not compare and _has_no_checkpoint(path):
         notes.append(f"{path} has no checkpoint yet: its training can be watched; the model is there when it has one.")
         paths = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import sys
 import time
@@ -12,14 +13,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
-from whelp.cli.live_panel import LivePanel
+from whelp.base.log import log
+from whelp.base.looking_on import is_notebook
+from whelp.cli.live_panel import LivePanel, NotebookLive, TerminalLive
 from whelp.cli.output import open_output, print_records
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
     from whelp.generate import TokenLogprob
     from whelp.train import TrainPlan
 
-console = Console(stderr=True, highlight=False)
+# In a notebook all goes into one stream, as plain lines: rich would make an output of each, or take it for a terminal.
+console = Console(
+    stderr=not is_notebook(), highlight=False, force_jupyter=False, force_terminal=False if is_notebook() else None
+)
 _BLOCKS = "▁▂▃▄▅▆▇█"
 megabytes, duration = say_bytes, say_duration
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
@@ -52,6 +57,28 @@ def say(text: str, *, wraps: bool = True) -> None:
 def say_plain(text: str) -> None:
     """A line for people that holds no markup, however it looks."""
     console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def say_note(record: logging.LogRecord) -> None:
+    """What is logged, as a line for people."""
+    console.print(f"[yellow]note[/]  {escape(record.getMessage())}", soft_wrap=True)
+
+
+@contextmanager
+def said_notes() -> Iterator[None]:
+    """Inside, what is logged is said, unless a program has set up logging: then it goes where that wants it."""
+    if log.hasHandlers():
+        yield
+        return
+    notes, level = logging.Handler(), log.level
+    notes.emit = say_note  # type: ignore[method-assign]
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.setLevel(level)
 
 
 def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
@@ -222,7 +249,7 @@ class TrainingView(EventView):
 
     def __init__(self) -> None:
         self._panel = LivePanel("train")
-        self._live: Live | None = None  # on a terminal only
+        self._live: TerminalLive | NotebookLive | None = None
         self.losses: list[float] = []
         self.planned: Planned | None = None
         self.test = ""
@@ -242,7 +269,10 @@ class TrainingView(EventView):
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)
         if console.is_terminal:
-            self._live = Live(self._panel, console=console, refresh_per_second=4)
+            self._live = TerminalLive(self._panel, console=console, refresh_per_second=4)
+        elif is_notebook():
+            self._live = NotebookLive(self._panel)
+        if self._live is not None:
             self._live.start()
 
     def close(self) -> None:
@@ -286,6 +316,7 @@ class TrainingView(EventView):
         facts = self._describe(event, now)
         if self._live is not None:
             self._panel.share_done, self._panel.facts = event.share_done, facts
+            self._live.touch()
         else:
             self._last_line = now
             line = "  ".join(facts)
@@ -413,6 +444,13 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
 
 
 def show_runs(result: RunsReport) -> None:
+    """The table of the runs, and what is to be known of them."""
+    for warning in result.warnings:
+        console.print(f"[yellow]note[/]  {escape(warning)}")
+    print_runs(result)
+
+
+def print_runs(result: RunsReport) -> None:
     """A row for each run, and below what differs in their recipes; on standard output, as it is the result."""
     output = open_output()
     names = "tokens_per_second", "test_nats_per_token", "test_bits_per_byte", "best_test_nats_per_token"
@@ -423,8 +461,6 @@ def show_runs(result: RunsReport) -> None:
         )
         records.append((run["name"], f"{run['step']:,}", f"{run['tokens']:,}", *numbers))
     print_records(output, ("run", "steps", "tokens", "tokens/s", "test loss", "bits/byte", "best test loss"), records)
-    for warning in result.warnings:
-        console.print(f"[yellow]note[/]  {escape(warning)}")
     if result.differences:
         output.print("what differs, run by run")
     for name, values in result.differences.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,12 @@ from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
+from whelp.cli.output import open_output
 
 if TYPE_CHECKING:
     from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
+
+_FILE_WIDTH = 200  # columns where no terminal says how many it has
 
 
 class CompareRecipesView(show.EventView):
@@ -113,14 +115,20 @@ def compare_recipes_view() -> Iterator[CompareRecipesView]:
 
 
 def show_recipe_comparison(result: RecipeComparison) -> None:
+    """The tables, then what is to be known of them, and where the page is."""
+    print_recipe_comparison(result)
+    for note in result.notes:
+        show.say(f"[yellow]note[/]  {escape(note)}")
+    show.say(f"page: [bold]{escape(result.html)}[/]", wraps=False)
+
+
+def print_recipe_comparison(result: RecipeComparison) -> None:
     """A row for each recipe, then the differences, then in words; on standard output, as it is the result."""
     import dataclasses
 
-    from rich.console import Console
-
     from whelp.report import say_difference
 
-    output = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+    output = open_output(_FILE_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0))
     columns = ["", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"]
     has_minutes = result.equal == "minutes"  # of other comparisons they stand on the page
@@ -153,6 +161,3 @@ def show_recipe_comparison(result: RecipeComparison) -> None:
     output.print(table)
     for one in result.differences:
         output.print(escape(say_difference(dataclasses.asdict(one))), soft_wrap=True)
-    for note in result.notes:
-        show.say(f"[yellow]note[/]  {escape(note)}")
-    show.say(f"page: [bold]{escape(result.html)}[/]", wraps=False)

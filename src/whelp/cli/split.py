@@ -12,6 +12,8 @@ from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_m
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.last_event import run_to_end
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ DEFAULT_MAX_BYTES = 2_500_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitResult:
+class SplitResult(Shown):
     """What `whelp split` made.
 
     Attributes:
@@ -63,7 +65,8 @@ def split(
         PlanError: When a document is larger than `max_bytes`, or there are fewer documents than parts.
         ArtifactError: When something else stands at `out`.
     """
-    return run_to_end(iter_split(Path(file), Path(out), max_bytes=max_bytes, parts=parts, document=document), SplitResult)
+    events = iter_split(Path(file), Path(out), max_bytes=max_bytes, parts=parts, document=document)
+    return run_to_end(watch(events, draw_bytes("split")), SplitResult)
 
 
 def iter_split(

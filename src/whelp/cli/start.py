@@ -90,7 +90,7 @@ def read_start_state(start_from: str, optimizer: str) -> Mapping[str, torch.Tens
 
 def _refuse_changes(folder: Path, changes: list[tuple[str, object, object]]) -> None:
     if changes:
-        found = ", ".join(f"{name} is {ours}, and there {theirs}" for name, ours, theirs in changes)
+        found = ", ".join(f"{name} is {ours}, and there {theirs}" for name, ours, theirs in changes if ours != theirs)
         overrides = " ".join(f"{name}={theirs}" for name, _, theirs in changes)
         raise PlanError(
             f"train.start_from {folder}", f"it is another model than the recipe's: {found}", "", f"To take it, add: {overrides}"
@@ -128,16 +128,12 @@ def _compare(
     """Options of the recipe whose value differs from the folder's: name, ours, theirs."""
     from whelp.model import model_from_hugging_face
 
-    if config.get("model_type") != spec.family:
-        theirs = config.get("model_type")
-        known = theirs in _OPTIONS
-        return [
-            ("model.family", spec.family, theirs if known else "hf"),
-            *([] if known else [("model.hf_config", "not set", folder)]),
-        ]
+    theirs = config.get("model_type")
+    if theirs not in _OPTIONS:
+        return [("model.family", spec.family, "hf"), ("model.hf_config", "not set", folder)]
     there = model_from_hugging_face(config, weights, folder).spec  # which looks at every value and every shape
     changes = _compare_specs(spec, there)
-    if spec.family == "gpt2":
+    if there.family == "gpt2":
         if spec.context_tokens != there.context_tokens:  # positions are learned
             changes.append(("pack.context_tokens", spec.context_tokens, there.context_tokens))
         if not spec.bias and any(bool(tensor.any()) for name, tensor in weights.items() if name.endswith(".bias")):
@@ -146,8 +142,9 @@ def _compare(
 
 
 def _compare_specs(spec: ModelSpec, there: ModelSpec) -> list[tuple[str, object, object]]:
-    if spec.family != there.family:
-        return [("model.family", spec.family, there.family)]
+    ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
+    if spec.family != there.family:  # other families have other defaults: all is said
+        return [(f"model.{name}", ours[name], theirs[name]) for name in ("family", *_OPTIONS[there.family])]
     if spec.low_ranks != there.low_ranks:
         raise PlanError(
             "train.start_from",
@@ -155,7 +152,6 @@ def _compare_specs(spec: ModelSpec, there: ModelSpec) -> list[tuple[str, object,
             "the usual ones",
             "Models like it can be used, and not yet trained.",
         )
-    ours, theirs = dataclasses.asdict(spec), dataclasses.asdict(there)
     return [(f"model.{name}", ours[name], theirs[name]) for name in _OPTIONS[spec.family] if ours[name] != theirs[name]]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whelp.artifacts.state_file import read_state, write_state
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
+from whelp.base.shown import Shown
 from whelp.cli.generate import LoadedModel, load_model
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StateResult:
+class StateResult(Shown):
     """A state that was written."""
 
     file: str

@@ -11,7 +11,9 @@ from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_m
 from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
+from whelp.base.listed import listed
 from whelp.base.log import log
+from whelp.base.shown import Shown
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerResult:
+class TokenizerResult(Shown):
     """What `whelp tokenizer train` made; `num_bytes` is the size of what it was learned from."""
 
     folder: str
@@ -32,7 +34,7 @@ class TokenizerResult:
 
 
 def train_tokenizer(
-    source: str | list[str] | SourceConfig, *, out: str | Path, learn: LearnConfig | None = None
+    source: str | Path | Sequence[str | Path] | SourceConfig, *, out: str | Path, learn: LearnConfig | None = None
 ) -> TokenizerResult:
     """Learn a vocabulary from text and write it as a folder that `AutoTokenizer.from_pretrained` opens.
 
@@ -48,13 +50,21 @@ def train_tokenizer(
     from whelp.tokenizer import learn as learn_vocabulary
 
     config = learn or LearnConfig()
-    opened = open_source(source if isinstance(source, SourceConfig) else SourceConfig(source=source))
+    opened = open_source(choose_source(source, "whelp tokenizer train"))
     folder = Path(out)
     with hold_folder(folder):
         check_place(folder)
         _say_changes(folder, config)
         vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)
         return save_tokenizer(vocabulary, folder, config, opened)
+
+
+def choose_source(source: str | Path | Sequence[str | Path] | SourceConfig, where: str) -> SourceConfig:
+    """How a source is read that is given by name, or as a whole configuration."""
+    if isinstance(source, SourceConfig):
+        return source
+    given = listed(source)
+    return load_config(SourceConfig, {"source": given[0] if len(given) == 1 else given}, where)
 
 
 def make_source_config(

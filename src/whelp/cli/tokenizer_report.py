@@ -12,7 +12,10 @@ import numpy as np
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping
+from whelp.cli.tokenizer import choose_source
 from whelp.corpus.config import SourceConfig
 from whelp.model.config import ModelConfig, make_spec
 from whelp.tokenizer.config import LearnConfig
@@ -28,7 +31,7 @@ DEFAULT_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyReport:
+class VocabularyReport(Shown):
     """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measure.Use`.
 
     Attributes:
@@ -54,7 +57,7 @@ class VocabularyReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerReport:
+class TokenizerReport(Shown):
     """What `whelp tokenizer report` found. `split_words` holds, for each word, its tokens in every vocabulary, in order."""
 
     corpus: dict[str, Any]
@@ -62,12 +65,18 @@ class TokenizerReport:
     split_words: list[dict[str, Any]]
     html: str | None
 
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_vocabulary import show_tokenizer_report
+
+        return make_html(show_tokenizer_report, self)
+
 
 def report_tokenizer(
     names: str | Path | Sequence[str | Path],
     *,
-    corpus: str | list[str] | SourceConfig,
-    texts: Sequence[str] = (),
+    corpus: str | Path | Sequence[str | Path] | SourceConfig,
+    texts: str | Sequence[str] = (),
     by: str | None = None,
     max_bytes: int | None = None,
     html: str | Path | None = None,
@@ -94,14 +103,15 @@ def report_tokenizer(
     from whelp.tokenizer import load_tokenizer, make_tolerant, measure_corpus
     from whelp.tokenizer.probes import cut_words
 
-    given = [names] if isinstance(names, (str, Path)) else list(names)
+    given = listed(names)
     labels = list(dict.fromkeys(str(name) for name in given))
     if not labels:
         raise ConfigError("whelp tokenizer report", ["no vocabulary is named"], "Name one or more, for example gpt2.")
+    texts = listed(texts)
     _check_texts(texts)
     check_page_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
-    source = open_source(_make_config(corpus))
+    source = open_source(choose_source(corpus, "whelp tokenizer report"))
     by = by or choose_grouping(source)
     grouping = make_grouping(source, by, "whelp tokenizer report")
     measured = measure_corpus(tolerant, _iter_batches(source, grouping, max_bytes), grouping.names)
@@ -132,7 +142,7 @@ def report_tokenizer(
     return report
 
 
-def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], texts: Sequence[str]) -> VocabularyReport:
+def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], texts: str | Sequence[str]) -> VocabularyReport:
     from whelp.tokenizer.measure import find_ends
     from whelp.tokenizer.pipeline import cut_text, trace_stages
     from whelp.tokenizer.probes import NUMBERS, count_indents, cut_words, find_keywords
@@ -156,7 +166,7 @@ def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], te
     )
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def _check_texts(texts: str | Sequence[str]) -> None:
     for text in texts:
         try:
             text.encode()
@@ -171,10 +181,6 @@ def check_page_place(html: str | Path | None) -> None:
         raise ArtifactError(html, "there is no such folder", "a file in a folder that exists", "Make the folder first.")
     if html is not None and Path(html).is_dir():
         raise ArtifactError(html, "is a folder", "the name of a file", "Choose another --html.")
-
-
-def _make_config(corpus: str | list[str] | SourceConfig) -> SourceConfig:
-    return corpus if isinstance(corpus, SourceConfig) else SourceConfig(source=corpus)
 
 
 def _iter_batches(source: Source, grouping: Grouping, max_bytes: int | None) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
@@ -197,7 +203,7 @@ def _take_every(partition: Partition, step: int, num_seen: int) -> pa.RecordBatc
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuideRow:
+class GuideRow(Shown):
     """What one vocabulary size costs and buys.
 
     Attributes:
@@ -223,7 +229,7 @@ class GuideRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerGuide:
+class TokenizerGuide(Shown):
     """What `whelp tokenizer guide` found: a row for each size, smallest first.
 
     `cheapest_vocab_size` is the one with the least computation for a byte of text.
@@ -235,14 +241,20 @@ class TokenizerGuide:
     cheapest_vocab_size: int
     html: str | None
 
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_vocabulary import show_tokenizer_guide
+
+        return make_html(show_tokenizer_guide, self)
+
 
 def guide_tokenizer(
     *,
-    corpus: str | list[str] | SourceConfig,
+    corpus: str | Path | Sequence[str | Path] | SourceConfig,
     n_embd: int,
     n_layer: int = 6,
     family: str = "qwen3",
-    sizes: Sequence[int] = DEFAULT_SIZES,
+    sizes: int | Sequence[int] = DEFAULT_SIZES,
     max_bytes: int | None = None,
     html: str | Path | None = None,
 ) -> TokenizerGuide:
@@ -267,14 +279,14 @@ def guide_tokenizer(
     from whelp.tokenizer.sizes import measure_sizes
 
     check_page_place(html)
-    asked = sorted(set(sizes))
+    asked = sorted(set(listed(sizes)))
     if not asked:
         raise ConfigError("whelp tokenizer guide", ["no size is given"], "Example: --sizes 1024,4096,16384")
     configs = [load_config(LearnConfig, {"vocab_size": size}, "whelp tokenizer guide") for size in asked]
     num_heads = next(heads for heads in (8, 4, 2, 1) if n_embd % (2 * heads) == 0 or heads == 1)
     values = {"family": family, "n_layer": n_layer, "n_head": num_heads, "n_embd": n_embd}
     model = load_config(ModelConfig, values, "whelp tokenizer guide")
-    source = open_source(_make_config(corpus))
+    source = open_source(choose_source(corpus, "whelp tokenizer guide"))
     largest = learn(iter_texts(source, max_bytes), configs[-1])
     reached = sorted({min(size, largest.size) for size in asked})
     measures = measure_sizes([shrink(largest, size) for size in reached], iter_texts(source, max_bytes))

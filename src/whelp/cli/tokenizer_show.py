@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.shown import Shown
+
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyView:
+class VocabularyView(Shown):
     """What a vocabulary is.
 
     Attributes:
@@ -44,6 +46,12 @@ class VocabularyView:
     special: list[dict[str, Any]]
     sample: list[dict[str, Any]]
     text: dict[str, Any] | None
+
+    def _repr_html_(self) -> str:
+        from whelp.cli.output import make_html
+        from whelp.cli.show_vocabulary import print_vocabulary
+
+        return make_html(print_vocabulary, self)
 
 
 def show_tokenizer(name: str | Path, *, text: str | None = None, num_samples: int = 24) -> VocabularyView:

@@ -14,12 +14,14 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.listed import listed
+from whelp.base.shown import Shown
 from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedStore:
+class TracedStore(Shown):
     """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
 
     folder: str
@@ -31,7 +33,7 @@ class TracedStore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedRun:
+class TracedRun(Shown):
     """A run that was trained on such a store, or began with weights that were.
 
     `share` is that of the tokens that the run trains on, with the weights of a mixture. `checkpoints`: step, and about how many
@@ -47,7 +49,7 @@ class TracedRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedExport:
+class TracedExport(Shown):
     """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
@@ -59,7 +61,7 @@ class TracedExport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
+class Trace(Shown):
     """What `whelp trace` found. `untold`: runs and exports of which a store is not in the folders, so not all can be said."""
 
     source: str
@@ -73,7 +75,7 @@ class Trace:
     next_steps: list[str]
 
 
-def trace(source: str, folders: Sequence[str | Path]) -> Trace:
+def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Trace:
     """Find a source of text in token stores, in the runs and checkpoints trained on them, and in their exports. Nothing is written.
 
     Args:
@@ -84,6 +86,7 @@ def trace(source: str, folders: Sequence[str | Path]) -> Trace:
     Raises:
         ArtifactError: When a folder is not there, or there is no store, run or export in any.
     """
+    source, folders = str(source), listed(folders)
     if not folders:
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)

@@ -18,6 +18,7 @@ from whelp.base.gpu_context import open_gpu_early
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
+from whelp.cli.drawn import draw_training, watch
 from whelp.cli.export_origin import find_origin_of_start
 from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
@@ -67,15 +68,17 @@ def train(
     """
     loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
-        return train_together(loaded, Path(store), Path(out), nproc)
-    return run_to_end(iter_train(loaded, Path(store), Path(out)), Finished).result
+        return train_together(loaded, Path(store), Path(out), nproc, quiet=True, is_heard=False)
+    return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
 
 
-def train_together(recipe: Recipe, store: Path, out: Path, num_processes: int, *, quiet: bool = False) -> TrainResult:
-    """Train in several processes of this machine; `quiet`: they say only warnings and errors."""
+def train_together(
+    recipe: Recipe, store: Path, out: Path, num_processes: int, *, quiet: bool = False, is_heard: bool = True
+) -> TrainResult:
+    """Train in several processes of this machine; `quiet`: they say only warnings and errors, which `is_heard` lets out."""
     with _written(recipe) as path:
         arguments = ["train", path, "--store", str(store), "--out", str(out), "--json", *(["--quiet"] if quiet else [])]
-        return TrainResult(**json.loads(launch(arguments, num_processes)))
+        return TrainResult(**json.loads(launch(arguments, num_processes, is_heard=is_heard)))
 
 
 def plan_together(
@@ -128,12 +131,15 @@ def _join(recipe: Recipe) -> Iterator[Team]:
         open_gpu_early(place.local_rank)
     start_up.reach("command")
 
-    from whelp.train.device import choose_device
+    from whelp.train.device import choose_device, kept_settings
     from whelp.train.team import join_team
 
     start_up.reach("imports")
-    uses_gpu = choose_device(recipe.train.device, place).type == "cuda"
-    with join_team(place, uses_gpu=uses_gpu, timeout_minutes=recipe.train.timeout_minutes) as team:
+    device = choose_device(recipe.train.device, place)
+    with (
+        kept_settings(device),
+        join_team(place, uses_gpu=device.type == "cuda", timeout_minutes=recipe.train.timeout_minutes) as team,
+    ):
         start_up.reach("device")
         yield team
 

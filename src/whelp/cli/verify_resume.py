@@ -18,7 +18,9 @@ from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
+from whelp.base.listed import listed
 from whelp.base.machine import count_cores
+from whelp.base.shown import Shown
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -42,7 +44,7 @@ class ResumeCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyResult:
+class VerifyResult(Shown):
     """All checks; `tolerance` is in nats per token."""
 
     num_steps: int
@@ -68,7 +70,7 @@ def verify_resume(
     overrides: Sequence[str] = (),
     scale: str | None = None,
     num_steps: int = 20,
-    nproc: Sequence[int] = (1, 2),
+    nproc: int | Sequence[int] = (1, 2),
     tolerance: float = 1e-3,
 ) -> VerifyResult:
     """Prove that a recipe's runs go on exactly: train, kill, go on, and compare with a run that was left alone.
@@ -83,7 +85,7 @@ def verify_resume(
         tolerance: Largest difference of a step's loss, in nats per token.
     """
     result, loaded = None, load_recipe(recipe, overrides, scale)
-    for check in iter_verify(loaded, store=store, num_steps=num_steps, nproc=nproc, tolerance=tolerance):
+    for check in iter_verify(loaded, store=store, num_steps=num_steps, nproc=listed(nproc), tolerance=tolerance):
         if isinstance(check, VerifyResult):
             result = check
     assert result is not None, "it ends with a result"

@@ -14,6 +14,7 @@ from torch import nn
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
+from whelp.base.shown import Shown
 
 
 class Rows(Protocol):
@@ -31,7 +32,7 @@ class LossModel(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossResult:
+class LossResult(Shown):
     """Summed loss and what it was summed over; of a mixture, with the part of each source."""
 
     nats: float
@@ -66,6 +67,9 @@ class LossResult:
     def bits_per_byte(self) -> float | None:
         """Bits to write one byte of text: the same scale for every vocabulary. None when no bytes are known."""
         return self.nats / math.log(2) / self.num_bytes if self.num_bytes else None
+
+    def _list_shown(self) -> dict[str, Any]:
+        return self.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON record; without `sources` where there is but one."""

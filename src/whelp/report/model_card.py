@@ -36,6 +36,7 @@ class RunFacts:
         numbers: The last measurements on the test split: a record of `metrics.jsonl`.
         lengths: Where the run's length was changed: `until_step`, `length`.
         versions: Of the packages.
+        start_licenses: Of the weights that it began with; None of such that name none.
     """
 
     recipe: str
@@ -49,6 +50,7 @@ class RunFacts:
     elapsed_seconds: float | None
     lengths: Sequence[Mapping[str, Any]]
     versions: Mapping[str, Any]
+    start_licenses: Sequence[str | None] = ()
 
 
 def make_model_card(
@@ -83,7 +85,7 @@ def make_model_card(
         sections.append("## How good it is\n\n" + _describe_numbers(run))
         sections.append("## How it was trained\n\n" + _describe_training(run))
     sections.append("## Limits\n\n" + _describe_limits(num_parameters, context_tokens, run))
-    sections.append("## License\n\n" + _describe_license(license_name))
+    sections.append("## License\n\n" + _describe_license(license_name, run))
     sections.append("## Files\n\n" + "\n".join(f"- `{file}`" for file in files))
     return "\n\n".join(sections) + "\n"
 
@@ -235,8 +237,14 @@ def _describe_limits(num_parameters: int, context_tokens: int | None, run: RunFa
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _describe_license(license_name: str | None) -> str:
+def _describe_license(license_name: str | None, run: RunFacts | None) -> str:
     texts = "The texts that it learned from have licenses of their own."
+    starts = run.start_licenses if run is not None else ()
+    named = list(dict.fromkeys(one for one in starts if one is not None))
+    if named:
+        texts = f"The weights that it began with are under {', '.join(named)}, which holds for what was made of them. {texts}"
+    if None in starts:
+        texts = f"It began with weights that name no license: ask whoever gave them. {texts}"
     if license_name is None:
         return f"No license was named when it was exported: ask whoever gave it to you before you use it. {texts}"
     return f"{license_name}. {texts}"

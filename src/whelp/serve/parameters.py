@@ -163,6 +163,7 @@ def chat_schema(config: ServeConfig) -> Schema:
         "logprobs": _maybe({"type": "boolean"}, "Give each token's log probability. Default false."),
         "top_logprobs": _whole(0, MAX_LOGPROBS, "Give so many of the likeliest tokens too. Needs logprobs."),
         "response_format": _only({"type": "text"}, about="Only text is possible."),
+        "modalities": _only(["text"], about="Only text is possible."),
         "tools": _only([], about="Tools are not possible."),
         "tool_choice": _only("none", "auto", about="Tools are not possible."),
         "parallel_tool_calls": _maybe({"type": "boolean"}, "Accepted, and without effect."),

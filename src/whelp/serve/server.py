@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -54,9 +55,22 @@ class Server:
     def run(self) -> None:
         """Answer until asked to end: by `stop`, SIGTERM or SIGINT. A second signal ends at once."""
         try:
-            self._server.run(sockets=[self._socket])
+            if _has_running_loop():
+                self._run_beside()
+            else:
+                self._server.run(sockets=[self._socket])
         finally:
             self.close()  # also after a second signal, which leaves the application no time to do it
+
+    def _run_beside(self) -> None:
+        """Run on a thread, as this one has a loop of events already: a notebook's, for one. Ctrl-C means the same."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            serving = pool.submit(self._server.run, sockets=[self._socket])
+            while True:
+                try:
+                    return serving.result()
+                except KeyboardInterrupt:
+                    self._server.handle_exit(signal.SIGINT, None)
 
     def stop(self) -> None:
         """End as SIGTERM does; may be called from another thread."""
@@ -103,6 +117,14 @@ class _Uvicorn(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _open_socket(config: ServeConfig) -> socket.socket:

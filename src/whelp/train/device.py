@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 
@@ -103,6 +105,22 @@ def get_product_type(precision: str) -> torch.dtype:
 def allow_fast_products(precision: str) -> None:
     """Let float32 products round their factors to tf32, unless whole float32 was asked for: 8 times slower on an H200."""
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+
+
+@contextlib.contextmanager
+def kept_settings(device: torch.device) -> Iterator[None]:
+    """Afterwards torch is set as before: its threads, the precision of its products, the state of its random numbers.
+
+    Training sets all three for the whole process, which may go on with other work.
+    """
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
 
 
 def describe_device(device: torch.device) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from whelp.base.counts import say_count
 from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
 
@@ -78,9 +77,11 @@ def collect_wikipedia_dump(
       whelp prepare cook data.source=corpus/ --out store
     """
     from whelp.base.config import load_config
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.collect_dump import DumpProgress, DumpResult, iter_collect_dump
-    from whelp.cli.show_collect import bar, show_dump
+    from whelp.cli.collect_dump import DumpResult, iter_collect_dump
+    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.show_collect import show_dump
     from whelp.collect.dump import DumpConfig
 
     values = {
@@ -93,14 +94,8 @@ def collect_wikipedia_dump(
         "max_page_bytes": max_page_bytes,
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
-    result = None
-    with bar("collect") as advance:
-        for event in iter_collect_dump(file, out, config, workers=workers):
-            if isinstance(event, DumpProgress):
-                advance(event.position, event.total, say_count(event.documents, "document"))
-            elif isinstance(event, DumpResult):
-                result = event
-    assert result is not None, "collecting ends with a result"
+    events = iter_collect_dump(file, out, config, workers=workers)
+    result = run_to_end(draw_bytes("collect", "document")(events), DumpResult)
     if as_json:
         show.print_json(result)
         return
@@ -134,9 +129,11 @@ def collect_folder(
         --out corpus/documents.jsonl
     """
     from whelp.base.config import load_config
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.collect_folder import FolderProgress, FolderResult, iter_collect_folder
-    from whelp.cli.show_collect import bar, show_folder
+    from whelp.cli.collect_folder import FolderResult, iter_collect_folder
+    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.show_collect import show_folder
     from whelp.collect.folder import FolderConfig
 
     values = {
@@ -146,14 +143,8 @@ def collect_folder(
         "max_unpacked_bytes": max_unpacked_bytes,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    result = None
-    with bar("collect") as advance:
-        for event in iter_collect_folder(folder, out, config):
-            if isinstance(event, FolderProgress):
-                advance(event.position, event.total, say_count(event.documents, "document"))
-            elif isinstance(event, FolderResult):
-                result = event
-    assert result is not None, "collecting ends with a result"
+    events = iter_collect_folder(folder, out, config)
+    result = run_to_end(draw_bytes("collect", "document")(events), FolderResult)
     if as_json:
         show.print_json(result)
         return

@@ -85,11 +85,13 @@ def compare_recipes(
     Several kinds of text:
       whelp compare-recipes a.yaml b.yaml --held-out news/ --held-out code=src/
     """
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.compare_recipes import iter_compare_recipes
     from whelp.cli.compare_recipes_events import RecipeComparison
     from whelp.cli.compare_recipes_sides import load_sides
-    from whelp.cli.show_compare_recipes import compare_recipes_view, show_recipe_comparison
+    from whelp.cli.drawn import draw_comparing_recipes
+    from whelp.cli.show_compare_recipes import show_recipe_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
     sides = load_sides([word for word in recipes if word not in overrides], overrides, scale, vary or [])
@@ -104,13 +106,7 @@ def compare_recipes(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    result = None
-    with compare_recipes_view() as view:
-        for event in events:
-            view.show(event)
-            if isinstance(event, RecipeComparison):
-                result = event
-    assert result is not None, "it ends with a result"
+    result = run_to_end(draw_comparing_recipes(events), RecipeComparison)
     if as_json:
         show.print_json(result)
         return

@@ -57,9 +57,11 @@ def curate(
         --out clean
     """
     from whelp.base.engines import make_engine
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
-    from whelp.cli.show_curate import show_curated, show_event
+    from whelp.cli.drawn import draw_curating
+    from whelp.cli.show_curate import show_curated
 
     if out is None:
         raise typer.BadParameter("it is needed", param_hint="--out")
@@ -71,14 +73,7 @@ def curate(
     sources = None if not source else source if len(source) > 1 else source[0]
     loaded = load_curate_recipe(recipe, sources, given, scale)
     events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
-    first = next(events)
-    show_event(first)
-    result = None
-    for event in show.track(events, getattr(first, "num_bytes", 0), "curate"):
-        show_event(event)
-        if isinstance(event, CorpusReady):
-            result = event.result
-    assert result is not None, "curating ends with a corpus"
+    result = run_to_end(draw_curating(events), CorpusReady).result
     if as_json:
         show.print_json(result)
         return

@@ -21,7 +21,7 @@ from whelp.cli.commands.options import (
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
-from whelp.cli.commands.shared import FormatName, load, say_page, show_prepare_event
+from whelp.cli.commands.shared import FormatName, load, say_page
 
 
 def prepare(
@@ -49,7 +49,9 @@ def prepare(
       whelp prepare recipe.yaml data.source=books/ --out store
     """
     from whelp.base.engines import make_engine
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
+    from whelp.cli.drawn import draw_preparing
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare
 
@@ -58,14 +60,7 @@ def prepare(
         _dry_run_prepare(loaded, as_json)
         return
     events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
-    first = next(events)
-    show_prepare_event(first)
-    result = None
-    for event in show.track(events, getattr(first, "num_bytes", 0), "prepare"):
-        show_prepare_event(event)
-        if isinstance(event, StoreReady):
-            result = event.result
-    assert result is not None, "preparing ends with a store"
+    result = run_to_end(draw_preparing(events), StoreReady).result
     if as_json:
         show.print_json(result)
 
@@ -133,9 +128,11 @@ def import_(
       whelp import train.bin --test val.bin --format nanogpt --tokenizer gpt2 \\
         --out store
     """
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.exchange import FilesOpened, ImportRequest, iter_import
-    from whelp.cli.prepare import PrepareResult, StoreReady
+    from whelp.cli.drawn import draw_importing
+    from whelp.cli.exchange import ImportRequest, iter_import
+    from whelp.cli.prepare import PrepareResult
 
     request = ImportRequest(
         files=files,
@@ -148,19 +145,9 @@ def import_(
         rows=rows.value,
     )
     events = iter_import(request, out)
-    opened = next(events)
-    assert isinstance(opened, FilesOpened), "importing begins with the files"
-    files_of_ids = f"{say_count(opened.num_files, 'file')} of {format.value}"
-    show.say(f"[bold]ids[/]        {files_of_ids}, {show.megabytes(opened.num_bytes)}")
-    result = None
-    for event in show.track(events, opened.num_bytes, "import"):
-        if isinstance(event, PrepareResult):
-            result = event
-    assert result is not None, "importing ends with a store"
+    result = run_to_end(draw_importing(events), PrepareResult)
     if as_json:
         show.print_json(result)
-        return
-    show_prepare_event(StoreReady(result=result))
 
 
 def inspect(

@@ -21,20 +21,6 @@ def say_page(html: Path | None) -> None:
         show.say(f"page: [bold]{escape(str(html))}[/]")
 
 
-def show_prepare_event(event: object) -> None:
-    from whelp.cli import show
-    from whelp.cli.prepare import SourceOpened, StoreReady, VocabularyReady
-
-    if isinstance(event, SourceOpened):
-        show.say_file_counts(event.num_files, event.num_bytes, event.name)
-    elif isinstance(event, VocabularyReady):
-        show.say(f"[bold]vocabulary[/] {event.kind}, {event.vocab_size:,} ids, {'learned' if event.is_learned else 'loaded'}")
-    elif isinstance(event, StoreReady):
-        if event.result.is_reused:
-            show.say("           [dim]the store is finished and up to date[/]")
-        show.show_ledger(event.result.ledger, event.result.splits, event.result.vocab_size)
-
-
 class FormatName(Enum):
     """Formats of token ids."""
 

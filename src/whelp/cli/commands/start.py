@@ -14,7 +14,6 @@ from whelp.cli.commands.options import (
 
 if TYPE_CHECKING:
     pass
-from whelp.cli.commands.shared import show_prepare_event
 
 
 def demo(
@@ -32,19 +31,13 @@ def demo(
     Example:
       whelp demo --corpus books/ --minutes 5
     """
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
+    from whelp.cli.drawn import draw_training
 
     recipe = make_demo_recipe(corpus, minutes)
-    result = None
-    with show.training_view() as view:
-        for event in iter_demo(recipe, out):
-            if isinstance(event, DemoResult):
-                result = event
-            else:
-                show_prepare_event(event)
-                view.show(event)
-    assert result is not None, "the demo ends with a result"
+    result = run_to_end(draw_training(iter_demo(recipe, out)), DemoResult)
     if as_json:
         show.print_json(result)
         return

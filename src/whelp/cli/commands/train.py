@@ -69,9 +69,11 @@ def train(
 
     ignore_early_requests()
 
+    from whelp.base.last_event import run_to_end
     from whelp.base.start_up import start_up
     from whelp.cli import show
     from whelp.cli.costs import estimate_costs
+    from whelp.cli.drawn import draw_training
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launched import follow_launcher
@@ -104,14 +106,8 @@ def train(
         else:
             show.show_plan(plan, session.make_ledger(plan), costs)
         return
-    result = None
-    with show.training_view() as view:
-        for event in iter_train(loaded, store, need(out, "--out")):
-            if is_first and not quiet:
-                view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
-    assert result is not None, "a run always ends with a result"
+    events = iter_train(loaded, store, need(out, "--out"))
+    result = run_to_end(draw_training(events) if is_first and not quiet else events, Finished).result
     if not is_first:
         return
     if as_json:

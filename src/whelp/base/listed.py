@@ -1,0 +1,18 @@
+"""Arguments that take one thing or several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+
+def listed(given: object) -> list[Any]:
+    """One thing, or several, as a list. A text or a path is one thing, and no sequence of letters.
+
+    >>> listed("wikipedia"), listed(["a", "b"]), listed(())
+    (['wikipedia'], ['a', 'b'], [])
+    """
+    if isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable):
+        return [given]
+    return list(given)

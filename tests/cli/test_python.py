@@ -1,0 +1,225 @@
+"""Calls from Python: what they say while they work, what they leave as it was, how their results are shown."""
+
+from __future__ import annotations
+
+import logging
+import pydoc
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import whelp as package
+from whelp.base import files
+from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.cli.live_panel import LivePanel, NotebookLive
+from whelp.cli.train import iter_train
+from whelp.train import StepReport
+
+from .helpers import Project, make_project
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Project:
+    """A store of one's own, and no run yet."""
+    project = make_project(tmp_path / "project")
+    package.prepare(project.recipe, out=project.store)
+    return project
+
+
+@pytest.fixture
+def shown() -> Iterator[None]:
+    """As somebody who asks for it."""
+    package.show_progress(True)
+    yield
+    package.show_progress(None)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As in a notebook: what its outputs show, at each change."""
+    drawn: list[str] = []
+
+    class ZMQInteractiveShell:
+        pass
+
+    class Output:
+        def update(self, thing: object) -> None:
+            drawn.append(repr(thing))
+
+    def display(thing: object, *, display_id: bool) -> Output:
+        assert display_id
+        drawn.append(repr(thing))
+        return Output()
+
+    fakes: dict[str, Any] = {
+        "IPython": types.SimpleNamespace(get_ipython=ZMQInteractiveShell),
+        "IPython.display": types.SimpleNamespace(display=display),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    return drawn
+
+
+def test_scripts_are_told_nothing(ready: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    """A call in a script gives its result and is silent."""
+    capfd.readouterr()
+    package.train(ready.recipe, store=ready.store, out=ready.run)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_who_asks_is_told(ready: Project, shown: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `show_progress(True)` a call says what its command says, notes too; logging is as it was afterwards."""
+    log = logging.getLogger("whelp")
+    root, before = list(logging.root.handlers), (list(log.handlers), log.level)
+    logging.root.handlers.clear()  # as in a program that has set up none; pytest has
+    try:
+        package.train(ready.recipe, store=ready.store, out=ready.run)
+    finally:
+        logging.root.handlers[:] = root
+    said = capsys.readouterr().err
+    for word in ("parameters", "100%", "nats/token", "note  "):
+        assert word in said, said
+    assert (log.handlers, log.level) == before
+
+
+def test_a_notebook_shows_a_run_in_one_output(ready: Project, notebook: list[str]) -> None:
+    """The panel is one output that changes in place, and stands at the end of the run."""
+    package.train(ready.recipe, store=ready.store, out=ready.run)
+    assert len(notebook) >= 2
+    assert "starting" in notebook[0]
+    assert "100%" in notebook[-1]
+    assert "step 4" in notebook[-1]
+
+
+def test_a_panel_of_a_notebook_is_escaped(notebook: list[str]) -> None:
+    """Facts are text, whatever signs they have."""
+    panel = LivePanel("train")
+    panel.facts = ["<b>loss</b>"]
+    html = NotebookLive(panel)._repr_html_()
+    assert html.startswith("<pre>train")
+    assert "&lt;b&gt;loss&lt;/b&gt;" in html
+
+
+def test_training_leaves_torch_as_it_was(ready: Project) -> None:
+    """Threads, precision and random numbers belong to the process, which goes on with other work."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    try:
+        overrides = ["model.dropout=0.1", "model.family=gpt2", "train.threads=1"]
+        package.train(ready.recipe, store=ready.store, out=ready.run, overrides=overrides)
+        assert torch.get_num_threads() == 2
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.equal(torch.rand(3), expected)
+    finally:
+        torch.set_num_threads(1)
+        torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events hold the run until they are closed; then the run goes on."""
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    events = iter_train(package.load_recipe(ready.recipe), ready.store, ready.run)
+    for event in events:
+        if isinstance(event, StepReport) and event.step == 2:
+            break
+    with pytest.raises(ArtifactError, match=r"run: this program is writing into it already.*`events\.close\(\)`"):
+        package.train(ready.recipe, store=ready.store, out=ready.run)
+    events.close()
+    assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while something is drawn: the traceback that is kept does not keep the run."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    from whelp.cli import show
+
+    with monkeypatch.context() as patch:
+        patch.setattr(show.TrainingView, "_on_stepreport", interrupt)
+        with pytest.raises(KeyboardInterrupt) as kept:
+            package.train(ready.recipe, store=ready.store, out=ready.run)
+    assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4
+    assert kept.value is not None
+
+
+def test_a_store_that_stands_is_reused(ready: Project) -> None:
+    """The call says so, as the command does."""
+    assert package.prepare(ready.recipe, out=ready.store).is_reused
+
+
+def test_a_failure_of_several_processes_says_why(ready: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The message is in the error, for in a notebook nobody sees what other processes write."""
+    with pytest.raises(TrainingError, match=r"process \d of 2: .*nowhere: there is no such folder, but expected a token store"):
+        package.train(ready.recipe, store=tmp_path / "nowhere", out=ready.run, nproc=2)
+    assert capfd.readouterr().err == ""
+
+
+def test_results_are_shown_short(made: Project) -> None:
+    """A line for a prompt, a table for a notebook; numbers are there, long lists are counted."""
+    report = package.report_tokenizer([str(made.store)], corpus=made.corpus)
+    assert len(repr(report)) < 1000
+    assert "bytes a token" in report._repr_html_()
+    loss = package.evaluate(made.run, store=made.store)
+    assert f"perplexity={loss.perplexity!r}" in repr(loss)
+    assert "<th" in loss._repr_html_()
+    (row,) = package.inspect(made.store, rows="0", context_tokens=64)
+    assert "more]" in repr(row)
+    assert "&lt;" in replace(row, text="<b>")._repr_html_()
+    assert "vocab_size: 300" in package.load_recipe(made.recipe)._repr_html_()
+
+
+def test_tables_of_notebooks_print_nothing(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are made by what prints the tables of the terminal."""
+    compared = package.compare([made.run, made.run], prompts=["<fox>"], max_tokens=4)
+    html = compared._repr_html_()
+    assert "&lt;fox&gt;" in html
+    assert html.startswith("<pre")
+    assert "bits/byte" in package.report([made.run], out=made.folder / "page.html")._repr_html_()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_help_on_a_room_begins_with_its_call() -> None:
+    """`help(whelp.train)`: the signature, the command, then the room."""
+    text = pydoc.render_doc(package.train, renderer=pydoc.plaintext)
+    call, room = text.index("The same call again goes on"), text.index("Packed rows and a model in")
+    assert text.index("whelp.train(recipe") < call < room
+    assert repr(package.train).startswith("<the room whelp.train, and the call whelp.train(recipe")
+
+
+def test_paths_are_as_good_as_texts(ready: Project, tmp_path: Path) -> None:
+    """Wherever a file or a folder is named, also inside a recipe."""
+    corpus = ready.corpus
+    values = {"data": {"source": corpus, "tokenizer": ready.store}}
+    assert package.load_recipe(values).data.source == str(corpus)
+    assert package.load_recipe({"data": {"source": [corpus]}}).data.source == [str(corpus)]
+    assert package.train_tokenizer(corpus, out=tmp_path / "tok").num_bytes > 0
+    assert package.guide_tokenizer(corpus=corpus, n_embd=32, sizes=[300]).rows
+    assert package.report_tokenizer(ready.store, corpus=corpus).vocabularies
+    with pytest.raises(PlanError, match="clean: no document is kept of 24"):  # and not that a path cannot be read
+        package.curate({}, source=corpus, out=tmp_path / "clean")
+    assert package.trace(corpus, ready.folder).source == str(corpus)
+    assert package.init(out=tmp_path / "model", family="gpt2", n_embd=64, n_layer=1, vocab_size=ready.store).has_tokenizer
+
+
+def test_one_thing_need_not_be_a_list(made: Project, tmp_path: Path) -> None:
+    """A text is no sequence of letters."""
+    assert package.compare(made.run, prompts="The fox", max_tokens=2).prompts == ["The fox"]
+    assert len(package.report(made.run, out=tmp_path / "page.html").runs) == 1
+    assert package.load_recipe(made.recipe, "train.seed=7").train.seed == 7
+    assert package.report_tokenizer(str(made.store), corpus=str(made.corpus), texts="lazy").vocabularies[0].texts
+    assert package.inspect(made.store, rows=1, context_tokens=16)[0].row == 1
+    assert list(package.export_store(made.store, format="nanogpt", out=tmp_path / "ids", splits="train").splits) == ["train"]
