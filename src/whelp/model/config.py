@@ -97,9 +97,12 @@ class ModelConfig:
                 if getattr(self, name) != defaults[name]
             ]
         else:
-            for name in ("n_kv_head", "head_width"):
-                if getattr(self, name) is not None:
-                    problems.append(f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3")
+            defaults = {field.name: field.default for field in fields(self)}
+            problems += [
+                f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3"
+                for name in ("n_kv_head", "head_width", "rope_base")
+                if getattr(self, name) != defaults[name]
+            ]
         if problems:
             raise ConfigError("model", problems)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -277,5 +279,29 @@ class TrainConfig:
         for name in ("num_epochs", "max_epochs", "minutes"):
             if getattr(self, name) == 0:
                 problems.append(f"train.{name} is 0, but expected more than 0")
+        for name in ("beta1", "beta2", "momentum", "ema_decay"):  # an average that never takes in anything new
+            if getattr(self, name) == 1:
+                problems.append(f"train.{name} is 1, but expected less than 1")
         if problems:
             raise ConfigError("train", problems)
+
+    def list_unused(self, *, has_test_rows: bool = True) -> list[str]:
+        """What is set, but changes nothing in a run like this, in sentences that say why."""
+        reasons = (
+            ("decay_share", self.schedule != "warmup_stable_decay", f"train.schedule is {self.schedule}"),
+            ("decay_share", self.decay_from_step is not None, "train.decay_from_step says where the decay begins"),
+            ("final_learning_rate_share", self.schedule == "constant" and self.decay_from_step is None, "nothing decays"),
+            ("warmup_share", self.warmup_steps is not None, "train.warmup_steps says it in steps"),
+            ("momentum", self.optimizer != "muon", f"train.optimizer is {self.optimizer}"),
+            ("batch_ramp_share", self.first_batch_tokens is None, "train.first_batch_tokens is not set"),
+            ("sample_tokens", not self.sample_prompts, "train.sample_prompts is empty"),
+            ("evaluate_rows", not has_test_rows, "nothing is held out"),
+            ("keep_best", not has_test_rows, "nothing is held out"),
+            ("early_stopping_patience", not has_test_rows, "nothing is held out"),
+        )
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [
+            f"train.{name}={json.dumps(getattr(self, name))} has no effect: {reason}"
+            for name, holds, reason in reasons
+            if holds and getattr(self, name) != defaults[name]
+        ]
