@@ -13,6 +13,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
+from whelp.prepare.config import PieceConfig
 
 from .fakes import EOS, FakePartition, FakeVocabulary, make_partitions
 
@@ -120,6 +121,21 @@ def test_filters_take_the_mask_along(tmp_path: Path) -> None:
     assert ledger["tokens"] == {"dropped: too short": 2, "dropped: too long": 6, "dropped: fully masked": 2, "train": 6}
     assert ledger["masked"] == {"train": 2}
     assert ledger["trained"] == {"train": 4}
+
+
+def test_control_tokens_that_stay_text_are_counted(tmp_path: Path) -> None:
+    """A data set that writes its own ends as text is told so, unless they become control tokens; our own pieces are not counted."""
+    rows = [pairs(("a<eos>b", "c<eos>"), ("d", "e"))]
+    finish(tmp_path / "text", rows)
+    assert open_store(tmp_path / "text").ledger["notes"] == {
+        "rows by template: prompt_completion": 2,
+        "texts with control tokens kept as text (special_tokens_in_text)": 2,
+    }
+    finish(tmp_path / "control", rows, {"special_tokens_in_text": True})
+    assert open_store(tmp_path / "control").ledger["notes"] == {"rows by template: prompt_completion": 2}
+    own = {"pieces": [PieceConfig(column="prompt", suffix="<eos>")]}
+    finish(tmp_path / "own", [pairs(("ab", "c"))], own)
+    assert open_store(tmp_path / "own").ledger["notes"] == {"rows by template: pieces": 1}
 
 
 def test_a_skipped_prefix_may_mask_everything(tmp_path: Path) -> None:

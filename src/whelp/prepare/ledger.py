@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+SPELLED = "texts with control tokens kept as text (special_tokens_in_text)"
 _SPLITS = ("train", "test")
-_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes")
+_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes", "spelled")
 _COUNTERS = ("documents", "tokens", "masked", "strategies", "named", "files", "notes")
 
 
@@ -24,6 +25,8 @@ class PartLike(Protocol):
     def strategies(self) -> dict[str, int]: ...
     @property
     def named(self) -> dict[str, int]: ...
+    @property
+    def spelled(self) -> int: ...
     def count(self, what: str) -> int: ...
 
 
@@ -42,6 +45,7 @@ class Ledger:
     masked: Counter[str] = field(default_factory=Counter)
     strategies: Counter[str] = field(default_factory=Counter)  # how many documents each way to make text of a row made
     named: Counter[str] = field(default_factory=Counter)  # rows, or turns, with text in what an option names: `OPTION: NAME`
+    spelled: int = 0  # texts in which a control token is spelled, and stays text
     documents_divided: int = 0  # in both splits: the tail of each is held out
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
@@ -66,6 +70,7 @@ class Ledger:
         self.tokens_in += part.count("tokens")
         self.strategies.update(part.strategies)
         self.named.update(part.named)
+        self.spelled += part.spelled
         for reason, (documents, tokens) in part.dropped.items():
             self.documents[f"dropped: {reason}"] += documents
             self.tokens[f"dropped: {reason}"] += tokens
@@ -119,10 +124,12 @@ class Ledger:
 
     def _note_rows(self) -> dict[str, int]:
         """Where every document is a text as it stands there is nothing to note."""
-        missed: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
+        noted: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
+        if self.spelled:
+            noted[SPELLED] = self.spelled
         if set(self.strategies) <= {"text"}:
-            return missed
-        return {f"rows by template: {name}": count for name, count in self.strategies.items()} | missed
+            return noted
+        return {f"rows by template: {name}": count for name, count in self.strategies.items()} | noted
 
 
 def _sum(count: int | Counter[str]) -> int:

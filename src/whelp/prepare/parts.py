@@ -68,6 +68,7 @@ class EncodedPart:
     dropped: dict[str, tuple[int, int]]  # reason -> documents, tokens
     strategies: dict[str, int]  # way to make text of a row -> rows
     named: dict[str, int]  # column, or field of turns, that the recipe names -> rows, or turns, with text in it
+    spelled: int  # texts in which a control token is spelled, and stays text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class Part:
     dropped: dict[str, tuple[int, int]]
     strategies: dict[str, int]
     named: dict[str, int]
+    spelled: int
     files: dict[str, dict[str, Any]]
 
     def path(self, side: str) -> Path:
@@ -131,6 +133,7 @@ def encode_partition(
         dropped={reason: (int(rows.sum()), int(lengths[rows].sum())) for reason, rows in dropped.items() if rows.any()},
         strategies=segments.count_strategies(),
         named=template.count_named(batch),
+        spelled=template.count_spelled(segments),
     )
 
 
@@ -188,7 +191,7 @@ def write_part(part: EncodedPart, place: Path) -> Part:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             files[side] = {"documents": documents, "tokens": tokens, "masked": count_masked(batch), **describe_file(path)}
-    counts = {name: getattr(part, name) for name in ("documents_in", "text_bytes", "dropped", "strategies", "named")}
+    counts = {name: getattr(part, name) for name in ("documents_in", "text_bytes", "dropped", "strategies", "named", "spelled")}
     write_atomic(_path(place, "json"), json.dumps({**counts, "files": files}))
     return Part(place=place, files=files, **counts)
 
@@ -199,7 +202,7 @@ def read_part(place: Path) -> Part | None:
     if not path.is_file():
         return None
     values = read_json(path)
-    values.setdefault("named", {})  # of a release that did not count them
+    values = {"named": {}, "spelled": 0, **values}  # of a release that did not count them
     values["dropped"] = {reason: tuple(pair) for reason, pair in values["dropped"].items()}
     part = Part(place=place, **values)
     sizes = {side: part.path(side).stat().st_size if part.path(side).is_file() else None for side in part.files}
