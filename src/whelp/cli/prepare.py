@@ -191,6 +191,7 @@ def _iter_prepare(
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
     num_bytes = sum(one.source.num_bytes for one in opened)
     yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:
         clear_parts(out)
@@ -234,6 +235,17 @@ def _iter_prepare(
         engine=engine,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
+
+
+def _say_unused(recipe: Recipe, opened: Sequence[OpenedSource]) -> None:
+    """Say which options have no effect: of a mixture's shared ones, those that no source uses."""
+    found = [one.source.find_unused() for one in opened]
+    shared = set(found[0]).intersection(*found)
+    for one, unused in zip(opened, found, strict=True):
+        for name, reason in unused.items():
+            is_own = one.name is not None and getattr(one.config, name) != getattr(recipe.data, name)
+            if is_own or (name in shared and one is opened[0]):
+                log.warning("data.%s%s has no effect: %s", f"mixture.{one.name}." if is_own else "", name, reason)
 
 
 def is_imported(folder: Path) -> bool:
