@@ -174,3 +174,12 @@ def test_the_usual_columns_need_not_all_be_there(rows: Project, whelp: Whelp) ->
     outcome = whelp("prepare", rows.recipe, source, keys, "data.multi_column_train_mask=null", "--out", rows.store)
     assert outcome.code == 0
     assert "no text is in" not in outcome.said
+
+
+@pytest.mark.parametrize(("learn", "is_said"), [("wordpiece", True), ("unigram", False), ("bpe", False)])
+def test_a_vocabulary_that_loses_text(tmp_path: Path, whelp: Whelp, learn: str, is_said: bool) -> None:
+    """White space that no id stands for is gone from what the model reads, which is said before it is trained on."""
+    project = make_project(tmp_path / "project", data={"tokenizer": {"learn": learn, "vocab_size": 300}})
+    outcome = whelp("prepare", project.recipe, "--out", project.store)
+    assert outcome.code == 0, outcome.said
+    assert ("what is lost there, the model never sees" in outcome.said) == is_said

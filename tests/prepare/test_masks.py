@@ -44,15 +44,22 @@ class RowPartition:
         return hash_json(self.rows)
 
 
-def finish(folder: Path, partitions: list[Any], template: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def finish(
+    folder: Path,
+    partitions: list[Any],
+    template: dict[str, Any] | None = None,
+    vocabulary: FakeVocabulary | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Prepare to the end; return each split as a list of (text, trained) runs of documents."""
+    vocabulary = vocabulary or FakeVocabulary()
     stream = SourceStream(
         partitions=partitions,
         config=PrepareConfig(**{"test_split": 0, **options}),
-        template=make_template(TemplateConfig(**(template or {})), vocabulary=FakeVocabulary()),
+        template=make_template(TemplateConfig(**(template or {})), vocabulary=vocabulary),
     )
     files = {"describe_source": lambda: {"name": "fake"}, "sources": lambda: ["a"] * 9}
-    for _ in prepare([stream], FakeVocabulary(), folder, **files):
+    for _ in prepare([stream], vocabulary, folder, **files):
         pass
     return read_store(folder)
 
@@ -136,6 +143,19 @@ def test_control_tokens_that_stay_text_are_counted(tmp_path: Path) -> None:
     own = {"pieces": [PieceConfig(column="prompt", suffix="<eos>")]}
     finish(tmp_path / "own", [pairs(("ab", "c"))], own)
     assert open_store(tmp_path / "own").ledger["notes"] == {"rows by template: pieces": 1}
+
+
+def test_unknown_tokens_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also those of documents that are dropped; an end token that is called the unknown one, too, is none."""
+    vocabulary = FakeVocabulary(unk_id=ord("?"))
+    finish(tmp_path / "a", [pairs(("a?", "??c"), ("d", "ef"))], vocabulary=vocabulary)
+    assert open_store(tmp_path / "a").ledger["notes"] == {
+        "rows by template: prompt_completion": 2,
+        "unknown tokens, for what the vocabulary cannot write": 3,
+    }
+    assert "30 % of the tokens are unknown: what stood there is lost to the model" in caplog.text
+    finish(tmp_path / "b", [pairs(("a", "c"))], vocabulary=FakeVocabulary(unk_id=EOS))
+    assert open_store(tmp_path / "b").ledger["notes"] == {"rows by template: prompt_completion": 1}
 
 
 def test_a_skipped_prefix_may_mask_everything(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.engines import make_engine
-from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, WhelpError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, TokenizerError, WhelpError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
@@ -203,6 +203,7 @@ def _iter_prepare(
     if vocabulary is None:
         vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
         yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=is_learned)
+        _say_inexact(vocabulary)
     counts = ReadingCounts(len(labels), skipped, out)
 
     def count_files(ledger: LedgerLike) -> None:
@@ -246,6 +247,19 @@ def _say_unused(recipe: Recipe, opened: Sequence[OpenedSource]) -> None:
             is_own = one.name is not None and getattr(one.config, name) != getattr(recipe.data, name)
             if is_own or (name in shared and one is opened[0]):
                 log.warning("data.%s%s has no effect: %s", f"mixture.{one.name}." if is_own else "", name, reason)
+
+
+def _say_inexact(vocabulary: Vocabulary) -> None:
+    """Say when texts do not come back from their ids as they were: the model never sees what is gone."""
+    if vocabulary.is_byte_exact:
+        return
+    text = "Two  words,\n\tand more."
+    try:
+        found = vocabulary.decode(vocabulary.encode(text))
+    except TokenizerError:  # letters that it has not
+        return
+    if found != text:
+        log.warning("this vocabulary gives back %r as %r: what is lost there, the model never sees", text, found)
 
 
 def is_imported(folder: Path) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 SPELLED = "texts with control tokens kept as text (special_tokens_in_text)"
+UNKNOWN = "unknown tokens, for what the vocabulary cannot write"
 _SPLITS = ("train", "test")
-_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes", "spelled")
+_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes", "spelled", "unknown")
 _COUNTERS = ("documents", "tokens", "masked", "strategies", "named", "files", "notes")
 
 
@@ -27,6 +28,8 @@ class PartLike(Protocol):
     def named(self) -> dict[str, int]: ...
     @property
     def spelled(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
     def count(self, what: str) -> int: ...
 
 
@@ -46,6 +49,7 @@ class Ledger:
     strategies: Counter[str] = field(default_factory=Counter)  # how many documents each way to make text of a row made
     named: Counter[str] = field(default_factory=Counter)  # rows, or turns, with text in what an option names: `OPTION: NAME`
     spelled: int = 0  # texts in which a control token is spelled, and stays text
+    unknown: int = 0  # tokens that stand for what the vocabulary cannot write
     documents_divided: int = 0  # in both splits: the tail of each is held out
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
@@ -71,6 +75,7 @@ class Ledger:
         self.strategies.update(part.strategies)
         self.named.update(part.named)
         self.spelled += part.spelled
+        self.unknown += part.unknown
         for reason, (documents, tokens) in part.dropped.items():
             self.documents[f"dropped: {reason}"] += documents
             self.tokens[f"dropped: {reason}"] += tokens
@@ -125,8 +130,7 @@ class Ledger:
     def _note_rows(self) -> dict[str, int]:
         """Where every document is a text as it stands there is nothing to note."""
         noted: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
-        if self.spelled:
-            noted[SPELLED] = self.spelled
+        noted |= {what: count for what, count in ((SPELLED, self.spelled), (UNKNOWN, self.unknown)) if count}
         if set(self.strategies) <= {"text"}:
             return noted
         return {f"rows by template: {name}": count for name, count in self.strategies.items()} | noted
