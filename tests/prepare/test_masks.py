@@ -145,6 +145,21 @@ def test_control_tokens_that_stay_text_are_counted(tmp_path: Path) -> None:
     assert open_store(tmp_path / "own").ledger["notes"] == {"rows by template: pieces": 1}
 
 
+def test_options_of_a_template_that_no_row_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are said to have no effect; where a row takes the template nothing is said, nor of what is switched off."""
+    options = {"disable_prompt_completion_mask": True, "multi_column_suffix": ["!", "?", "."], "multi_column_keys": None}
+    finish(tmp_path / "a", make_partitions(["ab", "c"]), options)
+    assert [record.getMessage() for record in caplog.records] == [
+        "data.multi_column_suffix has no effect: no row is made of several columns",
+        "data.disable_prompt_completion_mask has no effect: no row is a prompt and a completion",
+    ]
+    caplog.clear()
+    finish(tmp_path / "b", [pairs(("ab", "c"))], {"disable_prompt_completion_mask": True, "multi_column_keys": []})
+    finish(tmp_path / "d", make_partitions(["ab"]), {"multi_column_keys": ["instruction", "input", "output"]})
+    finish(tmp_path / "c", [RowPartition(0, [{"output": "a"}])], {"multi_column_suffix": ["!", "?", "."]})
+    assert not caplog.records
+
+
 def test_unknown_tokens_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also those of documents that are dropped; an end token that is called the unknown one, too, is none."""
     vocabulary = FakeVocabulary(unk_id=ord("?"))

@@ -43,6 +43,7 @@ from whelp.prepare.leak import Leak, find_leak
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
+from whelp.prepare.unused import find_unused
 
 _NOTHING = {"documents": 0, "tokens": 0}
 _MUCH_LEAKED = 0.1  # of the test tokens: short documents, such as lines of talk, come again by nature
@@ -171,6 +172,7 @@ def prepare(
         _check_named(stream.name, ledger)
         _check_trainable(folder, stream.name, ledger, group)
         _say_unknown(stream.name, ledger)
+    _say_unused(streams, ledgers)
     groups = [
         Group(group, stream.config, ledger, seed=_own_seed(stream, seed), name=stream.name)
         for group, stream, ledger in zip(parts, streams, ledgers, strict=True)
@@ -259,6 +261,14 @@ def _check_named(name: str | None, ledger: Ledger) -> None:
             expected = "the field that says who speaks: masks, prefixes and suffixes go by it"
             raise PlanError(f"{source}{option}", f"no turn has text in its field {field_name}", expected, "Correct the name.")
         log.warning("%s%s: no text is in %s. Where it should be, correct the name", source, option, field_name)
+
+
+def _say_unused(streams: Sequence[SourceStream], ledgers: Sequence[Ledger]) -> None:
+    """Say which options of templates have no effect in any source; those of a mixture share them."""
+    found = [find_unused(stream.template.config, ledger.strategies) for stream, ledger in zip(streams, ledgers, strict=True)]
+    for name in found[0]:
+        if all(name in unused for unused in found):
+            log.warning("data.%s has no effect: %s", name, found[0][name])
 
 
 def _say_unknown(name: str | None, ledger: Ledger) -> None:
