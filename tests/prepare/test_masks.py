@@ -14,6 +14,7 @@ from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
 from whelp.prepare.config import PieceConfig
+from whelp.prepare.unused import find_unused
 
 from .fakes import EOS, FakePartition, FakeVocabulary, make_partitions
 
@@ -158,6 +159,19 @@ def test_options_of_a_template_that_no_row_takes(tmp_path: Path, caplog: pytest.
     finish(tmp_path / "d", make_partitions(["ab"]), {"multi_column_keys": ["instruction", "input", "output"]})
     finish(tmp_path / "c", [RowPartition(0, [{"output": "a"}])], {"multi_column_suffix": ["!", "?", "."]})
     assert not caplog.records
+
+
+def test_options_of_the_other_kind_of_conversation() -> None:
+    """Masks of pairs are none of turns with a sender, and the other way round."""
+    pairs_of = {"conversation_format": "iopairs", "conversation_input_key_prefix_map": {"q": ""}}
+    of_senders = {"conversation_format": "sender", "conversation_input_key_map": {"text": ""}}
+    for options, other in (
+        (pairs_of, {"conversation_sender_mask": {"user": False}}),
+        (of_senders, {"conversation_input_key_mask": {"q": False}}),
+    ):
+        reason = f"data.conversation_format is {options['conversation_format']}"
+        assert find_unused(TemplateConfig(**options, **other), ["conversation"]) == dict.fromkeys(other, reason)
+        assert not find_unused(TemplateConfig(**options), ["conversation"])
 
 
 def test_unknown_tokens_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,7 @@ from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.conversation import SENDER_OPTION, Conversation
+from whelp.prepare.conversation import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.leak import Leak, find_leak
@@ -260,7 +260,8 @@ def _check_named(name: str | None, ledger: Ledger) -> None:
         if option == SENDER_OPTION and ledger.strategies[Conversation.name]:
             expected = "the field that says who speaks: masks, prefixes and suffixes go by it"
             raise PlanError(f"{source}{option}", f"no turn has text in its field {field_name}", expected, "Correct the name.")
-        log.warning("%s%s: no text is in %s. Where it should be, correct the name", source, option, field_name)
+        found = "no turn is of" if option in OPTIONS_OF_SENDERS else "no text is in"
+        log.warning("%s%s: %s %s. Where it should be, correct the name", source, option, found, field_name)
 
 
 def _say_unused(streams: Sequence[SourceStream], ledgers: Sequence[Ledger]) -> None:
