@@ -474,3 +474,13 @@ def test_a_weight_too_small_and_a_source_too_short(project: Path, tmp_path: Path
     outcome = whelp("train", project / "recipe.yaml", "pack.context_tokens=500", "train.batch_tokens=500", *arguments)
     assert "the chat train split: it has" in outcome.said
     assert "fewer than one row" in outcome.said
+
+
+def test_options_without_effect_are_said_once(tmp_path: Path) -> None:
+    """A shared option that one source uses has its effect; one of an entry has to have it there."""
+    entries: list[dict[str, Any]] = [ENTRIES[0], {**ENTRIES[1], "delimiter": ";"}, ENTRIES[2]]
+    write_project(tmp_path / "a", entries, data={"mixture": entries, "encoding": "utf-8", "quoted_fields": False})
+    said = run_whelp("prepare", tmp_path / "a" / "recipe.yaml", "--out", tmp_path / "store").said
+    assert said.count("has no effect") == 2
+    assert "data.quoted_fields has no effect: no file is CSV" in said
+    assert "data.mixture.code.delimiter has no effect: no file is CSV" in said

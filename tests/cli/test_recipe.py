@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,35 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert len(found) == len(expected)
     for start in expected:
         assert any(problem.startswith(start) for problem in found), start
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ({"data": {"sources": ["a", "b"]}}, "unknown key data.sources. Did you mean data.mixture?"),
+        ({"train": {"lr": 1e-3}}, "unknown key train.lr. Did you mean train.learning_rate?"),
+        ({"train": {"warmup_ratio": 0.1}}, "unknown key train.warmup_ratio. Did you mean train.warmup_share?"),
+        ({"pack": {"block_size": 64}}, "unknown key pack.block_size. Did you mean pack.context_tokens?"),
+        ({"model": {"num_hidden_layers": 2}}, "unknown key model.num_hidden_layers. Did you mean model.n_layer?"),
+        ({"model": {"lr": 2}}, "unknown key model.lr. Did you mean train.learning_rate?"),
+        ({"tokenizer": "gpt2"}, "unknown key tokenizer. Did you mean data.tokenizer?"),
+        ({"train": {"context_tokens": 64}}, "unknown key train.context_tokens. Did you mean pack.context_tokens?"),
+        ({"train": {"num_step": 2}}, "unknown key train.num_step. Did you mean train.num_steps?"),
+    ],
+)
+def test_names_of_other_programs_and_places(values: dict[str, object], hint: str) -> None:
+    """What is called otherwise elsewhere, or belongs into another section, is told its place; a misspelling its spelling."""
+    assert problems_of(values) == [hint]
+
+
+def test_no_other_name_hides_an_option() -> None:
+    """A name by which others know an option is no option of that section, and leads to one option there."""
+    for section in dataclasses.fields(Recipe):
+        kind = getattr(Recipe(), section.name)
+        fields = dataclasses.fields(kind)
+        known = [name for field in fields for name in field.metadata.get("known_as", ())]
+        assert len(known) == len(set(known))
+        assert not set(known) & {field.name for field in fields}
 
 
 def test_a_wrong_choice_names_the_choices() -> None:

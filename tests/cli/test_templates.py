@@ -147,6 +147,23 @@ def test_a_sender_that_no_turn_has(rows: Project, whelp: Whelp) -> None:
     assert "talks.jsonl: has no column talk, which data.conversation_key names; it has chat, but" in outcome.said
 
 
+@pytest.mark.parametrize("way", ["conversation_format=sender", "conversation_template=tokenizer"])
+def test_masks_of_senders_that_nobody_is(rows: Project, whelp: Whelp, way: str) -> None:
+    """A mask or a name for a sender that no turn is of is said, since another one is what it should have been for."""
+    talks = [{"chat": [{"who": "user", "text": f"{n}?"}, {"who": "bot", "text": f"{n}."}]} for n in range(30)]
+    source = f"data.source={write_lines(rows.folder / 'talks.jsonl', talks)}"
+    columns = ("data.multi_column_keys=null", "data.multi_column_train_mask=null", "data.conversation_sender_key=who")
+    tokenizer = "data.tokenizer={learn: bpe, vocab_size: 300, special_tokens: [chat]}"
+    names = ("data.conversation_sender_mask={usr: false, bot: true}", "data.conversation_sender_value_map={bot: Bot, User: x}")
+    arguments = (source, *columns, tokenizer, *SENDERS[1:], *names, f"data.{way}")
+    outcome = whelp("prepare", rows.recipe, *arguments, "--out", rows.store, "--json")
+    assert outcome.code == 0, outcome.said
+    assert outcome.said.count("no turn is of") == 2
+    assert "data.conversation_sender_mask: no turn is of usr. Where it should be, correct the name" in outcome.said
+    assert "data.conversation_sender_value_map: no turn is of User" in outcome.said
+    assert outcome.json["ledger"]["notes"]["text in data.conversation_sender_mask: usr"] == 0
+
+
 def test_a_column_that_no_row_has(rows: Project, whelp: Whelp) -> None:
     """Beside others it is said, and counted as 0; where none is there the error names the option."""
     source = f"data.source={write_lines(rows.folder / 'pairs.jsonl', [{'q': 'What?', 'a': f'It {n}.'} for n in range(30)])}"
@@ -174,3 +191,12 @@ def test_the_usual_columns_need_not_all_be_there(rows: Project, whelp: Whelp) ->
     outcome = whelp("prepare", rows.recipe, source, keys, "data.multi_column_train_mask=null", "--out", rows.store)
     assert outcome.code == 0
     assert "no text is in" not in outcome.said
+
+
+@pytest.mark.parametrize(("learn", "is_said"), [("wordpiece", True), ("unigram", False), ("bpe", False)])
+def test_a_vocabulary_that_loses_text(tmp_path: Path, whelp: Whelp, learn: str, is_said: bool) -> None:
+    """White space that no id stands for is gone from what the model reads, which is said before it is trained on."""
+    project = make_project(tmp_path / "project", data={"tokenizer": {"learn": learn, "vocab_size": 300}})
+    outcome = whelp("prepare", project.recipe, "--out", project.store)
+    assert outcome.code == 0, outcome.said
+    assert ("what is lost there, the model never sees" in outcome.said) == is_said

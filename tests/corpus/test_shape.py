@@ -307,7 +307,7 @@ def test_columns_of_another_type(tmp_path: Path) -> None:
         },
     )
     for name, message in {
-        "a.parquet": "its column prompt holds int64, .* Leave it out of the options that name columns",
+        "a.parquet": "its column prompt holds int64, .*convert FILE --out FILE.csv` writes such values as text; or leave it out",
         "b.parquet": r"its column turns holds list<.*string>, not lists of objects with text",
         "c.csv": "its column turns holds string, not lists of objects",
         "d.parquet": "its column turns holds list<.*int64",

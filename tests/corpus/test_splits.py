@@ -41,7 +41,7 @@ def test_names_say_the_split(tmp_path: Path, names: list[str]) -> None:
         write(tmp_path, {name: f'{{"text": "{text}"}}' if name.endswith("jsonl") else text})
     assert read(tmp_path) == {"train": ["trained"], "test": ["held out"]}
     source = open_source(SourceConfig(source=str(tmp_path)))
-    assert [file.kind for file in source.skipped] == ["other split"] * (len(names) - 2)
+    assert [file.kind for file in source.skipped] == ["about the splits"] * (len(names) - 2)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,27 @@ def test_a_kind_of_file_in_a_folder(tmp_path: Path) -> None:
     write(tmp_path, {"train/a.jsonl": '{"text": "a"}', "test/b.jsonl": '{"text": "b"}'})
     source = open_source(SourceConfig(source="json", source_data_dir=str(tmp_path)))
     assert [(file.split, file.split_name) for file in source.files] == [("train", "train"), ("test", "test")]
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    """A source without splits is not trained on whole where one split of it was asked for; a folder of one split is that."""
+    write(tmp_path, {"rows.jsonl": '{"text": "a"}', "b/validation.jsonl": '{"text": "b"}'})
+    with pytest.raises(
+        SourceError, match=r"rows\.jsonl: has no splits, but data\.source_dataset_split is validation\. Leave it out"
+    ):
+        open_source(SourceConfig(source=str(tmp_path / "rows.jsonl"), source_dataset_split="validation"))
+    with pytest.raises(SourceError, match="has no splits"):
+        open_source(SourceConfig(source_dataset_split="validation"), rows=[{"text": "a"}])
+    assert read(tmp_path / "b", source_dataset_split="validation") == {"train": ["b"]}
+
+
+def test_splits_that_are_not_used_are_counted(tmp_path: Path) -> None:
+    """Of rows from Python and of data files with splits, too; each under its name."""
+    rows = {name: [{"text": name}] for name in ("train", "test", "validation", "extra")}
+    source = open_source(SourceConfig(), rows=rows)
+    assert [file.kind for file in source.skipped] == ["split validation", "split extra"]
+    assert [(file.split, file.split_name) for file in source.files] == [("train", "train"), ("test", "test")]
+    write(tmp_path, {f"{name}.jsonl": f'{{"text": "{name}"}}' for name in rows})
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in rows}
+    source = open_source(SourceConfig(source="json", source_dataset_params={"data_files": files}))
+    assert [file.kind for file in source.skipped] == ["split validation", "split extra"]

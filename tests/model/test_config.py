@@ -18,6 +18,7 @@ from whelp.model.build import count_parameters
         ({"dropout": 0.1}, r"model\.dropout is 0\.1, but qwen3 has none\. Set it to 0, or use family gpt2"),
         ({"family": "gpt2", "n_kv_head": 2}, r"model\.n_kv_head is set, but gpt2 has no such option"),
         ({"family": "gpt2", "head_width": 64}, r"model\.head_width is set, but gpt2 has no such option"),
+        ({"family": "gpt2", "rope_base": 5000}, r"model\.rope_base is set, but gpt2 has no such option"),
     ],
 )
 def test_shapes_that_do_not_fit(options, message):

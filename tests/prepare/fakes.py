@@ -32,6 +32,7 @@ class FakeVocabulary:
     fingerprint: str = "bytes"
     num_texts: int = 0
     bos_id: int | None = None
+    unk_id: int | None = None
     chat_template: str | None = None
 
     @property

@@ -13,6 +13,8 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
 from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
+from whelp.prepare.config import PieceConfig
+from whelp.prepare.unused import find_unused
 
 from .fakes import EOS, FakePartition, FakeVocabulary, make_partitions
 
@@ -43,15 +45,22 @@ class RowPartition:
         return hash_json(self.rows)
 
 
-def finish(folder: Path, partitions: list[Any], template: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def finish(
+    folder: Path,
+    partitions: list[Any],
+    template: dict[str, Any] | None = None,
+    vocabulary: FakeVocabulary | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Prepare to the end; return each split as a list of (text, trained) runs of documents."""
+    vocabulary = vocabulary or FakeVocabulary()
     stream = SourceStream(
         partitions=partitions,
         config=PrepareConfig(**{"test_split": 0, **options}),
-        template=make_template(TemplateConfig(**(template or {})), vocabulary=FakeVocabulary()),
+        template=make_template(TemplateConfig(**(template or {})), vocabulary=vocabulary),
     )
     files = {"describe_source": lambda: {"name": "fake"}, "sources": lambda: ["a"] * 9}
-    for _ in prepare([stream], FakeVocabulary(), folder, **files):
+    for _ in prepare([stream], vocabulary, folder, **files):
         pass
     return read_store(folder)
 
@@ -120,6 +129,62 @@ def test_filters_take_the_mask_along(tmp_path: Path) -> None:
     assert ledger["tokens"] == {"dropped: too short": 2, "dropped: too long": 6, "dropped: fully masked": 2, "train": 6}
     assert ledger["masked"] == {"train": 2}
     assert ledger["trained"] == {"train": 4}
+
+
+def test_control_tokens_that_stay_text_are_counted(tmp_path: Path) -> None:
+    """A data set that writes its own ends as text is told so, unless they become control tokens; our own pieces are not counted."""
+    rows = [pairs(("a<eos>b", "c<eos>"), ("d", "e"))]
+    finish(tmp_path / "text", rows)
+    assert open_store(tmp_path / "text").ledger["notes"] == {
+        "rows by template: prompt_completion": 2,
+        "texts with control tokens kept as text (special_tokens_in_text)": 2,
+    }
+    finish(tmp_path / "control", rows, {"special_tokens_in_text": True})
+    assert open_store(tmp_path / "control").ledger["notes"] == {"rows by template: prompt_completion": 2}
+    own = {"pieces": [PieceConfig(column="prompt", suffix="<eos>")]}
+    finish(tmp_path / "own", [pairs(("ab", "c"))], own)
+    assert open_store(tmp_path / "own").ledger["notes"] == {"rows by template: pieces": 1}
+
+
+def test_options_of_a_template_that_no_row_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They are said to have no effect; where a row takes the template nothing is said, nor of what is switched off."""
+    options = {"disable_prompt_completion_mask": True, "multi_column_suffix": ["!", "?", "."], "multi_column_keys": None}
+    finish(tmp_path / "a", make_partitions(["ab", "c"]), options)
+    assert [record.getMessage() for record in caplog.records] == [
+        "data.multi_column_suffix has no effect: no row is made of several columns",
+        "data.disable_prompt_completion_mask has no effect: no row is a prompt and a completion",
+    ]
+    caplog.clear()
+    finish(tmp_path / "b", [pairs(("ab", "c"))], {"disable_prompt_completion_mask": True, "multi_column_keys": []})
+    finish(tmp_path / "d", make_partitions(["ab"]), {"multi_column_keys": ["instruction", "input", "output"]})
+    finish(tmp_path / "c", [RowPartition(0, [{"output": "a"}])], {"multi_column_suffix": ["!", "?", "."]})
+    assert not caplog.records
+
+
+def test_options_of_the_other_kind_of_conversation() -> None:
+    """Masks of pairs are none of turns with a sender, and the other way round."""
+    pairs_of = {"conversation_format": "iopairs", "conversation_input_key_prefix_map": {"q": ""}}
+    of_senders = {"conversation_format": "sender", "conversation_input_key_map": {"text": ""}}
+    for options, other in (
+        (pairs_of, {"conversation_sender_mask": {"user": False}}),
+        (of_senders, {"conversation_input_key_mask": {"q": False}}),
+    ):
+        reason = f"data.conversation_format is {options['conversation_format']}"
+        assert find_unused(TemplateConfig(**options, **other), ["conversation"]) == dict.fromkeys(other, reason)
+        assert not find_unused(TemplateConfig(**options), ["conversation"])
+
+
+def test_unknown_tokens_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also those of documents that are dropped; an end token that is called the unknown one, too, is none."""
+    vocabulary = FakeVocabulary(unk_id=ord("?"))
+    finish(tmp_path / "a", [pairs(("a?", "??c"), ("d", "ef"))], vocabulary=vocabulary)
+    assert open_store(tmp_path / "a").ledger["notes"] == {
+        "rows by template: prompt_completion": 2,
+        "unknown tokens, for what the vocabulary cannot write": 3,
+    }
+    assert "30 % of the tokens are unknown: what stood there is lost to the model" in caplog.text
+    finish(tmp_path / "b", [pairs(("a", "c"))], vocabulary=FakeVocabulary(unk_id=EOS))
+    assert open_store(tmp_path / "b").ledger["notes"] == {"rows by template: prompt_completion": 1}
 
 
 def test_a_skipped_prefix_may_mask_everything(tmp_path: Path) -> None:

@@ -81,6 +81,55 @@ def test_fp8_keeps_what_bf16_keeps_and_the_gradient_of_logits():
     assert "a model of n_embd 256 is hardly faster with train.precision=fp8 than with bf16" in doubts
 
 
+@pytest.mark.parametrize(
+    ("options", "without", "reason"),
+    [
+        (
+            {"decay_share": 0.5},
+            {"schedule": "warmup_stable_decay"},
+            "train.schedule is cosine",
+        ),
+        (
+            {"decay_share": 0.5, "decay_from_step": 4, "num_steps": 9, "schedule": "warmup_stable_decay"},
+            {"decay_from_step": None},
+            "train.decay_from_step says where the decay begins",
+        ),
+        (
+            {"final_learning_rate_share": 0.5, "schedule": "constant"},
+            {"decay_from_step": 1, "num_steps": 2},
+            "nothing decays",
+        ),
+        ({"warmup_share": 0.5, "warmup_steps": 1}, {"warmup_steps": None}, "train.warmup_steps says it in steps"),
+        ({"momentum": 0.5, "optimizer": "adamw"}, {"optimizer": "muon"}, "train.optimizer is adamw"),
+        ({"batch_ramp_share": 0.5}, {"first_batch_tokens": 64}, "train.first_batch_tokens is not set"),
+        ({"sample_tokens": 9}, {"sample_prompts": ["A"]}, "train.sample_prompts is empty"),
+    ],
+)
+def test_settings_without_effect_are_said(options: dict[str, object], without: dict[str, object], reason: str):
+    """What is set and changes nothing in this run is a doubt of the plan; where it has its effect there is none."""
+    name, value = next(iter(options.items()))
+    assert f"train.{name}={value} has no effect: {reason}" in _plan({}, **options).warnings
+    assert not any("has no effect" in doubt for doubt in _plan({}, **{**options, **without}).warnings)
+
+
+def test_the_best_checkpoint_of_nothing():
+    """Where nothing is held out there is no best checkpoint, and no stopping early: both are said."""
+    best = {"keep_best": True, "early_stopping_patience": 2}
+    doubts = [doubt for doubt in _plan({"num_test_rows": 0}, **best).warnings if "has no effect" in doubt]
+    assert doubts == [
+        "train.keep_best=true has no effect: nothing is held out",
+        "train.early_stopping_patience=2 has no effect: nothing is held out",
+    ]
+    assert not any("has no effect" in doubt for doubt in _plan({"num_test_rows": 5}, **best).warnings)
+
+
+@pytest.mark.parametrize("name", ["beta1", "beta2", "momentum", "ema_decay"])
+def test_averages_that_never_move(name: str):
+    """An average that keeps all of the old is refused; AdamW would make a loss that is no number of it."""
+    with pytest.raises(ConfigError, match=rf"train\.{name} is 1, but expected less than 1"):
+        TrainConfig(**{name: 1.0})
+
+
 def test_fp8_and_divided_models():
     """Refused before anything is read."""
     with pytest.raises(ConfigError, match=r"train\.shard and train\.precision=fp8 cannot be combined\. Leave one of them out"):

@@ -35,6 +35,7 @@ def option(
     is_path: bool = False,
     path_keys: tuple[str, ...] = (),
     if_there: bool = False,
+    known_as: tuple[str, ...] = (),
 ) -> Any:
     """A configuration field: its default, its meaning, its range.
 
@@ -42,9 +43,10 @@ def option(
         is_path: It is a path, or several.
         path_keys: Those keys of a mapping are.
         if_there: A word that only looks like a path is none: it may name something elsewhere.
+        known_as: What other programs call it; who writes that is told this name.
     """
     metadata: dict[str, Any] = {"help": help, "at_least": at_least, "at_most": at_most}
-    metadata |= {"is_path": is_path, "path_keys": path_keys, "if_there": if_there}
+    metadata |= {"is_path": is_path, "path_keys": path_keys, "if_there": if_there, "known_as": known_as}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -214,7 +216,7 @@ def _is_there(word: str, folder: Path) -> bool:
 def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     """Build a config dataclass; raise one ConfigError that lists every problem."""
     problems: list[str] = []
-    result = _build(kind, values, "", problems)
+    result = _build(kind, values, "", problems, _list_names(kind))
     if problems:
         raise ConfigError(where, problems)
     return typing.cast(T, result)
@@ -232,7 +234,33 @@ def _find_nearest(word: str, known: Sequence[str], cutoff: float = 0.5) -> str |
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), None)
 
 
-def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
+def _list_names(kind: type, path: str = "") -> dict[str, list[str]]:
+    """The places, such as train.num_steps, of every name that a field of a config dataclass or of its sections has anywhere."""
+    places: dict[str, list[str]] = {}
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        place = f"{path}{field.name}"
+        for name in (field.name, *field.metadata.get("known_as", ())):
+            places.setdefault(name, []).append(place)
+        if dataclasses.is_dataclass(hints[field.name]):
+            for name, inner in _list_names(typing.cast(type, hints[field.name]), f"{place}.").items():
+                places.setdefault(name, []).extend(inner)
+    return places
+
+
+def _suggest(key: str, kind: Any, path: str, places: Mapping[str, list[str]]) -> str:
+    """What somebody who wrote an unknown key may have meant: here by another name, here misspelled, or in another section."""
+    fields = dataclasses.fields(kind)
+    prefix = f"{path}." if path else ""
+    here = next((field.name for field in fields if key in field.metadata.get("known_as", ())), None)
+    near = here or _find_nearest(key, [field.name for field in fields], cutoff=0.8)
+    if near is None and key in places:
+        return f"Did you mean {' or '.join(places[key])}?"
+    near = near or _find_nearest(key, [field.name for field in fields])
+    return f"Did you mean {prefix}{near}?" if near else f"Known: {', '.join(field.name for field in fields)}."
+
+
+def _build(kind: Any, values: Any, path: str, problems: list[str], places: Mapping[str, list[str]]) -> Any:
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'the recipe'} is {values!r}, but a mapping of fields is expected")
         return None
@@ -243,12 +271,9 @@ def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
         if key not in fields:
-            near = _find_nearest(str(key), list(fields))
-            prefix = f"{path}." if path else ""
-            hint = f"Did you mean {prefix}{near}?" if near else f"Known: {', '.join(fields)}."
-            problems.append(f"unknown key {dotted}. {hint}")
+            problems.append(f"unknown key {dotted}. {_suggest(str(key), kind, path, places)}")
             continue
-        converted = _convert(hints[key], value, dotted, problems)
+        converted = _convert(hints[key], value, dotted, problems, places)
         if converted is not _BAD:
             _check_range(fields[key], converted, dotted, problems)
             built[key] = converted
@@ -272,7 +297,7 @@ def _build(kind: Any, values: Any, path: str, problems: list[str]) -> Any:
 _BAD = object()
 
 
-def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
+def _convert(hint: Any, value: Any, dotted: str, problems: list[str], places: Mapping[str, list[str]]) -> Any:
     origin = get_origin(hint)
     if isinstance(value, os.PathLike):  # from Python
         value = os.fspath(value)
@@ -281,7 +306,7 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
     if hint is type(None):
         return None if value is None else _wrong(dotted, value, "nothing", problems)
     if origin in (Union, types.UnionType):
-        return _convert_union(get_args(hint), hint, value, dotted, problems)
+        return _convert_union(get_args(hint), hint, value, dotted, problems, places)
     if origin is Literal:
         if value in get_args(hint) and isinstance(value, bool) == isinstance(get_args(hint)[0], bool):
             return value
@@ -290,30 +315,32 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
         problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near}?" if near else ""))
         return _BAD
     if dataclasses.is_dataclass(hint):
-        built = _build(hint, value, dotted, problems)
+        built = _build(hint, value, dotted, problems, places)
         return _BAD if built is None else built
     if origin in (list, tuple):
         if not isinstance(value, (list, tuple)):
             return _wrong(dotted, value, "a list", problems)
         inner = get_args(hint)[0]
-        items = [_convert(inner, item, f"{dotted}[{index}]", problems) for index, item in enumerate(value)]
+        items = [_convert(inner, item, f"{dotted}[{index}]", problems, places) for index, item in enumerate(value)]
         return _BAD if any(item is _BAD for item in items) else origin(items)
     if origin is dict:
         return dict(value) if isinstance(value, Mapping) else _wrong(dotted, value, "a mapping", problems)
     return _convert_scalar(hint, value, dotted, problems)
 
 
-def _convert_union(options: tuple[Any, ...], hint: Any, value: Any, dotted: str, problems: list[str]) -> Any:
+def _convert_union(
+    options: tuple[Any, ...], hint: Any, value: Any, dotted: str, problems: list[str], places: Mapping[str, list[str]]
+) -> Any:
     if value is None and type(None) in options:
         return None
     if isinstance(value, Mapping):
         for inner in options:
             if dataclasses.is_dataclass(inner):
-                return _convert(inner, value, dotted, problems)
+                return _convert(inner, value, dotted, problems, places)
     exact = [inner for inner in options if isinstance(inner, type) and type(value) is inner]
     for inner in [*exact, *options]:
         attempt: list[str] = []
-        converted = _convert(inner, value, dotted, attempt)
+        converted = _convert(inner, value, dotted, attempt, places)
         if not attempt:
             return converted
     return _wrong(dotted, value, _describe(hint), problems)

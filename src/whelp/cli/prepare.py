@@ -16,7 +16,7 @@ from whelp.artifacts.manifest import Manifest, read_manifest
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.config import to_dict
 from whelp.base.engines import make_engine
-from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, WhelpError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError, StaleError, TokenizerError, WhelpError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
@@ -194,6 +194,7 @@ def _iter_prepare(
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
     num_bytes = sum(one.source.num_bytes for one in opened)
     yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:
         clear_parts(out)
@@ -205,6 +206,7 @@ def _iter_prepare(
     if vocabulary is None:
         vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
         yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=is_learned)
+        _say_inexact(vocabulary)
     counts = ReadingCounts(len(labels), skipped, out)
 
     def count_files(ledger: LedgerLike) -> None:
@@ -237,6 +239,30 @@ def _iter_prepare(
         engine=engine,
     )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
+
+
+def _say_unused(recipe: Recipe, opened: Sequence[OpenedSource]) -> None:
+    """Say which options have no effect: of a mixture's shared ones, those that no source uses."""
+    found = [one.source.find_unused() for one in opened]
+    shared = set(found[0]).intersection(*found)
+    for one, unused in zip(opened, found, strict=True):
+        for name, reason in unused.items():
+            is_own = one.name is not None and getattr(one.config, name) != getattr(recipe.data, name)
+            if is_own or (name in shared and one is opened[0]):
+                log.warning("data.%s%s has no effect: %s", f"mixture.{one.name}." if is_own else "", name, reason)
+
+
+def _say_inexact(vocabulary: Vocabulary) -> None:
+    """Say when texts do not come back from their ids as they were: the model never sees what is gone."""
+    if vocabulary.is_byte_exact:
+        return
+    text = "Two  words,\n\tand more."
+    try:
+        found = vocabulary.decode(vocabulary.encode(text))
+    except TokenizerError:  # letters that it has not
+        return
+    if found != text:
+        log.warning("this vocabulary gives back %r as %r: what is lost there, the model never sees", text, found)
 
 
 def is_imported(folder: Path) -> bool:

@@ -45,7 +45,9 @@ class DataConfig(PrepareConfig, TemplateConfig, VocabularyConfig, SourceConfig):
     """What the rows are, and how they become tokens."""
 
     mixture: list[MixtureEntry] = option(
-        [], "several sources instead of `source`, drawn by weight, each with options of its own"
+        [],
+        "several sources instead of `source`, drawn by weight, each with options of its own",
+        known_as=("sources", "datasets", "data_mixture"),
     )
 
     def __post_init__(self) -> None:

@@ -21,6 +21,9 @@ _SEVERAL_COLUMNS = (
     "Set data.custom_text_key to the column that holds the text, or data.multi_column_keys to those that make a text together."
 )
 _OTHER_COLUMN = "Leave it out of the options that name columns, or convert it."
+_WRITE_AS_TEXT = (
+    "`whelp convert FILE --out FILE.csv` writes such values as text; or leave it out of the options that name columns."
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _say_remedy(kind: pa.DataType, *, is_text: bool) -> str:
         return "If its bytes are text, `whelp convert` makes JSON lines of the file, with text in it."
     if pa.types.is_nested(kind):
         return "Write a column of text in its place, or hand the rows over from Python: whelp.prepare(..., rows=...)."
-    return "Set data.custom_text_key to a column of text, or convert this one." if is_text else _OTHER_COLUMN
+    return "Set data.custom_text_key to a column of text, or convert this one." if is_text else _WRITE_AS_TEXT
 
 
 def select_of_texts(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selection:

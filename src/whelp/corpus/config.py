@@ -26,6 +26,7 @@ class SourceConfig:
         "dataset, a dataset of the hub (org/name), a kind of file (text, json, csv, parquet, pandas) with source_data_dir or "
         "data_files, or a list",
         is_path=True,
+        known_as=("path", "paths", "dataset", "corpus", "train_file"),
     )
     source_data_dir: str | None = option(
         None,
@@ -62,7 +63,9 @@ class SourceConfig:
         "In a file larger than a partition, a match and what it depends on must fit in 64 KiB",
     )
     custom_text_key: str | None = option(
-        None, "the column that holds the text, in files of rows; nothing: text, or the only column that holds text"
+        None,
+        "the column that holds the text, in files of rows; nothing: text, or the only column that holds text",
+        known_as=("text_key", "text_column", "text_field", "content_field"),
     )
     quoted_fields: bool = option(
         True,

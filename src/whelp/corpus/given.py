@@ -7,16 +7,16 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile
+from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.arrow_rows import BATCH_ROWS
-from whelp.corpus.splits import choose_splits
+from whelp.corpus.splits import choose_splits, skip_others
 
 _EXPECTED = "a pandas frame, a pyarrow table, a datasets.Dataset, or an iterable of dictionaries"
 
@@ -85,8 +85,8 @@ class Spool:
                 self.num_rows += 1
 
 
-def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list[FoundFile], str]:
-    """Rows from Python as files of a source, and what they are called.
+def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list[FoundFile], list[SkippedFile], str]:
+    """Rows from Python as files of a source, the splits that are not in use, and what they are called.
 
     Raises:
         SourceError: When they are nothing that can be read, or empty.
@@ -97,12 +97,12 @@ def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list
         if all(isinstance(values, list) and values and not isinstance(values[0], Mapping) for values in rows.values()):
             raise _refuse(rows)
         files = [
-            _find_one(rows[name], f"rows[{name}]", split, candidates)
+            replace(_find_one(rows[name], f"rows[{name}]", split, candidates), split_name=name)
             for name, split in choose_splits("rows", rows, asked_split)
         ]
-        return files, f"rows ({', '.join(rows)})"
+        return files, skip_others("rows", rows, asked_split), f"rows ({', '.join(rows)})"
     name = f"rows of a {type(rows).__name__}"
-    return [_find_one(rows, "rows", "train", candidates)], name
+    return [_find_one(rows, "rows", "train", candidates)], [], name
 
 
 def _find_one(rows: Any, label: str, split: str, candidates: list[str]) -> FoundFile:

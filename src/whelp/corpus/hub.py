@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,16 @@ from typing import Any
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
-from whelp.corpus._files import FoundFile
+from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.given import make_dataset_file, to_json_line
 from whelp.corpus.source_words import HUB_PREFIX
-from whelp.corpus.splits import choose_splits
+from whelp.corpus.splits import choose_splits, skip_others
 
 
-def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[FoundFile]:
-    """Load a dataset of the hub; its splits as tables.
+def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> tuple[list[FoundFile], list[SkippedFile]]:
+    """Load a dataset of the hub; its splits as tables, and those not in use.
 
     Raises:
         MissingExtraError: Without the package `datasets`.
@@ -46,10 +47,11 @@ def find_hub(item: str, config: SourceConfig, candidates: list[str]) -> list[Fou
             key = {"name": name, "params": asked, "split": split_name}
             limit = _limit(config) if split == "train" else None
             path = _keep_stream(item, splits[split_name], label, key, limit, candidates)
-            found.append(FoundFile(path, is_named=True, label=label, format="jsonl", split=split, keep=path))
+            file = FoundFile(path, is_named=True, label=label, format="jsonl", split=split, keep=path)
         else:
-            found.append(make_dataset_file(splits[split_name], label, split, candidates))
-    return found
+            file = make_dataset_file(splits[split_name], label, split, candidates)
+        found.append(replace(file, split_name=split_name))
+    return found, skip_others(name, splits, config.source_dataset_split)
 
 
 def import_datasets(where: object) -> Any:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, expand
+from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.packed import split_name
 from whelp.corpus.remote import find_remote
 from whelp.corpus.rows import find_format
 from whelp.corpus.source_words import is_url
-from whelp.corpus.splits import choose_by_name, choose_splits
+from whelp.corpus.splits import choose_by_name, choose_splits, skip_others
 
 _SUFFIXES = {  # what is read from a folder; None: everything
     "text": None,
@@ -28,8 +28,8 @@ _PICKLES = (".pkl", ".pickle")
 _PARAMS = ("data_files", "data_dir", "delimiter", "sep", "storage_options")
 
 
-def find_kind_files(kind: str, config: SourceConfig) -> list[FoundFile]:
-    """The files of a kind, wherever they are; a mapping of `data_files` says their splits.
+def find_kind_files(kind: str, config: SourceConfig) -> tuple[list[FoundFile], list[SkippedFile]]:
+    """The files of a kind, wherever they are, and those of splits not in use; a mapping of `data_files` says their splits.
 
     Raises:
         SourceError: When it is not said where they are, when there are none, or when they cannot be read safely.
@@ -55,14 +55,15 @@ def find_kind_files(kind: str, config: SourceConfig) -> list[FoundFile]:
         )
     asked = config.source_dataset_split
     if not files and not is_url(str(folder)) and os.path.isdir(str(folder)):
-        return choose_by_name(_find(str(folder), kind, config), Path(str(folder)).absolute(), asked)[0]
+        return choose_by_name(_find(str(folder), kind, config), Path(str(folder)).absolute(), asked)
     splits = files if isinstance(files, Mapping) else {"train": files or folder}
     found: list[FoundFile] = []
-    for name, split in choose_splits("data.source_dataset_params.data_files", splits, asked):
+    option = "data.source_dataset_params.data_files"
+    for name, split in choose_splits(option, splits, asked):
         for item in _as_list(splits[name]):
             where = item if item is folder or not folder or is_url(item) else str(Path(folder) / item)
             found += [replace(file, split=split, split_name=name) for file in _find(where, kind, config)]
-    return found
+    return found, skip_others(option, splits, asked)
 
 
 def _as_list(value: Any) -> list[str]:

@@ -85,6 +85,7 @@ def _make_table_file(item: FoundFile) -> SourceFile:
         item.is_named,
         TABLE,
         split=item.split,
+        split_name=item.split_name,
         table=item.table,
         is_labelled=True,
         keep=item.keep,

@@ -43,9 +43,9 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
     if item in KINDS and (is_asked_for or not os.path.exists(item)):
         from whelp.corpus.kinds import find_kind_files
 
-        found = find_kind_files(item, config)
+        found, others = find_kind_files(item, config)
         folders = [file.path.parent for file in found if file.label is None]
-        return Place(found, root=Path(os.path.commonpath(folders)) if folders else None)
+        return Place(found, others, root=Path(os.path.commonpath(folders)) if folders else None)
     if is_path_list(item) and not os.path.isdir(item):
         return _locate_listed(item, config, candidates)
     if is_url(item):
@@ -55,14 +55,14 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
     if is_hub_id(item):
         from whelp.corpus.hub import find_hub
 
-        return Place(find_hub(item, config, candidates))
+        return Place(*find_hub(item, config, candidates))
     if is_asked_for:
         option = "source_data_dir" if config.source_data_dir else "source_dataset_params.data_files"
         expected = f"a kind of file ({', '.join(KINDS)}) or a dataset of the hub"
         raise SourceError(item, f"is read as it is, but data.{option} is given", expected, "Leave one of the two out.")
     saved = find_saved(Path(item).expanduser().absolute(), config)
     if saved is not None:
-        return Place(saved, root=Path(item).expanduser().absolute())
+        return Place(*saved, root=Path(item).expanduser().absolute())
     root, paths, skipped, is_named = expand(item, config.include_suffixes)
     files = [FoundFile(path, is_named) for path in paths]
     if os.path.isdir(root) and root == Path(item).expanduser().absolute():

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from whelp.base.errors import SourceError
 from whelp.base.files import read_json
-from whelp.corpus._files import FoundFile
+from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.config import SourceConfig
-from whelp.corpus.splits import choose_splits
+from whelp.corpus.splits import choose_splits, skip_others
 
 _SPLITS_FILE = "dataset_dict.json"
 _STATE_FILE = "state.json"
@@ -21,8 +21,8 @@ _INFO_FILE = "dataset_info.json"
 _IDS = "input_ids"
 
 
-def find_saved(folder: Path, config: SourceConfig) -> list[FoundFile] | None:
-    """The Arrow files of a saved dataset, or of the splits of several; None when the folder is none.
+def find_saved(folder: Path, config: SourceConfig) -> tuple[list[FoundFile], list[SkippedFile]] | None:
+    """The Arrow files of a saved dataset, or of the splits of several, and the splits not in use; None when the folder is none.
 
     Raises:
         SourceError: When it is damaged, has no such split, or holds tokens.
@@ -36,7 +36,7 @@ def find_saved(folder: Path, config: SourceConfig) -> list[FoundFile] | None:
     found: list[FoundFile] = []
     for name, split in choose_splits(folder, splits, config.source_dataset_split):
         found += [replace(file, split_name=name) for file in _find_split(splits[name], split)]
-    return found
+    return found, skip_others(folder, splits, config.source_dataset_split)
 
 
 def _find_split(folder: Path, split: str) -> list[FoundFile]:

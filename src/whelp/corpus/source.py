@@ -23,6 +23,7 @@ from whelp.corpus.rows import UnfitRowError
 from whelp.corpus.shape import RowShape, TextShape
 from whelp.corpus.survey import explain_columns, list_columns, say_columns
 from whelp.corpus.text import BadFile, Inspection
+from whelp.corpus.unused import check_params, check_split, find_unused
 from whelp.corpus.window import make_nothing, make_window
 
 PARTITION_BYTES = 8 << 20
@@ -115,6 +116,10 @@ class Source:
     def say_columns(self) -> list[str]:
         """In words, which files have which columns of text; one line where all have the same, none where no file has rows."""
         return list(say_columns(list_columns(self._reader())))
+
+    def find_unused(self) -> dict[str, str]:
+        """Options that are set, but change nothing of how this source is read, and why."""
+        return find_unused(self.config, [] if self.is_given else _list_items(self.config), self.files)
 
     def fingerprint_apart(self) -> None:
         """Fingerprint, to be remembered, the files of which reading the documents does not; for a thread beside that."""
@@ -236,10 +241,11 @@ def open_source(config: SourceConfig, shape: RowShape | None = None, *, rows: An
     if rows is not None:
         from whelp.corpus.given import find_given
 
-        found, name = find_given(rows, candidates, config.source_dataset_split)
-        places = [Place(found)]
+        found, others, name = find_given(rows, candidates, config.source_dataset_split)
+        places = [Place(found, others)]
     else:
-        items = config.source if isinstance(config.source, list) else [config.source]
+        items = _list_items(config)
+        check_params(config, items)
         places = [locate(item, config, candidates) for item in items]
         name = _make_name(items)
     return _make_source(config, shape, name, places, is_given=rows is not None)
@@ -255,6 +261,7 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
     roots = [place.root for place in places if place.root is not None]
     root = Path(os.path.commonpath(roots)) if roots else Path()
     files, left_out = list_files(found, root, config)
+    check_split(config, name, files)
     skipped = [file for place in places for file in place.skipped] + left_out
     skipped = [replace(file, path=make_label(Path(file.path), root)) if "://" not in file.path else file for file in skipped]
     document: str = config.document
@@ -271,6 +278,10 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
     if config.custom_text_key is not None and not isinstance(shape, TextShape):  # with a shape, another column might do
         check_text_key(name, source._reader(), config.custom_text_key)
     return source
+
+
+def _list_items(config: SourceConfig) -> list[str]:
+    return config.source if isinstance(config.source, list) else [config.source]
 
 
 def _make_name(items: list[str]) -> str:

@@ -43,6 +43,17 @@ def choose_splits(where: object, names: Iterable[str], asked: str) -> Iterator[t
             return
 
 
+def skip_others(where: object, names: Iterable[str], asked: str) -> list[SkippedFile]:
+    """The splits that are neither trained on nor held out, to be counted.
+
+    >>> [other.kind for other in skip_others("a", ["test", "train", "validation"], "train")]
+    ['split validation']
+    """
+    known = list(names)
+    used = dict(choose_splits(where, known, asked))
+    return [SkippedFile(f"{where}[{name}]", f"of the split {name}", f"split {name}") for name in known if name not in used]
+
+
 def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list[FoundFile], list[SkippedFile]]:
     """Take the splits that the names of a folder's files say; return the files of those in use, and the others.
 
@@ -60,7 +71,7 @@ def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list
         if names[-1] is None and not _is_about(file.path):
             return found, []  # at the first: a folder may hold very many files
     known = {name for name in names if name is not None}
-    if len(known) < 2:
+    if len(known) < 2 and (asked == "train" or asked not in known):
         return found, []
     if asked not in known and asked == "train":
         return found, []
@@ -69,7 +80,9 @@ def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list
         replace(file, split=splits[name], split_name=name) for name, file in zip(names, found, strict=True) if name in splits
     ]
     left_out = [
-        SkippedFile(str(file.path), f"of the split {name}" if name else "about the splits, of none of them", "other split")
+        SkippedFile(str(file.path), f"of the split {name}", f"split {name}")
+        if name
+        else SkippedFile(str(file.path), "about the splits, of none of them", "about the splits")
         for name, file in zip(names, found, strict=True)
         if name not in splits
     ]

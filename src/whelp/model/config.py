@@ -20,6 +20,7 @@ class ModelConfig:
         "qwen3",
         "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7, rwkv6 or rwkv5 (recurrent: constant "
         "memory), or hf (any of transformers: hf_config)",
+        known_as=("architecture", "model_type"),
     )
     hf_config: str | None = option(
         None,
@@ -30,17 +31,27 @@ class ModelConfig:
     hf_overrides: dict[str, Any] = option(
         {}, "hf: values of the config to replace, by its own names, such as {num_hidden_layers: 4}"
     )
-    n_layer: int = option(6, "number of blocks", at_least=1)
-    n_head: int = option(6, "number of attention heads", at_least=1)
-    n_embd: int = option(384, "width", at_least=1)
-    n_kv_head: int | None = option(
-        None, "qwen3: number of key/value heads, shared by groups of heads; default n_head", at_least=1
+    n_layer: int = option(
+        6, "number of blocks", at_least=1, known_as=("num_hidden_layers", "num_layers", "n_layers", "layers", "depth")
     )
-    head_width: int | None = option(None, "qwen3: width of one head; default n_embd / n_head", at_least=2)
+    n_head: int = option(
+        6, "number of attention heads", at_least=1, known_as=("num_attention_heads", "num_heads", "n_heads", "heads")
+    )
+    n_embd: int = option(384, "width", at_least=1, known_as=("hidden_size", "d_model", "dim", "width", "n_embed"))
+    n_kv_head: int | None = option(
+        None,
+        "qwen3: number of key/value heads, shared by groups of heads; default n_head",
+        at_least=1,
+        known_as=("num_key_value_heads", "num_kv_heads"),
+    )
+    head_width: int | None = option(
+        None, "qwen3: width of one head; default n_embd / n_head", at_least=2, known_as=("head_dim", "head_size")
+    )
     ffn_width: int | None = option(
         None,
         "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7), 3.5 x (rwkv5, rwkv6), 8/3 x (qwen3)",
         at_least=1,
+        known_as=("intermediate_size", "d_ff", "dim_ffn", "n_inner"),
     )
     vocab_size: int | None = option(
         None, "rows of the embedding; default: the tokenizer's size, rounded up to a multiple of 64", at_least=2
@@ -50,8 +61,14 @@ class ModelConfig:
         "gelu_tanh", "gpt2: tanh form, as GPT-2 has it, or the exact one (faster on a CPU)"
     )
     bias: bool = option(True, "gpt2: biases in linear layers and norms, as GPT-2 has them; without, they are saved as zeros")
-    rope_base: float = option(10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0)
-    tie_embeddings: bool = option(True, "the output head shares the embedding's weights (never in rwkv5, 6 and 7)")
+    rope_base: float = option(
+        10_000.0, "qwen3: base of the rotary position frequencies", at_least=1.0, known_as=("rope_theta",)
+    )
+    tie_embeddings: bool = option(
+        True,
+        "the output head shares the embedding's weights (never in rwkv5, 6 and 7)",
+        known_as=("tie_word_embeddings", "tie_weights"),
+    )
 
     def __post_init__(self) -> None:
         problems = self._check_hugging_face()
@@ -80,9 +97,12 @@ class ModelConfig:
                 if getattr(self, name) != defaults[name]
             ]
         else:
-            for name in ("n_kv_head", "head_width"):
-                if getattr(self, name) is not None:
-                    problems.append(f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3")
+            defaults = {field.name: field.default for field in fields(self)}
+            problems += [
+                f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3"
+                for name in ("n_kv_head", "head_width", "rope_base")
+                if getattr(self, name) != defaults[name]
+            ]
         if problems:
             raise ConfigError("model", problems)
 

@@ -14,7 +14,7 @@ from whelp.base.errors import PlanError
 from whelp.base.joining import join_items
 from whelp.prepare.columns import Named, text_field
 from whelp.prepare.config import TemplateConfig
-from whelp.prepare.conversation import KEY_OPTION, SENDER_OPTION, flatten_turns
+from whelp.prepare.conversation import KEY_OPTION, MASK_OPTION, NAMES_OPTION, SENDER_OPTION, flatten_turns, iter_senders
 from whelp.prepare.segments import Flags, Pieces
 
 _DEFAULT_KEY = "messages"
@@ -125,7 +125,9 @@ class ChatConversation:
 
     def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
         turns, _ = flatten_turns(rows, self._key, self.fields[0].type)
-        yield SENDER_OPTION, self._sender_key, turns.column(self._sender_key)
+        senders = turns.column(self._sender_key)
+        yield SENDER_OPTION, self._sender_key, senders
+        yield from iter_senders(senders, {MASK_OPTION: self._masks, NAMES_OPTION: self._names})
         yield "data.conversation_input_key_map", self._field, turns.column(self._field)
 
     def _iter_pieces(self, senders: list[str | None], words: list[str | None]) -> Iterator[_Piece]:

@@ -188,7 +188,12 @@ class PrepareConfig:
     separator_mask: bool = option(True, "whether what follows every document is trained")
     min_token_size: int = option(1, "drop documents of fewer tokens, the separator not counted", at_least=0)
     max_token_size: int = option(-1, "drop documents of more tokens; -1: no limit", at_least=-1)
-    test_split: int | float = option(0.01, "held-out documents: a share below 1, or a number of documents; 0: none", at_least=0)
+    test_split: int | float = option(
+        0.01,
+        "held-out documents: a share below 1, or a number of documents; 0: none",
+        at_least=0,
+        known_as=("test_size", "val_split", "validation_split", "val_size"),
+    )
     test_split_by: Literal["auto", "document", "tail"] = option(
         "auto", "hold out whole documents, or the tail of each document; auto: the tail when there are fewer than 20"
     )
@@ -220,11 +225,29 @@ class PrepareConfig:
 class PackConfig:
     """The `pack` section: from the store to rows."""
 
-    context_tokens: int = option(256, "tokens in a training row", at_least=2)
+    context_tokens: int = option(
+        256,
+        "tokens in a training row",
+        at_least=2,
+        known_as=(
+            "block_size",
+            "context_length",
+            "seq_length",
+            "seq_len",
+            "sequence_length",
+            "sequence_len",
+            "max_seq_len",
+            "max_length",
+            "ctx_len",
+            "n_ctx",
+            "n_positions",
+        ),
+    )
     plan: Literal["concat", "best_fit", "none", "stream"] = option(
         "concat",
         "concat: documents joined end to end, cut into rows; best_fit: whole documents put together so that rows are full; "
         "none: one document a row; stream: as concat, the documents in a new order every epoch",
+        known_as=("packing", "pack"),
     )
     last: Literal["pad", "drop", "carry"] = option(
         "pad", "concat: the last, shorter row: pad it (pads are never targets), drop it, or let it open the next epoch"

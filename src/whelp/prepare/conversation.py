@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,11 @@ from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_SENDER_KEY = "sender"
 KEY_OPTION, SENDER_OPTION = "data.conversation_key", "data.conversation_sender_key"
+OPTIONS_OF_SENDERS = MASK_OPTION, NAMES_OPTION, SUFFIX_OPTION = (
+    "data.conversation_sender_mask",
+    "data.conversation_sender_value_map",
+    "data.conversation_sender_suffix",
+)
 
 
 class Conversation:
@@ -88,7 +93,11 @@ class Conversation:
     def iter_named(self, rows: pa.RecordBatch) -> Iterator[Named]:
         turns, _ = self._read_turns(rows)
         if self._has_senders:
-            yield SENDER_OPTION, self._sender_key, read_column(turns, self._sender_key)
+            senders = read_column(turns, self._sender_key)
+            yield SENDER_OPTION, self._sender_key, senders
+            yield from iter_senders(
+                senders, {MASK_OPTION: self._masks, NAMES_OPTION: self._names, SUFFIX_OPTION: self._suffixes}
+            )
         option = "data.conversation_input_key_map" if self._has_senders else "data.conversation_input_key_prefix_map"
         yield from ((option, field, read_column(turns, field)) for field in self._prefixes)
 
@@ -126,6 +135,13 @@ class Conversation:
             columns = [read_column(rows, field.name) for field in self.fields]
             return pa.record_batch(columns, names=[field.name for field in self.fields]), np.arange(rows.num_rows + 1)
         return flatten_turns(rows, self._key, self.fields[0].type)
+
+
+def iter_senders(senders: pa.LargeStringArray, options: Mapping[str, Iterable[str]]) -> Iterator[Named]:
+    """The senders that options call by name, each as often as it speaks."""
+    for option, names in options.items():
+        for name in names:
+            yield option, name, senders.filter(pc.fill_null(pc.equal(senders, name), False))
 
 
 def flatten_turns(rows: pa.RecordBatch, key: str, kind: pa.DataType) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:

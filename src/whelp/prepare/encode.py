@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
 from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
-from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, write_splits
+from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, read_split, write_splits
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
@@ -36,14 +36,17 @@ from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.conversation import SENDER_OPTION, Conversation
+from whelp.prepare.conversation import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.lay_out import Group, lay_out_splits
+from whelp.prepare.leak import Leak, find_leak
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
+from whelp.prepare.unused import find_unused
 
 _NOTHING = {"documents": 0, "tokens": 0}
+_MUCH_LEAKED = 0.1  # of the test tokens: short documents, such as lines of talk, come again by nature
 _FORMAT = 2  # raise it when the same inputs would give another store
 
 
@@ -168,6 +171,8 @@ def prepare(
     for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
         _check_named(stream.name, ledger)
         _check_trainable(folder, stream.name, ledger, group)
+        _say_unknown(stream.name, ledger)
+    _say_unused(streams, ledgers)
     groups = [
         Group(group, stream.config, ledger, seed=_own_seed(stream, seed), name=stream.name)
         for group, stream, ledger in zip(parts, streams, ledgers, strict=True)
@@ -179,6 +184,8 @@ def prepare(
     )
     count_files(ledger)
     splits = ledger.count_splits()
+    if "test" in splits and not ledger.documents_divided:
+        _say_leak(ledger, find_leak(read_split(folder / "train"), read_split(folder / "test")))
     shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
     (folder / TOKENIZER_FOLDER).mkdir()
     vocabulary.save(folder / TOKENIZER_FOLDER)
@@ -253,7 +260,41 @@ def _check_named(name: str | None, ledger: Ledger) -> None:
         if option == SENDER_OPTION and ledger.strategies[Conversation.name]:
             expected = "the field that says who speaks: masks, prefixes and suffixes go by it"
             raise PlanError(f"{source}{option}", f"no turn has text in its field {field_name}", expected, "Correct the name.")
-        log.warning("%s%s: no text is in %s. Where it should be, correct the name", source, option, field_name)
+        found = "no turn is of" if option in OPTIONS_OF_SENDERS else "no text is in"
+        log.warning("%s%s: %s %s. Where it should be, correct the name", source, option, found, field_name)
+
+
+def _say_unused(streams: Sequence[SourceStream], ledgers: Sequence[Ledger]) -> None:
+    """Say which options of templates have no effect in any source; those of a mixture share them."""
+    found = [find_unused(stream.template.config, ledger.strategies) for stream, ledger in zip(streams, ledgers, strict=True)]
+    for name in found[0]:
+        if all(name in unused for unused in found):
+            log.warning("data.%s has no effect: %s", name, found[0][name])
+
+
+def _say_unknown(name: str | None, ledger: Ledger) -> None:
+    """What became the unknown token is lost to the model, which guesses it with ease."""
+    if ledger.unknown:
+        log.warning(
+            "%s%.3g %% of the tokens are unknown: what stood there is lost to the model, and its bits/byte come out too low. "
+            "data.tokenizer.learn=bpe writes every text",
+            "" if name is None else f"{name}: ",
+            100 * ledger.unknown / ledger.tokens_in,
+        )
+
+
+def _say_leak(ledger: Ledger, leak: Leak) -> None:
+    """A test document that is trained on is remembered: the loss of many comes out too low."""
+    if not leak.num_documents:
+        return
+    ledger.notes["test documents that stand in train, too, word for word"] = leak.num_documents
+    share = leak.num_tokens / ledger.tokens["test"]
+    if share >= _MUCH_LEAKED:
+        log.warning(
+            "%.3g %% of the test tokens are of documents that stand in train, too: the test loss will come out too low. "
+            "`whelp curate` drops copies",
+            100 * share,
+        )
 
 
 def _check_trainable(folder: Path, name: str | None, ledger: Ledger, parts: list[Part]) -> None:

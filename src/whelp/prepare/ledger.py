@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+SPELLED = "texts with control tokens kept as text (special_tokens_in_text)"
+UNKNOWN = "unknown tokens, for what the vocabulary cannot write"
 _SPLITS = ("train", "test")
-_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes")
+_NUMBERS = ("documents_in", "tokens_in", "documents_divided", "text_bytes", "spelled", "unknown")
 _COUNTERS = ("documents", "tokens", "masked", "strategies", "named", "files", "notes")
 
 
@@ -24,6 +26,10 @@ class PartLike(Protocol):
     def strategies(self) -> dict[str, int]: ...
     @property
     def named(self) -> dict[str, int]: ...
+    @property
+    def spelled(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
     def count(self, what: str) -> int: ...
 
 
@@ -42,6 +48,8 @@ class Ledger:
     masked: Counter[str] = field(default_factory=Counter)
     strategies: Counter[str] = field(default_factory=Counter)  # how many documents each way to make text of a row made
     named: Counter[str] = field(default_factory=Counter)  # rows, or turns, with text in what an option names: `OPTION: NAME`
+    spelled: int = 0  # texts in which a control token is spelled, and stays text
+    unknown: int = 0  # tokens that stand for what the vocabulary cannot write
     documents_divided: int = 0  # in both splits: the tail of each is held out
     text_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)  # `read`, or `skipped: REASON`
@@ -66,6 +74,8 @@ class Ledger:
         self.tokens_in += part.count("tokens")
         self.strategies.update(part.strategies)
         self.named.update(part.named)
+        self.spelled += part.spelled
+        self.unknown += part.unknown
         for reason, (documents, tokens) in part.dropped.items():
             self.documents[f"dropped: {reason}"] += documents
             self.tokens[f"dropped: {reason}"] += tokens
@@ -119,10 +129,11 @@ class Ledger:
 
     def _note_rows(self) -> dict[str, int]:
         """Where every document is a text as it stands there is nothing to note."""
-        missed: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
+        noted: dict[str, int] = {f"text in {name}": count for name, count in self.named.items() if not count}
+        noted |= {what: count for what, count in ((SPELLED, self.spelled), (UNKNOWN, self.unknown)) if count}
         if set(self.strategies) <= {"text"}:
-            return missed
-        return {f"rows by template: {name}": count for name, count in self.strategies.items()} | missed
+            return noted
+        return {f"rows by template: {name}": count for name, count in self.strategies.items()} | noted
 
 
 def _sum(count: int | Counter[str]) -> int:

@@ -37,6 +37,8 @@ class VocabularyLike(Protocol):
     @property
     def eos_id(self) -> int | None: ...
     @property
+    def unk_id(self) -> int | None: ...
+    @property
     def fingerprint(self) -> str: ...
     def encode_batch(self, texts: pa.Array, *, allow_special: bool = ...) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]: ...
     def encode(self, text: str) -> npt.NDArray[Any]: ...
@@ -68,6 +70,8 @@ class EncodedPart:
     dropped: dict[str, tuple[int, int]]  # reason -> documents, tokens
     strategies: dict[str, int]  # way to make text of a row -> rows
     named: dict[str, int]  # column, or field of turns, that the recipe names -> rows, or turns, with text in it
+    spelled: int  # texts in which a control token is spelled, and stays text
+    unknown: int  # tokens that stand for what the vocabulary cannot write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,8 @@ class Part:
     dropped: dict[str, tuple[int, int]]
     strategies: dict[str, int]
     named: dict[str, int]
+    spelled: int
+    unknown: int
     files: dict[str, dict[str, Any]]
 
     def path(self, side: str) -> Path:
@@ -131,6 +137,8 @@ def encode_partition(
         dropped={reason: (int(rows.sum()), int(lengths[rows].sum())) for reason, rows in dropped.items() if rows.any()},
         strategies=segments.count_strategies(),
         named=template.count_named(batch),
+        spelled=template.count_spelled(segments),
+        unknown=_count_unknown(encoded.ids, vocabulary),
     )
 
 
@@ -150,6 +158,13 @@ def _find_dropped(
         dropped[reason] = where & ~taken
         taken |= where
     return dropped
+
+
+def _count_unknown(ids: npt.NDArray[Any], vocabulary: VocabularyLike) -> int:
+    """How many of the ids are of the unknown token, where it has an id of its own: GPT-2's is its end token, never used so."""
+    if vocabulary.unk_id is None or vocabulary.unk_id == vocabulary.eos_id:
+        return 0
+    return int(np.count_nonzero(ids == vocabulary.unk_id))
 
 
 def _take_rows(rows: EncodedRows, chosen: npt.NDArray[np.bool_]) -> EncodedRows:
@@ -188,7 +203,10 @@ def write_part(part: EncodedPart, place: Path) -> Part:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             files[side] = {"documents": documents, "tokens": tokens, "masked": count_masked(batch), **describe_file(path)}
-    counts = {name: getattr(part, name) for name in ("documents_in", "text_bytes", "dropped", "strategies", "named")}
+    counts = {
+        name: getattr(part, name)
+        for name in ("documents_in", "text_bytes", "dropped", "strategies", "named", "spelled", "unknown")
+    }
     write_atomic(_path(place, "json"), json.dumps({**counts, "files": files}))
     return Part(place=place, files=files, **counts)
 
@@ -199,7 +217,7 @@ def read_part(place: Path) -> Part | None:
     if not path.is_file():
         return None
     values = read_json(path)
-    values.setdefault("named", {})  # of a release that did not count them
+    values = {"named": {}, "spelled": 0, "unknown": 0, **values}  # of a release that did not count them
     values["dropped"] = {reason: tuple(pair) for reason, pair in values["dropped"].items()}
     part = Part(place=place, **values)
     sizes = {side: part.path(side).stat().st_size if part.path(side).is_file() else None for side in part.files}

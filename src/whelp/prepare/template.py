@@ -26,6 +26,7 @@ from whelp.prepare.columns import ANSWER, MultiColumn, PieceByPiece, PromptCompl
 from whelp.prepare.config import TemplateConfig
 from whelp.prepare.conversation import Conversation
 from whelp.prepare.segments import Pieces, Segments, has_text, merge, no_pieces
+from whelp.prepare.spelled import SpelledTokens
 
 NO_TEXT = "no text for the template"
 _NOT_COLUMNS = ("file_index", "line")
@@ -71,6 +72,7 @@ class Template:
     ) -> None:
         self.config, self.strategies, self._text_key, self._vocabulary = config, tuple(strategies), text_key, vocabulary
         self.chat_template = chat_template
+        self._spelled = SpelledTokens(_list_control_tokens(vocabulary))
         self._wanted = "text in " + ", or in ".join(strategy.wants for strategy in strategies)
         fields: dict[str, pa.Field] = {}
         for field in (field for strategy in strategies for field in strategy.fields):
@@ -154,6 +156,13 @@ class Template:
         """In how many rows, or turns, there is text where the recipe looks by name: `OPTION: NAME`, and the count."""
         named = [one for strategy in self.strategies for one in strategy.iter_named(rows)]
         return {f"{option}: {name}": int(np.count_nonzero(has_text(values))) for option, name, values in named}
+
+    def count_spelled(self, pieces: Pieces) -> int:
+        """How many pieces spell a control token that stays text: nobody meant it to be one, or has not said so."""
+        if self.config.special_tokens_in_text:
+            return 0
+        is_control = pieces.is_control
+        return self._spelled.count_texts(pieces.texts if is_control is None else pieces.texts.filter(to_arrow(~is_control)))
 
     def _lay_out(self, number: int, rows: pa.RecordBatch) -> Pieces:
         return no_pieces(rows.num_rows) if number < 0 else self.strategies[number].lay_out(rows)

@@ -373,7 +373,7 @@ def _find_doubts(
         doubts.append(f"a model of n_embd {facts.width} is hardly faster with train.precision=fp8 than with bf16")
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
-    return doubts
+    return doubts + config.list_unused(has_test_rows=facts.num_test_rows > 0)
 
 
 def _say_asked_length(config: TrainConfig) -> str:

@@ -39,7 +39,8 @@ def convert(
     delimiter: Annotated[
         str | None,
         typer.Option(
-            metavar="SIGN", help=r"Of CSV: what stands between fields, such as ; or 	. Default: what the header shows."
+            metavar="SIGN",
+            help=r"Of CSV: what stands between fields, such as ; or the word tab. Default: what the header shows.",
         ),
     ] = None,
     as_json: AsJson = False,
