@@ -134,7 +134,7 @@ def decode_text(data: bytes) -> str:
     Raises:
         Unreadable: When it is no text.
     """
-    from whelp.corpus.text import BadFile, inspect_bytes, iter_text
+    from whelp.corpus.encodings import BadFile, inspect_bytes, iter_text
 
     try:
         inspection = inspect_bytes(data, "auto")

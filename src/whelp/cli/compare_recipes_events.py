@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whelp.cli.held_out_texts import HeldOutTexts
-    from whelp.evaluate.paired import PairedDifference
+    from whelp.evaluate.paired_differences import PairedDifference
 
 
 @dataclass(frozen=True, kw_only=True)

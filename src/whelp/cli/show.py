@@ -20,7 +20,7 @@ from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli.live_panel import LivePanel
-from whelp.cli.output import open_output, print_records
+from whelp.cli.result_tables import open_output, print_records
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison

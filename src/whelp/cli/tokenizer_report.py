@@ -264,7 +264,7 @@ def guide_tokenizer(
     from whelp.corpus import iter_texts, open_source
     from whelp.model.build import count_parameters
     from whelp.tokenizer import learn, shrink
-    from whelp.tokenizer.sizes import measure_sizes
+    from whelp.tokenizer.smaller_vocabularies import measure_sizes
 
     check_page_place(html)
     asked = sorted(set(sizes))

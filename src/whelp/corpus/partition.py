@@ -17,10 +17,10 @@ from whelp.corpus._files import SkippedFile
 from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import iter_leaves
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.encodings import Inspection
 from whelp.corpus.open_file import SourceFile
+from whelp.corpus.row_shape import TEXT, RowShape, TextShape
 from whelp.corpus.rows import BadRow, BadRows
-from whelp.corpus.shape import TEXT, RowShape, TextShape
-from whelp.corpus.text import Inspection
 
 NOTE_WINDOWS_1252 = "files read as Windows-1252"
 NOTE_BROKEN_FILES = "files of UTF-8 with broken characters"

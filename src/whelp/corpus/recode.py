@@ -9,8 +9,7 @@ import codecs
 from collections.abc import Callable
 from typing import Any
 
-from whelp.corpus.magic import find_kind_of_rows
-from whelp.corpus.text import (
+from whelp.corpus.encodings import (
     BadFile,
     Blocks,
     Inspection,
@@ -19,6 +18,7 @@ from whelp.corpus.text import (
     inspect,
     is_mostly_utf8,
 )
+from whelp.corpus.magic import find_kind_of_rows
 
 CSV_FORMATS = frozenset({"csv", "tsv"})
 TEXT_FORMATS = frozenset({"jsonl", "json", *CSV_FORMATS})

@@ -36,12 +36,12 @@ from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.conversation import SENDER_OPTION, Conversation
+from whelp.prepare.conversation_templates import SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
-from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
+from whelp.prepare.write_splits import Group, lay_out_splits
 
 _NOTHING = {"documents": 0, "tokens": 0}
 _FORMAT = 2  # raise it when the same inputs would give another store
