@@ -112,7 +112,7 @@ def text_wikiextractor(dump: Path) -> tuple[int, int]:
 
 
 def _iter_whelp_pages(dump: Path) -> Any:
-    from whelp.collect.dump.cut import iter_pieces
+    from whelp.collect.dump.cut_pages import iter_pieces
     from whelp.collect.dump.pages import iter_pages
     from whelp.collect.dump.stream import find_codec, iter_blocks
 

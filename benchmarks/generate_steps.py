@@ -19,7 +19,7 @@ from generate import CONFIGS, IdsAlone
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import build_model, make_spec
-from whelp.model.triton_here import HAS_TRITON
+from whelp.model.triton_support import HAS_TRITON
 
 if HAS_TRITON:
     from whelp.model import gpu_step_attention

@@ -25,9 +25,9 @@ import torch
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv_kernels
-from whelp.train.chunks import iter_losses, plan_chunks
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
+from whelp.train.truncated_backpropagation import iter_losses, plan_chunks
 
 NUM_KEYS = NUM_NOISE = 8
 GUESS = math.log(NUM_KEYS)

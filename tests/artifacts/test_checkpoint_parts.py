@@ -13,9 +13,9 @@ from whelp.artifacts.checkpoint_parts import (
     OwnRows,
     begin_parts,
     describe_whole,
-    find_place,
     find_state_files,
     finish_parts,
+    unfinished_folder,
     write_part,
 )
 from whelp.artifacts.manifest import find_damage, read_manifest
@@ -37,7 +37,7 @@ def write_all(folder: Path, num_processes: int) -> None:
             rows["step"] = OwnRows(STATE["step"])
         write_part(folder, rank, num_processes, rows)
     counters = TrainerState({"step": 5}, {})
-    write_contents(find_place(folder), {"n_layer": 1}, {"w": torch.ones(2)}, lambda place: None, {}, counters)
+    write_contents(unfinished_folder(folder), {"n_layer": 1}, {"w": torch.ones(2)}, lambda place: None, {}, counters)
     describe_whole(folder)
 
 

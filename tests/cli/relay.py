@@ -19,7 +19,7 @@ from pathlib import Path
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
 from whelp.train import StepReport
-from whelp.train.place import MEETING_FILE
+from whelp.train.process_rank import MEETING_FILE
 
 SLOW = [  # all that training takes long to import; what is not installed is passed over
     *("awkward", "gigatoken", "pandas", "pyarrow.json", "pyarrow.parquet", "safetensors.torch", "tokenizers", "torch._dynamo"),

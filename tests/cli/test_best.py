@@ -23,7 +23,7 @@ from whelp.cli.train_pace import Pace
 from whelp.cli.train_session import Session
 from whelp.evaluate.loss import LossResult
 from whelp.train import StepReport
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 from .helpers import Project, Whelp, make_project
 
@@ -198,7 +198,7 @@ def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     train = SimpleNamespace(sample_prompts=["a", "b"], sample_tokens=16)
     session: Any = SimpleNamespace(
-        team=Team(),
+        processes=ProcessGroup(),
         device=torch.device("cpu"),
         test_parts={None: []},
         is_sharded=False,
@@ -228,7 +228,9 @@ def test_few_rows_are_evaluated_where_they_take_long(
         now[0] += seconds * num_rows
         return SimpleNamespace(num_rows=num_rows)
 
-    session: Any = SimpleNamespace(team=Team(), device=torch.device(device), test_parts={None: []}, evaluate=evaluate)
+    session: Any = SimpleNamespace(
+        processes=ProcessGroup(), device=torch.device(device), test_parts={None: []}, evaluate=evaluate
+    )
     plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
     model: Any = None
     assert train_times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)

@@ -25,7 +25,7 @@ from whelp.cli.compare_recipes_settle import Settled
 from whelp.cli.compare_recipes_sides import load_sides
 from whelp.cli.held_out_texts import HeldOutTexts
 from whelp.tokenizer import load_tokenizer
-from whelp.train.probe import ProbeResult
+from whelp.train.speed_probe import ProbeResult
 
 from .helpers import Whelp, snapshot
 
@@ -309,7 +309,7 @@ def test_equal_minutes(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         is_deep = len(build()[0].blocks) == 2
         return ProbeResult(seconds_per_step=seconds[other if is_deep else first], threads=1)
 
-    monkeypatch.setattr("whelp.train.probe.probe_speed", probe)
+    monkeypatch.setattr("whelp.train.speed_probe.probe_speed", probe)
     sides = load_sides([first, other, grown])
     events = iter_compare_recipes(sides, tmp_path / "out", num_seeds=2, equal="minutes")
     planned = next(event for event in events if isinstance(event, RunsPlanned))

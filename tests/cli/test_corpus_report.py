@@ -16,7 +16,7 @@ import yaml
 
 import whelp as package
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
-from whelp.base.languages import open_language_model
+from whelp.base.language_identifier import open_language_model
 
 from .helpers import Whelp
 

@@ -35,7 +35,7 @@ def test_model_may_be_a_run_or_a_checkpoint(whelp: Whelp, made: Project, place: 
 
 def test_generate_quicker(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guesses change no text; numbers that are rounded are for processors that compute with them, and other words are refused."""
-    from whelp.model import few_rows
+    from whelp.model import cpu_few_rows
 
     arguments = [
         "generate",
@@ -54,10 +54,10 @@ def test_generate_quicker(whelp: Whelp, made: Project, monkeypatch: pytest.Monke
     assert whelp(*arguments, "--draft-tokens", 64).code == 1
     outcome = whelp(*arguments, "--precision", "int8")
     assert (outcome.code, "--precision: it is 'int8', but expected auto, fp32 or bf16" in outcome.said) == (1, True)
-    monkeypatch.setattr(few_rows, "has_bf16_instructions", lambda: False)
+    monkeypatch.setattr(cpu_few_rows, "has_bf16_instructions", lambda: False)
     outcome = whelp(*arguments, "--precision", "bf16")
     assert (outcome.code, "this processor does not compute with bf16" in outcome.said) == (1, True)
-    monkeypatch.setattr(few_rows, "has_bf16_instructions", lambda: True)
+    monkeypatch.setattr(cpu_few_rows, "has_bf16_instructions", lambda: True)
     assert whelp(*arguments, "--precision", "bf16").json == texts[0]  # a model so small has no matrix worth rounding
 
 

@@ -16,7 +16,7 @@ from whelp.cli.recipe import load_recipe
 from whelp.cli.verify_resume import _prepare
 from whelp.train.config import TrainConfig
 from whelp.train.fit import Progress
-from whelp.train.length import describe_change
+from whelp.train.length_change import describe_change
 from whelp.train.plan import TrainPlan
 
 from .helpers import Project, Whelp, snapshot

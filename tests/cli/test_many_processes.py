@@ -27,8 +27,8 @@ from whelp.cli.train_session import Session
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
 from whelp.model import ModelConfig
 from whelp.train import StepReport
-from whelp.train.place import Place
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 from .helpers import Project, Whelp, make_project
 from .processes import PROGRAM, SECONDS, find_children, wait_for
@@ -148,8 +148,8 @@ def test_a_disk_that_fills_up(ready: Project, environment: dict[str, str], small
 _ELSEWHERE = """
 import os, sys
 from whelp.cli.main import main
-from whelp.train import meeting
-meeting._PATIENCE_SECONDS = 0.5
+from whelp.train import process_checks
+process_checks._PATIENCE_SECONDS = 0.5
 if os.environ["RANK"] == "1":
     sys.argv = [argument.replace("train.seed=1", "train.seed=2").replace("of-one", "of-the-other") for argument in sys.argv]
 main()
@@ -309,6 +309,6 @@ def test_what_cannot_be_divided(ready: Project) -> None:
     """An architecture of transformers, whose blocks are not known: said before anything is built."""
     recipe = load_recipe(ready.recipe, ["train.shard=true", "train.optimizer=adamw"])
     recipe = dataclasses.replace(recipe, model=ModelConfig(family="hf", hf_config="gpt2"))
-    team = Team(Place(rank=0, size=2, local_rank=0, local_size=2))
+    processes = ProcessGroup(ProcessRank(rank=0, num_processes=2, local_rank=0, num_local_processes=2))
     with pytest.raises(PlanError, match=r"train\.shard: the blocks of model\.family: hf are not known"):
-        Session(recipe, open_store(ready.store), team)
+        Session(recipe, open_store(ready.store), processes)

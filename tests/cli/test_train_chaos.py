@@ -31,7 +31,7 @@ from whelp.cli.train_signals import Requests
 from whelp.model import LanguageModel
 from whelp.train import StepReport
 from whelp.train.fit import has_only_numbers
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 from .helpers import Project, Whelp, make_project
 
@@ -316,7 +316,7 @@ def test_all_wait_before_a_spike_is_rewound(ready: Project, tmp_path: Path, monk
         return original(self, *arguments) * (50.0 if number == 14 else 1.0)
 
     monkeypatch.setattr(LanguageModel, "loss", loss)
-    monkeypatch.setattr(Team, "wait", lambda self: happened.append("waited"))
+    monkeypatch.setattr(ProcessGroup, "wait", lambda self: happened.append("waited"))
     restore = train_wiring.RunWiring.restore
     monkeypatch.setattr(
         train_wiring.RunWiring, "restore", lambda *arguments: (happened.append("restored"), restore(*arguments))[1]
@@ -405,7 +405,7 @@ def test_a_stream_turns_silent() -> None:
 _DEAF = """
 import os, signal, sys, time
 from pathlib import Path
-from whelp.cli.launched import follow_launcher
+from whelp.cli.launched_process import follow_launcher
 place = Path(sys.argv[1], os.environ["RANK"])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from whelp.artifacts.checkpoint_parts import OwnRows, begin_parts, describe_whole, find_place, write_part
+from whelp.artifacts.checkpoint_parts import OwnRows, begin_parts, describe_whole, unfinished_folder, write_part
 from whelp.artifacts.manifest import read_manifest
 from whelp.base.errors import LostProcessError
 from whelp.cli.train_saving import Writing, finish_together
-from whelp.train.place import Place
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 
-class _Pair(Team):
+class _Pair(ProcessGroup):
     """The first of two processes; the other one's writing went well, or not."""
 
     def __init__(self, *, other_fails: bool) -> None:
-        super().__init__(Place(rank=0, size=2, local_rank=0, local_size=2))
+        super().__init__(ProcessRank(rank=0, num_processes=2, local_rank=0, num_local_processes=2))
         self.other_fails = other_fails
 
     def largest(self, values: Sequence[float]) -> list[float]:
@@ -57,7 +57,7 @@ def test_one_has_no_room(tmp_path: Path, is_ours: bool, in_background: bool) -> 
             raise OSError(28, "No space left on device", str(path))
 
     writing = Writing(1, path, fail, {"step": 1}, in_background=in_background)
-    assert find_place(path).exists()
+    assert unfinished_folder(path).exists()
     with pytest.raises(OSError if is_ours else LostProcessError, match="No space" if is_ours else "could not write its part"):
         finish_together(writing, _Pair(other_fails=not is_ours))
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from whelp.collect.addresses import host_of, is_public, normalise_url
 from whelp.collect.answers import Answer, HostRefusesError, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.config import MannersConfig
-from whelp.collect.unpack import TooLargeError, unpack_gzip
+from whelp.collect.gunzip import TooLargeError, unpack_gzip
 
 from .sites import MANNERS, Reply, Request, Site, html_reply, serving
 

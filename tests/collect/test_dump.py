@@ -23,8 +23,8 @@ import pytest
 import whelp
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
-from whelp.collect.dump import DumpConfig, cut, iter_dump, parts
-from whelp.collect.dump.cut import CutOff, iter_pieces
+from whelp.collect.dump import DumpConfig, cut_pages, iter_dump, parts
+from whelp.collect.dump.cut_pages import CutOff, iter_pieces
 
 from .dumps import FOOTER, HEADER, TestPage, make_articles, make_dump, pack_in_pieces, pack_multistream
 
@@ -49,7 +49,7 @@ OTHERS = [
 @pytest.fixture
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shares small enough that a small dump has many."""
-    monkeypatch.setattr(cut, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(cut_pages, "PIECE_BYTES", 2000)
     monkeypatch.setattr(parts, "_SPAN_BYTES", {"bzip2": 700, "none": 3000})
     monkeypatch.setattr("whelp.collect.dump.stream.BLOCK_BYTES", 1000)
 
@@ -213,9 +213,9 @@ NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))
 COMMAND = """
 import sys
 from whelp.artifacts import growing_file
-from whelp.collect.dump import cut, parts, stream
+from whelp.collect.dump import cut_pages, parts, stream
 growing_file._SAVE_SECONDS = 0.0
-cut.PIECE_BYTES, stream.BLOCK_BYTES, parts._SPAN_BYTES = 2000, 1000, {"bzip2": 700, "none": 3000}
+cut_pages.PIECE_BYTES, stream.BLOCK_BYTES, parts._SPAN_BYTES = 2000, 1000, {"bzip2": 700, "none": 3000}
 from whelp.cli.main import main
 print("started", flush=True)
 main()

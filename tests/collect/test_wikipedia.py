@@ -12,7 +12,7 @@ import pytest
 
 import whelp
 from whelp.base.errors import ConfigError, SourceError
-from whelp.collect.extract import clean_extract
+from whelp.collect.mediawiki_extract import clean_extract
 
 from .sites import MANNERS, Reply, Site, html_reply, json_reply, serving
 from .wiki_site import Wiki, make_wiki

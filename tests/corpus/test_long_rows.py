@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from whelp.base.errors import SourceError
-from whelp.corpus.split import BlankLineSplitter, FileSplitter, LineSplitter, LongDocument, Splitter, iter_documents
+from whelp.corpus.document_splitters import (
+    BlankLineSplitter,
+    FileSplitter,
+    LineSplitter,
+    LongDocument,
+    Splitter,
+    iter_documents,
+)
 from whelp.corpus.whole_lines import LongLine, iter_whole_lines
 
 from .test_source import make, read_notes, read_rows, write

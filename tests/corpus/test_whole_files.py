@@ -12,7 +12,7 @@ import pytest
 import whelp.corpus.open_file
 from whelp.base.hashing import hash_bytes
 from whelp.corpus import SourceConfig, open_source
-from whelp.corpus.text import BadFile, inspect, iter_text
+from whelp.corpus.encodings import BadFile, inspect, iter_text
 from whelp.corpus.whole_files import find_plain
 
 ODD = [

@@ -8,7 +8,7 @@ from whelp.generate import GenerateConfig, complete
 from whelp.generate.batch import Batch
 from whelp.generate.run_ahead import start_fetching
 from whelp.model.decoder import Decoder
-from whelp.model.fixed_step import FixedStep
+from whelp.model.gpu_decode_step import FixedStep
 
 from .helpers import NumberVocabulary
 from .test_speculation import FAMILIES, STYLES

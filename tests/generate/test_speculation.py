@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from whelp.generate import Engine, GenerateConfig, complete
 from whelp.generate.batch import Batch
 from whelp.generate.generation import Completion, TextPiece
-from whelp.generate.lookup import LOSS_AT_ONCE, LOSS_SHARE, SIZES, Lookup, Trust
+from whelp.generate.prompt_lookup import LOSS_AT_ONCE, LOSS_SHARE, SIZES, Lookup, Trust
 from whelp.generate.speculation import GUESS_TOKENS, MOST_ROWS, Guesser, Speculation
 from whelp.model.hugging_face import open_hugging_face
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import find_boundaries
 from whelp.model.cpu_attention import fits_cpu_attention
+from whelp.model.document_boundaries import find_boundaries
 
 
 def _make(num_rows: int, num_heads: int, num_tokens: int, width: int, dtype: torch.dtype) -> list[torch.Tensor]:

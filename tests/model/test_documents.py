@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM
 from whelp.artifacts.targets import IGNORED
 from whelp.model.attention import causal_attention
 from whelp.model.block_mask import has_working_kernel, make_block_mask
-from whelp.model.boundaries import Boundaries, find_boundaries
-from whelp.model.cache import Cache
 from whelp.model.check import check_model
+from whelp.model.document_boundaries import Boundaries, find_boundaries
+from whelp.model.key_value_cache import Cache
 
 VARIANTS = [
     ("gpt2", {}),

@@ -10,7 +10,7 @@ from tests.model.rounding import round_well
 from tests.model.test_gpu_feed_forward import Product
 from whelp.base.log import log
 from whelp.model import ModelConfig, gpu_block, gpu_block_eight_bits, gpu_eight_bits, gpu_feed_forward, make_spec
-from whelp.model.boundaries import make_spans
+from whelp.model.document_boundaries import make_spans
 from whelp.model.gpt2 import _Block
 
 round_well()

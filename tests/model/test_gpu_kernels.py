@@ -112,9 +112,9 @@ assert not gpu_step_attention.agrees(device, torch.float32, 3, 3, 16), "what dif
 gpu_step_attention.step_attention = lambda *parts: torch.softmax(parts[0], -1)
 assert not gpu_step_attention.agrees(device, torch.float32, 4, 4, 16)
 
-from whelp.model import ModelConfig, build_model, cache, make_spec
+from whelp.model import ModelConfig, build_model, key_value_cache, make_spec
 from whelp.model.decoder import Decoder
-from whelp.model.fixed_step import FixedStep
+from whelp.model.gpu_decode_step import FixedStep
 
 gpu_step_attention.step_attention = plain
 for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
@@ -125,7 +125,7 @@ for family, options in (("gpt2", {}), ("qwen3", {"n_kv_head": 2})):
     class OnGpu(torch.Tensor):
         is_cuda = True
     decoders[1].cache.keys = decoders[1].cache.keys.as_subclass(OnGpu)
-    cache.HAS_TRITON, cache.gpu_step_attention = True, gpu_step_attention
+    key_value_cache.HAS_TRITON, key_value_cache.gpu_step_attention = True, gpu_step_attention
     with torch.no_grad():
         for decoder in decoders:
             decoder.read(0, [[1, 2, 3], [4], [5, 6]])
@@ -198,7 +198,7 @@ _DOCUMENTS = """
 import torch
 from whelp.base.log import log
 from whelp.model import gpu_document_attention as attention
-from whelp.model.boundaries import make_spans
+from whelp.model.document_boundaries import make_spans
 
 starts, ends = make_spans(torch.tensor([[0, 0, 0, 3, 3, 5], [0, 0, 0, 0, 0, 0]]))
 assert starts.tolist() == [[0, 0, 0, 3, 3, 5], [0] * 6] and ends.tolist() == [[3, 3, 3, 5, 5, 6], [6] * 6]

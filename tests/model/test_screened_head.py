@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from whelp.model import screened_head
-from whelp.model.few_rows import Product
+from whelp.model.cpu_few_rows import Product
 from whelp.model.screened_head import MOST_CANDIDATES, ScreenedHead, can_multiply_bytes
 
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.errors import PlanError
 from whelp.prepare import PackConfig, PackedRows, pack_rows
-from whelp.prepare.order import row_indices
+from whelp.prepare.row_order import row_indices
 
 from .fakes import make_split
 

@@ -11,7 +11,7 @@ import pytest
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.errors import ArtifactError
 from whelp.serve import ServedStore
-from whelp.serve.records import MAX_RECORDS, read_new
+from whelp.serve.run_records import MAX_RECORDS, read_new
 
 from .conftest import Serve
 from .fakes import make_model
@@ -68,7 +68,7 @@ def test_a_long_run_is_thinned(tmp_path: Path) -> None:
 
 def test_a_file_of_many_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large file comes in several answers, and nothing is lost between them."""
-    monkeypatch.setattr("whelp.serve.records.MAX_BYTES", 100)
+    monkeypatch.setattr("whelp.serve.run_records.MAX_BYTES", 100)
     path = tmp_path / "samples.jsonl"
     for step in range(50):
         append_record(path, {"step": step, "text": "é" * (step % 7)})

@@ -13,29 +13,29 @@ from typing import Any
 
 import torch
 
-from whelp.train.place import Place
-from whelp.train.team import Team, join_team
+from whelp.train.process_group import ProcessGroup, join_process_group
+from whelp.train.process_rank import ProcessRank
 
 SECONDS = 60
 
 
-def run_together(num_processes: int, folder: Path, function: Callable[[Team], Any]) -> list[Any]:
+def run_together(num_processes: int, folder: Path, function: Callable[[ProcessGroup], Any]) -> list[Any]:
     """What a function gives in each of several processes that have met (gloo); fails with what went wrong in any of them."""
     context = multiprocessing.get_context("fork")
-    places = [
-        Place(
+    ranks = [
+        ProcessRank(
             rank=rank,
-            size=num_processes,
+            num_processes=num_processes,
             local_rank=rank,
-            local_size=num_processes,
+            num_local_processes=num_processes,
             meeting=f"file://{folder / f'meeting-{num_processes}'}",
         )
         for rank in range(num_processes)
     ]
     children, pipes = [], []
-    for place in places:
+    for process in ranks:
         ours, theirs = context.Pipe(duplex=False)
-        children.append(context.Process(target=_work, args=(place, function, theirs)))
+        children.append(context.Process(target=_work, args=(process, function, theirs)))
         with warnings.catch_warnings():  # from 3.12 on: other threads may hold locks; a child here needs none of theirs
             warnings.simplefilter("ignore", DeprecationWarning)
             children[-1].start()
@@ -52,11 +52,11 @@ def run_together(num_processes: int, folder: Path, function: Callable[[Team], An
     return results
 
 
-def _work(place: Place, function: Callable[[Team], Any], pipe: Any) -> None:
+def _work(process: ProcessRank, function: Callable[[ProcessGroup], Any], pipe: Any) -> None:
     torch.set_num_threads(1)
     try:
-        with join_team(place, uses_gpu=False, timeout_minutes=1) as team:
-            outcome = (True, function(team))
+        with join_process_group(process, uses_gpu=False, timeout_minutes=1) as processes:
+            outcome = (True, function(processes))
     except BaseException:
         outcome = (False, traceback.format_exc())
     written = io.BytesIO()

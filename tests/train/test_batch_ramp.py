@@ -16,9 +16,9 @@ from whelp.base.errors import ConfigError, PlanError
 from whelp.train import Progress, TrainConfig, TrainPlan, build_optimizer, make_plan
 from whelp.train.batch_ramp import BatchRamp
 from whelp.train.fit import fit
-from whelp.train.length import lengthen_plan
+from whelp.train.length_change import lengthen_plan
 from whelp.train.plan import adapt_plan, halve_micro_batch
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 from .many import run_together
 from .test_fit import LENGTH, _plan, _Rows, _SlowRows, _tokens, _weights
@@ -103,10 +103,12 @@ def test_two_processes_divide_every_size(make_model, tmp_path: Path) -> None:
     """The same losses as one alone, within rounding."""
     config = _config()
 
-    def work(team: Team) -> list[tuple[float, int]]:
+    def work(processes: ProcessGroup) -> list[tuple[float, int]]:
         model = make_model("gpt2")
-        plan = dataclasses.replace(_plan(config), num_processes=team.size)
-        steps = fit(model, build_optimizer(model, config), _SharedRows(_tokens()), plan, config, Progress(), team=team)
+        plan = dataclasses.replace(_plan(config), num_processes=processes.size)
+        steps = fit(
+            model, build_optimizer(model, config), _SharedRows(_tokens()), plan, config, Progress(), processes=processes
+        )
         return [(report.loss, report.num_rows) for report in steps]
 
     alone, (ours, theirs) = run_together(1, tmp_path, work)[0], run_together(2, tmp_path, work)

@@ -12,7 +12,7 @@ import torch
 from whelp.model import ModelConfig, build_model, make_spec
 from whelp.base.beside_parameter import find_beside
 from whelp.train import TrainConfig, build_optimizer
-from whelp.train.narrow_weights import NarrowWeights
+from whelp.train.bf16_weights import NarrowWeights
 
 config = TrainConfig(optimizer=sys.argv[1], weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-6, clip_gradient_norm=1.0)
 spec = make_spec(ModelConfig(family="qwen3", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)

@@ -13,8 +13,8 @@ import torch
 from whelp.train import TrainConfig, build_optimizer, flat_group, gradient_sum
 from whelp.train.gradient_buffers import GradientBuffers
 from whelp.train.gradient_sum import GradientSum
-from whelp.train.place import Place
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 from .many import run_together
 
@@ -40,7 +40,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return tensors
 
 
-TWO = Place(rank=0, size=2, local_rank=0, local_size=2)
+TWO = ProcessRank(rank=0, num_processes=2, local_rank=0, num_local_processes=2)
 
 
 @pytest.mark.parametrize("least_numbers", [1, 3000, 1 << 40])
@@ -60,8 +60,8 @@ def test_every_gradient_is_added_once(
     model, alone = make_model(family, **options), make_model(family, **options)
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 60, (4, 13)))
     config = TrainConfig(optimizer=optimizer)
-    built, team = build_optimizer(model, config, Team(TWO)), Team(TWO)
-    adding = GradientSum(team, built, dict(model.named_parameters()))
+    built, processes = build_optimizer(model, config, ProcessGroup(TWO)), ProcessGroup(TWO)
+    adding = GradientSum(processes, built, dict(model.named_parameters()))
     orders = []
     for _ in range(2):  # of two steps: the second begins as clean as the first
         built.zero_grad()
@@ -92,7 +92,7 @@ def test_most_travels_before_the_end(make_model: Any, sent: list[torch.Tensor], 
     monkeypatch.setattr(gradient_sum, "_LEAST_NUMBERS", 1000)
     model = make_model("qwen3", n_layer=4)
     built = build_optimizer(model, TrainConfig(optimizer="muon"))
-    adding, seen = GradientSum(Team(TWO), built, dict(model.named_parameters())), []
+    adding, seen = GradientSum(ProcessGroup(TWO), built, dict(model.named_parameters())), []
     model.blocks[0].down.weight.register_hook(lambda _: seen.append(len(sent)))
     adding.is_last = True
     model.loss(torch.arange(12).view(1, -1), torch.arange(12).view(1, -1)).backward()
@@ -118,7 +118,7 @@ def test_recorded_work_is_sent_where_it_is_marked(
     monkeypatch.setattr(
         flat_group, "_LATE_NUMBERS", built.groups[-1].grad.numel()
     )  # norms and biases, which are its last group
-    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()))
+    adding = GradientSum(ProcessGroup(TWO), built, dict(model.named_parameters()))
     with adding.marking():
         model.loss(torch.arange(12).view(1, -1), torch.arange(12).view(1, -1)).backward()
     assert not sent, "a recording sends nothing"
@@ -168,7 +168,7 @@ def test_all_at_the_end(make_model: Any, sent: list[torch.Tensor]) -> None:
     """Where all processes agreed on it, nothing travels before the end, and then each buffer as a whole; the sums are the same."""
     model, alone = make_model("gpt2"), make_model("gpt2")
     built = build_optimizer(model, TrainConfig(optimizer="muon"))
-    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()))
+    adding = GradientSum(ProcessGroup(TWO), built, dict(model.named_parameters()))
     ids = torch.arange(12).view(1, -1)
     for at_end in (True, False, True):  # switched between steps, as a trial does
         built.zero_grad()
@@ -192,7 +192,7 @@ def test_gradients_travel_in_bf16_where_asked_for(make_model: Any, sent: list[to
     """Messages are bf16, and their sums are back in the buffers, rounded and no more."""
     model, alone = make_model("gpt2"), make_model("gpt2")
     built = build_optimizer(model, TrainConfig(optimizer="adamw"))
-    adding = GradientSum(Team(TWO), built, dict(model.named_parameters()), torch.bfloat16)
+    adding = GradientSum(ProcessGroup(TWO), built, dict(model.named_parameters()), torch.bfloat16)
     ids = torch.arange(12).view(1, -1)
     built.zero_grad()
     adding.at_end, adding.is_last = at_end, True
@@ -220,16 +220,16 @@ def test_two_processes_add_up_to_one(
     expected = {name: parameter.grad for name, parameter in whole.named_parameters()}
     ways = [(False, torch.float32), (True, torch.float32), (False, torch.bfloat16)]
 
-    def work(team: Team) -> Any:
+    def work(processes: ProcessGroup) -> Any:
         model = make_model("gpt2")
-        optimizer = build_optimizer(model, config, team)
+        optimizer = build_optimizer(model, config, processes)
         buffers, found = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=False), []
         for at_end, number in ways:
-            adding = GradientSum(team, optimizer, dict(model.named_parameters()), number)
+            adding = GradientSum(processes, optimizer, dict(model.named_parameters()), number)
             adding.at_end = at_end
             buffers.begin()
             for row in (0, 1):
-                own = tokens[2 * team.rank + row :][:1]
+                own = tokens[2 * processes.rank + row :][:1]
                 adding.is_last = row == 1
                 (model.loss(own[:, :-1], own[:, 1:]) / 48).backward()
             buffers.finish()

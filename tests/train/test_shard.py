@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from whelp.artifacts.checkpoint_parts import SavedTensors, begin_parts, find_place, find_state_files, write_part
+from whelp.artifacts.checkpoint_parts import SavedTensors, begin_parts, find_state_files, unfinished_folder, write_part
 from whelp.model import LanguageModel
 from whelp.model.build import build_skeleton
 from whelp.train import TrainConfig, build_optimizer
+from whelp.train.process_group import ProcessGroup
 from whelp.train.shard import ShardedOptimizer, fill_model, gather_weights, shard_model
 from whelp.train.sharded_muon import share_out
-from whelp.train.team import Team
 
 from .many import run_together
 
@@ -51,21 +51,21 @@ def test_divided_as_whole(make_model: Callable[..., LanguageModel], tmp_path: Pa
     begun, weights = alone.state(), {name: tensor.detach().clone() for name, tensor in whole.named_parameters()}
     more_norms = _train(whole, alone, tokens)
 
-    def work(team: Team) -> Any:
+    def work(processes: ProcessGroup) -> Any:
         model = build_skeleton(whole.spec)
-        shard_model(model, CPU, team)
-        fill_model(model, first if team.is_first else None, CPU, team)
-        for name, tensor in gather_weights(model, team).items():
+        shard_model(model, CPU, processes)
+        fill_model(model, first if processes.is_first else None, CPU, processes)
+        for name, tensor in gather_weights(model, processes).items():
             assert torch.equal(tensor, first.get_parameter(name)), f"{name}: not the first weights, to the bit"
-        divided = ShardedOptimizer(model, config, team)
-        own = tokens[team.rank :: team.size]
+        divided = ShardedOptimizer(model, config, processes)
+        own = tokens[processes.rank :: processes.size]
         norms, saved = _train(model, divided, own), tmp_path / "saved"
-        if team.is_first:
+        if processes.is_first:
             begin_parts(saved)
-        team.wait()
-        write_part(saved, team.rank, team.size, divided.own_rows())
-        team.wait()
-        found = gather_weights(model, team)
+        processes.wait()
+        write_part(saved, processes.rank, processes.size, divided.own_rows())
+        processes.wait()
+        found = gather_weights(model, processes)
         divided.load_state(begun)
         return norms, found, _train(model, divided, own)
 
@@ -76,7 +76,7 @@ def test_divided_as_whole(make_model: Callable[..., LanguageModel], tmp_path: Pa
     for name, tensor in weights.items():
         torch.testing.assert_close(results[0][1][name], tensor, atol=1e-5, rtol=1e-3)
     assert all(not found for _, found, _ in results[1:]), "only the first has the weights whole"
-    files = find_state_files(find_place(tmp_path / "saved"))
+    files = find_state_files(unfinished_folder(tmp_path / "saved"))
     assert len(files) == num_processes
     state = SavedTensors(files)
     assert set(state) == set(begun)

@@ -86,19 +86,19 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dic
 
 def begin_parts(folder: Path) -> None:
     """Make an empty place for a checkpoint that becomes `folder`; one process does this before any writes."""
-    place = find_place(folder)
+    place = unfinished_folder(folder)
     shutil.rmtree(place, ignore_errors=True)
     (place / "trainer").mkdir(parents=True)
 
 
-def find_place(folder: Path) -> Path:
+def unfinished_folder(folder: Path) -> Path:
     """Where a checkpoint that becomes `folder` is written."""
     return folder.with_name(f".{folder.name}.tmp")
 
 
 def write_part(folder: Path, rank: int, num_processes: int, rows: Mapping[str, OwnRows]) -> None:
     """Write what one process has, synced, with its size and checksum; rows that are none are left out."""
-    trainer = find_place(folder) / "trainer"
+    trainer = unfinished_folder(folder) / "trainer"
     path = trainer / f"optimizer-{rank + 1:05d}-of-{num_processes:05d}.safetensors"
     kept = {name: own for name, own in rows.items() if own.tensor.numel()}
     offsets = {name: [own.first_row, *[0] * (own.tensor.dim() - 1)] for name, own in kept.items()}
@@ -111,7 +111,7 @@ def write_part(folder: Path, rank: int, num_processes: int, rows: Mapping[str, O
 
 def describe_whole(folder: Path) -> None:
     """Sync, and note size and checksum of, what the first process wrote besides its part."""
-    place = find_place(folder)
+    place = unfinished_folder(folder)
     names = [str(path.relative_to(place)) for path in sorted(place.rglob("*")) if path.is_file()]
     names = [name for name in names if not name.startswith(("trainer/optimizer-", "trainer/.part-"))]
     for name in names:
@@ -122,7 +122,7 @@ def describe_whole(folder: Path) -> None:
 
 def finish_parts(folder: Path, counts: Mapping[str, Any]) -> None:
     """Declare a checkpoint whole, once every process has written its part; one process does this."""
-    place = find_place(folder)
+    place = unfinished_folder(folder)
     notes = sorted((place / "trainer").glob(".part-*.json"))
     files = {name: entry for path in notes for name, entry in read_json(path).items()}
     for path in notes:

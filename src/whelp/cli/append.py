@@ -61,7 +61,7 @@ def iter_append(
 ) -> Iterator[FileProgress | AppendResult]:
     """As `append`, saying how far it is; the result comes last."""
     from whelp.corpus.append_files import LINES, Piece, describe, find_kind, iter_appended
-    from whelp.corpus.packed import split_name
+    from whelp.corpus.compressed import split_name
 
     paths = list_given(files, out)
     sources = [describe(path, str(path), split_name(path)[0]) for path in paths]

@@ -15,6 +15,8 @@ from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_bytes, watch
 from whelp.collect.output import check_json_lines
 from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
 from whelp.collect.web_archive.convert import KEPT
@@ -26,7 +28,7 @@ _MAX_NAMED = 100  # skipped archives that a result names
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebArchiveResult:
+class WebArchiveResult(Shown):
     """What `whelp collect web-archive` made.
 
     Attributes:
@@ -114,7 +116,7 @@ def collect_web_archive(
     events = iter_collect_web_archive(
         list(map(str, given)), Path(out), config, chosen=chosen, base_url=base_url, keep_fetched=keep_fetched, workers=workers
     )
-    return run_to_end(events, WebArchiveResult)
+    return run_to_end(watch(events, draw_bytes("collect", "document")), WebArchiveResult)
 
 
 def iter_collect_web_archive(
@@ -242,7 +244,7 @@ def _list_names(files: Sequence[str], base_url: str) -> list[str]:
     Raises:
         SourceError: When there is none, or one is given twice.
     """
-    from whelp.corpus._files import expand
+    from whelp.corpus.find_files import expand
     from whelp.corpus.remote import show_url
     from whelp.corpus.source_words import is_url
 

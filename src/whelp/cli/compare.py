@@ -39,7 +39,7 @@ class Comparison(Shown):
         return make_compare_report(title, [vars(model) for model in self.models], self.prompts, self.settings)
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show import show_comparison
 
         return make_html(show_comparison, self)

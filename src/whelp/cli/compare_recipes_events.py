@@ -12,7 +12,7 @@ from whelp.base.shown import Shown
 
 if TYPE_CHECKING:
     from whelp.cli.held_out_texts import HeldOutTexts
-    from whelp.evaluate.paired import PairedDifference
+    from whelp.evaluate.paired_differences import PairedDifference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class RecipeComparison(Shown):
     notes: list[str]
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show_compare_recipes import print_recipe_comparison
 
         return make_html(print_recipe_comparison, self)

@@ -29,7 +29,7 @@ from whelp.cli.held_out_texts import EncodedTexts, HeldOutTexts, count_unfaithfu
 from whelp.cli.recipe import Recipe
 
 if TYPE_CHECKING:
-    from whelp.evaluate.paired import PairedDifference
+    from whelp.evaluate.paired_differences import PairedDifference
     from whelp.tokenizer.vocabulary import Vocabulary
 
 REPORT_FILE = "report.html"
@@ -167,7 +167,7 @@ def _iter_curve(courses: Sequence[Course], sample: HeldOutTexts) -> Iterator[Cur
 
 
 def _compare(baseline: str, name: str, measured: Measured, confidence: float) -> DataDifference:
-    from whelp.evaluate.paired import compare_paired
+    from whelp.evaluate.paired_differences import compare_paired
 
     texts, a, b = measured.texts, measured.losses[baseline], measured.losses[name]
     sources: dict[str, PairedDifference] = {}

@@ -132,7 +132,7 @@ def _take_time(sides: Sequence[Side], stores: Mapping[str, Path]) -> list[tuple[
     Several rounds, every second one in the opposite order: what the machine does meanwhile meets all sides alike. The median of
     the rounds, each the median of its steps.
     """
-    from whelp.train.probe import probe_speed
+    from whelp.train.speed_probe import probe_speed
 
     def take(number: int) -> float:
         plan, session = planned[number]

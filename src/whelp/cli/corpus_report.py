@@ -73,7 +73,7 @@ class CorpusReport(Shown):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show_corpus import show_corpus_report
 
         return make_html(show_corpus_report, self)

@@ -15,7 +15,7 @@ from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
-from whelp.cli.evaluations import find_place, save_evaluation
+from whelp.cli.evaluations import find_evaluation_path, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def evaluate_code(
         "protections": sorted({name for sample in samples for name in sample.protections}),
     }
     asked = {"problems": hash_file(Path(problems)), "n": n, "k": list(k), "limit": limit, **settings, **asdict(limits)}
-    place = Path(out) if out is not None else find_place(loaded.folder, "code", asked)
+    place = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
     if place is None:
         return CodeResult(**result)
     beside = place.with_suffix(".jsonl")

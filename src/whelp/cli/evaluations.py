@@ -22,7 +22,7 @@ def save_evaluation(
         kind: `tasks` or `code`.
         asked: What was asked for: settings, without the model.
     """
-    path = Path(out) if out is not None else find_place(model_folder, kind, asked)
+    path = Path(out) if out is not None else find_evaluation_path(model_folder, kind, asked)
     if path is None:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def save_evaluation(
     return path
 
 
-def find_place(model_folder: Path, kind: str, asked: dict[str, Any]) -> Path | None:
+def find_evaluation_path(model_folder: Path, kind: str, asked: dict[str, Any]) -> Path | None:
     """The file of an evaluation in the run that a checkpoint belongs to; None when it belongs to none."""
     checkpoint = model_folder.resolve()
     for run in checkpoint.parents[1:3]:  # RUN/checkpoints/step-X, or its averaged weights below it

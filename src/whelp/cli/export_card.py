@@ -14,9 +14,9 @@ from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.config import map_paths
 from whelp.base.errors import ArtifactError, TokenizerError
 from whelp.base.files import read_json
-from whelp.cli.beside import open_store_beside
 from whelp.cli.export_origin import describe_start_licenses
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.store_of_run import open_store_beside
 from whelp.model.config import RECURRENT_FAMILIES
 
 if TYPE_CHECKING:

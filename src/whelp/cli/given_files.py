@@ -29,7 +29,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     Raises:
         SourceError: When there is none, one is given twice, or one is of another kind.
     """
-    from whelp.corpus._files import expand
+    from whelp.corpus.find_files import expand
 
     given = listed(files)
     found: list[Path] = []

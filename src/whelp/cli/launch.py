@@ -19,9 +19,9 @@ from typing import IO, Any
 
 from whelp.base.errors import PlanError, TrainingError
 from whelp.base.machine import count_cores
-from whelp.cli.launched import LAUNCHER, LOST
+from whelp.cli.launched_process import LAUNCHER, LOST
 from whelp.cli.train_signals import is_hangup_ignored
-from whelp.train.place import MEETING_FILE, find_place
+from whelp.train.process_rank import MEETING_FILE, find_process_rank
 
 COMMAND = "from whelp.cli.main import main; main()"
 _INTERRUPTED = 130
@@ -60,7 +60,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
         TrainingError: When a process failed; it says which, and how.
         KeyboardInterrupt: When they stopped because they were asked to.
     """
-    if find_place().size > 1:
+    if find_process_rank().num_processes > 1:
         raise PlanError("--nproc", "a launcher has started several processes already", "one of the two", "Leave --nproc out.")
     with tempfile.TemporaryDirectory(prefix="whelp-") as folder:
         said = [Path(folder) / f"stderr-{rank}" for rank in range(num_processes)]

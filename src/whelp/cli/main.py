@@ -23,16 +23,16 @@ from whelp.cli.commands import (
     curate,
     data,
     evaluate,
-    look,
+    first_steps,
     models,
-    start,
+    report,
     state,
     talk,
     tokenizer,
     trace,
     train,
 )
-from whelp.cli.commands.corpus import append, convert, split
+from whelp.cli.commands.convert import append, convert, split
 from whelp.cli.usage import TeachingGroup
 
 app = typer.Typer(
@@ -47,7 +47,7 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
-    "Start here": [("demo", start.demo), ("new", start.new)],
+    "Start here": [("demo", first_steps.demo), ("new", first_steps.new)],
     "Text": [("curate", curate.curate), ("convert", convert), ("append", append), ("split", split)],
     "Steps": [("prepare", data.prepare), ("import", data.import_), ("init", models.init), ("train", train.train)],
     "Use it": [
@@ -61,11 +61,11 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
     ],
     "Look inside": [
         ("inspect", data.inspect),
-        ("report", look.report),
+        ("report", report.report),
         ("compare-recipes", compare_recipes.compare_recipes),
         ("trace", trace.trace),
         ("verify-resume", train.verify_resume),
-        ("schema", look.schema),
+        ("schema", report.schema),
         ("completion", completion.completion),
     ],
 }
@@ -83,7 +83,7 @@ _KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare",
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
-    from whelp.cli.launched import leave
+    from whelp.cli.launched_process import leave
 
     try:
         _main()
@@ -100,7 +100,7 @@ def _main() -> None:
     except WhelpError as error:
         _fail(error)
     except SystemExit as ending:
-        from whelp.cli.launched import is_spoken_for
+        from whelp.cli.launched_process import is_spoken_for
 
         if ending.code == 130 and not is_spoken_for():  # what typer makes of KeyboardInterrupt; a launcher says it for all
             kept = "; what was finished is kept, and the same command goes on" if _KEEPING & set(sys.argv[1:2]) else ""
@@ -117,7 +117,7 @@ def _main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    from whelp.cli.launched import fail
+    from whelp.cli.launched_process import fail
 
     fail(error)
 

@@ -31,7 +31,7 @@ from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 if TYPE_CHECKING:
     from whelp.base.engines import Engine
     from whelp.corpus import Source
-    from whelp.corpus.shape import RowShape
+    from whelp.corpus.row_shape import RowShape
     from whelp.prepare.encode import PrepareReport
     from whelp.prepare.template import Template
     from whelp.tokenizer.vocabulary import Vocabulary

@@ -34,7 +34,7 @@ class RunsReport(Shown):
     warnings: list[str]
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show import print_runs
 
         return make_html(print_runs, self)

@@ -18,9 +18,9 @@ from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
 from whelp.base.listed import listed
-from whelp.cli.beside import find_run, open_store_beside
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 from whelp.cli.recipe import load_recipe
+from whelp.cli.store_of_run import find_run, open_store_beside
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.log import log
 from whelp.base.looking_on import is_notebook
 from whelp.cli.live_panel import LivePanel, NotebookLive, TerminalLive
-from whelp.cli.output import open_output, print_records
+from whelp.cli.result_tables import open_output, print_records
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
-from whelp.cli.output import open_output
+from whelp.cli.result_tables import open_output
 
 if TYPE_CHECKING:
     from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted

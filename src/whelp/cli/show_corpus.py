@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whelp.base.counts import say_count
-from whelp.cli.output import open_output, print_blocks
+from whelp.cli.result_tables import open_output, print_blocks
 from whelp.cli.show import megabytes, printable, sparkline
 
 if TYPE_CHECKING:

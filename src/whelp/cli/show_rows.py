@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from whelp.base.counts import say_count
-from whelp.base.visible import make_visible
+from whelp.base.visible_text import make_visible
 from whelp.cli.inspect import OpenedRows
-from whelp.cli.output import open_output
+from whelp.cli.result_tables import open_output
 from whelp.cli.row_report import Role, ShownPiece, ShownRow, ShownToken
 from whelp.cli.show import printable
 

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.base.visible import make_visible
-from whelp.cli.output import open_output
+from whelp.base.visible_text import make_visible
+from whelp.cli.result_tables import open_output
 from whelp.cli.show import megabytes, sparkline
 from whelp.report import list_facts
 

@@ -74,7 +74,7 @@ def iter_split(
 ) -> Iterator[FileProgress | SplitResult]:
     """As `split`, saying how far it is; the result comes last."""
     from whelp.corpus.append_files import LINES, OTHER_ROWS, say_how_to_lines
-    from whelp.corpus.packed import split_name
+    from whelp.corpus.compressed import split_name
 
     if max_bytes is not None and parts is not None:
         raise ConfigError("whelp split", ["--max-bytes and --parts are both given"], "Keep one of them.")
@@ -127,7 +127,7 @@ def _iter_split(
 def _write_parts(
     file: Path, folder: Path, suffix: str, border: Border, most: int | None, parts: int | None
 ) -> Iterator[tuple[int, int, FileProgress]]:
-    from whelp.corpus.packed import split_name
+    from whelp.corpus.compressed import split_name
     from whelp.corpus.split_file import DocumentTooLarge, iter_slices
 
     stem = file.name.lower().removesuffix(file.suffix.lower()) if split_name(file)[1] else file.name
@@ -158,9 +158,9 @@ def _write_parts(
 
 def _iter_blocks(file: Path) -> Iterator[bytes]:
     from whelp.corpus.append_files import LINES, check_lines, describe
+    from whelp.corpus.compressed import split_name
+    from whelp.corpus.encodings import BadFile
     from whelp.corpus.open_file import BLOCK_BYTES, iter_blocks
-    from whelp.corpus.packed import split_name
-    from whelp.corpus.text import BadFile
 
     try:
         for number, block in enumerate(iter_blocks(describe(file, file.name, ""), BLOCK_BYTES)):

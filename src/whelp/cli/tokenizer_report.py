@@ -66,7 +66,7 @@ class TokenizerReport(Shown):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show_vocabulary import show_tokenizer_report
 
         return make_html(show_tokenizer_report, self)
@@ -242,7 +242,7 @@ class TokenizerGuide(Shown):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show_vocabulary import show_tokenizer_guide
 
         return make_html(show_tokenizer_guide, self)
@@ -276,7 +276,7 @@ def guide_tokenizer(
     from whelp.corpus import iter_texts, open_source
     from whelp.model.build import count_parameters
     from whelp.tokenizer import learn, shrink
-    from whelp.tokenizer.sizes import measure_sizes
+    from whelp.tokenizer.smaller_vocabularies import measure_sizes
 
     check_page_place(html)
     asked = sorted(set(listed(sizes)))

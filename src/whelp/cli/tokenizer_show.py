@@ -48,7 +48,7 @@ class VocabularyView(Shown):
     text: dict[str, Any] | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.output import make_html
+        from whelp.cli.result_tables import make_html
         from whelp.cli.show_vocabulary import print_vocabulary
 
         return make_html(print_vocabulary, self)

@@ -41,7 +41,7 @@ from whelp.cli.train_wiring import RunWiring
 
 if TYPE_CHECKING:
     from whelp.train import StepReport, TrainPlan
-    from whelp.train.team import Team
+    from whelp.train.process_group import ProcessGroup
 
     TrainEvent: TypeAlias = Planned | StepReport | Evaluated | Sampled | Saved | Rewound | Finished
 
@@ -102,46 +102,46 @@ def _written(recipe: Recipe) -> Iterator[str]:
 
 def plan_training(recipe: Recipe, store: Path) -> tuple[TrainPlan, Session]:
     """Make the plan of a run, timed by a short probe, and write nothing."""
-    from whelp.train.meeting import check_alike
+    from whelp.train.process_checks import check_alike
 
-    with _join(recipe) as team:
+    with _join(recipe) as processes:
         opened = open_store(store)
-        check_alike(team, describe_seen(recipe, opened))
-        if team.is_first:
+        check_alike(processes, describe_seen(recipe, opened))
+        if processes.is_first:
             check_fresh(opened, recipe)
-        session = Session(recipe, opened, team)
+        session = Session(recipe, opened, processes)
         session.read_start()
         return session.make_plan(must_time=True), session
 
 
 @contextlib.contextmanager
-def _join(recipe: Recipe) -> Iterator[Team]:
+def _join(recipe: Recipe) -> Iterator[ProcessGroup]:
     """Meet the other processes, if a launcher has started several."""
-    from whelp.train.place import count_tasks_left_out, find_place
+    from whelp.train.process_rank import count_tasks_left_out, find_process_rank
 
     start_up.begin()
-    place, num_tasks = find_place(), count_tasks_left_out()
+    process, num_tasks = find_process_rank(), count_tasks_left_out()
     if num_tasks:
         log.warning(
             "Slurm was asked for %d tasks, and this is one process alone: `srun whelp train` starts them all", num_tasks
         )
-    if not place.is_first:
+    if not process.is_first:
         log.setLevel(logging.ERROR)  # one speaks for all
     if recipe.train.device in ("auto", "cuda"):
-        open_gpu_early(place.local_rank)
+        open_gpu_early(process.local_rank)
     start_up.reach("command")
 
     from whelp.train.device import choose_device, kept_settings
-    from whelp.train.team import join_team
+    from whelp.train.process_group import join_process_group
 
     start_up.reach("imports")
-    device = choose_device(recipe.train.device, place)
+    device = choose_device(recipe.train.device, process)
     with (
         kept_settings(device),
-        join_team(place, uses_gpu=device.type == "cuda", timeout_minutes=recipe.train.timeout_minutes) as team,
+        join_process_group(process, uses_gpu=device.type == "cuda", timeout_minutes=recipe.train.timeout_minutes) as processes,
     ):
         start_up.reach("device")
-        yield team
+        yield processes
 
 
 def iter_train(recipe: Recipe, store: Path, out: Path) -> Generator[TrainEvent]:
@@ -149,15 +149,15 @@ def iter_train(recipe: Recipe, store: Path, out: Path) -> Generator[TrainEvent]:
 
     Of several processes that a launcher started, each calls this; the first one writes, tracks, and has the samples.
     """
-    with _join(recipe) as team, hold_folder(out) if team.is_first else contextlib.nullcontext():
-        events = _iter_train(recipe, store, out, team)
+    with _join(recipe) as processes, hold_folder(out) if processes.is_first else contextlib.nullcontext():
+        events = _iter_train(recipe, store, out, processes)
         with contextlib.closing(events):
-            yield from iter_tracked(events, recipe, out) if team.is_first else events
+            yield from iter_tracked(events, recipe, out) if processes.is_first else events
 
 
-def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Generator[TrainEvent]:
+def _iter_train(recipe: Recipe, store_folder: Path, out: Path, processes: ProcessGroup) -> Generator[TrainEvent]:
     run = RunFolder(out)
-    wiring = _begin(recipe, store_folder, run, team)
+    wiring = _begin(recipe, store_folder, run, processes)
     session, plan, is_new = wiring.session, wiring.plan, wiring.last_saved is None
     step_before_decay, pace = wiring.step_before_decay, Pace(plan)
     ledger, more = session.make_ledger(plan), wiring.find_more()
@@ -179,7 +179,7 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                     wiring.record_start_up(report.step)
                     yield report
                     pace.watch(report)
-                    asked = team.largest([requests.must_stop, requests.must_save, wiring.is_writing])
+                    asked = processes.largest([requests.must_stop, requests.must_save, wiring.is_writing])
                     must_stop, must_save, is_writing = map(bool, asked)
                     if not is_writing:
                         yield from wiring.finish_saving()
@@ -202,22 +202,22 @@ def _iter_train(recipe: Recipe, store_folder: Path, out: Path, team: Team) -> Ge
                 else:
                     break
             yield from wiring.finish_saving()
-            team.wait()  # the first one may have waited for its disk: now all can read what it wrote
+            processes.wait()  # the first one may have waited for its disk: now all can read what it wrote
             yield wiring.rewind(report)
     yield Finished(result=wiring.result(is_finished=True))
 
 
-def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> RunWiring:
+def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: ProcessGroup) -> RunWiring:
     """Open a run where it stands: its plan, its newest whole checkpoint; or start its folder."""
     import torch
 
-    from whelp.model.warm_up import warm_up
+    from whelp.model.kernel_warm_up import warm_up
     from whelp.train import TrainPlan
-    from whelp.train.meeting import check_alike, check_shared
+    from whelp.train.process_checks import check_alike, check_shared
 
     store, started, is_length_kept = open_store(store_folder), None, True
-    check_alike(team, describe_seen(recipe, store))
-    if team.is_first:
+    check_alike(processes, describe_seen(recipe, store))
+    if processes.is_first:
         check_fresh(store, recipe)
         started = run.read_plan()
         if started is None:
@@ -226,30 +226,30 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
             check_plan(started, run)
             check_same(started, recipe, store, run.folder)
             is_length_kept = keep_length(recipe, started, run.folder)
-    started = team.share(started)
-    session = Session(keep_choices(recipe, started), store, team)
+    started = processes.share(started)
+    session = Session(keep_choices(recipe, started), store, processes)
     start_up.reach("data")
     plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
     former = None
-    if not team.share(is_length_kept):
+    if not processes.share(is_length_kept):
         former, plan = plan, session.lengthen_plan(plan)
     start_up.reach("plan")
     if plan.compile:
         warm_up(session.spec, session.device, eight_bits=session.precision == "fp8")
     newest = None
-    if team.is_first:
+    if processes.is_first:
         unfold_links(run.checkpoints)
         newest = find_newest_whole(run.checkpoints)
         set_damaged_aside(run.checkpoints, newest)
-    name = team.share(newest.name if newest is not None else None)
+    name = processes.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
     start = session.read_start() if checkpoint is None else None
-    if started is None and team.is_first:
+    if started is None and processes.is_first:
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
         facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
         begins = {"start": find_origin_of_start(session.recipe.train.start_from)}
         run.start(session.recipe.to_yaml(), {**identity, **facts, **begins})
-    check_shared(team, run.plan)
+    check_shared(processes, run.plan)
     if session.device.type == "cpu":
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)
@@ -257,7 +257,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, team: Team) -> Ru
     if former is not None:
         assert started is not None, "a run that had another length has a plan"
         wiring.change_length(former, started["recipe"]["train"].get("decay_from_step"))
-    if team.is_first:
+    if processes.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:
         wiring.tidy(checkpoint)

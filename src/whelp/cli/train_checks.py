@@ -13,7 +13,7 @@ from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
 
-LENGTHS = ("num_steps", "num_epochs", "minutes", "max_epochs")  # another length is met by `whelp.train.length`
+LENGTHS = ("num_steps", "num_epochs", "minutes", "max_epochs")  # another length is met by `whelp.train.length_change`
 _MAY_CHANGE = {  # options that do not change what is computed
     *LENGTHS,
     "decay_from_step",  # likewise

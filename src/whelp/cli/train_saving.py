@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.artifacts.checkpoint_parts import find_place, finish_parts
+from whelp.artifacts.checkpoint_parts import finish_parts, unfinished_folder
 from whelp.base.errors import LostProcessError
 
 if TYPE_CHECKING:
-    from whelp.train.team import Team
+    from whelp.train.process_group import ProcessGroup
 
 
 class Writing:
@@ -62,22 +62,22 @@ class Writing:
             self._thread.join()
 
 
-def finish_together(writing: Writing, team: Team) -> None:
+def finish_together(writing: Writing, processes: ProcessGroup) -> None:
     """Declare a divided checkpoint whole once all processes have written their parts; if one could not, leave nothing of it."""
     problem: Exception | None = None
     try:
         writing.wait()
     except Exception as error:
         problem = error
-    is_whole = not any(team.largest([problem is not None]))
+    is_whole = not any(processes.largest([problem is not None]))
     try:
-        if is_whole and team.is_first:
+        if is_whole and processes.is_first:
             finish_parts(writing.path, writing.counts)
     finally:
-        if team.is_first:
-            shutil.rmtree(find_place(writing.path), ignore_errors=True)  # nothing, where it is whole
+        if processes.is_first:
+            shutil.rmtree(unfinished_folder(writing.path), ignore_errors=True)  # nothing, where it is whole
     if problem is not None:
         raise problem
     if not is_whole:
         found = "another process could not write its part of a checkpoint"
-        raise LostProcessError(f"process {team.rank + 1} of {team.size}", found, "", "See what that one said.")
+        raise LostProcessError(f"process {processes.rank + 1} of {processes.size}", found, "", "See what that one said.")

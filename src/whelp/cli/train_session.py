@@ -17,7 +17,7 @@ from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import Recipe
 from whelp.cli.source_rows import SourceRows, add_repeats, evaluate_by_source, mix_rows, pack_by_source
-from whelp.cli.start import load_start, read_start, read_start_state
+from whelp.cli.start_from import load_start, read_start, read_start_state
 
 if TYPE_CHECKING:
     import torch
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from whelp.train import TrainPlan
     from whelp.train.optimizer import Optimizer
     from whelp.train.plan import Facts
+    from whelp.train.process_group import ProcessGroup
     from whelp.train.shard import ShardedOptimizer
-    from whelp.train.team import Team
 
 
 class Session:
     """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
 
-    def __init__(self, recipe: Recipe, store: TokenStore, team: Team | None = None) -> None:
+    def __init__(self, recipe: Recipe, store: TokenStore, processes: ProcessGroup | None = None) -> None:
         import torch
 
         from whelp.base.machine import keep_freed_memory
@@ -47,11 +47,11 @@ class Session:
         from whelp.model.rwkv_kernels import find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision
-        from whelp.train.meeting import check_own_gpus
         from whelp.train.plan import count_batch_rows
-        from whelp.train.team import Team
+        from whelp.train.process_checks import check_own_gpus
+        from whelp.train.process_group import ProcessGroup
 
-        self.recipe, self.store, self.team = recipe, store, team or Team()
+        self.recipe, self.store, self.processes = recipe, store, processes or ProcessGroup()
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
         pad_id = choose_pad(self.vocabulary)
         pack = _cut_rows(recipe)
@@ -61,28 +61,38 @@ class Session:
         if store.manifest.counts["splits"].get("test", {}).get("tokens", 0) > 1:
             self.test_parts = pack_by_source(store, "test", pack, pad_id=pad_id, must_fill_a_row=False)
         self.spec: ModelSpec = make_spec(recipe.model, num_ids=self.vocabulary.size, context_tokens=pack.context_tokens)
-        self.device = choose_device(recipe.train.device, self.team.place)
+        self.device = choose_device(recipe.train.device, self.processes.process)
         self.precision = choose_precision(
             recipe.train.precision,
             self.device,
             family=self.spec.family,
             width=self.spec.n_embd,
-            num_processes=self.team.size,
+            num_processes=self.processes.size,
         )
         if self.device.type == "cuda":
             allow_fast_products(self.precision)
-            if self.team.size > 1 and self.team.place.may_see_one_gpu:
-                check_own_gpus(self.team, str(torch.cuda.get_device_properties(self.device).uuid))
+            if self.processes.size > 1 and self.processes.process.may_see_one_gpu:
+                check_own_gpus(self.processes, str(torch.cuda.get_device_properties(self.device).uuid))
         if self.is_sharded and self.spec.family == "hf":
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
             )
-        if self.device.type == "cuda" and self.spec.family in RECURRENT_FAMILIES and self.team.is_first and not find_kernels():
+        if (
+            self.device.type == "cuda"
+            and self.spec.family in RECURRENT_FAMILIES
+            and self.processes.is_first
+            and not find_kernels()
+        ):
             log.warning(
                 "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
                 self.spec.family,
             )
-        if recipe.train.precision == "auto" and self.device.type == "cpu" and self.precision == "bf16" and self.team.is_first:
+        if (
+            recipe.train.precision == "auto"
+            and self.device.type == "cpu"
+            and self.precision == "bf16"
+            and self.processes.is_first
+        ):
             log.info("train.precision: auto is bf16, which this processor multiplies in tiles (AMX)")
         self._settle_learning_rate()
         keep_freed_memory()
@@ -94,14 +104,14 @@ class Session:
         train = settle_learning_rate(self.recipe.train, self.spec.n_embd, self.spec.architecture)
         if train is not self.recipe.train:
             self.recipe = dataclasses.replace(self.recipe, train=train)
-            if self.team.is_first:
+            if self.processes.is_first:
                 note = "train.learning_rate: auto is %g, for %s, %s and a width of %d"
                 log.info(note, train.peak_learning_rate, train.optimizer, self.spec.architecture, self.spec.n_embd)
 
     @property
     def is_sharded(self) -> bool:
         """Whether the processes divide the model; one alone has nobody to divide it with."""
-        return self.recipe.train.shard and self.team.size > 1
+        return self.recipe.train.shard and self.processes.size > 1
 
     def build_whole(self) -> LanguageModel:
         """The model with its first weights, on the CPU."""
@@ -126,7 +136,7 @@ class Session:
         from whelp.train import build_optimizer
 
         if self.is_sharded:
-            return self._make_divided(self._build_begun(checkpoint, start) if self.team.is_first else None)
+            return self._make_divided(self._build_begun(checkpoint, start) if self.processes.is_first else None)
         model = self._build_begun(checkpoint, start)
         start_up.reach("weights")
         if self.recipe.train.checkpoint_activations:
@@ -135,7 +145,7 @@ class Session:
         if self.spec.family == "hf":
             check_causal(model, self.recipe.model.hf_config)
         product_type = torch.bfloat16 if self.precision == "bf16" else None
-        return model, build_optimizer(model, self.recipe.train, self.team, product_type=product_type)
+        return model, build_optimizer(model, self.recipe.train, self.processes, product_type=product_type)
 
     def _build_begun(self, checkpoint: Path | None, start: dict[str, Any] | None) -> LanguageModel:
         """The whole model on the CPU, with the weights that `make_trainable` is asked for."""
@@ -154,9 +164,9 @@ class Session:
         model = build_skeleton(self.spec)
         if self.recipe.train.checkpoint_activations:
             model.checkpoint_activations()
-        shard_model(model, self.device, self.team)
-        fill_model(model, whole, self.device, self.team)
-        return model, ShardedOptimizer(model, self.recipe.train, self.team)
+        shard_model(model, self.device, self.processes)
+        fill_model(model, whole, self.device, self.processes)
+        return model, ShardedOptimizer(model, self.recipe.train, self.processes)
 
     def read_start(self) -> dict[str, Any] | None:
         """The weights that `train.start_from` names, checked against the recipe and the store; who hands them out reads them."""
@@ -165,7 +175,7 @@ class Session:
             self.read_start_state()  # what is wrong with it is said before anything is written
         return (
             None
-            if start_from is None or (self.is_sharded and not self.team.is_first)
+            if start_from is None or (self.is_sharded and not self.processes.is_first)
             else read_start(start_from, self.spec, self.vocabulary)
         )
 
@@ -192,11 +202,11 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
-        from whelp.train.meeting import share_cores
         from whelp.train.plan import Facts
+        from whelp.train.process_checks import share_cores
 
-        place = self.team.place
-        free_bytes = _free_bytes(self.device) // (place.local_size if self.device.type == "cpu" else 1)
+        process = self.processes.process
+        free_bytes = _free_bytes(self.device) // (process.num_local_processes if self.device.type == "cpu" else 1)
         return Facts(
             num_parameters=count_parameters(self.spec),
             num_layers=self.spec.n_layer,
@@ -210,9 +220,9 @@ class Session:
             device=str(self.device),
             precision=self.precision,
             is_gpu=self.device.type == "cuda",
-            free_bytes=-int(self.team.largest([-free_bytes])[0]),
-            threads=self.recipe.train.threads or share_cores(self.team),
-            num_processes=place.size,
+            free_bytes=-int(self.processes.largest([-free_bytes])[0]),
+            threads=self.recipe.train.threads or share_cores(self.processes),
+            num_processes=process.num_processes,
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
             tokens_at_once=self._count_tokens_at_once(),
@@ -240,9 +250,9 @@ class Session:
             token_bytes=self.vocabulary.token_bytes,
             num_rows=plan.evaluate_rows if num_rows is None else num_rows,
             batch_rows=plan.micro_batch_rows,
-            rank=self.team.rank,
-            world=self.team.size,
-            add=self.team.add,
+            rank=self.processes.rank,
+            world=self.processes.size,
+            add=self.processes.add,
             device=self.device,
             precision=get_product_type(self.precision),
         )
@@ -261,12 +271,12 @@ class Session:
         from whelp.cli.train_times import time_looking
         from whelp.prepare.rows import PackedRows
         from whelp.train.plan import MANY_EPOCHS, make_plan
-        from whelp.train.probe import probe_speed
+        from whelp.train.speed_probe import probe_speed
 
         config, facts = self.recipe.train, self.find_facts()
         plan = make_plan(config, facts)
         must_time = must_time or config.minutes is not None
-        must_choose = self.device.type == "cpu" and config.threads is None and self.team.size == 1
+        must_choose = self.device.type == "cpu" and config.threads is None and self.processes.size == 1
         if must_time or must_choose:
             built: list[LanguageModel] = []
 
@@ -278,7 +288,7 @@ class Session:
 
             note = "timing a few steps of the model on this machine, which takes some time with a large one"
             with say_if_long(note):
-                probe = probe_speed(build, self.choose_rows(plan), plan, config, team=self.team)
+                probe = probe_speed(build, self.choose_rows(plan), plan, config, processes=self.processes)
                 facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
                 if must_time:
                     looking = time_looking(self, built[0], plan, threads=probe.threads)
@@ -292,16 +302,16 @@ class Session:
         """The plan a run was started with, for the processes and the device there are now; another device is said."""
         from whelp.train.plan import adapt_plan, make_plan
 
-        if plan.num_processes == self.team.size and plan.device == str(self.device):
+        if plan.num_processes == self.processes.size and plan.device == str(self.device):
             return plan
-        if plan.device != str(self.device) and self.team.is_first:
+        if plan.device != str(self.device) and self.processes.is_first:
             note = "this run was on %s so far, and goes on on %s, in %s as before: losses are the same but for rounding"
             log.warning(note, plan.device, self.device, self.precision)
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
 
     def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:
         """The plan a run was started with, as long as the recipe says now."""
-        from whelp.train.length import lengthen_plan
+        from whelp.train.length_change import lengthen_plan
 
         return lengthen_plan(plan, self.make_plan(must_time=False), self.recipe.train)
 

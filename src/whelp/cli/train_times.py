@@ -26,27 +26,27 @@ def time_looking(session: Session, model: LanguageModel, plan: TrainPlan, *, thr
         torch.set_num_threads(threads)
     seconds = _time_evaluation(session, model, plan) + _time_samples(session, model)
     torch.set_num_threads(before)
-    return session.team.add([seconds if session.team.is_first else 0.0])[0]
+    return session.processes.add([seconds if session.processes.is_first else 0.0])[0]
 
 
 def _time_evaluation(session: Session, model: LanguageModel, plan: TrainPlan) -> float:
     if not session.test_parts:
         return 0.0
-    wanted = min(plan.evaluate_rows, plan.micro_batch_rows * session.team.size)
-    least = min(wanted, session.team.size) if session.device.type == "cpu" else wanted
+    wanted = min(plan.evaluate_rows, plan.micro_batch_rows * session.processes.size)
+    least = min(wanted, session.processes.size) if session.device.type == "cpu" else wanted
     num_rows = least
     for _ in range(2):
         start = time.perf_counter()
         result = session.evaluate(model, plan, num_rows=num_rows)
         seconds = time.perf_counter() - start
-        agreed = session.team.largest([seconds])[0]
+        agreed = session.processes.largest([seconds])[0]
         num_rows = max(least, min(wanted, int(_LONG_SECONDS / max(agreed / num_rows, 1e-9))))
     return seconds * max(1.0, plan.evaluate_rows / result.num_rows)
 
 
 def _time_samples(session: Session, model: LanguageModel) -> float:
     config = session.recipe.train
-    if not config.sample_prompts or session.is_sharded or not session.team.is_first:  # a divided one is gathered for it
+    if not config.sample_prompts or session.is_sharded or not session.processes.is_first:  # a divided one is gathered for it
         return 0.0
     num_tokens = min(_SAMPLED_TOKENS, config.sample_tokens)
     for _ in range(2):

@@ -22,7 +22,7 @@ from whelp.artifacts.checkpoint import (
     step_name,
     write_contents,
 )
-from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, find_place, write_part
+from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, unfinished_folder, write_part
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
     from whelp.model import LanguageModel
     from whelp.train import Progress, StepReport, TrainPlan
-    from whelp.train.average import WeightAverage
     from whelp.train.optimizer import Optimizer
     from whelp.train.shard import ShardedOptimizer
+    from whelp.train.weight_average import WeightAverage
 
 _SPIKE_WINDOW = 50  # losses that a spike is compared with
 _SPIKE_LEAST = 10  # fewer say nothing
@@ -54,7 +54,7 @@ class RunWiring:
     def __init__(
         self, session: Session, run: RunFolder, plan: TrainPlan, checkpoint: Path | None, start: dict[str, Any] | None = None
     ) -> None:
-        self.session, self.run, self.plan, self.team = session, run, plan, session.team
+        self.session, self.run, self.plan, self.processes = session, run, plan, session.processes
         self.last_loss: LossResult | None = None
         self.last_average_loss: LossResult | None = None
         self.average: WeightAverage | None
@@ -72,8 +72,8 @@ class RunWiring:
         With `train.start_optimizer` the optimizer begins with that of `train.start_from`.
         """
         from whelp.train import Progress
-        from whelp.train.average import WeightAverage
         from whelp.train.optimizer import Optimizer
+        from whelp.train.weight_average import WeightAverage
 
         self.model, self.optimizer = self.session.make_trainable(checkpoint, start)
         self.progress, self.average = Progress(), None
@@ -95,11 +95,11 @@ class RunWiring:
         Raises:
             PlanError: When the run has come further than that.
         """
-        from whelp.train.length import describe_change
+        from whelp.train.length_change import describe_change
 
         recipe, step = self.session.recipe, self.progress.step
         change = describe_change(former, self.plan, recipe.train, self.progress, former_decay=former_decay)
-        if change is None or not self.team.is_first:
+        if change is None or not self.processes.is_first:
             return
         note = "the run is to be %s long, not %s: from step %d on the learning rate is that of a run so long (%s): %.3g, where it was %.3g"
         rates = recipe.train.schedule, change.rate_now, change.rate_before
@@ -133,7 +133,7 @@ class RunWiring:
         from whelp.train.fit import fit
 
         rows, config = self.session.choose_rows(self.plan), self.session.recipe.train
-        for report in fit(self.model, self.optimizer, rows, self.plan, config, self.progress, team=self.team):
+        for report in fit(self.model, self.optimizer, rows, self.plan, config, self.progress, processes=self.processes):
             if self.average is not None and not report.is_skipped:
                 self.average.update(report.step)
             yield report
@@ -151,8 +151,8 @@ class RunWiring:
         found = (
             f"out of memory with {say_count(self.plan.micro_batch_rows, 'row')} at a time; from now on {plan.micro_batch_rows}"
         )
-        if self.team.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
-            raise TrainingError(f"process {self.team.rank + 1}", found, "", "The same command goes on so.")
+        if self.processes.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
+            raise TrainingError(f"process {self.processes.rank + 1}", found, "", "The same command goes on so.")
         log.warning("%s", found)
         self.plan = plan
         self.optimizer.zero_grad()
@@ -192,7 +192,7 @@ class RunWiring:
         )
         assert report.loss is not None, "a spike has a loss"
         rewound = Rewound(step=step, from_step=report.step, loss=report.loss, skipped_rows=(first_row, rows_read))
-        if self.team.is_first:
+        if self.processes.is_first:
             self.run.truncate_after(step)
             event = {"rewound_from": report.step, "spike_loss": report.loss, "skipped_rows": [first_row, rows_read]}
             append_record(self.run.metrics, {"step": step, **event})
@@ -218,14 +218,14 @@ class RunWiring:
         if report.is_skipped:  # what is no number is not JSON either
             values |= {"loss": None, "gradient_norm": None, "is_skipped": True}
             log.warning("step %d: loss or gradient is no number; its batch is passed over", report.step)
-        if self.team.is_first:
+        if self.processes.is_first:
             append_record(self.run.metrics, values)
 
     def record_start_up(self, step: int) -> None:
         """After this process's first step, a line of metrics.jsonl on where the seconds before went."""
         start_up.reach("first_step")
         seconds = start_up.end()
-        if seconds is not None and self.team.is_first:
+        if seconds is not None and self.processes.is_first:
             append_record(self.run.metrics, {"step": step, "start_up_seconds": seconds})
 
     def look(self) -> Iterator[Evaluated | Sampled]:
@@ -239,7 +239,7 @@ class RunWiring:
                 with self.average.in_place():
                     self.last_average_loss = self._evaluate()
                 values |= self._describe_average()
-            if self.team.is_first:
+            if self.processes.is_first:
                 append_record(self.run.metrics, {"step": step, **values, "elapsed_seconds": self.progress.elapsed_seconds})
             yield Evaluated(step=step, result=self.last_loss, average=self.last_average_loss)
         model = self.find_whole_model() if config.sample_prompts else None
@@ -273,11 +273,11 @@ class RunWiring:
     def find_whole_model(self) -> LanguageModel | None:
         """The model with all weights, in the first process; one that is divided is gathered, by all, on the CPU."""
         if not self.session.is_sharded:
-            return self.model if self.team.is_first else None
+            return self.model if self.processes.is_first else None
         from whelp.train.shard import gather_weights
 
-        weights = gather_weights(self.model, self.team)
-        if not self.team.is_first:
+        weights = gather_weights(self.model, self.processes)
+        if not self.processes.is_first:
             return None
         whole = self.session.build_whole()
         whole.load_state_dict(weights)
@@ -291,14 +291,14 @@ class RunWiring:
         """
         yield from self.finish_saving()
         self._check_weights()
-        if self.team.is_first:
+        if self.processes.is_first:
             self.run.sync_records()
         path, counts = self.run.checkpoints / step_name(self.progress.step), self._count()
-        if self.session.is_sharded and self.team.is_first:
+        if self.session.is_sharded and self.processes.is_first:
             begin_parts(path)
         write, is_ours = self._copy_contents(path, counts), self.plan.device.startswith("cuda")
         if self.session.is_sharded:
-            self.team.wait()  # for the place where all write
+            self.processes.wait()  # for the place where all write
         choice = self.session.recipe.train.save_in_background
         in_background = is_ours if choice == "auto" else choice
         self.writing = Writing(self.progress.step, path, write, counts, in_background=in_background)
@@ -309,7 +309,7 @@ class RunWiring:
         """Between two logged steps on a GPU, and while bad batches are passed over, nobody has looked at them."""
         from whelp.train.fit import has_only_numbers
 
-        if any(self.team.largest([not has_only_numbers(self.model)])):
+        if any(self.processes.largest([not has_only_numbers(self.model)])):
             last = f"; the last checkpoint ({self.last_saved.name}) stands" if self.last_saved is not None else ""
             advice = "Lower train.learning_rate or raise train.warmup_share, then start a new run."
             found = f"weights are no finite numbers, so nothing is saved{last}"
@@ -326,7 +326,7 @@ class RunWiring:
             return
         writing, self.writing = self.writing, None
         if self.session.is_sharded:
-            finish_together(writing, self.team)
+            finish_together(writing, self.processes)
         else:
             writing.wait()
         self.tidy(writing.path)
@@ -353,10 +353,10 @@ class RunWiring:
         """Copy to the CPU what this process has to write of a checkpoint; return what writes it."""
         from whelp.train.optimizer import Optimizer
 
-        team, model, vocabulary = self.team, self.find_whole_model(), self.session.vocabulary
+        processes, model, vocabulary = self.processes, self.find_whole_model(), self.session.vocabulary
         write_own = None
         if not isinstance(self.optimizer, Optimizer):  # nobody else imports what divides models: a second
-            write_own = functools.partial(write_part, path, team.rank, team.size, self.optimizer.own_rows())
+            write_own = functools.partial(write_part, path, processes.rank, processes.size, self.optimizer.own_rows())
         if model is None:
             return write_own
         config, weights = model.to_hugging_face()
@@ -381,7 +381,7 @@ class RunWiring:
 
         def write() -> None:
             write_own()
-            write_contents(find_place(path), **contents)
+            write_contents(unfinished_folder(path), **contents)
             describe_whole(path)
 
         return write
@@ -389,7 +389,7 @@ class RunWiring:
     def tidy(self, newest: Path) -> None:
         """Point `last` at the newest checkpoint, delete the oldest, draw the report; a killed run may not have come to it."""
         self.last_saved = newest
-        if not self.team.is_first:
+        if not self.processes.is_first:
             return
         point_last(newest)
         config, folder = self.session.recipe.train, self.run.checkpoints
@@ -422,7 +422,7 @@ class RunWiring:
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
         path, progress = self.last_saved, self.progress
-        counts = self.team.share(read_json(path / "manifest.json")["counts"] if path and self.team.is_first else {})
+        counts = self.processes.share(read_json(path / "manifest.json")["counts"] if path and self.processes.is_first else {})
         has_best = progress.best_test_loss is not None
         best_path = self.run.checkpoints / step_name(progress.best_step)
         num_rows = self.plan.count_rows(self.plan.num_steps)

@@ -199,7 +199,7 @@ def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after:
 
 def run_part() -> None:
     """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
-    from whelp.cli.launched import fail, follow_launcher, leave
+    from whelp.cli.launched_process import fail, follow_launcher, leave
     from whelp.cli.train import iter_train
     from whelp.cli.train_signals import ignore_early_requests
     from whelp.train import StepReport

@@ -22,8 +22,8 @@ import httpx
 from whelp.collect.addresses import CheckedNetwork, PrivateAddressError, host_of
 from whelp.collect.answers import Answer, Busy, HostRefusesError, Look, NotFetched, read_retry_after, refuse
 from whelp.collect.config import MannersConfig
+from whelp.collect.gunzip import BoundedBody, TooLargeError
 from whelp.collect.robots import Robots
-from whelp.collect.unpack import BoundedBody, TooLargeError
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _CAPTCHAS = (b"g-recaptcha", b"h-captcha", b"cf-challenge", b"challenge-platform", b"captcha-delivery")

@@ -14,7 +14,7 @@ from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.document import Document
 from whelp.collect.journal import Fate, Journal, Validators
-from whelp.collect.readings import Readings
+from whelp.collect.many_hosts import Readings
 
 
 @dataclass(frozen=True, kw_only=True)

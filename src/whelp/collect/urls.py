@@ -13,9 +13,9 @@ from whelp.collect.addresses import host_of, normalise_url
 from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched, refuse
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
+from whelp.collect.gunzip import TooLargeError, unpack_gzip
 from whelp.collect.page_text import read_page
 from whelp.collect.robots import Robots
-from whelp.collect.unpack import TooLargeError, unpack_gzip
 
 _MAX_SITEMAPS = 1000
 _MAX_DEPTH = 4

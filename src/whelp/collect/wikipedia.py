@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 from whelp.base.errors import SourceError
 from whelp.collect.answers import Answer, Busy, NotFetched, read_retry_after
 from whelp.collect.document import Document
-from whelp.collect.extract import clean_extract
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
+from whelp.collect.mediawiki_extract import clean_extract
 
 _SEARCH_PAGE = 50
 _LIST_PAGE = 500

@@ -9,9 +9,9 @@ from typing import Literal
 
 from whelp.base.errors import SourceError
 from whelp.base.log import log
+from whelp.corpus.compressed import split_name
+from whelp.corpus.encodings import BadFile, inspect, iter_text
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
-from whelp.corpus.packed import split_name
-from whelp.corpus.text import BadFile, inspect, iter_text
 
 Kind = Literal["text", "lines"]
 LINES = (".jsonl", ".ndjson")

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from whelp.corpus.columns import Selection, select_typed
+from whelp.corpus.compressed import damaged, open_seekable
+from whelp.corpus.encodings import BadFile
 from whelp.corpus.magic import find_kind
-from whelp.corpus.packed import damaged, open_seekable
 from whelp.corpus.rows import Reading, Rows, make_rows
-from whelp.corpus.text import BadFile
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

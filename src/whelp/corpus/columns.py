@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from whelp.base.arrays import find_valid, to_numpy, view_text
 from whelp.corpus.any_values import encode_values, is_any
-from whelp.corpus.shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
-from whelp.corpus.text import BadFile
+from whelp.corpus.encodings import BadFile
+from whelp.corpus.row_shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
 
 _MOST_NAMES = 20

@@ -12,11 +12,11 @@ import pyarrow as pa
 from whelp.base.errors import SourceError
 from whelp.corpus.columns import ColumnsFound, ListingShape
 from whelp.corpus.csv_rows import iter_csv_rows
+from whelp.corpus.encodings import BadFile
 from whelp.corpus.open_file import SourceFile, open_checked
+from whelp.corpus.row_shape import BadValue, RowShape
+from whelp.corpus.row_window import Window
 from whelp.corpus.rows import BadRows, Reading
-from whelp.corpus.shape import BadValue, RowShape
-from whelp.corpus.text import BadFile
-from whelp.corpus.window import Window
 
 _BLOCK_BYTES = 16 << 20
 _MOST_ROW_BYTES = 1 << 28

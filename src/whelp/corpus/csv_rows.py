@@ -15,12 +15,12 @@ import pyarrow.csv as pc
 
 from whelp.base.counts import say_count
 from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
+from whelp.corpus.compressed import DAMAGED, damaged
 from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
-from whelp.corpus.escaped import Escaper, is_escaped, unescape, unescape_array
-from whelp.corpus.packed import DAMAGED, damaged
+from whelp.corpus.encodings import BadFile
+from whelp.corpus.escaped_bytes import Escaper, is_escaped, unescape, unescape_array
+from whelp.corpus.row_shape import BadValue, too_long
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
-from whelp.corpus.shape import BadValue, too_long
-from whelp.corpus.text import BadFile
 
 _RAGGED = "wrong number of fields"
 _MOST_ROWS = 1 << 60

@@ -19,10 +19,10 @@ import pyarrow.json as pj
 from whelp.base.arrays import find_byte
 from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
+from whelp.corpus.encodings import BadFile
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
+from whelp.corpus.row_shape import NOT_UTF8, BadValue, is_turns, too_long
 from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Reading, Rows, make_no_rows, make_rows
-from whelp.corpus.shape import NOT_UTF8, BadValue, is_turns, too_long
-from whelp.corpus.text import BadFile
 from whelp.corpus.whole_lines import LONG_LINE_BYTES, Data, LongLine, iter_blocks, iter_whole_lines, strip_mark
 
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from whelp.corpus.any_values import encode_value, is_any
 from whelp.corpus.columns import Selection
-from whelp.corpus.shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
+from whelp.corpus.row_shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
 
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 BROKEN = "broken JSON"

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile, look_at
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.encodings import BadFile, Inspection, iter_text
+from whelp.corpus.find_files import FoundFile, SkippedFile, look_at
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks
 from whelp.corpus.reader import Reader, inspect_file
+from whelp.corpus.row_shape import TextShape
+from whelp.corpus.row_window import Window
 from whelp.corpus.rows import TABLE, find_format, measure
-from whelp.corpus.shape import TextShape
-from whelp.corpus.text import BadFile, Inspection, iter_text
-from whelp.corpus.window import Window
 
 
 def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tuple[list[SourceFile], list[SkippedFile]]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile, SkippedFile, expand
 from whelp.corpus.path_list import is_path_list, read_path_list
-from whelp.corpus.saved import find_saved
+from whelp.corpus.saved_datasets import find_saved
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name
 from whelp.corpus.stdlib import list_stdlib
@@ -41,7 +41,7 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         return _locate_stdlib()
     is_asked_for = bool(config.source_data_dir or config.source_dataset_params.get("data_files"))
     if item in KINDS and (is_asked_for or not os.path.exists(item)):
-        from whelp.corpus.kinds import find_kind_files
+        from whelp.corpus.file_kinds import find_kind_files
 
         found, others = find_kind_files(item, config)
         folders = [file.path.parent for file in found if file.label is None]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.hashing import hash_bytes, hash_file
-from whelp.corpus.packed import split_name, unpack
+from whelp.corpus.compressed import split_name, unpack
+from whelp.corpus.encodings import BadFile, changed_while_reading
 from whelp.corpus.recode import TEXT_FORMATS, Tell, recode
-from whelp.corpus.text import BadFile, changed_while_reading
 
 if TYPE_CHECKING:
     from whelp.corpus.arrow_rows import Table

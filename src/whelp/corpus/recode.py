@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from whelp.base.utf8 import is_mostly_utf8
-from whelp.corpus.magic import find_kind_of_rows
-from whelp.corpus.text import (
+from whelp.corpus.encodings import (
     BadFile,
     Blocks,
     Inspection,
@@ -19,6 +18,7 @@ from whelp.corpus.text import (
     choose_codec,
     inspect,
 )
+from whelp.corpus.magic import find_kind_of_rows
 
 CSV_FORMATS = frozenset({"csv", "tsv"})
 TEXT_FORMATS = frozenset({"jsonl", "json", *CSV_FORMATS})

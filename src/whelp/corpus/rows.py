@@ -19,10 +19,10 @@ from whelp.base.arrays import find_valid, to_arrow
 from whelp.base.errors import SourceError
 from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
-from whelp.corpus.packed import split_name
-from whelp.corpus.shape import NO_TEXT, BadValue, BadValueLike, RowShape
-from whelp.corpus.text import Inspection
-from whelp.corpus.window import Window
+from whelp.corpus.compressed import split_name
+from whelp.corpus.encodings import Inspection
+from whelp.corpus.row_shape import NO_TEXT, BadValue, BadValueLike, RowShape
+from whelp.corpus.row_window import Window
 
 HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do not matter
 NUM_HEAD_ROWS = 100

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile
+from whelp.corpus.column_survey import explain_columns, list_columns, say_columns
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.encodings import BadFile, Inspection
+from whelp.corpus.find_files import FoundFile, SkippedFile
 from whelp.corpus.listing import check_text_key, list_files, look_for_text, make_label, printable
 from whelp.corpus.locate import Place, locate
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
 from whelp.corpus.recode import CSV_FORMATS
+from whelp.corpus.row_shape import RowShape, TextShape
+from whelp.corpus.row_window import make_nothing, make_window
 from whelp.corpus.rows import UnfitRowError
-from whelp.corpus.shape import RowShape, TextShape
-from whelp.corpus.survey import explain_columns, list_columns, say_columns
-from whelp.corpus.text import BadFile, Inspection
 from whelp.corpus.unused import check_params, check_split, find_unused
-from whelp.corpus.window import make_nothing, make_window
 
 PARTITION_BYTES = 8 << 20
 ROW = "row"
@@ -239,7 +239,7 @@ def open_source(config: SourceConfig, shape: RowShape | None = None, *, rows: An
     shape = TextShape(config.custom_text_key) if shape is None else shape
     candidates = list_candidates(shape, config.custom_text_key)
     if rows is not None:
-        from whelp.corpus.given import find_given
+        from whelp.corpus.python_rows import find_given
 
         found, others, name = find_given(rows, candidates, config.source_dataset_split)
         places = [Place(found, others)]

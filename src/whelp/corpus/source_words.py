@@ -1,4 +1,4 @@
-"""What a word of `data.source` is, by its looks. What leads to its files is in `kinds.py`, `remote.py` and `hub.py`."""
+"""What a word of `data.source` is, by its looks. What leads to its files is in `file_kinds.py`, `remote.py` and `hub.py`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.arrays import find_valid, to_arrow, to_numpy
-from whelp.corpus.shape import NOT_A_LIST, NOT_AN_OBJECT, NOT_UTF8, UNEVEN_LISTS, BadValue
+from whelp.corpus.row_shape import NOT_A_LIST, NOT_AN_OBJECT, NOT_UTF8, UNEVEN_LISTS, BadValue
 
 
 def holds_text(kind: pa.DataType) -> bool:

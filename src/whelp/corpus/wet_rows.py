@@ -11,10 +11,10 @@ from whelp.base.language_codes import shorten_language
 from whelp.base.warc import Broken, Record, iter_records
 from whelp.base.warc.records import CUT_OFF
 from whelp.corpus.columns import Selection, select_typed
-from whelp.corpus.packed import DAMAGED
+from whelp.corpus.compressed import DAMAGED
+from whelp.corpus.encodings import BadFile
+from whelp.corpus.row_shape import BadValue, too_long
 from whelp.corpus.rows import Reading, Rows, make_rows
-from whelp.corpus.shape import BadValue, too_long
-from whelp.corpus.text import BadFile
 
 _ROWS = 1024  # at a time
 _BATCH_BYTES = 4 << 20

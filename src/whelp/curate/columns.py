@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.joining import join_columns
+from whelp.base.join_texts import join_columns
 
 PLACES = ("file_index", "line")
 WRITTEN = ("origin", "line", "rule", "reason", "duplicate_of", "similarity")  # what rows get when they are written

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from whelp.base.mixing import mix as mix_in_place
+from whelp.base.mix_bits import mix as mix_in_place
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@
     complete(model, vocabulary, "def say_hello():", GenerateConfig(seed=1))[0].text     # one prompt, no thread
 
 `sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
-it, `single.py` the way without one, `text.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt.
-Steps are saved by `speculation.py` (which guesses are worth checking), `lookup.py` (guesses from the text's own past) and, on a GPU,
+it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt.
+Steps are saved by `speculation.py` (which guesses are worth checking), `prompt_lookup.py` (guesses from the text's own past) and, on a GPU,
 `run_ahead.py`.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from whelp.generate.generation import Generation as Generation
     from whelp.generate.generation import TextPiece as TextPiece
     from whelp.generate.generation import TokenLogprob as TokenLogprob
-    from whelp.generate.single import complete as complete
-    from whelp.generate.single import stream_text as stream_text
+    from whelp.generate.one_prompt import complete as complete
+    from whelp.generate.one_prompt import stream_text as stream_text
 
 _HOMES = {
     "GenerateConfig": "config",
@@ -33,8 +33,8 @@ _HOMES = {
     "Generation": "generation",
     "TextPiece": "generation",
     "TokenLogprob": "generation",
-    "complete": "single",
-    "stream_text": "single",
+    "complete": "one_prompt",
+    "stream_text": "one_prompt",
 }
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

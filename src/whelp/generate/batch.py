@@ -17,16 +17,16 @@ from itertools import takewhile
 import torch
 
 from whelp.base.errors import PlanError
-from whelp.generate.choosing import bend, choose_for_rows, make_screen
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
 from whelp.generate.interfaces import DecoderLike, GeneratingModel, Prompt, Screen
 from whelp.generate.logprobs import Describer
+from whelp.generate.next_tokens import bend, choose_for_rows, make_screen
 from whelp.generate.prompt import read_prompt
 from whelp.generate.row import Row, SharedPrompt
 from whelp.generate.run_ahead import Ahead, start_fetching
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, MOST_ROWS, Speculation
-from whelp.generate.text import TextMaker, VocabularyLike
+from whelp.generate.text_stream import TextMaker, VocabularyLike
 
 CHUNK_TOKENS = 512  # tokens of prompts read between two steps of the running rows
 SCORED_CHUNK_TOKENS = 64  # the same where each has logits, and these are looked at

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from whelp.base.chat_templates import Render, TemplateFailure, compile_chat_template
 from whelp.base.errors import TokenizerError
-from whelp.generate.text import VocabularyLike
+from whelp.generate.text_stream import VocabularyLike
 
 Message = Mapping[str, Any]
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|eot|>")

@@ -16,7 +16,7 @@ from whelp.generate.batch import Batch
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation
 from whelp.generate.interfaces import GeneratingModel, Prompt
-from whelp.generate.text import VocabularyLike
+from whelp.generate.text_stream import VocabularyLike
 
 
 class EngineModel(GeneratingModel, Protocol):

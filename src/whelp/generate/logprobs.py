@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from whelp.generate.generation import TokenLogprob
-from whelp.generate.text import VocabularyLike
+from whelp.generate.text_stream import VocabularyLike
 
 
 class Describer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from whelp.base.errors import PlanError
 from whelp.generate.config import GenerateConfig
 from whelp.generate.interfaces import Prompt
-from whelp.generate.text import VocabularyLike
+from whelp.generate.text_stream import VocabularyLike
 
 
 def read_prompt(prompt: Prompt, config: GenerateConfig, vocabulary: VocabularyLike, capacity: int) -> list[int]:

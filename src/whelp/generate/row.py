@@ -12,7 +12,7 @@ from whelp.base.seeds import make_seed
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, TokenLogprob
 from whelp.generate.speculation import Guesser
-from whelp.generate.text import TextMaker
+from whelp.generate.text_stream import TextMaker
 
 
 class Row:

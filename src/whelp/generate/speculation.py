@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from whelp.generate.lookup import Lookup, Trust
+from whelp.generate.prompt_lookup import Lookup, Trust
 
 DRAFT_TOKENS = (2, 4, 6, 8, 12)  # guessed by a quick copy of the model at a time, when nobody says otherwise
 LEAST_DRAFTED_TOKENS = 48  # that a text may still have, for the quick copy to be made: that takes as long as some 15 steps

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from whelp.model.build import build_model as build_model
     from whelp.model.build import find_obstacle as find_obstacle
     from whelp.model.build import model_from_hugging_face as model_from_hugging_face
-    from whelp.model.cache import Cache as Cache
     from whelp.model.check import check_model as check_model
     from whelp.model.config import ModelConfig as ModelConfig
     from whelp.model.config import ModelSpec as ModelSpec
     from whelp.model.config import make_spec as make_spec
     from whelp.model.hugging_face import HuggingFaceModel as HuggingFaceModel
     from whelp.model.hugging_face import open_hugging_face as open_hugging_face
+    from whelp.model.key_value_cache import Cache as Cache
     from whelp.model.language_model import LanguageModel as LanguageModel
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "model_from_hugging_face": "build",
     "HuggingFaceModel": "hugging_face",
     "open_hugging_face": "hugging_face",
-    "Cache": "cache",
+    "Cache": "key_value_cache",
     "check_model": "check",
     "ModelConfig": "config",
     "ModelSpec": "config",

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from whelp.model.boundaries import Boundaries
-from whelp.model.cache import Cache
 from whelp.model.cpu_attention import cpu_attention, fits_cpu_attention
+from whelp.model.document_boundaries import Boundaries
+from whelp.model.key_value_cache import Cache
 
 
 def causal_attention(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from whelp.model.rounded import rounded_products
+from whelp.model.bf16_products import rounded_products
 
 _SLICE_NUMBERS = 1 << 20  # logits in a slice: 4 MB of float32
 

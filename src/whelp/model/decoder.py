@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from whelp.base.log import log
-from whelp.model.cache import Cache
-from whelp.model.decode_step import MOST_TOKENS, make_product, make_step
+from whelp.model.cpu_decode_step import MOST_TOKENS, make_product, make_step
 from whelp.model.draft import Drafter, is_worth_drafting, make_drafter
-from whelp.model.fixed_step import FixedStep
+from whelp.model.gpu_decode_step import FixedStep
+from whelp.model.key_value_cache import Cache
 from whelp.model.language_model import LanguageModel
 from whelp.model.screened_head import LEAST_SCREENED, Screen, ScreenedHead, can_multiply_bytes
 

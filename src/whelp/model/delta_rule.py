@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from whelp.model.chunks import divide, make_masks
+from whelp.model.chunk_masks import divide, make_masks
 
 LOWEST_LOG_DECAY = -0.6065306597126334  # -exp(-1/2): what the sigmoid of RWKV-7 allows
 # Over a chunk the decay is at most exp(32 * 0.61) = 3e8, divided in half around the middle: far inside of float32.

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from whelp.model.cache import Cache
-from whelp.model.decode_step import AnyProduct, Step, make_product, make_step
-from whelp.model.few_rows import LEAST_NUMBERS, MOST_COPIED
+from whelp.model.cpu_decode_step import AnyProduct, Step, make_product, make_step
+from whelp.model.cpu_few_rows import LEAST_NUMBERS, MOST_COPIED
 from whelp.model.huge_pages import move_to_huge_pages
+from whelp.model.key_value_cache import Cache
 from whelp.model.language_model import LanguageModel
 from whelp.model.screened_head import can_multiply_bytes
 

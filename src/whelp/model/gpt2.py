@@ -20,12 +20,12 @@ from torch import nn
 from whelp.artifacts.targets import IGNORED
 from whelp.model import gpu_feed_forward
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import Boundaries, Spans, find_boundaries
-from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
+from whelp.model.document_boundaries import Boundaries, Spans, find_boundaries
 from whelp.model.gelu import gelu
+from whelp.model.key_value_cache import Cache
 from whelp.model.language_model import LanguageModel, init_normal, narrow
-from whelp.model.triton_here import HAS_TRITON
+from whelp.model.triton_support import HAS_TRITON
 
 if HAS_TRITON:
     from whelp.model import gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding

@@ -19,7 +19,7 @@ from torch import nn
 
 from whelp.base.log import log
 from whelp.model import gpu_block_eight_bits, gpu_feed_forward
-from whelp.model.boundaries import Spans
+from whelp.model.document_boundaries import Spans
 from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
 from whelp.model.gpu_linear import Linear, flatten, narrow, sum_rows, wide_product

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.log import log
-from whelp.model.boundaries import Spans, make_spans
+from whelp.model.document_boundaries import Spans, make_spans
 
 _NOTHING = tl.constexpr(-1e30)  # a score of what is not seen; finite, so that a block without anything seen makes no NaN
 _LARGEST_ERROR = 0.02  # of kernels in bf16 beside float32, as a share of the whole

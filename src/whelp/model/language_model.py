@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from whelp.artifacts.targets import IGNORED
-from whelp.model.cache import Cache
 from whelp.model.config import ModelSpec
 from whelp.model.cross_entropy import linear_cross_entropy
-from whelp.model.triton_here import HAS_TRITON
+from whelp.model.key_value_cache import Cache
+from whelp.model.triton_support import HAS_TRITON
 
 if HAS_TRITON:
     from whelp.model import gpu_cross_entropy

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from whelp.model.chunks import divide, make_masks
+from whelp.model.chunk_masks import divide, make_masks
 
 # A decay may be any number below one. Half a chunk of the lowest that is told from zero, exp(-80), is what float64 holds
 # (8 * 80 < 709), so weights between tokens are computed in it; float32 would end in infinities.

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from whelp.model.attention import causal_attention
-from whelp.model.boundaries import Boundaries, find_boundaries
-from whelp.model.cache import Cache, Positions
 from whelp.model.config import ModelSpec
+from whelp.model.document_boundaries import Boundaries, find_boundaries
+from whelp.model.key_value_cache import Cache, Positions
 from whelp.model.language_model import LanguageModel, init_normal, narrow
 from whelp.model.rms_norm import RMSNorm, rms_norm
 from whelp.model.rotary import Rotation, make_rotation, rotate

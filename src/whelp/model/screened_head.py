@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from whelp.model.few_rows import Product
+from whelp.model.cpu_few_rows import Product
 from whelp.model.huge_pages import move_to_huge_pages
 
 Screen = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from whelp.model.triton_here import HAS_TRITON
+from whelp.model.triton_support import HAS_TRITON
 
 if HAS_TRITON:
     from whelp.model import gpu_swiglu

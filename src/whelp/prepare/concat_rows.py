@@ -19,8 +19,8 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import TokenColumn
 from whelp.base.seeds import make_seed
-from whelp.prepare.order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Numbering
+from whelp.prepare.row_order import find_rows, order_rows, shuffle_indices
 from whelp.prepare.rows import Fates, PackedRows, finish_windows
 
 _BLOCK = 4096  # counters whose rows are found at once

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import TokenSplit
-from whelp.base.mixing import mix
+from whelp.base.mix_bits import mix
 
 _BLOCK_TOKENS = 1 << 22
 

@@ -19,9 +19,9 @@ from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import TokenColumn
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.seeds import make_seed
-from whelp.prepare.order import order_rows, shuffle_indices
 from whelp.prepare.piece_rows import PieceRows, make_pieces
 from whelp.prepare.row_layout import Integers, Layout
+from whelp.prepare.row_order import order_rows, shuffle_indices
 
 _WINDOW_BATCHES = 64  # batches among which rows of similar length are put together
 

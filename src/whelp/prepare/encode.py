@@ -36,14 +36,14 @@ from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.conversation import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
+from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
-from whelp.prepare.lay_out import Group, lay_out_splits
 from whelp.prepare.leak import Leak, find_leak
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import EncodedPart, Part, Rules, VocabularyLike, encode_partition, read_part, write_part
 from whelp.prepare.template import Template, make_template
 from whelp.prepare.unused import find_unused
+from whelp.prepare.write_splits import Group, lay_out_splits
 
 _NOTHING = {"documents": 0, "tokens": 0}
 _MUCH_LEAKED = 0.1  # of the test tokens: short documents, such as lines of talk, come again by nature

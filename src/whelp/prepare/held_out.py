@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from whelp.base.counts import say_count
 from whelp.base.errors import PlanError
-from whelp.base.mixing import mix
+from whelp.base.mix_bits import mix
 from whelp.base.seeds import make_seed
 from whelp.prepare.config import PrepareConfig
-from whelp.prepare.order import shuffle_indices
+from whelp.prepare.row_order import shuffle_indices
 
 FEW_DOCUMENTS = 20  # with fewer, the tail of each document is held out instead of whole ones
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whelp.artifacts.token_store import TokenSplit
 from whelp.base.arrays import to_numpy
-from whelp.base.mixing import mix
+from whelp.base.mix_bits import mix
 from whelp.prepare.document_hashes import hash_documents, hash_ids
 from whelp.prepare.parts import join_ranges
 

@@ -20,8 +20,8 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import PlanError
 from whelp.base.seeds import make_seed
-from whelp.prepare.order import row_indices
 from whelp.prepare.pack import make_pack_ledger
+from whelp.prepare.row_order import row_indices
 from whelp.prepare.rows import PackedRows
 
 

@@ -18,8 +18,8 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_store import TokenSplit
 from whelp.prepare.best_fit import group_by_row, pack_best_fit
-from whelp.prepare.order import find_rows, order_rows
 from whelp.prepare.row_layout import ROWS_AT_ONCE, Fixes, Layout, Numbering, RowLayout, count_odd, read_targets
+from whelp.prepare.row_order import find_rows, order_rows
 from whelp.prepare.rows import Fates, PackedRows
 
 

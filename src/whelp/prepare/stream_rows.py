@@ -19,8 +19,8 @@ from whelp.artifacts.targets import IGNORED
 from whelp.artifacts.token_column import TokenColumn
 from whelp.base.seeds import make_seed
 from whelp.prepare.concat_rows import ConcatRows
-from whelp.prepare.order import shuffle_indices
 from whelp.prepare.row_layout import ROWS_AT_ONCE, Numbering
+from whelp.prepare.row_order import shuffle_indices
 
 
 @dataclass(frozen=True)

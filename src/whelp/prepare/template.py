@@ -21,10 +21,18 @@ import pyarrow as pa
 from whelp.base.arrays import to_arrow
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.hashing import hash_json
-from whelp.prepare.chat import ChatConversation, make_chat_template
-from whelp.prepare.columns import ANSWER, MultiColumn, PieceByPiece, PromptCompletion, Strategy, TextColumn, make_multi_column
+from whelp.prepare.chat_template import ChatConversation, make_chat_template
+from whelp.prepare.column_templates import (
+    ANSWER,
+    MultiColumn,
+    PieceByPiece,
+    PromptCompletion,
+    Strategy,
+    TextColumn,
+    make_multi_column,
+)
 from whelp.prepare.config import TemplateConfig
-from whelp.prepare.conversation import Conversation
+from whelp.prepare.conversation_templates import Conversation
 from whelp.prepare.segments import Pieces, Segments, has_text, merge, no_pieces
 from whelp.prepare.spelled import SpelledTokens
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.base.visible import make_readable
+from whelp.base.visible_text import make_readable
 from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
 
 Report = Mapping[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.base.visible import make_visible
+from whelp.base.visible_text import make_visible
 from whelp.report._fates import FATES_STYLE, draw_fates, draw_shares
 from whelp.report._page import NUM_COLORS, draw_values, make_page, write_number
 

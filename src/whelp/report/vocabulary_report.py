@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.base.visible import make_visible
+from whelp.base.visible_text import make_visible
 from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number, write_share
 
 Report = Mapping[str, Any]

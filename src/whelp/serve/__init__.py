@@ -3,7 +3,7 @@
     app = make_app([ServedModel(id="run", engine=engine, vocabulary=vocabulary, ...)], ServeConfig(port=8000))
     Server(app, config).run()
 
-`openai.py` answers clients, `page_api.py` the page in `page/`, `work.py` connects both with the engine, `guards.py` stands
+`openai.py` answers clients, `page_api.py` the page in `page/`, `admission.py` connects both with the engine, `guards.py` stands
 before everything. The room is handed its engine, its vocabulary and its rows; `interfaces.py` says what they must be.
 """
 

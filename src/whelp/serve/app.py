@@ -14,16 +14,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
 from whelp.artifacts.run_folder import RunFolder
+from whelp.serve.admission import Workplace
+from whelp.serve.checkpoint_renewal import OpenFirst, Renewal
 from whelp.serve.config import ServeConfig
-from whelp.serve.files import Page
 from whelp.serve.guards import App, Guard, Receive, Scope, Send
 from whelp.serve.interfaces import ServedModel, ServedStore
 from whelp.serve.openai import OpenAI
 from whelp.serve.openapi import make_openapi
 from whelp.serve.page_api import PageApi
-from whelp.serve.renewal import OpenFirst, Renewal
+from whelp.serve.page_files import Page
 from whelp.serve.stats import Stats
-from whelp.serve.work import Workplace
 
 
 class Application:

@@ -14,14 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whelp.base.errors import WhelpError
+from whelp.serve.admission import Workplace
 from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, Echo, to_event
 from whelp.serve.body import read_body
-from whelp.serve.chat import PLAIN_STOPS, join_content, render_plain
 from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
-from whelp.serve.work import Workplace
+from whelp.serve.plain_chat import PLAIN_STOPS, join_content, render_plain
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
 _PLAIN = (

@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, Response
 from whelp.artifacts.checkpoint import find_finished_step
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import WhelpError
+from whelp.serve.admission import Workplace
 from whelp.serve.body import read_body
 from whelp.serve.errors import ApiError
 from whelp.serve.interfaces import ServedModel, ServedStore
 from whelp.serve.parameters import tokenize_schema
-from whelp.serve.records import read_new
-from whelp.serve.work import Workplace
+from whelp.serve.run_records import read_new
 
 MAX_ROWS = 50
 MAX_ROW_TOKENS = 8192

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from whelp.tokenizer.learning import learn as learn
     from whelp.tokenizer.load import load_tokenizer as load_tokenizer
     from whelp.tokenizer.measure import measure_corpus as measure_corpus
-    from whelp.tokenizer.sizes import shrink as shrink
+    from whelp.tokenizer.smaller_vocabularies import shrink as shrink
     from whelp.tokenizer.tolerant import make_tolerant as make_tolerant
     from whelp.tokenizer.vocabulary import Vocabulary as Vocabulary
 
@@ -38,7 +38,7 @@ _HOMES = {
     "load_tokenizer": "load",
     "make_tolerant": "tolerant",
     "measure_corpus": "measure",
-    "shrink": "sizes",
+    "shrink": "smaller_vocabularies",
 }
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

@@ -22,7 +22,7 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes
 from whelp.tokenizer._build import build_bpe, make_cutter, make_splitter, no_text
 from whelp.tokenizer._bytes import spell_bytes
-from whelp.tokenizer._counted import open_counter
+from whelp.tokenizer._counted_merges import open_counter
 from whelp.tokenizer.config import LearnConfig
 from whelp.tokenizer.vocabulary import Vocabulary
 

@@ -18,16 +18,16 @@ from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 from whelp.base.log import log
 from whelp.base.start_up import start_up
-from whelp.train.captured import CapturedCall, Shapes, Timer, Trial, get_shapes
-from whelp.train.chunks import Chunk, LossAndState, iter_losses, plan_chunks
+from whelp.train.bf16_weights import NarrowWeights
 from whelp.train.config import TrainConfig
+from whelp.train.cuda_graph import CapturedCall, Shapes, Timer, Trial, get_shapes
 from whelp.train.device import get_product_type
 from whelp.train.gradient_buffers import GradientBuffers
 from whelp.train.gradient_sum import GradientSum
-from whelp.train.narrow_weights import NarrowWeights
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
+from whelp.train.truncated_backpropagation import Chunk, LossAndState, iter_losses, plan_chunks
 
 # Where steps are not recorded: with fewer tokens at a time, calling a dozen compiled parts costs more than the half minute of
 # compiling all as one: 336 against 437 thousand tokens a second with 8 rows of 1,024 on an H200, and no difference with 64.
@@ -80,12 +80,12 @@ class Backward:
     """
 
     def __init__(
-        self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, config: TrainConfig, team: Team
+        self, model: TrainableModel, optimizer: StepOptimizer, plan: TrainPlan, config: TrainConfig, processes: ProcessGroup
     ) -> None:
-        self.plan, self.config, self.team = plan, config, team
+        self.plan, self.config, self.processes = plan, config, processes
         self.device, self.optimizer = torch.device(plan.device), optimizer
         self.is_sharded = optimizer.is_sharded
-        self.most_rows = math.ceil(plan.batch_rows / team.size)  # of any process
+        self.most_rows = math.ceil(plan.batch_rows / processes.size)  # of any process
         self.precision = get_product_type(plan.precision)
         self.model = model
         model.uses_eight_bits = plan.precision == "fp8"
@@ -96,7 +96,7 @@ class Backward:
         self.graph: CapturedCall | None = None
         self.may_record = self.device.type == "cuda" and not self.is_sharded and not model.uses_randomness
         self.adds_recorded = self.may_record and plan.micro_batch_rows < self.most_rows  # a recorded pass is one of several
-        self.trial = Trial(Timer) if self.may_record and team.size > 1 else None
+        self.trial = Trial(Timer) if self.may_record and processes.size > 1 else None
         self.last_shapes: Shapes | None = None
         is_in_parts = self.may_record or self.compute_on is not None  # what reads on from a state has graphs of its own
         if plan.compile and (is_in_parts or plan.micro_batch_rows * plan.context_tokens >= _MANY_TOKENS):
@@ -110,10 +110,10 @@ class Backward:
         if isinstance(optimizer, Optimizer):
             if model.reads_narrow_weights and self.precision == torch.bfloat16 and optimizer.in_one_pass:
                 self.narrow = NarrowWeights(optimizer, dict(model.named_parameters()))
-            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=team.size == 1)
-            if team.size > 1:
+            self.buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=processes.size == 1)
+            if processes.size > 1:
                 number = torch.bfloat16 if config.add_gradients_in == "bf16" else torch.float32
-                self.sum = GradientSum(team, optimizer, dict(model.named_parameters()), number)
+                self.sum = GradientSum(processes, optimizer, dict(model.named_parameters()), number)
 
     def __call__(self, batch: RowBatch, num_targets: int) -> torch.Tensor:
         """Leave the gradient of the mean over `num_targets` in place; return this process's part of the loss.
@@ -141,7 +141,7 @@ class Backward:
         if self.is_sharded and num_rows < self.most_rows:  # all gather each weight equally often: compute a row for nothing
             batch, num_rows = _add_empty_row(batch), self.most_rows
         if self.is_sharded and self.config.bptt_tokens is not None:  # and equally many chunks
-            batch = _widen(batch, int(self.team.largest([batch.ids.shape[1]])[0]))
+            batch = _widen(batch, int(self.processes.largest([batch.ids.shape[1]])[0]))
         for first in range(0, num_rows, at_once):
             piece = slice(first, first + at_once)
             arrays = (batch.ids[piece], batch.targets[piece], None if batch.documents is None else batch.documents[piece])
@@ -174,14 +174,14 @@ class Backward:
         times = trial.end_step()
         if times is None:
             return
-        on_the_way, at_end = self.team.add([*times])
+        on_the_way, at_end = self.processes.add([*times])
         self.trial = None
         if self.sum is not None:
             self.sum.at_end = at_end < on_the_way
         log.info(
             "a step takes %.2f ms with gradients sent while it is computed, %.2f with all sent at its end",
-            on_the_way / self.team.size,
-            at_end / self.team.size,
+            on_the_way / self.processes.size,
+            at_end / self.processes.size,
         )
 
     def _add(self, ids: torch.Tensor | None, targets: torch.Tensor | None, documents: torch.Tensor | None) -> None:
@@ -238,7 +238,7 @@ class Backward:
         if comes_again and is_first:
             own = [None if tensor is None else tensor.to(self.device) for tensor in tensors]
             try:
-                self.graph = CapturedCall(self._add_recorded, own, self._forget, has_company=self.team.size > 1)
+                self.graph = CapturedCall(self._add_recorded, own, self._forget, has_company=self.processes.size > 1)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
@@ -260,7 +260,7 @@ class Backward:
         part = RowBatch(batch.ids[piece], batch.targets[piece])
         if not self.is_sharded:
             return plan_chunks(part, self.config)
-        most = int(self.team.largest([len(plan_chunks(part, self.config))])[0])
+        most = int(self.processes.largest([len(plan_chunks(part, self.config))])[0])
         return [dataclasses.replace(chunk, is_trained=True) for chunk in plan_chunks(part, self.config, num_chunks=most)]
 
     def close(self) -> None:

@@ -12,36 +12,39 @@ import torch
 
 from whelp.base.errors import PlanError
 from whelp.base.machine import count_cores
-from whelp.train.place import Place
+from whelp.train.process_rank import ProcessRank
 
 _BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
 _BF16_WIDTH = 128  # narrower models gain little or lose
 
 
-def choose_device(asked: str, place: Place | None = None) -> torch.device:
+def choose_device(asked: str, process: ProcessRank | None = None) -> torch.device:
     """'auto' is a GPU when there is one; of many processes each takes the GPU of its number on this machine.
 
     Raises:
         PlanError: When the asked device is not there, or there are more processes than GPUs.
     """
-    place = place or Place()
-    if place.size > 1 and (asked == "cuda" or (asked == "auto" and torch.cuda.is_available())):
+    process = process or ProcessRank()
+    if process.num_processes > 1 and (asked == "cuda" or (asked == "auto" and torch.cuda.is_available())):
         num_gpus = torch.cuda.device_count()
-        number = place.choose_gpu(num_gpus)
+        number = process.choose_gpu(num_gpus)
         if number >= num_gpus:
             raise PlanError(
                 "train.device",
-                f"{place.local_size} processes are to share {num_gpus} GPUs",
+                f"{process.num_local_processes} processes are to share {num_gpus} GPUs",
                 "a GPU for each",
                 "Start fewer processes, or use train.device=cpu.",
             )
         torch.cuda.set_device(number)
         return torch.device("cuda")
-    if place.size > 1 and asked not in ("auto", "cpu"):
+    if process.num_processes > 1 and asked not in ("auto", "cpu"):
         raise PlanError(
-            "train.device", f"{asked!r} is one device for {place.size} processes", "auto, cpu or cuda", "Use one of those."
+            "train.device",
+            f"{asked!r} is one device for {process.num_processes} processes",
+            "auto, cpu or cuda",
+            "Use one of those.",
         )
-    if asked == "auto" and place.size == 1:
+    if asked == "auto" and process.num_processes == 1:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

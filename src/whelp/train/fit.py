@@ -23,11 +23,11 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
 from whelp.train.backward import Backward, StepOptimizer, TrainableModel
-from whelp.train.chunks import limit_targets
 from whelp.train.config import TrainConfig
 from whelp.train.plan import TrainPlan
+from whelp.train.process_group import ProcessGroup
 from whelp.train.schedule import make_schedule
-from whelp.train.team import Team
+from whelp.train.truncated_backpropagation import limit_targets
 
 _MOST_SKIPS = 10  # bad batches in a row that are passed over; more are no accident
 _CHECKSUM = 1 << 40  # sums of such numbers over thousands of processes are exact in float64
@@ -94,7 +94,7 @@ def fit(
     config: TrainConfig,
     progress: Progress,
     *,
-    team: Team | None = None,
+    processes: ProcessGroup | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[StepReport]:
     """Train until the plan is done; yield a report after every optimizer step. `progress` is kept up to date.
@@ -102,12 +102,12 @@ def fit(
     The gradient is the mean over all targets of the whole batch, however it is divided into processes and micro-batches.
 
     Args:
-        team: The processes that train together; each calls this with its own copy of the model.
+        processes: The processes that train together; each calls this with its own copy of the model.
 
     Raises:
         TrainingError: When the loss or the gradient is no longer a finite number, and `on_bad_loss` does not pass it over.
     """
-    team = team or Team()
+    processes = processes or ProcessGroup()
     device = torch.device(plan.device)
     schedule = make_schedule(config, plan)
     data_seed = make_seed(config.seed, "rows")
@@ -129,14 +129,14 @@ def fit(
                 stack.close()
                 backward = None  # with the memory of what it recorded
                 backward = stack.enter_context(
-                    contextlib.closing(Backward(model, optimizer, plan.at_batch(num_rows), config, team))
+                    contextlib.closing(Backward(model, optimizer, plan.at_batch(num_rows), config, processes))
                 )
                 backward_rows = num_rows
-            batch = rows.read(first_row, num_rows, data_seed, rank=team.rank, world=team.size)
+            batch = rows.read(first_row, num_rows, data_seed, rank=processes.rank, world=processes.size)
             batch = limit_targets(batch, config)
-            checksum = _check_rows(batch, num_rows * team.rank // team.size) if config.record_rows else 0
+            checksum = _check_rows(batch, num_rows * processes.rank // processes.size) if config.record_rows else 0
             own_targets = int(np.count_nonzero(batch.targets != IGNORED))
-            num_targets, checksum = map(int, team.add([own_targets, checksum]))
+            num_targets, checksum = map(int, processes.add([own_targets, checksum]))
             return _Pass(backward(batch, num_targets), num_targets, num_rows, checksum)
 
         while True:
@@ -145,7 +145,7 @@ def fit(
             if share >= 1.0:
                 return
             if model.uses_randomness:
-                place = (team.rank,) if team.size > 1 else ()
+                place = (processes.rank,) if processes.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
             now, ahead = ahead or compute(first_row, ramp.find_rows(share)), None
             norm = optimizer.clip(config.clip_gradient_norm)
@@ -153,7 +153,7 @@ def fit(
             learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
             is_read = waits or (progress.step + 1) % config.log_every_steps == 0
             if is_read:
-                team.add_tensor(now.loss)
+                processes.add_tensor(now.loss)
             numbers = _Numbers(now.loss, norm) if is_read else None
             if not waits:
                 optimizer.step(learning_rate)
@@ -174,7 +174,7 @@ def fit(
             progress.tokens_trained += 0 if is_skipped else now.num_targets
             progress.elapsed_seconds = before + clock() - started
             if plan.budget_seconds is not None:  # all stop at one step: by the first one's clock
-                progress.elapsed_seconds = team.add([progress.elapsed_seconds if team.is_first else 0.0])[0]
+                progress.elapsed_seconds = processes.add([progress.elapsed_seconds if processes.is_first else 0.0])[0]
             share = find_share_done(progress, plan)
             seconds = clock() - begun
             progress.training_seconds += seconds

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from whelp.train.flat_group import FlatGroup, HasGroups, comes_late
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 _LEAST_NUMBERS = 1 << 22  # of a message on the way: 16 MiB of fp32
 # Of what is still to come, how much a message takes: large ones as long as much is left to hide them, small ones at the end.
@@ -35,12 +35,12 @@ class GradientSum:
 
     def __init__(
         self,
-        team: Team,
+        processes: ProcessGroup,
         optimizer: HasGroups,
         parameters: dict[str, torch.nn.Parameter],
         number: torch.dtype = torch.float32,
     ) -> None:
-        self.team, self.number = team, number
+        self.processes, self.number = processes, number
         self.is_last = False  # whether the backward pass now running is the batch's last
         self.at_end = False
         self._whole = [group.grad for group in optimizer.groups]
@@ -97,14 +97,14 @@ class GradientSum:
     def _send(self) -> None:
         gradient = (self._whole if self.at_end else self._pieces)[len(self._sent)]
         message = gradient.to(self.number)
-        with self.team.talking():
+        with self.processes.talking():
             self._sent.append((dist.all_reduce(message, async_op=True), gradient, message))
 
     def finish(self) -> None:
         """Send what is left (of parameters without a gradient, or of a slice without rows), and wait for all."""
         while len(self._sent) < len(self._whole if self.at_end else self._pieces):
             self._send()
-        with self.team.talking():
+        with self.processes.talking():
             for work, gradient, message in self._sent:
                 work.wait()
                 if message is not gradient:

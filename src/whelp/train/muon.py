@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from whelp.train.flat_group import FlatGroup
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from whelp.train.optimizer import OptimizerSettings
@@ -31,16 +31,16 @@ class Muon:
         group: FlatGroup,
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
-        team: Team,
+        processes: ProcessGroup,
         product_type: torch.dtype | None = None,
     ) -> None:
-        self.group, self.settings, self.team, self.product_type = group, settings, team, product_type
+        self.group, self.settings, self.processes, self.product_type = group, settings, processes, product_type
         self.momentum = torch.zeros_like(group.data)
         self.update = torch.zeros_like(group.data)
         matrices = [matrix for name, view in group.views(self.update).items() for matrix in split_matrix(name, view)]
         by_shape = [matrix for same in group_by_shape(matrices) for matrix in same]
-        self._own = by_shape[team.rank :: team.size]
-        self._theirs = [matrix for number, matrix in enumerate(by_shape) if number % team.size != team.rank]
+        self._own = by_shape[processes.rank :: processes.size]
+        self._theirs = [matrix for number, matrix in enumerate(by_shape) if number % processes.size != processes.rank]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -51,7 +51,7 @@ class Muon:
         for matrix in self._theirs:
             matrix.zero_()
         make_updates(self._own, self.product_type)
-        self.team.add_tensor(self.update)
+        self.processes.add_tensor(self.update)
         self.group.data.mul_(1 - learning_rate * self.settings.weight_decay)
         self.group.data.add_(self.update, alpha=-learning_rate)
 

@@ -19,7 +19,7 @@ from whelp.base.log import log
 from whelp.train.adamw import AdamW
 from whelp.train.flat_group import FlatGroup, flatten
 from whelp.train.muon import Muon
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 _LARGEST_ERROR = 1e-5  # of AdamW in one pass beside the framework's, as a share of the way: float32 rounds to 3e-7
 
@@ -71,10 +71,10 @@ class Optimizer:
         others: Sequence[AdamGroup],
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
-        team: Team,
+        processes: ProcessGroup,
         product_type: torch.dtype | None = None,
     ) -> None:
-        self.settings, self.team = settings, team
+        self.settings, self.processes = settings, processes
         self.matrices, self.others = matrices, others
         self.groups = [*([] if matrices is None else [matrices]), *(other.parameters for other in others)]
         adam_groups = []
@@ -83,7 +83,7 @@ class Optimizer:
             parameter.grad = other.parameters.grad
             adam_groups.append({"params": [parameter], "weight_decay": settings.weight_decay if other.decays else 0.0})
         self.adam = AdamW(adam_groups, betas=(settings.beta1, settings.beta2), eps=settings.epsilon)
-        self.muon = Muon(matrices, settings, split_matrix, team, product_type) if matrices is not None else None
+        self.muon = Muon(matrices, settings, split_matrix, processes, product_type) if matrices is not None else None
         self.in_one_pass = has_one_pass(self.groups[0].data.device)
         self.narrow: dict[int, torch.Tensor] = {}  # by number among `others`: their weights rounded to bf16, up to date
         self.scale: torch.Tensor | None = None  # what clipping asked for, and the step has still to do
@@ -208,7 +208,11 @@ def has_one_pass(device: torch.device) -> bool:
 
 
 def build_optimizer(
-    model: HasMatrices, settings: OptimizerSettings, team: Team | None = None, *, product_type: torch.dtype | None = None
+    model: HasMatrices,
+    settings: OptimizerSettings,
+    processes: ProcessGroup | None = None,
+    *,
+    product_type: torch.dtype | None = None,
 ) -> Optimizer:
     """Group a model's parameters and flatten them. The model must be on its device already.
 
@@ -228,9 +232,9 @@ def build_optimizer(
     ordered = sorted(others.items(), key=lambda item: (not item[0][0], item[0][1]))  # those that decay first
     groups = [AdamGroup(flatten(named), decays, scale) for (decays, scale), named in ordered]
     flat = flatten(matrices) if matrices else None
-    optimizer = Optimizer(flat, groups, settings, model.split_matrix, team or Team(), product_type)
+    optimizer = Optimizer(flat, groups, settings, model.split_matrix, processes or ProcessGroup(), product_type)
     for group in optimizer.groups:
-        optimizer.team.copy_from_first(group.data)
+        optimizer.processes.copy_from_first(group.data)
     return optimizer
 
 

@@ -17,8 +17,8 @@ from torch.distributed.tensor import DTensor, Shard
 
 from whelp.artifacts.checkpoint_parts import OwnRows
 from whelp.train.optimizer import HasMatrices, OptimizerSettings, describe_parameter, is_for_muon
+from whelp.train.process_group import ProcessGroup
 from whelp.train.sharded_muon import ShardedMuon
-from whelp.train.team import Team
 
 
 class HasBlocks(Protocol):
@@ -27,12 +27,12 @@ class HasBlocks(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
-def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
+def shard_model(model: nn.Module, device: torch.device, processes: ProcessGroup) -> None:
     """Divide a model, which every process has built alike, over all of them; its parameters become `DTensor`s.
 
     One without memory (on the device `meta`) is filled by `fill_model`, so that no process has all weights on its device.
     """
-    mesh = init_device_mesh(device.type, (team.size,))
+    mesh = init_device_mesh(device.type, (processes.size,))
     blocks = model.blocks
     assert isinstance(blocks, nn.ModuleList), f"blocks are a {type(blocks).__name__}"
     for block in blocks:
@@ -48,9 +48,9 @@ def shard_model(model: nn.Module, device: torch.device, team: Team) -> None:
 
 
 @torch.no_grad()
-def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, team: Team) -> None:
+def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, processes: ProcessGroup) -> None:
     """Give a divided model without memory the weights of the first process's `whole`, one after the other; others have None."""
-    assert (whole is not None) == team.is_first, "the first process has the weights"
+    assert (whole is not None) == processes.is_first, "the first process has the weights"
     model.to_empty(device=device)
     for name, parameter in model.named_parameters():
         assert isinstance(parameter, DTensor), f"{name} is not divided"
@@ -58,18 +58,18 @@ def fill_model(model: nn.Module, whole: nn.Module | None, device: torch.device, 
             tensor = whole.get_parameter(name).detach().to(device, copy=True)
         else:
             tensor = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-        team.copy_from_first(tensor)
+        processes.copy_from_first(tensor)
         parameter.to_local().copy_(_own_rows(tensor, parameter))
 
 
-def gather_weights(model: HasBlocks, team: Team) -> dict[str, torch.Tensor]:
+def gather_weights(model: HasBlocks, processes: ProcessGroup) -> dict[str, torch.Tensor]:
     """All weights, whole, on the CPU of the first process; the others help, and get nothing."""
     gathered = {}
     for name, parameter in model.named_parameters():
         whole = parameter.detach()
         if isinstance(whole, DTensor):
             whole = whole.full_tensor()
-        if team.is_first:
+        if processes.is_first:
             gathered[name] = whole.cpu().clone()
     return gathered
 
@@ -82,8 +82,8 @@ class ShardedOptimizer:
 
     is_sharded = True
 
-    def __init__(self, model: HasMatrices, settings: OptimizerSettings, team: Team) -> None:
-        self.team = team
+    def __init__(self, model: HasMatrices, settings: OptimizerSettings, processes: ProcessGroup) -> None:
+        self.processes = processes
         self.parameters = dict(model.named_parameters())
         matrices: dict[str, DTensor] = {}
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -104,7 +104,7 @@ class ShardedOptimizer:
             eps=settings.epsilon,
             foreach=True,
         )
-        self.muon = ShardedMuon(matrices, settings, model.split_matrix, team) if matrices else None
+        self.muon = ShardedMuon(matrices, settings, model.split_matrix, processes) if matrices else None
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -115,7 +115,7 @@ class ShardedOptimizer:
         """Scale the whole gradient down to `largest_norm` if it is longer; return its norm before, a scalar tensor."""
         parts = [_local(parameter.grad) for parameter in self.parameters.values() if parameter.grad is not None]
         square = torch.stack([torch.linalg.vector_norm(part) for part in parts]).square().sum()
-        self.team.add_tensor(square)
+        self.processes.add_tensor(square)
         norm = square.sqrt()
         if largest_norm > 0:
             scale = (largest_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -142,7 +142,7 @@ class ShardedOptimizer:
         for name, tensor in divided.items():
             own = tensor.to_local().detach()
             rows[name] = OwnRows(own.cpu().clone() if own.is_cpu else own.cpu(), _find_first_row(tensor))
-        if states and self.team.is_first:
+        if states and self.processes.is_first:
             rows["adamw.step"] = OwnRows(next(iter(states.values()))["step"].detach().cpu().reshape(1).clone())
         return rows
 

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from whelp.train.muon import make_updates
 from whelp.train.optimizer import OptimizerSettings
-from whelp.train.team import Team
+from whelp.train.process_group import ProcessGroup
 
 
 class ShardedMuon:
@@ -27,13 +27,13 @@ class ShardedMuon:
         parameters: Mapping[str, DTensor],
         settings: OptimizerSettings,
         split_matrix: Callable[[str, torch.Tensor], list[torch.Tensor]],
-        team: Team,
+        processes: ProcessGroup,
     ) -> None:
-        self.parameters, self.settings, self.split_matrix, self.team = parameters, settings, split_matrix, team
+        self.parameters, self.settings, self.split_matrix, self.processes = parameters, settings, split_matrix, processes
         self.momenta = {name: torch.zeros_like(parameter.to_local()) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             assert parameter.placements == (Shard(0),), f"{name} is divided otherwise: {parameter.placements}"
-        self.owners = share_out({name: parameter.shape for name, parameter in parameters.items()}, team.size)
+        self.owners = share_out({name: parameter.shape for name, parameter in parameters.items()}, processes.size)
 
     def divided_momenta(self) -> dict[str, DTensor]:
         """The momenta as parts of whole matrices, which share memory with `momenta`."""
@@ -66,16 +66,17 @@ class ShardedMuon:
 
     def _make_updates(self, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """From the rows of this process of all matrices to the same rows of their updates."""
-        ranks, rank = range(self.team.size), self.team.rank
+        ranks, rank = range(self.processes.size), self.processes.rank
         numbers = [sum(given[name].numel() for name in self.owners[owner]) for owner in ranks]
         mine = {name: self.parameters[name].shape for name in self.owners[rank]}
         parts = {
-            name: [_count_rows(shape[0], peer, self.team.size) * shape[1] for peer in ranks] for name, shape in mine.items()
+            name: [_count_rows(shape[0], peer, self.processes.size) * shape[1] for peer in ranks]
+            for name, shape in mine.items()
         }
         taken_numbers = [sum(counts[peer] for counts in parts.values()) for peer in ranks]
         rows = torch.cat([given[name].reshape(-1) for owner in ranks for name in self.owners[owner]])
         pieces = rows.new_empty(sum(taken_numbers))
-        self.team.exchange(rows, numbers, pieces, taken_numbers)
+        self.processes.exchange(rows, numbers, pieces, taken_numbers)
         places, place = {}, 0  # of each process's piece of each matrix of mine
         for peer in ranks:
             for name in mine:
@@ -86,7 +87,7 @@ class ShardedMuon:
         for name, tensor in whole.items():
             for peer, piece in zip(ranks, tensor.view(-1).split(parts[name]), strict=True):
                 pieces[places[name, peer]] = piece
-        self.team.exchange(pieces, taken_numbers, rows, numbers)
+        self.processes.exchange(pieces, taken_numbers, rows, numbers)
         names = [name for owner in ranks for name in self.owners[owner]]
         found = rows.split([given[name].numel() for name in names])
         return {name: part.view_as(given[name]) for name, part in zip(names, found, strict=True)}

@@ -213,9 +213,11 @@ def collect_web_archive(
         --out corpus/english.jsonl
     """
     from whelp.base.config import load_config
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.collect_web_archive import WebArchiveProgress, WebArchiveResult, iter_collect_web_archive
-    from whelp.cli.show_collect import bar, show_web_archive
+    from whelp.cli.collect_web_archive import WebArchiveResult, iter_collect_web_archive
+    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.show_collect import show_web_archive
     from whelp.collect.web_archive import WebArchiveConfig
     from whelp.corpus.path_list import COMMON_CRAWL
 
@@ -233,14 +235,7 @@ def collect_web_archive(
     events = iter_collect_web_archive(
         files, out, config, chosen=chosen, base_url=base_url or COMMON_CRAWL, keep_fetched=keep_fetched, workers=workers
     )
-    result = None
-    with bar("collect") as advance:
-        for event in events:
-            if isinstance(event, WebArchiveProgress):
-                advance(event.position, event.total, say_count(event.documents, "document"))
-            elif isinstance(event, WebArchiveResult):
-                result = event
-    assert result is not None, "collecting ends with a result"
+    result = run_to_end(draw_bytes("collect", "document")(events), WebArchiveResult)
     if as_json:
         show.print_json(result)
         return

@@ -211,7 +211,7 @@ def _progress() -> Iterator[Callable[[str, int, int], object]]:
 def _find_store(model: Path) -> Path:
     """The store that is meant when none is named."""
     from whelp.cli import show
-    from whelp.cli.beside import STORE, find_run, open_store_beside
+    from whelp.cli.store_of_run import STORE, find_run, open_store_beside
 
     here = Path(STORE)
     run = None if here.exists() else find_run(model)

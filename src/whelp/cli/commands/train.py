@@ -76,12 +76,12 @@ def train(
     from whelp.cli.drawn import draw_training
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
-    from whelp.cli.launched import follow_launcher
+    from whelp.cli.launched_process import follow_launcher
     from whelp.cli.recipe import load_recipe
     from whelp.cli.show_result import say_result
     from whelp.cli.train import iter_train, plan_training
     from whelp.cli.train_events import Finished
-    from whelp.train.place import find_place
+    from whelp.train.process_rank import find_process_rank
 
     if price_per_hour is not None and not dry_run:
         raise typer.BadParameter("is for --dry-run, which says what a run will take.", param_hint="'--price-per-hour'")
@@ -90,7 +90,7 @@ def train(
     start_up.begin(with_process=True)
     keep_standard_error()
     follow_launcher()
-    is_first = find_place().is_first
+    is_first = find_process_rank().is_first
     loaded = load_recipe(recipe, overrides or [], scale)
     store = store or find_data_path(recipe) or Path("store")
     if nproc > 1:

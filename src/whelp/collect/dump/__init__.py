@@ -6,7 +6,7 @@
         part.lines     # bytes: JSON lines
         part.counts    # pages kept, redirects, other namespaces, ...; templates, tables, references taken out
 
-Start reading in `convert.py`. `stream.py` opens and unpacks, `cut.py` finds whole pages in bytes, `parts.py` says which
+Start reading in `convert.py`. `stream.py` opens and unpacks, `cut_pages.py` finds whole pages in bytes, `parts.py` says which
 process reads what, `pages.py` reads XML.
 """
 

@@ -16,7 +16,7 @@ from whelp.base.hashing import hash_bytes
 from whelp.base.processes import InOrder, open_in_order, work_in_line
 from whelp.collect.document import Document, make_line
 from whelp.collect.dump.config import DumpConfig
-from whelp.collect.dump.cut import Piece
+from whelp.collect.dump.cut_pages import Piece
 from whelp.collect.dump.pages import Page, Site, iter_pages, read_site, tells_names_apart
 from whelp.collect.dump.parts import Share, Span, iter_shares, iter_span_pieces
 from whelp.collect.dump.stream import Codec, find_codec, iter_blocks

@@ -16,7 +16,7 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.base.processes import InOrder
 from whelp.collect.dump.bzip2_blocks import iter_unpacked
-from whelp.collect.dump.cut import CutOff, Piece, iter_pieces
+from whelp.collect.dump.cut_pages import CutOff, Piece, iter_pieces
 from whelp.collect.dump.stream import BLOCK_BYTES, Codec, iter_blocks, iter_bzip2_streams, iter_plain
 
 _STREAM = re.compile(rb"BZh[1-9]1AY&SY")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from whelp.base.warc import parse_headers
 from whelp.collect.answers import Answer
-from whelp.collect.unpack import BoundedBody, TooLargeError
+from whelp.collect.gunzip import BoundedBody, TooLargeError
 from whelp.collect.web_archive.left_out import LeftOut
 
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n?")

@@ -1,7 +1,7 @@
 """Templates that stand for words inside sentences. All others leave nothing.
 
 Without these, sentences have holes: "an area of  and a population of ". Names are those of the English Wikipedia, which
-many other wikis share; those of some others are in `languages.py`.
+many other wikis share; those of some others are in `templates_by_language.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Callable
 
-from whelp.collect.wikitext.languages import make_expanders
+from whelp.collect.wikitext.templates_by_language import make_expanders
 
 Expand = Callable[[list[str], dict[str, str]], str]  # arguments by place, arguments by name
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.base.arrays import view_text
-from whelp.base.mixing import mix
+from whelp.base.mix_bits import mix
 
 Texts = Any  # pa.LargeStringArray; pyarrow carries no types
 Hashes = npt.NDArray[np.uint64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whelp.base.arrays import view_text
-from whelp.base.languages import open_language_model
+from whelp.base.language_identifier import open_language_model
 from whelp.corpus.measuring.hashes import Texts
 
 PIECE_BYTES = 400

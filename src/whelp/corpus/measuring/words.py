@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.mixing import mix
+from whelp.base.mix_bits import mix
 from whelp.corpus.measuring.hashes import Hashes, Texts, hash_texts
 from whelp.corpus.measuring.tally import Counts, Tally, count_keys
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from whelp.base.errors import ConfigError
-from whelp.base.languages import list_languages, open_language_model
+from whelp.base.language_identifier import list_languages, open_language_model
 from whelp.curate.config import LanguageConfig
 from whelp.curate.rules.outcome import Outcome, judge
 from whelp.curate.texts import Segments, Texts

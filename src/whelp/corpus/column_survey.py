@@ -1,0 +1,67 @@
+"""Which columns the files of a source have, for people whose files do not have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from whelp.base.errors import SourceError
+from whelp.corpus.columns import ColumnsFound, ListingShape
+from whelp.corpus.encodings import BadFile
+from whelp.corpus.open_file import BLOCK_BYTES
+from whelp.corpus.reader import Reader
+from whelp.corpus.row_window import Window
+
+_MOST_FILES = 200  # looked into, so that an error does not take as long as the work
+_MOST_KINDS = 12
+_MOST_NAMES = 3  # files of a kind that are named
+_MOST_COLUMNS = 8
+
+Columns = tuple[str, ...]
+
+
+def list_columns(reader: Reader) -> dict[Columns, list[str]]:
+    """The files of rows by the columns of text that they have: the first 200 files, in order; unreadable ones are passed over."""
+    reader = replace(reader, shape=ListingShape(), config=replace(reader.config, custom_text_key=None))
+    kinds: dict[Columns, list[str]] = {}
+    for file in [file for file in reader.files if file.format is not None][:_MOST_FILES]:
+        try:
+            for _ in reader.iter_rows(file, reader.make_bad_rows(file, stops=False), BLOCK_BYTES, Window()):
+                break
+        except ColumnsFound as found:
+            if found.columns:
+                names = tuple(name for name, holds_text in found.columns.items() if holds_text)
+                kinds.setdefault(names, []).append(file.label)
+        except (BadFile, SourceError):
+            continue
+    return kinds
+
+
+def say_columns(kinds: dict[Columns, list[str]]) -> Iterable[str]:
+    """A line for each kind of file: its columns, and the names of some."""
+    for columns, labels in list(kinds.items())[:_MOST_KINDS]:
+        more = f" and {len(labels) - _MOST_NAMES:,} more" if len(labels) > _MOST_NAMES else ""
+        yield f"{', '.join(labels[:_MOST_NAMES])}{more}: {_join(columns)}"
+    if len(kinds) > _MOST_KINDS:
+        yield f"... and {len(kinds) - _MOST_KINDS:,} other kinds of files"
+
+
+def explain_columns(error: SourceError, reader: Reader) -> SourceError:
+    """The error of a row that has no text where it is looked for, with the columns of all files where those differ."""
+    if sum(file.format is not None for file in reader.files) < 2:
+        return error
+    kinds = list_columns(reader)
+    if len(kinds) < 2:
+        return error
+    lines = "".join(f"\n  {line}" for line in say_columns(kinds))
+    advice = (
+        "Name those that are alike in data.source (a glob, or a list), and their columns in data.multi_column_keys or "
+        "data.custom_text_key; or make an entry of data.mixture for each kind."
+    )
+    next_step = f"{error.next_step}\nThe files of this source have different columns of text:{lines}\n{advice}"
+    return SourceError(error.where, error.found, error.expected, next_step)
+
+
+def _join(columns: Columns) -> str:
+    more = f" and {len(columns) - _MOST_COLUMNS} more" if len(columns) > _MOST_COLUMNS else ""
+    return (", ".join(columns[:_MOST_COLUMNS]) or "none") + more
