@@ -15,7 +15,7 @@ import pytest
 
 import whelp
 from whelp.cli.collect import iter_collect, make_manners
-from whelp.cli.collect_plans import plan_urls
+from whelp.collect import Urls
 
 from .sites import MANNERS, Answers, Reply, Request, Site, html_reply, serve_pages, serving
 from .test_urls import article, sitemap
@@ -107,8 +107,8 @@ def test_an_end_does_not_wait_for_hosts(serve: Callable[[Answers], Site], tmp_pa
     """Interrupted while a host keeps silent: it ends at once, and asks for nothing more."""
     silent = serve(lambda request: html_reply(article("late"), stall=3.0))
     quick = serve(serve_pages({"/a": article("a")}))
-    plan = plan_urls(urls=[f"{silent.url}/a", f"{silent.url}/b", f"{quick.url}/a"])
-    events = iter_collect(plan, tmp_path / "x.jsonl", make_manners(MANNERS))
+    collector = Urls(urls=[f"{silent.url}/a", f"{silent.url}/b", f"{quick.url}/a"])
+    events = iter_collect(collector, tmp_path / "x.jsonl", make_manners(MANNERS))
     assert next(events).fate == "kept"  # type: ignore[union-attr]
     started = time.monotonic()
     events.close()  # type: ignore[attr-defined]

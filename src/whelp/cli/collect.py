@@ -6,6 +6,7 @@ where a killed one stopped, tries again what has failed, and does nothing where 
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.config import load_config
-from whelp.base.errors import SourceError
+from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.shown import Shown
-from whelp.cli.collect_plans import CollectPlan, plan_britannica, plan_urls, plan_wikipedia, plan_youtube
 from whelp.cli.drawn import draw_collecting, watch
 
 if TYPE_CHECKING:
-    from whelp.collect import Event, MannersConfig
+    from whelp.collect import Collector, Event, MannersConfig
     from whelp.collect.client import Wait
+    from whelp.collect.transcripts import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,25 @@ class CollectResumed:
     num_skipped: int
 
 
+_PACKAGES = {  # what each collector imports
+    "wikipedia": ("httpx", "protego"),
+    "britannica": ("httpx", "protego", "lxml"),
+    "youtube": ("httpx", "protego", "youtube_transcript_api"),
+    "urls": ("httpx", "protego", "trafilatura"),
+}
+
+
+def check_packages(source: str) -> None:
+    """Ask for the packages of a collector before it is imported.
+
+    Raises:
+        MissingExtraError: Naming the first that is missing.
+    """
+    for package in _PACKAGES[source]:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"whelp collect {source}", package, "collect")
+
+
 def make_manners(values: Mapping[str, Any]) -> MannersConfig:
     """Read the manners from keyword arguments; what is None has its default."""
     from whelp.collect.config import MannersConfig
@@ -68,7 +89,7 @@ def make_manners(values: Mapping[str, Any]) -> MannersConfig:
 
 
 def iter_collect(
-    plan: CollectPlan,
+    collector: Collector,
     out: str | Path,
     manners: MannersConfig,
     *,
@@ -102,11 +123,11 @@ def iter_collect(
     journal_path = path.with_name(f"{path.name}.journal")
     if finish and not journal_path.exists():
         raise _nothing_to_finish(path, f"no collection was begun ({journal_path.name} is not there)")
-    journal = Journal(journal_path, {"source": plan.source, **plan.asked})
+    journal = Journal(journal_path, {"source": collector.source, **collector.asked})
     client = Client(
         config=manners,
         agent=f"whelp/{whelp.__version__}",
-        hosts=plan.hosts,
+        hosts=collector.hosts,
         wait=wait or (lambda seconds, reason: time.sleep(seconds)),
     )
 
@@ -134,7 +155,7 @@ def iter_collect(
                 yield CollectResumed(num_documents=known.num_documents, num_skipped=sum(known.skipped.values()))
             try:
                 yield from gather_documents(
-                    plan.collector,
+                    collector,
                     Asking(client, journal),
                     journal,
                     max_documents=max_documents,
@@ -151,7 +172,9 @@ def iter_collect(
         yield result
         if result.num_documents == 0:
             reasons = ", ".join(f"{reason} ({number})" for reason, number in {**result.skipped, **result.failed}.items())
-            raise SourceError(f"whelp collect {plan.source}", f"no document was found: {reasons or 'nothing matches'}", "", "")
+            raise SourceError(
+                f"whelp collect {collector.source}", f"no document was found: {reasons or 'nothing matches'}", "", ""
+            )
     finally:
         client.close()
         journal.close()
@@ -161,8 +184,8 @@ def _nothing_to_finish(path: Path, found: str) -> SourceError:
     return SourceError(path, found, "documents for --finish to write", "Run the same command without --finish.")
 
 
-def _collect(plan: CollectPlan, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
-    return run_to_end(watch(iter_collect(plan, out, make_manners(manners), **how), draw_collecting), CollectResult)
+def _collect(collector: Collector, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
+    return run_to_end(watch(iter_collect(collector, out, make_manners(manners), **how), draw_collecting), CollectResult)
 
 
 def collect_wikipedia(
@@ -206,18 +229,23 @@ def collect_wikipedia(
         ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
         SourceError: When the wiki refuses, or nothing could be had.
     """
-    plan = plan_wikipedia(
-        search=search,
-        titles=titles,
-        categories=categories,
-        links_of=links_of,
-        starter_lists=starter_lists,
+    check_packages("wikipedia")
+    from whelp.collect.wikipedia import Wikipedia
+
+    collector = Wikipedia(
+        search=listed(search),
+        titles=listed(titles),
+        categories=listed(categories),
+        links_of=listed(links_of),
+        starter_lists=listed(starter_lists),
         language=language,
         category_depth=category_depth,
         max_per_search=max_per_search,
         base_url=base_url,
     )
-    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+    return _collect(
+        collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
+    )
 
 
 def collect_britannica(
@@ -253,8 +281,15 @@ def collect_britannica(
         ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
         SourceError: When the site refuses, or nothing could be had.
     """
-    plan = plan_britannica(permission=permission, search=search, articles=articles, max_pages=max_pages, base_url=base_url)
-    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+    check_packages("britannica")
+    from whelp.collect.britannica import Britannica
+
+    collector = Britannica(
+        permission=permission, search=listed(search), articles=listed(articles), max_pages=max_pages, base_url=base_url
+    )
+    return _collect(
+        collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
+    )
 
 
 def collect_youtube(
@@ -264,7 +299,7 @@ def collect_youtube(
     playlists: str | Sequence[str] = (),
     channels: str | Sequence[str] = (),
     languages: str | Sequence[str] = ("en",),
-    kind: str = "any",
+    kind: Kind = "any",
     with_times: bool = False,
     only_creative_commons: bool = False,
     api_url: str | None = None,
@@ -298,18 +333,23 @@ def collect_youtube(
         ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
         SourceError: When the key's quota is used up, YouTube refuses, or nothing could be had.
     """
-    plan = plan_youtube(
-        videos=videos,
-        playlists=playlists,
-        channels=channels,
-        languages=languages,
+    check_packages("youtube")
+    from whelp.collect.youtube import YouTube
+
+    collector = YouTube(
+        videos=listed(videos),
+        playlists=listed(playlists),
+        channels=listed(channels),
+        languages=listed(languages),
         kind=kind,
         with_times=with_times,
         only_creative_commons=only_creative_commons,
         api_url=api_url,
         site_url=site_url,
     )
-    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+    return _collect(
+        collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
+    )
 
 
 def collect_urls(
@@ -343,5 +383,10 @@ def collect_urls(
         ConfigError: When something given cannot be used, or the journal beside `out` is of another request.
         SourceError: When no host is left to ask, or nothing could be had.
     """
-    plan = plan_urls(urls=urls, sitemaps=sitemaps, sites=sites, match=match)
-    return _collect(plan, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish)
+    check_packages("urls")
+    from whelp.collect.urls import Urls
+
+    collector = Urls(urls=listed(urls), sitemaps=listed(sitemaps), sites=listed(sites), match=match)
+    return _collect(
+        collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
+    )

@@ -18,8 +18,7 @@ from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.collect import CollectResult
-    from whelp.cli.collect_plans import CollectPlan
-    from whelp.collect import Event
+    from whelp.collect import Collector, Event
 
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 _LONG_WAIT_SECONDS = 5.0
@@ -90,10 +89,10 @@ def collect_view() -> Iterator[CollectView]:
         view.close()
 
 
-def say_notes(plan: CollectPlan) -> None:
+def say_notes(collector: Collector) -> None:
     """What people should know before anything is asked for."""
-    say(f"[bold]asks[/]       {escape(', '.join(plan.hosts))} and no other host")
-    for note in plan.notes:
+    say(f"[bold]asks[/]       {escape(', '.join(collector.hosts))} and no other host")
+    for note in collector.notes:
         console.print(f"[yellow]note[/]       {escape(note)}", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Files named on the command line: themselves, or those of folders, in a stated order."""
+"""Files named on the command line: themselves, or those of folders, in a stated order; and lists in a file."""
 
 from __future__ import annotations
 
@@ -55,3 +55,16 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
 def describe_given(paths: list[Path]) -> str:
     """A fingerprint of names, sizes and times."""
     return hash_json([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a file that are neither empty nor comments (`# ...`).
+
+    Raises:
+        SourceError: When it is not UTF-8 text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "a list, one entry a line") from None
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

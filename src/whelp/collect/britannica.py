@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from whelp.base.errors import ConfigError
 from whelp.base.log import log
 from whelp.collect.addresses import host_of, normalise_url
 from whelp.collect.answers import Answer, NotFetched, refuse
@@ -45,20 +46,63 @@ class Britannica:
         articles: Addresses of articles.
         max_pages: Most pages of results of each search.
         permission: What permits the collection; becomes the licence of each document.
+        base_url: Another server that answers in the same way.
+
+    Raises:
+        ConfigError: When nothing is asked for, or nothing permits it.
     """
 
+    source: ClassVar[str] = "britannica"
+    is_of_many_hosts: ClassVar[bool] = False
+
+    permission: str
     search: Sequence[str] = ()
     articles: Sequence[str] = ()
     max_pages: int = 10
-    permission: str
-    base_url: str = SITE
-    is_of_many_hosts: bool = False
+    base_url: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.permission.strip():
+            problems.append(
+                f"permission is missing: the site's texts are under copyright, and its terms ({TERMS}) bind who collects them"
+            )
+        if not (self.search or self.articles):
+            problems.append("nothing is asked for: give search words or articles")
+        if self.max_pages < 1:
+            problems.append(f"max_pages is {self.max_pages}, but at least 1 is expected")
+        if problems:
+            raise ConfigError("whelp collect britannica", problems, "`whelp collect britannica --help` shows an example.")
+
+    @property
+    def site(self) -> str:
+        """Where the site is, without a slash at its end."""
+        return (self.base_url or SITE).rstrip("/")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The site's."""
+        return [host_of(self.site)]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides which articles are found, and what permits it."""
+        return asdict(self) | {"base_url": self.site}
+
+    @property
+    def notes(self) -> list[str]:
+        """Whose texts they are."""
+        return [
+            f"robots.txt of {host_of(self.site)} is obeyed: what it closes is skipped, and counted.",
+            f"The texts are under copyright, and the site's terms bind you: {TERMS}",
+            f"You say that this permits the collection: {self.permission}",
+        ]
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Articles that are named, then those that searches find, in the order of their results."""
         for text in self.articles:
-            url = urljoin(f"{self.base_url}/", text)
-            if host_of(url) == host_of(self.base_url):
+            url = urljoin(f"{self.site}/", text)
+            if host_of(url) == host_of(self.site):
                 yield self._item(url)
             else:
                 yield NotFound(url, text, "no address of this site")
@@ -100,7 +144,7 @@ class Britannica:
         """Read pages of results until one brings nothing new."""
         seen: set[str] = set()
         for number in range(1, self.max_pages + 1):
-            url = f"{self.base_url}/search?{urlencode({'query': words, 'page': number}, errors='replace')}"
+            url = f"{self.site}/search?{urlencode({'query': words, 'page': number}, errors='replace')}"
             try:
                 page = _parse(asking.list(url, look=_check_page))
             except NotFetched as problem:
@@ -112,7 +156,7 @@ class Britannica:
             for link in dict.fromkeys(new):
                 seen.add(link)
                 target = urljoin(url, link)
-                if host_of(target) == host_of(self.base_url):
+                if host_of(target) == host_of(self.site):
                     yield self._item(target)
         if not seen:
             reason = f"list: no link to an article on the page of results (none fits, or the site has changed: see {_HERE})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -54,14 +54,26 @@ class Unchanged(Exception):
 
 
 class Collector(Protocol):
-    """A source of documents.
+    """A source of documents, made of what is asked of it.
 
     Attributes:
+        source: Its name.
         is_of_many_hosts: Whether one that refuses leaves others to ask.
+        hosts: Which hosts it may ask.
+        asked: What its journal is of, as plain values; another request may not go on with it.
+        notes: What people should know before anything is asked for.
     """
 
     @property
+    def source(self) -> str: ...
+    @property
     def is_of_many_hosts(self) -> bool: ...
+    @property
+    def hosts(self) -> Sequence[str]: ...
+    @property
+    def asked(self) -> Mapping[str, Any]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Find items, in an order that depends on the answers alone."""

@@ -6,9 +6,11 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
+from whelp.base.errors import ConfigError
 from whelp.collect.addresses import host_of, normalise_url
 from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched, refuse
 from whelp.collect.document import Document
@@ -18,6 +20,7 @@ from whelp.collect.page_text import read_page
 from whelp.collect.robots import Robots
 
 _MAX_SITEMAPS = 1000
+_MAX_SITEMAP_BYTES = 50_000_000  # after unpacking
 _MAX_DEPTH = 4
 
 
@@ -30,15 +33,49 @@ class Urls:
         sitemaps: Addresses of sitemaps, or of sitemaps of sitemaps.
         sites: Addresses of sites, whose robots.txt names their sitemaps; where it names none, /sitemap.xml is tried.
         match: Of sitemaps, only addresses in which this regular expression is found.
-        max_page_bytes: Largest sitemap, after unpacking.
+
+    Raises:
+        ConfigError: When nothing is asked for, or no address is one.
     """
+
+    source: ClassVar[str] = "urls"
+    is_of_many_hosts: ClassVar[bool] = True
+    notes: ClassVar[Sequence[str]] = (
+        "robots.txt of each host is obeyed: what it closes is skipped, and counted. Whether you may use a text, its site says.",
+    )
 
     urls: Sequence[str] = ()
     sitemaps: Sequence[str] = ()
     sites: Sequence[str] = ()
     match: str | None = None
-    max_page_bytes: int = 50_000_000
-    is_of_many_hosts: bool = True
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not (self.urls or self.sitemaps or self.sites):
+            problems.append("nothing is asked for: give urls, sitemaps or sites")
+        if self.match is not None:
+            try:
+                re.compile(self.match)
+            except re.error as error:
+                problems.append(f"match {self.match!r} is no regular expression: {error}")
+        problems += [f"{url!r} is no address of the web" for url in [*self.sitemaps, *self.sites] if _read_address(url) is None]
+        if self.urls and not self.hosts and not problems:
+            problems.append("none of what is given is an address of the web (https://...)")
+        if problems:
+            raise ConfigError("whelp collect urls", problems, "`whelp collect urls --help` shows examples.")
+
+    @property
+    def hosts(self) -> list[str]:
+        """Those of the addresses, the sitemaps and the sites."""
+        addresses = [_read_address(url) for url in [*self.urls, *self.sitemaps, *self.sites]]
+        return list(dict.fromkeys(host_of(address) for address in addresses if address is not None))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides which pages are found."""
+        asked = asdict(self) | {"sitemaps": [normalise_url(url) for url in self.sitemaps]}
+        del asked["sites"]
+        return asked | ({"sites": [normalise_url(url) for url in self.sites]} if self.sites else {})
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """The list first, then the sitemaps, then those of the sites, each in its order."""
@@ -73,8 +110,8 @@ class Urls:
 
     def _walk(self, asking: Asking) -> Iterator[tuple[str, NotFound | None]]:
         """Addresses in sitemaps; maps of maps are entered, each once."""
-        waiting = [(url, 0) for url in self.sitemaps]
-        for site in self.sites:
+        waiting = [(normalise_url(url), 0) for url in self.sitemaps]
+        for site in map(normalise_url, self.sites):
             found, problem = self._find_sitemaps(site, asking)
             waiting += [(url, 0) for url in found]
             if problem is not None:
@@ -82,11 +119,11 @@ class Urls:
         waiting = list(dict.fromkeys(waiting))
         seen = {url for url, _ in waiting}
         for url, depth in waiting:  # grows meanwhile
-            answer, problem = _ask_list(url, asking, look=self._read_sitemap)
+            answer, problem = _ask_list(url, asking, look=_read_sitemap)
             if answer is None:
                 yield url, problem
                 continue
-            names, is_index = self._read_sitemap(answer)
+            names, is_index = _read_sitemap(answer)
             if not is_index:
                 yield from ((name, None) for name in names)
                 continue
@@ -110,23 +147,6 @@ class Urls:
         named = [urljoin(f"{root}/", url) for url in Robots(text, "whelp").sitemaps]
         return named or [f"{root}/sitemap.xml"], None
 
-    def _read_sitemap(self, answer: Answer) -> tuple[list[str], bool]:
-        """Its addresses, and whether they are those of further sitemaps."""
-        body = answer.body
-        if body.startswith(b"\x1f\x8b"):
-            try:
-                body = unpack_gzip(body, self.max_page_bytes)
-            except TooLargeError:
-                raise refuse(f"larger than {self.max_page_bytes:,} bytes") from None
-            except (EOFError, zlib.error):
-                raise NotFetched("a damaged gzip file", is_final=False) from None
-        if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            words = body.decode("utf-8-sig", errors="replace").split()
-            if not words or not words[0].startswith(("http://", "https://")):
-                raise NotFetched("no sitemap: neither XML nor addresses", is_final=False)
-            return words, False
-        return _parse_sitemap(body)
-
 
 def _ask_list(
     url: str, asking: Asking, *, look: Look | None = None, obey_robots: bool = True
@@ -140,6 +160,24 @@ def _ask_list(
         if asking.client.is_given_up():
             raise
         return None, list_problem(url, url, NotFetched(error.found, is_final=False))
+
+
+def _read_sitemap(answer: Answer) -> tuple[list[str], bool]:
+    """Its addresses, and whether they are those of further sitemaps."""
+    body = answer.body
+    if body.startswith(b"\x1f\x8b"):
+        try:
+            body = unpack_gzip(body, _MAX_SITEMAP_BYTES)
+        except TooLargeError:
+            raise refuse(f"larger than {_MAX_SITEMAP_BYTES:,} bytes") from None
+        except (EOFError, zlib.error):
+            raise NotFetched("a damaged gzip file", is_final=False) from None
+    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        words = body.decode("utf-8-sig", errors="replace").split()
+        if not words or not words[0].startswith(("http://", "https://")):
+            raise NotFetched("no sitemap: neither XML nor addresses", is_final=False)
+        return words, False
+    return _parse_sitemap(body)
 
 
 def _parse_sitemap(body: bytes) -> tuple[list[str], bool]:
@@ -164,9 +202,16 @@ def _parse_sitemap(body: bytes) -> tuple[list[str], bool]:
 _PARENTS = ("url", "sitemap")  # not image:image, video:video
 
 
-def _item(url: str) -> Item | NotFound:
+def _read_address(url: str) -> str | None:
+    """Its one spelling; None where it is no address of the web."""
     try:
-        address = normalise_url(url)
+        return normalise_url(url)
     except ValueError:
+        return None
+
+
+def _item(url: str) -> Item | NotFound:
+    address = _read_address(url)
+    if address is None:
         return NotFound(f"url {url}", url, "no address of the web")
     return Item(key=address, name=address, host=host_of(address))

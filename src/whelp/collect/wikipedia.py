@@ -9,16 +9,19 @@ which this does: one request at a time, a contact in each, `maxlag`, packed answ
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import ConfigError, SourceError
+from whelp.collect.addresses import host_of
 from whelp.collect.answers import Answer, Busy, NotFetched, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
 from whelp.collect.mediawiki_extract import clean_extract
+from whelp.collect.starter_lists import STARTER_LISTS
 
 _SEARCH_PAGE = 50
 _LIST_PAGE = 500
@@ -31,29 +34,75 @@ class Wikipedia:
     """Finds and reads articles.
 
     Args:
-        base_url: The wiki: `https://en.wikipedia.org`.
-        language: Of its articles.
         search: Search words, each a search of its own.
         titles: Titles of articles; redirects are followed.
         categories: Categories, with or without the wiki's word for `Category:`.
-        category_depth: How many levels of subcategories are entered.
         links_of: Articles whose links to other articles are followed.
+        starter_lists: Names of `STARTER_LISTS`.
+        language: Of its articles: which Wikipedia.
+        category_depth: How many levels of subcategories are entered.
         max_per_search: Most results of each search.
+        base_url: Another wiki: `https://wiki.example.org`.
+
+    Raises:
+        ConfigError: When nothing is asked for, or values cannot be used.
     """
 
-    base_url: str
-    language: str
+    source: ClassVar[str] = "wikipedia"
+    is_of_many_hosts: ClassVar[bool] = False
+    notes: ClassVar[Sequence[str]] = ()
+
     search: Sequence[str] = ()
     titles: Sequence[str] = ()
     categories: Sequence[str] = ()
-    category_depth: int = 0
     links_of: Sequence[str] = ()
+    starter_lists: Sequence[str] = ()
+    language: str = "en"
+    category_depth: int = 0
     max_per_search: int = 10
-    is_of_many_hosts: bool = False
+    base_url: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"there is no starter list {name!r}: {', '.join(STARTER_LISTS)}"
+            for name in self.starter_lists
+            if name not in STARTER_LISTS
+        ]
+        if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", self.language):
+            problems.append(f"language is {self.language!r}, but the code of a Wikipedia is expected: en, de, simple, zh-yue")
+        if not (self.search or self.titles or self.categories or self.links_of or self.starter_lists):
+            problems.append("nothing is asked for: give search words, titles, categories, links_of or starter_lists")
+        if self.category_depth < 0 or self.max_per_search < 1:
+            found = f"category_depth is {self.category_depth}, max_per_search is {self.max_per_search}"
+            problems.append(f"{found}: at least 0 and 1 are expected")
+        if problems:
+            raise ConfigError("whelp collect wikipedia", problems, "`whelp collect wikipedia --help` shows examples.")
+
+    @property
+    def site(self) -> str:
+        """The wiki: `https://en.wikipedia.org`."""
+        return self.base_url or f"https://{self.language}.wikipedia.org"
+
+    @property
+    def all_titles(self) -> list[str]:
+        """Titles that are named, then those of the starter lists."""
+        return [*self.titles, *(title for name in self.starter_lists for title in STARTER_LISTS[name])]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The wiki's."""
+        return [host_of(self.site)]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides which articles are found; lists of ours by their titles."""
+        asked = asdict(self) | {"base_url": self.site, "titles": self.all_titles}
+        del asked["starter_lists"]
+        return asked
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Titles first, then searches, categories and links, each as its list gives them."""
-        for title in self.titles:
+        for title in self.all_titles:
             yield Item(key=f"title {_spell(title)}", name=title, values={"titles": _spell(title)})
         for words in self.search:
             yield from self._search(words, asking)
@@ -192,7 +241,7 @@ class Wikipedia:
 
     def _address(self, **parameters: Any) -> str:
         common = {"action": "query", "format": "json", "formatversion": 2, "maxlag": 5}
-        return f"{self.base_url.rstrip('/')}/w/api.php?{urlencode({**common, **parameters}, errors='replace')}"
+        return f"{self.site.rstrip('/')}/w/api.php?{urlencode({**common, **parameters}, errors='replace')}"
 
 
 def check_answer(answer: Answer) -> None:

@@ -7,12 +7,14 @@ own key: 50 videos cost about two of the 10,000 units of a day. The transcripts 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import ConfigError, SourceError
+from whelp.collect.addresses import host_of
 from whelp.collect.answers import Answer, Busy, HostRefusesError, NotFetched, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
@@ -39,8 +41,16 @@ class YouTube:
         kind: `any` (manual before automatic), `manual` or `automatic`.
         with_times: A line for each snippet, with its time; else running text.
         only_creative_commons: Only videos that may be used again.
+        api_url: Another server that answers as the Data API.
+        site_url: Another server that answers as YouTube.
         key: Of the Data API. Without one, only videos can be asked for, and only their transcripts are known.
+
+    Raises:
+        ConfigError: When nothing is asked for, or a key is needed.
     """
+
+    source: ClassVar[str] = "youtube"
+    is_of_many_hosts: ClassVar[bool] = False
 
     videos: Sequence[str] = ()
     playlists: Sequence[str] = ()
@@ -49,10 +59,61 @@ class YouTube:
     kind: Kind = "any"
     with_times: bool = False
     only_creative_commons: bool = False
-    api_url: str = API
-    site_url: str = SITE
-    key: str | None = field(default=None, repr=False)
-    is_of_many_hosts: bool = False
+    api_url: str | None = None
+    site_url: str | None = None
+    key: str | None = field(default_factory=lambda: os.environ.get(KEY_NAME) or None, repr=False)
+
+    def __post_init__(self) -> None:
+        problems, next_step = [], "`whelp collect youtube --help` shows examples."
+        if not (self.videos or self.playlists or self.channels):
+            problems.append("nothing is asked for: give videos, playlists or channels")
+        has_lists = bool(self.playlists or self.channels)
+        if self.videos and not has_lists and not any(len(find_id(video, "v")) == 11 for video in self.videos):
+            problems.append(f"{self.videos[0]!r} is no video: give its address, or the 11 letters of its id")
+        if self.key is None and (has_lists or self.only_creative_commons):
+            problems.append(
+                f"{KEY_NAME} is not set, and only videos that are named can be collected without a key of the Data API"
+            )
+            next_step = "A key is free: https://developers.google.com/youtube/v3/getting-started"
+        if self.kind not in get_args(Kind):
+            problems.append(f"kind is {self.kind!r}, but any, manual or automatic is expected")
+        if not self.languages:
+            problems.append("languages is empty: give at least one, such as en")
+        if problems:
+            raise ConfigError("whelp collect youtube", problems, next_step)
+
+    @property
+    def api(self) -> str:
+        """Where the Data API is."""
+        return self.api_url or API
+
+    @property
+    def site(self) -> str:
+        """Where the player's interface is."""
+        return self.site_url or SITE
+
+    @property
+    def hosts(self) -> list[str]:
+        """The player's, and with a key the API's."""
+        return [host_of(self.site), *([] if self.key is None else [host_of(self.api)])]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All but the key: no journal holds it."""
+        asked = asdict(self) | {"api_url": self.api, "site_url": self.site}
+        del asked["key"]
+        return asked
+
+    @property
+    def notes(self) -> list[str]:
+        """What YouTube says about programs, and what stays unknown without a key."""
+        notes = [
+            "Transcripts come from the interface of YouTube's player. It is not offered to programs: YouTube's terms "
+            "(https://www.youtube.com/t/terms) ask for permission, and its robots.txt closes it to crawlers. Collect what you may use.",
+        ]
+        if self.key is None:
+            notes.append(f"Without {KEY_NAME} titles, channels, dates and licences stay unknown.")
+        return notes
 
     def iter_items(self, asking: Asking) -> Iterator[Item | NotFound]:
         """Videos first, then playlists, then channels; what they are is asked for 50 at a time."""
@@ -71,7 +132,7 @@ class YouTube:
     def read(self, item: Item, asking: Asking) -> Found:
         """Read the transcript of one video."""
         video = str(item.values["id"])
-        transcript = Transcripts(asking.client, self.site_url).fetch(video, self.languages, self.kind)
+        transcript = Transcripts(asking.client, self.site).fetch(video, self.languages, self.kind)
         text = join_snippets(transcript.snippets, with_times=self.with_times)
         if not text:
             raise NotFetched("an empty transcript", is_final=True)
@@ -172,7 +233,7 @@ class YouTube:
         return asking.list(url, look=check_api, obey_robots=False, headers=headers).json()
 
     def _address(self, what: str, **parameters: Any) -> str:
-        return f"{self.api_url.rstrip('/')}/youtube/v3/{what}?{urlencode(parameters, errors='replace')}"
+        return f"{self.api.rstrip('/')}/youtube/v3/{what}?{urlencode(parameters, errors='replace')}"
 
 
 def check_api(answer: Answer) -> None:

@@ -16,7 +16,7 @@ from whelp.cli.commands.options import AsJson
 from whelp.cli.usage import TeachingGroup
 
 if TYPE_CHECKING:
-    from whelp.cli.collect_plans import CollectPlan
+    from whelp.collect import Collector
 
 collect_app = typer.Typer(
     cls=TeachingGroup,
@@ -86,15 +86,15 @@ def _group() -> None:
     """Collect text from the web and from files into JSON lines that say where each document is from."""
 
 
-def collecting(plan: Callable[..., "CollectPlan"]) -> Callable[..., None]:
-    """Make a command of a function that plans a collection: it gets the options that all collections share, those of `_run`."""
-    own = inspect.signature(plan)
-    shared = [parameter for name, parameter in inspect.signature(_run).parameters.items() if name != "plan"]
+def collecting(make: Callable[..., "Collector"]) -> Callable[..., None]:
+    """Make a command of a function that makes a collector: it gets the options that all collections share, those of `_run`."""
+    own = inspect.signature(make)
+    shared = [parameter for name, parameter in inspect.signature(_run).parameters.items() if name != "collector"]
 
-    @functools.wraps(plan)
+    @functools.wraps(make)
     def command(**values: Any) -> None:
         given = {parameter.name: values.pop(parameter.name) for parameter in shared}
-        _run(plan(**values), **given)
+        _run(make(**values), **given)
 
     needed = [parameter for parameter in shared if parameter.default is inspect.Parameter.empty]
     others = [parameter for parameter in shared if parameter.default is not inspect.Parameter.empty]
@@ -107,7 +107,7 @@ def collecting(plan: Callable[..., "CollectPlan"]) -> Callable[..., None]:
 
 
 def _run(
-    plan: "CollectPlan",
+    collector: "Collector",
     out: Out,
     contact: Contact = None,
     max_documents: MaxDocuments = None,
@@ -143,11 +143,11 @@ def _run(
             "allow_private": allow_private,
         }
     )
-    say_notes(plan)
+    say_notes(collector)
     result = None
     with collect_view() as view:
         limits: dict[str, Any] = {"max_documents": max_documents, "max_minutes": max_minutes}
-        events = iter_collect(plan, out, manners, **limits, refresh=refresh, finish=finish, wait=view.wait)
+        events = iter_collect(collector, out, manners, **limits, refresh=refresh, finish=finish, wait=view.wait)
         for event in events:
             if not isinstance(event, CollectResult):
                 view.show(event)
@@ -178,7 +178,7 @@ def wikipedia(
     language: Annotated[str, typer.Option(metavar="CODE", help="Which Wikipedia: en, de, ja, simple, ...")] = "en",
     max_per_search: Annotated[int, typer.Option(metavar="N", min=1, help="Most results of each search.")] = 10,
     base_url: BaseUrl = None,
-) -> "CollectPlan":
+) -> "Collector":
     """Articles of Wikipedia as plain text, through its API, one at a time. Killed or interrupted, the same command goes on.
 
     Example:
@@ -189,9 +189,13 @@ def wikipedia(
       whelp collect wikipedia --category Hunde --language de \\
         --contact me@example.org --out hunde.jsonl
     """
-    from whelp.cli.collect_plans import plan_wikipedia, read_list
+    from whelp.cli.collect import check_packages
+    from whelp.cli.given_files import read_list
 
-    return plan_wikipedia(
+    check_packages("wikipedia")
+    from whelp.collect.wikipedia import Wikipedia
+
+    return Wikipedia(
         search=search or [],
         titles=[*(title or []), *(read_list(titles_from) if titles_from else [])],
         categories=category or [],
@@ -214,7 +218,7 @@ def britannica(
     article: Annotated[list[str] | None, typer.Option(metavar="URL", help="An article; repeatable.")] = None,
     max_pages: Annotated[int, typer.Option(metavar="N", min=1, help="Most pages of results of each search.")] = 10,
     base_url: BaseUrl = None,
-) -> "CollectPlan":
+) -> "Collector":
     """Articles of the Encyclopaedia Britannica, as far as its robots.txt allows. They are under copyright.
 
     Example:
@@ -222,9 +226,12 @@ def britannica(
         --permission "letter of 3 May 2026" --contact me@example.org \\
         --out whales.jsonl
     """
-    from whelp.cli.collect_plans import plan_britannica
+    from whelp.cli.collect import check_packages
 
-    return plan_britannica(
+    check_packages("britannica")
+    from whelp.collect.britannica import Britannica
+
+    return Britannica(
         permission=permission, search=search or [], articles=article or [], max_pages=max_pages, base_url=base_url
     )
 
@@ -260,7 +267,7 @@ def youtube(
     ] = False,
     api_url: Annotated[str | None, typer.Option(metavar="URL", help="Another server that answers as the Data API.")] = None,
     site_url: Annotated[str | None, typer.Option(metavar="URL", help="Another server that answers as YouTube.")] = None,
-) -> "CollectPlan":
+) -> "Collector":
     """Transcripts of videos, one document a video. Channels and playlists need a key of the Data API in YOUTUBE_API_KEY.
 
     Example:
@@ -271,9 +278,12 @@ def youtube(
       whelp collect youtube --channel @somebody --only-creative-commons \\
         --contact me@example.org --out talks.jsonl
     """
-    from whelp.cli.collect_plans import plan_youtube
+    from whelp.cli.collect import check_packages
 
-    return plan_youtube(
+    check_packages("youtube")
+    from whelp.collect.youtube import YouTube
+
+    return YouTube(
         videos=video or [],
         playlists=playlist or [],
         channels=channel or [],
@@ -303,7 +313,7 @@ def urls(
     match: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Of sitemaps, only addresses in which this is found.")
     ] = None,
-) -> "CollectPlan":
+) -> "Collector":
     """Articles of pages of the web, without menus and adverts, as far as the robots.txt of each host allows.
 
     Example:
@@ -314,7 +324,11 @@ def urls(
       whelp collect urls --site https://example.org --match /blog/ \\
         --contact me@example.org --out blog.jsonl
     """
-    from whelp.cli.collect_plans import plan_urls, read_list
+    from whelp.cli.collect import check_packages
+    from whelp.cli.given_files import read_list
+
+    check_packages("urls")
+    from whelp.collect.urls import Urls
 
     listed = read_list(urls_from) if urls_from else []
-    return plan_urls(urls=[*(url or []), *listed], sitemaps=sitemap or [], sites=site or [], match=match)
+    return Urls(urls=[*(url or []), *listed], sitemaps=sitemap or [], sites=site or [], match=match)
