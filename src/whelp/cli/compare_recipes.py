@@ -21,7 +21,7 @@ from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, Runs
 from whelp.cli.compare_recipes_jobs import find_places, iter_runs
 from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
 from whelp.cli.compare_recipes_runs import ComparedRun, TextIds, read_course
-from whelp.cli.compare_recipes_settle import make_run_recipe, settle
+from whelp.cli.compare_recipes_settle import Settled, make_run_recipe, settle
 from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
 from whelp.cli.drawn import draw_comparing_recipes, watch
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
@@ -149,10 +149,7 @@ def _iter(
     places = find_places(settled, jobs)
     vocabularies = {name: load_tokenizer(open_store(folder).tokenizer_folder) for name, folder in stores.items()}
     seed = ready[0].recipe.train.seed
-    own = {folder: name for name, folder in reversed(stores.items())}  # of those that share one, the first
-    different = {name: folder for name, folder in stores.items() if own[folder] == name}
-    texts = read_held_out(asked_texts, held_out_bytes) if asked_texts else read_test_splits(different, held_out_bytes, seed)
-    texts = _leave_out_trained(texts, different, vocabularies)
+    texts = _read_texts(asked_texts, held_out_bytes, stores, vocabularies, seed)
     sample = texts.sample(max(_LEAST_SAMPLE_BYTES, round(_SAMPLE_SHARE * settled[ready[0].name].seen_bytes)))
     encoded = {name: encode_texts(texts.texts, vocabulary, name) for name, vocabulary in vocabularies.items()}
     encoded_sample = {name: encode_texts(sample.texts, vocabulary, name) for name, vocabulary in vocabularies.items()}
@@ -170,18 +167,58 @@ def _iter(
         )
         for number, (one, side) in enumerate(itertools.product(range(seed, seed + num_seeds), ready), 1)
     ]
+    yield _describe_runs(runs, settled, len(places), texts)
+    losses: dict[int, Floats] = {}
+    yield from _iter_measured(runs, places, texts, losses)
+    measured = Measured(
+        sides=ready,
+        stores=stores,
+        settled=settled,
+        equal=equal,
+        vocabularies=vocabularies,
+        texts=texts,
+        encoded=encoded,
+        losses={side.name: np.stack([losses[run.number] for run in runs if run.name == side.name]) for side in ready},
+        sample=sample,
+        courses={side.name: [read_course(run) for run in runs if run.name == side.name] for side in ready},
+    )
+    result = sum_up(out, sides, measured, confidence, pairs=pairs)
+    write_json(out / RESULT_FILE, dataclasses.asdict(result))
+    write_atomic(out / REPORT_FILE, make_recipes_report(dataclasses.asdict(result)))
+    yield result
+
+
+def _read_texts(
+    asked: Sequence[str], num_bytes: int, stores: dict[str, Path], vocabularies: Mapping[str, Vocabulary], seed: int
+) -> HeldOutTexts:
+    """The texts that are named, else those of the test splits; without what any recipe trains on."""
+    own = {folder: name for name, folder in reversed(stores.items())}  # of those that share one, the first
+    different = {name: folder for name, folder in stores.items() if own[folder] == name}
+    texts = read_held_out(asked, num_bytes) if asked else read_test_splits(different, num_bytes, seed)
+    return _leave_out_trained(texts, different, vocabularies)
+
+
+def _describe_runs(
+    runs: Sequence[ComparedRun], settled: Mapping[str, Settled], num_places: int, texts: HeldOutTexts
+) -> RunsPlanned:
+    """What there is to do, and how long it will take where each run was timed."""
     untrained = [run for run in runs if not run.is_trained()]
     seconds = [settled[run.name].estimated_seconds for run in untrained]
     known = [one for one in seconds if one is not None]
-    yield RunsPlanned(
+    return RunsPlanned(
         num_runs=len(runs),
         num_done=len(runs) - len(untrained),
-        num_jobs=min(len(places), max(1, len(untrained))),
-        num_steps=[settled[side.name].num_steps for side in ready],
-        seconds_left=sum(known) / len(places) if len(known) == len(seconds) else None,
+        num_jobs=min(num_places, max(1, len(untrained))),
+        num_steps=[settled[name].num_steps for name in dict.fromkeys(run.name for run in runs)],
+        seconds_left=sum(known) / num_places if len(known) == len(seconds) else None,
         held_out=texts,
     )
-    losses: dict[int, Floats] = {}
+
+
+def _iter_measured(
+    runs: Sequence[ComparedRun], places: Sequence[Mapping[str, str]], texts: HeldOutTexts, losses: dict[int, Floats]
+) -> Iterator[object]:
+    """Train what is not trained, and tell of every run; `losses` gets what each predicts of the texts, by its number."""
 
     def tell(run: ComparedRun, *, is_reused: bool) -> RunMeasured | None:
         found = run.read_losses() if run.is_trained() else None
@@ -199,27 +236,6 @@ def _iter(
             yield done
         else:
             yield event
-    result = sum_up(
-        out,
-        sides,
-        Measured(
-            sides=ready,
-            stores=stores,
-            settled=settled,
-            equal=equal,
-            vocabularies=vocabularies,
-            texts=texts,
-            encoded=encoded,
-            losses={side.name: np.stack([losses[run.number] for run in runs if run.name == side.name]) for side in ready},
-            sample=sample,
-            courses={side.name: [read_course(run) for run in runs if run.name == side.name] for side in ready},
-        ),
-        confidence,
-        pairs=pairs,
-    )
-    write_json(out / RESULT_FILE, dataclasses.asdict(result))
-    write_atomic(out / REPORT_FILE, make_recipes_report(dataclasses.asdict(result)))
-    yield result
 
 
 def _leave_out_trained(texts: HeldOutTexts, stores: Mapping[str, Path], vocabularies: Mapping[str, Vocabulary]) -> HeldOutTexts:

@@ -140,7 +140,6 @@ def curate(
         ArtifactError: When something else than a curated corpus stands at `folder`.
         PlanError: When no document is kept, of all sources or of one.
     """
-    parts_folder = begin_folder(folder, KIND, "a curated corpus")
     config = streams[0].pipeline.config
     compared = {
         name: [stream.pipeline.config.find(name) for stream in streams] for name in ("exact_duplicates", "near_duplicates")
@@ -150,21 +149,7 @@ def curate(
         CuratedSource(columns=stream.pipeline.columns, config=stream.pipeline.config, name=stream.name, folder=name)
         for stream, name in zip(streams, name_folders([stream.name for stream in streams]), strict=True)
     ]
-    with ThreadPoolExecutor(1, thread_name_prefix="background") as background:
-        looked_through = background.submit(look_through)
-        jobs = _iter_jobs(streams, sources, parts_folder)
-        work = _Work([stream.pipeline for stream in streams])
-        for job, part in (engine or LocalEngine()).run(jobs, work, write_part):
-            sources[job.stream].ledger.add_part(part)
-            sources[job.stream].parts.append(part)
-            yield PartCurated(
-                partition=job.index,
-                num_documents=part.documents_in,
-                num_kept=part.num_kept,
-                num_bytes=part.bytes_in,
-                is_reused=job.done is not None,
-            )
-        looked_through.result()
+    yield from _iter_judged(streams, sources, folder, look_through, engine or LocalEngine())
     described = dict(describe_source())
     parts = [part for source in sources for part in source.parts]
     yield StageStarted(stage="comparing", num_documents=sum(part.num_kept for part in parts))
@@ -210,6 +195,31 @@ def curate(
     )
     clear_parts(folder)
     yield ledger
+
+
+def _iter_judged(
+    streams: Sequence[SourceStream],
+    sources: Sequence[CuratedSource],
+    folder: Path,
+    look_through: Callable[[], object],
+    engine: Engine,
+) -> Iterator[PartCurated]:
+    """Judge every partition, and fill in the sources; yield what came of each."""
+    jobs = _iter_jobs(streams, sources, begin_folder(folder, KIND, "a curated corpus"))
+    work = _Work([stream.pipeline for stream in streams])
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as background:
+        looked_through = background.submit(look_through)
+        for job, part in engine.run(jobs, work, write_part):
+            sources[job.stream].ledger.add_part(part)
+            sources[job.stream].parts.append(part)
+            yield PartCurated(
+                partition=job.index,
+                num_documents=part.documents_in,
+                num_kept=part.num_kept,
+                num_bytes=part.bytes_in,
+                is_reused=job.done is not None,
+            )
+        looked_through.result()
 
 
 def _iter_jobs(streams: Sequence[SourceStream], sources: Sequence[CuratedSource], folder: Path) -> Iterator[_Job]:

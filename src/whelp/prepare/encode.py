@@ -147,41 +147,20 @@ def prepare(
         ArtifactError: When something else than a token store stands at `folder`.
         PlanError: When there is no document to train on.
     """
-    parts_folder = begin_folder(folder, "token_store", "a token store")
-    rules = [_make_rules(vocabulary, stream.config) for stream in streams]
-    encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
-    parts: list[list[Part]] = [[] for _ in streams]
-    ledgers = [Ledger() for _ in streams]
-    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
-        background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
-        looked_through = background.submit(look_through)
-        jobs = _iter_all_jobs(streams, vocabulary, rules, seed, parts_folder)
-        for job, part in (engine or LocalEngine()).run(jobs, encode, write_part):
-            ledgers[job.stream].add_part(part)
-            parts[job.stream].append(part)
-            yield PrepareReport(
-                partition=job.index,
-                num_documents=part.count("documents"),
-                num_tokens=part.count("tokens"),
-                num_bytes=part.text_bytes,
-                is_reused=job.done is not None,
-            )
-        looked_through.result()
-    source = dict(describe_source())
-    for stream, ledger, group in zip(streams, ledgers, parts, strict=True):
-        _check_named(stream.name, ledger)
-        _check_trainable(folder, stream.name, ledger, group)
-        _say_unknown(stream.name, ledger)
-    _say_unused(streams, ledgers)
+    made = [_Made(stream) for stream in streams]
+    yield from _iter_encoded(made, vocabulary, folder, look_through, seed, engine or LocalEngine())
+    described = dict(describe_source())
+    for one in made:
+        _check_named(one.stream.name, one.ledger)
+        _check_trainable(folder, one.stream.name, one.ledger, one.parts)
+        _say_unknown(one.stream.name, one.ledger)
+    _say_unused(streams, [one.ledger for one in made])
     groups = [
-        Group(group, stream.config, ledger, seed=_own_seed(stream, seed), name=stream.name)
-        for group, stream, ledger in zip(parts, streams, ledgers, strict=True)
+        Group(one.parts, one.stream.config, one.ledger, seed=_own_seed(one.stream, seed), name=one.stream.name) for one in made
     ]
-    names = lay_out_splits(folder, groups, vocabulary.size)
+    files = lay_out_splits(folder, groups, vocabulary.size)
     is_mixture = any(stream.name is not None for stream in streams)
-    ledger = (
-        Ledger.join({str(stream.name): one for stream, one in zip(streams, ledgers, strict=True)}) if is_mixture else ledgers[0]
-    )
+    ledger = Ledger.join({str(one.stream.name): one.ledger for one in made}) if is_mixture else made[0].ledger
     count_files(ledger)
     splits = ledger.count_splits()
     if "test" in splits and not ledger.documents_divided:
@@ -193,36 +172,78 @@ def prepare(
     write_json(folder / LEDGER_FILE, ledger.to_dict())
     write_splits(folder, list(splits))
     sync_tree(folder)
-    inputs = {"source": source, "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
+    own = {str(stream.name): stream.options for stream in streams}
+    config = {"mixture": own} if is_mixture else streams[0].options
+    inputs = {"source": described, "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
     for stream in streams:
         if stream.template.chat_template is not None:
             inputs["chat_template"] = hash_json(stream.template.chat_template)
-    counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
-    if is_mixture:
-        counts["sources"] = [
-            {
-                "name": stream.name,
-                "weight": stream.weight,
-                "max_repeats": stream.max_repeats,
-                "splits": {side: one.count_splits().get(side, _NOTHING) for side in splits},
-            }
-            for stream, one in zip(streams, ledgers, strict=True)
-        ]
-    own = [stream.options for stream in streams]
-    config = (
-        {"mixture": {str(stream.name): options for stream, options in zip(streams, own, strict=True)}} if is_mixture else own[0]
-    )
     write_manifest(
         folder,
         Manifest(
             kind="token_store",
             config={**config, "seed": seed},
-            counts=counts,
+            counts=_count(made, ledger, vocabulary, is_mixture=is_mixture),
             inputs=inputs,
-            files=names | describe_files(folder, [SOURCES_FILE, LEDGER_FILE]),
+            files=files | describe_files(folder, [SOURCES_FILE, LEDGER_FILE]),
         ),
     )
     clear_parts(folder)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A source and what was made of it: its encoded parts, in order, and what became of its documents."""
+
+    stream: SourceStream
+    parts: list[Part] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+def _iter_encoded(
+    made: Sequence[_Made],
+    vocabulary: VocabularyLike,
+    folder: Path,
+    look_through: Callable[[], object],
+    seed: int,
+    engine: Engine,
+) -> Iterator[PrepareReport]:
+    """Encode every partition, and fill in what was made; yield a report after each."""
+    parts_folder = begin_folder(folder, "token_store", "a token store")
+    streams = [one.stream for one in made]
+    rules = [_make_rules(vocabulary, stream.config) for stream in streams]
+    encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
+    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+        background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
+        looked_through = background.submit(look_through)
+        for job, part in engine.run(_iter_all_jobs(streams, vocabulary, rules, seed, parts_folder), encode, write_part):
+            made[job.stream].ledger.add_part(part)
+            made[job.stream].parts.append(part)
+            yield PrepareReport(
+                partition=job.index,
+                num_documents=part.count("documents"),
+                num_tokens=part.count("tokens"),
+                num_bytes=part.text_bytes,
+                is_reused=job.done is not None,
+            )
+        looked_through.result()
+
+
+def _count(made: Sequence[_Made], ledger: Ledger, vocabulary: VocabularyLike, *, is_mixture: bool) -> dict[str, Any]:
+    """The counts of the manifest: of all, and of each source of a mixture."""
+    splits = ledger.count_splits()
+    counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
+    if is_mixture:
+        counts["sources"] = [
+            {
+                "name": one.stream.name,
+                "weight": one.stream.weight,
+                "max_repeats": one.stream.max_repeats,
+                "splits": {side: one.ledger.count_splits().get(side, _NOTHING) for side in splits},
+            }
+            for one in made
+        ]
+    return counts
 
 
 def _make_rules(vocabulary: VocabularyLike, config: PrepareConfig) -> Rules:
