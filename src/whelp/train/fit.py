@@ -110,7 +110,6 @@ def fit(
     processes = processes or ProcessGroup()
     device = torch.device(plan.device)
     schedule = make_schedule(config, plan)
-    data_seed = make_seed(config.seed, "rows")
     before, started, first_step = progress.elapsed_seconds, clock(), progress.step
     waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change
     # A gradient needs only the weights: a GPU has that of the next batch in hand while the loss of the last is read, written down and
@@ -119,26 +118,7 @@ def fit(
     model.train()
     ahead: _Pass | None = None
     ramp = plan.ramp
-    with contextlib.ExitStack() as stack:
-        backward: Backward | None = None
-        backward_rows = 0
-
-        def compute(first_row: int, num_rows: int) -> _Pass:
-            nonlocal backward, backward_rows
-            if backward is None or num_rows != backward_rows:  # what was recorded or compiled is of one size
-                stack.close()
-                backward = None  # with the memory of what it recorded
-                backward = stack.enter_context(
-                    contextlib.closing(Backward(model, optimizer, plan.at_batch(num_rows), config, processes))
-                )
-                backward_rows = num_rows
-            batch = rows.read(first_row, num_rows, data_seed, rank=processes.rank, world=processes.size)
-            batch = limit_targets(batch, config)
-            checksum = _check_rows(batch, num_rows * processes.rank // processes.size) if config.record_rows else 0
-            own_targets = int(np.count_nonzero(batch.targets != IGNORED))
-            num_targets, checksum = map(int, processes.add([own_targets, checksum]))
-            return _Pass(backward(batch, num_targets), num_targets, num_rows, checksum)
-
+    with contextlib.closing(_Gradients(model, optimizer, rows, plan, config, processes)) as gradients:
         while True:
             begun, first_row = clock(), progress.rows_read
             share = find_share_done(progress, plan)
@@ -147,7 +127,7 @@ def fit(
             if model.uses_randomness:
                 place = (processes.rank,) if processes.size > 1 else ()
                 torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
-            now, ahead = ahead or compute(first_row, ramp.find_rows(share)), None
+            now, ahead = ahead or gradients.compute(first_row, ramp.find_rows(share)), None
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step
             learning_rate = config.peak_learning_rate * schedule.at(share + 1.0 / max(plan.num_steps, 1))
@@ -162,7 +142,7 @@ def fit(
                     after = dataclasses.replace(progress, step=progress.step + 1, rows_read=progress.rows_read + now.num_rows)
                     next_rows = ramp.find_rows(find_share_done(after, plan))
                     if next_rows == now.num_rows:  # the next size does not begin while this one's numbers are on their way
-                        ahead = compute(first_row + now.num_rows, next_rows)
+                        ahead = gradients.compute(first_row + now.num_rows, next_rows)
             loss_value, norm_value = (None, None) if numbers is None else numbers.read()
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if is_skipped:
@@ -207,6 +187,49 @@ class _Pass:
     num_targets: int  # in all processes
     num_rows: int  # likewise
     checksum: int
+
+
+class _Gradients:
+    """The gradient of one batch after another; what was recorded or compiled is of one size, and is made anew for the next."""
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        optimizer: StepOptimizer,
+        rows: Rows,
+        plan: TrainPlan,
+        config: TrainConfig,
+        processes: ProcessGroup,
+    ) -> None:
+        self.model, self.optimizer, self.rows = model, optimizer, rows
+        self.plan, self.config, self.processes = plan, config, processes
+        self.seed = make_seed(config.seed, "rows")
+        self.backward: Backward | None = None
+        self.backward_rows = 0
+
+    def compute(self, first_row: int, num_rows: int) -> _Pass:
+        """Read this process's slice of a batch, and leave its gradient in the parameters."""
+        rank, world = self.processes.rank, self.processes.size
+        backward = self._open(num_rows)
+        batch = limit_targets(self.rows.read(first_row, num_rows, self.seed, rank=rank, world=world), self.config)
+        checksum = _check_rows(batch, num_rows * rank // world) if self.config.record_rows else 0
+        own_targets = int(np.count_nonzero(batch.targets != IGNORED))
+        num_targets, checksum = map(int, self.processes.add([own_targets, checksum]))
+        return _Pass(backward(batch, num_targets), num_targets, num_rows, checksum)
+
+    def _open(self, num_rows: int) -> Backward:
+        if self.backward is None or num_rows != self.backward_rows:
+            self.close()
+            plan = self.plan.at_batch(num_rows)
+            self.backward = Backward(self.model, self.optimizer, plan, self.config, self.processes)
+            self.backward_rows = num_rows
+        return self.backward
+
+    def close(self) -> None:
+        """Give back the memory of what was recorded."""
+        if self.backward is not None:
+            self.backward.close()
+            self.backward = None
 
 
 class _Numbers:

@@ -150,15 +150,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     budget = config.minutes * 60 if config.minutes is not None else None
     first_rows = batch_rows if config.first_batch_tokens is None else max(1, round(config.first_batch_tokens / length))
     ramp = BatchRamp.plan(first_rows, batch_rows, config.batch_ramp_share, by_clock=budget is not None)
-    least_rows = min((batch_rows, *ramp.smaller))
-    if least_rows < facts.num_processes:
-        name = "train.first_batch_tokens" if ramp.smaller else "train.batch_tokens"
-        raise PlanError(
-            "the plan",
-            f"a batch of {say_count(least_rows, 'row')} is to be divided among {say_count(facts.num_processes, 'process')}",
-            "a row for each at least",
-            f"Raise {name} to {facts.num_processes * length:,} or more, or start fewer processes.",
-        )
+    _check_processes(config, facts, ramp)
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if config.shard:
@@ -170,35 +162,11 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
             f"at most the {_gigabytes(facts.free_bytes)} that are free",
             "Lower model.n_embd, model.n_layer or pack.context_tokens.",
         )
-    steps_in_epoch = facts.num_rows / batch_rows
     num_evaluations = _count_evaluations(config, facts, budget)
-    if config.num_steps is not None:
-        num_steps = config.num_steps
-    elif budget is not None:
-        num_steps = ramp.count_steps_in_time(_find_steps_in_time(config, facts, budget, num_evaluations))
-    else:
-        num_steps = _count_steps(ramp, config.num_epochs or 1.0, facts.num_rows)
-    most_rows, is_cut_short = None, False
-    if config.max_epochs is not None:
-        most_steps = _count_steps(ramp, config.max_epochs, facts.num_rows)
-        most_rows = None if budget is None else math.ceil(config.max_epochs * facts.num_rows)
-        num_steps, is_cut_short = min(num_steps, most_steps), most_steps < num_steps
-    if config.decay_from_step is not None and config.decay_from_step >= num_steps:
-        found = f"the run is {say_count(num_steps, 'step')} long"
-        raise PlanError(
-            "train.decay_from_step", found, f"more than {config.decay_from_step:,}", "Lower it, or lengthen the run."
-        )
-    if config.decay_from_step is not None and config.warmup_steps is None:
-        warmup_steps = math.floor(config.warmup_share * num_steps + ROUNDING)
-        if warmup_steps > config.decay_from_step:
-            raise PlanError(
-                "train.decay_from_step",
-                f"train.warmup_share of {say_count(num_steps, 'step')} warms up for {say_count(warmup_steps, 'step')}",
-                f"no more than {config.decay_from_step:,}",
-                "Let the rate decay later, or lower train.warmup_share.",
-            )
+    num_steps, most_rows, is_cut_short = _find_length(config, facts, ramp, budget, num_evaluations)
+    _check_decay(config, num_steps)
     total_rows = ramp.count_rows(num_steps, num_steps)
-    num_epochs = total_rows / batch_rows / steps_in_epoch
+    num_epochs = total_rows / facts.num_rows
     evaluate_every = config.evaluate_every_steps or max(1, math.ceil(num_steps / num_evaluations))
     save_every = config.save_every_steps or evaluate_every
     estimated = budget
@@ -238,6 +206,55 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         batch_ramp_share=ramp.share,
         most_rows=most_rows,
     )
+
+
+def _check_processes(config: TrainConfig, facts: Facts, ramp: BatchRamp) -> None:
+    least_rows = min((ramp.batch_rows, *ramp.smaller))
+    if least_rows < facts.num_processes:
+        name = "train.first_batch_tokens" if ramp.smaller else "train.batch_tokens"
+        raise PlanError(
+            "the plan",
+            f"a batch of {say_count(least_rows, 'row')} is to be divided among {say_count(facts.num_processes, 'process')}",
+            "a row for each at least",
+            f"Raise {name} to {facts.num_processes * facts.context_tokens:,} or more, or start fewer processes.",
+        )
+
+
+def _find_length(
+    config: TrainConfig, facts: Facts, ramp: BatchRamp, budget: float | None, num_evaluations: int
+) -> tuple[int, int | None, bool]:
+    """Steps; the most rows of a run by the clock; and whether `max_epochs` ends the run before what else was asked for."""
+    if config.num_steps is not None:
+        num_steps = config.num_steps
+    elif budget is not None:
+        num_steps = ramp.count_steps_in_time(_find_steps_in_time(config, facts, budget, num_evaluations))
+    else:
+        num_steps = _count_steps(ramp, config.num_epochs or 1.0, facts.num_rows)
+    if config.max_epochs is None:
+        return num_steps, None, False
+    most_steps = _count_steps(ramp, config.max_epochs, facts.num_rows)
+    most_rows = None if budget is None else math.ceil(config.max_epochs * facts.num_rows)
+    return min(num_steps, most_steps), most_rows, most_steps < num_steps
+
+
+def _check_decay(config: TrainConfig, num_steps: int) -> None:
+    """Refuse a decay that begins after the end, or before the warm-up is over."""
+    begins = config.decay_from_step
+    if begins is None:
+        return
+    length = say_count(num_steps, "step")
+    if begins >= num_steps:
+        raise PlanError(
+            "train.decay_from_step", f"the run is {length} long", f"more than {begins:,}", "Lower it, or lengthen the run."
+        )
+    warmup_steps = math.floor(config.warmup_share * num_steps + ROUNDING)
+    if config.warmup_steps is None and warmup_steps > begins:
+        raise PlanError(
+            "train.decay_from_step",
+            f"train.warmup_share of {length} warms up for {say_count(warmup_steps, 'step')}",
+            f"no more than {begins:,}",
+            "Let the rate decay later, or lower train.warmup_share.",
+        )
 
 
 def _count_steps(ramp: BatchRamp, num_epochs: float, num_rows: int) -> int:
