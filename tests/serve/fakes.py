@@ -116,7 +116,6 @@ class FakeEngine:
     running: list[Generation] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    is_closed: bool = False
     num_waiting: int = 0
 
     @property
@@ -131,7 +130,6 @@ class FakeEngine:
         return made
 
     def close(self, *, drain: bool = True) -> None:
-        self.is_closed = True
         for generation in list(self.running):
             generation.cancel()
 

@@ -20,7 +20,6 @@ from whelp.base.log import log
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("f32", "f16", "bf16", "q8_0")
 _ARCHITECTURES = {"gpt2": "gpt2", "qwen3": "qwen3", **ARCHITECTURES}
 _TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")  # Conv1D: (in, out)
 _EXACT = ("position_embd", "time_mix_first")  # matrices that llama.cpp reads as float32

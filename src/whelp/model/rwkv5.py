@@ -7,7 +7,7 @@ Shapes: B rows, T tokens, D width, H heads, K head width, F feed-forward width, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,20 +32,59 @@ NORM_EPSILON = 64e-5  # of the heads' norm: 1e-5 after a division by 8, in the o
 _MIXES = "kvrg"
 
 
-class _TimeMix(nn.Module):
+class GatedTimeMix(nn.Module):
+    """What generations 5 and 6 share: a memory that is written and read, a norm of the heads, a gate."""
+
+    time_decay: nn.Parameter
+    time_faaaa: nn.Parameter  # how much a token reads of itself: (H, K)
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
+        self.receptance, self.key, self.value, self.output, self.gate = (nn.Linear(width, width, bias=False) for _ in range(5))
+        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=NORM_EPSILON)
+
+    def _remember(
+        self, mixed: Sequence[torch.Tensor], log_w: torch.Tensor, memory: torch.Tensor, flow: Flow
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From what goes into key, value, receptance and gate, each (B, T, D), to (B, T, D) and the memory (B, H, K, K)."""
+        xk, xv, xr, xg = mixed
+        r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
+        inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
+        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
+        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, NORM_EPSILON)  # (B, T, D)
+        read: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(xk.dtype))
+        return read, memory
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(*x.shape[:-1], self.num_heads, self.head_width)
+
+
+class GatedChannelMix(nn.Module):
+    """What generations 5 and 6 share: a square of what is positive, behind a gate."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.key = nn.Linear(spec.n_embd, spec.ffn_width, bias=False)
+        self.receptance = nn.Linear(spec.n_embd, spec.n_embd, bias=False)
+        self.value = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
+
+    def _feed(self, xk: torch.Tensor, xr: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.key(xk)).square()  # (B, T, F)
+        return torch.sigmoid(self.receptance(xr)) * self.value(hidden)
+
+
+class _TimeMix(GatedTimeMix):
     time_mix_k: nn.Parameter  # how much of the token itself goes into the key, ...; the rest is of the token before: (1, 1, D)
     time_mix_v: nn.Parameter
     time_mix_r: nn.Parameter
     time_mix_g: nn.Parameter
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
+        super().__init__(spec)
         for name in _MIXES:
-            self.register_parameter(f"time_mix_{name}", nn.Parameter(torch.zeros(1, 1, width)))
+            self.register_parameter(f"time_mix_{name}", nn.Parameter(torch.zeros(1, 1, spec.n_embd)))
         self.time_decay, self.time_faaaa = (nn.Parameter(torch.zeros(spec.n_head, spec.head_width)) for _ in range(2))
-        self.receptance, self.key, self.value, self.output, self.gate = (nn.Linear(width, width, bias=False) for _ in range(5))
-        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=NORM_EPSILON)
 
     def forward(
         self, x: torch.Tensor, shared: torch.Tensor | None, before: torch.Tensor, memory: torch.Tensor, flow: Flow
@@ -53,33 +92,21 @@ class _TimeMix(nn.Module):
         """(B, T, D) -> (B, T, D); and what was shared, the last token (B, D), the memory (B, H, K, K)."""
         shifted, last = flow.shift(x, before)
         mixes = (self.time_mix_k, self.time_mix_v, self.time_mix_r, self.time_mix_g)
-        xk, xv, xr, xg = [torch.lerp(shifted, x, mix.to(x.dtype)) for mix in mixes]
-        r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
-        log_w = -self.time_decay.float().exp()
-        inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
-        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
-        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, NORM_EPSILON)  # (B, T, D)
-        mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
-        return mixed, shared, last, memory
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.view(*x.shape[:-1], self.num_heads, self.head_width)
+        mixed = [torch.lerp(shifted, x, mix.to(x.dtype)) for mix in mixes]
+        out, memory = self._remember(mixed, -self.time_decay.float().exp(), memory, flow)
+        return out, shared, last, memory
 
 
-class _ChannelMix(nn.Module):
+class _ChannelMix(GatedChannelMix):
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
+        super().__init__(spec)
         self.time_mix_k, self.time_mix_r = (nn.Parameter(torch.zeros(1, 1, spec.n_embd)) for _ in range(2))
-        self.key = nn.Linear(spec.n_embd, spec.ffn_width, bias=False)
-        self.receptance = nn.Linear(spec.n_embd, spec.n_embd, bias=False)
-        self.value = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
 
     def forward(self, x: torch.Tensor, before: torch.Tensor, flow: Flow) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) -> (B, T, D), and the last token (B, D)."""
         shifted, last = flow.shift(x, before)
         xk, xr = (torch.lerp(shifted, x, mix.to(x.dtype)) for mix in (self.time_mix_k, self.time_mix_r))
-        hidden = torch.relu(self.key(xk)).square()  # (B, T, F)
-        return torch.sigmoid(self.receptance(xr)) * self.value(hidden), last
+        return self._feed(xk, xr), last
 
 
 class Rwkv5(Rwkv):
@@ -108,13 +135,7 @@ class Rwkv5(Rwkv):
                 att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
             for mix in (ffn.time_mix_k, ffn.time_mix_r):
                 mix.copy_((ramp(width) ** rest).view(1, 1, -1))
-            att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
-            for matrix in (att.output, ffn.value, ffn.receptance):
-                matrix.weight.zero_()
-        draw_bonus_and_decay(att.time_faaaa, att.time_decay, depth)
-        drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
-        for matrix, gain in drawn:
-            draw_orthogonal(matrix.weight, gain, generator)
+        draw_shared_weights(spec, block, generator)
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
         """Weight decay is for matrices; a decay or a bonus for each channel of each head is none."""
@@ -180,10 +201,21 @@ class Rwkv5(Rwkv):
         )
 
 
-def draw_bonus_and_decay(bonus: torch.Tensor, decay: torch.Tensor, depth: float) -> None:
-    """The official first values of generations 5 and 6, for a layer as deep as `layer_ratios` says."""
-    channels = torch.arange(bonus.numel())
-    share = channels / max(bonus.numel() - 1, 1)  # 0 to 1
+def draw_shared_weights(spec: ModelSpec, block: Block, generator: torch.Generator) -> None:
+    """The official first values of what generations 5 and 6 share in a layer."""
+    att, ffn = block.att, block.ffn
+    assert isinstance(att, GatedTimeMix)
+    assert isinstance(ffn, GatedChannelMix)
+    depth, _ = layer_ratios(spec, block.layer)
+    channels = torch.arange(spec.n_embd)
+    share = channels / max(spec.n_embd - 1, 1)  # 0 to 1
     with torch.no_grad():
-        decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(decay.shape))
-        bonus.copy_((depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)).view(bonus.shape))
+        att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
+        for matrix in (att.output, ffn.value, ffn.receptance):
+            matrix.weight.zero_()
+        att.time_decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(att.time_decay.shape))
+        bonus = depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)
+        att.time_faaaa.copy_(bonus.view(att.time_faaaa.shape))
+    drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
+    for matrix, gain in drawn:
+        draw_orthogonal(matrix.weight, gain, generator)

@@ -12,19 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from whelp.model.config import ModelSpec
-from whelp.model.linear_attention import Inputs
-from whelp.model.rwkv import Block, Flow, draw_orthogonal, group_norm, layer_ratios, ramp
-from whelp.model.rwkv5 import NORM_EPSILON, Rwkv5, draw_bonus_and_decay
-from whelp.model.rwkv_kernels import run_linear_attention
+from whelp.model.rwkv import Block, Flow, layer_ratios, ramp
+from whelp.model.rwkv5 import GatedChannelMix, GatedTimeMix, Rwkv5, draw_shared_weights
 
 _MIXES = "wkvrg"
 
 
-class _TimeMix(nn.Module):
+class _TimeMix(GatedTimeMix):
     time_maa_x: nn.Parameter  # how much of the token before goes into what the shares depend on: (1, 1, D)
     time_maa_w: nn.Parameter  # how much goes into the decay, ..., before what depends on the token is added
     time_maa_k: nn.Parameter
@@ -33,8 +30,8 @@ class _TimeMix(nn.Module):
     time_maa_g: nn.Parameter
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        width, self.num_heads, self.head_width = spec.n_embd, spec.n_head, spec.head_width
+        super().__init__(spec)
+        width = spec.n_embd
         mix_rank, decay_rank = spec.low_ranks or default_low_ranks(width)
         for name in "x" + _MIXES:
             self.register_parameter(f"time_maa_{name}", nn.Parameter(torch.zeros(1, 1, width)))
@@ -44,8 +41,6 @@ class _TimeMix(nn.Module):
         self.time_decay_w1 = nn.Parameter(torch.zeros(width, decay_rank))
         self.time_decay_w2 = nn.Parameter(torch.zeros(decay_rank, width))
         self.time_faaaa = nn.Parameter(torch.zeros(spec.n_head, spec.head_width))
-        self.receptance, self.key, self.value, self.output, self.gate = (nn.Linear(width, width, bias=False) for _ in range(5))
-        self.ln_x = nn.GroupNorm(spec.n_head, width, eps=NORM_EPSILON)
 
     def forward(
         self, x: torch.Tensor, shared: torch.Tensor | None, before: torch.Tensor, memory: torch.Tensor, flow: Flow
@@ -58,33 +53,22 @@ class _TimeMix(nn.Module):
         added = (thin @ self.time_maa_w2).unflatten(1, x.shape[:2])  # (5, B, T, D)
         mixes = (self.time_maa_w, self.time_maa_k, self.time_maa_v, self.time_maa_r, self.time_maa_g)
         parts = zip(mixes, added, strict=True)
-        xw, xk, xv, xr, xg = [torch.addcmul(x, change, mix.to(x.dtype) + more.to(x.dtype)) for mix, more in parts]
-        r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
+        xw, *mixed = [torch.addcmul(x, change, mix.to(x.dtype) + more.to(x.dtype)) for mix, more in parts]
         decay = self.time_decay + torch.tanh(xw @ self.time_decay_w1) @ self.time_decay_w2
-        inputs = Inputs(r, self._heads(-decay.float().exp()), k, v, self.time_faaaa.float())
-        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
-        out = group_norm(found, self.ln_x.weight, self.ln_x.bias, NORM_EPSILON)  # (B, T, D)
-        mixed: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(x.dtype))
-        return mixed, shared, last, memory
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.view(*x.shape[:-1], self.num_heads, self.head_width)
+        out, memory = self._remember(mixed, self._heads(-decay.float().exp()), memory, flow)
+        return out, shared, last, memory
 
 
-class _ChannelMix(nn.Module):
+class _ChannelMix(GatedChannelMix):
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
+        super().__init__(spec)
         self.time_maa_k, self.time_maa_r = (nn.Parameter(torch.zeros(1, 1, spec.n_embd)) for _ in range(2))
-        self.key = nn.Linear(spec.n_embd, spec.ffn_width, bias=False)
-        self.receptance = nn.Linear(spec.n_embd, spec.n_embd, bias=False)
-        self.value = nn.Linear(spec.ffn_width, spec.n_embd, bias=False)
 
     def forward(self, x: torch.Tensor, before: torch.Tensor, flow: Flow) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T, D) -> (B, T, D), and the last token (B, D)."""
         shifted, last = flow.shift(x, before)
         xk, xr = (torch.addcmul(x, shifted - x, mix.to(x.dtype)) for mix in (self.time_maa_k, self.time_maa_r))
-        hidden = torch.relu(self.key(xk)).square()  # (B, T, F)
-        return torch.sigmoid(self.receptance(xr)) * self.value(hidden), last
+        return self._feed(xk, xr), last
 
 
 class Rwkv6(Rwkv5):
@@ -112,13 +96,7 @@ class Rwkv6(Rwkv5):
                 first.zero_()
             for second in (att.time_maa_w2, att.time_decay_w2):
                 second.uniform_(-0.01, 0.01, generator=generator)
-            att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
-            for matrix in (att.output, ffn.value, ffn.receptance):
-                matrix.weight.zero_()
-        draw_bonus_and_decay(att.time_faaaa, att.time_decay, depth)
-        drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
-        for matrix, gain in drawn:
-            draw_orthogonal(matrix.weight, gain, generator)
+        draw_shared_weights(spec, block, generator)
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
         """Weight decay is for matrices called `*.weight`: not for vectors, whatever their shape, nor for thin matrices."""

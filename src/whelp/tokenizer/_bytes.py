@@ -9,7 +9,6 @@ CHARACTER_OF_BYTE: dict[int, str] = {
     **{byte: chr(byte) for byte in _PRINTABLE},
     **{byte: chr(256 + index) for index, byte in enumerate(_OTHERS)},
 }
-BYTE_OF_CHARACTER: dict[str, int] = {character: byte for byte, character in CHARACTER_OF_BYTE.items()}
 _TO_CHARACTERS = {byte: ord(character) for byte, character in CHARACTER_OF_BYTE.items()}
 _NO_BYTE = 0xFFFF  # for the characters below 256 that spell no byte, the space among them
 _FROM_CHARACTERS = {**dict.fromkeys(range(256), _NO_BYTE), **{point: byte for byte, point in _TO_CHARACTERS.items()}}

@@ -20,13 +20,14 @@ from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.train.bf16_weights import NarrowWeights
 from whelp.train.config import TrainConfig
-from whelp.train.cuda_graph import CapturedCall, Shapes, Timer, Trial, get_shapes
+from whelp.train.cuda_graph import CapturedCall, Shapes, get_shapes
 from whelp.train.device import get_product_type
 from whelp.train.gradient_buffers import GradientBuffers
 from whelp.train.gradient_sum import GradientSum
 from whelp.train.optimizer import Optimizer
 from whelp.train.plan import TrainPlan
 from whelp.train.process_group import ProcessGroup
+from whelp.train.step_trial import Timer, Trial
 from whelp.train.truncated_backpropagation import Chunk, LossAndState, iter_losses, plan_chunks
 
 # Where steps are not recorded: with fewer tokens at a time, calling a dozen compiled parts costs more than the half minute of

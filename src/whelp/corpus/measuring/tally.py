@@ -81,7 +81,7 @@ class Distinct:
 
     def __init__(self, *, max_entries: int = MOST_DISTINCT) -> None:
         self.sampled_every = 1
-        self.num_all = self.size_all = 0
+        self.num_all = 0
         self._max_entries = max_entries
         self._parts = [_Part(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
         self._num_pending = 0
@@ -89,7 +89,6 @@ class Distinct:
     def add(self, keys: Hashes, counts: Counts, sizes: Counts) -> None:
         """Count keys that differ from each other; `sizes` are those of one of each."""
         self.num_all += int(counts.sum())
-        self.size_all += int((counts * sizes).sum())
         is_seen = _ends_in_zeros(keys, self.sampled_every)
         self._parts.append(_Part(keys[is_seen], counts[is_seen], sizes[is_seen]))
         self._num_pending += len(self._parts[-1].keys)

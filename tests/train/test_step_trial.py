@@ -1,6 +1,6 @@
 """Which way of taking a step is tried when; recording itself needs a GPU."""
 
-from whelp.train.cuda_graph import Trial
+from whelp.train.step_trial import Trial
 
 
 class _Timer:
