@@ -147,7 +147,7 @@ def _list_files(
     folder: Path, out: Path, config: FolderConfig
 ) -> tuple[list[tuple[Path, str, int, int]], list[tuple[str, str, str]]]:
     """Files as (path, label, size, time), in order, and what is left out as (kind, label, reason)."""
-    from whelp.corpus._files import SkippedFile, look_at, walk_folder
+    from whelp.corpus.find_files import SkippedFile, look_at, walk_folder
 
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "there is no such folder"

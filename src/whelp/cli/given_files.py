@@ -28,7 +28,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     Raises:
         SourceError: When there is none, one is given twice, or one is of another kind.
     """
-    from whelp.corpus._files import expand
+    from whelp.corpus.find_files import expand
 
     given = [files] if isinstance(files, (str, Path)) else list(files)
     found: list[Path] = []

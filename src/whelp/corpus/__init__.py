@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
-    from whelp.corpus._files import SkippedFile as SkippedFile
     from whelp.corpus.config import SourceConfig as SourceConfig
+    from whelp.corpus.find_files import SkippedFile as SkippedFile
     from whelp.corpus.listing import count_skipped as count_skipped
     from whelp.corpus.open_file import SourceFile as SourceFile
     from whelp.corpus.partition import Partition as Partition
@@ -41,7 +41,7 @@ _HOMES = {
     "BadValue": "row_shape",
     "Partition": "partition",
     "RowShape": "row_shape",
-    "SkippedFile": "_files",
+    "SkippedFile": "find_files",
     "Source": "source",
     "SourceConfig": "config",
     "SourceFile": "open_file",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, expand
 from whelp.corpus.compressed import split_name
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile, expand
 from whelp.corpus.remote import find_remote
 from whelp.corpus.rows import find_format
 from whelp.corpus.source_words import is_url

@@ -11,9 +11,9 @@ from typing import Any
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
-from whelp.corpus._files import FoundFile
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile
 from whelp.corpus.python_rows import make_dataset_file, to_json_line
 from whelp.corpus.source_words import HUB_PREFIX
 from whelp.corpus.splits import choose_splits

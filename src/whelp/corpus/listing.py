@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile, look_at
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import BadFile, Inspection, iter_text
+from whelp.corpus.find_files import FoundFile, SkippedFile, look_at
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks
 from whelp.corpus.reader import Reader, inspect_file
 from whelp.corpus.row_shape import TextShape

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile, expand
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile, SkippedFile, expand
 from whelp.corpus.saved_datasets import find_saved
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from whelp.base.arrays import find_valid, to_arrow, to_numpy, view_text
 from whelp.base.hashing import hash_bytes, hash_json
-from whelp.corpus._files import SkippedFile
 from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import iter_leaves
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import Inspection
+from whelp.corpus.find_files import SkippedFile
 from whelp.corpus.open_file import SourceFile
 from whelp.corpus.row_shape import TEXT, RowShape, TextShape
 from whelp.corpus.rows import BadRow, BadRows

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile
 from whelp.corpus.arrow_rows import BATCH_ROWS
+from whelp.corpus.find_files import FoundFile
 from whelp.corpus.splits import choose_splits
 
 _EXPECTED = "a pandas frame, a pyarrow table, a datasets.Dataset, or an iterable of dictionaries"

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_bytes
-from whelp.corpus._files import SkippedFile
 from whelp.corpus.compressed import DAMAGED
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.document_splitters import Documents, PatternTooLong, iter_documents, make_splitter
 from whelp.corpus.encodings import BadFile, Inspection, inspect, inspect_bytes, iter_text
+from whelp.corpus.find_files import SkippedFile
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, iter_blocks, open_checked
 from whelp.corpus.partition import TEXT_SCHEMA, Builder
 from whelp.corpus.row_shape import RowShape, too_long

@@ -21,9 +21,9 @@ from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.files import write_json
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
-from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile, SkippedFile
 
 _WEB = ("http", "https")
 _BLOCK_BYTES = 1 << 20

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from whelp.base.errors import SourceError
 from whelp.base.files import read_json
-from whelp.corpus._files import FoundFile
 from whelp.corpus.config import SourceConfig
+from whelp.corpus.find_files import FoundFile
 from whelp.corpus.splits import choose_splits
 
 _SPLITS_FILE = "dataset_dict.json"

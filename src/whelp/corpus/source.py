@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile
 from whelp.corpus.column_survey import explain_columns, list_columns, say_columns
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import BadFile, Inspection
+from whelp.corpus.find_files import FoundFile, SkippedFile
 from whelp.corpus.listing import check_text_key, list_files, look_for_text, make_label, printable
 from whelp.corpus.locate import Place, locate
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from whelp.base.errors import SourceError
-from whelp.corpus._files import FoundFile, SkippedFile
+from whelp.corpus.find_files import FoundFile, SkippedFile
 
 _HELD_OUT = ("test", "validation")
 _WORDS = {  # those of `datasets`

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_bytes
-from whelp.corpus._files import SkippedFile, walk_folder
+from whelp.corpus.find_files import SkippedFile, walk_folder
 
 _FOLDERS = {
     "test": "test folder",

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.hashing import hash_bytes
-from whelp.corpus._files import SkippedFile
 from whelp.corpus.columns import measure_texts
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import BEGINNINGS, BadFile, Inspection, inspect_bytes, iter_text
+from whelp.corpus.find_files import SkippedFile
 from whelp.corpus.open_file import SourceFile, read_whole
 from whelp.corpus.partition import TEXT_SCHEMA, Builder
 from whelp.corpus.row_window import Window
