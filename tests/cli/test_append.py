@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import whelp
-from whelp.artifacts.growing_file import GrowingFile
+from growing import finish_with_stops
 from whelp.base.errors import ConfigError, SourceError
 
 from .helpers import Whelp
@@ -63,24 +63,11 @@ def test_stopped_it_goes_on(separator: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("whelp.corpus.append_files.BLOCK_BYTES", 7)
     paths = write(tmp_path, {f"{number}.txt": f"text number {number}\n".encode() * number for number in range(8)})
     whelp.append(paths, out=tmp_path / "whole.txt", separator=separator)
-    monkeypatch.setattr("whelp.artifacts.growing_file._SAVE_SECONDS", 0.0)
-    add, count = GrowingFile.add, 0
 
-    def add_some(self: GrowingFile, data: bytes, progress: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        if count % 4 == 0:
-            raise KeyboardInterrupt
-        add(self, data, progress)
+    def append() -> Any:
+        return whelp.append(paths, out=tmp_path / "o.txt", separator=separator)
 
-    monkeypatch.setattr(GrowingFile, "add", add_some)
-    result = None
-    while result is None:
-        try:
-            result = whelp.append(paths, out=tmp_path / "o.txt", separator=separator)
-        except KeyboardInterrupt:
-            assert count < 1000
-    assert count > 20
+    assert finish_with_stops(append, monkeypatch, every=4)[1] > 5
     assert (tmp_path / "o.txt").read_bytes() == (tmp_path / "whole.txt").read_bytes()
 
 

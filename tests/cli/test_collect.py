@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -188,11 +189,16 @@ def test_nothing_to_finish(whelp: Whelp, site: Site) -> None:
     assert "not finished" not in outcome.said
 
 
-def test_a_limit_of_time(whelp: Whelp, site: Site) -> None:
+def test_a_limit_of_time(whelp: Whelp, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is by then is written, and said to be unfinished; the same command goes on."""
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
-    site.faults.append(lambda request: time.sleep(1.0) if request.query.get("pageids") == "6" else None)
-    outcome = whelp(*arguments, "--max-minutes", str(0.9 / 60), "--json")
+
+    def count_seconds() -> float:
+        """A minute is over with the third article."""
+        return 60.0 if any(request.query.get("pageids") == "6" for request in site.requests) else 0.0
+
+    monkeypatch.setattr("whelp.collect.gather.time", SimpleNamespace(monotonic=count_seconds))
+    outcome = whelp(*arguments, "--max-minutes", "0.5", "--json")
     assert (outcome.json["is_finished"], outcome.json["num_documents"]) == (False, 3)
     assert "not finished: the same command goes on" in outcome.said
     assert len(Path("x.jsonl").read_text().splitlines()) == 3

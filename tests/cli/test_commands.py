@@ -107,9 +107,12 @@ def test_interrupted_is_exit_code_130(tmp_path: Path) -> None:
     prepare(project.recipe, out=project.store)
     process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 100
-    while not (project.run / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+    metrics = project.run / "metrics.jsonl"
+    while (
+        not (metrics.exists() and "learning_rate" in metrics.read_text()) and process.poll() is None
+    ):  # a step is written down
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import whelp
-from whelp.artifacts.growing_file import GrowingFile
+from growing import finish_with_stops
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli.convert import convert
 
@@ -121,24 +121,12 @@ def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Between any two writes; the same bytes and counts."""
     paths = [write_parquet(tmp_path / f"{name}.parquet", ROWS * 3, group=1) for name in "ab"]
     whole = whelp.convert(paths, out=tmp_path / "whole.csv", columns=["text"])
-    monkeypatch.setattr("whelp.artifacts.growing_file._SAVE_SECONDS", 0.0)
-    add, count = GrowingFile.add, 0
 
-    def add_some(self: GrowingFile, data: bytes, progress: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        if count % 5 == 0:
-            raise KeyboardInterrupt
-        add(self, data, progress)
+    def convert() -> Any:
+        return whelp.convert(paths, out=tmp_path / "o.csv", columns=["text"])
 
-    monkeypatch.setattr(GrowingFile, "add", add_some)
-    result = None
-    while result is None:
-        try:
-            result = whelp.convert(paths, out=tmp_path / "o.csv", columns=["text"])
-        except KeyboardInterrupt:
-            assert count < 200
-    assert count > 24
+    result, num_stops = finish_with_stops(convert, monkeypatch, every=5)
+    assert num_stops > 4
     assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert result.num_rows == whole.num_rows == 24
 

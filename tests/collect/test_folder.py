@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import whelp
-from whelp.artifacts.growing_file import GrowingFile
+from growing import finish_with_stops
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.collect.folder.html_text import read_html
 from whelp.collect.folder.office import read_docx
@@ -257,24 +257,12 @@ def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     expected = (tmp_path / "out.jsonl").read_bytes()
     for found in (*tmp_path.glob("out*"), *tmp_path.glob(".out*")):
         found.unlink()
-    monkeypatch.setattr("whelp.artifacts.growing_file._SAVE_SECONDS", 0.0)
-    add, count = GrowingFile.add, 0
 
-    def add_some(self: GrowingFile, data: bytes, progress: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        if count % 11 == 0:
-            raise KeyboardInterrupt
-        add(self, data, progress)
+    def collect_again() -> Any:
+        return whelp.collect_folder(tmp_path / "in", out=tmp_path / "out.jsonl")
 
-    monkeypatch.setattr(GrowingFile, "add", add_some)
-    result, stops = None, 0
-    while result is None:
-        try:
-            result = whelp.collect_folder(tmp_path / "in", out=tmp_path / "out.jsonl")
-        except KeyboardInterrupt:
-            stops += 1
-    assert stops >= 2
+    result, num_stops = finish_with_stops(collect_again, monkeypatch, every=11)
+    assert num_stops >= 2
     assert (tmp_path / "out.jsonl").read_bytes() == expected
     assert (result.num_files, result.num_documents) == (first.num_files, len(whole))
     assert whelp.collect_folder(tmp_path / "in", out=tmp_path / "out.jsonl").is_reused

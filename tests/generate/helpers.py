@@ -1,11 +1,13 @@
-"""A vocabulary of given pieces, and a model that says what it is told."""
+"""Vocabularies and a model that say what they are told; requests that join others on their way."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 
-from whelp.generate import GenerateConfig
+from whelp.generate import GenerateConfig, complete
 from whelp.generate.batch import Batch
 from whelp.model import LanguageModel
 from whelp.tokenizer.streaming import ByteStreamDecoder
@@ -107,3 +109,33 @@ def generate_ids(
     while batch.step():
         pass
     return [[token for piece in generation for token in piece.token_ids] for generation in generations]
+
+
+def check_joining(
+    model: LanguageModel,
+    vocabulary: NumberVocabulary,
+    requests: list[tuple[Ids, dict[str, Any], int]],
+    alone: dict[str, Any],
+    together: dict[str, Any],
+    *,
+    max_rows: int,
+) -> None:
+    """Requests (prompt, settings, how many), one after two steps of those before, in few slots: each gets the text that it gets alone.
+
+    Args:
+        alone: What else is set where each runs by itself.
+        together: What else is set where they run side by side.
+    """
+    expected = [
+        complete(model, vocabulary, prompt, GenerateConfig(**style, **alone), n=number) for prompt, style, number in requests
+    ]
+    batch, generations = Batch(model, vocabulary, max_rows=max_rows), []
+    for prompt, style, number in requests:
+        generations.append(batch.submit(prompt, GenerateConfig(**style, **together), n=number))
+        batch.step()
+        batch.step()
+    while batch.step():
+        pass
+    for texts, group in zip(expected, generations, strict=True):
+        assert ["".join(piece.text for piece in generation) for generation in group] == [whole.text for whole in texts]
+        assert [generation.finish_reason for generation in group] == [whole.reason for whole in texts]

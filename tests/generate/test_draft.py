@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from whelp.generate import GenerateConfig, complete
+from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.generate.sampling import choose
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, LEAST_PLAIN, MOST_ROWS, Guesser, Speculation
 from whelp.model import decoder, draft, screened_head
 from whelp.model.decoder import Decoder
 
-from .helpers import NumberVocabulary
+from .helpers import NumberVocabulary, check_joining
 from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run
 
 
@@ -77,22 +77,9 @@ def test_requests_that_join_and_leave(make_large, family, options):
         prompt = generator.integers(0, 60, int(generator.integers(1, 20))).tolist()
         style = STYLES[number % 4] | {"max_tokens": int(generator.integers(1, 50))}
         requests.append((prompt, style, 1 + number % 2))
-    alone = [
-        complete(model, VOCABULARY, prompt, GenerateConfig(prompt_lookup_tokens=0, draft_tokens=0, **style), n=n)
-        for prompt, style, n in requests
-    ]
+    alone = {"prompt_lookup_tokens": 0, "draft_tokens": 0}
     for drafted in (None, 4):
-        batch = Batch(model, VOCABULARY, max_rows=MOST_ROWS)
-        generations = []
-        for prompt, style, n in requests:
-            generations.append(batch.submit(prompt, GenerateConfig(draft_tokens=drafted, **style), n=n))
-            batch.step()
-            batch.step()
-        while batch.step():
-            pass
-        for texts, group in zip(alone, generations, strict=True):
-            assert ["".join(piece.text for piece in generation) for generation in group] == [whole.text for whole in texts]
-            assert [generation.finish_reason for generation in group] == [whole.reason for whole in texts]
+        check_joining(model, VOCABULARY, requests, alone, {"draft_tokens": drafted}, max_rows=MOST_ROWS)
 
 
 def test_waiting_times_draw_from_the_distribution(make_large):

@@ -15,7 +15,7 @@ from whelp.generate.prompt_lookup import LOSS_AT_ONCE, LOSS_SHARE, SIZES, Lookup
 from whelp.generate.speculation import GUESS_TOKENS, MOST_ROWS, Guesser, Speculation
 from whelp.model.hugging_face import open_hugging_face
 
-from .helpers import NumberVocabulary, PieceVocabulary, ScriptedModel
+from .helpers import NumberVocabulary, PieceVocabulary, ScriptedModel, check_joining
 
 NUM_IDS = 60
 VOCABULARY = NumberVocabulary(NUM_IDS, eos_id=9)
@@ -119,22 +119,9 @@ def test_requests_that_join_and_leave(make_model, family, options):
         prompt = generator.integers(0, NUM_IDS, int(generator.integers(1, 8))).tolist() * 3
         style = STYLES[number % len(STYLES)] | {"max_tokens": int(generator.integers(1, 70))}
         requests.append((prompt, style, 1 + number % 3))
-    alone = [
-        complete(model, VOCABULARY, prompt, GenerateConfig(prompt_lookup_tokens=0, **style), n=n)
-        for prompt, style, n in requests
-    ]
     for count in (None, 4):
-        batch = Batch(model, VOCABULARY, max_rows=MOST_ROWS)
-        generations = []
-        for prompt, style, n in requests:
-            generations.append(batch.submit(prompt, GenerateConfig(prompt_lookup_tokens=count, **style), n=n))
-            batch.step()
-            batch.step()
-        while batch.step():
-            pass
-        for texts, group in zip(alone, generations, strict=True):
-            assert ["".join(piece.text for piece in generation) for generation in group] == [whole.text for whole in texts]
-            assert [generation.finish_reason for generation in group] == [whole.reason for whole in texts]
+        together = {"prompt_lookup_tokens": count}
+        check_joining(model, VOCABULARY, requests, {"prompt_lookup_tokens": 0}, together, max_rows=MOST_ROWS)
 
 
 def test_a_cancelled_request_leaves_the_others_alone(make_model):

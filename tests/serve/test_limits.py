@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from typing import Any
 
 import httpx
@@ -196,8 +195,7 @@ def test_a_body_that_does_not_come(serve: Serve) -> None:
 def test_too_many_connections(serve: Serve) -> None:
     """The one too many is told so; those before it are still answered."""
     running = serve(max_connections=3)
-    waiting = [running.open_socket() for _ in range(3)]
-    time.sleep(0.1)
+    waiting = [running.open_socket() for _ in range(3)]  # taken in the order in which they come
     with running.open_socket() as late:
         answer = late.recv(4096)
     assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")

@@ -41,7 +41,7 @@ _HOMES = {
     "BadValue": "row_shape",
     "Partition": "partition",
     "RowShape": "row_shape",
-    "SkippedFile": "_files",
+    "SkippedFile": "find_files",
     "Source": "source",
     "SourceConfig": "config",
     "SourceFile": "open_file",

@@ -41,23 +41,13 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class ListingShape:
+class ListingShape(RowShape):
     """Wants nothing: a file of rows that is read by it says which columns it has, as `ColumnsFound`, and no row."""
 
     @property
     def schema(self) -> pa.Schema:
         """No column."""
         return pa.schema([])
-
-    @property
-    def companions(self) -> dict[str, str]:
-        """None."""
-        return {}
-
-    @property
-    def named(self) -> dict[str, str]:
-        """None."""
-        return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """There are no rows."""

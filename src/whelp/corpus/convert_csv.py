@@ -32,7 +32,7 @@ class CsvOptions:
 
 
 @dataclass(frozen=True)
-class _TextColumns:
+class _TextColumns(RowShape):
     """Wants some columns, whatever is in them."""
 
     names: tuple[str, ...]
@@ -40,14 +40,6 @@ class _TextColumns:
     @property
     def schema(self) -> pa.Schema:
         return pa.schema([(name, pa.large_string()) for name in self.names])
-
-    @property
-    def companions(self) -> dict[str, str]:
-        return {}
-
-    @property
-    def named(self) -> dict[str, str]:
-        return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         return {}

@@ -66,13 +66,13 @@ class RowShape(Protocol):
 
     @property
     def companions(self) -> Mapping[str, str]:
-        """Of some candidates, the one without which they are passed over: in a file that has not that one."""
-        ...
+        """Of some candidates, the one without which they are passed over: in a file that has not that one. None, if nothing is said."""
+        return {}
 
     @property
     def named(self) -> Mapping[str, str]:
-        """Candidates that the user calls by name, and the option that does."""
-        ...
+        """Candidates that the user calls by name, and the option that does. None, if nothing is said."""
+        return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, BadValueLike]:
         """The rows of a batch that cannot be used, by index. The batch has those candidate columns that were found."""
@@ -80,7 +80,7 @@ class RowShape(Protocol):
 
 
 @dataclass(frozen=True)
-class TextShape:
+class TextShape(RowShape):
     """One text a row: `custom_text_key`, else the column `text`, else the only column that holds text.
 
     Whatever its name in the file, it is delivered as the column `text`.
@@ -92,16 +92,6 @@ class TextShape:
     def schema(self) -> pa.Schema:
         """The one column."""
         return pa.schema([(self.custom_text_key or TEXT, pa.large_string())])
-
-    @property
-    def companions(self) -> dict[str, str]:
-        """None: there is one column alone."""
-        return {}
-
-    @property
-    def named(self) -> dict[str, str]:
-        """None beside `custom_text_key`, which has errors of its own."""
-        return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """Rows whose text is null.

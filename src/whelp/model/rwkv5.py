@@ -71,7 +71,8 @@ class GatedChannelMix(nn.Module):
 
     def _feed(self, xk: torch.Tensor, xr: torch.Tensor) -> torch.Tensor:
         hidden = torch.relu(self.key(xk)).square()  # (B, T, F)
-        return torch.sigmoid(self.receptance(xr)) * self.value(hidden)
+        fed: torch.Tensor = torch.sigmoid(self.receptance(xr)) * self.value(hidden)
+        return fed
 
 
 class _TimeMix(GatedTimeMix):
