@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
+from whelp.base.last_event import run_to_end
 from whelp.cli.show import console, duration, make_bar, megabytes, printable, say
 
 if TYPE_CHECKING:
@@ -20,13 +21,30 @@ if TYPE_CHECKING:
     from whelp.cli.convert import ConvertResult
     from whelp.cli.split import SplitResult
 
+Result = TypeVar("Result")
 _MAX_SHOWN = 10
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
 
+def run_with_bar(title: str, events: Iterable[object], kind: type[Result], say_done: Callable[[Any], str]) -> Result:
+    """Let work over files happen, drawing a bar over their bytes; what it ends with.
+
+    Args:
+        events: The result is of this `kind`; all others have a `position` of a `total`.
+        say_done: What stands beside the bar.
+    """
+    with _open_bar(title) as advance:
+
+        def tell(event: Any) -> None:
+            if not isinstance(event, kind):
+                advance(event.position, event.total, say_done(event))
+
+        return run_to_end(events, kind, tell)
+
+
 @contextmanager
-def bar(title: str) -> Iterator[Advance]:
+def _open_bar(title: str) -> Iterator[Advance]:
     """A bar over bytes; where there is no terminal, a line now and then."""
     started = last_line = time.monotonic()
     with make_bar(title) as progress:

@@ -11,6 +11,7 @@ import typer
 from whelp.base.counts import say_count
 from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import hand_over
 
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text is one line with where it is from.")]
 
@@ -71,9 +72,8 @@ def collect_wikipedia_dump(
       whelp prepare cook data.source=corpus/ --out store
     """
     from whelp.base.config import load_config
-    from whelp.cli import show
-    from whelp.cli.collect_dump import DumpProgress, DumpResult, iter_collect_dump
-    from whelp.cli.show_collect import bar, show_dump
+    from whelp.cli.collect_dump import DumpResult, iter_collect_dump
+    from whelp.cli.show_collect import run_with_bar, show_dump
     from whelp.collect.dump import DumpConfig
 
     values = {
@@ -86,18 +86,9 @@ def collect_wikipedia_dump(
         "max_page_bytes": max_page_bytes,
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
-    result = None
-    with bar("collect") as advance:
-        for event in iter_collect_dump(file, out, config, workers=workers):
-            if isinstance(event, DumpProgress):
-                advance(event.position, event.total, say_count(event.documents, "document"))
-            elif isinstance(event, DumpResult):
-                result = event
-    assert result is not None, "collecting ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show_dump(result)
+    events = iter_collect_dump(file, out, config, workers=workers)
+    result = run_with_bar("collect", events, DumpResult, lambda event: say_count(event.documents, "document"))
+    hand_over(result, show_dump, as_json=as_json)
 
 
 @collect_app.command("folder")
@@ -127,9 +118,8 @@ def collect_folder(
         --out corpus/documents.jsonl
     """
     from whelp.base.config import load_config
-    from whelp.cli import show
-    from whelp.cli.collect_folder import FolderProgress, FolderResult, iter_collect_folder
-    from whelp.cli.show_collect import bar, show_folder
+    from whelp.cli.collect_folder import FolderResult, iter_collect_folder
+    from whelp.cli.show_collect import run_with_bar, show_folder
     from whelp.collect.folder import FolderConfig
 
     values = {
@@ -139,15 +129,6 @@ def collect_folder(
         "max_unpacked_bytes": max_unpacked_bytes,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    result = None
-    with bar("collect") as advance:
-        for event in iter_collect_folder(folder, out, config):
-            if isinstance(event, FolderProgress):
-                advance(event.position, event.total, say_count(event.documents, "document"))
-            elif isinstance(event, FolderResult):
-                result = event
-    assert result is not None, "collecting ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show_folder(result)
+    events = iter_collect_folder(folder, out, config)
+    result = run_with_bar("collect", events, FolderResult, lambda event: say_count(event.documents, "document"))
+    hand_over(result, show_folder, as_json=as_json)

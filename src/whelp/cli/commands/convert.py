@@ -10,6 +10,7 @@ import typer
 
 from whelp.base.counts import say_count
 from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import hand_over
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files in this order; folders and globs give theirs by name.")
@@ -52,25 +53,13 @@ def convert(
     Example:
       whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
     """
-    from whelp.cli import show
     from whelp.cli.convert import ConvertResult, iter_convert
-    from whelp.cli.given_files import FileProgress
-    from whelp.cli.show_collect import bar, show_convert
+    from whelp.cli.show_collect import run_with_bar, show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
-    result = None
-    with bar("convert") as advance:
-        events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
-        for event in events:
-            if isinstance(event, FileProgress):
-                advance(event.position, event.total, say_count(event.rows, "row"))
-            elif isinstance(event, ConvertResult):
-                result = event
-    assert result is not None, "converting ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show_convert(result)
+    events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
+    result = run_with_bar("convert", events, ConvertResult, lambda event: say_count(event.rows, "row"))
+    hand_over(result, show_convert, as_json=as_json)
 
 
 def append(
@@ -91,26 +80,15 @@ def append(
     Example:
       whelp append books/*.txt --out corpus/books.txt
     """
-    from whelp.cli import show
     from whelp.cli.append import AppendResult, iter_append
-    from whelp.cli.given_files import FileProgress
-    from whelp.cli.show_collect import bar, show_append
+    from whelp.cli.show_collect import run_with_bar, show_append
     from whelp.cli.sizes import parse_size
 
     given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     most = parse_size(max_bytes) if max_bytes is not None else None
-    result = None
-    with bar("append") as advance:
-        for event in iter_append(list(files), out, separator=given, max_bytes=most):
-            if isinstance(event, FileProgress):
-                advance(event.position, event.total, f"{event.rows:,} lines")
-            elif isinstance(event, AppendResult):
-                result = event
-    assert result is not None, "appending ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show_append(result)
+    events = iter_append(list(files), out, separator=given, max_bytes=most)
+    result = run_with_bar("append", events, AppendResult, lambda event: f"{event.rows:,} lines")
+    hand_over(result, show_append, as_json=as_json)
 
 
 def split(
@@ -130,22 +108,11 @@ def split(
     Example:
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
-    from whelp.cli import show
-    from whelp.cli.given_files import FileProgress
-    from whelp.cli.show_collect import bar, show_split
+    from whelp.cli.show_collect import run_with_bar, show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split
 
     most = parse_size(max_bytes) if max_bytes is not None else None
-    result = None
-    with bar("split") as advance:
-        for event in iter_split(file, out, max_bytes=most, parts=parts, document=document.value):
-            if isinstance(event, FileProgress):
-                advance(event.position, event.total, "")
-            elif isinstance(event, SplitResult):
-                result = event
-    assert result is not None, "splitting ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
-    show_split(result)
+    events = iter_split(file, out, max_bytes=most, parts=parts, document=document.value)
+    result = run_with_bar("split", events, SplitResult, lambda event: "")
+    hand_over(result, show_split, as_json=as_json)

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, EngineName, Overrides, Scale
+from whelp.cli.commands.shared import hand_over
 
 
 def curate(
@@ -73,13 +75,5 @@ def curate(
     events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
     first = next(events)
     show_event(first)
-    result = None
-    for event in show.track(events, getattr(first, "num_bytes", 0), "curate"):
-        show_event(event)
-        if isinstance(event, CorpusReady):
-            result = event.result
-    assert result is not None, "curating ends with a corpus"
-    if as_json:
-        show.print_json(result)
-        return
-    show_curated(result)
+    ready = run_to_end(show.track(events, getattr(first, "num_bytes", 0), "curate"), CorpusReady, show_event)
+    hand_over(ready.result, show_curated, as_json=as_json)

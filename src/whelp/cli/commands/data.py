@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.counts import say_count
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
@@ -21,7 +22,7 @@ from whelp.cli.commands.options import (
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
-from whelp.cli.commands.shared import FormatName, load, say_page, show_prepare_event
+from whelp.cli.commands.shared import FormatName, hand_over, load, say_page, show_prepare_event
 
 
 def prepare(
@@ -60,14 +61,9 @@ def prepare(
     events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
     first = next(events)
     show_prepare_event(first)
-    result = None
-    for event in show.track(events, getattr(first, "num_bytes", 0), "prepare"):
-        show_prepare_event(event)
-        if isinstance(event, StoreReady):
-            result = event.result
-    assert result is not None, "preparing ends with a store"
+    ready = run_to_end(show.track(events, getattr(first, "num_bytes", 0), "prepare"), StoreReady, show_prepare_event)
     if as_json:
-        show.print_json(result)
+        show.print_json(ready.result)
 
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
@@ -152,15 +148,8 @@ def import_(
     assert isinstance(opened, FilesOpened), "importing begins with the files"
     files_of_ids = f"{say_count(opened.num_files, 'file')} of {format.value}"
     show.say(f"[bold]ids[/]        {files_of_ids}, {show.megabytes(opened.num_bytes)}")
-    result = None
-    for event in show.track(events, opened.num_bytes, "import"):
-        if isinstance(event, PrepareResult):
-            result = event
-    assert result is not None, "importing ends with a store"
-    if as_json:
-        show.print_json(result)
-        return
-    show_prepare_event(StoreReady(result=result))
+    result = run_to_end(show.track(events, opened.num_bytes, "import"), PrepareResult)
+    hand_over(result, lambda made: show_prepare_event(StoreReady(result=made)), as_json=as_json)
 
 
 def inspect(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
@@ -14,7 +15,7 @@ from whelp.cli.commands.options import (
 
 if TYPE_CHECKING:
     pass
-from whelp.cli.commands.shared import show_prepare_event
+from whelp.cli.commands.shared import hand_over, show_prepare_event
 
 
 def demo(
@@ -34,23 +35,17 @@ def demo(
     """
     from whelp.cli import show
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
-
-    recipe = make_demo_recipe(corpus, minutes)
-    result = None
-    with show.training_view() as view:
-        for event in iter_demo(recipe, out):
-            if isinstance(event, DemoResult):
-                result = event
-            else:
-                show_prepare_event(event)
-                view.show(event)
-    assert result is not None, "the demo ends with a result"
-    if as_json:
-        show.print_json(result)
-        return
     from whelp.cli.show_demo import show_demo
 
-    show_demo(result, out)
+    recipe = make_demo_recipe(corpus, minutes)
+    with show.training_view() as view:
+
+        def tell(event: object) -> None:
+            show_prepare_event(event)
+            view.show(event)
+
+        result = run_to_end(iter_demo(recipe, out), DemoResult, tell)
+    hand_over(result, lambda made: show_demo(made, out), as_json=as_json)
 
 
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")], as_json: AsJson = False) -> None:

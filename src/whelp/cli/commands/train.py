@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, Overrides, RecipeName, Scale, StorePath, need
+from whelp.cli.commands.shared import hand_over
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -104,20 +106,13 @@ def train(
         else:
             show.show_plan(plan, session.make_ledger(plan), costs)
         return
-    result = None
     with show.training_view() as view:
-        for event in iter_train(loaded, store, need(out, "--out")):
-            if is_first and not quiet:
-                view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
-    assert result is not None, "a run always ends with a result"
-    if not is_first:
-        return
-    if as_json:
-        show.print_json(result)
-        return
-    say_result(result)
+        is_shown = is_first and not quiet
+        finished = run_to_end(
+            iter_train(loaded, store, need(out, "--out")), Finished, view.show if is_shown else lambda event: None
+        )
+    if is_first:
+        hand_over(finished.result, say_result, as_json=as_json)
 
 
 def _train_together(
@@ -183,20 +178,13 @@ def verify_resume(
         counts = [int(count) for count in nproc.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{nproc!r} is not a list of numbers such as 1,2.", param_hint="'--nproc'") from None
-    result = None
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
     try:
         with show.waiting("training"):
-            for check in checks:
-                if isinstance(check, VerifyResult):
-                    result = check
+            result = run_to_end(checks, VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
-    assert result is not None, "it ends with a result"
-    if as_json:
-        show.print_json(result)
-    else:
-        show.show_verify_result(result)
+    hand_over(result, show.show_verify_result, as_json=as_json)
     if not result.holds:
         sys.exit(1)
