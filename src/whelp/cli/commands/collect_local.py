@@ -10,6 +10,7 @@ import typer
 
 from whelp.cli.commands.collect import collect_app as collect_app  # with the commands of this file
 from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import hand_over
 
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The JSON lines; a text is one line with where it is from.")]
 
@@ -78,7 +79,6 @@ def collect_wikipedia_dump(
     """
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.collect_dump import DumpResult, iter_collect_dump
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_dump
@@ -96,10 +96,7 @@ def collect_wikipedia_dump(
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
     events = iter_collect_dump(file, out, config, workers=workers)
     result = run_to_end(draw_bytes("collect", "document")(events), DumpResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_dump(result)
+    hand_over(result, show_dump, as_json=as_json)
 
 
 @collect_app.command("folder")
@@ -130,7 +127,6 @@ def collect_folder(
     """
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.collect_folder import FolderResult, iter_collect_folder
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_folder
@@ -145,10 +141,7 @@ def collect_folder(
     config = load_config(FolderConfig, values, "whelp collect folder")
     events = iter_collect_folder(folder, out, config)
     result = run_to_end(draw_bytes("collect", "document")(events), FolderResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_folder(result)
+    hand_over(result, show_folder, as_json=as_json)
 
 
 @collect_app.command("web-archive")
@@ -214,7 +207,6 @@ def collect_web_archive(
     """
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.collect_web_archive import WebArchiveResult, iter_collect_web_archive
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_web_archive
@@ -236,7 +228,4 @@ def collect_web_archive(
         files, out, config, chosen=chosen, base_url=base_url or COMMON_CRAWL, keep_fetched=keep_fetched, workers=workers
     )
     result = run_to_end(draw_bytes("collect", "document")(events), WebArchiveResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_web_archive(result)
+    hand_over(result, show_web_archive, as_json=as_json)

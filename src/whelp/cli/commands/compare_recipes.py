@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, Scale
+from whelp.cli.commands.shared import hand_over
 
 
 def compare_recipes(
@@ -85,8 +87,6 @@ def compare_recipes(
     Several kinds of text:
       whelp compare-recipes a.yaml b.yaml --held-out news/ --held-out code=src/
     """
-    from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.compare_recipes import iter_compare_recipes
     from whelp.cli.compare_recipes_events import RecipeComparison
     from whelp.cli.compare_recipes_sides import load_sides
@@ -107,7 +107,4 @@ def compare_recipes(
         held_out_bytes=held_out_bytes,
     )
     result = run_to_end(draw_comparing_recipes(events), RecipeComparison)
-    if as_json:
-        show.print_json(result)
-        return
-    show_recipe_comparison(result)
+    hand_over(result, show_recipe_comparison, as_json=as_json)

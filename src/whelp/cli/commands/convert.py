@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import hand_over
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files in this order; folders and globs give theirs by name.")
@@ -53,7 +54,6 @@ def convert(
       whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.convert import ConvertResult, iter_convert
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_convert
@@ -61,10 +61,7 @@ def convert(
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
     result = run_to_end(draw_bytes("convert", "row")(events), ConvertResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_convert(result)
+    hand_over(result, show_convert, as_json=as_json)
 
 
 def append(
@@ -86,7 +83,6 @@ def append(
       whelp append books/*.txt --out corpus/books.txt
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.append import AppendResult, iter_append
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_append
@@ -96,10 +92,7 @@ def append(
     most = parse_size(max_bytes) if max_bytes is not None else None
     events = iter_append(list(files), out, separator=given, max_bytes=most)
     result = run_to_end(draw_bytes("append", "line")(events), AppendResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_append(result)
+    hand_over(result, show_append, as_json=as_json)
 
 
 def split(
@@ -120,7 +113,6 @@ def split(
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.drawn import draw_bytes
     from whelp.cli.show_collect import show_split
     from whelp.cli.sizes import parse_size
@@ -129,7 +121,4 @@ def split(
     most = parse_size(max_bytes) if max_bytes is not None else None
     events = iter_split(file, out, max_bytes=most, parts=parts, document=document.value)
     result = run_to_end(draw_bytes("split")(events), SplitResult)
-    if as_json:
-        show.print_json(result)
-        return
-    show_split(result)
+    hand_over(result, show_split, as_json=as_json)

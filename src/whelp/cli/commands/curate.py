@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, EngineName, Overrides, Scale
+from whelp.cli.commands.shared import hand_over
 
 
 def curate(
@@ -57,8 +59,6 @@ def curate(
         --out clean
     """
     from whelp.base.engines import make_engine
-    from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
     from whelp.cli.drawn import draw_curating
     from whelp.cli.show_curate import show_curated
@@ -74,7 +74,4 @@ def curate(
     loaded = load_curate_recipe(recipe, sources, given, scale)
     events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
     result = run_to_end(draw_curating(events), CorpusReady).result
-    if as_json:
-        show.print_json(result)
-        return
-    show_curated(result)
+    hand_over(result, show_curated, as_json=as_json)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
-from whelp.cli.commands.options import (
-    AsJson,
-)
-
-if TYPE_CHECKING:
-    pass
+from whelp.cli.commands.options import AsJson
+from whelp.cli.commands.shared import hand_over
 
 
 def demo(
@@ -32,18 +27,13 @@ def demo(
       whelp demo --corpus books/ --minutes 5
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
     from whelp.cli.drawn import draw_training
+    from whelp.cli.show_demo import show_demo
 
     recipe = make_demo_recipe(corpus, minutes)
     result = run_to_end(draw_training(iter_demo(recipe, out)), DemoResult)
-    if as_json:
-        show.print_json(result)
-        return
-    from whelp.cli.show_demo import show_demo
-
-    show_demo(result, out)
+    hand_over(result, lambda made: show_demo(made, out), as_json=as_json)
 
 
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")], as_json: AsJson = False) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
 )
+from whelp.cli.commands.shared import hand_over
 
 if TYPE_CHECKING:
     pass
@@ -36,10 +36,7 @@ def report(
     from whelp.cli.report import report as draw
 
     result = draw(runs, out=out)
-    if as_json:
-        show.print_json(result)
-        return
-    show.show_runs(result)
+    hand_over(result, show.show_runs, as_json=as_json)
     show.say(f"page: [bold]{escape(result.html)}[/]")
 
 

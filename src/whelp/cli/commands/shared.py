@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
+
+Result = TypeVar("Result")
 
 
 def say_page(html: Path | None) -> None:
@@ -28,6 +29,12 @@ class FormatName(Enum):
     nanogpt = "nanogpt"
     llmc = "llmc"
     parquet = "parquet"
+
+
+def hand_over(result: Result, show_it: Callable[[Result], object], *, as_json: bool) -> None:
+    """Give the result of a command: as an object on standard output, or in words."""
+
+    hand_over(result, show_it, as_json=as_json)
 
 
 def part_overrides(words: list[str]) -> tuple[list[str], list[str]]:

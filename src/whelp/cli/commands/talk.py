@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import (
     AsJson,
     Device,
@@ -23,6 +22,7 @@ from whelp.cli.commands.options import (
     TopK,
     TopP,
 )
+from whelp.cli.commands.shared import hand_over
 
 if TYPE_CHECKING:
     pass
@@ -244,10 +244,7 @@ def compare(
     )
     if html is not None:
         write_atomic(html, result.to_html(f"Comparison of {len(result.models)} models"))
-    if as_json:
-        show.print_json(result)
-        return
-    show.show_comparison(result)
+    hand_over(result, show.show_comparison, as_json=as_json)
     if html is not None:
         show.say_plain(f"page: {html}")
 

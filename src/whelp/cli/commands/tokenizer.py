@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from whelp.cli.commands import collect_local as _collect_local  # noqa: F401 (its commands join collect_app)
 from whelp.cli.commands.options import AsJson
 from whelp.cli.commands.shared import part_overrides, say_page
 from whelp.cli.usage import TeachingGroup

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, Overrides, RecipeName, Scale, StorePath, need
+from whelp.cli.commands.shared import hand_over
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
@@ -110,10 +112,7 @@ def train(
     result = run_to_end(draw_training(events) if is_first and not quiet else events, Finished).result
     if not is_first:
         return
-    if as_json:
-        show.print_json(result)
-        return
-    say_result(result)
+    hand_over(result, say_result, as_json=as_json)
 
 
 def _train_together(
@@ -127,7 +126,6 @@ def _train_together(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from whelp.cli import show
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.show_result import say_result
     from whelp.cli.train import plan_together, train_together
@@ -139,10 +137,7 @@ def _train_together(
         result = train_together(recipe, store, need(out, "--out"), nproc, quiet=quiet)
     except FirstProcessError as error:
         sys.exit(error.code)
-    if as_json:
-        show.print_json(result)
-        return
-    say_result(result)
+    hand_over(result, say_result, as_json=as_json)
 
 
 def verify_resume(
@@ -179,20 +174,13 @@ def verify_resume(
         counts = [int(count) for count in nproc.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{nproc!r} is not a list of numbers such as 1,2.", param_hint="'--nproc'") from None
-    result = None
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
     try:
         with show.waiting("training"):
-            for check in checks:
-                if isinstance(check, VerifyResult):
-                    result = check
+            result = run_to_end(checks, VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
-    assert result is not None, "it ends with a result"
-    if as_json:
-        show.print_json(result)
-    else:
-        show.show_verify_result(result)
+    hand_over(result, show.show_verify_result, as_json=as_json)
     if not result.holds:
         sys.exit(1)
