@@ -126,7 +126,6 @@ def _train_together(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from whelp.cli import show
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.show_result import say_result
     from whelp.cli.train import plan_together, train_together
@@ -138,10 +137,7 @@ def _train_together(
         result = train_together(recipe, store, need(out, "--out"), nproc, quiet=quiet)
     except FirstProcessError as error:
         sys.exit(error.code)
-    if as_json:
-        show.print_json(result)
-        return
-    say_result(result)
+    hand_over(result, say_result, as_json=as_json)
 
 
 def verify_resume(
