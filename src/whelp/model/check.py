@@ -7,7 +7,7 @@ A sound model prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -32,15 +32,11 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     ids = torch.randint(0, model.spec.vocab_size, (3, num_tokens), generator=generator)
     other = (ids + 1 + torch.randint(0, model.spec.vocab_size - 1, ids.shape, generator=generator)) % model.spec.vocab_size
     ids, other = ids.to(model.head_weight.device), other.to(model.head_weight.device)
-    logits = model(ids)
-    failures = []
-    for check in (_check_future, _check_past, _check_rows, _check_cache, _check_documents):
-        failure = check(model, ids, other, logits, tolerance)
-        if failure:
-            failures.append(failure)
-    if not failures:  # it builds on all of them
-        failure = _check_slots(model, ids, other, logits, tolerance)
-        failures += [failure] if failure else []
+    tried = _Tried(model, ids, other, model(ids), tolerance)
+    checks = (_check_future, _check_past, _check_rows, _check_cache, _check_documents)
+    failures = [failure for check in checks if (failure := check(tried))]
+    if not failures and (failure := _check_slots(tried)):  # it builds on all of them
+        failures.append(failure)
     model.train(was_training)
     return failures
 
@@ -53,8 +49,8 @@ def find_leak(model: LanguageModel, *, tolerance: float = 1e-5) -> str | None:
     num_tokens = min(8, model.spec.context_tokens)
     ids = torch.arange(2 * num_tokens, device=model.head_weight.device).view(2, num_tokens) % model.spec.vocab_size
     other = (ids + 1) % model.spec.vocab_size
-    logits = model(ids)
-    found = _check_future(model, ids, other, logits, tolerance) or _check_rows(model, ids, other, logits, tolerance)
+    tried = _Tried(model, ids, other, model(ids), tolerance)
+    found = _check_future(tried) or _check_rows(tried)
     model.train(was_training)
     return found
 
@@ -63,86 +59,84 @@ def _difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max()) if a.numel() else 0.0
 
 
-_Check = Callable[[LanguageModel, torch.Tensor, torch.Tensor, torch.Tensor, float], str | None]
+@dataclass(frozen=True)
+class _Tried:
+    """A model, ids (B, T) and others of the same shape, the logits of the ids, and what arithmetic may differ by."""
+
+    model: LanguageModel
+    ids: torch.Tensor
+    other: torch.Tensor
+    logits: torch.Tensor
+    tolerance: float
 
 
-def _check_future(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
-    for position in (1, ids.shape[1] // 2, ids.shape[1] - 1):
-        changed = torch.cat((ids[:, :position], other[:, position : position + 1], ids[:, position + 1 :]), dim=1)
-        leak = _difference(model(changed)[:, :position], logits[:, :position])
-        if leak > tolerance:
+def _check_future(tried: _Tried) -> str | None:
+    for position in (1, tried.ids.shape[1] // 2, tried.ids.shape[1] - 1):
+        changed = torch.cat(
+            (tried.ids[:, :position], tried.other[:, position : position + 1], tried.ids[:, position + 1 :]), dim=1
+        )
+        leak = _difference(tried.model(changed)[:, :position], tried.logits[:, :position])
+        if leak > tried.tolerance:
             return f"it sees the future: changing token {position} changes earlier logits by {leak:.2g}"
     return None
 
 
-def _check_past(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
-    changed = torch.cat((other[:, :1], ids[:, 1:]), dim=1)
-    effect = _difference(model(changed)[:, 1:], logits[:, 1:])
-    if effect <= tolerance:
+def _check_past(tried: _Tried) -> str | None:
+    changed = torch.cat((tried.other[:, :1], tried.ids[:, 1:]), dim=1)
+    effect = _difference(tried.model(changed)[:, 1:], tried.logits[:, 1:])
+    if effect <= tried.tolerance:
         return f"it ignores the past: changing token 0 changes later logits by {effect:.2g} only"
     return None
 
 
-def _check_rows(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
-    changed = torch.cat((ids[:1], other[1:]))
-    leak = _difference(model(changed)[0], logits[0])
-    if leak > tolerance:
+def _check_rows(tried: _Tried) -> str | None:
+    changed = torch.cat((tried.ids[:1], tried.other[1:]))
+    leak = _difference(tried.model(changed)[0], tried.logits[0])
+    if leak > tried.tolerance:
         return f"rows of a batch see each other: changing other rows changes row 0 by {leak:.2g}"
     return None
 
 
-def _check_cache(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
-    if model.spec.family == "hf":  # which is read by its own decoder, tried below
+def _check_cache(tried: _Tried) -> str | None:
+    if tried.model.spec.family == "hf":  # which is read by its own decoder, tried below
         return None
-    num_tokens = ids.shape[1]
+    num_tokens = tried.ids.shape[1]
     for sizes in ([1] * num_tokens, [num_tokens // 2, num_tokens - num_tokens // 2]):
-        cache = model.make_cache(ids.shape[0], num_tokens)
-        pieces = [model(piece, cache) for piece in ids.split(sizes, dim=1)]
-        drift = _difference(torch.cat(pieces, dim=1), logits)
-        if drift > tolerance:
+        cache = tried.model.make_cache(tried.ids.shape[0], num_tokens)
+        pieces = [tried.model(piece, cache) for piece in tried.ids.split(sizes, dim=1)]
+        drift = _difference(torch.cat(pieces, dim=1), tried.logits)
+        if drift > tried.tolerance:
             return f"reading with a cache differs from reading at once by {drift:.2g} (pieces of {sizes[0]})"
     return None
 
 
-def _check_documents(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
+def _check_documents(tried: _Tried) -> str | None:
     """Rows of three documents and pads, the second of them as long as one token, each row cut elsewhere."""
-    num_tokens = ids.shape[1]
-    documents = torch.full_like(ids, -1)
-    for row in range(ids.shape[0]):
+    num_tokens = tried.ids.shape[1]
+    documents = torch.full_like(tried.ids, -1)
+    for row in range(tried.ids.shape[0]):
         cut = (row + 1) * num_tokens // 5
         documents[row, :cut], documents[row, cut], documents[row, cut + 1 : num_tokens - 2] = 0, 1, 2
-    for row in range(ids.shape[0]):
-        packed = model(ids[row : row + 1], None, documents[row : row + 1])[0]
+    for row in range(tried.ids.shape[0]):
+        packed = tried.model(tried.ids[row : row + 1], None, documents[row : row + 1])[0]
         for number in range(3):
             is_own = documents[row] == number
-            leak = _difference(packed[is_own], model(ids[row : row + 1, is_own])[0])
-            if leak > tolerance:
+            leak = _difference(packed[is_own], tried.model(tried.ids[row : row + 1, is_own])[0])
+            if leak > tried.tolerance:
                 return f"documents in a row see each other: document {number} alone differs by {leak:.2g}"
     return None
 
 
-def _check_slots(
-    model: LanguageModel, ids: torch.Tensor, other: torch.Tensor, logits: torch.Tensor, tolerance: float
-) -> str | None:
-    num_tokens = ids.shape[1]
+def _check_slots(tried: _Tried) -> str | None:
+    num_tokens = tried.ids.shape[1]
     if num_tokens < 3:
         return None
-    decoder = model.make_decoder(len(ids), num_tokens)
-    lengths = [1 + place * (num_tokens - 2) // len(ids) for place in range(len(ids))]
-    rows = ids.tolist()
+    decoder = tried.model.make_decoder(len(tried.ids), num_tokens)
+    lengths = [1 + place * (num_tokens - 2) // len(tried.ids) for place in range(len(tried.ids))]
+    rows = tried.ids.tolist()
     decoder.read(0, [row[:length] for row, length in zip(rows, lengths, strict=True)])
     stepped = decoder.step([row[length] for row, length in zip(rows, lengths, strict=True)])
-    drift = _difference(stepped, torch.stack([logits[place, length] for place, length in enumerate(lengths)]))
-    if drift > tolerance:
+    drift = _difference(stepped, torch.stack([tried.logits[place, length] for place, length in enumerate(lengths)]))
+    if drift > tried.tolerance:
         return f"texts of several lengths, continued together, differ from each alone by {drift:.2g}"
     return None
