@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,6 +141,17 @@ def _plant(folder: Path, place: str, text: str) -> list[str]:
     path.parent.mkdir(parents=True)
     path.write_text(text)
     return find_wrong_arrows(folder / "whelp")
+
+
+def test_files_that_are_named_are_there() -> None:
+    """A newcomer who is sent to a file finds it: those that sources, the floor plan and CONTRIBUTING.md name between back-quotes."""
+    root = Path(__file__).parents[1]
+    sources = [path for folder in ("src", "tests", "docs") for path in root.joinpath(folder).rglob("*.py")]
+    known = [f"/{path.relative_to(root).as_posix()}" for path in sources]
+    pages = [*root.joinpath("src").rglob("*.py"), root / "docs" / "architecture.md", root / "CONTRIBUTING.md"]
+    named = {(page.name, name) for page in pages for name in re.findall(r"`([\w/]+\.py)`", page.read_text(encoding="utf-8"))}
+    assert len(named) > 100
+    assert [pair for pair in sorted(named) if not any(path.endswith(f"/{pair[1]}") for path in known)] == []
 
 
 @pytest.mark.parametrize(
