@@ -18,6 +18,7 @@ from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
+from whelp.base.links import follow_link
 from whelp.base.machine import count_cores
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
@@ -220,7 +221,7 @@ def run_part() -> None:
 
 def _read(run: Path) -> _Trace:
     records = [record for record in iter_records(RunFolder(run).metrics) if "rows_checksum" in record]
-    files = read_manifest(RunFolder(run).checkpoints / LAST, "checkpoint").files
+    files = read_manifest(follow_link(RunFolder(run).checkpoints / LAST), "checkpoint").files
     return _Trace(
         rows={record["step"]: (record["first_row"], record["rows"], record["rows_checksum"]) for record in records},
         losses={record["step"]: math.nan if record["loss"] is None else record["loss"] for record in records},
