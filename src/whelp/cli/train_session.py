@@ -11,7 +11,6 @@ from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.base.log import log, say_if_long
-from whelp.base.machine import count_free_bytes
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
@@ -192,11 +191,12 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.train.device import count_free_memory
         from whelp.train.meeting import share_cores
         from whelp.train.plan import Facts
 
         place = self.team.place
-        free_bytes = _free_bytes(self.device) // (place.local_size if self.device.type == "cpu" else 1)
+        free_bytes = count_free_memory(self.device) // (place.local_size if self.device.type == "cpu" else 1)
         return Facts(
             num_parameters=count_parameters(self.spec),
             num_layers=self.spec.n_layer,
@@ -314,12 +314,3 @@ def _cut_rows(recipe: Recipe) -> PackConfig:
     if tokens is None or recipe.model.family in RECURRENT_FAMILIES:
         return pack
     return dataclasses.replace(pack, context_tokens=min(pack.context_tokens, tokens))
-
-
-def _free_bytes(device: Any) -> int:
-    """Memory there is room in; 0 when the system does not say."""
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return count_free_bytes()

@@ -141,8 +141,7 @@ class RunWiring:
 
     def _halve_micro_batch(self) -> None:
         """Halve the micro-batch and remember it in the run folder; it can be done once."""
-        import torch
-
+        from whelp.train.device import free_idle_memory
         from whelp.train.plan import halve_micro_batch
 
         plan = halve_micro_batch(self.plan)
@@ -157,8 +156,7 @@ class RunWiring:
         log.warning("%s", found)
         self.plan = plan
         self.optimizer.zero_grad()
-        if self.session.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_idle_memory(self.session.device)
 
     def is_spike(self, report: StepReport) -> bool:
         """Whether a step's loss is far above those before; remembers it if not."""
