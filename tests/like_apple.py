@@ -23,7 +23,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "apple"
 library = torch.library.Library("_", "IMPL")  # what is registered is gone with it
-_FROM_CPU = ("aten::_to_copy", "aten::copy_", "aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_", "aten::lift_fresh")
+_FROM_CPU = (
+    "aten::_to_copy",
+    "aten::copy_",
+    "aten::index.Tensor",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+    "aten::lift_fresh",
+)
 _EVERYWHERE = ("MPS", "CompositeExplicitAutograd", "CompositeImplicitAutograd", "CompositeExplicitAutogradNonFunctional")
 
 
@@ -73,7 +80,16 @@ def install() -> None:
     backend_registration._setup_privateuseone_for_python_backend(NAME, module)
     library.fallback(lambda function, *args, **kwargs: _call(function, args, kwargs), "PrivateUse1")
     torch.tensor, torch.arange = _make_there(torch.tensor), _make_there(torch.arange)
-    torch.inference_mode = lambda mode=True: torch.no_grad() if mode else torch.enable_grad()  # tensors of ours have no such form
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def attend_ungrouped(query: torch.Tensor, *args: Any, enable_gqa: bool = False, **options: Any) -> torch.Tensor:
+        assert not (enable_gqa and isinstance(query, AppleTensor)), "attention has no grouped form here"
+        return attend(query, *args, enable_gqa=enable_gqa, **options)
+
+    torch.nn.functional.scaled_dot_product_attention = attend_ungrouped
+    torch.inference_mode = lambda mode=True: (
+        torch.no_grad() if mode else torch.enable_grad()
+    )  # tensors of ours have no such form
 
 
 def _make_there(function: Any) -> Any:

@@ -24,10 +24,61 @@ from pathlib import Path
 from typing import Any
 
 _NO_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
-_NOT_IN_OS = """fork forkpty setsid getsid getpgid setpgid killpg getuid geteuid getgid getegid sched_getaffinity sched_setaffinity sysconf
-    readv writev preadv pwritev posix_fadvise posix_fallocate sendfile mkfifo statvfs chown lchown fchown fchmod nice uname wait3 wait4
-    getloadavg O_DIRECTORY O_NOFOLLOW O_PATH O_CLOEXEC O_NONBLOCK SEEK_DATA SEEK_HOLE memfd_create""".split()
-_NOT_IN_SIGNAL = ["SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBUS", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGSTOP", "SIGCONT", "alarm"]
+_NOT_IN_OS = [
+    "fork",
+    "forkpty",
+    "setsid",
+    "getsid",
+    "getpgid",
+    "setpgid",
+    "killpg",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "sysconf",
+    "readv",
+    "writev",
+    "preadv",
+    "pwritev",
+    "posix_fadvise",
+    "posix_fallocate",
+    "sendfile",
+    "mkfifo",
+    "statvfs",
+    "chown",
+    "lchown",
+    "fchown",
+    "fchmod",
+    "nice",
+    "uname",
+    "wait3",
+    "wait4",
+    "getloadavg",
+    "O_DIRECTORY",
+    "O_NOFOLLOW",
+    "O_PATH",
+    "O_CLOEXEC",
+    "O_NONBLOCK",
+    "SEEK_DATA",
+    "SEEK_HOLE",
+    "memfd_create",
+]
+_NOT_IN_SIGNAL = [
+    "SIGKILL",
+    "SIGHUP",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGBUS",
+    "SIGALRM",
+    "SIGCHLD",
+    "SIGPIPE",
+    "SIGSTOP",
+    "SIGCONT",
+    "alarm",
+]
 _BAD_NAME = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$|^(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|$)', re.IGNORECASE)
 
 

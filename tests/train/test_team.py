@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from whelp.base.errors import TrainingError
+from whelp.base.errors import PlanError, TrainingError
 from whelp.train import team as team_file
 from whelp.train.place import Place
-from whelp.train.team import Team
+from whelp.train.team import Team, join_team
 
 TWO = Place(rank=0, size=2, local_rank=0, local_size=2)
 
@@ -42,3 +42,18 @@ def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     team.copy_from_first(tensor)
     team.wait()
     assert tensor.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("is_available", r"many processes: this PyTorch was built without torch\.distributed.*Train in one process"),
+        ("is_nccl_available", r"many processes: this PyTorch was built without NCCL.*train\.device=cpu"),
+    ],
+)
+def test_builds_without_messages(monkeypatch: pytest.MonkeyPatch, missing: str, message: str) -> None:
+    """PyTorch for Windows has no NCCL, some builds have no way to send messages at all: said before anybody is waited for."""
+    for name in ("is_available", "is_nccl_available"):
+        monkeypatch.setattr(team_file.dist, name, lambda name=name: name != missing)
+    with pytest.raises(PlanError, match=message), join_team(Place(rank=0, size=2), uses_gpu=True, timeout_minutes=1):
+        pass

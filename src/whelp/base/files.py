@@ -89,7 +89,10 @@ def sync_file(path: Path) -> None:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         return
-    with contextlib.suppress(PermissionError), open(path, "r+b") as file:  # Windows syncs what is open for writing, nothing else
+    with (
+        contextlib.suppress(PermissionError),
+        open(path, "r+b") as file,
+    ):  # Windows syncs what is open for writing, nothing else
         os.fsync(file.fileno())
 
 

@@ -191,11 +191,13 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
-        from whelp.train.device import count_free_memory
+        from whelp.model.triton_here import HAS_TRITON
+        from whelp.train.device import can_compile_for, count_free_memory
         from whelp.train.meeting import share_cores
         from whelp.train.plan import Facts
 
         place = self.team.place
+        has_gpu_kernels = self.device.type == "cuda" and HAS_TRITON
         free_bytes = count_free_memory(self.device) // (place.local_size if self.device.type == "cpu" else 1)
         return Facts(
             num_parameters=count_parameters(self.spec),
@@ -216,7 +218,8 @@ class Session:
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
             tokens_at_once=self._count_tokens_at_once(),
-            slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
+            slices_logits=self.spec.family != "hf" and (self.device.type == "cpu" or has_gpu_kernels),
+            can_compile=can_compile_for(self.device),
             is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
 from whelp.base.links import follow_link
 from whelp.base.machine import count_cores
+from whelp.base.processes import end_at_once
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -209,7 +208,7 @@ def run_part() -> None:
     try:
         for event in iter_train(load_recipe(recipe), Path(store), Path(out)):
             if isinstance(event, StepReport) and event.step == int(die_after):
-                os.kill(os.getpid(), signal.SIGKILL)
+                end_at_once()
     except WhelpError as error:
         try:
             fail(error)

@@ -86,6 +86,11 @@ def choose_precision(asked: str, device: torch.device, *, family: str, width: in
     return asked
 
 
+def can_compile_for(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it writes a GPU's kernels in: PyTorch for Windows and for some GPUs comes without."""
+    return device.type != "cuda" or importlib.util.find_spec("triton") is not None
+
+
 def has_eight_bit_products(device: torch.device) -> bool:
     """Whether the device multiplies numbers of 8 bits, and kernels that round to them can run."""
     if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:

@@ -53,6 +53,7 @@ class Facts:
     is_recurrent: bool = False
     tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
     slices_logits: bool = False  # whether the logits of a batch never exist at once
+    can_compile: bool = True  # whether there is a compiler for this device
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -160,6 +161,13 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
             "a row for each at least",
             f"Raise {name} to {facts.num_processes * length:,} or more, or start fewer processes.",
         )
+    if config.compile is True and not facts.can_compile:
+        raise PlanError(
+            "train.compile",
+            "compiling for a GPU takes Triton, which is not installed",
+            "Triton",
+            "Leave train.compile out, or install Triton (for Windows it is called triton-windows).",
+        )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if config.shard:
@@ -210,7 +218,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     total_tokens = total_rows * length
     if not facts.is_mixture:  # rows may be padded: what is empty is no token
         total_tokens = min(total_tokens, round(num_epochs * facts.num_train_tokens))
-    is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
+    is_worth_compiling = facts.is_gpu and facts.can_compile and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
