@@ -31,8 +31,10 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "Mein Modell ü"
     (folder / "corpus").mkdir(parents=True)
     for number in range(10):
-        text = f"The quick brown fox number {number} jumps over {number * number} lazy dogs.\nNaïve café, 日本語 {number}.\n"
-        (folder / "corpus" / f"{number}.txt").write_text(text * 3, encoding="utf-8")
+        lines = (
+            f"The quick brown fox number {line} jumps over {line * line} lazy dogs at the café 日本語." for line in range(5)
+        )
+        (folder / "corpus" / f"{number}.txt").write_text("\n".join([f"Story {number * 77}", *lines]), encoding="utf-8")
     (folder / "recipe.yaml").write_text(json.dumps(RECIPE), encoding="utf-8")
     return folder
 
@@ -66,7 +68,7 @@ for name in ("last", "best"):
     assert whelp.generate(f"run/checkpoints/{name}", "The", max_tokens=3, device="cpu")[0].text == reply
 whelp.export("run/checkpoints/last", format="gguf", out="model.gguf")
 for _ in range(2):
-    whelp.curate(source="documents.jsonl", out="curated", workers=2)
+    whelp.curate(source="documents.jsonl", out="curated", overrides=["curate.preset=none"], workers=2)
 manifest = json.loads(Path("run/checkpoints/step-00000006/manifest.json").read_text(encoding="utf-8"))
 print(sorted(manifest["files"]))
 """

@@ -23,8 +23,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "Windows":
         monkeypatch.setattr(sys, "platform", "win32")
     for name in ("step-1", "step-2"):
-        (tmp_path / name).mkdir()
-    return tmp_path
+        (tmp_path / "run" / name).mkdir(parents=True)
+    return tmp_path / "run"
 
 
 def test_a_link_leads_elsewhere(folder: Path) -> None:

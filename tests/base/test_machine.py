@@ -60,7 +60,7 @@ def test_free_memory_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     class Kernel:
         answer = 1
 
-        def GlobalMemoryStatusEx(self, status: Any) -> int:  # noqa: N802 (the system's name)
+        def GlobalMemoryStatusEx(self, status: Any) -> int:
             numbers = status._obj
             assert ctypes.sizeof(numbers) == 64 == numbers[0]
             numbers[1], numbers[2] = 16 << 30, 5 << 30

@@ -114,7 +114,7 @@ def _iter_places(name: str, encoding: str | None) -> Iterator[Path]:
 def _find_snapshot(hub_id: str) -> Path | None:
     """The folder of a repository in Hugging Face's cache."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    cache = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # nothing is there without a home folder
     repository = cache / ("models--" + hub_id.replace("/", "--"))
     try:
         snapshot = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
