@@ -85,15 +85,12 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make a finished file survive a power cut."""
-    if sys.platform != "win32":
+    if sys.platform == "win32":  # which syncs what is open for writing, and nothing else
+        with contextlib.suppress(PermissionError), open(path, "r+b") as file:
+            os.fsync(file.fileno())
+    else:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-        return
-    with (
-        contextlib.suppress(PermissionError),
-        open(path, "r+b") as file,
-    ):  # Windows syncs what is open for writing, nothing else
-        os.fsync(file.fileno())
 
 
 def sync_tree(folder: Path) -> None:

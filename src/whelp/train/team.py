@@ -148,14 +148,14 @@ def _check_library(*, uses_gpu: bool) -> None:
     raise PlanError("many processes", found, "a build that has it", advice)
 
 
-def _open_meeting(place: Place, timeout: datetime.timedelta) -> dist.Store:
+def _open_meeting(place: Place, timeout: datetime.timedelta) -> Any:
     """Where the processes leave their addresses for each other, apart from those of the processes before a restart."""
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
-    store: dist.Store
     if place.meeting.startswith(FILE_MEETING):  # as it is written: an address would be quoted, in each system in its own way
-        store = dist.FileStore(place.meeting.removeprefix(FILE_MEETING), place.size)
+        path = place.meeting.removeprefix(FILE_MEETING)
+        store: Any = dist.FileStore(path, place.size)  # type: ignore[attr-defined]  # of its manual, not of its types
     else:
         store, _, _ = next(rendezvous(place.meeting, place.rank, place.size, timeout=timeout))
     store.set_timeout(timeout)
