@@ -1,4 +1,4 @@
-"""`python -m whelp`, and so `torchrun -m whelp`: the command without its script."""
+"""`python -m whelp`, for where the folder of installed commands is not on the path."""
 
 from whelp.cli.main import main
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whelp.base import files
 from whelp.base.errors import ArtifactError
-from whelp.base.files import atomic_folder, hold_file, hold_folder, read_json, write_atomic, write_json
+from whelp.base.files import atomic_folder, hold_file, hold_folder, read_json, sync_file, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -212,3 +213,23 @@ def test_a_held_folder_that_stays_empty_goes(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with hold_folder(tmp_path / "file"):
         assert (tmp_path / "file").is_file()
+
+
+def test_files_are_synced_as_windows_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open for writing; a file that may not be written, as a copy of another's may be, is left to the system."""
+    modes, really_open = [], open
+
+    def note_mode(path: Any, mode: str = "r", **options: Any) -> Any:
+        modes.append(mode)
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return really_open(path, mode, **options)
+
+    for name in ("free", "locked"):
+        (tmp_path / name).write_bytes(b"1")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr("builtins.open", note_mode)
+    sync_file(tmp_path / "free")
+    sync_file(tmp_path / "locked")
+    assert modes == ["r+b", "r+b"]
+    assert (tmp_path / "free").read_bytes() == b"1"

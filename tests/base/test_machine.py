@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from whelp.base.machine import count_cores, count_free_bytes, find_allowances, find_cores
 
@@ -33,3 +40,35 @@ def test_this_machine() -> None:
     """Cores have numbers, and there is room in memory; 0 stands for a system that does not say."""
     assert count_cores() == len(set(find_cores())) > 0
     assert count_free_bytes() >= 0
+
+
+def test_free_memory_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that are free, or given back when asked for, in the size that the system names; 0 where it does not say."""
+    said = (
+        "Mach Virtual Memory Statistics: (page size of 16384 bytes)\nPages free:            100.\nPages active:        900000.\n"
+        "Pages inactive:         20.\nPages speculative:       3.\nPages wired down:     5000.\n"
+    )
+    answers = [subprocess.CompletedProcess([], 0, stdout=said), subprocess.CompletedProcess([], 0, stdout="")]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: answers.pop(0))
+    assert [count_free_bytes(), count_free_bytes()] == [123 * 16384, 0]
+
+
+def test_free_memory_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second number of `MEMORYSTATUSEX` after its length and load; 0 where the call fails."""
+
+    class Kernel:
+        answer = 1
+
+        def GlobalMemoryStatusEx(self, status: Any) -> int:
+            numbers = status._obj
+            assert ctypes.sizeof(numbers) == 64 == numbers[0]
+            numbers[1], numbers[2] = 16 << 30, 5 << 30
+            return self.answer
+
+    kernel = Kernel()
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    assert count_free_bytes() == 5 << 30
+    kernel.answer = 0
+    assert count_free_bytes() == 0

@@ -40,10 +40,19 @@ def read_slowly(
     return torch.cat(outputs, dim=1), state
 
 
+@pytest.fixture(params=["float64", "float32"])
+def largest_error(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """With devices that have float64, and those that have none: there, sums of strong decays round those of weak ones."""
+    if request.param == "float64":
+        return 1e-5
+    monkeypatch.setattr(linear_attention, "_HAVE_FLOAT64", ())
+    return 1e-4
+
+
 @pytest.mark.parametrize("module", [delta_rule, linear_attention])
 @pytest.mark.parametrize("size", [1, 7, 16, 32, 100])
 @pytest.mark.parametrize("has_documents", [False, True])
-def test_chunks_equal_steps(module: ModuleType, size: int, has_documents: bool) -> None:
+def test_chunks_equal_steps(module: ModuleType, size: int, has_documents: bool, largest_error: float) -> None:
     """Outputs, last state, and the gradients of all inputs and of the first state, to 1e-5 of their size."""
     inputs = make_inputs(module)
     state = torch.randn(ROWS, HEADS, WIDTH, WIDTH, generator=torch.Generator().manual_seed(1))
@@ -60,19 +69,19 @@ def test_chunks_equal_steps(module: ModuleType, size: int, has_documents: bool) 
         score = (output.square().sum() + last.square().sum()).sqrt()
         results.append((output, last, *torch.autograd.grad(score, leaves)))
     for slow, fast in zip(*results, strict=True):
-        assert (slow - fast).abs().max() <= 1e-5 * slow.abs().max()
+        assert (slow - fast).abs().max() <= largest_error * slow.abs().max()
 
 
 @pytest.mark.parametrize("lowest", [-0.01, -3.0, -30.0, -1e4])
-def test_any_decay_of_rwkv5(lowest: float) -> None:
+def test_any_decay_of_rwkv5(lowest: float, largest_error: float) -> None:
     """From hardly any to all at once: no chunk overflows."""
     inputs = make_inputs(linear_attention, lowest=lowest)
     state = torch.randn(ROWS, HEADS, WIDTH, WIDTH, generator=torch.Generator().manual_seed(1))
     slow, slow_state = read_slowly(linear_attention, inputs, state, None)
     fast, fast_state = linear_attention.scan(inputs, state)
     assert torch.isfinite(fast).all()
-    assert (slow - fast).abs().max() <= 1e-5 * slow.abs().max()
-    assert (slow_state - fast_state).abs().max() <= 1e-5 * slow_state.abs().max()
+    assert (slow - fast).abs().max() <= largest_error * slow.abs().max()
+    assert (slow_state - fast_state).abs().max() <= largest_error * slow_state.abs().max()
 
 
 def test_the_strongest_decay_of_rwkv7() -> None:

@@ -125,6 +125,20 @@ def test_fetching(bpe, tmp_path, monkeypatch):
     assert load_tokenizer("gpt-4").encode("a cat").tolist() == load_tokenizer("cl100k_base").encode("a cat").tolist()
 
 
+def test_a_user_without_a_home_folder(monkeypatch):
+    """In a container a user may have no name, and so no home: nothing is looked for there."""
+    pwd = pytest.importorskip("pwd", reason="a module of POSIX: run the tests on Linux or macOS")
+
+    def find_nobody(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", find_nobody)
+    with pytest.raises(TokenizerError, match="no-such-vocabulary"):
+        load_tokenizer("no-such-vocabulary")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -383,3 +383,21 @@ def test_activations_computed_again_need_less_memory():
     deep = {"num_layers": 20}
     kept, again = (estimate_row_bytes(dataclasses.replace(FACTS, **deep, keeps_activations=keeps)) for keeps in (True, False))
     assert again < kept / 3
+
+
+def test_a_gpu_without_a_compiler():
+    """By itself nothing is compiled there; who asks for it is told what is missing."""
+    facts = {"is_gpu": True, "can_compile": False}
+    assert not _plan(facts, num_steps=10_000).compile
+    with pytest.raises(
+        PlanError, match=r"train\.compile: compiling for a GPU takes Triton, which is not installed.*triton-windows"
+    ):
+        _plan(facts, num_steps=10_000, compile=True)
+
+
+def test_apples_gpu_takes_no_more_than_4_gib_at_a_time():
+    """Single tensors above that go wrong there, however much memory there is."""
+    sizes = {"vocab_size": 50_000, "context_tokens": 1024, "free_bytes": 96 << 30}
+    rows = {device: _plan({**sizes, "device": device}, batch_tokens=64 * 1024).micro_batch_rows for device in ("mps", "cpu")}
+    row_bytes = estimate_row_bytes(dataclasses.replace(FACTS, **sizes))
+    assert rows["mps"] * row_bytes <= 4 << 30 < rows["cpu"] * row_bytes

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from whelp.base.errors import TrainingError
+from whelp.base.errors import PlanError, TrainingError
 from whelp.train import process_group as process_group_module
-from whelp.train.process_group import ProcessGroup
+from whelp.train.process_group import ProcessGroup, join_process_group
 from whelp.train.process_rank import ProcessRank
 
 TWO = ProcessRank(rank=0, num_processes=2, local_rank=0, num_local_processes=2)
@@ -46,3 +46,21 @@ def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     processes.copy_from_first(tensor)
     processes.wait()
     assert tensor.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("is_available", r"many processes: this PyTorch was built without torch\.distributed.*Train in one process"),
+        ("is_nccl_available", r"many processes: this PyTorch was built without NCCL.*train\.device=cpu"),
+    ],
+)
+def test_builds_without_messages(monkeypatch: pytest.MonkeyPatch, missing: str, message: str) -> None:
+    """PyTorch for Windows has no NCCL, some builds have no way to send messages at all: said before anybody is waited for."""
+    for name in ("is_available", "is_nccl_available"):
+        monkeypatch.setattr(process_group_module.dist, name, lambda name=name: name != missing)
+    with (
+        pytest.raises(PlanError, match=message),
+        join_process_group(ProcessRank(rank=0, num_processes=2), uses_gpu=True, timeout_minutes=1),
+    ):
+        pass

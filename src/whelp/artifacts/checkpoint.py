@@ -24,6 +24,7 @@ from whelp.artifacts.checkpoint_parts import SavedTensors, find_state_files, wri
 from whelp.artifacts.manifest import Manifest, describe_files, find_damage, find_kind, read_manifest, write_manifest
 from whelp.base.errors import ArtifactError
 from whelp.base.files import atomic_folder, read_json, write_json
+from whelp.base.links import follow_link, point_link
 from whelp.base.log import log
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def save_checkpoint(
     """
     with atomic_folder(folder) as temporary:
         write_contents(temporary, config, weights, save_tokenizer, generation, trainer, average)
-        names = sorted(str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file())
+        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
         write_manifest(temporary, Manifest(kind="checkpoint", counts=dict(counts), files=describe_files(temporary, names)))
 
 
@@ -106,12 +107,10 @@ def write_contents(
 
 
 def point_last(checkpoint: Path, name: str = LAST) -> None:
-    """Make `last` (or another name) beside `checkpoint` a link to it, in one step."""
-    link, temporary = checkpoint.parent / name, checkpoint.parent / f".{name}.tmp"
-    temporary.unlink(missing_ok=True)
+    """Make `last` (or another name) beside `checkpoint` lead to it, in one step (`base/links.py`)."""
+    link = checkpoint.parent / name
     _set_copy_aside(link)
-    os.symlink(checkpoint.name, temporary)
-    os.replace(temporary, link)
+    point_link(link, checkpoint.name)
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
@@ -242,6 +241,7 @@ def find_model_folder(path: Path) -> Path:
     Raises:
         ArtifactError: When nothing there is a model; it says what is there instead.
     """
+    path = follow_link(path)
     if not path.exists():
         steps = find_checkpoints(path.parent)
         there = f" There are {', '.join(step.name for step in steps)}: runs keep their newest ones." if steps else ""
@@ -251,8 +251,8 @@ def find_model_folder(path: Path) -> Path:
         return path
     for checkpoints in _list_checkpoint_folders(path):
         for link in (BEST, LAST):
-            if (checkpoints / link / _CONFIG).is_file():
-                return (checkpoints / link).resolve()
+            if (follow_link(checkpoints / link) / _CONFIG).is_file():
+                return follow_link(checkpoints / link).resolve()
         found = find_checkpoints(checkpoints)
         if found:
             return found[-1]
@@ -278,11 +278,12 @@ def choose_model_folder(path: Path) -> Path:
         ArtifactError: When nothing there is a model.
     """
     folder = find_model_folder(path)
-    if folder != path:
-        last = next((place / LAST for place in _list_checkpoint_folders(path) if (place / LAST / _CONFIG).is_file()), folder)
-        if last.resolve() != folder:
+    if folder != follow_link(path):
+        links = [place / LAST for place in _list_checkpoint_folders(path)]
+        last = next((link for link in links if (follow_link(link) / _CONFIG).is_file()), folder)
+        if follow_link(last).resolve() != folder:
             note = "%s: step %d, whose test loss is the lowest (checkpoints/best); the last, step %d, is %s"
-            log.info(note, path, read_step(folder), read_step(last.resolve()), last)
+            log.info(note, path, read_step(folder), read_step(follow_link(last).resolve()), last)
     return folder
 
 

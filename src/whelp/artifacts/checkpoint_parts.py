@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_file, describe_files, write_manifest
-from whelp.base.files import read_json, replace_folder, sync_folder, write_json
+from whelp.base.files import read_json, replace_folder, sync_file, sync_folder, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -104,19 +104,17 @@ def write_part(folder: Path, rank: int, num_processes: int, rows: Mapping[str, O
     offsets = {name: [own.first_row, *[0] * (own.tensor.dim() - 1)] for name, own in kept.items()}
     header = json.dumps({name: {_OFFSETS: offset} for name, offset in offsets.items()})
     write_tensors(path, {name: own.tensor for name, own in kept.items()}, {"format": "pt", _HEADER: header})
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    sync_file(path)
     write_json(trainer / f".part-{rank + 1:05d}.json", {f"trainer/{path.name}": describe_file(path)})
 
 
 def describe_whole(folder: Path) -> None:
     """Sync, and note size and checksum of, what the first process wrote besides its part."""
     place = unfinished_folder(folder)
-    names = [str(path.relative_to(place)) for path in sorted(place.rglob("*")) if path.is_file()]
+    names = [path.relative_to(place).as_posix() for path in sorted(place.rglob("*")) if path.is_file()]
     names = [name for name in names if not name.startswith(("trainer/optimizer-", "trainer/.part-"))]
     for name in names:
-        with open(place / name, "rb") as file:
-            os.fsync(file.fileno())
+        sync_file(place / name)
     write_json(place / "trainer" / ".part-whole.json", describe_files(place, names))
 
 

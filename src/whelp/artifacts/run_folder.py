@@ -7,7 +7,6 @@ checkpoints/last; evaluations/ of its checkpoints.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError
-from whelp.base.files import read_json, write_atomic, write_json
+from whelp.base.files import read_json, sync_file, write_atomic, write_json
 from whelp.base.log import log
 
 
@@ -94,8 +93,7 @@ class RunFolder:
         """Let the records so far survive a power cut, as a checkpoint does, which they belong to."""
         for path in (self.metrics, self.samples):
             if path.is_file():
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
+                sync_file(path)
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,12 +89,21 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make a finished file survive a power cut."""
+    if sys.platform == "win32":  # which syncs what is open for writing, and nothing else
+        with contextlib.suppress(PermissionError), open(path, "r+b") as file:
+            os.fsync(file.fileno())
+    else:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
 def sync_tree(folder: Path) -> None:
     """Sync every file below `folder`, then the folders."""
     for root, _, names in os.walk(folder):
         for name in names:
-            with open(Path(root) / name, "rb") as file:
-                os.fsync(file.fileno())
+            sync_file(Path(root) / name)
         sync_folder(Path(root))
 
 

@@ -87,7 +87,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
                             )
                         )
                         for number in forwarded:  # it came before this process was there
-                            children[-1].send_signal(number)
+                            _pass_on(children[-1], number)
                     with _forwarding(children, _REQUESTS):  # not before: who is started while one is ignored, ignores it, too
                         failed = _watch(children, forwarded)
                 finally:
@@ -137,7 +137,7 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]], numbers: Sequence[i
         forwarded.append(number)
         for child in children:
             if child.poll() is None:
-                child.send_signal(number)
+                _pass_on(child, number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -148,6 +148,12 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]], numbers: Sequence[i
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to a child; a console of Windows tells all its processes of a Ctrl-C by itself."""
+    if sys.platform != "win32" or number != signal.SIGINT:
+        child.send_signal(number)
 
 
 def _count_stops(forwarded: Sequence[int]) -> int:

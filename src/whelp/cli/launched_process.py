@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from whelp.base.errors import LostProcessError, PlanError, WhelpError
+from whelp.base.processes import end_at_once
 from whelp.train.process_rank import TORCHRUN, find_process_rank
 
 LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
@@ -75,7 +75,7 @@ def _end_unless(is_so: Callable[[], bool]) -> None:
     def watch() -> None:
         while is_so():
             time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
+        end_at_once()
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -83,8 +83,10 @@ _KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare",
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
+    from whelp.cli.encodings import settle_encodings
     from whelp.cli.launched_process import leave
 
+    settle_encodings()
     try:
         _main()
     except SystemExit as ending:

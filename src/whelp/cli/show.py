@@ -21,6 +21,7 @@ from rich.table import Table
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.log import log
 from whelp.base.looking_on import is_notebook
+from whelp.cli.encodings import is_unicode
 from whelp.cli.live_panel import LivePanel, NotebookLive, TerminalLive
 from whelp.cli.result_tables import open_output, print_records
 
@@ -46,7 +47,7 @@ def print_json(value: Any) -> None:
     """Write one JSON object, the result, on standard output."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), default=str) + "\n")
 
 
 def say(text: str, *, wraps: bool = True) -> None:

@@ -11,7 +11,6 @@ from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.base.log import log, say_if_long
-from whelp.base.machine import count_free_bytes
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
 from whelp.cli.inspect import choose_pad
@@ -202,11 +201,14 @@ class Session:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
         from whelp.model.config import RECURRENT_FAMILIES
+        from whelp.model.triton_support import HAS_TRITON
+        from whelp.train.device import can_compile_for, count_free_memory
         from whelp.train.plan import Facts
         from whelp.train.process_checks import share_cores
 
         process = self.processes.process
-        free_bytes = _free_bytes(self.device) // (process.num_local_processes if self.device.type == "cpu" else 1)
+        has_gpu_kernels = self.device.type == "cuda" and HAS_TRITON
+        free_bytes = count_free_memory(self.device) // (process.num_local_processes if self.device.type == "cpu" else 1)
         return Facts(
             num_parameters=count_parameters(self.spec),
             num_layers=self.spec.n_layer,
@@ -226,7 +228,8 @@ class Session:
             keeps_activations=not self.recipe.train.checkpoint_activations,
             is_recurrent=self.spec.family in RECURRENT_FAMILIES,
             tokens_at_once=self._count_tokens_at_once(),
-            slices_logits=self.spec.family != "hf" and self.device.type in ("cpu", "cuda"),
+            slices_logits=self.spec.family != "hf" and (self.device.type == "cpu" or has_gpu_kernels),
+            can_compile=can_compile_for(self.device),
             is_mixture=None not in self.parts,
             has_fixed_width=self.recipe.pack.plan != "none" or self.recipe.pack.pad_to == "context",
         )
@@ -324,12 +327,3 @@ def _cut_rows(recipe: Recipe) -> PackConfig:
     if tokens is None or recipe.model.family in RECURRENT_FAMILIES:
         return pack
     return dataclasses.replace(pack, context_tokens=min(pack.context_tokens, tokens))
-
-
-def _free_bytes(device: Any) -> int:
-    """Memory there is room in; 0 when the system does not say."""
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return count_free_bytes()

@@ -28,6 +28,7 @@ from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic, write_json
+from whelp.base.links import is_link
 from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.cli.report import read_run
@@ -140,8 +141,7 @@ class RunWiring:
 
     def _halve_micro_batch(self) -> None:
         """Halve the micro-batch and remember it in the run folder; it can be done once."""
-        import torch
-
+        from whelp.train.device import free_idle_memory
         from whelp.train.plan import halve_micro_batch
 
         plan = halve_micro_batch(self.plan)
@@ -156,8 +156,7 @@ class RunWiring:
         log.warning("%s", found)
         self.plan = plan
         self.optimizer.zero_grad()
-        if self.session.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_idle_memory(self.session.device)
 
     def is_spike(self, report: StepReport) -> bool:
         """Whether a step's loss is far above those before; remembers it if not."""
@@ -396,7 +395,7 @@ class RunWiring:
         best = find_best(folder) if config.keep_best else None
         if best is not None:
             point_last(best, BEST)
-        elif (folder / BEST).is_symlink():
+        elif is_link(folder / BEST):
             (folder / BEST).unlink()  # of a time when the best was kept: it may be passed by now
         kept = [path for path in (best, self._before_decay_path()) if path is not None]
         keep_newest(folder, config.keep_checkpoints, every_steps=config.keep_every_steps, kept=kept)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,8 +16,10 @@ from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
+from whelp.base.links import follow_link
 from whelp.base.listed import listed
 from whelp.base.machine import count_cores
+from whelp.base.processes import end_at_once
 from whelp.base.shown import Shown
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
@@ -210,7 +210,7 @@ def run_part() -> None:
     try:
         for event in iter_train(load_recipe(recipe), Path(store), Path(out)):
             if isinstance(event, StepReport) and event.step == int(die_after):
-                os.kill(os.getpid(), signal.SIGKILL)
+                end_at_once()
     except WhelpError as error:
         try:
             fail(error)
@@ -222,7 +222,7 @@ def run_part() -> None:
 
 def _read(run: Path) -> _Trace:
     records = [record for record in iter_records(RunFolder(run).metrics) if "rows_checksum" in record]
-    files = read_manifest(RunFolder(run).checkpoints / LAST, "checkpoint").files
+    files = read_manifest(follow_link(RunFolder(run).checkpoints / LAST), "checkpoint").files
     return _Trace(
         rows={record["step"]: (record["first_row"], record["rows"], record["rows_checksum"]) for record in records},
         losses={record["step"]: math.nan if record["loss"] is None else record["loss"] for record in records},

@@ -7,13 +7,23 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from whelp.base.errors import PlanError
+
 
 def find_cache_folder() -> Path:
-    """Where fetched files are kept."""
+    """Where fetched files are kept.
+
+    Raises:
+        PlanError: When nothing says where, as there is no home folder.
+    """
     asked = os.environ.get("WHELP_CACHE")
     if asked:
         return Path(asked).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whelp"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whelp"
+    except RuntimeError:
+        found = "there is no home folder to keep fetched files in"
+        raise PlanError("the cache", found, "a folder", "Set the variable WHELP_CACHE to one.") from None
 
 
 def write_cached(path: Path, blocks: Iterable[bytes]) -> int:

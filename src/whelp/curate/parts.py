@@ -8,7 +8,6 @@ A part is finished when its JSON file is there: that is written last, and says w
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.files import read_json, write_atomic
+from whelp.base.files import read_json, sync_file, write_atomic
 from whelp.curate.pipeline import CuratedPart
 from whelp.curate.signatures import Signatures
 
@@ -82,8 +81,7 @@ def write_part(part: CuratedPart, place: Path) -> Part:
             signatures[name] = (array.dtype.str, list(array.shape), raw.tell())
             array.tofile(raw)
     for path in written:
-        with open(path, "rb") as opened:
-            os.fsync(opened.fileno())
+        sync_file(path)
     counts = {name: getattr(part, name) for name in _COUNTS} | {
         "num_kept": part.kept.num_rows,
         "num_dropped": part.dropped.num_rows,

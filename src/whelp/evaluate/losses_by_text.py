@@ -58,7 +58,7 @@ def measure_texts(
         losses = F.cross_entropy(
             logits.flatten(0, 1), torch.from_numpy(targets).to(device).flatten(), ignore_index=IGNORED, reduction="none"
         )
-        sums = losses.view(len(batch), width).double().sum(dim=1).cpu().numpy()
+        sums = losses.view(len(batch), width).cpu().double().sum(dim=1).numpy()
         np.add.at(nats, [number for number, _, _ in batch], sums)
         first += len(batch)
     model.train(was_training)

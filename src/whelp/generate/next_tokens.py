@@ -49,7 +49,7 @@ def _draw_numbers(rows: list[Row], logits: torch.Tensor, ahead: int, is_slow: bo
     if is_slow:
         return torch.from_numpy(np.stack([row.waits(row.num_new + ahead, logits.shape[1]) for row in rows]))
     numbers = [[(row.random.getrandbits(24) + 1) / (1 << 24)] for row in rows]  # 24 bits: what float32 holds exactly
-    return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=True)
+    return torch.tensor(numbers, dtype=torch.float32).to(logits.device, non_blocking=logits.is_cuda)
 
 
 def make_screen(rows: list[Row], counts: list[int], vocabulary_size: int) -> Screen | None:

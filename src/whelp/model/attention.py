@@ -39,8 +39,8 @@ def causal_attention(
         assert isinstance(boundaries.mask, torch.Tensor), "spans are for kernels that read them"
         mask = boundaries.mask
     is_causal = mask is None
-    # neither the CPU kernel nor the fast one that takes a mask has a grouped form
-    if is_grouped and (queries.device.type == "cpu" or boundaries is not None):
+    # a grouped form is of CUDA's kernels alone, and not of the fast one that takes a mask
+    if is_grouped and (queries.device.type != "cuda" or boundaries is not None):
         repeats = queries.shape[1] // keys.shape[1]
         keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
         is_grouped = False

@@ -20,6 +20,7 @@ from whelp.model.chunk_masks import divide, make_masks
 # (8 * 80 < 709), so weights between tokens are computed in it; float32 would end in infinities.
 CHUNK_TOKENS = 16
 _LOWEST_LOG_DECAY = -80.0
+_HAVE_FLOAT64 = ("cpu", "cuda")  # not Apple's GPU
 
 
 class Inputs(NamedTuple):
@@ -51,10 +52,11 @@ def scan(
     num_tokens = inputs.r.shape[1]
     size = min(chunk_tokens, num_tokens)
     r, k, v = (divide(part.float(), size) for part in (inputs.r, inputs.k, inputs.v))  # (B, H, N, C, K)
-    log_w = divide(inputs.log_w.double().clamp(min=_LOWEST_LOG_DECAY), size)
+    number = torch.float64 if r.device.type in _HAVE_FLOAT64 else torch.float32
+    log_w = divide(inputs.log_w.to(number).clamp(min=_LOWEST_LOG_DECAY), size)
     total = log_w.cumsum(3)  # of the decays from the chunk's begin on, this token's included
-    middle, last = total[..., size // 2, None, :], total[..., -1:, :]
-    weights = (r * (total - log_w - middle).exp()) @ (k * (middle - total).exp()).mT  # (B, H, N, C, C)
+    last = total[..., -1:, :]
+    weights = _weigh(r, k, total - log_w, total)  # (B, H, N, C, C)
     seen, before = make_masks(size, starts, r.device)
     weights = weights.masked_fill(before.whole == 0, 0.0).float()  # of later tokens they may be infinite
     weights = weights + torch.diag_embed((r * k * inputs.u[:, None, None]).sum(-1))
@@ -67,3 +69,16 @@ def scan(
         states.append(torch.addcmul(add, decay, states[-1]))
     out = weights @ v + from_state @ torch.stack(states[:-1], dim=2)  # (B, H, N, C, K)
     return out.flatten(2, 3)[:, :, :num_tokens].transpose(1, 2), states[-1]
+
+
+def _weigh(r: torch.Tensor, k: torch.Tensor, before: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """What each token reads of each earlier one, (B, H, N, C, C); of itself and later ones any number.
+
+    Args:
+        before, total: (B, H, N, C, K) sums of the logarithms of decays, up to a token, and with its own.
+    """
+    if total.dtype == torch.float64:
+        middle = total[..., total.shape[3] // 2, None, :]
+        return (r * (before - middle).exp()) @ (k * (middle - total).exp()).mT
+    decays = (before.unsqueeze(4) - total.unsqueeze(3)).clamp(max=0.0).exp()  # (B, H, N, C, C, K), pair by pair
+    return (r.unsqueeze(4) * k.unsqueeze(3) * decays).sum(-1)

@@ -9,7 +9,6 @@ A part is finished when its JSON file is there: that is written last, and says w
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 from whelp.artifacts.manifest import describe_file
 from whelp.artifacts.token_store import MASK_COLUMN, make_batch, make_schema, write_rows
 from whelp.base.arrays import to_arrow, to_numpy
-from whelp.base.files import read_json, write_atomic
+from whelp.base.files import read_json, sync_file, write_atomic
 from whelp.prepare.segments import EncodedRows, encode_pieces
 from whelp.prepare.template import NO_TEXT, Template
 
@@ -200,8 +199,7 @@ def write_part(part: EncodedPart, place: Path) -> Part:
         path.unlink(missing_ok=True)
         if batch.num_rows:
             documents, tokens = write_rows(path, batch.schema, [batch])
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
             files[side] = {"documents": documents, "tokens": tokens, "masked": count_masked(batch), **describe_file(path)}
     counts = {
         name: getattr(part, name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
+from whelp.base.links import follow_link
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer.config import END_TOKEN
 from whelp.tokenizer.ranks import ENCODINGS, find_encoding, make_bpe_json, make_ranks_json, read_ranks
@@ -65,7 +66,7 @@ def load_tokenizer(name: str | Path) -> Vocabulary:
 
     Raises: TokenizerError: When nothing is found, or what is found is broken.
     """
-    path = Path(name).expanduser()
+    path = follow_link(Path(name).expanduser())
     if path.is_file():
         return _load_file(path)
     if path.is_dir():
@@ -113,7 +114,7 @@ def _iter_places(name: str, encoding: str | None) -> Iterator[Path]:
 def _find_snapshot(hub_id: str) -> Path | None:
     """The folder of a repository in Hugging Face's cache."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    cache = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # nothing is there without a home folder
     repository = cache / ("models--" + hub_id.replace("/", "--"))
     try:
         snapshot = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -197,7 +198,7 @@ def _load_folder(folder: Path, encoding: str | None = None) -> Vocabulary | None
         return _load_file(path, encoding)
     if (folder / "vocab.txt").is_file() and looks_like_world(folder / "vocab.txt"):
         return _load_world(folder / "vocab.txt")
-    inner = next((path for path in (folder / "tokenizer", folder / "checkpoints" / "last") if path.is_dir()), None)
+    inner = next((path for path in (folder / "tokenizer", follow_link(folder / "checkpoints" / "last")) if path.is_dir()), None)
     return None if inner is None else _load_folder(inner)
 
 

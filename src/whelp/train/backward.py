@@ -149,8 +149,7 @@ class Backward:
             is_last = first + at_once >= num_rows
             tensors = [None if array is None else torch.from_numpy(array) for array in arrays]
             if self._is_cut(batch):
-                tensors = self._pin(tensors)
-                self._add_chunks(tensors, self._plan_chunks(batch, piece), is_last=is_last)
+                self._add_chunks(self._send(tensors), self._plan_chunks(batch, piece), is_last=is_last)
                 continue
             if self._is_recorded(tensors, is_first=first == 0) and self.graph is not None:
                 self.graph(tensors)
@@ -161,14 +160,16 @@ class Backward:
                 continue
             if self.sum is not None:
                 self.sum.is_last = is_last
-            pinned = self._pin(tensors)
-            self._add(*(tensor if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in pinned))
+            self._add(*self._send(tensors))
 
-    def _pin(self, tensors: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
-        """Into memory from which a GPU copies while the processor goes on."""
+    def _send(self, tensors: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
+        """To the device; one of NVIDIA's copies from pinned memory while the processor goes on.
+
+        Apple's would read what has been freed by then (github.com/pytorch/pytorch/issues/189690).
+        """
         if self.device.type != "cuda":
-            return tensors
-        return [None if tensor is None else tensor.pin_memory() for tensor in tensors]
+            return [None if tensor is None else tensor.to(self.device) for tensor in tensors]
+        return [None if tensor is None else tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
 
     def _choose(self, trial: Trial) -> None:
         """Of several processes: send gradients on their way or at the end, whichever is the faster, in all processes alike."""
@@ -212,7 +213,7 @@ class Backward:
 
     def _add_chunks(self, tensors: list[torch.Tensor | None], chunks: list[Chunk], *, is_last: bool) -> None:
         """Add the loss and the gradient of a micro-batch of rows that are cut."""
-        ids, targets, documents = (None if part is None else part.to(self.device, non_blocking=True) for part in tensors)
+        ids, targets, documents = tensors
         assert ids is not None, "a batch without ids"
         assert targets is not None, "a batch without targets"
         num_backwards = sum(chunk.is_trained for chunk in chunks)

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 import torch
 
 from whelp.base.errors import PlanError
-from whelp.base.machine import count_cores
+from whelp.base.machine import count_cores, count_free_bytes
 from whelp.train.process_rank import ProcessRank
 
 _BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
 _BF16_WIDTH = 128  # narrower models gain little or lose
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "Invalid buffer size",  # of Apple's GPU: one tensor is larger than all there is
+)
 
 
 def choose_device(asked: str, process: ProcessRank | None = None) -> torch.device:
@@ -85,6 +91,11 @@ def choose_precision(asked: str, device: torch.device, *, family: str, width: in
     return asked
 
 
+def can_compile_for(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it writes a GPU's kernels in: PyTorch for Windows and for some GPUs comes without."""
+    return device.type != "cuda" or importlib.util.find_spec("triton") is not None
+
+
 def has_eight_bit_products(device: torch.device) -> bool:
     """Whether the device multiplies numbers of 8 bits, and kernels that round to them can run."""
     if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
@@ -139,31 +150,56 @@ def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int =
     matrix = torch.randn(size, size, generator=torch.Generator(device).manual_seed(0), device=device, dtype=precision)
     best = float("inf")
     for _ in range(3):  # the first one warms up
-        _wait(device)
+        wait_for(device)
         start = time.perf_counter()
         for _ in range(num_products):
             torch.mm(matrix, matrix)
-        _wait(device)
+        wait_for(device)
         best = min(best, time.perf_counter() - start)
     return num_products * 2 * size**3 / best
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is want of memory, of a GPU or of the machine, where PyTorch has no class of its own for it."""
-    words = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
-    is_of_machine = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_of_machine
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY)
+    )
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done all that it was given to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_idle_memory(device: torch.device) -> None:
+    """Let others have what PyTorch keeps of a GPU's memory for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def count_free_memory(device: torch.device) -> int:
+    """Bytes there is room for, on the device; 0 when the system does not say.
+
+    Apple's GPU has the memory of the machine: as much of it as the system recommends, which others may use, too.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return max(0, int(torch.mps.recommended_max_memory()) - int(torch.mps.driver_allocated_memory()))
+    return count_free_bytes()
 
 
 def used_memory(device: torch.device) -> int:
     """The most bytes that this process has taken so far: of the GPU, or of the machine; 0 when the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
+    if device.type == "mps":  # what was taken is kept, but where memory did not suffice
+        return int(torch.mps.driver_allocated_memory())
     try:
         import resource
     except ImportError:  # Windows

@@ -17,6 +17,7 @@ _EVALUATIONS_IN_A_RUN = 10
 _MOST_LOOKING = 0.25  # of the time of a run, where it has a budget
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
 _EIGHT_BIT_BYTES = 5 << 30  # and with fp8: slices twice as long, and their gradient, as it is and transposed
+_MOST_APPLE_BYTES = 4 << 30  # at a time on Apple's GPU, where single tensors of 4 GiB and more go wrong
 _WIDE = 512  # narrower models spend as long on rounding as products of 8 bits save
 
 
@@ -52,6 +53,7 @@ class Facts:
     is_recurrent: bool = False
     tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
     slices_logits: bool = False  # whether the logits of a batch never exist at once
+    can_compile: bool = True  # whether there is a compiler for this device
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -151,6 +153,13 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     first_rows = batch_rows if config.first_batch_tokens is None else max(1, round(config.first_batch_tokens / length))
     ramp = BatchRamp.plan(first_rows, batch_rows, config.batch_ramp_share, by_clock=budget is not None)
     _check_processes(config, facts, ramp)
+    if config.compile is True and not facts.can_compile:
+        raise PlanError(
+            "train.compile",
+            "compiling for a GPU takes Triton, which is not installed",
+            "Triton",
+            "Leave train.compile out, or install Triton (for Windows it is called triton-windows).",
+        )
     micro_rows, accumulation = _divide_batch(config, facts, batch_rows)
     row_bytes, fixed_bytes = estimate_row_bytes(facts), 16 * facts.num_parameters
     if config.shard:
@@ -177,7 +186,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
     total_tokens = total_rows * length
     if not facts.is_mixture:  # rows may be padded: what is empty is no token
         total_tokens = min(total_tokens, round(num_epochs * facts.num_train_tokens))
-    is_worth_compiling = facts.is_gpu and _is_long(estimated, num_steps)
+    is_worth_compiling = facts.is_gpu and facts.can_compile and _is_long(estimated, num_steps)
     is_compiled = config.compile is True or (config.compile == "auto" and is_worth_compiling)
     return TrainPlan(
         num_steps=num_steps,
@@ -336,6 +345,8 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
         if facts.is_gpu:
             room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters - _HEAD_BYTES
             room -= _EIGHT_BIT_BYTES if facts.precision == "fp8" else 0
+        if facts.device.startswith("mps"):
+            room = min(room, _MOST_APPLE_BYTES)
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
     accumulation = math.ceil(batch_rows / micro_rows)
     return math.ceil(batch_rows / accumulation), accumulation

@@ -14,11 +14,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
-from whelp.base.errors import LostProcessError
-from whelp.train.process_rank import ProcessRank
+from whelp.base.errors import LostProcessError, PlanError
+from whelp.train.process_rank import FILE_MEETING, ProcessRank
 
 has_met = False  # whether this process has met others
 
@@ -139,9 +137,27 @@ def _encode(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _open_meeting(process: ProcessRank, timeout: datetime.timedelta) -> PrefixStore:
+def _check_library(*, uses_gpu: bool) -> None:
+    """Builds of PyTorch for Windows have no NCCL, some builds for other machines nothing to send messages with."""
+    if not dist.is_available():
+        found, advice = "this PyTorch was built without torch.distributed", "Train in one process."
+    elif uses_gpu and not dist.is_nccl_available():
+        found, advice = "this PyTorch was built without NCCL, by which GPUs talk", "Use train.device=cpu, or train on one GPU."
+    else:
+        return
+    raise PlanError("many processes", found, "a build that has it", advice)
+
+
+def _open_meeting(process: ProcessRank, timeout: datetime.timedelta) -> Any:
     """Where the processes leave their addresses for each other, apart from those of the processes before a restart."""
-    store, _, _ = next(rendezvous(process.meeting, process.rank, process.num_processes, timeout=timeout))
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    if process.meeting.startswith(FILE_MEETING):  # as it is written: an address would be quoted, in each system in its own way
+        path = process.meeting.removeprefix(FILE_MEETING)
+        store: Any = dist.FileStore(path, process.num_processes)  # type: ignore[attr-defined]  # of its manual, not of its types
+    else:
+        store, _, _ = next(rendezvous(process.meeting, process.rank, process.num_processes, timeout=timeout))
     store.set_timeout(timeout)
     return PrefixStore(f"start-{process.num_restarts}", store)
 
@@ -152,11 +168,15 @@ def join_process_group(process: ProcessRank, *, uses_gpu: bool, timeout_minutes:
 
     Args:
         timeout_minutes: How long to wait for a process that does not answer.
+
+    Raises:
+        PlanError: When this PyTorch has nothing by which they could talk.
     """
     if process.num_processes == 1:
         yield ProcessGroup(process)
         return
     global has_met
+    _check_library(uses_gpu=uses_gpu)
     processes, has_met = ProcessGroup(process), True
     is_ours = not dist.is_initialized()
     if is_ours:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from whelp.base.errors import PlanError
 
 MEETING_FILE = "WHELP_MEETING_FILE"  # set by our own launcher: no port that another program could take first
+FILE_MEETING = "file://"  # how the address of such a file begins
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set by torchrun
 
 # rank, number of processes, rank on this machine, processes on this machine: ours and torchrun's, Slurm's, Open MPI's
@@ -100,7 +101,7 @@ def count_tasks_left_out(environment: Mapping[str, str] = os.environ) -> int:
 def _find_meeting(environment: Mapping[str, str]) -> str | None:
     """Where the processes meet, as an address for torch; None when nothing says it."""
     if MEETING_FILE in environment:
-        return f"file://{environment[MEETING_FILE]}"
+        return f"{FILE_MEETING}{environment[MEETING_FILE]}"
     address, port = environment.get("MASTER_ADDR"), environment.get("MASTER_PORT")
     if address and port:
         return "env://"

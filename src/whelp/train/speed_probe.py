@@ -23,6 +23,7 @@ import torch
 from whelp.base.machine import count_cores
 from whelp.train.backward import StepOptimizer, TrainableModel
 from whelp.train.config import TrainConfig
+from whelp.train.device import wait_for
 from whelp.train.fit import Progress, Rows, StepReport, fit
 from whelp.train.plan import TrainPlan
 from whelp.train.process_group import ProcessGroup
@@ -148,14 +149,13 @@ class _Probe:
         """Seconds of one step after the other, of so many rows."""
         num_steps = copy.progress.step + max(self.num_steps, _MOST_STEPS) + 1
         plan = dataclasses.replace(self.plan, budget_seconds=None, num_steps=num_steps, smaller_batch_rows=[])
-        plan = plan.at_batch(batch_rows)
+        plan, device = plan.at_batch(batch_rows), torch.device(plan.device)
         fitted = fit(copy.model, copy.optimizer, self.rows, plan, self.config, copy.progress, processes=self.processes)
 
         def take(reports: Iterator[StepReport]) -> Iterator[float]:
             start = self.clock()
             for _ in reports:
-                if plan.device.startswith("cuda"):
-                    torch.cuda.synchronize()
+                wait_for(device)
                 yield self._share_seconds_since(start)
                 start = self.clock()
 
