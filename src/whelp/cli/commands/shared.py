@@ -33,8 +33,12 @@ class FormatName(Enum):
 
 def hand_over(result: Result, show_it: Callable[[Result], object], *, as_json: bool) -> None:
     """Give the result of a command: as an object on standard output, or in words."""
+    from whelp.cli import show
 
-    hand_over(result, show_it, as_json=as_json)
+    if as_json:
+        show.print_json(result)
+    else:
+        show_it(result)
 
 
 def part_overrides(words: list[str]) -> tuple[list[str], list[str]]:
