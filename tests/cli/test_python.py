@@ -146,10 +146,10 @@ def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, mo
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from whelp.cli import show
+    from whelp.cli import show_training
 
     with monkeypatch.context() as patch:
-        patch.setattr(show.TrainingView, "_on_stepreport", interrupt)
+        patch.setattr(show_training.TrainingView, "_on_stepreport", interrupt)
         with pytest.raises(KeyboardInterrupt) as kept:
             package.train(ready.recipe, store=ready.store, out=ready.run)
     assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4

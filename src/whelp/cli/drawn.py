@@ -64,8 +64,8 @@ def _draw_counted(
 
 def draw_training(events: Events) -> Iterator[Any]:
     """Draw a run, and the preparing before it where there is such."""
-    from whelp.cli.show import training_view
     from whelp.cli.show_prepare import show_prepare_event
+    from whelp.cli.show_training import training_view
 
     with training_view() as view:
         for event in events:
@@ -93,7 +93,7 @@ def draw_bytes(title: str, counted: str | None = None) -> Draw:
 
     def draw(events: Events) -> Iterator[Any]:
         from whelp.base.counts import say_count
-        from whelp.cli.show_collect import bar
+        from whelp.cli.show_file_work import bar
 
         with bar(title) as advance:
             for event in events:
@@ -108,7 +108,7 @@ def draw_bytes(title: str, counted: str | None = None) -> Draw:
 def draw_collecting(events: Events) -> Iterator[Any]:
     """Draw a line that changes with every address."""
     from whelp.cli.collect import CollectResumed
-    from whelp.cli.collect_view import collect_view
+    from whelp.cli.show_collect import collect_view
     from whelp.collect import Event
 
     with collect_view() as view:

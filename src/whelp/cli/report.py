@@ -35,7 +35,7 @@ class RunsReport(Shown):
 
     def _repr_html_(self) -> str:
         from whelp.cli.result_tables import make_html
-        from whelp.cli.show import print_runs
+        from whelp.cli.show_training import print_runs
 
         return make_html(print_runs, self)
 

@@ -56,7 +56,7 @@ def convert(
     from whelp.base.last_event import run_to_end
     from whelp.cli.convert import ConvertResult, iter_convert
     from whelp.cli.drawn import draw_bytes
-    from whelp.cli.show_collect import show_convert
+    from whelp.cli.show_file_work import show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
@@ -85,7 +85,7 @@ def append(
     from whelp.base.last_event import run_to_end
     from whelp.cli.append import AppendResult, iter_append
     from whelp.cli.drawn import draw_bytes
-    from whelp.cli.show_collect import show_append
+    from whelp.cli.show_file_work import show_append
     from whelp.cli.sizes import parse_size
 
     given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
@@ -114,7 +114,7 @@ def split(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.drawn import draw_bytes
-    from whelp.cli.show_collect import show_split
+    from whelp.cli.show_file_work import show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split
 

@@ -32,11 +32,11 @@ def report(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.report import report as draw
 
     result = draw(runs, out=out)
-    hand_over(result, show.show_runs, as_json=as_json)
+    hand_over(result, show_training.show_runs, as_json=as_json)
     show.say(f"page: [bold]{escape(result.html)}[/]")
 
 

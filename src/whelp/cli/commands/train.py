@@ -73,7 +73,7 @@ def train(
 
     from whelp.base.last_event import run_to_end
     from whelp.base.start_up import start_up
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.costs import estimate_costs
     from whelp.cli.drawn import draw_training
     from whelp.cli.infctx import find_data_path
@@ -106,7 +106,7 @@ def train(
         if as_json:
             show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan), "costs": dataclasses.asdict(costs)})
         else:
-            show.show_plan(plan, session.make_ledger(plan), costs)
+            show_training.show_plan(plan, session.make_ledger(plan), costs)
         return
     events = iter_train(loaded, store, need(out, "--out"))
     result = run_to_end(draw_training(events) if is_first and not quiet else events, Finished).result
@@ -165,7 +165,7 @@ def verify_resume(
     Example:
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
@@ -181,6 +181,6 @@ def verify_resume(
             result = run_to_end(checks, VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
-    hand_over(result, show.show_verify_result, as_json=as_json)
+    hand_over(result, show_training.show_verify_result, as_json=as_json)
     if not result.holds:
         sys.exit(1)
