@@ -10,8 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from whelp.cli import show
+from whelp.cli import show, show_training
 from whelp.train.device import measure_ceiling
+
+
+def draw_on(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said, and the view of training, go there."""
+    for module in (show, show_training):
+        monkeypatch.setattr(module, "console", console)
 
 
 def make_report(step: int) -> Any:
@@ -24,8 +30,8 @@ def make_report(step: int) -> Any:
 def test_the_line_of_a_run(ceiling: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Step, loss and its curve, speed, memory, time left; with a known ceiling, how near the model comes to it."""
     said = io.StringIO()
-    monkeypatch.setattr(show, "console", Console(file=said, width=200))
-    view = show.TrainingView()
+    draw_on(Console(file=said, width=200), monkeypatch)
+    view = show_training.TrainingView()
     view.planned = SimpleNamespace(plan=SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None), resumed_step=0)
     view._ceiling, view._token_flops = ceiling, 250
     for step in range(1, 5):
@@ -48,10 +54,10 @@ def test_the_ceiling_is_a_speed() -> None:
 def test_time_left_counts_from_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came before the first step (the plan, an evaluation) says nothing about the steps to come."""
     now = [0.0]
-    monkeypatch.setattr(show.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(show_training.time, "monotonic", lambda: now[0])
     said = io.StringIO()
-    monkeypatch.setattr(show, "console", Console(file=said, width=40))
-    view = show.TrainingView()
+    draw_on(Console(file=said, width=40), monkeypatch)
+    view = show_training.TrainingView()
     view.planned = SimpleNamespace(plan=SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None), resumed_step=0)
     now[0] = 100.0
     view.show(type("StepReport", (), vars(make_report(1)))())
@@ -70,12 +76,12 @@ def test_a_terminal_shows_all_of_it(width: int, monkeypatch: pytest.MonkeyPatch)
     """However narrow: each number is whole, on one line, and none is left out; a wide terminal needs one line only."""
     said = io.StringIO()
     terminal = Console(file=said, width=width, force_terminal=True, color_system=None, highlight=False)
-    monkeypatch.setattr(show, "console", terminal)
-    view = show.TrainingView()
+    draw_on(terminal, monkeypatch)
+    view = show_training.TrainingView()
     plan = SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None)
     view.planned = SimpleNamespace(plan=plan, resumed_step=0)
     view._ceiling, view._token_flops, view.test = 1e6, 250, "test 1.897"
-    view._live = show.Live(view._panel, console=terminal, auto_refresh=False)
+    view._live = show_training.Live(view._panel, console=terminal, auto_refresh=False)
     for step in range(1, 5):
         view._on_stepreport(make_report(step))
     facts = list(view._panel.facts)
@@ -103,7 +109,7 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
             same_bits=False,
             holds=True,
         )
-        show.show_verify_result(VerifyResult(num_steps=8, tolerance=1e-3, device="cpu", checks=[check], holds=True))
+        show_training.show_verify_result(VerifyResult(num_steps=8, tolerance=1e-3, device="cpu", checks=[check], holds=True))
         return capsys.readouterr().out.splitlines()[-1]
 
     assert say("close") == "8 steps on cpu: runs of this recipe go on exactly"

@@ -25,7 +25,7 @@ from whelp.base.errors import ArtifactError, TrainingError
 from whelp.cli import launch, train_wiring
 from whelp.cli.lasting_stream import LastingStream
 from whelp.cli.recipe import load_recipe
-from whelp.cli.show import TrainingView
+from whelp.cli.show_training import TrainingView
 from whelp.cli.train import iter_train
 from whelp.cli.train_signals import Requests
 from whelp.model import LanguageModel

@@ -1,136 +1,114 @@
-"""What `whelp collect` of a dump or a folder, `whelp convert`, `append` and `split` show."""
+"""What people see of a collection: a live line, then a table of what came of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.base.last_event import run_to_end
-from whelp.cli.show import console, duration, make_bar, megabytes, printable, say
+from whelp.cli.collect import CollectResumed
+from whelp.cli.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
-    from whelp.cli.append import AppendResult
-    from whelp.cli.collect_dump import DumpResult
-    from whelp.cli.collect_folder import FolderResult
-    from whelp.cli.convert import ConvertResult
-    from whelp.cli.split import SplitResult
+    from whelp.cli.collect import CollectResult
+    from whelp.collect import Collector, Event
 
-Result = TypeVar("Result")
-_MAX_SHOWN = 10
 _LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
-Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
+_LONG_WAIT_SECONDS = 5.0
 
 
-def run_with_bar(title: str, events: Iterable[object], kind: type[Result], say_done: Callable[[Any], str]) -> Result:
-    """Let work over files happen, drawing a bar over their bytes; what it ends with.
+class CollectView:
+    """A line that changes: counts, the newest title, and what is waited for."""
 
-    Args:
-        events: The result is of this `kind`; all others have a `position` of a `total`.
-        say_done: What stands beside the bar.
-    """
-    with _open_bar(title) as advance:
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._last_line = time.monotonic()
+        self._newest = ""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]collect[/]   "),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._task = self._progress.add_task("collect", text="asking")
+        self._progress.start()
 
-        def tell(event: Any) -> None:
-            if not isinstance(event, kind):
-                advance(event.position, event.total, say_done(event))
+    def close(self) -> None:
+        """Stop drawing."""
+        self._progress.stop()
 
-        return run_to_end(events, kind, tell)
+    def show(self, event: Event | CollectResumed) -> None:
+        """Draw what an address came to, or what was known before."""
+        if isinstance(event, CollectResumed):
+            self._counts.update(kept=event.num_documents, skipped=event.num_skipped)
+            say(f"[bold]going on[/]   {say_count(event.num_documents, 'document')} known already")
+            return
+        self._counts[event.fate] += 1
+        self._newest = event.name
+        self._draw()
+        if event.fate == "failed":
+            say(f"[yellow]failed[/]     {escape(printable(event.name))}: {escape(event.reason)}")
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Pass the time; say so when it is long."""
+        if reason:
+            self._draw(f"waiting {duration(seconds)}: {reason}")
+            if not console.is_terminal and seconds >= _LONG_WAIT_SECONDS:
+                say(f"[dim]waiting    {duration(seconds)}: {escape(reason)}[/]")
+        time.sleep(seconds)
+        if reason:
+            self._draw()
+
+    def _draw(self, state: str = "") -> None:
+        counts = ", ".join(f"{fate} {self._counts[fate]:,}" for fate in ("kept", "skipped", "failed"))
+        text = escape(f"{counts}   {state or printable(self._newest)[:60]}")
+        self._progress.update(self._task, text=text)
+        now = time.monotonic()
+        if not console.is_terminal and now - self._last_line > _LINE_SECONDS:
+            self._last_line = now
+            say(f"[dim]collect    {text}[/]")
 
 
 @contextmanager
-def _open_bar(title: str) -> Iterator[Advance]:
-    """A bar over bytes; where there is no terminal, a line now and then."""
-    started = last_line = time.monotonic()
-    with make_bar(title) as progress:
-        task = progress.add_task(title, total=1, text="")
-
-        def advance(done: int, total: int, text: str) -> None:
-            nonlocal last_line
-            now = time.monotonic()
-            seconds = now - started
-            left = seconds / max(done, 1) * max(total - done, 0)
-            said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
-            progress.update(task, completed=done, total=max(total, 1), text=said)
-            if not console.is_terminal and now - last_line > _LINE_SECONDS:
-                last_line = now
-                say(f"[dim]{title:<10} {100 * done // max(total, 1)}%  {said}[/]")
-
-        yield advance
+def collect_view() -> Iterator[CollectView]:
+    """A view that is closed whatever happens."""
+    view = CollectView()
+    try:
+        yield view
+    finally:
+        view.close()
 
 
-def show_counts(title: str, counts: dict[str, int], kept: str | None = None) -> None:
-    """A table of what was counted; the line of what was kept stands out."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, count in counts.items():
-        style = "bold" if name == kept else "dim"
-        table.add_row(title, f"[{style}]{count:,}[/]", f"[{style}]{escape(name)}[/]")
-        title = ""
+def say_notes(collector: Collector) -> None:
+    """What people should know before anything is asked for."""
+    say(f"[bold]asks[/]       {escape(', '.join(collector.hosts))} and no other host")
+    for note in collector.notes:
+        console.print(f"[yellow]note[/]       {escape(note)}", soft_wrap=True)
+
+
+def show_collect_result(result: CollectResult) -> None:
+    """The closing table: what was fetched, kept, skipped and failed, by reason."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    retried = f", {result.num_retries:,} of them again" if result.num_retries else ""
+    table.add_row("[bold]fetched[/]", f"{result.num_requests:,}", f"requests{retried}; {megabytes(result.num_bytes)}")
+    table.add_row("[bold]kept[/]", f"{result.num_documents:,}", "documents")
+    for name, reasons in (("skipped", result.skipped), ("failed", result.failed)):
+        table.add_row(f"[bold]{name}[/]", f"{sum(reasons.values()):,}", "")
+        for reason, number in reasons.items():
+            table.add_row("", f"{number:,}", escape(reason))
     console.print(table)
-
-
-def show_dump(result: DumpResult) -> None:
-    """The closing table of a dump."""
-    if result.is_reused:
-        say("[dim]the file is finished, of the same dump and options[/]")
-    pages = {"kept": result.num_pages.get("kept", 0), **result.num_pages}  # first
-    show_counts("[bold]pages[/]    ", pages, "kept")
-    if result.num_removed:
-        show_counts("[bold]taken out[/]", result.num_removed)
-    say(
-        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
-    )
-
-
-def show_folder(result: FolderResult) -> None:
-    """The closing table of a folder."""
-    if result.is_reused:
-        say("[dim]the file is finished, of the same files and options[/]")
-    show_counts("[bold]read[/]       ", result.num_files["read"])
-    if result.num_files["skipped"]:
-        show_counts("[bold]left out[/]   ", result.num_files["skipped"])
-    for skipped in result.skipped_files[:_MAX_SHOWN]:
-        say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
-    if len(result.skipped_files) > _MAX_SHOWN:
-        say("           [dim]... more with --json[/]")
-    say(
-        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
-    )
-
-
-def show_convert(result: ConvertResult) -> None:
-    """What was converted."""
-    _show_order(result.files, is_reused=result.is_reused)
-    for name, count in result.notes.items():
-        say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
-    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_rows, 'row')}, {megabytes(result.num_bytes)}")
-
-
-def show_append(result: AppendResult) -> None:
-    """What was appended, in which order."""
-    _show_order(result.files, is_reused=result.is_reused)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.num_lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
-
-
-def show_split(result: SplitResult) -> None:
-    """The parts."""
-    if result.is_reused:
-        say("[dim]the folder is finished, of the same file and options[/]")
-    for file, documents, num_bytes in zip(result.files, result.num_documents, result.num_bytes, strict=True):
-        say(f"[bold]part[/]       {escape(file)}: {say_count(documents, 'document')}, {megabytes(num_bytes)}", wraps=False)
-
-
-def _show_order(files: list[str], *, is_reused: bool) -> None:
-    if is_reused:
-        say("[dim]the file is finished, of the same files and options[/]")
-    title = "[bold]in order[/]  "
-    for file in files[:_MAX_SHOWN]:
-        say(f"{title} {escape(file)}", wraps=False)
-        title = " " * 10
-    if len(files) > _MAX_SHOWN:
-        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")
+    if not result.is_finished:
+        say("           [yellow]not finished[/]: the same command goes on; one with --finish writes what there is so far")
+    if result.failed:
+        say("           [yellow]the same command tries again what has failed[/]")
+    say(f"[bold]journal[/]    {escape(result.file)}.journal")

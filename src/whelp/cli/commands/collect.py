@@ -127,7 +127,7 @@ def _run(
 ) -> None:
     from whelp.cli import show
     from whelp.cli.collect import CollectResult, iter_collect, make_manners
-    from whelp.cli.collect_view import collect_view, say_notes, show_collect_result
+    from whelp.cli.show_collect import collect_view, say_notes, show_collect_result
 
     manners = make_manners(
         {

@@ -73,7 +73,7 @@ def collect_wikipedia_dump(
     """
     from whelp.base.config import load_config
     from whelp.cli.collect_dump import DumpResult, iter_collect_dump
-    from whelp.cli.show_collect import run_with_bar, show_dump
+    from whelp.cli.show_file_work import run_with_bar, show_dump
     from whelp.collect.dump import DumpConfig
 
     values = {
@@ -119,7 +119,7 @@ def collect_folder(
     """
     from whelp.base.config import load_config
     from whelp.cli.collect_folder import FolderResult, iter_collect_folder
-    from whelp.cli.show_collect import run_with_bar, show_folder
+    from whelp.cli.show_file_work import run_with_bar, show_folder
     from whelp.collect.folder import FolderConfig
 
     values = {

@@ -54,7 +54,7 @@ def convert(
       whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
     """
     from whelp.cli.convert import ConvertResult, iter_convert
-    from whelp.cli.show_collect import run_with_bar, show_convert
+    from whelp.cli.show_file_work import run_with_bar, show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
@@ -81,7 +81,7 @@ def append(
       whelp append books/*.txt --out corpus/books.txt
     """
     from whelp.cli.append import AppendResult, iter_append
-    from whelp.cli.show_collect import run_with_bar, show_append
+    from whelp.cli.show_file_work import run_with_bar, show_append
     from whelp.cli.sizes import parse_size
 
     given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
@@ -108,7 +108,7 @@ def split(
     Example:
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
-    from whelp.cli.show_collect import run_with_bar, show_split
+    from whelp.cli.show_file_work import run_with_bar, show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split
 

@@ -33,12 +33,12 @@ def demo(
     Example:
       whelp demo --corpus books/ --minutes 5
     """
-    from whelp.cli import show
+    from whelp.cli import show_training
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
     from whelp.cli.show_demo import show_demo
 
     recipe = make_demo_recipe(corpus, minutes)
-    with show.training_view() as view:
+    with show_training.training_view() as view:
 
         def tell(event: object) -> None:
             show_prepare_event(event)

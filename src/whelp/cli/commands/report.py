@@ -32,14 +32,14 @@ def report(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.report import report as draw
 
     result = draw(runs, out=out)
     if as_json:
         show.print_json(result)
         return
-    show.show_runs(result)
+    show_training.show_runs(result)
     show.say(f"page: [bold]{escape(result.html)}[/]")
 
 

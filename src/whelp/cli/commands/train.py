@@ -72,7 +72,7 @@ def train(
     ignore_early_requests()
 
     from whelp.base.start_up import start_up
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.costs import estimate_costs
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
@@ -104,9 +104,9 @@ def train(
         if as_json:
             show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan), "costs": dataclasses.asdict(costs)})
         else:
-            show.show_plan(plan, session.make_ledger(plan), costs)
+            show_training.show_plan(plan, session.make_ledger(plan), costs)
         return
-    with show.training_view() as view:
+    with show_training.training_view() as view:
         is_shown = is_first and not quiet
         finished = run_to_end(
             iter_train(loaded, store, need(out, "--out")), Finished, view.show if is_shown else lambda event: None
@@ -165,7 +165,7 @@ def verify_resume(
     Example:
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
-    from whelp.cli import show
+    from whelp.cli import show, show_training
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
@@ -181,6 +181,6 @@ def verify_resume(
             result = run_to_end(checks, VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
-    hand_over(result, show.show_verify_result, as_json=as_json)
+    hand_over(result, show_training.show_verify_result, as_json=as_json)
     if not result.holds:
         sys.exit(1)

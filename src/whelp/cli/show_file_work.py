@@ -1,0 +1,136 @@
+"""What `whelp collect` of a dump or a folder, `whelp convert`, `append` and `split` show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.markup import escape
+from rich.table import Table
+
+from whelp.base.counts import say_count
+from whelp.base.last_event import run_to_end
+from whelp.cli.show import console, duration, make_bar, megabytes, printable, say
+
+if TYPE_CHECKING:
+    from whelp.cli.append import AppendResult
+    from whelp.cli.collect_dump import DumpResult
+    from whelp.cli.collect_folder import FolderResult
+    from whelp.cli.convert import ConvertResult
+    from whelp.cli.split import SplitResult
+
+Result = TypeVar("Result")
+_MAX_SHOWN = 10
+_LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
+Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
+
+
+def run_with_bar(title: str, events: Iterable[object], kind: type[Result], say_done: Callable[[Any], str]) -> Result:
+    """Let work over files happen, drawing a bar over their bytes; what it ends with.
+
+    Args:
+        events: The result is of this `kind`; all others have a `position` of a `total`.
+        say_done: What stands beside the bar.
+    """
+    with _open_bar(title) as advance:
+
+        def tell(event: Any) -> None:
+            if not isinstance(event, kind):
+                advance(event.position, event.total, say_done(event))
+
+        return run_to_end(events, kind, tell)
+
+
+@contextmanager
+def _open_bar(title: str) -> Iterator[Advance]:
+    """A bar over bytes; where there is no terminal, a line now and then."""
+    started = last_line = time.monotonic()
+    with make_bar(title) as progress:
+        task = progress.add_task(title, total=1, text="")
+
+        def advance(done: int, total: int, text: str) -> None:
+            nonlocal last_line
+            now = time.monotonic()
+            seconds = now - started
+            left = seconds / max(done, 1) * max(total - done, 0)
+            said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+            progress.update(task, completed=done, total=max(total, 1), text=said)
+            if not console.is_terminal and now - last_line > _LINE_SECONDS:
+                last_line = now
+                say(f"[dim]{title:<10} {100 * done // max(total, 1)}%  {said}[/]")
+
+        yield advance
+
+
+def show_counts(title: str, counts: dict[str, int], kept: str | None = None) -> None:
+    """A table of what was counted; the line of what was kept stands out."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, count in counts.items():
+        style = "bold" if name == kept else "dim"
+        table.add_row(title, f"[{style}]{count:,}[/]", f"[{style}]{escape(name)}[/]")
+        title = ""
+    console.print(table)
+
+
+def show_dump(result: DumpResult) -> None:
+    """The closing table of a dump."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same dump and options[/]")
+    pages = {"kept": result.num_pages.get("kept", 0), **result.num_pages}  # first
+    show_counts("[bold]pages[/]    ", pages, "kept")
+    if result.num_removed:
+        show_counts("[bold]taken out[/]", result.num_removed)
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
+    )
+
+
+def show_folder(result: FolderResult) -> None:
+    """The closing table of a folder."""
+    if result.is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    show_counts("[bold]read[/]       ", result.num_files["read"])
+    if result.num_files["skipped"]:
+        show_counts("[bold]left out[/]   ", result.num_files["skipped"])
+    for skipped in result.skipped_files[:_MAX_SHOWN]:
+        say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
+    if len(result.skipped_files) > _MAX_SHOWN:
+        say("           [dim]... more with --json[/]")
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
+    )
+
+
+def show_convert(result: ConvertResult) -> None:
+    """What was converted."""
+    _show_order(result.files, is_reused=result.is_reused)
+    for name, count in result.notes.items():
+        say(f"           {name.replace('_', ' ')}: [yellow]{count:,}[/]")
+    say(f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_rows, 'row')}, {megabytes(result.num_bytes)}")
+
+
+def show_append(result: AppendResult) -> None:
+    """What was appended, in which order."""
+    _show_order(result.files, is_reused=result.is_reused)
+    say(f"[bold]file[/]       {escape(result.file)}: {result.num_lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
+
+
+def show_split(result: SplitResult) -> None:
+    """The parts."""
+    if result.is_reused:
+        say("[dim]the folder is finished, of the same file and options[/]")
+    for file, documents, num_bytes in zip(result.files, result.num_documents, result.num_bytes, strict=True):
+        say(f"[bold]part[/]       {escape(file)}: {say_count(documents, 'document')}, {megabytes(num_bytes)}", wraps=False)
+
+
+def _show_order(files: list[str], *, is_reused: bool) -> None:
+    if is_reused:
+        say("[dim]the file is finished, of the same files and options[/]")
+    title = "[bold]in order[/]  "
+    for file in files[:_MAX_SHOWN]:
+        say(f"{title} {escape(file)}", wraps=False)
+        title = " " * 10
+    if len(files) > _MAX_SHOWN:
+        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")
