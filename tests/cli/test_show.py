@@ -75,7 +75,7 @@ def test_a_terminal_shows_all_of_it(width: int, monkeypatch: pytest.MonkeyPatch)
     plan = SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None)
     view.planned = SimpleNamespace(plan=plan, resumed_step=0)
     view._ceiling, view._token_flops, view.test = 1e6, 250, "test 1.897"
-    view._live = show.TerminalLive(view._panel, console=terminal, auto_refresh=False)
+    view._live = show_training.TerminalLive(view._panel, console=terminal, auto_refresh=False)
     for step in range(1, 5):
         view._on_stepreport(make_report(step))
     facts = list(view._panel.facts)
