@@ -236,6 +236,18 @@ def test_a_run_moves_to_a_machine_without_its_gpu(
     assert "this run was on cuda so far, and goes on on cpu, in fp32 as before" in caplog.text
 
 
+def test_a_run_moves_to_a_device_that_is_named(
+    ready: Project, run: RunFolder, whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the recipe names another device than it did, and other pieces of a batch, it goes on all the same."""
+    values = json.loads(run.plan.read_text())
+    values["plan"] |= {"device": "cuda", "compile": True}
+    values["recipe"]["train"] |= {"device": "cuda", "compile": True, "micro_batch_rows": 64, "save_every_steps": 3}
+    run.plan.write_text(json.dumps(values))
+    assert_goes_on(ready, run, whole)
+    assert "this run was on cuda so far, and goes on on cpu, in fp32 as before" in caplog.text
+
+
 def test_a_full_disk_names_the_file(ready: Project, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system says only on closing that a record did not fit, and not of which file."""
     resource = pytest.importorskip("resource", reason="limits are of POSIX: run the tests on Linux or macOS")

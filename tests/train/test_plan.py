@@ -368,6 +368,26 @@ def test_another_number_of_processes_goes_on():
     assert adapt_plan(alone, _plan({"threads": 9}, num_steps=99)) is alone
 
 
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [
+        ({"threads": 1}, {"threads": 1}),
+        ({"compile": True}, {"compile": True}),
+        ({"micro_batch_rows": 2}, {"micro_batch_rows": 2, "accumulation": 5, "is_halved": False}),
+        ({"save_every_steps": 3}, {"save_every_steps": 3}),
+        ({"evaluate_every_steps": 3}, {"evaluate_every_steps": 3, "save_every_steps": 3}),
+    ],
+)
+def test_changed_options_go_on(options, taken):
+    """Of a plan made now, what a changed option decides is taken over, and nothing else."""
+    former = halve_micro_batch(_plan({"threads": 4}, num_steps=70))
+    now = _plan({"threads": options.get("threads", 9)}, num_steps=99, **options)
+    adapted = adapt_plan(former, now, frozenset(options))
+    assert {name: getattr(adapted, name) for name in taken} == taken
+    assert dataclasses.replace(adapted, **{name: getattr(former, name) for name in (*taken, "estimated_bytes")}) == former
+    assert adapt_plan(former, now) is former
+
+
 def test_half_the_micro_batch():
     """Half as many rows at a time, twice as often; once."""
     halved = halve_micro_batch(_plan(micro_batch_rows=5))

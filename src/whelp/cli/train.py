@@ -30,6 +30,7 @@ from whelp.cli.train_checks import (
     check_same,
     describe_seen,
     describe_versions,
+    find_changed,
     keep_choices,
     keep_length,
 )
@@ -229,7 +230,10 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
     started = processes.share(started)
     session = Session(keep_choices(recipe, started), store, processes)
     start_up.reach("data")
-    plan = session.adapt_plan(TrainPlan(**started["plan"])) if started is not None else session.make_plan(must_time=False)
+    if started is None:
+        plan = session.make_plan(must_time=False)
+    else:
+        plan = session.adapt_plan(TrainPlan(**started["plan"]), find_changed(started, recipe))
     former = None
     if not processes.share(is_length_kept):
         former, plan = plan, session.lengthen_plan(plan)

@@ -14,9 +14,12 @@ from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
 
 LENGTHS = ("num_steps", "num_epochs", "minutes", "max_epochs")  # another length is met by `whelp.train.length_change`
-_MAY_CHANGE = {  # options that do not change what is computed
+# options of where and when, to which the plan of a run is adapted; `device` is found out by itself, too
+ADAPTED = ("device", "threads", "compile", "micro_batch_rows", "evaluate_every_steps", "save_every_steps")
+_MAY_CHANGE = {  # options that do not change what is computed, but for rounding
     *LENGTHS,
     "decay_from_step",  # likewise
+    *ADAPTED,
     "log_every_steps",
     "keep_checkpoints",
     "keep_every_steps",
@@ -166,3 +169,9 @@ def describe_versions() -> dict[str, str]:
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
     return versions | machine
+
+
+def find_changed(started: dict[str, Any], recipe: Recipe) -> frozenset[str]:
+    """The options of `ADAPTED` that are no longer what the run was started with."""
+    before = started["recipe"]["train"]
+    return frozenset(name for name in ADAPTED if name in before and before[name] != getattr(recipe.train, name))

@@ -301,16 +301,20 @@ class Session:
         rows = self.choose_rows(plan)
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
 
-    def adapt_plan(self, plan: TrainPlan) -> TrainPlan:
-        """The plan a run was started with, for the processes and the device there are now; another device is said."""
+    def adapt_plan(self, plan: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
+        """The plan a run was started with, for the processes and the device there are now; another device is said.
+
+        Args:
+            changed: Options of where and when that are others than at the start.
+        """
         from whelp.train.plan import adapt_plan, make_plan
 
-        if plan.num_processes == self.processes.size and plan.device == str(self.device):
+        if plan.num_processes == self.processes.size and plan.device == str(self.device) and not changed:
             return plan
         if plan.device != str(self.device) and self.processes.is_first:
             note = "this run was on %s so far, and goes on on %s, in %s as before: losses are the same but for rounding"
             log.warning(note, plan.device, self.device, self.precision)
-        return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()))
+        return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()), changed)
 
     def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:
         """The plan a run was started with, as long as the recipe says now."""

@@ -230,6 +230,8 @@ class _Gradients:
         if self.backward is not None:
             self.backward.close()
             self.backward = None
+            if self.plan.device.startswith("cuda"):
+                torch.cuda.empty_cache()  # what was recorded of one size would lie beside the next
 
 
 class _Numbers:

@@ -298,21 +298,30 @@ def _find_steps_in_time(config: TrainConfig, facts: Facts, budget: float, num_ev
     return budget / seconds_per_step
 
 
-def adapt_plan(plan: TrainPlan, now: TrainPlan) -> TrainPlan:
-    """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same."""
-    if (plan.num_processes, plan.device) == (now.num_processes, now.device):
-        return plan
-    return replace(
-        plan,
-        device=now.device,
-        compile=now.compile if plan.device != now.device else plan.compile,
-        num_processes=now.num_processes,
-        micro_batch_rows=now.micro_batch_rows,
-        accumulation=now.accumulation,
-        threads=now.threads,
-        estimated_bytes=now.estimated_bytes,
-        is_halved=False,
-    )
+def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
+    """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same.
+
+    Args:
+        changed: Options that were changed since: what they say of `now` is taken over, too.
+    """
+    is_elsewhere = (plan.num_processes, plan.device) != (now.num_processes, now.device)
+    if is_elsewhere or "threads" in changed:
+        plan = replace(plan, threads=now.threads)
+    if plan.device != now.device or "compile" in changed:
+        plan = replace(plan, compile=now.compile)
+    if is_elsewhere or "micro_batch_rows" in changed:
+        plan = replace(
+            plan,
+            micro_batch_rows=now.micro_batch_rows,
+            accumulation=now.accumulation,
+            estimated_bytes=now.estimated_bytes,
+            is_halved=False,
+        )
+    if "evaluate_every_steps" in changed:
+        plan = replace(plan, evaluate_every_steps=now.evaluate_every_steps)
+    if changed & {"evaluate_every_steps", "save_every_steps"}:
+        plan = replace(plan, save_every_steps=now.save_every_steps)
+    return replace(plan, device=now.device, num_processes=now.num_processes) if is_elsewhere else plan
 
 
 def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
