@@ -207,6 +207,7 @@ def test_two_that_write_into_one_folder(
         "import": [ids, "--format", "nanogpt", "--tokenizer", made.store],
     }
     with files.hold_folder(folder):
+        files._held.clear()  # as if another process held it
         said_once(whelp(*command.split(), *arguments[command], "--out", folder), "taken: " + TAKEN[0], TAKEN[1])
         assert list(folder.iterdir()) == []
 
@@ -223,6 +224,7 @@ def test_two_that_write_one_file(
     out = out.with_suffix(".txt") if command == "append" else out
     given = {"convert": rows, "append": made.corpus, "collect folder": made.corpus}[command]
     with files.hold_file(out):
+        files._held.clear()  # as if another process held it
         said_once(whelp(*command.split(), given, "--out", out), f"{out.name}: {TAKEN[0]}", TAKEN[1])
         assert not out.exists()
     assert whelp(*command.split(), given, "--out", out).code == 0

@@ -136,16 +136,16 @@ def test_a_run_starts_with_another_optimizer(whelp: Whelp, made: Project, tmp_pa
         "train.start_optimizer=true",
         "train.num_steps=1",
         "train.learning_rate=0.0",
-        "train.beta2=1.0",
-        "train.momentum=1.0",
+        "train.beta2=0.999999999999",
+        "train.momentum=0.999999999999",
     )
     assert start(whelp, made, last, "warm", *options).code == 0
     before, after = (load_file(run / "trainer" / "optimizer.safetensors") for run in (last, tmp_path / "warm/checkpoints/last"))
     assert (float(before["adamw.step"]), float(after["adamw.step"])) == (4.0, 5.0)
-    for kind in ("adamw.square.", "muon.momentum."):  # with beta2 and momentum of 1 they stay what they were
+    for kind in ("adamw.square.", "muon.momentum."):  # with beta2 and momentum of nearly 1 they stay what they were
         names = [name for name in before if name.startswith(kind)]
         assert any(before[name].any() for name in names)
-        assert all(torch.equal(after[name], before[name]) for name in names)
+        assert all(torch.allclose(after[name], before[name], rtol=1e-6, atol=0.0) for name in names)
     other = start(whelp, made, last, "other", *options, "train.optimizer=adamw")
     assert "its optimizer is muon, and the recipe's adamw. To take it, add: train.optimizer=muon" in other.said
     shutil.copytree(last, tmp_path / "weights")

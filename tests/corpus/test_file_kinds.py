@@ -13,7 +13,7 @@ from whelp.base.errors import SourceError
 from whelp.corpus import SourceConfig, open_source
 
 from .test_rows_files import FORMATS
-from .test_saved import read_splits
+from .test_saved_datasets import read_splits
 from .test_source import write
 
 

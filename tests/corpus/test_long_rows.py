@@ -22,8 +22,8 @@ from whelp.corpus.document_splitters import (
 )
 from whelp.corpus.whole_lines import LongLine, iter_whole_lines
 
+from .test_document_splitters import slow_blank_lines, slow_lines
 from .test_source import make, read_notes, read_rows, write
-from .test_split import slow_blank_lines, slow_lines
 
 MEGABYTE = 1 << 20
 

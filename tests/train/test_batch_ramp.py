@@ -140,7 +140,12 @@ def test_the_plan_counts_what_is_trained() -> None:
     epoch = _make_plan()
     assert epoch.count_rows(epoch.num_steps) >= FACTS.num_rows > _make_plan(num_steps=epoch.num_steps - 1).total_tokens / 32
     assert _make_plan({"seconds_per_step": 1.0}, num_steps=10).estimated_seconds == 54 / 8
-    assert _make_plan(first_batch_tokens=8 * 32, num_steps=10) == _make_plan(first_batch_tokens=None, num_steps=10)
+    even = _make_plan(first_batch_tokens=None, num_steps=10)
+    assert "train.batch_ramp_share" in even.warnings[-1]
+    assert _make_plan(first_batch_tokens=8 * 32, num_steps=10).warnings == even.warnings[:-1]
+    assert dataclasses.replace(even, warnings=[]) == dataclasses.replace(
+        _make_plan(first_batch_tokens=8 * 32, num_steps=10), warnings=[]
+    )
 
 
 def test_pieces_of_every_size_are_even_and_no_larger() -> None:
