@@ -124,14 +124,14 @@ def evaluate_code(
         "protections": sorted({name for sample in samples for name in sample.protections}),
     }
     asked = {"problems": hash_file(Path(problems)), "n": n, "k": list(k), "limit": limit, **settings, **asdict(limits)}
-    place = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
-    if place is None:
+    path = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
+    if path is None:
         return CodeResult(**result)
-    beside = place.with_suffix(".jsonl")
-    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(beside, _write_samples(samples))
-    save_evaluation(loaded.folder, "code", asked, result, place)
-    return CodeResult(**result, file=str(place), samples_file=str(beside))
+    save_evaluation(loaded.folder, "code", asked, result, path)
+    return CodeResult(**result, file=str(path), samples_file=str(beside))
 
 
 def describe_protections(names: Iterable[str]) -> str:
