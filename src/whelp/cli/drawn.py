@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Events = Generator[Any] | Iterator[Any]
 Draw = Callable[[Events], Iterator[Any]]
+Progress = Callable[[str, int, int], object]  # what is done, how much of it, and how much there is
 
 
 def watch(events: Events, draw: Draw) -> Generator[Any]:
@@ -29,6 +30,27 @@ def watch(events: Events, draw: Draw) -> Generator[Any]:
             stack.enter_context(said_notes())
             events = draw(events)
         yield from events
+
+
+@contextlib.contextmanager
+def watch_counts(on_progress: Progress | None) -> Iterator[Progress]:
+    """Whom work that counts as it goes on tells: who asks for it, bars where somebody looks on, else nobody."""
+    if on_progress is not None or not is_looked_on():
+        yield on_progress or (lambda *_: None)
+        return
+    from whelp.cli.show import progress_bars, said_notes
+
+    with said_notes(), progress_bars() as update:
+        yield update
+
+
+def watch_models(on_progress: Progress | None) -> Progress:
+    """Whom work on one model after another tells: who asks for it, people where somebody looks on, else nobody."""
+    if on_progress is not None or not is_looked_on():
+        return on_progress or (lambda *_: None)
+    from whelp.cli.show import say_model
+
+    return say_model
 
 
 def draw_preparing(events: Events) -> Iterator[Any]:

@@ -229,7 +229,7 @@ def compare(
         steps=steps,
         n=n,
         device=device,
-        on_progress=lambda name, done, total: show.say_plain(f"model      {name} ({done + 1:,} of {total:,})"),
+        on_progress=show.say_model,
         max_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,
