@@ -98,6 +98,8 @@ def show_web_archive(result: WebArchiveResult) -> None:
         say(f"           {note}: [yellow]{count:,}[/]")
     for skipped in result.skipped_archives[:_MAX_SHOWN]:
         say(f"[bold]left out[/]   {escape(printable(skipped['name']))}: {escape(printable(skipped['reason']))}")
+    if len(result.skipped_archives) > _MAX_SHOWN:
+        say("           [dim]... more with --json[/]")
     say(
         f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
     )
@@ -114,7 +116,10 @@ def show_convert(result: ConvertResult) -> None:
 def show_append(result: AppendResult) -> None:
     """What was appended, in which order."""
     _show_order(result.files, is_reused=result.is_reused)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.num_lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_lines, 'line')}, {megabytes(result.num_bytes)}",
+        wraps=False,
+    )
 
 
 def show_split(result: SplitResult) -> None:
