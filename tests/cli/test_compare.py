@@ -34,7 +34,9 @@ def test_texts_and_numbers(whelp: Whelp, made: Project, stepped: Project) -> Non
     Path("text.txt").write_text(TEXT)
     Path("prompts.txt").write_text("The quick\n\nNaïve\n")
     options = ["--prompts", "prompts.txt", "--prompt", "A", "--max-tokens", 5, "--seed", 3, "--n", 2, "--device", "cpu"]
-    result = whelp("compare", made.run, stepped.run, *options, "--text-file", "text.txt", "--html", "page.html", "--json").json
+    outcome = whelp("compare", made.run, stepped.run, *options, "--text-file", "text.txt", "--html", "page.html", "--json")
+    assert "page:" not in outcome.said
+    result = outcome.json
     assert result["prompts"] == ["A", "The quick", "Naïve"]
     for model, run in zip(result["models"], (made.run, stepped.run), strict=True):
         assert model["name"] == str(run)
@@ -47,9 +49,10 @@ def test_texts_and_numbers(whelp: Whelp, made: Project, stepped: Project) -> Non
         assert words in page
     for stranger in ("http:", "https:", "<script"):
         assert stranger not in page
-    shown = whelp("compare", made.run, stepped.run, *options, "--text-file", "text.txt").text
-    assert "perplexity" in shown
-    assert "Naïve" in shown
+    shown = whelp("compare", made.run, stepped.run, *options, "--text-file", "text.txt", "--html", "page.html")
+    assert "page: page.html" in shown.said
+    assert "perplexity" in shown.text
+    assert "Naïve" in shown.text
 
 
 def test_one_run_through_time(whelp: Whelp, stepped: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+import whelp as package
 from whelp.base.errors import PlanError
 from whelp.cli import evaluate_code as module
+from whelp.cli import show
 from whelp.cli.evaluate_code import evaluate_code
 
 from .helpers import Project, Whelp, make_project, run_whelp, snapshot
@@ -106,6 +110,24 @@ def test_programs_are_judged_by_their_tests(own_run: Path, problems: Path) -> No
     after = snapshot(own_run)
     assert {name: after[name] for name in before} == before
     assert {name.partition("/")[0] for name in set(after) - set(before)} == {"evaluations"}
+
+
+@pytest.mark.usefixtures("says")
+def test_who_looks_on_sees_bars(own_run: Path, problems: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call draws what its command draws; who wants the numbers gets them in place of bars."""
+    terminal, told = io.StringIO(), list[tuple[str, int, int]]()
+    monkeypatch.setattr(show, "console", Console(file=terminal, force_terminal=True, width=100))
+    package.show_progress(True)
+    try:
+        evaluate_code(own_run, problems, run_generated_code=True, **OPTIONS)
+        assert "writing programs" in terminal.getvalue()
+        assert "running programs" in terminal.getvalue()
+        terminal.truncate(0)
+        evaluate_code(own_run, problems, run_generated_code=True, on_progress=lambda *one: told.append(one), **OPTIONS)
+    finally:
+        package.show_progress(None)
+    assert terminal.getvalue() == ""
+    assert told[-1] == ("running programs", 8, 8)
 
 
 def test_a_model_of_a_few_steps(own_run: Path, problems: Path, whelp: Whelp) -> None:

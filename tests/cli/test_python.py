@@ -88,6 +88,14 @@ def test_who_asks_is_told(ready: Project, shown: None, capsys: pytest.CaptureFix
     assert (log.handlers, log.level) == before
 
 
+def test_who_asks_is_told_of_several_processes(ready: Project, shown: None, capfd: pytest.CaptureFixture[str]) -> None:
+    """As of one: the first of them speaks for all."""
+    package.train(ready.recipe, store=ready.store, out=ready.run, nproc=2)
+    said = capfd.readouterr().err
+    for word in ("parameters", "2 processes", "100%", "nats/token"):
+        assert word in said, said
+
+
 def test_a_notebook_shows_a_run_in_one_output(ready: Project, notebook: list[str]) -> None:
     """The panel is one output that changes in place, and stands at the end of the run."""
     package.train(ready.recipe, store=ready.store, out=ready.run)

@@ -11,7 +11,9 @@ from .helpers import Project, Whelp
 
 def test_one_run(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     """The page goes where it is asked for; the numbers are those of the run."""
-    result = whelp("report", made.run, "--out", "pages/one.html", "--json").json
+    outcome = whelp("report", made.run, "--out", "pages/one.html", "--json")
+    assert outcome.stderr == ""
+    result = outcome.json
     assert result["html"] == "pages/one.html"
     assert "<h2>Where the tokens go</h2>" in (tmp_path / "pages" / "one.html").read_text(encoding="utf-8")
     (run,) = result["runs"]

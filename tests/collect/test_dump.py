@@ -141,6 +141,8 @@ def test_namespaces_as_asked(tmp_path: Path) -> None:
     documents, pages, _ = read(path, namespaces=[1])
     assert [document["title"] for document in documents] == ["Talk:Dog 1"]
     assert pages == {"kept": 1, "namespace 0": 2}
+    again = whelp.collect_wikipedia_dump(path, out=tmp_path / "one.jsonl", namespaces=1)
+    assert again.num_pages == pages
 
 
 def test_the_newest_revision(tmp_path: Path) -> None:

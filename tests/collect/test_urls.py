@@ -296,6 +296,25 @@ def test_when_all_refuse_it_ends(serve: Callable[[Answers], Site], tmp_path: Pat
     assert not (tmp_path / "x.jsonl").exists()
 
 
+def test_who_looks_on_is_told(serve: Callable[[Answers], Site], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call says what its command says: whom it asks, the site's terms, long waits, what came of it."""
+    turns = iter([Reply(status=503, headers={"Retry-After": "6"})])
+    page = serve_pages({"/wolf": article("wolf")})
+    site = serve(lambda request: next(turns, None) or page(request) if request.path == "/wolf" else page(request))
+    slept: list[float] = []
+    whelp.show_progress(True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("whelp.cli.show_collect.time.sleep", slept.append)
+            collect(tmp_path / "x.jsonl", urls=[f"{site.url}/wolf"], max_wait_seconds=10.0)
+    finally:
+        whelp.show_progress(None)
+    said = capsys.readouterr().err
+    for words in ("asks       127.0.0.1", "note       robots.txt", "waiting    6 s", "fetched", "journal"):
+        assert words in said, said
+    assert max(slept) >= 5
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

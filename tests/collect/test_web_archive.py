@@ -18,7 +18,8 @@ from archives import DATE, INFO, make_http, make_page, make_record, make_respons
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
-from whelp.cli.collect_web_archive import WebArchiveProgress, iter_collect_web_archive
+from whelp.cli.collect_web_archive import iter_collect_web_archive
+from whelp.cli.given_files import FileProgress
 from whelp.collect.charsets import decode_page
 from whelp.collect.web_archive import WebArchiveConfig, shares
 
@@ -317,7 +318,7 @@ def test_stopped_anywhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = load_config(WebArchiveConfig, {"extract": "page"}, "test")
     whole, _ = collect(tmp_path / "whole.jsonl", *files, extract="page")
     num_parts = sum(
-        isinstance(event, WebArchiveProgress) for event in iter_collect_web_archive(files, tmp_path / "count.jsonl", config)
+        isinstance(event, FileProgress) for event in iter_collect_web_archive(files, tmp_path / "count.jsonl", config)
     )
     assert num_parts > 6
     monkeypatch.setattr("whelp.artifacts.growing_file._SAVE_SECONDS", 0.0)
@@ -344,6 +345,17 @@ def test_done_is_done(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"other inputs or options \(archives\)"):
         whelp.collect_web_archive(path, out=out)
     assert GrowingFile(out, {}).path.read_bytes().count(b"\n") == 1
+
+
+def test_one_word_is_no_list_of_letters(tmp_path: Path) -> None:
+    """One language, host, status or type may be given as it is."""
+    path = write(tmp_path, "a.warc", [make_response(WORDS, 1)])
+    several = {"languages": ["en"], "domains": ["example.org"], "statuses": [200], "mime_types": ["text/html"]}
+    one = {"languages": "en", "domains": "example.org", "statuses": 200, "mime_types": "text/html"}
+    result, _ = collect(tmp_path / "out.jsonl", path, **several)
+    again, _ = collect(tmp_path / "out.jsonl", path, **one)
+    assert again.is_reused
+    assert again.num_records == result.num_records
 
 
 def test_cut_off_and_broken(tmp_path: Path) -> None:

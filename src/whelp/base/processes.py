@@ -82,11 +82,6 @@ def open_in_order(workers: int, *, huge_pages: bool = False) -> Iterator[InOrder
                 future.cancel()
 
 
-def end_at_once() -> None:
-    """End this process as if it was killed: nothing more is written, no file closed."""
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # by any signal on Windows, which has no SIGKILL
-
-
 def end_with_parent() -> None:
     """In a process of the pool: end when the one that started it was killed, and not wait for work for ever.
 

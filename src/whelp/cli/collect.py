@@ -18,7 +18,7 @@ from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.last_event import run_to_end
 from whelp.base.listed import listed
 from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_collecting, watch
+from whelp.cli.drawn import DrawCollecting, watch
 
 if TYPE_CHECKING:
     from whelp.collect import Collector, Event, MannersConfig
@@ -185,7 +185,9 @@ def _nothing_to_finish(path: Path, found: str) -> SourceError:
 
 
 def _collect(collector: Collector, out: str | Path, manners: Mapping[str, Any], **how: Any) -> CollectResult:
-    return run_to_end(watch(iter_collect(collector, out, make_manners(manners), **how), draw_collecting), CollectResult)
+    draw = DrawCollecting(collector)
+    events = iter_collect(collector, out, make_manners(manners), **how, wait=draw.wait)
+    return run_to_end(watch(events, draw), CollectResult)
 
 
 def collect_wikipedia(

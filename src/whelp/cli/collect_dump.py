@@ -11,10 +11,12 @@ from typing import Any
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_bytes, watch
+from whelp.cli.given_files import FileProgress
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 from whelp.collect.output import check_json_lines
 
@@ -41,20 +43,11 @@ class DumpResult(Shown):
     is_reused: bool
 
 
-@dataclass(frozen=True)
-class DumpProgress:
-    """How far the dump is read: bytes of its file, of how many; documents so far."""
-
-    position: int
-    total: int
-    documents: int
-
-
 def collect_wikipedia_dump(
     file: str | Path,
     *,
     out: str | Path,
-    namespaces: Sequence[int] = (0,),
+    namespaces: int | Sequence[int] = (0,),
     headings: str = "plain",
     disambiguation: bool = False,
     formulas: bool = True,
@@ -83,7 +76,7 @@ def collect_wikipedia_dump(
         ArtifactError: When something else stands at `out`.
     """
     values = {
-        "namespaces": list(namespaces),
+        "namespaces": listed(namespaces),
         "headings": headings,
         "disambiguation": disambiguation,
         "formulas": formulas,
@@ -98,7 +91,7 @@ def collect_wikipedia_dump(
 
 def iter_collect_dump(
     path: Path, out: Path, config: DumpConfig, *, workers: int | None = None
-) -> Iterator[DumpProgress | DumpResult]:
+) -> Iterator[FileProgress | DumpResult]:
     """As `collect_wikipedia_dump`, saying how far it is; the result comes last."""
     dump = describe_dump(path)
     check_json_lines(out)
@@ -115,7 +108,7 @@ def iter_collect_dump(
         for part in iter_dump(path, config, workers=workers or count_cores(), num_done=parts):
             parts, pages, removed = parts + 1, pages + part.pages, removed + part.removed
             growing.add(part.lines, {"parts": parts, "pages": pages, "removed": removed})
-            yield DumpProgress(part.position, dump["bytes"], pages[KEPT])
+            yield FileProgress(part.position, dump["bytes"], pages[KEPT])
         counts = {"documents": pages[KEPT], "pages": _sort(pages), "removed": _sort(removed)}
         manifest = growing.finish(counts)
     finally:

@@ -18,6 +18,7 @@ from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_bytes, watch
+from whelp.cli.given_files import FileProgress
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
 from whelp.collect.output import check_json_lines
@@ -44,15 +45,6 @@ class FolderResult(Shown):
     num_files: dict[str, dict[str, int]]
     skipped_files: list[dict[str, str]]
     is_reused: bool
-
-
-@dataclass(frozen=True)
-class FolderProgress:
-    """How many bytes of the files are read, of how many; documents so far."""
-
-    position: int
-    total: int
-    documents: int
 
 
 def collect_folder(
@@ -90,7 +82,7 @@ def collect_folder(
     return run_to_end(watch(events, draw_bytes("collect", "document")), FolderResult)
 
 
-def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FolderProgress | FolderResult]:
+def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterator[FileProgress | FolderResult]:
     """As `collect_folder`, saying how far it is; the result comes last."""
     files, skipped = _list_files(folder, out, config)
     check_json_lines(out)
@@ -120,7 +112,7 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
                 named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
             num_done, position = num_done + 1, position + size
             growing.add(line, {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
-            yield FolderProgress(position, total, read.total())
+            yield FileProgress(position, total, read.total())
         counts = {
             "documents": read.total(),
             "files": {"read": dict(read.most_common()), "skipped": dict(kinds.most_common())},

@@ -13,10 +13,12 @@ from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
 from whelp.cli.drawn import draw_bytes, watch
+from whelp.cli.given_files import FileProgress
 from whelp.collect.output import check_json_lines
 from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
 from whelp.collect.web_archive.convert import KEPT
@@ -50,24 +52,15 @@ class WebArchiveResult(Shown):
     is_reused: bool
 
 
-@dataclass(frozen=True)
-class WebArchiveProgress:
-    """How many bytes of the archives are read, of how many (a guess, while some are not fetched); documents so far."""
-
-    position: int
-    total: int
-    documents: int
-
-
 def collect_web_archive(
     files: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
     extract: str = "article",
-    languages: Sequence[str] | None = None,
-    domains: Sequence[str] | None = None,
-    statuses: Sequence[int] = (200,),
-    mime_types: Sequence[str] = ("text/html", "application/xhtml+xml"),
+    languages: str | Sequence[str] | None = None,
+    domains: str | Sequence[str] | None = None,
+    statuses: int | Sequence[int] = (200,),
+    mime_types: str | Sequence[str] = ("text/html", "application/xhtml+xml"),
     min_characters: int = 1,
     licence: str | None = None,
     max_record_bytes: int = 64 << 20,
@@ -103,18 +96,23 @@ def collect_web_archive(
     """
     values = {
         "extract": extract,
-        "languages": list(languages) if languages is not None else None,
-        "domains": list(domains) if domains is not None else None,
-        "statuses": list(statuses),
-        "mime_types": list(mime_types),
+        "languages": listed(languages) if languages is not None else None,
+        "domains": listed(domains) if domains is not None else None,
+        "statuses": listed(statuses),
+        "mime_types": listed(mime_types),
         "min_characters": min_characters,
         "licence": licence,
         "max_record_bytes": max_record_bytes,
     }
     config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
-    given = [files] if isinstance(files, (str, Path)) else list(files)
     events = iter_collect_web_archive(
-        list(map(str, given)), Path(out), config, chosen=chosen, base_url=base_url, keep_fetched=keep_fetched, workers=workers
+        list(map(str, listed(files))),
+        Path(out),
+        config,
+        chosen=chosen,
+        base_url=base_url,
+        keep_fetched=keep_fetched,
+        workers=workers,
     )
     return run_to_end(watch(events, draw_bytes("collect", "document")), WebArchiveResult)
 
@@ -128,7 +126,7 @@ def iter_collect_web_archive(
     base_url: str = COMMON_CRAWL,
     keep_fetched: bool = False,
     workers: int | None = None,
-) -> Iterator[WebArchiveProgress | WebArchiveResult]:
+) -> Iterator[FileProgress | WebArchiveResult]:
     """As `collect_web_archive`, saying how far it is; the result comes last."""
     check_json_lines(out)
     archives = [_Given(name, keep=keep_fetched) for name in _choose(_list_names(files, base_url), chosen)]
@@ -152,7 +150,7 @@ def iter_collect_web_archive(
             growing.add(part.lines, tally.to_json())
             if part.done.num_archives > part.archive:
                 archives[part.archive].let_go()
-            yield WebArchiveProgress(*sizes.place(part.archive, part.position, part.total), tally.records[KEPT])
+            yield FileProgress(*sizes.place(part.archive, part.position, part.total), tally.records[KEPT])
         counts = {**tally.to_counts(), "archives": len(archives) - len(tally.skipped)}
         manifest = growing.finish(counts)
     finally:
@@ -255,8 +253,7 @@ def _list_names(files: Sequence[str], base_url: str) -> list[str]:
             continue
         _, paths, _, is_named = expand(item, None)
         if is_named and is_path_list(item):
-            listed = read_path_list(paths[0], item, base_url)
-            found += listed
+            found += read_path_list(paths[0], item, base_url)
         elif is_named:
             found.append(item)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.base.listed import listed
 from whelp.base.shown import Shown
+from whelp.cli.drawn import Progress, watch_models
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
 
@@ -53,7 +54,7 @@ def compare(
     steps: str | None = None,
     n: int = 1,
     device: str = "auto",
-    on_progress: Callable[[str, int, int], object] = lambda *_: None,
+    on_progress: Progress | None = None,
     **settings: Any,
 ) -> Comparison:
     """Ask every model the same; measure every model on the same text.
@@ -63,7 +64,8 @@ def compare(
         text_file: A text to measure loss, perplexity and bits per byte on. Bits per byte compares models of different
             vocabularies; the others do not.
         steps: Which checkpoints of each run: `0,500,last` or `all`. Default: the last one.
-        on_progress: Is told, before each model, its name, how many were asked before it, and how many there are.
+        on_progress: Is told, before each model, its name, how many were asked before it, and how many there are. Default: said
+            where somebody looks on.
         settings: Any field of `GenerateConfig`.
 
     Raises:
@@ -74,10 +76,10 @@ def compare(
         raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
     config = make_settings(settings)
     text = _read_text(Path(text_file)) if text_file is not None else None
-    found = []
+    found, tell = [], watch_models(on_progress)
     expanded = _expand(models, steps)
     for number, (name, folder) in enumerate(expanded):
-        on_progress(name, number, len(expanded))
+        tell(name, number, len(expanded))
         loaded = load_model(folder, device)  # one at a time: they may be large
         numbers = _measure(loaded, text) if text is not None else {}
         answers = iter_completions(loaded, prompts, n=n, **settings) if prompts else iter(())

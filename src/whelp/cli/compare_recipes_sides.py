@@ -77,7 +77,7 @@ def load_sides(
     return sides
 
 
-def _list_variants(vary: str | Sequence[str]) -> list[tuple[str, ...]]:
+def _list_variants(vary: Sequence[str]) -> list[tuple[str, ...]]:
     """["a.b=1,2", "c.d=x,y"] -> [("a.b=1", "c.d=x"), ("a.b=1", "c.d=y"), ("a.b=2", ...), ...]; of none, one without changes."""
     axes, problems = list[list[str]](), list[str]()
     for one in vary:

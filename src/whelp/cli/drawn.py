@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whelp.base.looking_on import is_looked_on
 
+if TYPE_CHECKING:
+    from whelp.cli.show_collect import CollectView
+    from whelp.collect import Collector
+
 Events = Generator[Any] | Iterator[Any]
 Draw = Callable[[Events], Iterator[Any]]
+Progress = Callable[[str, int, int], object]  # what is done, how much of it, and how much there is
 
 
 def watch(events: Events, draw: Draw) -> Generator[Any]:
@@ -26,34 +32,52 @@ def watch(events: Events, draw: Draw) -> Generator[Any]:
         yield from events
 
 
+@contextlib.contextmanager
+def watch_counts(on_progress: Progress | None) -> Iterator[Progress]:
+    """Whom work that counts as it goes on tells: who asks for it, bars where somebody looks on, else nobody."""
+    if on_progress is not None or not is_looked_on():
+        yield on_progress or (lambda *_: None)
+        return
+    from whelp.cli.show import progress_bars, said_notes
+
+    with said_notes(), progress_bars() as update:
+        yield update
+
+
+def watch_models(on_progress: Progress | None) -> Progress:
+    """Whom work on one model after another tells: who asks for it, people where somebody looks on, else nobody."""
+    if on_progress is not None or not is_looked_on():
+        return on_progress or (lambda *_: None)
+    from whelp.cli.show import say_model
+
+    return say_model
+
+
 def draw_preparing(events: Events) -> Iterator[Any]:
     """Draw what is read, the vocabulary, a bar, and the ledger of a store."""
-    from whelp.cli import show
     from whelp.cli.show_prepare import show_prepare_event
 
-    return _draw_counted(events, "prepare", show_prepare_event, show.track)
+    return _draw_counted(events, "prepare", show_prepare_event)
 
 
 def draw_importing(events: Events) -> Iterator[Any]:
     """Draw which files of ids are read, a bar, and the ledger of the store."""
-    from whelp.cli import show
     from whelp.cli.show_prepare import show_import_event
 
-    return _draw_counted(events, "import", show_import_event, show.track)
+    return _draw_counted(events, "import", show_import_event)
 
 
 def draw_curating(events: Events) -> Iterator[Any]:
     """Draw what is read, the rules, and a bar."""
-    from whelp.cli import show
     from whelp.cli.show_curate import show_event
 
-    return _draw_counted(events, "curate", show_event, show.track)
+    return _draw_counted(events, "curate", show_event)
 
 
-def _draw_counted(
-    events: Events, title: str, show_event: Callable[[Any], None], track: Callable[[Events, int, str], Iterator[Any]]
-) -> Iterator[Any]:
+def _draw_counted(events: Events, title: str, show_event: Callable[[Any], None]) -> Iterator[Any]:
     """The first event has the size of what is read, `num_bytes`; a finished result has none to read."""
+    from whelp.cli.show import track
+
     first = next(events)
     show_event(first)
     yield first
@@ -85,34 +109,59 @@ def draw_comparing_recipes(events: Events) -> Iterator[Any]:
 
 
 def draw_bytes(title: str, counted: str | None = None) -> Draw:
-    """Draw a bar over events with a `position` in a `total` of bytes.
+    """Draw a bar over the bytes of files.
 
     Args:
-        counted: What lies before that place, in the singular: documents, or the rows of a file under a name of its own.
+        counted: What is counted on the way, in the singular.
     """
 
     def draw(events: Events) -> Iterator[Any]:
         from whelp.base.counts import say_count
+        from whelp.cli.given_files import FileProgress
         from whelp.cli.show_file_work import bar
 
         with bar(title) as advance:
             for event in events:
-                if hasattr(event, "position"):
-                    count = getattr(event, "documents" if counted == "document" else "rows")
-                    advance(event.position, event.total, "" if counted is None else say_count(count, counted))
+                if isinstance(event, FileProgress):
+                    advance(event.position, event.total, "" if counted is None else say_count(event.count, counted))
                 yield event
 
     return draw
 
 
-def draw_collecting(events: Events) -> Iterator[Any]:
-    """Draw a line that changes with every address."""
-    from whelp.cli.collect import CollectResumed
-    from whelp.cli.show_collect import collect_view
-    from whelp.collect import Event
+class DrawCollecting:
+    """Draws what is asked of whom, a line that changes with every address, what came of it; waits said by `wait`."""
 
-    with collect_view() as view:
-        for event in events:
-            if isinstance(event, (Event, CollectResumed)):
-                view.show(event)
-            yield event
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._view: CollectView | None = None
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Pass the time; say so where events are drawn."""
+        if self._view is None:
+            time.sleep(seconds)
+        else:
+            self._view.wait(seconds, reason)
+
+    def __call__(self, events: Events) -> Iterator[Any]:
+        """Draw events of `iter_collect`."""
+        from whelp.cli.collect import CollectResult
+        from whelp.cli.show_collect import collect_view, say_notes, show_collect_result
+
+        say_notes(self._collector)
+        with collect_view() as self._view:
+            for event in events:
+                if isinstance(event, CollectResult):
+                    self._view.close()
+                    show_collect_result(event)
+                else:
+                    self._view.show(event)
+                yield event
+
+
+def draw_verifying(events: Events) -> Iterator[Any]:
+    """Draw that runs are trained."""
+    from whelp.cli.show import waiting
+
+    with waiting("training"):
+        yield from events

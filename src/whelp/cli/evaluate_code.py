@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
+from whelp.cli.drawn import Progress, watch_counts
 from whelp.cli.evaluations import find_evaluation_path, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -27,7 +28,6 @@ _PROTECTIONS = {
     "seccomp": "no network, no other processes",
     "landlock": "no file outside a temporary folder is changed",
 }
-Progress = Callable[[str, int, int], object]  # what is done, how much of it, and how much there is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def evaluate_code(
     memory_megabytes: int = 1024,
     out: str | Path | None = None,
     device: str = "auto",
-    on_progress: Progress = lambda *_: None,
+    on_progress: Progress | None = None,
 ) -> CodeResult:
     """Let a model end functions, run them with their tests, and estimate pass@k without bias (Chen et al. 2021).
 
@@ -87,6 +87,7 @@ def evaluate_code(
         limit: Only the first so many problems.
         timeout_seconds, memory_megabytes: Of one program.
         out: Where the result goes, the programs beside it. Default: of a run, `RUN/evaluations/`; else nowhere.
+        on_progress: Is told what is done, how much of it, and how much there is. Default: bars where somebody looks on.
 
     Raises:
         PlanError: When it is not allowed to run programs, or a k is larger than `n`.
@@ -108,7 +109,8 @@ def evaluate_code(
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
     limits = Limits(timeout_seconds=timeout_seconds, memory_megabytes=memory_megabytes)
     settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    samples, num_too_long = _sample(loaded, chosen, n, settings, limits, on_progress)
+    with watch_counts(on_progress) as tell:
+        samples, num_too_long = _sample(loaded, chosen, n, settings, limits, tell)
     passed = Counter(sample.task_id for sample in samples if sample.reason == "passed")
     result: dict[str, Any] = {
         "model": str(loaded.folder.resolve()),
@@ -124,14 +126,14 @@ def evaluate_code(
         "protections": sorted({name for sample in samples for name in sample.protections}),
     }
     asked = {"problems": hash_file(Path(problems)), "n": n, "k": list(k), "limit": limit, **settings, **asdict(limits)}
-    place = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
-    if place is None:
+    path = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
+    if path is None:
         return CodeResult(**result)
-    beside = place.with_suffix(".jsonl")
-    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(beside, _write_samples(samples))
-    save_evaluation(loaded.folder, "code", asked, result, place)
-    return CodeResult(**result, file=str(place), samples_file=str(beside))
+    save_evaluation(loaded.folder, "code", asked, result, path)
+    return CodeResult(**result, file=str(path), samples_file=str(beside))
 
 
 def describe_protections(names: Iterable[str]) -> str:
@@ -140,7 +142,7 @@ def describe_protections(names: Iterable[str]) -> str:
 
 
 def _sample(
-    loaded: LoadedModel, problems: list[Problem], n: int, settings: dict[str, Any], limits: Limits, on_progress: Progress
+    loaded: LoadedModel, problems: list[Problem], n: int, settings: dict[str, Any], limits: Limits, tell: Progress
 ) -> tuple[list[_Sample], int]:
     """All programs, in the order of the problems; they are run while others are still being written."""
     from whelp.evaluate.pass_at_k import STOPS
@@ -167,13 +169,13 @@ def _sample(
                         task_id=problem.task_id, completion=completion.text, reason="", is_cut=completion.reason == "length"
                     )
                     running.append((sample, runners.submit(_run, problem.make_program(completion.text), limits)))
-                    on_progress("writing programs", len(running), total)
+                    tell("writing programs", len(running), total)
             for sample, future in running:
                 outcome = future.result()
                 finished = replace(sample, reason=outcome.reason, protections=outcome.protections)
                 samples.setdefault(sample.task_id, []).append(finished)
                 num_done += 1
-                on_progress("running programs", num_done, total)
+                tell("running programs", num_done, total)
         except BaseException:
             for generation in (generation for _, generations in waiting for generation in generations):
                 generation.cancel()

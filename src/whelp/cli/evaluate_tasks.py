@@ -8,7 +8,7 @@ import difflib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
 from whelp.base.listed import listed
 from whelp.base.shown import Shown
+from whelp.cli.drawn import Progress, watch_counts
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from whelp.evaluate.harness import ChatTemplate, HarnessModel, TextRequest
 
 _BOOTSTRAP_ITERATIONS = 1000  # for the standard errors of metrics without a formula
-Progress = Callable[[str, int, int], object]  # what is computed, how much of it is done, how much there is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def evaluate_tasks(
     system_instruction: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
-    on_progress: Progress = lambda *_: None,
+    on_progress: Progress | None = None,
 ) -> TasksResult:
     """Score a model on tasks of lm-evaluation-harness; the scores are those of its own `hf` model for the same weights.
 
@@ -65,6 +65,7 @@ def evaluate_tasks(
             system message, solved examples are turns, and an answer ends with its turn.
         system_instruction: A system message before that of the task.
         out: Where the result goes. Default: of a run, `RUN/evaluations/`; of any other model, nowhere.
+        on_progress: Is told what is done, how much of it, and how much there is. Default: bars where somebody looks on.
 
     Raises:
         SourceError: When there is no such task, or its data cannot be had.
@@ -78,7 +79,7 @@ def evaluate_tasks(
         raise MissingExtraError("whelp evaluate --tasks", "lm_eval", "tasks") from None
 
     tasks = listed(tasks)
-    with _quiet():
+    with watch_counts(on_progress) as tell, _quiet():
         if not tasks:
             raise PlanError("whelp evaluate", "no task is named", "one at least", "Example: --tasks hellaswag,my-task.yaml")
         own = {name: _read_task(Path(name)) for name in tasks if Path(name).suffix in (".yaml", ".yml")}
@@ -94,7 +95,7 @@ def evaluate_tasks(
                 "--system-instruction", "is a turn of a conversation", "a chat template", "Give --apply-chat-template, too."
             )
         built = [_load_task(manager, spec) for spec in specifications]
-        adapter = _make_adapter(loaded, on_progress, template)
+        adapter = _make_adapter(loaded, tell, template)
         found = _run(adapter, manager, built, num_fewshot=num_fewshot, limit=limit, system_instruction=system_instruction)
     result: dict[str, Any] = {
         "model": str(loaded.folder.resolve()),

@@ -13,11 +13,11 @@ from whelp.base.listed import listed
 
 @dataclass(frozen=True)
 class FileProgress:
-    """How many bytes of the files are read, of how many; rows or lines so far."""
+    """How many bytes of the files are read, of how many (a guess, while some are not fetched); documents, rows or lines so far."""
 
     position: int
     total: int
-    rows: int
+    count: int
 
 
 def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Sequence[str] | None = None) -> list[Path]:

@@ -1,6 +1,6 @@
 """Start a command as several processes of this machine, watch them, and end them together.
 
-Each is told its place in the environment, as torchrun does it, so that clusters can start the same command themselves.
+Each is told its rank in the environment, as torchrun does it, so that clusters can start the same command themselves.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _own_stderr() -> int | None:
 def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str, str]:
     import whelp
 
-    place = {"RANK": rank, "WORLD_SIZE": num_processes, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_processes}
+    ranks = {"RANK": rank, "WORLD_SIZE": num_processes, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_processes}
     meeting = {MEETING_FILE: str(meeting_file), LAUNCHER: str(os.getpid())}
     defaults = {
         "OMP_NUM_THREADS": str(max(1, count_cores() // num_processes)),
@@ -125,7 +125,7 @@ def _environment(rank: int, num_processes: int, meeting_file: Path) -> dict[str,
     }
     paths = [str(Path(whelp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return defaults | given | {name: str(value) for name, value in place.items()} | meeting
+    return defaults | given | {name: str(value) for name, value in ranks.items()} | meeting
 
 
 @contextlib.contextmanager

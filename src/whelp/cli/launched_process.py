@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import signal
 import sys
 import threading
 import time
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from whelp.base.errors import LostProcessError, PlanError, WhelpError
-from whelp.base.processes import end_at_once
 from whelp.train.process_rank import TORCHRUN, find_process_rank
 
 LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
@@ -31,6 +30,8 @@ def fail(error: WhelpError) -> NoReturn:
 
 def _name_process() -> str:
     """Which process of a run says what follows, where a cluster shows what all say, and it is not the first."""
+    import socket  # which no other command needs
+
     try:
         process = find_process_rank()
     except PlanError:
@@ -51,6 +52,11 @@ def leave(code: object) -> None:
 def has_launcher() -> bool:
     """Whether this process is one of several that `launch` has started, and still watches."""
     return os.environ.get(LAUNCHER) == str(os.getppid())
+
+
+def end_at_once() -> None:
+    """End this process as if it was killed: nothing more is written, no file closed."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # by any signal on Windows, which has no SIGKILL
 
 
 def is_spoken_for() -> bool:

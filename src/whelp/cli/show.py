@@ -7,13 +7,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
@@ -175,6 +175,32 @@ def make_bar(title: str) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], object]]:
+    """A bar for each kind of work, once it begins; nothing where there is no terminal.
+
+    Yields:
+        A function that is told what is done, how much of it, and how much there is.
+    """
+    columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bars: dict[str, Any] = {}
+
+        def update(title: str, done: int, total: int) -> None:
+            if title not in bars:
+                bars[title] = progress.add_task(title, total=total)
+            progress.update(bars[title], completed=done, total=total)
+
+        yield update
+
+
+def say_model(name: str, number: int, total: int) -> None:
+    """Which of several models is asked now; they are counted from 0."""
+    say_plain(f"model      {name} ({number + 1:,} of {total:,})")
 
 
 def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:

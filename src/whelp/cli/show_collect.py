@@ -14,13 +14,12 @@ from rich.table import Table
 
 from whelp.base.counts import say_count
 from whelp.cli.collect import CollectResumed
-from whelp.cli.show import console, duration, megabytes, printable, say
+from whelp.cli.show import LINE_SECONDS, console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.collect import CollectResult
     from whelp.collect import Collector, Event
 
-_LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 _LONG_WAIT_SECONDS = 5.0
 
 
@@ -74,7 +73,7 @@ class CollectView:
         text = escape(f"{counts}   {state or printable(self._newest)[:60]}")
         self._progress.update(self._task, text=text)
         now = time.monotonic()
-        if not console.is_terminal and now - self._last_line > _LINE_SECONDS:
+        if not console.is_terminal and now - self._last_line > LINE_SECONDS:
             self._last_line = now
             say(f"[dim]collect    {text}[/]")
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.cli.show import console, duration, make_bar, megabytes, printable, say
+from whelp.cli.show import LINE_SECONDS, console, duration, make_bar, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.append import AppendResult
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN = 10
 _MAX_RECORDS_SHOWN = 16
-_LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
 
@@ -41,7 +40,7 @@ def bar(title: str) -> Iterator[Advance]:
             left = seconds / max(done, 1) * max(total - done, 0)
             said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
             progress.update(task, completed=done, total=max(total, 1), text=said)
-            if not console.is_terminal and now - last_line > _LINE_SECONDS:
+            if not console.is_terminal and now - last_line > LINE_SECONDS:
                 last_line = now
                 say(f"[dim]{title:<10} {100 * done // max(total, 1)}%  {said}[/]")
 
@@ -99,6 +98,8 @@ def show_web_archive(result: WebArchiveResult) -> None:
         say(f"           {note}: [yellow]{count:,}[/]")
     for skipped in result.skipped_archives[:_MAX_SHOWN]:
         say(f"[bold]left out[/]   {escape(printable(skipped['name']))}: {escape(printable(skipped['reason']))}")
+    if len(result.skipped_archives) > _MAX_SHOWN:
+        say("           [dim]... more with --json[/]")
     say(
         f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
     )
@@ -115,7 +116,10 @@ def show_convert(result: ConvertResult) -> None:
 def show_append(result: AppendResult) -> None:
     """What was appended, in which order."""
     _show_order(result.files, is_reused=result.is_reused)
-    say(f"[bold]file[/]       {escape(result.file)}: {result.num_lines:,} lines, {megabytes(result.num_bytes)}", wraps=False)
+    say(
+        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_lines, 'line')}, {megabytes(result.num_bytes)}",
+        wraps=False,
+    )
 
 
 def show_split(result: SplitResult) -> None:

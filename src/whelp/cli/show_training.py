@@ -233,10 +233,11 @@ def training_view() -> Iterator[TrainingView]:
 
 
 def show_runs(result: RunsReport) -> None:
-    """The table of the runs, and what is to be known of them."""
+    """The table of the runs, what is to be known of them, and where the page is."""
+    print_runs(result)
     for warning in result.warnings:
         console.print(f"[yellow]note[/]  {escape(warning)}")
-    print_runs(result)
+    say(f"page: [bold]{escape(result.html)}[/]", wraps=False)
 
 
 def print_runs(result: RunsReport) -> None:

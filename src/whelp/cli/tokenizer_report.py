@@ -142,7 +142,7 @@ def report_tokenizer(
     return report
 
 
-def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], texts: str | Sequence[str]) -> VocabularyReport:
+def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], texts: Sequence[str]) -> VocabularyReport:
     from whelp.tokenizer.measure import find_ends
     from whelp.tokenizer.pipeline import cut_text, trace_stages
     from whelp.tokenizer.probes import NUMBERS, count_indents, cut_words, find_keywords
@@ -166,7 +166,7 @@ def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], te
     )
 
 
-def _check_texts(texts: str | Sequence[str]) -> None:
+def _check_texts(texts: Sequence[str]) -> None:
     for text in texts:
         try:
             text.encode()

@@ -16,11 +16,12 @@ from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
+from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.listed import listed
 from whelp.base.machine import count_cores
-from whelp.base.processes import end_at_once
 from whelp.base.shown import Shown
+from whelp.cli.drawn import draw_verifying, watch
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -84,12 +85,9 @@ def verify_resume(
         nproc: Numbers of processes; the first one for the run that is left alone, and for the first half of all others.
         tolerance: Largest difference of a step's loss, in nats per token.
     """
-    result, loaded = None, load_recipe(recipe, overrides, scale)
-    for check in iter_verify(loaded, store=store, num_steps=num_steps, nproc=listed(nproc), tolerance=tolerance):
-        if isinstance(check, VerifyResult):
-            result = check
-    assert result is not None, "it ends with a result"
-    return result
+    loaded = load_recipe(recipe, overrides, scale)
+    checks = iter_verify(loaded, store=store, num_steps=num_steps, nproc=listed(nproc), tolerance=tolerance)
+    return run_to_end(watch(checks, draw_verifying), VerifyResult)
 
 
 def iter_verify(
@@ -198,8 +196,8 @@ def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after:
 
 
 def run_part() -> None:
-    """In a process of its own: train, and die by SIGKILL after a step, if asked to (0: live)."""
-    from whelp.cli.launched_process import fail, follow_launcher, leave
+    """In a process of its own: train, and die at once after a step, if asked to (0: live)."""
+    from whelp.cli.launched_process import end_at_once, fail, follow_launcher, leave
     from whelp.cli.train import iter_train
     from whelp.cli.train_signals import ignore_early_requests
     from whelp.train import StepReport

@@ -125,8 +125,8 @@ def fit(
             if share >= 1.0:
                 return
             if model.uses_randomness:
-                place = (processes.rank,) if processes.size > 1 else ()
-                torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *place))
+                own = (processes.rank,) if processes.size > 1 else ()
+                torch.manual_seed(make_seed(config.seed, "dropout", progress.step, *own))
             now, ahead = ahead or gradients.compute(first_row, ramp.find_rows(share)), None
             norm = optimizer.clip(config.clip_gradient_norm)
             # the warm-up's first step is not wasted on a rate of zero: the schedule is read at the end of the step

@@ -125,9 +125,10 @@ def _run(
     allow_private: AllowPrivate = None,
     as_json: AsJson = False,
 ) -> None:
+    from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.collect import CollectResult, iter_collect, make_manners
-    from whelp.cli.show_collect import collect_view, say_notes, show_collect_result
+    from whelp.cli.drawn import DrawCollecting
 
     manners = make_manners(
         {
@@ -143,18 +144,10 @@ def _run(
             "allow_private": allow_private,
         }
     )
-    say_notes(collector)
-    result = None
-    with collect_view() as view:
-        limits: dict[str, Any] = {"max_documents": max_documents, "max_minutes": max_minutes}
-        events = iter_collect(collector, out, manners, **limits, refresh=refresh, finish=finish, wait=view.wait)
-        for event in events:
-            if not isinstance(event, CollectResult):
-                view.show(event)
-                continue
-            view.close()
-            show_collect_result(event)
-            result = event
+    draw = DrawCollecting(collector)
+    limits: dict[str, Any] = {"max_documents": max_documents, "max_minutes": max_minutes}
+    events = iter_collect(collector, out, manners, **limits, refresh=refresh, finish=finish, wait=draw.wait)
+    result = run_to_end(draw(events), CollectResult)
     if as_json:  # not where an error ends it: then standard output stays empty
         show.print_json(result)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,7 +127,7 @@ def evaluate(
         from whelp.cli.evaluate_tasks import evaluate_tasks
 
         names = [name.strip() for name in tasks.split(",") if name.strip()]
-        with _progress() as on_progress:
+        with show.progress_bars() as on_progress:
             scores = evaluate_tasks(
                 model,
                 names,
@@ -147,7 +145,7 @@ def evaluate(
     if code_tasks is not None:
         from whelp.cli.evaluate_code import evaluate_code
 
-        with _progress() as on_progress:
+        with show.progress_bars() as on_progress:
             code = evaluate_code(
                 model,
                 code_tasks,
@@ -185,27 +183,6 @@ def _plain(results: dict[str, Any]) -> dict[str, Any]:
         name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
         for name, value in results.items()
     }
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], object]]:
-    """A bar for each kind of work, once it begins; nothing where there is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    from whelp.cli.show import console
-
-    columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        bars: dict[str, Any] = {}
-
-        def update(title: str, done: int, total: int) -> None:
-            if title not in bars:
-                bars[title] = progress.add_task(title, total=total)
-            progress.update(bars[title], completed=done, total=total)
-
-        yield update
 
 
 def _find_store(model: Path) -> Path:

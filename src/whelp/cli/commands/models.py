@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from whelp.cli.commands.options import (
     Scale,
     need,
 )
-
-if TYPE_CHECKING:
-    pass
 from whelp.cli.commands.shared import FormatName
 
 

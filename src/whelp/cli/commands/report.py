@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from whelp.cli.commands.options import (
-    AsJson,
-)
+from whelp.cli.commands.options import AsJson
 from whelp.cli.commands.shared import hand_over
-
-if TYPE_CHECKING:
-    pass
 
 
 def report(
@@ -30,14 +25,11 @@ def report(
     Example:
       whelp report run-1 run-2 --out compared.html
     """
-    from rich.markup import escape
-
-    from whelp.cli import show, show_training
+    from whelp.cli import show_training
     from whelp.cli.report import report as draw
 
     result = draw(runs, out=out)
     hand_over(result, show_training.show_runs, as_json=as_json)
-    show.say(f"page: [bold]{escape(result.html)}[/]")
 
 
 def schema(

@@ -14,12 +14,13 @@ Result = TypeVar("Result")
 
 
 def say_page(html: Path | None) -> None:
+    """Say where a page was written, if one was asked for."""
     from rich.markup import escape
 
     from whelp.cli import show
 
     if html is not None:
-        show.say(f"page: [bold]{escape(str(html))}[/]")
+        show.say(f"page: [bold]{escape(str(html))}[/]", wraps=False)
 
 
 class FormatName(Enum):

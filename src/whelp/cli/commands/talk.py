@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,10 +22,7 @@ from whelp.cli.commands.options import (
     TopK,
     TopP,
 )
-from whelp.cli.commands.shared import hand_over
-
-if TYPE_CHECKING:
-    pass
+from whelp.cli.commands.shared import hand_over, say_page
 
 
 def generate(
@@ -232,7 +229,7 @@ def compare(
         steps=steps,
         n=n,
         device=device,
-        on_progress=lambda name, done, total: show.say_plain(f"model      {name} ({done + 1:,} of {total:,})"),
+        on_progress=show.say_model,
         max_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -245,8 +242,8 @@ def compare(
     if html is not None:
         write_atomic(html, result.to_html(f"Comparison of {len(result.models)} models"))
     hand_over(result, show.show_comparison, as_json=as_json)
-    if html is not None:
-        show.say_plain(f"page: {html}")
+    if html is not None and not as_json:
+        say_page(html)
 
 
 def serve(

@@ -71,7 +71,6 @@ def train(
 
     ignore_early_requests()
 
-    from whelp.base.last_event import run_to_end
     from whelp.base.start_up import start_up
     from whelp.cli import show, show_training
     from whelp.cli.costs import estimate_costs
@@ -165,7 +164,8 @@ def verify_resume(
     Example:
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
-    from whelp.cli import show, show_training
+    from whelp.cli import show_training
+    from whelp.cli.drawn import draw_verifying
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
@@ -177,8 +177,7 @@ def verify_resume(
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
     try:
-        with show.waiting("training"):
-            result = run_to_end(checks, VerifyResult)
+        result = run_to_end(draw_verifying(checks), VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
     hand_over(result, show_training.show_verify_result, as_json=as_json)
