@@ -181,7 +181,7 @@ class _Tally:
         problem = [] if part.problem is None else [{"name": name, "reason": part.problem}]
         records = Counter(self.records)
         for reason, count in part.records.items():
-            is_known = reason in records or len(records) < _MOST_REASONS
+            is_known = reason == KEPT or reason in records or len(records) < _MOST_REASONS
             records[reason if is_known else _OTHER_REASONS] += count
         return _Tally(part.done, records, self.notes + part.notes, [*self.skipped, *problem])
 
@@ -236,7 +236,9 @@ class _Sizes:
         self._sizes = list(sizes)
         known = [size for size in sizes if size is not None]
         self._num_known, self._num_bytes = len(known), sum(known)
-        self._index = self._num_known_before = self._num_bytes_before = 0  # a list may name a hundred thousand: each is added once
+        self._index = self._num_known_before = self._num_bytes_before = (
+            0  # a list may name a hundred thousand: each is added once
+        )
 
     def place(self, index: int, position: int, total: int) -> tuple[int, int]:
         """How many bytes are read, of how many, with `position` of `total` of one archive, which is none before the last one."""
