@@ -130,6 +130,16 @@ def test_filters_of_texts(name: str, tmp_path: Path) -> None:
     assert result.num_records == {"kept": len(kept), **counts}
 
 
+def test_one_thing_need_not_be_a_list(tmp_path: Path) -> None:
+    """A text is not a list of letters."""
+    path = write(tmp_path, "a.wet", [make_text("kept", 1), make_text("other", 2, url="https://example.com/")])
+    result, documents = collect(
+        tmp_path / "out.jsonl", path, languages="en", domains="example.org", statuses=200, mime_types="text/html"
+    )
+    assert [document["text"] for document in documents] == ["kept"]
+    assert result.num_records == {"kept": 1, "another domain": 1}
+
+
 def test_filters_of_pages(tmp_path: Path) -> None:
     """Status and type by what the server said, language by what the page says."""
     page = make_page(WORDS, language="pt-BR").encode()

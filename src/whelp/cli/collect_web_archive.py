@@ -13,6 +13,7 @@ from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
+from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.shown import Shown
@@ -66,10 +67,10 @@ def collect_web_archive(
     *,
     out: str | Path,
     extract: str = "article",
-    languages: Sequence[str] | None = None,
-    domains: Sequence[str] | None = None,
-    statuses: Sequence[int] = (200,),
-    mime_types: Sequence[str] = ("text/html", "application/xhtml+xml"),
+    languages: str | Sequence[str] | None = None,
+    domains: str | Sequence[str] | None = None,
+    statuses: int | Sequence[int] = (200,),
+    mime_types: str | Sequence[str] = ("text/html", "application/xhtml+xml"),
     min_characters: int = 1,
     licence: str | None = None,
     max_record_bytes: int = 64 << 20,
@@ -105,18 +106,23 @@ def collect_web_archive(
     """
     values = {
         "extract": extract,
-        "languages": list(languages) if languages is not None else None,
-        "domains": list(domains) if domains is not None else None,
-        "statuses": list(statuses),
-        "mime_types": list(mime_types),
+        "languages": listed(languages) if languages is not None else None,
+        "domains": listed(domains) if domains is not None else None,
+        "statuses": listed(statuses),
+        "mime_types": listed(mime_types),
         "min_characters": min_characters,
         "licence": licence,
         "max_record_bytes": max_record_bytes,
     }
     config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
-    given = [files] if isinstance(files, (str, Path)) else list(files)
     events = iter_collect_web_archive(
-        list(map(str, given)), Path(out), config, chosen=chosen, base_url=base_url, keep_fetched=keep_fetched, workers=workers
+        list(map(str, listed(files))),
+        Path(out),
+        config,
+        chosen=chosen,
+        base_url=base_url,
+        keep_fetched=keep_fetched,
+        workers=workers,
     )
     return run_to_end(watch(events, draw_bytes("collect", "document")), WebArchiveResult)
 
