@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from archives import INFO, make_record, make_response, make_text, pack
 from whelp.base.language_codes import shorten_language
-from whelp.base.warc import Broken, Record, Span, SpanRecords, is_packed_by_record, iter_records, iter_unpacked
+from whelp.base.warc import Broken, Record, Span, SpanRecords, is_packed_by_record, iter_records, iter_unpacked, records
 
 LIMIT = 1 << 20
+HEADER_END = re.compile(rb"\r?\n\r?\n")
 MANY = [INFO, *(make_response(f"Words of page {number}.", number) for number in range(30)), make_text("x" * 5000, 99)]
 
 
@@ -108,6 +110,7 @@ BAD_LENGTHS = {
     "no number": {"Content-Length": "many"},
     "negative": {"Content-Length": "-5"},
     "beyond the end": {"Content-Length": "999999"},
+    "absurd": {"Content-Length": "999999999999999"},
 }
 
 
@@ -166,6 +169,24 @@ def test_what_is_too_large_is_not_held(tmp_path: Path) -> None:
         codec = "gzip" if name.endswith(".gz") else "none"
         found = list(SpanRecords(tmp_path / name, codec, Span(0, len(data), is_exact=True), 1000))
         assert [(record.id[-1], record.content) for record in found if isinstance(record, Record)] == [("1", None), ("2", b"b")]
+
+
+def test_headers_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that begin as records do, and are none, are each looked through once."""
+    num_searched = 0
+
+    class Searched:
+        def search(self, data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
+            nonlocal num_searched
+            num_searched += max(0, stop - start)
+            return HEADER_END.search(data, start, stop)
+
+    monkeypatch.setattr(records, "_HEADER_END", Searched())
+    data = b"WARC/1.0\n" * 50_000
+    found = list(iter_records(cut(data + make_text("whole", 7), 1 << 16), LIMIT))
+    assert names(found)[-1] == "00000007"
+    assert {broken.found for broken in found if isinstance(broken, Broken)} == {"headers without an end"}
+    assert num_searched < 2 * len(data)
 
 
 def test_languages() -> None:

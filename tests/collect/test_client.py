@@ -16,7 +16,7 @@ from whelp.collect.addresses import host_of, is_public, normalise_url
 from whelp.collect.answers import Answer, HostRefusesError, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.config import MannersConfig
-from whelp.collect.gunzip import TooLargeError, unpack_gzip
+from whelp.collect.gunzip import BoundedBody, TooLargeError, unpack_gzip
 
 from .sites import MANNERS, Reply, Request, Site, html_reply, serving
 
@@ -268,6 +268,22 @@ def test_a_gzip_bomb_is_bounded(site: Site, make_client: Callable[..., Client]) 
     assert time.process_time() - started < 1.0
     with pytest.raises(TooLargeError):
         unpack_gzip(bomb, 1000)
+
+
+def test_a_bomb_behind_a_member_that_is_too_large_by_a_byte() -> None:
+    """Nothing is left of the limit then, which must not be taken for no limit."""
+    body = BoundedBody(1000, is_gzip=True)
+    with pytest.raises(TooLargeError):
+        body.add(gzip.compress(bytes(1001)) + gzip.compress(bytes(1 << 20)))
+    assert len(body.so_far) <= 1001
+
+
+def test_many_gzip_members() -> None:
+    """Files that are joined are one, wherever their borders are."""
+    parts = [bytes([number % 7]) * (number * 37 % 900) for number in range(900)]
+    packed = b"".join(map(gzip.compress, parts))
+    assert len(packed) > 1 << 14
+    assert unpack_gzip(packed, 1 << 20) == b"".join(parts)
 
 
 def test_what_is_too_large_is_not_read(site: Site, make_client: Callable[..., Client]) -> None:

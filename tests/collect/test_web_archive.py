@@ -18,6 +18,7 @@ from archives import DATE, INFO, make_http, make_page, make_record, make_respons
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
+from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
 from whelp.cli.given_files import FileProgress
 from whelp.collect.charsets import decode_page
@@ -130,6 +131,16 @@ def test_filters_of_texts(name: str, tmp_path: Path) -> None:
     assert result.num_records == {"kept": len(kept), **counts}
 
 
+def test_one_thing_need_not_be_a_list(tmp_path: Path) -> None:
+    """A text is not a list of letters."""
+    path = write(tmp_path, "a.wet", [make_text("kept", 1), make_text("other", 2, url="https://example.com/")])
+    result, documents = collect(
+        tmp_path / "out.jsonl", path, languages="en", domains="example.org", statuses=200, mime_types="text/html"
+    )
+    assert [document["text"] for document in documents] == ["kept"]
+    assert result.num_records == {"kept": 1, "another domain": 1}
+
+
 def test_filters_of_pages(tmp_path: Path) -> None:
     """Status and type by what the server said, language by what the page says."""
     page = make_page(WORDS, language="pt-BR").encode()
@@ -216,6 +227,31 @@ def test_bodies_that_are_left_out(reason: str, tmp_path: Path) -> None:
     path = write(tmp_path, "a.warc", [*records, make_response(WORDS)])
     result, _ = collect(tmp_path / "out.jsonl", path, extract="page", max_record_bytes=20_000)
     assert result.num_records == {reason: len(records), "kept": 1}
+
+
+def test_an_answer_that_is_all_headers(tmp_path: Path) -> None:
+    """It is not taken apart line by line."""
+    endless = b"HTTP/1.1 200 OK\r\nA: b\r\n" + b" c\n" * 100_000
+    path = write(tmp_path, "a.warc", [make_record("response", endless), make_response(WORDS)])
+    assert collect(tmp_path / "out.jsonl", path)[0].num_records == {"headers without an end": 1, "kept": 1}
+
+
+def test_types_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers may call theirs anything: beyond some, reasons are counted together."""
+    monkeypatch.setattr(collect_web_archive, "_MOST_REASONS", 3)
+    records = [make_record("response", make_http(b"?", f"Content-Type: x/{number % 4}"), number=number) for number in range(8)]
+    result, _ = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc", [*records, make_text("a")]))
+    assert result.num_records == {"type x/0": 2, "type x/1": 2, "type x/2": 2, "for reasons of other kinds": 2, "kept": 1}
+    assert result.num_documents == 1
+
+
+def test_how_far_the_work_is() -> None:
+    """Archives that are not known yet count as those that are, also where a run goes on in the middle."""
+    sizes = collect_web_archive._Sizes([None, 10, None, None])
+    assert sizes.place(0, 5, 30) == (5, 80)
+    assert sizes.place(2, 4, 50) == (44, 120)
+    assert sizes.place(2, 50, 50) == (90, 120)
+    assert collect_web_archive._Sizes([None, None, 8]).place(2, 1, 8) == (17, 24)
 
 
 def test_a_body_that_breaks_off(tmp_path: Path) -> None:
@@ -422,6 +458,9 @@ def test_folders_globs_lists_and_ranges(tmp_path: Path) -> None:
         texts(tmp_path / "c.wet", tmp_path / "c.wet")
     with pytest.raises(SourceError, match=r"nothing to read, but expected archives: files that end in \.warc, \.warc\.gz"):
         texts(f"{tmp_path}/*.txt")
+    (tmp_path / "one.paths").write_text("b.wet.gz")
+    (tmp_path / "two.paths").write_text(f"{tmp_path}/c.wet")
+    assert texts(f"{tmp_path}/*.paths") == ["b.wet.gz", "c.wet"]
     (tmp_path / "no.paths").write_text("# nothing\n")
     with pytest.raises(SourceError, match=r"no\.paths: names no file, but expected a path or an address on each line"):
         texts(tmp_path / "no.paths")
@@ -457,6 +496,19 @@ def test_a_list_of_addresses(archives_online: tuple[Site, dict[str, bytes]], tmp
     assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]
     collect(tmp_path / "c.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz")
     assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]  # it was there before
+
+
+@pytest.mark.parametrize(
+    "entry", ["file:///etc/hosts", "FILE:/etc/hosts", "zip://a::file:///b", "/etc/hosts", "../../about.json"]
+)
+def test_a_list_from_elsewhere_names_no_file_here(
+    entry: str, archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """Whoever writes it could have the user's own files made part of a corpus."""
+    site, files = archives_online
+    files["/a.paths"] = entry.encode()
+    with pytest.raises(SourceError, match=r"a\.paths: names |cannot be fetched \(404"):
+        collect(tmp_path / "out.jsonl", f"{site.url}/a.paths", base_url=site.url)
 
 
 def test_addresses_that_lead_to_no_archive(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:

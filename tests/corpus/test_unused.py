@@ -45,7 +45,9 @@ def test_what_no_file_uses_is_found(tmp_path: Path, name: str, value: Any, unuse
     ],
 )
 def test_parameters_that_nothing_takes(tmp_path: Path, params: dict[str, Any], said: str) -> None:
-    """A subset of a dataset that is asked for of a file would be the whole file."""
+    """A subset of a dataset that is asked for of a file would be the whole file. A list may name files of a store."""
     write(tmp_path, {"a.jsonl": '{"text": "a"}'})
     with pytest.raises(SourceError, match=said):
         open_source(SourceConfig(source=str(tmp_path / "a.jsonl"), source_dataset_params=params))
+    write(tmp_path, {"a.paths": "a.jsonl"})
+    open_source(SourceConfig(source=str(tmp_path / "a.paths"), source_dataset_params={"storage_options": {}}))

@@ -135,3 +135,28 @@ def test_a_list_of_files(tmp_path: Path, site: Site) -> None:  # noqa: F811
         make(tmp_path / "broken.paths.gz")
     with pytest.raises(SourceError, match=r"empty\.paths: names no file"):
         make(tmp_path / "empty.paths")
+
+
+def test_several_lists(tmp_path: Path) -> None:
+    """A glob of lists stands for the files of all."""
+    write(tmp_path, {"a/b.txt": "b", "a/c.txt": "c", "d.txt": "d", "a/1.paths": "b.txt\n", "a/2.paths": "c.txt\n../d.txt"})
+    assert [row[1] for row in read_rows(make(f"{tmp_path}/a/*.paths"))] == ["b", "c", "d"]
+
+
+BAD_LISTS = {
+    "itself": ("a.paths", r"a\.paths: names another list, a\.paths"),
+    "another list": ("a.txt\nb.paths.gz", r"a\.paths: names another list, b\.paths\.gz"),
+    "no file": ("a.txt\nparts/b.txt", r"a\.paths: names parts/b\.txt, which is not there, but expected a file beside the list"),
+    "too much": ("a.txt\n" * 20, r"a\.paths: is larger than 100 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LISTS)
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_bad_lists(name: str, is_packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked for elsewhere because of a slip, and nothing goes round in circles."""
+    monkeypatch.setattr("whelp.corpus.path_list._MAX_BYTES", 100)
+    text, message = BAD_LISTS[name]
+    write(tmp_path, {"a.txt": "a", "a.paths": gzip.compress(text.encode()) if is_packed else text})
+    with pytest.raises(SourceError, match=message):
+        make(tmp_path / "a.paths")

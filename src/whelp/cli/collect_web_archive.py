@@ -22,11 +22,13 @@ from whelp.cli.given_files import FileProgress
 from whelp.collect.output import check_json_lines
 from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
 from whelp.collect.web_archive.convert import KEPT
-from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_path_list
+from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_listed
 
 _VERSION = 1  # raised when the same record would give another text
 _SUFFIXES = (".warc", ".warc.gz", ".wet", ".wet.gz")
 _MAX_NAMED = 100  # skipped archives that a result names
+_MOST_REASONS = 300  # told apart: types of content are whatever servers call them
+_OTHER_REASONS = "for reasons of other kinds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +177,11 @@ class _Tally:
     def add(self, part: ArchivePart, name: str) -> _Tally:
         """Not in place: what was added to the file holds the old one."""
         problem = [] if part.problem is None else [{"name": name, "reason": part.problem}]
-        return _Tally(part.done, self.records + part.records, self.notes + part.notes, [*self.skipped, *problem])
+        records = Counter(self.records)
+        for reason, count in part.records.items():
+            is_known = reason == KEPT or reason in records or len(records) < _MOST_REASONS
+            records[reason if is_known else _OTHER_REASONS] += count
+        return _Tally(part.done, records, self.notes + part.notes, [*self.skipped, *problem])
 
     def to_json(self) -> dict[str, Any]:
         return {"done": asdict(self.done), "records": self.records, "notes": self.notes, "skipped": self.skipped}
@@ -226,14 +232,25 @@ class _Sizes:
 
     def __init__(self, sizes: Sequence[int | None]) -> None:
         self._sizes = list(sizes)
+        known = [size for size in sizes if size is not None]
+        self._num_known, self._num_bytes = len(known), sum(known)
+        self._index = self._num_known_before = self._num_bytes_before = (
+            0  # a list may name a hundred thousand: each is added once
+        )
 
     def place(self, index: int, position: int, total: int) -> tuple[int, int]:
-        """How many bytes are read, of how many, with `position` of `total` of one archive."""
+        """How many bytes are read, of how many, with `position` of `total` of one archive, which is none before the last one."""
+        size = self._sizes[index]
+        self._num_known += size is None
+        self._num_bytes += total - (size or 0)
         self._sizes[index] = total
-        known = [size for size in self._sizes if size is not None]
-        mean = sum(known) // len(known)
-        full = [mean if size is None else size for size in self._sizes]
-        return sum(full[:index]) + position, sum(full)
+        passed = [size for size in self._sizes[self._index : index] if size is not None]
+        self._num_known_before += len(passed)
+        self._num_bytes_before += sum(passed)
+        self._index = index
+        mean = self._num_bytes // self._num_known
+        before = self._num_bytes_before + (index - self._num_known_before) * mean
+        return before + position, self._num_bytes + (len(self._sizes) - self._num_known) * mean
 
 
 def _list_names(files: Sequence[str], base_url: str) -> list[str]:
@@ -243,21 +260,17 @@ def _list_names(files: Sequence[str], base_url: str) -> list[str]:
         SourceError: When there is none, or one is given twice.
     """
     from whelp.corpus.find_files import expand
-    from whelp.corpus.remote import show_url
     from whelp.corpus.source_words import is_url
 
     found: list[str] = []
     for item in files:
-        if is_url(item):
-            found += read_path_list(_fetch_one(item), show_url(item), base_url) if is_path_list(item) else [item]
-            continue
-        _, paths, _, is_named = expand(item, None)
-        if is_named and is_path_list(item):
-            found += read_path_list(paths[0], item, base_url)
-        elif is_named:
+        if is_path_list(item):
+            found += read_listed(item, _fetch_one, base_url)
+        elif is_url(item):
             found.append(item)
         else:
-            found += [str(path) for path in paths if path.name.lower().endswith(_SUFFIXES)]
+            _, paths, _, is_named = expand(item, None)
+            found += [item] if is_named else [str(path) for path in paths if path.name.lower().endswith(_SUFFIXES)]
     if not found:
         expected = f"archives: files that end in {', '.join(_SUFFIXES)}"
         raise SourceError(", ".join(files) or "no files", "nothing to read", expected, "Check the spelling.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 _GZIP_OR_ZLIB = 47  # of zlib
+_STEP_BYTES = 1 << 14  # what is left of a step is copied at each end of joined files, which may be a few bytes each
 
 
 class TooLargeError(Exception):
@@ -34,15 +35,19 @@ class BoundedBody:
             zlib.error: When it is not gzip.
         """
         if self._decoder is None:
-            self._body += chunk
-        while self._decoder is not None and chunk:
-            self._is_begun = True
-            self._body += self._decoder.decompress(chunk, self._max_bytes - len(self._body) + 1)
-            if self._decoder.unconsumed_tail:
-                raise TooLargeError
-            chunk = self._decoder.unused_data  # files may be joined
-            if self._decoder.eof and chunk:
-                self._decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+            self._append(chunk)
+            return
+        for start in range(0, len(chunk), _STEP_BYTES):
+            packed = chunk[start : start + _STEP_BYTES]
+            while packed:
+                self._is_begun = True
+                if self._decoder.eof:  # files may be joined
+                    self._decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+                self._append(self._decoder.decompress(packed, self._max_bytes - len(self._body) + 1))
+                packed = self._decoder.unused_data
+
+    def _append(self, data: bytes) -> None:
+        self._body += data
         if len(self._body) > self._max_bytes:
             raise TooLargeError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from whelp.base.errors import SourceError
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.find_files import FoundFile, SkippedFile, expand
-from whelp.corpus.path_list import is_path_list, read_path_list
+from whelp.corpus.path_list import is_path_list, read_listed
 from whelp.corpus.saved_datasets import find_saved
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name
@@ -46,7 +46,7 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         found, others = find_kind_files(item, config)
         folders = [file.path.parent for file in found if file.label is None]
         return Place(found, others, root=Path(os.path.commonpath(folders)) if folders else None)
-    if is_path_list(item) and not os.path.isdir(item):
+    if is_path_list(item):
         return _locate_listed(item, config, candidates)
     if is_url(item):
         from whelp.corpus.remote import find_remote
@@ -73,17 +73,18 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
 
 def _locate_listed(item: str, config: SourceConfig, candidates: list[str]) -> Place:
     """The files that a list names, each of which is asked for by the user."""
-    name = item
-    if is_url(item):
-        from whelp.corpus.remote import find_remote, show_url
 
-        found, _ = find_remote(item, config, is_named=True)
-        path, name = found[0].path, show_url(item)
-    else:
-        _, (path, *_), _, _ = expand(item, None)
-    places = [locate(entry, config, candidates) for entry in read_path_list(path, name)]
+    def fetch(url: str) -> Path:
+        from whelp.corpus.remote import find_remote
+
+        return find_remote(url, config, is_named=True)[0][0].path
+
+    entries = read_listed(item, fetch)
+    places = [locate(entry, config, candidates) for entry in entries]
     files = [file for place in places for file in place.found]
-    return Place(files, [file for place in places for file in place.skipped], Path(os.path.dirname(path)))
+    folders = [os.path.dirname(entry) for entry in entries if not is_url(entry)]
+    root = Path(os.path.commonpath(folders)) if folders else None
+    return Place(files, [file for place in places for file in place.skipped], root)
 
 
 def _locate_stdlib() -> Place:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from whelp.base.errors import SourceError
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import SourceFile
+from whelp.corpus.path_list import is_path_list
 from whelp.corpus.recode import CSV_FORMATS
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 
@@ -19,7 +20,7 @@ def check_params(config: SourceConfig, items: Sequence[str]) -> None:
     """
     if any(item in KINDS or is_hub_id(item) for item in items):
         return
-    known = {"storage_options"} if any(is_url(item) for item in items) else set()
+    known = {"storage_options"} if any(is_url(item) or is_path_list(item) for item in items) else set()
     unknown = [name for name in config.source_dataset_params if name not in known]
     if unknown:
         is_delimiter = {"delimiter", "sep"} & set(unknown)

@@ -173,11 +173,7 @@ class Vocabulary:
         except UnicodeEncodeError as error:
             found = f"character {error.start} is half a surrogate pair (U+{ord(text[error.start]):04X})"
             raise TokenizerError("text", found, "Unicode text", 'Read it with errors="replace".') from None
-        try:
-            return self._engine(allow_special).encode(text).astype(self.id_type, copy=False)
-        except TokenizerError as error:  # of batches, where documents have numbers
-            where = str(error.where).replace("document 0, ", "the text, ")
-            raise TokenizerError(where, error.found, error.expected, error.next_step) from None
+        return self._engine(allow_special).encode(text).astype(self.id_type, copy=False)
 
     def decode(self, ids: Ids, *, skip_special: bool = True) -> str:
         """Decode ids into text; bytes that are no UTF-8 become U+FFFD."""

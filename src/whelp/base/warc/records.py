@@ -11,8 +11,9 @@ CUT_OFF = "cut off"
 BROKEN_RECORD = "broken record"
 _VERSION_BYTES = 32
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
+_HEADER_END_BYTES = 4
 _HEADER_BYTES = 1 << 12
-_MAX_HEADER_BYTES = 1 << 18
+MAX_HEADER_BYTES = 1 << 18
 _MOST_DIGITS = 16
 _LINE_ENDS = b"\r\n"
 _SIGN = b"WARC/"
@@ -98,6 +99,7 @@ class _Window:
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
         self._base = 0
+        self._endless = 0  # the place up to which no header ends: what begins as a record may stand there many times
         self._is_ended = False
         self.data, self.at = b"", 0
         self.problem: BrokenDataError | None = None
@@ -156,10 +158,12 @@ class _Window:
         num_bytes = _HEADER_BYTES
         while True:
             is_more = self.fill(num_bytes)
-            match = _HEADER_END.search(self.data, self.at, self.at + num_bytes)
+            stop = min(self.at + num_bytes, len(self.data))
+            match = _HEADER_END.search(self.data, max(self.at, self._endless - self._base), stop)
             if match is not None:
                 return match.end()
-            if not is_more or num_bytes >= _MAX_HEADER_BYTES:
+            self._endless = max(self._endless, self._base + stop - _HEADER_END_BYTES)
+            if not is_more or num_bytes >= MAX_HEADER_BYTES:
                 return None
             num_bytes *= 4
 
@@ -188,13 +192,16 @@ def _find_line(data: bytes, start: int) -> int | None:
     return None
 
 
-def iter_records(blocks: Iterable[bytes], max_content_bytes: int, *, ends_whole: bool = False) -> Iterator[Record | Broken]:
+def iter_records(
+    blocks: Iterable[bytes], max_content_bytes: int, *, num_bytes: int | None = None, ends_whole: bool = False
+) -> Iterator[Record | Broken]:
     """The records of an archive, in order.
 
     Memory: one block and one record. What follows a place that is no record is passed over up to the next line that begins as one.
 
     Args:
         max_content_bytes: A record with a larger block is given without it.
+        num_bytes: How many bytes there are, where that is known: what a record that goes on beyond them holds is not passed over.
         ends_whole: The bytes are known to end as they should, so that a record which goes on beyond them says a wrong length.
     """
     window = _Window(blocks)
@@ -205,13 +212,15 @@ def iter_records(blocks: Iterable[bytes], max_content_bytes: int, *, ends_whole:
             if window.problem is not None:
                 yield Broken(offset, window.problem.kind, window.problem.found)
             return
-        found = _read_record(window, offset, max_content_bytes, ends_whole=ends_whole)
+        found = _read_record(window, offset, max_content_bytes, num_bytes, ends_whole=ends_whole)
         yield found
         if isinstance(found, Broken) and not window.seek_record():
             return
 
 
-def _read_record(window: _Window, offset: int, max_content_bytes: int, *, ends_whole: bool) -> Record | Broken:
+def _read_record(
+    window: _Window, offset: int, max_content_bytes: int, num_bytes: int | None, *, ends_whole: bool
+) -> Record | Broken:
     """The record at a place. After a broken one the window stands where the search for the next may begin."""
 
     def cut_off() -> Broken:
@@ -226,7 +235,7 @@ def _read_record(window: _Window, offset: int, max_content_bytes: int, *, ends_w
         return Broken(offset, BROKEN_RECORD, "no record where one should begin")
     end = window.find_header_end()
     if end is None:
-        is_endless = window.fill(_MAX_HEADER_BYTES)
+        is_endless = window.fill(MAX_HEADER_BYTES)
         return Broken(offset, BROKEN_RECORD, "headers without an end") if is_endless else cut_off()
     headers = parse_headers(window.data[window.at : end])
     digits = headers.get("content-length", "")
@@ -234,6 +243,8 @@ def _read_record(window: _Window, offset: int, max_content_bytes: int, *, ends_w
         return Broken(offset, BROKEN_RECORD, "no Content-Length")
     length = int(digits)
     window.at = end
+    if num_bytes is not None and window.position + length > num_bytes:
+        return cut_off()
     if length > max_content_bytes:
         return Record(offset, headers, None) if window.skip(length) else cut_off()
     if not window.fill(length):

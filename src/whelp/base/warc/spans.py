@@ -74,9 +74,10 @@ class SpanRecords:
         self.end = place
 
     def _iter_plain(self, file: IO[bytes], place: int) -> Iterator[Record | Broken]:
+        num_bytes = file.seek(0, 2) - place
         file.seek(place)
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
-        for found in iter_records(blocks, self._max_content_bytes):
+        for found in iter_records(blocks, self._max_content_bytes, num_bytes=num_bytes):
             if place + found.offset >= self._span.end:
                 self.end = place + found.offset
                 return

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from whelp.base.warc import parse_headers
+from whelp.base.warc.records import MAX_HEADER_BYTES
 from whelp.collect.answers import Answer
 from whelp.collect.gunzip import BoundedBody, TooLargeError
 from whelp.collect.web_archive.left_out import LeftOut
@@ -14,7 +15,7 @@ from whelp.collect.web_archive.left_out import LeftOut
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n?")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_FEED_BYTES = 1 << 16
+_READ_BYTES = 1 << 16
 _AS_IT_IS = ("", "identity", "none", "utf-8", "binary")
 
 
@@ -22,12 +23,14 @@ def read_head(content: bytes, url: str) -> Answer:
     """Read status and headers; the body is as it came.
 
     Raises:
-        LeftOut: When it is no answer of HTTP.
+        LeftOut: When it is no answer of HTTP, or its headers have no end.
     """
     line = _STATUS_LINE.match(content)
     if line is None:
         raise LeftOut("no answer of HTTP")
-    end = _HEADER_END.search(content, line.end() - 2)
+    end = _HEADER_END.search(content, line.end() - 2, line.end() + MAX_HEADER_BYTES)
+    if end is None and len(content) > line.end() + MAX_HEADER_BYTES:
+        raise LeftOut("headers without an end")
     head = content[line.end() : end.start() if end else len(content)]
     return Answer(
         url=url, status=int(line[1]), headers=parse_headers(head.strip(b"\r\n")), body=content[end.end() :] if end else b""
@@ -81,13 +84,12 @@ def _unpack_deflate(body: bytes, max_bytes: int) -> bytes:
 
 def _feed(body: bytes, max_bytes: int, *, is_raw: bool = False) -> bytes:
     unpacked = BoundedBody(max_bytes, is_gzip=not is_raw, is_raw=is_raw)
-    for start in range(0, len(body), _FEED_BYTES):
-        try:
-            unpacked.add(body[start : start + _FEED_BYTES])
-        except TooLargeError:
-            raise _too_large(max_bytes) from None
-        except zlib.error:
-            break
+    try:
+        unpacked.add(body)
+    except TooLargeError:
+        raise _too_large(max_bytes) from None
+    except zlib.error:
+        pass
     return _check(unpacked.so_far, body)
 
 
@@ -99,7 +101,7 @@ def _unpack_with(codec: str) -> Callable[[bytes, int], bytes]:
         num_bytes = 0
         try:
             stream = pa.CompressedInputStream(pa.BufferReader(body), codec)
-            while part := stream.read(_FEED_BYTES):
+            while part := stream.read(_READ_BYTES):
                 parts.append(part)
                 num_bytes += len(part)
                 if num_bytes > max_bytes:
