@@ -323,6 +323,9 @@ def test_other_options_make_a_store_stale(whelp: Whelp, project: Project) -> Non
     """The recipe's `data` is part of what the store was made from."""
     assert prepare_project(whelp, project).code == 0
     said_once(train_project(whelp, project, "data.separator=newline"), "data.separator: 'eos' -> 'newline'")
+    outcome = train_project(whelp, project, "data.document=line", "data.encoding=latin-1")
+    said_once(outcome, "data.document: was 'file', now 'line'", "data.encoding: was")
+    assert (outcome.said.count("data.document:"), outcome.said.count("data.encoding:")) == (1, 1)
 
 
 def test_a_corpus_shorter_than_one_row(whelp: Whelp, project: Project) -> None:

@@ -78,8 +78,9 @@ def _write(text: str) -> Path:
     return path
 
 
-def test_a_model_is_named_before_it_is_asked(stepped: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_named_before_it_is_asked(stepped: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that whoever waits knows what for."""
+    monkeypatch.chdir(tmp_path)
     said: list[Any] = []
 
     def load(folder: Path, *_: Any) -> Any:

@@ -362,11 +362,6 @@ def _mixture_changes(recipe: Recipe, manifest: Manifest) -> list[str]:
 def _source_changes(one: OpenedSource, before: dict[str, Any], config: dict[str, Any]) -> list[str]:
     """What differs in one source: its files, and the options that change its documents."""
     changes = one.source.changed_since(before)
-    changes += [
-        f"data.{name}: {_say_value(before['options'].get(name))} -> {_say_value(value)}"
-        for name, value in one.source.options().items()
-        if before["options"].get(name) != value
-    ]
     now = {name: value for name, value in to_dict(one.config).items() if name in config}
     return changes + [
         f"data.{name}: {_say_value(config[name])} -> {_say_value(value)}"
