@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from whelp.base.looking_on import show_progress as show_progress
+    from whelp.base.interactive import show_progress as show_progress
     from whelp.cli.append import append as append
     from whelp.cli.chat import chat as chat
     from whelp.cli.collect import collect_britannica as collect_britannica
@@ -144,7 +144,7 @@ class _Package(types.ModuleType):
         if name in _CALLS:
             return _find_call(name)
         if name == "show_progress":
-            from whelp.base.looking_on import show_progress
+            from whelp.base.interactive import show_progress
 
             return show_progress
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

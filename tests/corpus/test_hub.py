@@ -12,8 +12,8 @@ import pytest
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.corpus import Source, SourceConfig, open_source
 
-from .test_saved_datasets import read_splits
 from .test_row_shape import PairShape, as_lines, read_values
+from .test_saved_datasets import read_splits
 from .test_source import make, read_rows, write
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub: pip install 'whelp[hub]'")

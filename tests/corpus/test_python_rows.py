@@ -16,9 +16,9 @@ import whelp
 from whelp.base.errors import SourceError, StaleError
 from whelp.corpus import Source, SourceConfig, open_source
 
+from .test_row_shape import CHATS, PairShape, read_values
 from .test_rows_files import NASTY
 from .test_saved_datasets import read_splits
-from .test_row_shape import CHATS, PairShape, read_values
 from .test_source import read_rows
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub: pip install 'whelp[hub]'")

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from whelp.base.as_list import as_list
 from whelp.base.errors import ConfigError, WhelpError
-from whelp.base.listed import listed
 
 T = TypeVar("T")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # of a URL; one letter alone is a drive
@@ -117,7 +117,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
     tree: dict[str, Any] = {}
     problems = []
-    for override in listed(overrides):
+    for override in as_list(overrides):
         key, equals, text = override.partition("=")
         parts = key.split(".")
         if not equals or not all(parts) or len(parts) < 2:

@@ -11,15 +11,15 @@ from typing import Any
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.last_event import run_to_end
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 _VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppendResult(Shown):
+class AppendResult(ResultRepr):
     """What `whelp append` made.
 
     Attributes:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
-from whelp.cli.drawn import DrawCollecting, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import DrawCollecting, watch
 
 if TYPE_CHECKING:
     from whelp.collect import Collector, Event, MannersConfig
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectResult(Shown):
+class CollectResult(ResultRepr):
     """What a collection came to.
 
     Attributes:
@@ -235,11 +235,11 @@ def collect_wikipedia(
     from whelp.collect.wikipedia import Wikipedia
 
     collector = Wikipedia(
-        search=listed(search),
-        titles=listed(titles),
-        categories=listed(categories),
-        links_of=listed(links_of),
-        starter_lists=listed(starter_lists),
+        search=as_list(search),
+        titles=as_list(titles),
+        categories=as_list(categories),
+        links_of=as_list(links_of),
+        starter_lists=as_list(starter_lists),
         language=language,
         category_depth=category_depth,
         max_per_search=max_per_search,
@@ -287,7 +287,7 @@ def collect_britannica(
     from whelp.collect.britannica import Britannica
 
     collector = Britannica(
-        permission=permission, search=listed(search), articles=listed(articles), max_pages=max_pages, base_url=base_url
+        permission=permission, search=as_list(search), articles=as_list(articles), max_pages=max_pages, base_url=base_url
     )
     return _collect(
         collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
@@ -339,10 +339,10 @@ def collect_youtube(
     from whelp.collect.youtube import YouTube
 
     collector = YouTube(
-        videos=listed(videos),
-        playlists=listed(playlists),
-        channels=listed(channels),
-        languages=listed(languages),
+        videos=as_list(videos),
+        playlists=as_list(playlists),
+        channels=as_list(channels),
+        languages=as_list(languages),
         kind=kind,
         with_times=with_times,
         only_creative_commons=only_creative_commons,
@@ -388,7 +388,7 @@ def collect_urls(
     check_packages("urls")
     from whelp.collect.urls import Urls
 
-    collector = Urls(urls=listed(urls), sitemaps=listed(sitemaps), sites=listed(sites), match=match)
+    collector = Urls(urls=as_list(urls), sitemaps=as_list(sitemaps), sites=as_list(sites), match=match)
     return _collect(
         collector, out, manners, max_documents=max_documents, max_minutes=max_minutes, refresh=refresh, finish=finish
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.machine import count_cores
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 from whelp.collect.output import check_json_lines
@@ -25,7 +25,7 @@ _VERSION = 3  # raised when the same page would give another text
 
 
 @dataclass(frozen=True, kw_only=True)
-class DumpResult(Shown):
+class DumpResult(ResultRepr):
     """What `whelp collect wikipedia-dump` made.
 
     Attributes:
@@ -76,7 +76,7 @@ def collect_wikipedia_dump(
         ArtifactError: When something else stands at `out`.
     """
     values = {
-        "namespaces": listed(namespaces),
+        "namespaces": as_list(namespaces),
         "headings": headings,
         "disambiguation": disambiguation,
         "formulas": formulas,

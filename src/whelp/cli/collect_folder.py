@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
 from whelp.collect import make_line
 from whelp.collect.folder import FolderConfig, Unreadable, read_file
@@ -29,7 +29,7 @@ _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderResult(Shown):
+class FolderResult(ResultRepr):
     """What `whelp collect folder` made.
 
     Attributes:
@@ -72,7 +72,7 @@ def collect_folder(
         ArtifactError: When something else stands at `out`.
     """
     values = {
-        "include_suffixes": listed(include_suffixes) if include_suffixes else None,
+        "include_suffixes": as_list(include_suffixes) if include_suffixes else None,
         "licence": licence,
         "max_file_bytes": max_file_bytes,
         "max_unpacked_bytes": max_unpacked_bytes,

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
 from whelp.base.machine import count_cores
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
 from whelp.collect.output import check_json_lines
 from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
@@ -32,7 +32,7 @@ _OTHER_REASONS = "for reasons of other kinds"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebArchiveResult(Shown):
+class WebArchiveResult(ResultRepr):
     """What `whelp collect web-archive` made.
 
     Attributes:
@@ -98,17 +98,17 @@ def collect_web_archive(
     """
     values = {
         "extract": extract,
-        "languages": listed(languages) if languages is not None else None,
-        "domains": listed(domains) if domains is not None else None,
-        "statuses": listed(statuses),
-        "mime_types": listed(mime_types),
+        "languages": as_list(languages) if languages is not None else None,
+        "domains": as_list(domains) if domains is not None else None,
+        "statuses": as_list(statuses),
+        "mime_types": as_list(mime_types),
         "min_characters": min_characters,
         "licence": licence,
         "max_record_bytes": max_record_bytes,
     }
     config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
     events = iter_collect_web_archive(
-        list(map(str, listed(files))),
+        list(map(str, as_list(files))),
         Path(out),
         config,
         chosen=chosen,

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
+from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
-from whelp.cli.drawn import Progress, watch_models
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import Progress, watch_models
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 
 
 @dataclass(frozen=True)
-class Compared(Shown):
+class Compared(ResultRepr):
     """One model: its measurements on the text, and its continuations of each prompt."""
 
     name: str
@@ -26,7 +26,7 @@ class Compared(Shown):
 
 
 @dataclass(frozen=True)
-class Comparison(Shown):
+class Comparison(ResultRepr):
     """Several models, and what they were asked."""
 
     prompts: list[str]
@@ -71,7 +71,7 @@ def compare(
     Raises:
         ArtifactError: When a run has no checkpoint of an asked step.
     """
-    models, prompts = listed(models), listed(prompts)
+    models, prompts = as_list(models), as_list(prompts)
     if not prompts and text_file is None:
         raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
     config = make_settings(settings)

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import open_store
+from whelp.base.as_list import as_list
 from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, write_atomic, write_json
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned
 from whelp.cli.compare_recipes_jobs import find_places, iter_runs
 from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
 from whelp.cli.compare_recipes_runs import ComparedRun, TextIds, read_course
 from whelp.cli.compare_recipes_settle import Settled, make_run_recipe, settle
 from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
-from whelp.cli.drawn import draw_comparing_recipes, watch
+from whelp.cli.draw_events import draw_comparing_recipes, watch
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
 from whelp.cli.recipe import Recipe
 
@@ -82,7 +82,7 @@ def compare_recipes(
     events = iter_compare_recipes(
         load_sides(recipes, overrides, scale, vary),
         Path(out),
-        held_out=[str(one) for one in listed(held_out)],
+        held_out=[str(one) for one in as_list(held_out)],
         num_seeds=seeds,
         equal=equal,
         pairs=pairs,

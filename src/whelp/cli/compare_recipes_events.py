@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 
 if TYPE_CHECKING:
     from whelp.cli.held_out_texts import HeldOutTexts
@@ -86,7 +86,7 @@ class DataDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeComparison(Shown):
+class RecipeComparison(ResultRepr):
     """What `whelp compare-recipes` found. `skipped` counts held-out texts by reason.
 
     `differences` are those of each recipe to the first, then, where all pairs were asked for, those of the others to each other.

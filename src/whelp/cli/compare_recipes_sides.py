@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import yaml
 
+from whelp.base.as_list import as_list
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import read_json, write_json
-from whelp.base.listed import listed
 from whelp.cli.compare_recipes_events import SideStarted
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
@@ -58,9 +58,9 @@ def load_sides(
     Raises:
         ConfigError: When that makes fewer than two.
     """
-    given = list(recipes.values()) if isinstance(recipes, Mapping) else listed(recipes)
+    given = list(recipes.values()) if isinstance(recipes, Mapping) else as_list(recipes)
     names = _check_names(list(recipes)) if isinstance(recipes, Mapping) else _name(given)
-    variants = _list_variants(listed(vary))
+    variants = _list_variants(as_list(vary))
     if len(given) * len(variants) < 2:
         found = f"{len(given)} given, but expected 2 at least: the first one is what the others are compared with"
         example = "Example: whelp compare-recipes a.yaml b.yaml, or whelp compare-recipes a.yaml --vary train.learning_rate=0.001,0.003"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.as_list import as_list
 from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _WARN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertResult(Shown):
+class ConvertResult(ResultRepr):
     """What `whelp convert` made.
 
     Attributes:
@@ -99,7 +99,7 @@ def iter_convert(
     checked = SourceConfig(encoding=encoding, delimiter=delimiter)
     options = CsvOptions(checked.encoding, checked.csv_delimiter)
     paths = list_given(files, out, READABLE)
-    chosen = listed(columns) if columns else None
+    chosen = as_list(columns) if columns else None
     request = {
         "made_by": "convert",
         "version": _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION,

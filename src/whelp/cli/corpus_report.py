@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.as_list import as_list
 from whelp.base.config import parse_overrides
 from whelp.base.errors import ConfigError, MissingExtraError, SourceError
 from whelp.base.files import write_atomic
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping, read_column
 from whelp.cli.prepare import OpenedSource, name_sources, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
@@ -40,7 +40,7 @@ _DEFAULT_LANGUAGE = "en"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusReport(Shown):
+class CorpusReport(ResultRepr):
     """What `whelp corpus report` found; plain values, explained at `whelp.corpus.measuring.meter.Measured`.
 
     Attributes:
@@ -138,7 +138,7 @@ def _load(source: str | Path | Sequence[str] | Mapping[str, Any] | Recipe, overr
     if isinstance(source, (Mapping, Recipe)) or (isinstance(source, (str, Path)) and Path(source).suffix in (".yaml", ".yml")):
         recipe = load_recipe(source, overrides)
     else:
-        words = [str(word) for word in listed(source)]
+        words = [str(word) for word in as_list(source)]
         recipe = load_recipe({"data": {"source": words if len(words) > 1 else words[0]}}, overrides)
     if any(config.conversation_template is not None for config in recipe.data.entries.values()):
         problem = "data.conversation_template needs a vocabulary, and there is none yet"

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import read_manifest
+from whelp.base.as_list import as_list
 from whelp.base.engines import make_engine
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
-from whelp.cli.drawn import draw_curating, watch
+from whelp.cli.draw_events import draw_curating, watch
 from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, fingerprint_apart, name_sources, open_recipe_sources
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
@@ -36,7 +36,7 @@ RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurateResult(Shown):
+class CurateResult(ResultRepr):
     """What `whelp curate` made. `ledger` says what became of every document; `is_reused` when it was there and up to date."""
 
     folder: str
@@ -105,7 +105,7 @@ def load_curate_recipe(
     if source is None:
         assert recipe is not None
         return load_recipe(recipe, overrides, scale)
-    given = [str(one) for one in listed(source)]
+    given = [str(one) for one in as_list(source)]
     named = given[0] if len(given) == 1 else given
     if recipe is None:
         return load_recipe({"data": {"source": named}}, overrides, scale)

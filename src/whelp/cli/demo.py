@@ -12,8 +12,8 @@ from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
 from whelp.base.files import hold_folder
 from whelp.base.last_event import run_to_end
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_training, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_training, watch
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.tokenizer import check_place, save_tokenizer
@@ -43,7 +43,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoResult(Shown):
+class DemoResult(ResultRepr):
     """What the demo made."""
 
     folder: str

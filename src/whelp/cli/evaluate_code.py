@@ -14,8 +14,8 @@ from whelp.base.files import write_atomic
 from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
-from whelp.base.shown import Shown
-from whelp.cli.drawn import Progress, watch_counts
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import Progress, watch_counts
 from whelp.cli.evaluations import find_evaluation_path, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -31,7 +31,7 @@ _PROTECTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeResult(Shown):
+class CodeResult(ResultRepr):
     """pass@k over all problems; what became of the programs; how they were kept in check."""
 
     model: str

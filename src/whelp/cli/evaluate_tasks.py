@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.as_list import as_list
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
-from whelp.cli.drawn import Progress, watch_counts
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import Progress, watch_counts
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
 
@@ -27,7 +27,7 @@ _BOOTSTRAP_ITERATIONS = 1000  # for the standard errors of metrics without a for
 
 
 @dataclass(frozen=True, kw_only=True)
-class TasksResult(Shown):
+class TasksResult(ResultRepr):
     """Scores by task (and group of tasks), as the harness names them: `acc`, `acc_stderr`, `word_perplexity`, ..."""
 
     model: str
@@ -78,7 +78,7 @@ def evaluate_tasks(
     except ImportError:
         raise MissingExtraError("whelp evaluate --tasks", "lm_eval", "tasks") from None
 
-    tasks = listed(tasks)
+    tasks = as_list(tasks)
     with watch_counts(on_progress) as tell, _quiet():
         if not tasks:
             raise PlanError("whelp evaluate", "no task is named", "one at least", "Example: --tasks hellaswag,my-task.yaml")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.artifacts.token_store import TOKENIZER_FOLDER, TokenSplit, TokenStore, open_store
+from whelp.base.as_list import as_list
 from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
-from whelp.base.listed import listed
 from whelp.base.log import log
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_importing, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_importing, watch
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _SPLIT_NAMES = {("nanogpt", "test"): "val", ("llmc", "test"): "val"}  # what tho
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportResult(Shown):
+class ExportResult(ResultRepr):
     """What `whelp export` made. `notes` say what the format could not hold."""
 
     folder: str
@@ -69,7 +69,7 @@ def export_store(
         )
     opened, folder = _open(Path(store)), Path(out)
     _check_place(folder, opened)
-    chosen = [opened.split(name) for name in dict.fromkeys(listed(splits) if splits else opened.manifest.counts["splits"])]
+    chosen = [opened.split(name) for name in dict.fromkeys(as_list(splits) if splits else opened.manifest.counts["splits"])]
     notes: list[str] = []
     with hold_folder(folder), atomic_folder(folder) as temporary:
         for split in chosen:
@@ -301,4 +301,4 @@ def _identify(inputs: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(path) for path in listed(files)]
+    return [Path(path) for path in as_list(files)]

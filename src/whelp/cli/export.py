@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.export_card import describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
 from whelp.model.config import RECURRENT_FAMILIES
@@ -25,7 +25,7 @@ HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
-class ExportResult(Shown):
+class ExportResult(ResultRepr):
     """What was written."""
 
     folder: str

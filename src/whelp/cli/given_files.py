@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from whelp.base.as_list import as_list
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
-from whelp.base.listed import listed
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     """
     from whelp.corpus.find_files import expand
 
-    given = listed(files)
+    given = as_list(files)
     found: list[Path] = []
     for item in given:
         _, paths, _, is_named = expand(str(item), None)

@@ -13,7 +13,7 @@ from whelp.artifacts.manifest import find_kind
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.log import log
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _HEAD_WIDTHS = (64, 32, 16, 8, 4, 2)  # the first that divides the width
 
 
 @dataclass(frozen=True, kw_only=True)
-class InitResult(Shown):
+class InitResult(ResultRepr):
     """A model folder with random weights. `is_reused` when one stood there before."""
 
     folder: str

@@ -16,7 +16,7 @@ from whelp.base.config import load_config, merge, parse_overrides, to_dict
 from whelp.base.errors import ConfigError, WhelpError
 from whelp.base.files import write_atomic
 from whelp.base.log import log
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.row_report import describe_page, make_summary, show_row
 from whelp.cli.source_rows import JoinedRows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectedRow(Shown):
+class InspectedRow(ResultRepr):
     """One training row: what is read, which positions are trained, and where it came from.
 
     `document_numbers` says of each position which of `documents` it is from; -1: a pad. `source` is the name of the source

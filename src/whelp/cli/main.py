@@ -83,8 +83,8 @@ _KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare",
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
-    from whelp.cli.encodings import settle_encodings
     from whelp.cli.launched_process import leave
+    from whelp.cli.stream_encodings import settle_encodings
 
     settle_encodings()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whelp.base.errors import ArtifactError
 from whelp.base.files import write_atomic
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import find_recipe
 
 _RECIPE = "project"
@@ -33,7 +33,7 @@ Any option can be overridden: `whelp train recipe.yaml train.learning_rate=1e-3 
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewResult(Shown):
+class NewResult(ResultRepr):
     """The files of a new project."""
 
     folder: str

@@ -22,8 +22,8 @@ from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores, share_heaps
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_preparing, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_preparing, watch
 from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareResult(Shown):
+class PrepareResult(ResultRepr):
     """What `whelp prepare` made. `is_reused` when the store was finished and up to date before."""
 
     folder: str

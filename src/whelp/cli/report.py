@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
+from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 
 if TYPE_CHECKING:
     from whelp.report import RunRecords
@@ -22,7 +22,7 @@ _PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsReport(Shown):
+class RunsReport(ResultRepr):
     """Where the page is; each run's numbers; options that differ between the recipes, with their value in each run.
 
     `warnings`: why their losses may not be compared.
@@ -52,7 +52,7 @@ def report(runs: str | Path | Sequence[str | Path], *, out: str | Path | None = 
     """
     from whelp.report import find_differences, find_warnings, make_run_report, sum_up
 
-    folders = [Path(run) for run in listed(runs)]
+    folders = [Path(run) for run in as_list(runs)]
     if not folders:
         raise ConfigError("whelp report", ["no run is given"], "Example: whelp report run-1 run-2")
     records = [read_run(folder) for folder in folders]

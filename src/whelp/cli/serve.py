@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import find_checkpoints, find_model_folder
 from whelp.artifacts.token_store import TokenStore, open_store
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
-from whelp.base.listed import listed
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 from whelp.cli.recipe import load_recipe
 from whelp.cli.store_of_run import find_run, open_store_beside
@@ -111,7 +111,7 @@ def open_server(
     path = Path(model)
     run = find_run(path)
     notes = []
-    paths = [path, *map(Path, listed(compare))]
+    paths = [path, *map(Path, as_list(compare))]
     if run is not None and not compare and _has_no_checkpoint(path):
         notes.append(f"{path} has no checkpoint yet: its training can be watched; the model is there when it has one.")
         paths = []

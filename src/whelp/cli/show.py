@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
+from whelp.base.interactive import is_notebook
 from whelp.base.log import log
-from whelp.base.looking_on import is_notebook
-from whelp.cli.encodings import is_unicode
 from whelp.cli.result_tables import open_output
+from whelp.cli.stream_encodings import is_unicode
 
 if TYPE_CHECKING:
     from whelp.cli.compare import Comparison

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.base.looking_on import is_notebook
+from whelp.base.interactive import is_notebook
 from whelp.cli.live_panel import LivePanel, NotebookLive, TerminalLive
 from whelp.cli.result_tables import open_output, print_records
 from whelp.cli.show import LINE_SECONDS, EventView, console, duration, megabytes, printable, say, sparkline

@@ -12,8 +12,8 @@ from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_m
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.last_event import run_to_end
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_bytes, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DEFAULT_MAX_BYTES = 2_500_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitResult(Shown):
+class SplitResult(ResultRepr):
     """What `whelp split` made.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from whelp.artifacts.state_file import read_state, write_state
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.generate import LoadedModel, load_model
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StateResult(Shown):
+class StateResult(ResultRepr):
     """A state that was written."""
 
     file: str

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
-from whelp.base.listed import listed
 from whelp.base.log import log
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerResult(Shown):
+class TokenizerResult(ResultRepr):
     """What `whelp tokenizer train` made; `num_bytes` is the size of what it was learned from."""
 
     folder: str
@@ -63,7 +63,7 @@ def choose_source(source: str | Path | Sequence[str | Path] | SourceConfig, wher
     """How a source is read that is given by name, or as a whole configuration."""
     if isinstance(source, SourceConfig):
         return source
-    given = listed(source)
+    given = as_list(source)
     return load_config(SourceConfig, {"source": given[0] if len(given) == 1 else given}, where)
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping
 from whelp.cli.tokenizer import choose_source
 from whelp.corpus.config import SourceConfig
@@ -31,7 +31,7 @@ DEFAULT_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyReport(Shown):
+class VocabularyReport(ResultRepr):
     """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measure.Use`.
 
     Attributes:
@@ -57,7 +57,7 @@ class VocabularyReport(Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerReport(Shown):
+class TokenizerReport(ResultRepr):
     """What `whelp tokenizer report` found. `split_words` holds, for each word, its tokens in every vocabulary, in order."""
 
     corpus: dict[str, Any]
@@ -103,11 +103,11 @@ def report_tokenizer(
     from whelp.tokenizer import load_tokenizer, make_tolerant, measure_corpus
     from whelp.tokenizer.probes import cut_words
 
-    given = listed(names)
+    given = as_list(names)
     labels = list(dict.fromkeys(str(name) for name in given))
     if not labels:
         raise ConfigError("whelp tokenizer report", ["no vocabulary is named"], "Name one or more, for example gpt2.")
-    texts = listed(texts)
+    texts = as_list(texts)
     _check_texts(texts)
     check_page_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
@@ -203,7 +203,7 @@ def _take_every(partition: Partition, step: int, num_seen: int) -> pa.RecordBatc
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuideRow(Shown):
+class GuideRow(ResultRepr):
     """What one vocabulary size costs and buys.
 
     Attributes:
@@ -229,7 +229,7 @@ class GuideRow(Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerGuide(Shown):
+class TokenizerGuide(ResultRepr):
     """What `whelp tokenizer guide` found: a row for each size, smallest first.
 
     `cheapest_vocab_size` is the one with the least computation for a byte of text.
@@ -279,7 +279,7 @@ def guide_tokenizer(
     from whelp.tokenizer.smaller_vocabularies import measure_sizes
 
     check_page_place(html)
-    asked = sorted(set(listed(sizes)))
+    asked = sorted(set(as_list(sizes)))
     if not asked:
         raise ConfigError("whelp tokenizer guide", ["no size is given"], "Example: --sizes 1024,4096,16384")
     configs = [load_config(LearnConfig, {"vocab_size": size}, "whelp tokenizer guide") for size in asked]

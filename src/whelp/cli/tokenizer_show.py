@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyView(Shown):
+class VocabularyView(ResultRepr):
     """What a vocabulary is.
 
     Attributes:

@@ -13,15 +13,15 @@ from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
+from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
-from whelp.base.listed import listed
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedStore(Shown):
+class TracedStore(ResultRepr):
     """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
 
     folder: str
@@ -33,7 +33,7 @@ class TracedStore(Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedRun(Shown):
+class TracedRun(ResultRepr):
     """A run that was trained on such a store, or began with weights that were.
 
     `share` is that of the tokens that the run trains on, with the weights of a mixture. `checkpoints`: step, and about how many
@@ -49,7 +49,7 @@ class TracedRun(Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TracedExport(Shown):
+class TracedExport(ResultRepr):
     """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
@@ -61,7 +61,7 @@ class TracedExport(Shown):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace(Shown):
+class Trace(ResultRepr):
     """What `whelp trace` found. `untold`: runs and exports of which a store is not in the folders, so not all can be said."""
 
     source: str
@@ -86,7 +86,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     Raises:
         ArtifactError: When a folder is not there, or there is no store, run or export in any.
     """
-    source, folders = str(source), listed(folders)
+    source, folders = str(source), as_list(folders)
     if not folders:
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)

@@ -15,11 +15,11 @@ from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
+from whelp.base.interactive import is_notebook, shows_progress
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
-from whelp.base.looking_on import is_looked_on, is_notebook
 from whelp.base.start_up import start_up
-from whelp.cli.drawn import draw_training, watch
+from whelp.cli.draw_events import draw_training, watch
 from whelp.cli.export_origin import find_origin_of_start
 from whelp.cli.launch import launch
 from whelp.cli.prepare import check_fresh
@@ -70,7 +70,7 @@ def train(
     """
     loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
-        is_told = is_looked_on() and not is_notebook()  # a notebook shows nothing of what other processes write
+        is_told = shows_progress() and not is_notebook()  # a notebook shows nothing of what other processes write
         return train_together(loaded, Path(store), Path(out), nproc, quiet=not is_told, is_heard=is_told)
     return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
 

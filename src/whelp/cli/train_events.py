@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainResult(Shown):
+class TrainResult(ResultRepr):
     """What a run came to. Losses are of the test split, at the end but for `best_...`; None when nothing is held out."""
 
     folder: str

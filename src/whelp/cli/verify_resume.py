@@ -15,13 +15,13 @@ from typing import Any
 from whelp.artifacts.checkpoint import LAST, find_checkpoints
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import RunFolder, iter_records
+from whelp.base.as_list import as_list
 from whelp.base.errors import ConfigError, TrainingError, WhelpError
 from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
-from whelp.base.listed import listed
 from whelp.base.machine import count_cores
-from whelp.base.shown import Shown
-from whelp.cli.drawn import draw_verifying, watch
+from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import draw_verifying, watch
 from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -45,7 +45,7 @@ class ResumeCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyResult(Shown):
+class VerifyResult(ResultRepr):
     """All checks; `tolerance` is in nats per token."""
 
     num_steps: int
@@ -86,7 +86,7 @@ def verify_resume(
         tolerance: Largest difference of a step's loss, in nats per token.
     """
     loaded = load_recipe(recipe, overrides, scale)
-    checks = iter_verify(loaded, store=store, num_steps=num_steps, nproc=listed(nproc), tolerance=tolerance)
+    checks = iter_verify(loaded, store=store, num_steps=num_steps, nproc=as_list(nproc), tolerance=tolerance)
     return run_to_end(watch(checks, draw_verifying), VerifyResult)
 
 

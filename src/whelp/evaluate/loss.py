@@ -14,7 +14,7 @@ from torch import nn
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
-from whelp.base.shown import Shown
+from whelp.base.result_repr import ResultRepr
 
 
 class Rows(Protocol):
@@ -32,7 +32,7 @@ class LossModel(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossResult(Shown):
+class LossResult(ResultRepr):
     """Summed loss and what it was summed over; of a mixture, with the part of each source."""
 
     nats: float

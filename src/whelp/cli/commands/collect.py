@@ -128,7 +128,7 @@ def _run(
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.collect import CollectResult, iter_collect, make_manners
-    from whelp.cli.drawn import DrawCollecting
+    from whelp.cli.draw_events import DrawCollecting
 
     manners = make_manners(
         {

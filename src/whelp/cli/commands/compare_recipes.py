@@ -90,7 +90,7 @@ def compare_recipes(
     from whelp.cli.compare_recipes import iter_compare_recipes
     from whelp.cli.compare_recipes_events import RecipeComparison
     from whelp.cli.compare_recipes_sides import load_sides
-    from whelp.cli.drawn import draw_comparing_recipes
+    from whelp.cli.draw_events import draw_comparing_recipes
     from whelp.cli.show_compare_recipes import show_recipe_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]

@@ -55,7 +55,7 @@ def convert(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.convert import ConvertResult, iter_convert
-    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.draw_events import draw_bytes
     from whelp.cli.show_file_work import show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
@@ -84,7 +84,7 @@ def append(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.append import AppendResult, iter_append
-    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.draw_events import draw_bytes
     from whelp.cli.show_file_work import show_append
     from whelp.cli.sizes import parse_size
 
@@ -113,7 +113,7 @@ def split(
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli.drawn import draw_bytes
+    from whelp.cli.draw_events import draw_bytes
     from whelp.cli.show_file_work import show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split

@@ -60,7 +60,7 @@ def curate(
     """
     from whelp.base.engines import make_engine
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
-    from whelp.cli.drawn import draw_curating
+    from whelp.cli.draw_events import draw_curating
     from whelp.cli.show_curate import show_curated
 
     if out is None:

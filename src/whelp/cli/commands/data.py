@@ -50,7 +50,7 @@ def prepare(
     from whelp.base.engines import make_engine
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.drawn import draw_preparing
+    from whelp.cli.draw_events import draw_preparing
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare
 
@@ -129,7 +129,7 @@ def import_(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.drawn import draw_importing
+    from whelp.cli.draw_events import draw_importing
     from whelp.cli.exchange import ImportRequest, iter_import
     from whelp.cli.prepare import PrepareResult
 

@@ -28,7 +28,7 @@ def demo(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
-    from whelp.cli.drawn import draw_training
+    from whelp.cli.draw_events import draw_training
     from whelp.cli.show_demo import show_demo
 
     recipe = make_demo_recipe(corpus, minutes)

@@ -74,7 +74,7 @@ def train(
     from whelp.base.start_up import start_up
     from whelp.cli import show, show_training
     from whelp.cli.costs import estimate_costs
-    from whelp.cli.drawn import draw_training
+    from whelp.cli.draw_events import draw_training
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launched_process import follow_launcher
@@ -165,7 +165,7 @@ def verify_resume(
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
     from whelp.cli import show_training
-    from whelp.cli.drawn import draw_verifying
+    from whelp.cli.draw_events import draw_verifying
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify

@@ -21,7 +21,7 @@ def show_progress(is_wanted: bool | None = None) -> None:
     _asked = is_wanted
 
 
-def is_looked_on() -> bool:
+def shows_progress() -> bool:
     """Whether calls tell how they get on."""
     if _asked is not None:
         return _asked

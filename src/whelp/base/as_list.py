@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def listed(given: object) -> list[Any]:
+def as_list(given: object) -> list[Any]:
     """One thing, or several, as a list. A text or a path is one thing, and no sequence of letters.
 
-    >>> listed("wikipedia"), listed(["a", "b"]), listed(())
+    >>> as_list("wikipedia"), as_list(["a", "b"]), as_list(())
     (['wikipedia'], ['a', 'b'], [])
     """
     if isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable):

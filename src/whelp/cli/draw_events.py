@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.looking_on import is_looked_on
+from whelp.base.interactive import shows_progress
 
 if TYPE_CHECKING:
     from whelp.cli.show_collect import CollectView
@@ -24,7 +24,7 @@ def watch(events: Events, draw: Draw) -> Generator[Any]:
         close = getattr(events, "close", None)
         if close is not None:
             stack.callback(close)
-        if is_looked_on():
+        if shows_progress():
             from whelp.cli.show import said_notes
 
             stack.enter_context(said_notes())
@@ -35,7 +35,7 @@ def watch(events: Events, draw: Draw) -> Generator[Any]:
 @contextlib.contextmanager
 def watch_counts(on_progress: Progress | None) -> Iterator[Progress]:
     """Whom work that counts as it goes on tells: who asks for it, bars where somebody looks on, else nobody."""
-    if on_progress is not None or not is_looked_on():
+    if on_progress is not None or not shows_progress():
         yield on_progress or (lambda *_: None)
         return
     from whelp.cli.show import progress_bars, said_notes
@@ -46,7 +46,7 @@ def watch_counts(on_progress: Progress | None) -> Iterator[Progress]:
 
 def watch_models(on_progress: Progress | None) -> Progress:
     """Whom work on one model after another tells: who asks for it, people where somebody looks on, else nobody."""
-    if on_progress is not None or not is_looked_on():
+    if on_progress is not None or not shows_progress():
         return on_progress or (lambda *_: None)
     from whelp.cli.show import say_model
 

@@ -12,11 +12,11 @@ _CELL = 300  # signs of a text in a cell
 _ROWS = 20  # of a table inside a cell
 
 
-class Shown:
+class ResultRepr:
     """A dataclass that derives from this is shown short: by `repr` in a line, in a notebook as a table.
 
     >>> @dataclasses.dataclass
-    ... class Found(Shown):
+    ... class Found(ResultRepr):
     ...     ids: list[int]
     >>> Found(ids=list(range(1000)))
     Found(ids=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, ... 982 more])
@@ -25,7 +25,7 @@ class Shown:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__repr__" not in cls.__dict__:
-            cls.__repr__ = Shown.__repr__  # type: ignore[method-assign]  # `dataclass` keeps what stands here, and writes none
+            cls.__repr__ = ResultRepr.__repr__  # type: ignore[method-assign]  # `dataclass` keeps what stands here, and writes none
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={_shorten(value)}' for name, value in self._list_shown().items())})"
