@@ -68,6 +68,15 @@ def test_it_is_one_run_after_the_other(make_model) -> None:
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected.state_dict().items())
 
 
+def test_memory_of_each_size_is_given_back(make_model, monkeypatch) -> None:
+    """Before work of the next size is recorded; else a GPU would hold what was recorded of all of them."""
+    config, rows, given_back = _config(), _Rows(_tokens()), []
+    monkeypatch.setattr("whelp.train.fit.free_idle_memory", lambda _: given_back.append(len(rows.places)))
+    model = make_model("gpt2")
+    list(fit(model, build_optimizer(model, config), rows, _plan(config), config, Progress()))
+    assert given_back == [6, 14, sum(SIZES)]
+
+
 @pytest.mark.parametrize("works_alone", [False, True])
 def test_it_goes_on_from_every_step(make_model, monkeypatch, works_alone: bool) -> None:
     """To the bit, also where the next batch is in hand before a step is told, as on a GPU."""

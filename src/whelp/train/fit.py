@@ -24,6 +24,7 @@ from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
 from whelp.train.backward import Backward, StepOptimizer, TrainableModel
 from whelp.train.config import TrainConfig
+from whelp.train.device import free_idle_memory
 from whelp.train.plan import TrainPlan
 from whelp.train.process_group import ProcessGroup
 from whelp.train.schedule import make_schedule
@@ -230,8 +231,7 @@ class _Gradients:
         if self.backward is not None:
             self.backward.close()
             self.backward = None
-            if self.plan.device.startswith("cuda"):
-                torch.cuda.empty_cache()  # what was recorded of one size would lie beside the next
+            free_idle_memory(torch.device(self.plan.device))  # what was recorded of one size would lie beside the next
 
 
 class _Numbers:
