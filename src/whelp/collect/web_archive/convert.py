@@ -18,9 +18,9 @@ from whelp.base.processes import InOrder, open_in_order, work_in_line
 from whelp.base.warc import Broken, Record, Span, SpanRecords
 from whelp.base.warc.spans import Codec
 from whelp.collect.document import make_line
+from whelp.collect.left_out import LeftOut
 from whelp.collect.web_archive.archive import Archive, Layout, look_at
 from whelp.collect.web_archive.config import WebArchiveConfig
-from whelp.collect.web_archive.left_out import LeftOut
 from whelp.collect.web_archive.page import Reader
 from whelp.collect.web_archive.shares import Records, Share, iter_shares
 
@@ -211,7 +211,7 @@ def _work(task: _Task) -> _Answer:
         try:
             lines.append(make_line(reader.read(found)))
         except LeftOut as problem:
-            records[problem.reason] += 1
+            records[problem.kind] += 1
             continue
         records[KEPT] += 1
         if "warc-truncated" in found.headers:

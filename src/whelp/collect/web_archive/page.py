@@ -12,10 +12,10 @@ from whelp.base.warc import Record
 from whelp.collect.answers import Answer, NotFetched
 from whelp.collect.document import Document
 from whelp.collect.folder.html_text import read_html
+from whelp.collect.left_out import LeftOut
 from whelp.collect.page_text import PageText, decode, read_page
 from whelp.collect.web_archive.config import WebArchiveConfig
 from whelp.collect.web_archive.http_answer import read_head, unpack_body
-from whelp.collect.web_archive.left_out import LeftOut
 
 SOURCE = "web-archive"
 _OTHER_KINDS = {
