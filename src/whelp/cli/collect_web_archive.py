@@ -25,7 +25,7 @@ from whelp.collect.web_archive.convert import KEPT
 from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_listed
 
 _VERSION = 1  # raised when the same record would give another text
-_SUFFIXES = (".warc", ".warc.gz", ".wet", ".wet.gz")
+_SUFFIXES = tuple(f".{kind}{packing}" for kind in ("warc", "wet") for packing in ("", ".gz", ".zst"))
 _MAX_NAMED = 100  # skipped archives that a result names
 _MOST_REASONS = 300  # told apart: types of content are whatever servers call them
 _OTHER_REASONS = "for reasons of other kinds"

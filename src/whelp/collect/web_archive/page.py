@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from whelp.base.errors import SourceError
 from whelp.base.language_codes import shorten_language
 from whelp.base.warc import Record
 from whelp.collect.answers import Answer, NotFetched
@@ -116,6 +118,9 @@ class Reader:
             except Exception as error:  # as of articles: one page that breaks the parser must not end the work on millions
                 raise LeftOut(f"the page cannot be parsed ({type(error).__name__})") from error
             return PageText(text=shown.text, title=shown.title, language=shown.language)
+        if importlib.util.find_spec("trafilatura") is None:
+            found = "is a page, in an archive whose name says that it holds texts, and the package trafilatura is not installed"
+            raise SourceError(answer.url, found, "", 'Run `pip install "whelp[collect]"`, or give --extract page.')
         try:
             return read_page(answer)
         except NotFetched as problem:
