@@ -6,15 +6,16 @@ import gzip
 import importlib.util
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import zstandard
 
 import whelp
-from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack
+from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack, pack_zstd
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
@@ -38,14 +39,15 @@ def collect(out: Path, *files: Path | str, **options: Any) -> tuple[Any, list[di
 
 def write(folder: Path, name: str, records: list[bytes]) -> Path:
     path = folder / name
-    path.write_bytes(pack(records) if name.endswith(".gz") else b"".join(records))
+    packed = {".gz": pack, ".zst": lambda records: pack_zstd(records, dictionary="raw")}.get(path.suffix, b"".join)
+    path.write_bytes(packed(records))
     return path
 
 
 @pytest.fixture
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a few records are shared out, too."""
-    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": SMALL_BYTES, "none": SMALL_BYTES})
+    monkeypatch.setattr(shares, "_SPAN_BYTES", dict.fromkeys(shares._SPAN_BYTES, SMALL_BYTES))
     monkeypatch.setattr(shares, "_RUN_BYTES", SMALL_BYTES)
 
 
@@ -313,7 +315,7 @@ def test_utf8_with_a_broken_place() -> None:
     assert decode_page(data[:-1], "windows-1250") == f"{CZECH} {RUSSIAN}"[:-1] + "\ufffd"
 
 
-PACKINGS = ["whole.warc.gz", "a.warc.gz", "a.warc", "a.warc.wet.gz"]
+PACKINGS = ["whole.warc.gz", "a.warc.gz", "a.warc", "a.warc.wet.gz", "whole.warc.zst", "a.warc.zst"]
 
 
 def make_file(folder: Path, name: str) -> Path:
@@ -322,7 +324,8 @@ def make_file(folder: Path, name: str) -> Path:
     records[9] = records[9].replace(b"Content-Length: ", b"Content-Length: 9")
     records[5] = records[17] = make_record("resource", b"\r\n" + make_response("inner") + b"rest", media_type="text/html")
     if name.startswith("whole"):
-        (folder / name).write_bytes(gzip.compress(b"".join(records)))
+        compress = gzip.compress if name.endswith(".gz") else zstandard.compress
+        (folder / name).write_bytes(compress(b"".join(records)))
         return folder / name
     return write(folder, name, records)
 
@@ -334,7 +337,7 @@ def test_any_number_of_processes_and_spans(name: str, tmp_path: Path, monkeypatc
     path = make_file(tmp_path, name)
     shared = collect(tmp_path / "shared.jsonl", path, extract="page")[0]
     workers = collect(tmp_path / "workers.jsonl", path, extract="page", workers=2)[0]
-    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": 1 << 30, "none": 1 << 30})
+    monkeypatch.setattr(shares, "_SPAN_BYTES", dict.fromkeys(shares._SPAN_BYTES, 1 << 30))
     monkeypatch.setattr(shares, "_RUN_BYTES", 1 << 30)
     whole = collect(tmp_path / "whole.jsonl", path, extract="page")[0]
     assert shared.num_records == workers.num_records == whole.num_records
@@ -397,6 +400,12 @@ def test_one_word_is_no_list_of_letters(tmp_path: Path) -> None:
 def test_cut_off_and_broken(tmp_path: Path) -> None:
     """What is whole is kept; the rest is counted."""
     records = [make_text(f"text {number}", number) for number in range(5)]
+    wrong = [records[0], make_text("wrong", 9, **{"Content-Length": "999999999999999"}), *records[1:]]
+    for name, compress in {"whole.wet.gz": gzip.compress, "whole.wet.zst": zstandard.compress}.items():
+        (tmp_path / name).write_bytes(compress(b"".join(wrong)))
+        result, documents = collect(tmp_path / f"{name}.jsonl", tmp_path / name)
+        assert [document["text"] for document in documents] == [f"text {number}" for number in range(5)]
+        assert result.num_records == {"kept": 5, "cut off": 1}
     cut = tmp_path / "cut.wet.gz"
     cut.write_bytes(pack(records)[:-20])
     result, _ = collect(tmp_path / "out.jsonl", cut)
@@ -415,7 +424,8 @@ REFUSED = {
         r"is an ARC archive.*warcio recompress FILE\.arc\.gz.*pip install warcio",
     ),
     "a.warc.bz2": (b"BZh91AY&SY", r"a\.warc\.bz2: is bzip2 data, but expected a WARC or WET archive.*Unpack it first"),
-    "a.zst": (b"\x28\xb5\x2f\xfd0000", "is zstd data"),
+    "a.zst": (zstandard.compress(b"Some text."), "is no web archive"),
+    "bad.zst": (b"\x5d\x2a\x4d\x18\x09\0\0\0WARC", r"bad\.zst: its zstd dictionary is broken \(it is cut off\).*Get it again"),
     "a.txt": (b"Some text.", "is no web archive: it does not begin with a record"),
     "a.gz": (gzip.compress(b"Some text."), "is no web archive"),
     "empty.warc": (b"", "the file is empty"),
@@ -537,16 +547,51 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
     assert [problem.split()[0] for problem in caught.value.problems] == ["statuses", "domains", "languages", "max_record_bytes"]
 
 
-def test_the_package_that_finds_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for where there are pages, with the command that installs it, and the way without."""
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets a package be one that is not installed."""
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "trafilatura" else find_spec(name, *rest)
-    )
-    pages, texts = write(tmp_path, "a.warc", CRAWL), write(tmp_path, "a.wet", [make_text("one")])
-    with pytest.raises(
-        MissingExtraError, match=r"or give --extract page.*trafilatura is not installed.*pip install \"whelp\[collect\]\""
-    ):
-        whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl")
-    assert whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl", extract="page").num_documents == 2
-    assert whelp.collect_web_archive(texts, out=tmp_path / "b.jsonl").num_documents == 1
+
+    def hide(package: str) -> None:
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name == package else find_spec(name, *rest)
+        )
+
+    return hide
+
+
+def test_the_package_that_finds_articles(
+    tmp_path: Path, without: Callable[[str], None], archives_online: tuple[Site, dict[str, bytes]]
+) -> None:
+    """It is asked for before anything is read or fetched, with the command that installs it, and the way without."""
+    without("trafilatura")
+    site, _ = archives_online
+    late = write(tmp_path, "late.warc", [make_text(str(number), number) for number in range(30)] + CRAWL)
+    message = r"or give --extract page.*trafilatura is not installed.*pip install \"whelp\[collect\]\""
+    for pages in (write(tmp_path, "a.warc", CRAWL), late, f"{site.url}/crawl-data/1.warc.gz"):
+        with pytest.raises(MissingExtraError, match=message):
+            whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl")
+    assert not site.requests
+    assert whelp.collect_web_archive(late, out=tmp_path / "a.jsonl", extract="page").num_documents == 32
+    for name in ("a.wet", "a.warc.wet.gz", "a.WET.zst"):
+        texts = write(tmp_path, name, [make_text("one")])
+        assert whelp.collect_web_archive(texts, out=tmp_path / f"{name}.jsonl").num_documents == 1
+    late.rename(tmp_path / "late.wet")
+    with pytest.raises(SourceError, match=r"whose name says that it holds texts.*trafilatura is not installed.*pip install"):
+        whelp.collect_web_archive(tmp_path / "late.wet", out=tmp_path / "c.jsonl")
+
+
+def test_the_package_that_unpacks_zstd(
+    tmp_path: Path, without: Callable[[str], None], archives_online: tuple[Site, dict[str, bytes]]
+) -> None:
+    """It is asked for by the name of an archive, or what the file begins with."""
+    without("zstandard")
+    packed = write(tmp_path, "a.wet.zst", [make_text("one")])
+    misnamed = tmp_path / "b.wet"
+    misnamed.write_bytes(packed.read_bytes())
+    for name in (packed, misnamed, f"{archives_online[0].url}/b.wet.zst"):
+        with pytest.raises(
+            MissingExtraError, match=r"\.wet.*the package zstandard is not installed. Run `pip install \"whelp\["
+        ):
+            whelp.collect_web_archive(name, out=tmp_path / "a.jsonl")
+    assert not archives_online[0].requests
