@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import zlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,12 @@ import whelp
 from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack, pack_zstd
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
-from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
 from whelp.cli.given_files import FileProgress
 from whelp.collect.charsets import decode_page
 from whelp.collect.web_archive import WebArchiveConfig, shares
-
-from .sites import Reply, Site, serving
 
 HTML = "Content-Type: text/html"
 WORDS = "A whelp is a young dog, and a cub is a young bear."
@@ -476,122 +472,8 @@ def test_folders_globs_lists_and_ranges(tmp_path: Path) -> None:
         texts(tmp_path / "no.paths")
 
 
-@pytest.fixture
-def archives_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, dict[str, bytes]]]:
-    """A server of files, and a cache folder of the test's own."""
-    monkeypatch.setenv("WHELP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("whelp.corpus.remote._BUSY_WAITS", (0.001, 0.001))
-    files = {f"/crawl-data/{number}.warc.wet.gz": pack([make_text(f"text {number}")]) for number in range(4)}
-    files["/crawl-data/wet.paths.gz"] = gzip.compress(b"".join(b"crawl-data/%d.warc.wet.gz\n" % number for number in range(4)))
-    with serving(lambda request: Reply(body=files[request.path]) if request.path in files else Reply(status=404)) as site:
-        yield site, files
-
-
-def find_cached(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name != "about.json")
-
-
-def test_a_list_of_addresses(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
-    """Only archives that are asked for are fetched, one after the other, and deleted once they are read; a busy server is asked again."""
-    site, _ = archives_online
-    busy = iter([Reply(status=503), Reply(status=503)])
-    site.faults.append(lambda request: next(busy, None) if request.path.endswith("2.warc.wet.gz") else None)
-    asked = {"base_url": site.url, "chosen": "1:3"}
-    result, documents = collect(tmp_path / "out.jsonl", f"{site.url}/crawl-data/wet.paths.gz", **asked)
-    assert ([document["text"] for document in documents], result.num_archives) == (["text 1", "text 2"], 2)
-    assert find_cached(tmp_path) == ["wet.paths.gz"]
-    assert not any(request.path.endswith(("0.warc.wet.gz", "3.warc.wet.gz")) for request in site.requests)
-    collect(tmp_path / "b.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz", keep_fetched=True)
-    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]
-    collect(tmp_path / "c.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz")
-    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]  # it was there before
-
-
-@pytest.mark.parametrize(
-    "entry", ["file:///etc/hosts", "FILE:/etc/hosts", "zip://a::file:///b", "/etc/hosts", "../../about.json"]
-)
-def test_a_list_from_elsewhere_names_no_file_here(
-    entry: str, archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path
-) -> None:
-    """Whoever writes it could have the user's own files made part of a corpus."""
-    site, files = archives_online
-    files["/a.paths"] = entry.encode()
-    with pytest.raises(SourceError, match=r"a\.paths: names |cannot be fetched \(404"):
-        collect(tmp_path / "out.jsonl", f"{site.url}/a.paths", base_url=site.url)
-
-
-def test_addresses_that_lead_to_no_archive(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
-    """Among others, one is passed over and named; alone it is an error; one that cannot be had stops the work, and the same call goes on."""
-    site, files = archives_online
-    names = [f"{site.url}/crawl-data/{number}.warc.wet.gz" for number in range(4)]
-    files["/crawl-data/1.warc.wet.gz"] = b"<html>Sorry</html>"
-    last = files.pop("/crawl-data/3.warc.wet.gz")
-    with pytest.raises(SourceError, match=r"crawl-data/3\.warc\.wet\.gz: cannot be fetched \(404"):
-        whelp.collect_web_archive(names, out=tmp_path / "out.jsonl")
-    files["/crawl-data/3.warc.wet.gz"] = last
-    result, documents = collect(tmp_path / "out.jsonl", *names)
-    assert [document["text"] for document in documents] == ["text 0", "text 2", "text 3"]
-    assert (result.num_archives, result.skipped_archives[0]["name"]) == (3, names[1])
-    assert result.skipped_archives[0]["reason"].startswith("is no web archive")
-    with pytest.raises(SourceError, match=r"1\.warc\.wet\.gz: is no web archive"):
-        whelp.collect_web_archive(names[1], out=tmp_path / "b.jsonl")
-    with pytest.raises(SourceError, match=r"9\.warc\.wat\.gz: is a WAT archive"):
-        whelp.collect_web_archive(f"{site.url}/9.warc.wat.gz", out=tmp_path / "c.jsonl")
-
-
 def test_options_that_cannot_be(tmp_path: Path) -> None:
     """All mistakes at once."""
     with pytest.raises(ConfigError) as caught:
         collect(tmp_path / "o.jsonl", "x", languages=["english"], domains=["https://a.org/"], statuses=[], max_record_bytes=1)
     assert [problem.split()[0] for problem in caught.value.problems] == ["statuses", "domains", "languages", "max_record_bytes"]
-
-
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Lets a package be one that is not installed."""
-    find_spec = importlib.util.find_spec
-
-    def hide(package: str) -> None:
-        monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name, *rest: None if name == package else find_spec(name, *rest)
-        )
-
-    return hide
-
-
-def test_the_package_that_finds_articles(
-    tmp_path: Path, without: Callable[[str], None], archives_online: tuple[Site, dict[str, bytes]]
-) -> None:
-    """It is asked for before anything is read or fetched, with the command that installs it, and the way without."""
-    without("trafilatura")
-    site, _ = archives_online
-    late = write(tmp_path, "late.warc", [make_text(str(number), number) for number in range(30)] + CRAWL)
-    message = r"or give --extract page.*trafilatura is not installed.*pip install \"whelp\[collect\]\""
-    for pages in (write(tmp_path, "a.warc", CRAWL), late, f"{site.url}/crawl-data/1.warc.gz"):
-        with pytest.raises(MissingExtraError, match=message):
-            whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl")
-    assert not site.requests
-    assert whelp.collect_web_archive(late, out=tmp_path / "a.jsonl", extract="page").num_documents == 32
-    for name in ("a.wet", "a.warc.wet.gz", "a.WET.zst"):
-        texts = write(tmp_path, name, [make_text("one")])
-        assert whelp.collect_web_archive(texts, out=tmp_path / f"{name}.jsonl").num_documents == 1
-    late.rename(tmp_path / "late.wet")
-    with pytest.raises(SourceError, match=r"whose name says that it holds texts.*trafilatura is not installed.*pip install"):
-        whelp.collect_web_archive(tmp_path / "late.wet", out=tmp_path / "c.jsonl")
-
-
-def test_the_package_that_unpacks_zstd(
-    tmp_path: Path, without: Callable[[str], None], archives_online: tuple[Site, dict[str, bytes]]
-) -> None:
-    """It is asked for by the name of an archive, or what the file begins with."""
-    without("zstandard")
-    packed = write(tmp_path, "a.wet.zst", [make_text("one")])
-    misnamed = tmp_path / "b.wet"
-    misnamed.write_bytes(packed.read_bytes())
-    for name in (packed, misnamed, f"{archives_online[0].url}/b.wet.zst"):
-        with pytest.raises(
-            MissingExtraError, match=r"\.wet.*the package zstandard is not installed. Run `pip install \"whelp\["
-        ):
-            whelp.collect_web_archive(name, out=tmp_path / "a.jsonl")
-    assert not archives_online[0].requests

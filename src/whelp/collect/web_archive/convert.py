@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -85,7 +85,7 @@ class _Answer:
 
 def iter_web_archives(
     archives: Sequence[Archive], config: WebArchiveConfig, *, workers: int = 1, done: Done | None = None
-) -> Iterator[ArchivePart]:
+) -> Generator[ArchivePart, None, None]:
     """Yield the documents of archives in their order, which does not depend on `workers`.
 
     An archive whose size is known before it is fetched is looked at before any work; one that turns out to be of another kind once it
@@ -142,13 +142,13 @@ def _iter_tasks(archives: Sequence[Archive], config: WebArchiveConfig, done: Don
 
 def _fetch_ahead(archives: Sequence[Archive]) -> Iterator[Path]:
     """The files of archives, each fetched while the one before is read. The thread ends with the program, whatever it waits for."""
-    asked: queue.SimpleQueue[Archive] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[Archive | None] = queue.SimpleQueue()
     ready: queue.SimpleQueue[Path | BaseException] = queue.SimpleQueue()
 
     def fetch() -> None:
-        while True:
+        while (archive := asked.get()) is not None:
             try:
-                ready.put(asked.get().fetch())
+                ready.put(archive.fetch())
             except BaseException as error:  # raised again where the file is taken
                 ready.put(error)
 
@@ -157,15 +157,18 @@ def _fetch_ahead(archives: Sequence[Archive]) -> Iterator[Path]:
     else:
         yield from (archive.fetch() for archive in archives)
         return
-    for archive in archives[:1]:
-        asked.put(archive)
-    for number in range(len(archives)):
-        found = ready.get()
-        if isinstance(found, BaseException):
-            raise found
-        for archive in archives[number + 1 : number + 2]:
+    try:
+        for archive in archives[:1]:
             asked.put(archive)
-        yield found
+        for number in range(len(archives)):
+            found = ready.get()
+            if isinstance(found, BaseException):
+                raise found
+            for archive in archives[number + 1 : number + 2]:
+                asked.put(archive)
+            yield found
+    finally:
+        asked.put(None)
 
 
 def _put_in_order(answers: Iterator[tuple[Any, Any]], done: Done) -> Iterator[ArchivePart]:
