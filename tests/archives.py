@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
+from typing import Literal
+
+import zstandard
 
 DATE = "2026-01-20T10:11:12Z"
 
@@ -70,3 +73,14 @@ INFO = make_record("warcinfo", b"software: by hand\r\n", "", media_type="applica
 def pack(records: Iterable[bytes]) -> bytes:
     """Each a gzip member, as the format asks for."""
     return b"".join(gzip.compress(record, mtime=0) for record in records)
+
+
+def pack_zstd(records: Iterable[bytes], dictionary: Literal["none", "raw", "packed"] = "none") -> bytes:
+    """Each a zstd frame; with a dictionary before them, as the Internet Archive's crawlers have it."""
+    if dictionary == "none":
+        packer = zstandard.ZstdCompressor(write_checksum=True)
+        return b"".join(map(packer.compress, records))
+    trained = zstandard.train_dictionary(2048, [make_response(f"Words of a page, {number}.", number) for number in range(300)])
+    data = trained.as_bytes() if dictionary == "raw" else zstandard.compress(trained.as_bytes())
+    packer = zstandard.ZstdCompressor(dict_data=trained, write_checksum=True)
+    return b"\x5d\x2a\x4d\x18" + len(data).to_bytes(4, "little") + data + b"".join(map(packer.compress, records))

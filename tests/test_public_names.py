@@ -64,6 +64,7 @@ DOORS = {
         "Document",
         "Event",
         "Journal",
+        "LeftOut",
         "MannersConfig",
         "Urls",
         "Wikipedia",

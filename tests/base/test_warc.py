@@ -9,16 +9,31 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archives import INFO, make_record, make_response, make_text, pack
+from archives import INFO, make_record, make_response, make_text, pack, pack_zstd
 from whelp.base.language_codes import shorten_language
-from whelp.base.warc import Broken, Record, Span, SpanRecords, is_packed_by_record, iter_records, iter_unpacked, records
+from whelp.base.warc import (
+    Broken,
+    Codec,
+    Record,
+    Span,
+    SpanRecords,
+    count_unpacked,
+    is_packed_by_record,
+    iter_records,
+    iter_unpacked,
+    records,
+)
 
 LIMIT = 1 << 20
 HEADER_END = re.compile(rb"\r?\n\r?\n")
 MANY = [INFO, *(make_response(f"Words of page {number}.", number) for number in range(30)), make_text("x" * 5000, 99)]
+
+
+CODECS: dict[str, Codec] = {".warc": "none", ".gz": "gzip", ".zst": "zstd"}
 
 
 def names(found: Iterable[Record | Broken]) -> list[str]:
@@ -34,7 +49,7 @@ def read_spans(path: Path, step: int) -> list[Record | Broken]:
     """As several processes read a file, with their starts compared."""
     found: list[Record | Broken] = []
     size, expected = path.stat().st_size, 0
-    codec = "gzip" if path.suffix == ".gz" else "none"
+    codec = CODECS[path.suffix]
     for start in range(0, size, step):
         end = min(start + step, size)
         if expected >= end:
@@ -69,12 +84,21 @@ def test_headers() -> None:
     assert record.headers["warc-date"] == "2026 -01"
 
 
-@pytest.mark.parametrize("name", ["a.warc", "a.warc.gz"])
+FILES = {
+    "a.warc": b"".join(MANY),
+    "a.warc.gz": pack(MANY),
+    "a.warc.zst": pack_zstd(MANY),
+    "dictionary.warc.zst": pack_zstd(MANY, dictionary="raw"),
+    "packed dictionary.warc.zst": pack_zstd(MANY, dictionary="packed"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("step", [200, 1000, 7777, 1 << 20])
 def test_spans_of_any_size(name: str, step: int, tmp_path: Path) -> None:
     """Every record once, in order."""
     path = tmp_path / name
-    path.write_bytes(pack(MANY) if name.endswith(".gz") else b"".join(MANY))
+    path.write_bytes(FILES[name])
     assert names(read_spans(path, step)) == names(iter_records([b"".join(MANY)], LIMIT))
 
 
@@ -95,12 +119,16 @@ def test_an_archive_within_a_record(name: str, tmp_path: Path) -> None:
 
 def test_packed_as_a_whole(tmp_path: Path) -> None:
     """One member with all records is told from a member for each, and read in one go."""
-    whole, by_record = tmp_path / "whole.warc.gz", tmp_path / "a.warc.gz"
-    whole.write_bytes(gzip.compress(b"".join(MANY)))
-    by_record.write_bytes(pack(MANY))
-    assert (is_packed_by_record(whole), is_packed_by_record(by_record)) == (False, True)
-    for path in (whole, by_record):
-        blocks = (block for block, _ in iter_unpacked(path))
+    data = b"".join(MANY)
+    files = {"whole.warc.gz": gzip.compress(data), "whole.warc.zst": zstandard.compress(data), **FILES}
+    for name, packed in files.items():
+        path, codec = tmp_path / name, CODECS[Path(name).suffix]
+        path.write_bytes(packed)
+        if codec == "none":
+            continue
+        assert is_packed_by_record(path, codec) != name.startswith("whole")
+        assert count_unpacked(path, codec) == len(data)
+        blocks = (block for block, _ in iter_unpacked(path, codec))
         assert names(iter_records(blocks, LIMIT)) == names(iter_records([b"".join(MANY)], LIMIT))
 
 
@@ -125,6 +153,19 @@ def test_bad_lengths(name: str, is_packed: bool, tmp_path: Path) -> None:
     first, bad, *others = read_spans(path, 1 << 20)
     assert isinstance(bad, Broken)
     assert names([first, *others]) == ["00000001", "00000003", "00000004"]
+
+
+@pytest.mark.parametrize("name", BAD_LENGTHS)
+def test_bad_lengths_in_one_run_of_bytes(name: str) -> None:
+    """As in a file that is packed as a whole: however small the records are that are held."""
+    records = [make_text("first one", 1), make_record("conversion", b"the bad one", number=2, headers=BAD_LENGTHS[name])]
+    data = b"".join([*records, make_text("third one", 3), make_text("fourth one", 4)])
+    for max_bytes in (20, LIMIT):
+        first, bad, *others = iter_records(cut(data, 100), max_bytes, count_bytes=lambda: len(data))
+        assert isinstance(bad, Broken) or bad.content is None
+        others = [found for found in others if isinstance(found, Record)]
+        assert names([first, *others])[-1] == "00000004"
+        assert isinstance(bad, Record) or names(others) == ["00000003", "00000004"]
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
@@ -159,6 +200,23 @@ def test_broken_gzip_data(tmp_path: Path) -> None:
         found = read_spans(path, step)
         assert [record.id[-1] for record in found if isinstance(record, Record)] == ["0", "2", "4"]
         assert all("broken gzip data" in record.found for record in found if isinstance(record, Broken))
+
+
+def test_broken_zstd_data(tmp_path: Path) -> None:
+    """As those of gzip; what a few bytes unpack to does not fill the memory."""
+    frames = [pack_zstd([make_text("some text " * 50, number)]) for number in range(5)]
+    frames[1] = frames[1][:30] + b"\xff\xff\xff" + frames[1][33:]
+    frames[3] = frames[3][:-4] + bytes(4)
+    path = tmp_path / "a.warc.zst"
+    path.write_bytes(b"".join(frames) + bytes(1000))
+    for step in (100, 1 << 20):
+        found = read_spans(path, step)
+        assert [record.id[-1] for record in found if isinstance(record, Record)] == ["0", "2", "4"]
+        assert all("broken zstd data" in record.found for record in found if isinstance(record, Broken))
+    path.write_bytes(frames[0] + frames[2][:-20])
+    assert names(read_spans(path, 1 << 20)) == ["00000000", "the zstd data have no end"]
+    path.write_bytes(zstandard.compress(bytes(1 << 28)))
+    assert max(len(block) for block, _ in iter_unpacked(path, "zstd")) <= 1 << 25
 
 
 def test_what_is_too_large_is_not_held(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from growing import finish_with_stops
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.collect.folder.html_text import read_html
 from whelp.collect.folder.office import read_docx
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 DOCX = f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?><w:document {W}><w:body>
@@ -284,7 +284,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 
 def test_what_is_unreadable_says_so() -> None:
     """For callers from Python."""
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(LeftOut) as caught:
         read_docx(b"no zip", 10)
     assert caught.value.kind == "damaged"
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import zstandard
 
 import whelp
-from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack
+from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack, pack_zstd
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.config import load_config
-from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
 from whelp.cli.given_files import FileProgress
 from whelp.collect.charsets import decode_page
 from whelp.collect.web_archive import WebArchiveConfig, shares
-
-from .sites import Reply, Site, serving
 
 HTML = "Content-Type: text/html"
 WORDS = "A whelp is a young dog, and a cub is a young bear."
@@ -38,14 +35,15 @@ def collect(out: Path, *files: Path | str, **options: Any) -> tuple[Any, list[di
 
 def write(folder: Path, name: str, records: list[bytes]) -> Path:
     path = folder / name
-    path.write_bytes(pack(records) if name.endswith(".gz") else b"".join(records))
+    packed = {".gz": pack, ".zst": lambda records: pack_zstd(records, dictionary="raw")}.get(path.suffix, b"".join)
+    path.write_bytes(packed(records))
     return path
 
 
 @pytest.fixture
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a few records are shared out, too."""
-    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": SMALL_BYTES, "none": SMALL_BYTES})
+    monkeypatch.setattr(shares, "_SPAN_BYTES", dict.fromkeys(shares._SPAN_BYTES, SMALL_BYTES))
     monkeypatch.setattr(shares, "_RUN_BYTES", SMALL_BYTES)
 
 
@@ -313,7 +311,7 @@ def test_utf8_with_a_broken_place() -> None:
     assert decode_page(data[:-1], "windows-1250") == f"{CZECH} {RUSSIAN}"[:-1] + "\ufffd"
 
 
-PACKINGS = ["whole.warc.gz", "a.warc.gz", "a.warc", "a.warc.wet.gz"]
+PACKINGS = ["whole.warc.gz", "a.warc.gz", "a.warc", "a.warc.wet.gz", "whole.warc.zst", "a.warc.zst"]
 
 
 def make_file(folder: Path, name: str) -> Path:
@@ -322,7 +320,8 @@ def make_file(folder: Path, name: str) -> Path:
     records[9] = records[9].replace(b"Content-Length: ", b"Content-Length: 9")
     records[5] = records[17] = make_record("resource", b"\r\n" + make_response("inner") + b"rest", media_type="text/html")
     if name.startswith("whole"):
-        (folder / name).write_bytes(gzip.compress(b"".join(records)))
+        compress = gzip.compress if name.endswith(".gz") else zstandard.compress
+        (folder / name).write_bytes(compress(b"".join(records)))
         return folder / name
     return write(folder, name, records)
 
@@ -334,7 +333,7 @@ def test_any_number_of_processes_and_spans(name: str, tmp_path: Path, monkeypatc
     path = make_file(tmp_path, name)
     shared = collect(tmp_path / "shared.jsonl", path, extract="page")[0]
     workers = collect(tmp_path / "workers.jsonl", path, extract="page", workers=2)[0]
-    monkeypatch.setattr(shares, "_SPAN_BYTES", {"gzip": 1 << 30, "none": 1 << 30})
+    monkeypatch.setattr(shares, "_SPAN_BYTES", dict.fromkeys(shares._SPAN_BYTES, 1 << 30))
     monkeypatch.setattr(shares, "_RUN_BYTES", 1 << 30)
     whole = collect(tmp_path / "whole.jsonl", path, extract="page")[0]
     assert shared.num_records == workers.num_records == whole.num_records
@@ -397,6 +396,12 @@ def test_one_word_is_no_list_of_letters(tmp_path: Path) -> None:
 def test_cut_off_and_broken(tmp_path: Path) -> None:
     """What is whole is kept; the rest is counted."""
     records = [make_text(f"text {number}", number) for number in range(5)]
+    wrong = [records[0], make_text("wrong", 9, **{"Content-Length": "999999999999999"}), *records[1:]]
+    for name, compress in {"whole.wet.gz": gzip.compress, "whole.wet.zst": zstandard.compress}.items():
+        (tmp_path / name).write_bytes(compress(b"".join(wrong)))
+        result, documents = collect(tmp_path / f"{name}.jsonl", tmp_path / name)
+        assert [document["text"] for document in documents] == [f"text {number}" for number in range(5)]
+        assert result.num_records == {"kept": 5, "cut off": 1}
     cut = tmp_path / "cut.wet.gz"
     cut.write_bytes(pack(records)[:-20])
     result, _ = collect(tmp_path / "out.jsonl", cut)
@@ -415,7 +420,8 @@ REFUSED = {
         r"is an ARC archive.*warcio recompress FILE\.arc\.gz.*pip install warcio",
     ),
     "a.warc.bz2": (b"BZh91AY&SY", r"a\.warc\.bz2: is bzip2 data, but expected a WARC or WET archive.*Unpack it first"),
-    "a.zst": (b"\x28\xb5\x2f\xfd0000", "is zstd data"),
+    "a.zst": (zstandard.compress(b"Some text."), "is no web archive"),
+    "bad.zst": (b"\x5d\x2a\x4d\x18\x09\0\0\0WARC", r"bad\.zst: its zstd dictionary is broken \(it is cut off\).*Get it again"),
     "a.txt": (b"Some text.", "is no web archive: it does not begin with a record"),
     "a.gz": (gzip.compress(b"Some text."), "is no web archive"),
     "empty.warc": (b"", "the file is empty"),
@@ -466,87 +472,8 @@ def test_folders_globs_lists_and_ranges(tmp_path: Path) -> None:
         texts(tmp_path / "no.paths")
 
 
-@pytest.fixture
-def archives_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, dict[str, bytes]]]:
-    """A server of files, and a cache folder of the test's own."""
-    monkeypatch.setenv("WHELP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("whelp.corpus.remote._BUSY_WAITS", (0.001, 0.001))
-    files = {f"/crawl-data/{number}.warc.wet.gz": pack([make_text(f"text {number}")]) for number in range(4)}
-    files["/crawl-data/wet.paths.gz"] = gzip.compress(b"".join(b"crawl-data/%d.warc.wet.gz\n" % number for number in range(4)))
-    with serving(lambda request: Reply(body=files[request.path]) if request.path in files else Reply(status=404)) as site:
-        yield site, files
-
-
-def find_cached(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.name != "about.json")
-
-
-def test_a_list_of_addresses(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
-    """Only archives that are asked for are fetched, one after the other, and deleted once they are read; a busy server is asked again."""
-    site, _ = archives_online
-    busy = iter([Reply(status=503), Reply(status=503)])
-    site.faults.append(lambda request: next(busy, None) if request.path.endswith("2.warc.wet.gz") else None)
-    asked = {"base_url": site.url, "chosen": "1:3"}
-    result, documents = collect(tmp_path / "out.jsonl", f"{site.url}/crawl-data/wet.paths.gz", **asked)
-    assert ([document["text"] for document in documents], result.num_archives) == (["text 1", "text 2"], 2)
-    assert find_cached(tmp_path) == ["wet.paths.gz"]
-    assert not any(request.path.endswith(("0.warc.wet.gz", "3.warc.wet.gz")) for request in site.requests)
-    collect(tmp_path / "b.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz", keep_fetched=True)
-    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]
-    collect(tmp_path / "c.jsonl", f"{site.url}/crawl-data/1.warc.wet.gz")
-    assert find_cached(tmp_path) == ["1.warc.wet.gz", "wet.paths.gz"]  # it was there before
-
-
-@pytest.mark.parametrize(
-    "entry", ["file:///etc/hosts", "FILE:/etc/hosts", "zip://a::file:///b", "/etc/hosts", "../../about.json"]
-)
-def test_a_list_from_elsewhere_names_no_file_here(
-    entry: str, archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path
-) -> None:
-    """Whoever writes it could have the user's own files made part of a corpus."""
-    site, files = archives_online
-    files["/a.paths"] = entry.encode()
-    with pytest.raises(SourceError, match=r"a\.paths: names |cannot be fetched \(404"):
-        collect(tmp_path / "out.jsonl", f"{site.url}/a.paths", base_url=site.url)
-
-
-def test_addresses_that_lead_to_no_archive(archives_online: tuple[Site, dict[str, bytes]], tmp_path: Path) -> None:
-    """Among others, one is passed over and named; alone it is an error; one that cannot be had stops the work, and the same call goes on."""
-    site, files = archives_online
-    names = [f"{site.url}/crawl-data/{number}.warc.wet.gz" for number in range(4)]
-    files["/crawl-data/1.warc.wet.gz"] = b"<html>Sorry</html>"
-    last = files.pop("/crawl-data/3.warc.wet.gz")
-    with pytest.raises(SourceError, match=r"crawl-data/3\.warc\.wet\.gz: cannot be fetched \(404"):
-        whelp.collect_web_archive(names, out=tmp_path / "out.jsonl")
-    files["/crawl-data/3.warc.wet.gz"] = last
-    result, documents = collect(tmp_path / "out.jsonl", *names)
-    assert [document["text"] for document in documents] == ["text 0", "text 2", "text 3"]
-    assert (result.num_archives, result.skipped_archives[0]["name"]) == (3, names[1])
-    assert result.skipped_archives[0]["reason"].startswith("is no web archive")
-    with pytest.raises(SourceError, match=r"1\.warc\.wet\.gz: is no web archive"):
-        whelp.collect_web_archive(names[1], out=tmp_path / "b.jsonl")
-    with pytest.raises(SourceError, match=r"9\.warc\.wat\.gz: is a WAT archive"):
-        whelp.collect_web_archive(f"{site.url}/9.warc.wat.gz", out=tmp_path / "c.jsonl")
-
-
 def test_options_that_cannot_be(tmp_path: Path) -> None:
     """All mistakes at once."""
     with pytest.raises(ConfigError) as caught:
         collect(tmp_path / "o.jsonl", "x", languages=["english"], domains=["https://a.org/"], statuses=[], max_record_bytes=1)
     assert [problem.split()[0] for problem in caught.value.problems] == ["statuses", "domains", "languages", "max_record_bytes"]
-
-
-def test_the_package_that_finds_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for where there are pages, with the command that installs it, and the way without."""
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "trafilatura" else find_spec(name, *rest)
-    )
-    pages, texts = write(tmp_path, "a.warc", CRAWL), write(tmp_path, "a.wet", [make_text("one")])
-    with pytest.raises(
-        MissingExtraError, match=r"or give --extract page.*trafilatura is not installed.*pip install \"whelp\[collect\]\""
-    ):
-        whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl")
-    assert whelp.collect_web_archive(pages, out=tmp_path / "a.jsonl", extract="page").num_documents == 2
-    assert whelp.collect_web_archive(texts, out=tmp_path / "b.jsonl").num_documents == 1

@@ -19,8 +19,8 @@ from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
-from whelp.collect import make_line
-from whelp.collect.folder import FolderConfig, Unreadable, read_file
+from whelp.collect import LeftOut, make_line
+from whelp.collect.folder import FolderConfig, read_file
 from whelp.collect.output import check_json_lines
 
 _VERSION = 1  # raised when the same file would give another text
@@ -107,7 +107,7 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
             try:
                 line = make_line(read_file(path, label, config, decode=decode_text))
                 read = read + Counter([path.suffix.lower() or "no ending"])  # not in place: what was added holds the old one
-            except Unreadable as error:
+            except LeftOut as error:
                 kinds = kinds + Counter([error.kind])
                 named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
             num_done, position = num_done + 1, position + size
@@ -128,7 +128,7 @@ def decode_text(data: bytes) -> str:
     """The text of a file, in whatever encoding a source of text would be read.
 
     Raises:
-        Unreadable: When it is no text.
+        LeftOut: When it is no text.
     """
     from whelp.corpus.encodings import BadFile, inspect_bytes, iter_text
 
@@ -136,7 +136,7 @@ def decode_text(data: bytes) -> str:
         inspection = inspect_bytes(data, "auto")
         return b"".join(iter_text([data], inspection, strip_carriage_returns=True)).decode()
     except BadFile as error:
-        raise Unreadable(error.kind, error.reason) from None
+        raise LeftOut(error.kind, error.reason) from None
 
 
 def _list_files(

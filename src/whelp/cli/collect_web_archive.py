@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.as_list import as_list
@@ -24,8 +25,11 @@ from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConf
 from whelp.collect.web_archive.convert import KEPT
 from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_listed
 
+if TYPE_CHECKING:
+    from whelp.corpus.borrowed import Borrowed
+
 _VERSION = 1  # raised when the same record would give another text
-_SUFFIXES = (".warc", ".warc.gz", ".wet", ".wet.gz")
+_SUFFIXES = tuple(f".{kind}{packing}" for kind in ("warc", "wet") for packing in ("", ".gz", ".zst"))
 _MAX_NAMED = 100  # skipped archives that a result names
 _MOST_REASONS = 300  # told apart: types of content are whatever servers call them
 _OTHER_REASONS = "for reasons of other kinds"
@@ -143,11 +147,13 @@ def iter_collect_web_archive(
     if tally.records:
         log.info("%s: going on after %s records", out, f"{tally.records.total():,}")
     sizes = _Sizes([archive.num_bytes for archive in archives])
+    reading = iter_web_archives(
+        [archive.to_read() for archive in archives], config, workers=workers or count_cores(), done=tally.done
+    )
     try:
-        parts = iter_web_archives(
-            [archive.to_read() for archive in archives], config, workers=workers or count_cores(), done=tally.done
-        )
-        for part in parts:
+        for archive in archives[: tally.done.num_archives][-1:]:
+            archive.take_left()  # killed before it was deleted
+        for part in reading:
             tally = tally.add(part, archives[part.archive].name)
             growing.add(part.lines, tally.to_json())
             if part.done.num_archives > part.archive:
@@ -156,6 +162,9 @@ def iter_collect_web_archive(
         counts = {**tally.to_counts(), "archives": len(archives) - len(tally.skipped)}
         manifest = growing.finish(counts)
     finally:
+        reading.close()
+        for archive in archives:
+            archive.let_go()
         growing.close()
     yield _describe(out, counts, manifest.files[out.name]["bytes"], is_reused=False)
 
@@ -199,14 +208,15 @@ class _Given:
     """An archive that was asked for: a file here, or an address."""
 
     def __init__(self, name: str, *, keep: bool) -> None:
-        from whelp.corpus.remote import is_kept, show_url
+        from whelp.corpus.borrowed import Borrowed
+        from whelp.corpus.remote import show_url
         from whelp.corpus.source_words import is_url
 
         self.is_remote = is_url(name)
         self._word = name
         self.name = show_url(name) if self.is_remote else name
         self.num_bytes = None if self.is_remote else Path(name).stat().st_size
-        self._is_ours = self.is_remote and not keep and not is_kept(name)
+        self._borrowed = Borrowed(partial(_fetch_one, name)) if self.is_remote and not keep else None
         refuse_wat(self.name)
 
     def describe(self) -> tuple[str, int | None, int | None]:
@@ -217,14 +227,21 @@ class _Given:
         return Archive(self.name, self._fetch, self.num_bytes)
 
     def _fetch(self) -> Path:
+        if self._borrowed is not None:
+            return self._borrowed.fetch()
         return _fetch_one(self._word) if self.is_remote else Path(self._word)
 
-    def let_go(self) -> None:
-        """Delete what was fetched for this."""
-        from whelp.corpus.remote import forget
+    def take_left(self) -> None:
+        """Take over what a run before has left of this, to be let go of."""
+        from whelp.corpus.remote import find_copy
 
-        if self._is_ours:
-            forget(self._word)
+        if self._borrowed is not None and (copy := find_copy(self._word)) is not None:
+            self._borrowed.take(copy)
+
+    def let_go(self) -> None:
+        """Delete what was fetched for this, unless others read it, too."""
+        if self._borrowed is not None:
+            self._borrowed.let_go()
 
 
 class _Sizes:
@@ -280,11 +297,11 @@ def _list_names(files: Sequence[str], base_url: str) -> list[str]:
     return found
 
 
-def _fetch_one(url: str) -> Path:
+def _fetch_one(url: str, borrowed: Borrowed | None = None) -> Path:
     from whelp.corpus import SourceConfig
     from whelp.corpus.remote import find_remote, show_url
 
-    found, _ = find_remote(url, SourceConfig(source=url), is_named=True)
+    found, _ = find_remote(url, SourceConfig(source=url), is_named=True, borrowed=borrowed)
     if len(found) != 1:
         raise SourceError(show_url(url), f"stands for {len(found)} files", "one archive", "List them in a file, NAME.paths.")
     return found[0].path

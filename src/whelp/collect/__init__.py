@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whelp.collect.gather import Event as Event
     from whelp.collect.gather import gather_documents as gather_documents
     from whelp.collect.journal import Journal as Journal
+    from whelp.collect.left_out import LeftOut as LeftOut
     from whelp.collect.urls import Urls as Urls
     from whelp.collect.wikipedia import Wikipedia as Wikipedia
     from whelp.collect.youtube import YouTube as YouTube
@@ -35,6 +36,7 @@ _HOMES = {
     "Document": "document",
     "Event": "gather",
     "Journal": "journal",
+    "LeftOut": "left_out",
     "MannersConfig": "config",
     "Urls": "urls",
     "Wikipedia": "wikipedia",

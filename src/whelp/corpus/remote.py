@@ -21,6 +21,7 @@ from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.files import write_json
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
+from whelp.corpus.borrowed import Borrowed, NotWantedError, keep_copy
 from whelp.corpus.cache import find_cache_folder, write_cached
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.find_files import FoundFile, SkippedFile
@@ -138,8 +139,13 @@ class _Store:
                 yield block
 
 
-def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list[FoundFile], list[SkippedFile]]:
+def find_remote(
+    url: str, config: SourceConfig, *, is_named: bool, borrowed: Borrowed | None = None
+) -> tuple[list[FoundFile], list[SkippedFile]]:
     """Fetch what is behind a URL, except what was fetched before and has not changed.
+
+    Args:
+        borrowed: Takes the copy of the one file, which is not kept then.
 
     Raises:
         SourceError: When it cannot be fetched and was not before, or when nothing is there.
@@ -154,7 +160,8 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
     except (MissingExtraError, SourceError):
         raise
     except Exception as error:  # of any kind: each store has errors of its own
-        kept = _find_kept(url)
+        _take(_choose_path(url), borrowed)
+        kept = find_copy(url)
         if kept is None:
             raise _cannot_fetch(shown, error) from error
         log.warning("%s: cannot be reached (%s); what was fetched before is read", shown, _say(error))
@@ -168,20 +175,14 @@ def find_remote(url: str, config: SourceConfig, *, is_named: bool) -> tuple[list
             wanted.append(file)
         else:
             skipped.append(SkippedFile(show_url(file.url), f"not read ({kind})", kind))
-    found = [FoundFile(_fetch(remote, file), is_named and is_one, label=show_url(file.url)) for file in wanted]
+    found = [FoundFile(_fetch(remote, file, borrowed), is_named and is_one, label=show_url(file.url)) for file in wanted]
     return found, skipped
 
 
-def is_kept(url: str) -> bool:
-    """Whether there is a copy of a file from before."""
-    return _find_kept(url) is not None
-
-
-def forget(url: str) -> None:
-    """Delete the copy of a file."""
+def find_copy(url: str) -> Path | None:
+    """The copy of a file from before; None where there is none."""
     path = _choose_path(url)
-    path.unlink(missing_ok=True)
-    path.with_name(_ABOUT).unlink(missing_ok=True)
+    return path if path.is_file() and _read_about(path) else None
 
 
 def show_url(url: str) -> str:
@@ -203,11 +204,19 @@ def _why_not(file: _RemoteFile, config: SourceConfig) -> str | None:
     return "other suffix" if suffixes and not name.lower().endswith(suffixes) else None
 
 
-def _fetch(remote: _Remote, file: _RemoteFile) -> Path:
+def _take(path: Path, borrowed: Borrowed | None) -> None:
+    if borrowed is None:
+        keep_copy(path)
+    else:
+        borrowed.take(path)
+
+
+def _fetch(remote: _Remote, file: _RemoteFile, borrowed: Borrowed | None) -> Path:
     """The local copy of a file: the one there is, when it is this version, else a new one."""
     shown = show_url(file.url)
     path = _choose_path(file.url)
     about = {"url": shown, "identity": file.identity}
+    _take(path, borrowed)
     if path.is_file():
         before = _read_about(path)
         is_same = before.get("identity") == file.identity and file.num_bytes in (None, path.stat().st_size)
@@ -215,7 +224,7 @@ def _fetch(remote: _Remote, file: _RemoteFile) -> Path:
             return path
     size = "" if file.num_bytes is None else f" ({file.num_bytes:,} bytes)"
     log.info("%s: fetching%s", shown, size)
-    num_bytes = write_cached(path, _log_progress(remote.iter_blocks(file), shown, file.num_bytes))
+    num_bytes = write_cached(path, _log_progress(_while_wanted(remote.iter_blocks(file), borrowed), shown, file.num_bytes))
     if file.num_bytes not in (None, num_bytes):
         path.unlink()
         found = f"only {num_bytes:,} of {file.num_bytes:,} bytes came"
@@ -230,11 +239,6 @@ def _choose_path(url: str) -> Path:
     return find_cache_folder() / "files" / hash_bytes(url.encode()) / name
 
 
-def _find_kept(url: str) -> Path | None:
-    path = _choose_path(url)
-    return path if path.is_file() and _read_about(path) else None
-
-
 def _read_about(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.with_name(_ABOUT).read_text(encoding="utf-8")))
@@ -242,11 +246,20 @@ def _read_about(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _while_wanted(blocks: Iterator[bytes], borrowed: Borrowed | None) -> Iterator[bytes]:
+    for block in blocks:
+        if borrowed is not None:
+            borrowed.check()
+        yield block
+
+
 def _log_progress(blocks: Iterator[bytes], shown: str, whole: int | None) -> Iterator[bytes]:
     num_bytes, last = 0, time.monotonic()
     while True:
         try:
             block = next(blocks, b"")
+        except NotWantedError:
+            raise
         except Exception as error:  # of any kind, but none of the disk that is written to
             raise _cannot_fetch(shown, error) from error
         if not block:

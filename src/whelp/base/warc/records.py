@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 VERSION = re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r?\n")
@@ -111,8 +111,8 @@ class _Window:
     def fill(self, num_bytes: int) -> bool:
         """Whether so many bytes are there, from `at` on; they are, unless the blocks end."""
         missing = self.at + num_bytes - len(self.data)
-        if missing <= 0:
-            return True
+        if missing <= 0 or self._is_ended:
+            return missing <= 0
         parts = [self.data[self.at :]]
         self._base, self.at = self._base + self.at, 0
         while missing > 0 and (block := self._next_block()):
@@ -193,7 +193,7 @@ def _find_line(data: bytes, start: int) -> int | None:
 
 
 def iter_records(
-    blocks: Iterable[bytes], max_content_bytes: int, *, num_bytes: int | None = None, ends_whole: bool = False
+    blocks: Iterable[bytes], max_content_bytes: int, *, count_bytes: Callable[[], int] | None = None, ends_whole: bool = False
 ) -> Iterator[Record | Broken]:
     """The records of an archive, in order.
 
@@ -201,7 +201,7 @@ def iter_records(
 
     Args:
         max_content_bytes: A record with a larger block is given without it.
-        num_bytes: How many bytes there are, where that is known: what a record that goes on beyond them holds is not passed over.
+        count_bytes: Says how many bytes there are: what a large record that goes on beyond them holds is not passed over.
         ends_whole: The bytes are known to end as they should, so that a record which goes on beyond them says a wrong length.
     """
     window = _Window(blocks)
@@ -212,14 +212,14 @@ def iter_records(
             if window.problem is not None:
                 yield Broken(offset, window.problem.kind, window.problem.found)
             return
-        found = _read_record(window, offset, max_content_bytes, num_bytes, ends_whole=ends_whole)
+        found = _read_record(window, offset, max_content_bytes, count_bytes, ends_whole=ends_whole)
         yield found
         if isinstance(found, Broken) and not window.seek_record():
             return
 
 
 def _read_record(
-    window: _Window, offset: int, max_content_bytes: int, num_bytes: int | None, *, ends_whole: bool
+    window: _Window, offset: int, max_content_bytes: int, count_bytes: Callable[[], int] | None, *, ends_whole: bool
 ) -> Record | Broken:
     """The record at a place. After a broken one the window stands where the search for the next may begin."""
 
@@ -243,9 +243,9 @@ def _read_record(
         return Broken(offset, BROKEN_RECORD, "no Content-Length")
     length = int(digits)
     window.at = end
-    if num_bytes is not None and window.position + length > num_bytes:
-        return cut_off()
     if length > max_content_bytes:
+        if count_bytes is not None and window.position + length > count_bytes():
+            return cut_off()
         return Record(offset, headers, None) if window.skip(length) else cut_off()
     if not window.fill(length):
         return cut_off()

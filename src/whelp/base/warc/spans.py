@@ -1,19 +1,20 @@
 """Spans of a file: the records that begin in each, so that processes share a file out without reading it before.
 
-An archive is packed record by record, each a gzip member of its own, or not packed. Where the first record of a span begins is
-found by its first bytes. Those may also stand within a record (an archive in an archive, a page about archives), so whoever reads
-spans in order compares: a span must begin where the one before ends, and is read again from there where it does not.
+An archive is packed record by record, each a member of its own (of gzip, or a frame of zstd), or not packed. Where the first record
+of a span begins is found by its first bytes. Those may also stand within a record (an archive in an archive, a page about archives),
+so whoever reads spans in order compares: a span must begin where the one before ends, and is read again from there where it does not.
 """
 
 from __future__ import annotations
 
-import zlib
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
+from whelp.base.warc.packings import Codec, Packing, find_packing
 from whelp.base.warc.records import (
     BROKEN_RECORD,
     CUT_OFF,
@@ -24,12 +25,8 @@ from whelp.base.warc.records import (
     iter_records,
 )
 
-Codec = Literal["gzip", "none"]
 BLOCK_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
-_MAGIC = b"\x1f\x8b\x08"
-_SHOWN_BYTES = 4096  # of packed data, in which a record shows itself
-_GZIP = 31  # of zlib: gzip and nothing else
 
 
 @dataclass(frozen=True)
@@ -56,20 +53,23 @@ class SpanRecords:
 
     def __iter__(self) -> Iterator[Record | Broken]:
         with open(self._path, "rb", buffering=BLOCK_BYTES) as file:
-            find = _find_member if self._codec == "gzip" else _find_plain
             start, stop = self._span.start, self._span.end
-            place = start if self._span.is_exact else find(file, start, stop)
+            packing = None if self._codec == "none" else find_packing(file, self._codec)
+            if self._span.is_exact:
+                place: int | None = start
+            else:
+                place = _find_plain(file, start, stop) if packing is None else _find_member(file, packing, start, stop)
             if place is None:
                 return
             self.begin = place
-            yield from (self._iter_members if self._codec == "gzip" else self._iter_plain)(file, place)
+            yield from self._iter_plain(file, place) if packing is None else self._iter_members(file, packing, place)
 
-    def _iter_members(self, file: IO[bytes], place: int) -> Iterator[Record | Broken]:
+    def _iter_members(self, file: IO[bytes], packing: Packing, place: int) -> Iterator[Record | Broken]:
         while place < self._span.end:
-            member = _Member(file, place)
+            member = _Member(file, packing, place)
             for found in iter_records(member, self._max_content_bytes, ends_whole=True):
                 yield _at(found, place)
-            behind = member.end if member.end is not None else _find_member(file, place + 1, None)
+            behind = member.end if member.end is not None else _find_member(file, packing, place + 1, None)
             place = file.seek(0, 2) if behind is None or member.is_last else behind
         self.end = place
 
@@ -77,7 +77,7 @@ class SpanRecords:
         num_bytes = file.seek(0, 2) - place
         file.seek(place)
         blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
-        for found in iter_records(blocks, self._max_content_bytes, num_bytes=num_bytes):
+        for found in iter_records(blocks, self._max_content_bytes, count_bytes=lambda: num_bytes):
             if place + found.offset >= self._span.end:
                 self.end = place + found.offset
                 return
@@ -85,25 +85,45 @@ class SpanRecords:
         self.end = max(self._span.end, file.seek(0, 2))
 
 
-def is_packed_by_record(path: Path) -> bool:
-    """Whether the first gzip member of a file holds one record, as it should, and not all of them."""
+def is_packed_by_record(path: Path, codec: Codec) -> bool:
+    """Whether the first member of a packed file that holds records holds one, as it should, and not all of them."""
     with open(path, "rb") as file:
-        return sum(1 for _ in islice(iter_records(_Member(file, 0), 0), 2)) < 2
+        for member in _iter_members(file, codec):
+            num_records = sum(1 for _ in islice(iter_records(member, 0), 2))
+            if num_records:
+                return num_records == 1
+    return True
 
 
-def iter_unpacked(path: Path) -> Iterator[tuple[bytes, int]]:
-    """The bytes of a gzip file, with how far the file itself was read for them.
+def iter_unpacked(path: Path, codec: Codec) -> Iterator[tuple[bytes, int]]:
+    """The bytes of a packed file, with how far the file itself was read for them.
 
     Raises:
         BrokenDataError: When it is cut off, or broken.
     """
     with open(path, "rb") as file:
-        place: int | None = 0
-        while place is not None:
-            member = _Member(file, place)
+        for member in _iter_members(file, codec):
             for block in member:
                 yield block, member.position
-            place = None if member.is_last else member.end
+
+
+def count_unpacked(path: Path, codec: Codec) -> int:
+    """How many bytes `iter_unpacked` gives, of broken data up to where they break."""
+    num_bytes = 0
+    with contextlib.suppress(BrokenDataError):
+        for block, _ in iter_unpacked(path, codec):
+            num_bytes += len(block)
+    return num_bytes
+
+
+def _iter_members(file: IO[bytes], codec: Codec) -> Iterator[_Member]:
+    """Each is to be gone through before the next is asked for."""
+    packing = find_packing(file, codec)
+    place: int | None = 0
+    while place is not None:
+        member = _Member(file, packing, place)
+        yield member
+        place = None if member.is_last else member.end
 
 
 def _at(found: Record | Broken, place: int) -> Record | Broken:
@@ -113,30 +133,30 @@ def _at(found: Record | Broken, place: int) -> Record | Broken:
 
 
 class _Member:
-    """One gzip member, unpacked block by block.
+    """One member, unpacked block by block.
 
     Attributes:
         end: Where it ends, once that is known; `is_last` when nothing but padding follows.
     """
 
-    def __init__(self, file: IO[bytes], place: int) -> None:
-        self._file, self._place = file, place
+    def __init__(self, file: IO[bytes], packing: Packing, place: int) -> None:
+        self._file, self._packing, self._place = file, packing, place
         self.position = place
         self.end: int | None = None
         self.is_last = False
 
     def __iter__(self) -> Iterator[bytes]:
         self._file.seek(self._place)
-        unpacker = zlib.decompressobj(_GZIP)
+        unpacker = self._packing.begin()
         packed = b""
         while not unpacker.eof:
             if not packed and not (packed := self._file.read(_READ_BYTES)):
-                raise BrokenDataError(CUT_OFF, "the gzip data have no end")
+                raise BrokenDataError(CUT_OFF, f"the {self._packing.name} data have no end")
             self.position = self._file.tell()
             try:
                 block = unpacker.decompress(packed, BLOCK_BYTES)
-            except zlib.error as error:
-                raise BrokenDataError(BROKEN_RECORD, f"broken gzip data ({error})") from None
+            except self._packing.error as error:
+                raise BrokenDataError(BROKEN_RECORD, f"broken {self._packing.name} data ({error})") from None
             packed = unpacker.unconsumed_tail
             if block:
                 yield block
@@ -154,13 +174,13 @@ class _Member:
         return False
 
 
-def _find_member(file: IO[bytes], start: int, stop: int | None) -> int | None:
-    """Where the first gzip member of a record begins, from `start` on and before `stop`."""
-    for place in _find_all(file, _MAGIC, start, stop):
+def _find_member(file: IO[bytes], packing: Packing, start: int, stop: int | None) -> int | None:
+    """Where the first member of a record begins, from `start` on and before `stop`."""
+    for place in _find_all(file, packing.magic, start, stop):
         file.seek(place)
         try:
-            head = zlib.decompressobj(_GZIP).decompress(file.read(_SHOWN_BYTES), 64)
-        except zlib.error:
+            head = packing.begin().decompress(file.read(packing.shown_bytes), 64)
+        except packing.error:
             continue
         if VERSION.match(head.lstrip(b"\r\n")) is not None:
             return place

@@ -4,8 +4,8 @@
 
     document = read_file(Path("book.epub"), "book.epub", FolderConfig(), decode=bytes.decode)
 
-Text, code, HTML, DOCX, EPUB, notebooks; PDF where the package pypdf is there. A file that cannot be read raises `Unreadable`,
-with a word to count by. A file for each format; start reading in `reader.py`.
+Text, code, HTML, DOCX, EPUB, notebooks; PDF where the package pypdf is there. A file that cannot be read raises
+`whelp.collect.LeftOut`, with a word to count by. A file for each format; start reading in `reader.py`.
 """
 
 from typing import TYPE_CHECKING
@@ -15,8 +15,7 @@ from whelp.base.lazy import make_door
 if TYPE_CHECKING:
     from whelp.collect.folder.config import FolderConfig as FolderConfig
     from whelp.collect.folder.reader import read_file as read_file
-    from whelp.collect.folder.unreadable import Unreadable as Unreadable
 
-_HOMES = {"FolderConfig": "config", "Unreadable": "unreadable", "read_file": "reader"}
+_HOMES = {"FolderConfig": "config", "read_file": "reader"}
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

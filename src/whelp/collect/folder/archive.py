@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from xml.parsers import expat
 
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 _ENCRYPTED = 0x1
 
@@ -22,7 +22,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
-            raise Unreadable("damaged", f"a broken zip archive ({error})") from None
+            raise LeftOut("damaged", f"a broken zip archive ({error})") from None
         self._left, self._most = max_unpacked_bytes, max_unpacked_bytes
 
     def __enter__(self) -> Archive:
@@ -35,23 +35,23 @@ class Archive:
         """Unpack one member.
 
         Raises:
-            Unreadable: When it is missing, damaged, encrypted, outside of the archive, or too large.
+            LeftOut: When it is missing, damaged, encrypted, outside of the archive, or too large.
         """
         inside = posixpath.normpath(name)
         if inside.startswith(("/", "..")) or "\\" in inside or inside[1:2] == ":":
-            raise Unreadable("path outside", f"it names {name!r}, which lies outside of it")
+            raise LeftOut("path outside", f"it names {name!r}, which lies outside of it")
         try:
             info = self._zip.getinfo(inside)
             if info.flag_bits & _ENCRYPTED:
-                raise Unreadable("encrypted", "it is encrypted")
+                raise LeftOut("encrypted", "it is encrypted")
             with self._zip.open(info) as member:
                 data = member.read(self._left + 1)
         except KeyError:
-            raise Unreadable("damaged", f"it has no {inside}") from None
+            raise LeftOut("damaged", f"it has no {inside}") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise Unreadable("damaged", f"{inside} in it is broken ({error})") from None
+            raise LeftOut("damaged", f"{inside} in it is broken ({error})") from None
         if len(data) > self._left:
-            raise Unreadable("unpacks to too much", f"unpacks to more than {self._most:,} bytes")
+            raise LeftOut("unpacks to too much", f"unpacks to more than {self._most:,} bytes")
         self._left -= len(data)
         return data
 
@@ -65,11 +65,11 @@ def parse_xml(
     """Call back for elements (named without their namespace's prefix) and text.
 
     Raises:
-        Unreadable: When it is broken, or declares a document type: entities in entities fill any memory.
+        LeftOut: When it is broken, or declares a document type: entities in entities fill any memory.
     """
 
     def refuse(*declaration: object) -> None:
-        raise Unreadable("declares entities", "its XML declares a document type or entities of its own")
+        raise LeftOut("declares entities", "its XML declares a document type or entities of its own")
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -80,4 +80,4 @@ def parse_xml(
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise Unreadable("damaged", f"broken XML ({error})") from None
+        raise LeftOut("damaged", f"broken XML ({error})") from None

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from whelp.collect.folder.archive import Archive, parse_xml
 from whelp.collect.folder.html_text import read_html
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 _SAID = ("title", "creator", "language", "rights")
@@ -49,7 +49,7 @@ def read_epub(data: bytes, max_unpacked_bytes: int, decode: Callable[[bytes], st
     """Make text of a book. Its table of contents is left out.
 
     Raises:
-        Unreadable: When it is damaged, encrypted, names what lies outside of it, or unpacks to too much.
+        LeftOut: When it is damaged, encrypted, names what lies outside of it, or unpacks to too much.
     """
     with Archive(data, max_unpacked_bytes) as archive:
         root = _find_package(archive)
@@ -58,7 +58,7 @@ def read_epub(data: bytes, max_unpacked_bytes: int, decode: Callable[[bytes], st
         folder = posixpath.dirname(root)
         hrefs = [package.pages[idref] for idref in package.order if idref in package.pages]
         if not hrefs:
-            raise Unreadable("no text", "it lists no chapters")
+            raise LeftOut("no text", "it lists no chapters")
         chapters = []
         for href in hrefs:
             name = posixpath.join(folder, unquote(href.partition("#")[0]))
@@ -75,5 +75,5 @@ def _find_package(archive: Archive) -> str:
 
     parse_xml(archive.read("META-INF/container.xml"), start, lambda name: None, lambda data: None)
     if not found:
-        raise Unreadable("damaged", "its META-INF/container.xml names no package")
+        raise LeftOut("damaged", "its META-INF/container.xml names no package")
     return found[0]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 
 def read_notebook(text: str) -> str:
     """Make text of a notebook: its cells, separated by a blank line; code stands between fences.
 
     Raises:
-        Unreadable: When it is no notebook.
+        LeftOut: When it is no notebook.
     """
     try:
         notebook = json.loads(text)
@@ -20,7 +20,7 @@ def read_notebook(text: str) -> str:
         language = str(notebook.get("metadata", {}).get("language_info", {}).get("name", ""))
         shown = [_show(cell, language) for cell in cells]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise Unreadable("damaged", f"not a notebook ({type(error).__name__})") from None
+        raise LeftOut("damaged", f"not a notebook ({type(error).__name__})") from None
     return "\n\n".join(cell for cell in shown if cell)
 
 

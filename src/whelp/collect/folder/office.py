@@ -71,7 +71,7 @@ def read_docx(data: bytes, max_unpacked_bytes: int) -> str:
     """Make text of a Word document: headings with `#`, list items with `-`; headers, footnotes and comments are left out.
 
     Raises:
-        Unreadable: When it is damaged, encrypted, or unpacks to too much.
+        LeftOut: When it is damaged, encrypted, or unpacks to too much.
     """
     made = _Paragraphs()
     with Archive(data, max_unpacked_bytes) as archive:

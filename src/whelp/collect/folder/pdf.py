@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 NEEDED = 'PDF, which needs `pip install "whelp[pdf]"`'
 
@@ -14,26 +14,26 @@ def read_pdf(data: bytes, max_unpacked_bytes: int) -> str:
     """Make text of a PDF, pages separated by a blank line. Scanned pages have none.
 
     Raises:
-        Unreadable: When pypdf is not there, or the file is damaged, encrypted, or holds too much.
+        LeftOut: When pypdf is not there, or the file is damaged, encrypted, or holds too much.
     """
     try:
         import pypdf
     except ImportError:
-        raise Unreadable(NEEDED, NEEDED) from None
+        raise LeftOut(NEEDED, NEEDED) from None
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     pages: list[str] = []
     num_left = max_unpacked_bytes
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("encrypted", "it is encrypted")
+            raise LeftOut("encrypted", "it is encrypted")
         for page in reader.pages:
             pages.append(page.extract_text().strip())
             num_left -= len(pages[-1])
             if num_left < 0:
-                raise Unreadable("unpacks to too much", f"holds more than {max_unpacked_bytes:,} characters")
-    except Unreadable:
+                raise LeftOut("unpacks to too much", f"holds more than {max_unpacked_bytes:,} characters")
+    except LeftOut:
         raise
     except Exception as error:  # pypdf raises whatever a broken file makes it stumble over
-        raise Unreadable("damaged", f"a broken PDF ({type(error).__name__}: {error})".replace("\n", " ")) from None
+        raise LeftOut("damaged", f"a broken PDF ({type(error).__name__}: {error})".replace("\n", " ")) from None
     return "\n\n".join(page for page in pages if page)

@@ -16,7 +16,7 @@ from whelp.collect.folder.html_text import read_html
 from whelp.collect.folder.notebook import read_notebook
 from whelp.collect.folder.office import read_docx
 from whelp.collect.folder.pdf import read_pdf
-from whelp.collect.folder.unreadable import Unreadable
+from whelp.collect.left_out import LeftOut
 
 SOURCE = "folder"
 _ROWS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
@@ -30,21 +30,21 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
 
     Args:
         label: Its path below the folder, with `/`: what the document says of where it is from.
-        decode: Turns the bytes of a text into it, finding out the encoding; raises `Unreadable` for what is no text.
+        decode: Turns the bytes of a text into it, finding out the encoding; raises `LeftOut` for what is no text.
 
     Raises:
-        Unreadable: When it gives no text, with the reason.
+        LeftOut: When it gives no text, with the reason.
     """
     suffix = path.suffix.lower()
     if suffix in _ROWS:
-        raise Unreadable("rows", "a file of rows, which is a source of its own: data.source, or `whelp convert`")
+        raise LeftOut("rows", "a file of rows, which is a source of its own: data.source, or `whelp convert`")
     try:
         status = path.stat()
         if status.st_size > config.max_file_bytes:
-            raise Unreadable("too large", f"larger than {config.max_file_bytes:,} bytes")
+            raise LeftOut("too large", f"larger than {config.max_file_bytes:,} bytes")
         data = path.read_bytes()
     except OSError as error:
-        raise Unreadable("unreadable", f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
+        raise LeftOut("unreadable", f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
     title, language, licence, author = path.stem, None, None, None
     if suffix in _HTML:
         page = read_html(_decode_html(data, decode))
@@ -62,7 +62,7 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
     else:
         text = decode(data)
     if not text.strip():
-        raise Unreadable("no text", "it holds no text")
+        raise LeftOut("no text", "it holds no text")
     time = datetime.fromtimestamp(int(status.st_mtime), UTC)
     return Document(
         text=text.strip("\n"),

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from whelp.base.errors import SourceError
-from whelp.base.warc import Broken, Record, Span, SpanRecords, is_packed_by_record
-from whelp.base.warc.spans import Codec
+from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.warc import Broken, BrokenDataError, Codec, Record, Span, SpanRecords, find_codec, is_packed_by_record
+from whelp.collect.web_archive.config import WebArchiveConfig
 
 _LOOKED_AT = 20  # records: an archive begins with one that describes it
 _OTHER_PACKINGS = {
     b"BZh": "bzip2 data",
     b"\xfd7zXZ": "xz data",
-    b"\x28\xb5\x2f\xfd": "zstd data",
     b"PK\x03\x04": "zip data",
 }
-_WAT_NAME = re.compile(r"\.wat(?:\.gz)?\Z", re.IGNORECASE)
-_PAGE_KINDS = ("response", "resource", "request", "revisit")
+_WAT_NAME = re.compile(r"\.wat(?:\.gz|\.zst)?\Z", re.IGNORECASE)
+_TEXTS_NAME = re.compile(r"\.wet(?:\.gz|\.zst)?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is packed. `is_by_record`: spans of it can be read apart; `has_pages`: it holds pages, not texts."""
+    """How a file is packed. `is_by_record`: spans of it can be read apart."""
 
     num_bytes: int
     codec: Codec
     is_by_record: bool
-    has_pages: bool
 
 
 def refuse_wat(name: str) -> None:
@@ -70,28 +69,52 @@ def refuse_wat(name: str) -> None:
         raise _no_text(name)
 
 
+def check_packages(names: Iterable[str], config: WebArchiveConfig) -> None:
+    """Ask for the packages that archives need, by their names: what is not called WET is taken to hold pages.
+
+    Raises:
+        MissingExtraError: Naming the first that is missing.
+    """
+    has_articles = importlib.util.find_spec("trafilatura") is not None
+    for name in names:
+        if name.lower().endswith(".zst"):
+            _need_zstandard(name)
+        if config.extract == "article" and not has_articles and not _TEXTS_NAME.search(name):
+            raise MissingExtraError("whelp collect web-archive (or give --extract page)", "trafilatura", "collect")
+
+
+def _need_zstandard(name: str) -> None:
+    if importlib.util.find_spec("zstandard") is None:
+        raise MissingExtraError(name, "zstandard", "collect")
+
+
 def look_at(path: Path, name: str) -> Layout:
     """Look at the beginning of a file.
 
     Raises:
         SourceError: When it is no web archive, or one without text.
+        MissingExtraError: When it is packed with zstd, and the package that unpacks it is not there.
     """
     refuse_wat(name)
     with open(path, "rb") as file:
         head = file.read(16)
     if not head:
         raise SourceError(name, "the file is empty", "a web archive", "Get it again.")
-    codec: Codec = "gzip" if head.startswith(b"\x1f\x8b") else "none"
-    size = path.stat().st_size
-    first = list(islice(SpanRecords(path, codec, Span(0, size, is_exact=True), 0), _LOOKED_AT))
+    codec, size = find_codec(head), path.stat().st_size
+    if codec == "zstd":
+        _need_zstandard(name)
+    try:
+        first = list(islice(SpanRecords(path, codec, Span(0, size, is_exact=True), 0), _LOOKED_AT))
+    except BrokenDataError as error:
+        raise SourceError(name, error.found, "a whole web archive", "Get it again.") from None
     kinds = [found.kind for found in first if isinstance(found, Record) and found.kind != "warcinfo"]
     if all(isinstance(found, Broken) and found.found.startswith("no record") for found in first):
         raise _no_archive(name, head)
     tells = next((found for found in first if isinstance(found, Record) and found.kind == "metadata"), None)
     if tells is not None and tells.media_type == "application/json" and set(kinds) == {"metadata"}:
         raise _no_text(name)
-    is_by_record = codec == "none" or is_packed_by_record(path)
-    return Layout(size, codec, is_by_record, has_pages=any(kind in _PAGE_KINDS for kind in kinds))
+    is_by_record = codec == "none" or is_packed_by_record(path, codec)
+    return Layout(size, codec, is_by_record)
 
 
 def _no_text(name: str) -> SourceError:
@@ -104,7 +127,7 @@ def _no_text(name: str) -> SourceError:
 
 
 def _no_archive(name: str, head: bytes) -> SourceError:
-    expected = "a WARC or WET archive: WARC/1.0 at its beginning, packed with gzip or not at all"
+    expected = "a WARC or WET archive: WARC/1.0 at its beginning, packed with gzip or zstd, or not at all"
     if head.startswith(b"filedesc:"):
         found = "is an ARC archive, the format before WARC"
         return SourceError(

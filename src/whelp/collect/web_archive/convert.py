@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.errors import SourceError
 from whelp.base.processes import InOrder, open_in_order, work_in_line
-from whelp.base.warc import Broken, Record, Span, SpanRecords
-from whelp.base.warc.spans import Codec
+from whelp.base.warc import Broken, Codec, Record, Span, SpanRecords
 from whelp.collect.document import make_line
-from whelp.collect.web_archive.archive import Archive, Layout, look_at
+from whelp.collect.left_out import LeftOut
+from whelp.collect.web_archive.archive import Archive, check_packages, look_at
 from whelp.collect.web_archive.config import WebArchiveConfig
-from whelp.collect.web_archive.left_out import LeftOut
 from whelp.collect.web_archive.page import Reader
 from whelp.collect.web_archive.shares import Records, Share, iter_shares
 
@@ -87,7 +85,7 @@ class _Answer:
 
 def iter_web_archives(
     archives: Sequence[Archive], config: WebArchiveConfig, *, workers: int = 1, done: Done | None = None
-) -> Iterator[ArchivePart]:
+) -> Generator[ArchivePart, None, None]:
     """Yield the documents of archives in their order, which does not depend on `workers`.
 
     An archive whose size is known before it is fetched is looked at before any work; one that turns out to be of another kind once it
@@ -99,12 +97,13 @@ def iter_web_archives(
 
     Raises:
         SourceError: When an archive cannot be had, or is none.
-        MissingExtraError: When pages are to be read, and the package that finds their articles is not there.
+        MissingExtraError: When a package is not there that finds articles of pages, or unpacks zstd.
     """
     done = done or Done()
+    check_packages((archive.name for archive in archives[done.num_archives :]), config)
     for archive in archives[done.num_archives :]:
         if archive.num_bytes is not None:
-            _check_extra(look_at(archive.fetch(), archive.name), config)
+            look_at(archive.fetch(), archive.name)
 
     def iter_parts(in_order: InOrder) -> Iterator[ArchivePart]:
         return _put_in_order(in_order(_work, _iter_tasks(archives, config, done)), done)
@@ -120,11 +119,6 @@ def iter_web_archives(
         raise SourceError("web archives", "a process was killed, for want of memory perhaps", "", next_step) from None
 
 
-def _check_extra(layout: Layout, config: WebArchiveConfig) -> None:
-    if layout.has_pages and config.extract == "article" and importlib.util.find_spec("trafilatura") is None:
-        raise MissingExtraError("whelp collect web-archive (or give --extract page)", "trafilatura", "collect")
-
-
 def _iter_tasks(archives: Sequence[Archive], config: WebArchiveConfig, done: Done) -> Iterator[_Task]:
     first = done.num_archives
     for index, path in enumerate(_fetch_ahead(archives[first:]), first):
@@ -135,7 +129,6 @@ def _iter_tasks(archives: Sequence[Archive], config: WebArchiveConfig, done: Don
                 raise
             yield _Task(path, "none", config, (), index, 0, is_last=True, problem=error.found)
             continue
-        _check_extra(layout, config)
         num_done = done.num_parts if index == first else 0
         shares = islice(iter_shares(path, layout, config.max_record_bytes), num_done, None)
         common = _Task(path, layout.codec, config, (), index, total=layout.num_bytes)
@@ -149,13 +142,13 @@ def _iter_tasks(archives: Sequence[Archive], config: WebArchiveConfig, done: Don
 
 def _fetch_ahead(archives: Sequence[Archive]) -> Iterator[Path]:
     """The files of archives, each fetched while the one before is read. The thread ends with the program, whatever it waits for."""
-    asked: queue.SimpleQueue[Archive] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[Archive | None] = queue.SimpleQueue()
     ready: queue.SimpleQueue[Path | BaseException] = queue.SimpleQueue()
 
     def fetch() -> None:
-        while True:
+        while (archive := asked.get()) is not None:
             try:
-                ready.put(asked.get().fetch())
+                ready.put(archive.fetch())
             except BaseException as error:  # raised again where the file is taken
                 ready.put(error)
 
@@ -164,15 +157,18 @@ def _fetch_ahead(archives: Sequence[Archive]) -> Iterator[Path]:
     else:
         yield from (archive.fetch() for archive in archives)
         return
-    for archive in archives[:1]:
-        asked.put(archive)
-    for number in range(len(archives)):
-        found = ready.get()
-        if isinstance(found, BaseException):
-            raise found
-        for archive in archives[number + 1 : number + 2]:
+    try:
+        for archive in archives[:1]:
             asked.put(archive)
-        yield found
+        for number in range(len(archives)):
+            found = ready.get()
+            if isinstance(found, BaseException):
+                raise found
+            for archive in archives[number + 1 : number + 2]:
+                asked.put(archive)
+            yield found
+    finally:
+        asked.put(None)
 
 
 def _put_in_order(answers: Iterator[tuple[Any, Any]], done: Done) -> Iterator[ArchivePart]:
@@ -211,7 +207,7 @@ def _work(task: _Task) -> _Answer:
         try:
             lines.append(make_line(reader.read(found)))
         except LeftOut as problem:
-            records[problem.reason] += 1
+            records[problem.kind] += 1
             continue
         records[KEPT] += 1
         if "warc-truncated" in found.headers:

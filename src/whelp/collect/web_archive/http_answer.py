@@ -10,7 +10,7 @@ from whelp.base.warc import parse_headers
 from whelp.base.warc.records import MAX_HEADER_BYTES
 from whelp.collect.answers import Answer
 from whelp.collect.gunzip import BoundedBody, TooLargeError
-from whelp.collect.web_archive.left_out import LeftOut
+from whelp.collect.left_out import LeftOut
 
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})\b[^\n]*\n?")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from whelp.base.errors import SourceError
 from whelp.base.language_codes import shorten_language
 from whelp.base.warc import Record
 from whelp.collect.answers import Answer, NotFetched
 from whelp.collect.document import Document
 from whelp.collect.folder.html_text import read_html
+from whelp.collect.left_out import LeftOut
 from whelp.collect.page_text import PageText, decode, read_page
 from whelp.collect.web_archive.config import WebArchiveConfig
 from whelp.collect.web_archive.http_answer import read_head, unpack_body
-from whelp.collect.web_archive.left_out import LeftOut
 
 SOURCE = "web-archive"
 _OTHER_KINDS = {
@@ -116,6 +118,9 @@ class Reader:
             except Exception as error:  # as of articles: one page that breaks the parser must not end the work on millions
                 raise LeftOut(f"the page cannot be parsed ({type(error).__name__})") from error
             return PageText(text=shown.text, title=shown.title, language=shown.language)
+        if importlib.util.find_spec("trafilatura") is None:
+            found = "is a page, in an archive whose name says that it holds texts, and the package trafilatura is not installed"
+            raise SourceError(answer.url, found, "", 'Run `pip install "whelp[collect]"`, or give --extract page.')
         try:
             return read_page(answer)
         except NotFetched as problem:
