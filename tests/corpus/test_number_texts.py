@@ -53,7 +53,9 @@ class Shape:
 
     schema: pa.Schema = pa.schema([(name, pa.large_string()) for name in ("label", "is_new", "body", "output")])
     companions: Mapping[str, str] = field(default_factory=dict)
-    named: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(("label", "is_new", "body"), "data.multi_column_keys"))
+    named: Mapping[str, str] = field(
+        default_factory=lambda: dict.fromkeys(("label", "is_new", "body"), "data.multi_column_keys")
+    )
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, Any]:
         """None."""
@@ -129,7 +131,8 @@ def test_other_numbers_are_refused(tmp_path: Path, value: str, before: int) -> N
     """A fraction or an exponent has no one text, also in a column that is named."""
     good = '{"label": 7, "body": "b"}\n'
     write(tmp_path, {"a.jsonl": good * before + f'{{"label": {value}, "body": "b"}}\n' + good})
-    message = f"line {before + 1}: 'label' is a number that is not written as a whole one, but expected text, or a whole number"
+    found = f"line {before + 1}: 'label' is a number that is not written as a whole one, but expected text, or a whole number"
+    message = rf"{found}\. Write it in quotes, or"
     with pytest.raises(SourceError, match=message):
         make(tmp_path / "a.jsonl")
     source = make(tmp_path / "a.jsonl", on_bad_rows="skip")

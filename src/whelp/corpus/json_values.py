@@ -27,6 +27,7 @@ from whelp.corpus.row_shape import (
 
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 BROKEN = "broken JSON"
+_QUOTE = "Write it in quotes, or as a whole number, "
 
 
 def name_kind(value: Any) -> str:
@@ -102,7 +103,7 @@ def _check_column(value: Any, name: str, selection: Selection) -> BadValue | Non
         problem = _check_text(value, repr(name))
         return replace(problem, remedy=f"{NAME_THE_COLUMN}, ") if problem is not None and is_number(value) else problem
     if isinstance(value, float):
-        return BadValue(NOT_TEXT, f"{name!r} is a number that is not written as a whole one", "text, or a whole number")
+        return BadValue(NOT_TEXT, f"{name!r} is a number that is not written as a whole one", "text, or a whole number", _QUOTE)
     return None if is_number(value) else _check_text(value, repr(name))
 
 

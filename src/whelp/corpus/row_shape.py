@@ -20,7 +20,9 @@ NOT_UTF8 = "text that is not UTF-8"
 NOT_AN_OBJECT = "not an object"
 NOT_A_LIST = "a value that is not a list"
 UNEVEN_LISTS = "lists of different lengths"
-NAME_THE_COLUMN = "Name the column in data.custom_text_key, data.multi_column_keys or data.pieces, to have its whole numbers read as text"
+NAME_THE_COLUMN = (
+    "Name the column in data.custom_text_key, data.multi_column_keys or data.pieces, to have its whole numbers read as text"
+)
 TEXT = "text"  # the column without a shape, and of files that hold none of a shape's columns
 
 
