@@ -60,7 +60,7 @@ def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], di
             found[index] = problem
         for column, field in zip(values, selection.schema, strict=True):
             value = None if problem is not None else row.get(field.name)
-            if is_number(value) and not is_any(field.type):
+            if isinstance(value, int) and not is_any(field.type):
                 num_written[name_note(field.name, is_truth=isinstance(value, bool))] += 1
                 value = write_number(value)
             column.append(_pick(value, field))

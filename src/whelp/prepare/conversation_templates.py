@@ -40,7 +40,7 @@ class Conversation:
         self._is_control = is_control
         self._has_senders = config.conversation_format == "sender"
         self._fields_option = f"data.conversation_input_key_{'map' if self._has_senders else 'prefix_map'}"
-        self.named_by = self._fields_option if self._key is None else KEY_OPTION
+        self.named_by: str | None = self._fields_option if self._key is None else KEY_OPTION
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._names = config.conversation_sender_value_map
         prefixes = config.conversation_input_key_map if self._has_senders else config.conversation_input_key_prefix_map
