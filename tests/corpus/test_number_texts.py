@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -145,3 +147,21 @@ def test_other_numbers_in_a_typed_column_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a.parquet": as_parquet([{"label": 7.0, "body": "b"}])})
     with pytest.raises(SourceError, match=r"its column label holds double.*`whelp convert FILE --out FILE\.csv`"):
         make(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"label": 7, "is_new": True}, {"label": 8, "is_new": False}],
+        [{"label": np.int16(7), "is_new": np.bool_(True)}, {"label": np.uint64(8), "is_new": np.bool_(False)}],
+        pd.DataFrame({"label": [7, 8], "is_new": [True, False]}),
+        pd.DataFrame({"label": pd.array([7, 8], "Int64"), "is_new": [True, False]}),
+        pd.DataFrame({"label": ["7", 8], "is_new": [True, "false"]}),
+        pa.table({"label": pa.array([7, 8], pa.uint8()), "is_new": [True, False]}),
+    ],
+    ids=["plain", "numpy", "frame", "frame of nullable numbers", "frame of several kinds", "table"],
+)
+def test_rows_of_python(rows: Any) -> None:
+    """The same text from whatever holds the rows."""
+    source = open_source(SourceConfig(), Shape(), rows=rows)
+    assert read_values(source) == [{"label": "7", "is_new": "true"}, {"label": "8", "is_new": "false"}]
