@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -19,6 +18,8 @@ from whelp.corpus import Source, SourceConfig, open_source
 
 from .test_row_shape import as_csv, as_lines, as_parquet, read_values
 from .test_source import read_notes, write
+
+pd = pytest.importorskip("pandas", reason="needs pandas: pip install pandas")
 
 ROWS: list[dict[str, Any]] = [
     {"label": value, "is_new": truth, "body": f"b{value}"}
