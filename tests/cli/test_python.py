@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pydoc
 import sys
@@ -13,15 +14,18 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 import whelp as package
 from whelp.base import files
 from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.cli import show
 from whelp.cli.live_panel import LivePanel, NotebookLive
 from whelp.cli.train import iter_train
+from whelp.tokenizer import LearnConfig
 from whelp.train import StepReport
 
-from .helpers import Project, make_project
+from .helpers import Project, Whelp, make_project
 
 
 @pytest.fixture
@@ -86,6 +90,55 @@ def test_who_asks_is_told(ready: Project, shown: None, capsys: pytest.CaptureFix
     for word in ("parameters", "100%", "nats/token", "note  "):
         assert word in said, said
     assert (log.handlers, log.level) == before
+
+
+def test_work_that_counts_nothing_shows_a_sign_of_life(
+    made: Project, small_store: Path, tmp_path: Path, shown: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vocabularies that are learned, models and stores that are written; silent where nobody looks on."""
+    (tmp_path / "rows.txt").write_text("the cat sat on the mat\n\n" * 30)
+    terminal = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=terminal, force_terminal=True, width=100))
+
+    def work(folder: Path) -> Iterator[str]:
+        package.train_tokenizer(tmp_path / "rows.txt", out=folder / "tokenizer", learn=LearnConfig(vocab_size=320))
+        yield from drain(terminal)
+        package.export(made.run, out=folder / "model")
+        yield from drain(terminal)
+        package.export_store(small_store, format="nanogpt", out=folder / "ids")
+        yield from drain(terminal)
+
+    learned, model, ids = work(tmp_path / "seen")
+    assert "learning" in learned
+    assert "writing" in model
+    assert "writing" in ids
+    package.show_progress(False)
+    assert list(work(tmp_path / "unseen")) == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("words", "sign"),
+    [
+        (("tokenizer", "train", "--source", "rows.txt", "--vocab-size", "320", "--out", "tokenizer"), "learning"),
+        (("export", "STORE", "--format", "nanogpt", "--out", "ids"), "writing"),
+    ],
+)
+def test_commands_show_the_same(
+    whelp: Whelp, small_store: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], sign: str
+) -> None:
+    """As their calls do."""
+    Path("rows.txt").write_text("the cat sat on the mat\n\n" * 30)
+    terminal = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=terminal, force_terminal=True, width=100))
+    whelp(*(str(small_store) if word == "STORE" else word for word in words))
+    assert sign in terminal.getvalue()
+
+
+def drain(terminal: io.StringIO) -> Iterator[str]:
+    """What was drawn since the last time."""
+    yield terminal.getvalue()
+    terminal.seek(0)
+    terminal.truncate()
 
 
 def test_who_asks_is_told_of_several_processes(ready: Project, shown: None, capfd: pytest.CaptureFixture[str]) -> None:

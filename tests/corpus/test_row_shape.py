@@ -304,10 +304,12 @@ def test_columns_of_another_type(tmp_path: Path) -> None:
             "b.parquet": as_parquet([{"turns": ["a", "b"]}]),
             "c.csv": "prompt,turns\na,b\n",
             "d.parquet": as_parquet([{"turns": [{"role": 1}]}]),
+            "e.parquet": as_parquet([{"prompt": 1.0, "completion": "c"}]),
         },
     )
     for name, message in {
-        "a.parquet": "its column prompt holds int64, .*convert FILE --out FILE.csv` writes such values as text; or leave it out",
+        "a.parquet": "its column prompt holds int64, .*Name the column in data.custom_text_key, data.multi_column_keys or data.pieces",
+        "e.parquet": "its column prompt holds double, .*convert FILE --out FILE.csv` writes such values as text; or leave it out",
         "b.parquet": r"its column turns holds list<.*string>, not lists of objects with text",
         "c.csv": "its column turns holds string, not lists of objects",
         "d.parquet": "its column turns holds list<.*int64",

@@ -161,7 +161,7 @@ def test_open_quote_is_never_one_bad_row(tmp_path: Path) -> None:
 
 def test_bad_parquet(tmp_path: Path) -> None:
     """Nulls by row; a column of another type, no column, and a file cut off or of another kind."""
-    good = as_parquet(text=["a", None, "b", ""], n=[1, 2, 3, 4])
+    good = as_parquet(text=["a", None, "b", ""], x=[1.0, 2.5, 3.0, 4.0])
     write(
         tmp_path, {"a.parquet": good, "cut.parquet": good[:-20], "other.parquet": "text", "b.parquet.gz": gzip.compress(good)}
     )
@@ -171,9 +171,9 @@ def test_bad_parquet(tmp_path: Path) -> None:
         source = make(tmp_path / name, on_bad_rows="skip")
         assert read_rows(source) == [(name, "a", 1), (name, "b", 3)]
         assert read_notes(source) == {"rows skipped: null or missing text": 1, "empty documents dropped": 1}
-    with pytest.raises(SourceError, match="its column n holds int64, but expected rows with text"):
-        make(tmp_path / "a.parquet", custom_text_key="n")
-    with pytest.raises(SourceError, match="has no column 'txt'; it has text, n"):
+    with pytest.raises(SourceError, match="its column x holds double, but expected rows with text"):
+        make(tmp_path / "a.parquet", custom_text_key="x")
+    with pytest.raises(SourceError, match="has no column 'txt'; it has text, x"):
         make(tmp_path / "a.parquet", custom_text_key="txt")
     for name in ("cut.parquet", "other.parquet"):
         with pytest.raises(SourceError, match=rf"{name}: cut off or broken Parquet data"):

@@ -280,7 +280,7 @@ def test_vocabulary_texts(tmp_path: Path) -> None:
 def test_prepare(tmp_path: Path) -> None:
     """From JSON lines to a store; skipped rows are in the ledger, and an edited option makes it again."""
     lines = [json.dumps({"id": number, "body": f"document {number}"}) for number in range(40)]
-    lines[3:3] = ["{broken", '{"body": 3}']
+    lines[3:3] = ["{broken", '{"body": 3.5}']
     write(tmp_path, {"a.jsonl": "\n".join(lines)})
     data = {"source": str(tmp_path / "a.jsonl"), "tokenizer": {"learn": "chars"}, "test_split": 4}
     with pytest.raises(SourceError, match=r"a\.jsonl, line 4: broken JSON .*on_bad_rows=skip"):

@@ -59,7 +59,7 @@ def test_store_opens(tmp_path: Path) -> None:
     assert store.vocab_size == 257
     assert store.sources == [f"file-{index}.txt" for index in range(4)]
     assert (store.tokenizer_folder / "tokenizer.json").is_file()
-    assert store.manifest.inputs == {"source": {"name": "fake"}, "tokenizer": "bytes", "format": 2}
+    assert store.manifest.inputs == {"source": {"name": "fake"}, "tokenizer": "bytes", "format": 3}
     for name, counts in store.manifest.counts["splits"].items():
         split = store.split(name)
         assert counts == {"documents": split.num_documents, "tokens": split.num_tokens}

@@ -98,6 +98,32 @@ def test_curating_on_the_cluster(tmp_path: Path, cluster: Any) -> None:
     assert (tmp_path / "ray" / "dropped" / "00000.jsonl").is_file()
 
 
+def test_numbers_of_named_columns(tmp_path: Path, cluster: Any) -> None:
+    """Whole numbers that are made text give the store of their digits, from threads and from the cluster."""
+    rows = [{"question": f"What is {number} + 1?", "answer": number + 1, "is_even": number % 2 == 0} for number in range(40)]
+    written = [{**row, "answer": str(row["answer"]), "is_even": str(row["is_even"]).lower()} for row in rows]
+    data = {
+        "tokenizer": {"learn": "bpe", "vocab_size": 300},
+        "multi_column_keys": ["question", "answer", "is_even"],
+        "test_split": 4,
+    }
+    given = {"local": pa.Table.from_pylist(rows), "ray": pa.Table.from_pylist(rows), "text": pa.Table.from_pylist(written)}
+    notes = {}
+    for name, table in given.items():
+        engine = "ray" if name == "ray" else "local"
+        made = whelp.prepare({"data": data}, out=tmp_path / name, rows=table, engine=engine, workers=2)
+        notes[name] = made.ledger["notes"]
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+    assert read_split_files(tmp_path / "local") == read_split_files(tmp_path / "text")
+    numbers = {"column answer: whole numbers, read as text": 40, "column is_even: true or false, read as text": 40}
+    assert notes["ray"] == {**notes["text"], **numbers}
+
+
+def read_split_files(folder: Path) -> dict[str, bytes]:
+    """The token ids of a store, with their masks and places."""
+    return {name: data for name, data in contents(folder).items() if name.endswith(".arrow")}
+
+
 def test_an_error_of_an_encoder_comes_through(tmp_path: Path, cluster: Any) -> None:
     """What cannot be encoded says the same as on threads."""
     vocabulary = learn([pa.array(["ab"])], LearnConfig(learn="chars"))

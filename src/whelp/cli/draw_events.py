@@ -44,6 +44,18 @@ def watch_counts(on_progress: Progress | None) -> Iterator[Progress]:
         yield update
 
 
+@contextlib.contextmanager
+def watch_waiting(text: str) -> Iterator[None]:
+    """Work that counts nothing: a sign of life where somebody looks on, and what is logged on the way."""
+    if not shows_progress():
+        yield
+        return
+    from whelp.cli.show import said_notes, waiting
+
+    with said_notes(), waiting(text):
+        yield
+
+
 def watch_models(on_progress: Progress | None) -> Progress:
     """Whom work on one model after another tells: who asks for it, people where somebody looks on, else nobody."""
     if on_progress is not None or not shows_progress():

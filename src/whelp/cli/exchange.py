@@ -18,7 +18,7 @@ from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_importing, watch
+from whelp.cli.draw_events import draw_importing, watch, watch_waiting
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def export_store(
     _check_place(folder, opened)
     chosen = [opened.split(name) for name in dict.fromkeys(as_list(splits) if splits else opened.manifest.counts["splits"])]
     notes: list[str] = []
-    with hold_folder(folder), atomic_folder(folder) as temporary:
+    with watch_waiting("writing"), hold_folder(folder), atomic_folder(folder) as temporary:
         for split in chosen:
             name = _SPLIT_NAMES.get((format, split.name), split.name)
             notes += _write_split(opened, split, format, temporary / name, context_tokens)
@@ -88,8 +88,8 @@ def export_store(
                 files=describe_files(temporary, files),
             ),
         )
-    for note in notes:
-        log.warning("%s", note)
+        for note in notes:
+            log.warning("%s", note)
     return ExportResult(folder=str(folder), format=format, files=files, splits=counts, notes=notes)
 
 

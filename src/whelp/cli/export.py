@@ -13,6 +13,7 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, r
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import watch_waiting
 from whelp.cli.export_card import describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
 from whelp.model.config import RECURRENT_FAMILIES
@@ -77,7 +78,7 @@ def export(
     run, origin = find_run(folder), find_origin(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
     stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
-    with hold_folder(target), atomic_folder(target) as temporary:
+    with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
         file = stem
         if format == "hf":
             num_parameters = _write_hf(folder, temporary, dtype)

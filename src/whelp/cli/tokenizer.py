@@ -14,6 +14,7 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
+from whelp.cli.draw_events import watch_waiting
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 
@@ -52,7 +53,7 @@ def train_tokenizer(
     config = learn or LearnConfig()
     opened = open_source(choose_source(source, "whelp tokenizer train"))
     folder = Path(out)
-    with hold_folder(folder):
+    with watch_waiting("learning"), hold_folder(folder):
         check_place(folder)
         _say_changes(folder, config)
         vocabulary = learn_vocabulary(iter_texts(opened, config.max_bytes), config)

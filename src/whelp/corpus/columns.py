@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from whelp.base.arrays import find_valid, to_numpy, view_text
 from whelp.corpus.any_values import encode_values, is_any
 from whelp.corpus.encodings import BadFile
-from whelp.corpus.row_shape import NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
+from whelp.corpus.number_texts import holds_numbers, write_numbers
+from whelp.corpus.row_shape import NAME_THE_COLUMN, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
 
 _MOST_NAMES = 20
@@ -28,11 +29,15 @@ _WRITE_AS_TEXT = (
 
 @dataclass(frozen=True)
 class Selection:
-    """The columns to read: `schema` has their names in the file; `delivered` those in a partition; `shape` judges them."""
+    """The columns to read: `schema` has their names in the file; `delivered` those in a partition; `shape` judges them.
+
+    In columns that are `named` by the user, whole numbers, true and false are text, too.
+    """
 
     schema: pa.Schema
     delivered: pa.Schema
     shape: RowShape
+    named: frozenset[str]
 
     @property
     def is_text(self) -> bool:
@@ -85,7 +90,7 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
         names = [name for name in usable if name in columns]
         if names:
             schema = pa.schema([shape.schema.field(name) for name in (usable if absent_too else names)])
-            return Selection(schema, schema, shape)
+            return Selection(schema, schema, shape, frozenset(shape.named) | ({asked} if asked is not None else set()))
     try:
         column = choose_column(asked, columns)
     except BadFile as error:
@@ -99,7 +104,7 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
             raise
         raise BadFile(error.kind, error.reason, _SEVERAL_COLUMNS) from None
     schema = pa.schema([(column, pa.large_string())])
-    return Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column))
+    return Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column), frozenset({column} & {asked}))
 
 
 def list_missing_companions(shape: RowShape, columns: Collection[str]) -> list[str]:
@@ -131,6 +136,8 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
             if not holds_turns(kind, field.type):
                 reason = f"its column {field.name} holds {kind}, not lists of objects with text"
                 raise BadFile("no list of objects", reason, _OTHER_COLUMN)
+        elif holds_numbers(kind) and field.name in selection.named:
+            continue
         elif not holds_text(kind) and not pa.types.is_null(kind):
             reason = f"its column {field.name} holds {kind}"
             raise BadFile("no text column", reason, _say_remedy(kind, is_text=selection.is_text))
@@ -138,6 +145,8 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
 
 def _say_remedy(kind: pa.DataType, *, is_text: bool) -> str:
     """What to do about a column that holds something else."""
+    if holds_numbers(kind):
+        return f"{NAME_THE_COLUMN}, or leave the column out of the file."
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return "If its bytes are text, `whelp convert` makes JSON lines of the file, with text in it."
     if pa.types.is_nested(kind):
@@ -210,6 +219,8 @@ def to_column(field: pa.Field, values: pa.Array, found: dict[int, BadValue], *, 
 
 
 def _to_text(name: str, values: pa.Array, found: dict[int, BadValue], *, is_checked: bool) -> pa.Array:
+    if holds_numbers(values.type):
+        return write_numbers(values)
     try:
         texts = values.cast(pa.large_string())
         if not is_checked:

@@ -7,6 +7,7 @@ have read it otherwise than line by line, Python's parser looks at each line of 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -88,7 +89,7 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
         chunk = rows[start : start + _ARRAY_ROWS]
         first, end = reading.window.take(len(chunk))
         wanted = chunk[first:end]
-        arrays, found = to_arrays(wanted, selection)
+        arrays, found, num_written = to_arrays(wanted, selection)
         numbers = np.arange(start + first + 1, start + end + 1, dtype=np.int64)
         yield make_rows(
             selection,
@@ -96,6 +97,7 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
             numbers,
             reading.bad,
             found=found,
+            num_written=num_written,
             say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]  # no type for a lambda's default
             is_checked=True,
         )
@@ -254,11 +256,14 @@ def _read_lines(block: Data, first_line: int, selection: Selection, reading: Rea
 
     arrays = _read_with_arrow(block, data, starts, ends, selection)
     found: dict[int, BadValue] = {}
+    num_written: Counter[str] = Counter()
     if arrays is None:
         lines = zip(starts.tolist(), ends.tolist(), strict=True)
         view = memoryview(block)
-        arrays, found = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
-    rows = make_rows(selection, arrays, numbers, reading.bad, found=found, say_row=say_row, is_checked=True)
+        arrays, found, num_written = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
+    rows = make_rows(
+        selection, arrays, numbers, reading.bad, found=found, num_written=num_written, say_row=say_row, is_checked=True
+    )
     return rows, len(newlines)
 
 
@@ -269,11 +274,17 @@ def _read_with_arrow(
     last = ends - 1 - (data[ends - 1] == ord("\r"))
     if len(block) > _MOST_BLOCK_BYTES or (data[starts] != ord("{")).any() or (data[last] != ord("}")).any():
         return None
-    guessed = _guess_types(memoryview(block)[starts[0] : ends[0]], selection.schema)
+    first = memoryview(block)[starts[0] : ends[0]]
+    guessed = _guess_types(first, [field.name for field in selection.schema if is_any(field.type)])
     if None in guessed.values():
         return None
     types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
     arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
+    if arrays is None and len(first) <= LONG_LINE_BYTES:
+        texts = [field.name for field in selection.schema if field.name in selection.named and types[field.name] == pa.string()]
+        numbers = {name: kind for name, kind in _guess_types(first, texts).items() if kind not in (None, pa.string())}
+        types |= numbers
+        arrays = _parse_columns(block, len(starts), pa.schema(list(types.items()))) if numbers else None
     if arrays is None and any(is_turns(field.type) for field in selection.schema):
         types |= {
             field.name: _to_json_type(field.type, is_transposed=True) for field in selection.schema if is_turns(field.type)
@@ -283,9 +294,8 @@ def _read_with_arrow(
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
 
 
-def _guess_types(line: memoryview, schema: pa.Schema) -> dict[str, pa.DataType | None]:
-    """Of each column of any values, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
-    names = [field.name for field in schema if is_any(field.type)]
+def _guess_types(line: memoryview, names: list[str]) -> dict[str, pa.DataType | None]:
+    """Of each column, the type that the first line of a block suggests; None where Arrow's parser cannot help."""
     if not names:
         return {}
     row = _try_parse(bytes(line))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from itertools import islice, repeat
 from typing import Any
 
@@ -10,10 +12,22 @@ import pyarrow as pa
 
 from whelp.corpus.any_values import encode_value, is_any
 from whelp.corpus.columns import Selection
-from whelp.corpus.row_shape import NO_TEXT, NOT_A_LIST, NOT_AN_OBJECT, NOT_TEXT, NOT_UTF8, UNEVEN_LISTS, BadValue, is_turns
+from whelp.corpus.number_texts import is_number, name_note, write_number
+from whelp.corpus.row_shape import (
+    NAME_THE_COLUMN,
+    NO_TEXT,
+    NOT_A_LIST,
+    NOT_AN_OBJECT,
+    NOT_TEXT,
+    NOT_UTF8,
+    UNEVEN_LISTS,
+    BadValue,
+    is_turns,
+)
 
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 BROKEN = "broken JSON"
+_QUOTE = "Write it in quotes, or as a whole number, "
 
 
 def name_kind(value: Any) -> str:
@@ -32,17 +46,25 @@ def say_json_error(error: Exception) -> str:
     return "nested too deeply"
 
 
-def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], dict[int, BadValue]]:
-    """The columns of parsed rows, and the rows that are bad, by index. A row may be a `BadValue` already."""
+def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], dict[int, BadValue], Counter[str]]:
+    """The columns of parsed rows; the rows that are bad, by index; notes of the numbers that became text.
+
+    A row may be a `BadValue` already.
+    """
     found: dict[int, BadValue] = {}
+    num_written: Counter[str] = Counter()
     values: list[list[Any]] = [[] for _ in selection.schema]
     for index, row in enumerate(rows):
         problem = row if isinstance(row, BadValue) else _find_problem(row, selection)
         if problem is not None:
             found[index] = problem
         for column, field in zip(values, selection.schema, strict=True):
-            column.append(None if problem is not None else _pick(row.get(field.name), field))
-    return [pa.array(column, field.type) for column, field in zip(values, selection.schema, strict=True)], found
+            value = None if problem is not None else row.get(field.name)
+            if isinstance(value, int) and not is_any(field.type):
+                num_written[name_note(field.name, is_truth=isinstance(value, bool))] += 1
+                value = write_number(value)
+            column.append(_pick(value, field))
+    return [pa.array(column, field.type) for column, field in zip(values, selection.schema, strict=True)], found, num_written
 
 
 def _pick(value: Any, field: pa.Field) -> Any:
@@ -70,10 +92,19 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
             continue
         if is_any(field.type):
             continue
-        problem = _check_turns(value, field) if is_turns(field.type) else _check_text(value, repr(field.name))
+        problem = _check_turns(value, field) if is_turns(field.type) else _check_column(value, field.name, selection)
         if problem is not None:
             return problem
     return None
+
+
+def _check_column(value: Any, name: str, selection: Selection) -> BadValue | None:
+    if name not in selection.named:
+        problem = _check_text(value, repr(name))
+        return replace(problem, remedy=f"{NAME_THE_COLUMN}, ") if problem is not None and is_number(value) else problem
+    if isinstance(value, float):
+        return BadValue(NOT_TEXT, f"{name!r} is a number that is not written as a whole one", "text, or a whole number", _QUOTE)
+    return None if is_number(value) else _check_text(value, repr(name))
 
 
 def _check_text(value: Any, name: str) -> BadValue | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from whelp.base.errors import SourceError
@@ -134,8 +135,12 @@ def make_dataset_file(dataset: Any, label: str, split: str, candidates: Iterable
 
 
 def to_json_line(row: Any) -> bytes:
-    """A row as a line of JSON. What JSON has not is no text either, so it becomes an object."""
-    return json.dumps(row, default=lambda value: {}, skipkeys=True).encode() + b"\n"
+    """A row as a line of JSON. Whole numbers, true and false of NumPy are plain ones; what else JSON has not becomes an object."""
+    return json.dumps(row, default=_to_plain, skipkeys=True).encode() + b"\n"
+
+
+def _to_plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.integer | np.bool_) else {}
 
 
 def _check_length(num_rows: int, label: str) -> None:

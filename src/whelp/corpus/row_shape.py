@@ -20,6 +20,9 @@ NOT_UTF8 = "text that is not UTF-8"
 NOT_AN_OBJECT = "not an object"
 NOT_A_LIST = "a value that is not a list"
 UNEVEN_LISTS = "lists of different lengths"
+NAME_THE_COLUMN = (
+    "Name the column in data.custom_text_key, data.multi_column_keys or data.pieces, to have its whole numbers read as text"
+)
 TEXT = "text"  # the column without a shape, and of files that hold none of a shape's columns
 
 
@@ -71,7 +74,10 @@ class RowShape(Protocol):
 
     @property
     def named(self) -> Mapping[str, str]:
-        """Candidates that the user calls by name, and the option that does. None, if nothing is said."""
+        """Candidates that the user calls by name, and the option that does. None, if nothing is said.
+
+        Whole numbers, true and false are read as text in them; in others they are no text.
+        """
         return {}
 
     def find_bad(self, rows: pa.RecordBatch) -> Mapping[int, BadValueLike]:

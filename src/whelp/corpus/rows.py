@@ -21,6 +21,7 @@ from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.compressed import split_name
 from whelp.corpus.encodings import Inspection
+from whelp.corpus.number_texts import count_numbers
 from whelp.corpus.row_shape import NO_TEXT, BadValue, BadValueLike, RowShape
 from whelp.corpus.row_window import Window
 
@@ -70,7 +71,7 @@ class UnfitRowError(SourceError):
 
 
 class BadRows:
-    """Stops at the first row that cannot be used, or keeps and counts such rows."""
+    """Stops at the first row that cannot be used, or keeps and counts such rows; counts what was made text, too."""
 
     def __init__(self, where: object, label: str, unit: str, *, stops: bool) -> None:
         self.where, self.label, self.unit = where, label, unit
@@ -174,6 +175,7 @@ def make_rows(
     bad: BadRows,
     *,
     found: dict[int, BadValue] | None = None,
+    num_written: Counter[str] | None = None,
     say_row: Callable[[int], str] | None = None,
     is_checked: bool = False,
 ) -> Rows:
@@ -181,11 +183,15 @@ def make_rows(
 
     Args:
         found: What is known to be wrong, by index.
+        num_written: Notes of the numbers that were made text already.
         say_row: Gives a row as it stands in the file, by index.
         is_checked: All text is known to be UTF-8.
     """
     wrong: dict[int, BadValueLike] = dict(found or {})
     cast: dict[int, BadValue] = {}
+    bad.counts.update(num_written or {})
+    for field, values in zip(selection.schema, arrays, strict=True):
+        bad.counts.update({} if is_any(field.type) else count_numbers(field.name, values))
     columns = [
         to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
     ]

@@ -33,7 +33,7 @@ from whelp.curate.writing import DROPPED, TEST, CuratedSource, name_folders, wri
 
 KIND = "curated"
 LEDGER_FILE = "ledger.json"
-FORMAT = 3  # raise it when the same inputs would give another corpus
+FORMAT = 4  # raise it when the same inputs would give another corpus
 
 
 class PartitionLike(Protocol):

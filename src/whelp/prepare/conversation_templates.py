@@ -37,9 +37,10 @@ class Conversation:
     def __init__(self, config: TemplateConfig, is_control: IsControl) -> None:
         assert config.conversation_format is not None, "a conversation has a format"
         self._key = config.conversation_key
-        self.named_by = None if self._key is None else KEY_OPTION
         self._is_control = is_control
         self._has_senders = config.conversation_format == "sender"
+        self._fields_option = f"data.conversation_input_key_{'map' if self._has_senders else 'prefix_map'}"
+        self.named_by: str | None = self._fields_option if self._key is None else KEY_OPTION
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._names = config.conversation_sender_value_map
         prefixes = config.conversation_input_key_map if self._has_senders else config.conversation_input_key_prefix_map
@@ -98,8 +99,7 @@ class Conversation:
             yield from iter_senders(
                 senders, {MASK_OPTION: self._masks, NAMES_OPTION: self._names, SUFFIX_OPTION: self._suffixes}
             )
-        option = "data.conversation_input_key_map" if self._has_senders else "data.conversation_input_key_prefix_map"
-        yield from ((option, field, read_column(turns, field)) for field in self._prefixes)
+        yield from ((self._fields_option, field, read_column(turns, field)) for field in self._prefixes)
 
     def _lay_out_turns(self, turns: pa.RecordBatch) -> Slots:
         slots = Slots(turns.num_rows)

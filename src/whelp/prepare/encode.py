@@ -47,7 +47,7 @@ from whelp.prepare.write_splits import Group, lay_out_splits
 
 _NOTHING = {"documents": 0, "tokens": 0}
 _MUCH_LEAKED = 0.1  # of the test tokens: short documents, such as lines of talk, come again by nature
-_FORMAT = 2  # raise it when the same inputs would give another store
+_FORMAT = 3  # raise it when the same inputs would give another store
 
 
 class PartitionLike(Protocol):

@@ -116,8 +116,11 @@ class Template:
     @property
     def named(self) -> dict[str, str]:
         """Columns that the recipe calls by name, and the option that does."""
-        named = {field.name: strategy.named_by for strategy in self.strategies for field in strategy.fields}
-        return {column: option for column, option in named.items() if option is not None}
+        named = dict.fromkeys(self.config.multi_column_keys or [], "data.multi_column_keys")
+        for strategy in self.strategies:
+            if strategy.named_by is not None:
+                named |= {field.name: strategy.named_by for field in strategy.fields}
+        return {column: option for column, option in named.items() if column in self.schema.names}
 
     def find_bad(self, rows: pa.RecordBatch) -> dict[int, BadValue]:
         """The rows that no strategy can make text of, by their index in the batch."""

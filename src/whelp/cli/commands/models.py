@@ -175,7 +175,8 @@ def export(
     chosen = "hf" if format is None else format.value
     is_of_ids = chosen in {name.value for name in FormatName}
     if is_of_ids or find_kind(Path(source)) == "token_store":
-        written = export_store(source, format=chosen, out=out, splits=split, context_tokens=context_tokens)
+        with show.waiting("writing"):
+            written = export_store(source, format=chosen, out=out, splits=split, context_tokens=context_tokens)
         if as_json:
             show.print_json(written)
             return
@@ -185,7 +186,8 @@ def export(
             )
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
-    result = write_model(source, out=out, format=chosen, dtype=dtype, name=name, license=license)
+    with show.waiting("writing"):
+        result = write_model(source, out=out, format=chosen, dtype=dtype, name=name, license=license)
     if as_json:
         show.print_json(result)
         return

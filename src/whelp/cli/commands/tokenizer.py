@@ -92,7 +92,8 @@ def train(
         "retrain": retrain,
     }
     config = load_config(LearnConfig, values, "whelp tokenizer train")
-    result = train_tokenizer(make_source_config(source, overrides or []), out=out, learn=config)
+    with show.waiting("learning"):
+        result = train_tokenizer(make_source_config(source, overrides or []), out=out, learn=config)
     if as_json:
         show.print_json(result)
         return
