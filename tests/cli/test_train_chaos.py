@@ -225,24 +225,18 @@ def test_a_plan_of_another_version(ready: Project, run: RunFolder, change: Calla
     assert names(run) == [LAST, step_name(2), step_name(4)]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [{}, {"device": "cuda", "compile": True, "micro_batch_rows": 64, "save_every_steps": 3}],
+    ids=["by itself", "its recipe named the GPU"],
+)
 def test_a_run_moves_to_a_machine_without_its_gpu(
-    ready: Project, run: RunFolder, whole: Path, caplog: pytest.LogCaptureFixture
+    ready: Project, run: RunFolder, whole: Path, caplog: pytest.LogCaptureFixture, written: dict[str, object]
 ) -> None:
-    """It goes on on what there is, and that is said."""
+    """It goes on on what there is, in other pieces, and that is said."""
     values = json.loads(run.plan.read_text())
     values["plan"] |= {"device": "cuda", "compile": True}
-    run.plan.write_text(json.dumps(values))
-    assert_goes_on(ready, run, whole)
-    assert "this run was on cuda so far, and goes on on cpu, in fp32 as before" in caplog.text
-
-
-def test_a_run_moves_to_a_device_that_is_named(
-    ready: Project, run: RunFolder, whole: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where the recipe names another device than it did, and other pieces of a batch, it goes on all the same."""
-    values = json.loads(run.plan.read_text())
-    values["plan"] |= {"device": "cuda", "compile": True}
-    values["recipe"]["train"] |= {"device": "cuda", "compile": True, "micro_batch_rows": 64, "save_every_steps": 3}
+    values["recipe"]["train"] |= written
     run.plan.write_text(json.dumps(values))
     assert_goes_on(ready, run, whole)
     assert "this run was on cuda so far, and goes on on cpu, in fp32 as before" in caplog.text

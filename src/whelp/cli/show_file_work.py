@@ -65,9 +65,7 @@ def show_dump(result: DumpResult) -> None:
     show_counts("[bold]pages[/]    ", pages, "kept")
     if result.num_removed:
         show_counts("[bold]taken out[/]", result.num_removed)
-    say(
-        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
-    )
+    _show_documents(result)
 
 
 def show_folder(result: FolderResult) -> None:
@@ -81,9 +79,7 @@ def show_folder(result: FolderResult) -> None:
         say(f"           [dim]{escape(printable(skipped['path']))}: {escape(printable(skipped['reason']))}[/]")
     if len(result.skipped_files) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
-    say(
-        f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
-    )
+    _show_documents(result)
 
 
 def show_web_archive(result: WebArchiveResult) -> None:
@@ -100,6 +96,11 @@ def show_web_archive(result: WebArchiveResult) -> None:
         say(f"[bold]left out[/]   {escape(printable(skipped['name']))}: {escape(printable(skipped['reason']))}")
     if len(result.skipped_archives) > _MAX_SHOWN:
         say("           [dim]... more with --json[/]")
+    _show_documents(result)
+
+
+def _show_documents(result: DumpResult | FolderResult | WebArchiveResult) -> None:
+    """The file, and how much is in it."""
     say(
         f"[bold]file[/]       {escape(result.file)}: {say_count(result.num_documents, 'document')}, {megabytes(result.num_bytes)}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -143,10 +143,7 @@ class MultiColumn(_OfColumns):
         self.wants = f"one of {', '.join(sufficient)}" if len(sufficient) > 1 else sufficient[0]
 
     def find(self, rows: pa.RecordBatch) -> Flags:
-        found = np.zeros(rows.num_rows, np.bool_)
-        for column in self._sufficient:
-            found |= has_text(read_column(rows, column))
-        return found
+        return _have_text(rows, self._sufficient)
 
     def lay_out(self, rows: pa.RecordBatch) -> Pieces:
         slots = Slots(rows.num_rows)
@@ -208,10 +205,7 @@ class PieceByPiece(_OfColumns):
         self._spelled = [spell(piece.special) if piece.special is not None else "" for piece in pieces]
 
     def find(self, rows: pa.RecordBatch) -> Flags:
-        found = np.zeros(rows.num_rows, np.bool_)
-        for column in self._columns:
-            found |= has_text(read_column(rows, column))
-        return found
+        return _have_text(rows, self._columns)
 
     def lay_out(self, rows: pa.RecordBatch) -> Pieces:
         slots = Slots(rows.num_rows)
@@ -234,6 +228,14 @@ class PieceByPiece(_OfColumns):
     def _add(self, slots: Slots, text: str, is_filled: Flags, weight: bool) -> None:
         decoded = decode_escapes(text)
         slots.add_constant(decoded, is_filled, weight, is_control=self._is_control(decoded))
+
+
+def _have_text(rows: pa.RecordBatch, columns: Iterable[str]) -> Flags:
+    """Whether any of the columns has text, row by row."""
+    found = np.zeros(rows.num_rows, np.bool_)
+    for column in columns:
+        found |= has_text(read_column(rows, column))
+    return found
 
 
 def _choose_weights(asked: bool | list[bool] | None, weights: list[bool]) -> list[bool]:
