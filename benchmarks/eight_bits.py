@@ -36,17 +36,16 @@ COMMON = [
     *(option for option in time_to_quality.PLAIN if option.startswith("model.")),
     "model.vocab_size=50304",
     "train.optimizer=muon",
-    "train.learning_rate=4e-3",
     "train.batch_tokens=65536",
 ]
 RUNS = {"bf16": "bf16", "fp8": "fp8", "again": "bf16"}  # name -> train.precision
 TOLD = ("late_train_loss", "nats_per_token")
 
 
-def run_one(store: Path, name: str, steps: int, seed: int, gpu: int | None) -> dict | None:
+def run_one(store: Path, name: str, steps: int, rate: str, seed: int, gpu: int | None) -> dict | None:
     """One run in a process of its own; None when it failed, which is said."""
     environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)}
-    overrides = [*COMMON, f"train.precision={RUNS[name]}", f"train.seed={seed}"]
+    overrides = [*COMMON, f"train.learning_rate={rate}", f"train.precision={RUNS[name]}", f"train.seed={seed}"]
     program = Path(time_to_quality.__file__)
     options = ["--store", str(store), "--steps", str(steps), "--contestant", "0", json.dumps(overrides)]
     done = subprocess.run([sys.executable, str(program), *options], capture_output=True, text=True, env=environment)
@@ -63,6 +62,7 @@ def main() -> None:
     """Run them in turn, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--rate", default="4e-3", help="Muon's learning rate at its peak")
     parser.add_argument("--only", default="bf16,fp8,again", help="runs, by commas; the others are compared with the first")
     parser.add_argument("--seeds", default="0,1", help="of first weights and batches, by commas")
     parser.add_argument("--gpus", type=int, default=1, help="runs at the same time, a GPU each")
@@ -82,7 +82,7 @@ def main() -> None:
     def take_turn(seed: str, name: str) -> tuple[str, str, dict | None]:
         gpu = free.get()
         try:
-            return seed, name, run_one(store, name, options.steps, int(seed), gpu)
+            return seed, name, run_one(store, name, options.steps, options.rate, int(seed), gpu)
         finally:
             free.put(gpu)
 
