@@ -17,6 +17,7 @@ More contestants: `--try NAME:section.field=value,...` is `modern` with other op
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ import sysconfig
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 STARTED = time.perf_counter()
 VOCABULARY, CHUNK_TOKENS, LONGEST_FILE = 32_768, 1024, 1 << 20
@@ -81,62 +83,96 @@ def prepare_store(folder: Path, largest_bytes: float = float("inf")) -> None:
     print(f"corpus {sizes}, prepared in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
-def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides: list[str]) -> dict:
-    """Train for so many seconds of steps, or for so many steps, then score."""
-    import dataclasses
-    import logging
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a contestant trains on: its recipe, its model's shape, the rows to train on and those to be scored on."""
 
-    import torch
+    recipe: Any
+    spec: Any
+    vocabulary: Any
+    rows: Any
+    scored: Any
+    num_train_tokens: int
+    device: str
 
-    from whelp.artifacts.token_store import open_store
-    from whelp.base.machine import count_cores
-    from whelp.cli.recipe import load_recipe
-    from whelp.evaluate import evaluate_loss
-    from whelp.model import build_model, make_spec
-    from whelp.model.build import count_parameters
-    from whelp.prepare.config import PackConfig
-    from whelp.prepare.pack import pack_rows
-    from whelp.tokenizer import load_tokenizer
-    from whelp.train import Progress, build_optimizer, make_plan
-    from whelp.train.fit import fit
-    from whelp.train.plan import Facts
+    def begin(self, num_steps: int) -> tuple[Any, Any, Any]:
+        """A new model, the plan of its training and the configuration."""
+        import torch
 
-    logging.basicConfig(format=f"{NOTE}%(message)s", level=logging.WARNING)
-    store = open_store(store_folder)
-    vocabulary = load_tokenizer(store.tokenizer_folder)
-    recipe = load_recipe(
-        "modern", ["train.minutes=null", "train.num_steps=100000", "train.compile=true", *overrides], "gpu-minute"
-    )
-    pack, length = recipe.pack, recipe.pack.context_tokens
-    split = store.split_by_source("train")[None]
-    rows = pack_rows(split, pack, pad_id=0)
-    spec = make_spec(recipe.model, num_ids=vocabulary.size, context_tokens=length)
-    device = torch.device("cuda")
-    torch.set_float32_matmul_precision("high")
+        from whelp.base.machine import count_cores
+        from whelp.model import build_model
+        from whelp.model.build import count_parameters
+        from whelp.train import make_plan
+        from whelp.train.plan import Facts
 
-    def train(num_steps: int):
-        config = dataclasses.replace(recipe.train, num_steps=num_steps, log_every_steps=1)
+        config, spec = dataclasses.replace(self.recipe.train, num_steps=num_steps, log_every_steps=1), self.spec
         facts = Facts(
             num_parameters=count_parameters(spec),
             num_layers=spec.n_layer,
             width=spec.n_embd,
             ffn_width=spec.ffn_width,
             vocab_size=spec.vocab_size,
-            context_tokens=length,
-            num_rows=len(rows),
-            num_train_tokens=split.num_tokens,
+            context_tokens=self.recipe.pack.context_tokens,
+            num_rows=len(self.rows),
+            num_train_tokens=self.num_train_tokens,
             num_test_rows=0,
-            device="cuda",
+            device=self.device,
             precision="bf16" if config.precision == "auto" else config.precision,
-            is_gpu=True,
+            is_gpu=self.device == "cuda",
             slices_logits=True,
-            free_bytes=torch.cuda.mem_get_info()[0],
+            free_bytes=torch.cuda.mem_get_info()[0] if self.device == "cuda" else 8 << 30,
             threads=count_cores(),
         )
-        model = build_model(spec, config.seed).to(device)
-        plan = make_plan(config, facts)
+        return build_model(spec, config.seed).to(self.device), make_plan(config, facts), config
+
+
+def open_setting(store_folder: Path, overrides: list[str], device: str = "cuda") -> Setting:
+    """`modern` at its minute on a GPU, with other options."""
+    import torch
+
+    from whelp.artifacts.token_store import open_store
+    from whelp.cli.recipe import load_recipe
+    from whelp.model import make_spec
+    from whelp.prepare.config import PackConfig
+    from whelp.prepare.pack import pack_rows
+    from whelp.tokenizer import load_tokenizer
+
+    store = open_store(store_folder)
+    vocabulary = load_tokenizer(store.tokenizer_folder)
+    options = ["train.minutes=null", "train.num_steps=100000", "train.compile=true", *overrides]
+    recipe = load_recipe("modern", options, "gpu-minute")
+    length = recipe.pack.context_tokens
+    split = store.split_by_source("train")[None]
+    torch.set_float32_matmul_precision("high")
+    whole = PackConfig(context_tokens=min(CHUNK_TOKENS, length), plan="none", long="split", pad_to="context")
+    return Setting(
+        recipe=recipe,
+        spec=make_spec(recipe.model, num_ids=vocabulary.size, context_tokens=length),
+        vocabulary=vocabulary,
+        rows=pack_rows(split, recipe.pack, pad_id=0),
+        scored=pack_rows(store.split_by_source("test")[None], whole, pad_id=0, must_fill_a_row=False),
+        num_train_tokens=split.num_tokens,
+        device=device,
+    )
+
+
+def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides: list[str]) -> dict:
+    """Train for so many seconds of steps, or for so many steps, then score."""
+    import logging
+
+    import torch
+
+    from whelp.evaluate import evaluate_loss
+    from whelp.train import Progress, build_optimizer
+    from whelp.train.fit import fit
+
+    logging.basicConfig(format=f"{NOTE}%(message)s", level=logging.WARNING)
+    setting = open_setting(store_folder, overrides)
+
+    def train(num_steps: int):
+        model, plan, config = setting.begin(num_steps)
         begun, times, losses = time.perf_counter(), [], []
-        for report in fit(model, build_optimizer(model, config), rows, plan, config, Progress()):
+        for report in fit(model, build_optimizer(model, config), setting.rows, plan, config, Progress()):
             torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
             begun = time.perf_counter()
@@ -149,14 +185,13 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
     first_step = time.perf_counter() - STARTED
     model, plan, times, losses = train(num_steps)
     typical = statistics.median(times)
-    scored = pack_rows(
-        store.split_by_source("test")[None],
-        PackConfig(context_tokens=CHUNK_TOKENS, plan="none", long="split", pad_to="context"),
-        pad_id=0,
-        must_fill_a_row=False,
-    )
     result = evaluate_loss(
-        model, scored, token_bytes=vocabulary.token_bytes, batch_rows=32, device=device, precision=torch.bfloat16
+        model,
+        setting.scored,
+        token_bytes=setting.vocabulary.token_bytes,
+        batch_rows=32,
+        device=torch.device("cuda"),
+        precision=torch.bfloat16,
     )
     return {
         "bits_per_byte": result.bits_per_byte,
