@@ -205,16 +205,17 @@ def test_from_file_to_model(name: str, rate: float, folder: Path, whelp: Whelp) 
     assert (saved["train"]["beta2"], saved["train"]["weight_decay"], saved["train"]["learning_rate"]) == (0.99, 0.01, rate)
 
 
-def test_from_its_own_weights(folder: Path, whelp: Whelp) -> None:
+@pytest.mark.parametrize(("family", "num_heads"), [("rwkv7", 2), ("rwkv4", 32)])
+def test_from_its_own_weights(family: str, num_heads: int, folder: Path, whelp: Whelp) -> None:
     """The file that load_model names says the sizes and the generation, and the run begins with its weights."""
     path = write_files(folder, "prompt-completion")
-    made = ("--family", "rwkv7", "--n_layer", 1, "--n_embd", 32, "--n_head", 2, "--vocab_size", 320, "--seed", 5)
+    made = ("--family", family, "--n_layer", 1, "--n_embd", 32, "--n_head", 2, "--vocab_size", 320, "--seed", 5)
     assert whelp("init", *made, "--out", "made").code == 0
     (folder / "model").mkdir()
     shutil.copy("made/model.pth", folder / "model" / "L6-D512-neox-init.pth")
     assert prepare_file(path).code == 0
     recipe = load_recipe(path)
-    assert (recipe.model.family, recipe.model.n_layer, recipe.model.n_embd, recipe.model.n_head) == ("rwkv7", 1, 32, 2)
+    assert (recipe.model.family, recipe.model.n_layer, recipe.model.n_embd, recipe.model.n_head) == (family, 1, 32, num_heads)
     small = ["pack.context_tokens=64", "train.bptt_tokens=16", "train.batch_tokens=128", "train.learning_rate=0"]
     outcome = whelp("train", path, *small, "train.num_steps=1", "train.device=cpu", "train.threads=1", "--out", "run", "--json")
     assert outcome.json["step"] == 1, outcome.said

@@ -39,7 +39,7 @@ def test_a_chosen_rate_is_written_down_and_kept(tmp_path: Path, whelp: Whelp, mo
 @pytest.mark.parametrize(
     "model",
     [
-        *({"family": family, "n_embd": 512, "n_head": 8} for family in ("gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5")),
+        *({"family": family, "n_embd": 512, "n_head": 8} for family in ("gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5", "rwkv4")),
         {"hf_config": "llama", "hf_overrides": {"hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 8}},
         {"hf_config": "gpt2", "hf_overrides": {"n_embd": 512, "n_head": 8}},
         {"hf_config": "mamba", "hf_overrides": {"hidden_size": 512}},

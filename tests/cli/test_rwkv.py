@@ -25,8 +25,8 @@ RECIPE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["rwkv7", "rwkv4"])
+def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A folder with a recipe, a store of three long documents, and a finished run."""
     import whelp as package
 
@@ -35,6 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         (folder / "text" / f"{number}.txt").write_text(TEXT[number * 900 :], encoding="utf-8")
     recipe = {**RECIPE, "data": {**RECIPE["data"], "source": str(folder / "text")}}
+    recipe["model"] = {**RECIPE["model"], "family": request.param}
     (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     package.prepare(folder / "recipe.yaml", out=folder / "store")
     result = package.train(folder / "recipe.yaml", store=folder / "store", out=folder / "run")
@@ -111,21 +112,9 @@ def test_states_in_files(trained: Path, whelp: Whelp) -> None:
     going_on = whelp("generate", run, "--state", "b.state", "--prompt", rest, "--max-tokens", 20, "--n", 2, "--json").json
     assert going_on["completions"][0]["text"] == whole
     assert load_model(run, state="b.state").model.start_state is not None
-    whelp(
-        "init",
-        "--family",
-        "rwkv7",
-        "--n_layer",
-        1,
-        "--n_embd",
-        16,
-        "--n_head",
-        2,
-        "--vocab_size",
-        trained / "store",
-        "--out",
-        "x",
-    )
+    family = json.loads((trained / "recipe.yaml").read_text(encoding="utf-8"))["model"]["family"]
+    sizes = ("--n_layer", 1, "--n_embd", 16, "--n_head", 2, "--vocab_size", trained / "store")
+    whelp("init", "--family", family, *sizes, "--out", "x")
     assert "it is the state of a model with other weights" in whelp("generate", "x", "--state", "b.state", "--prompt", "1").said
     _export_of_a_gpt(whelp)
     whelp("init", "--family", "qwen3", "--n_layer", 1, "--n_embd", 16, "--vocab_size", trained / "store", "--out", "y")
@@ -153,6 +142,7 @@ def test_other_families_take_the_same_rows(trained: Path, whelp: Whelp) -> None:
     assert (plan["context_tokens"], plan["batch_rows"]) == (128, 16)
 
 
+@pytest.mark.parametrize("trained", ["rwkv7"], indirect=True)
 def test_two_processes_read_the_same_chunks(trained: Path, whelp: Whelp) -> None:
     """Slices of a batch have other widths and numbers of chunks; with shared weights the losses are those of one process."""
     short = ("train.num_steps=2", "train.optimizer=adamw", "train.shard=true", "train.learning_rate=1e-3")
@@ -183,6 +173,29 @@ def test_the_seeds_vocabularies(name: str, whelp: Whelp, tmp_path: Path, monkeyp
     assert whelp("generate", "run", "--prompt", "What", "--max-tokens", 3).code == 0
 
 
+@pytest.mark.parametrize("trained", ["rwkv4"], indirect=True)
+def test_transformers_goes_on_as_we_do(trained: Path, whelp: Whelp) -> None:
+    """The folder of an RWKV-4 is a stock one: `AutoModelForCausalLM` opens it as its card says, and greedy texts are the same."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    deeper = ("model.n_layer=2", "train.num_steps=2")  # transformers divides by the number of layers less one
+    assert whelp("train", trained / "recipe.yaml", *deeper, "--store", trained / "store", "--out", "run").code == 0
+    assert whelp("export", "run", "--out", "hf").code == 0
+    assert 'AutoModelForCausalLM.from_pretrained("hf")' in Path("hf/README.md").read_text(encoding="utf-8")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained("hf"), AutoTokenizer.from_pretrained("hf")
+    ids = tokenizer("1 and 2", return_tensors="pt")
+    reply = model.generate(ids["input_ids"], max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    ours = whelp("generate", "hf", "--prompt", "1 and 2", "--max-tokens", 20, "--temperature", 0, "--json").json
+    assert tokenizer.decode(reply, skip_special_tokens=True) == ours["completions"][0]["text"]
+    refused = whelp("export", "hf", "--format", "gguf", "--out", "g")
+    assert refused.code == 1
+    assert "it is an RWKV-4, which llama.cpp does not know, but expected RWKV-7, RWKV-6 or RWKV-5" in refused.said
+    assert "whelp export hf --format pth" in Path("hf/README.md").read_text(encoding="utf-8")
+    assert whelp("export", trained / "run", "--out", "flat").code == 0
+    assert "AutoModelForCausalLM" not in Path("flat/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("trained", ["rwkv7"], indirect=True)
 def test_gguf_of_a_model(trained: Path, whelp: Whelp) -> None:
     """One file for llama.cpp, and a card that says how it runs; what llama.cpp could not run is refused, and nothing is left."""
     outcome = whelp("export", trained / "run", "--format", "gguf", "--out", "g")

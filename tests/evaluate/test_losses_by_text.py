@@ -11,7 +11,7 @@ from whelp.evaluate import evaluate_text, measure_texts
 from whelp.model import LanguageModel
 
 
-@pytest.mark.parametrize("family", ["gpt2", "qwen3", "rwkv7"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "rwkv7", "rwkv4"])
 def test_each_text_as_it_is_alone(make_model: Callable[..., LanguageModel], family: str) -> None:
     """Whatever stands beside it, and however long it is: the loss is that of the text measured by itself."""
     model = make_model(family)

@@ -22,6 +22,8 @@ VARIANTS = [
     ("rwkv6", {}),
     ("rwkv5", {}),
     ("rwkv5", {"n_head": 8, "ffn_width": 40}),
+    ("rwkv4", {}),
+    ("rwkv4", {"n_layer": 1, "n_head": 5, "ffn_width": 40}),
 ]
 
 

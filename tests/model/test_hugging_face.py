@@ -5,10 +5,19 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
+)
 
 from whelp.base.errors import ArtifactError
 from whelp.model.build import model_from_hugging_face
+from whelp.model.config import name_family
 
 VARIANTS = [
     ("gpt2", {}),
@@ -17,6 +26,8 @@ VARIANTS = [
     ("qwen3", {"tie_embeddings": False, "rope_base": 500.0}),
     ("qwen3", {"n_kv_head": 2, "head_width": 12, "tie_embeddings": False}),
     ("qwen3", {"n_head": 3, "n_embd": 40, "head_width": 16, "ffn_width": 50, "rope_base": 1e6}),
+    ("rwkv4", {"n_layer": 3}),
+    ("rwkv4", {"ffn_width": 48}),
 ]
 
 
@@ -48,7 +59,7 @@ def test_transformers_computes_the_same(make_model, tmp_path, family, options):
     theirs, info = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    assert theirs.config.model_type == family
+    assert name_family(theirs.config.model_type) == family
     ours = model.eval()(_ids())
     torch.testing.assert_close(ours, _their_logits(theirs, _ids()), atol=1e-5, rtol=1e-5)
 
@@ -99,6 +110,29 @@ def test_their_qwen3_loads(tmp_path, tied):
     ours = _load(tmp_path).eval()
     assert (ours.spec.rope_base, ours.spec.norm_eps, ours.spec.tie_embeddings) == (300.0, 1e-4, tied)
     torch.testing.assert_close(ours(_ids()), _their_logits(theirs, _ids()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rescale_every", [0, 1])
+def test_their_rwkv_loads(tmp_path, rescale_every):
+    """An RWKV-4 that transformers saved gives the same logits here, also where it halves its residual stream while it infers."""
+    torch.manual_seed(0)
+    config = RwkvConfig(
+        num_hidden_layers=3, hidden_size=32, vocab_size=60, context_length=24, intermediate_size=48, rescale_every=rescale_every
+    )
+    theirs = RwkvForCausalLM(config)
+    _randomise(theirs)
+    theirs.save_pretrained(tmp_path)
+    ours = _load(tmp_path).eval()
+    assert (ours.spec.family, ours.spec.ffn_width, ours.spec.context_tokens) == ("rwkv4", 48, 24)
+    tolerance = 1e-5 if not rescale_every else 1e-3  # their norms' epsilon weighs four times as much in a halved stream
+    torch.testing.assert_close(ours(_ids()), _their_logits(theirs, _ids()), atol=tolerance, rtol=tolerance)
+
+
+def test_an_rwkv_with_a_wide_memory_is_refused():
+    """Time mixing of another width than the model's is not ours."""
+    config = {"model_type": "rwkv", "hidden_size": 32, "attention_hidden_size": 64}
+    with pytest.raises(ArtifactError, match="its attention_hidden_size is 64, but expected the hidden_size"):
+        model_from_hugging_face(config, {}, "folder")
 
 
 def test_gpt2_without_its_prefix_loads(make_model):

@@ -1,7 +1,8 @@
-"""RWKV-7, RWKV-6 and RWKV-5: the public package's logits, states, documents, weights in and out."""
+"""RWKV-7, RWKV-6, RWKV-5 and RWKV-4: the public package's logits, states, documents, weights in and out."""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from whelp.model.rwkv import Rwkv
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
 
-FAMILIES = ["rwkv7", "rwkv6", "rwkv5"]
+FAMILIES = ["rwkv7", "rwkv6", "rwkv5", "rwkv4"]
 # what the package computes: a prompt at once, one token by itself, the rest at once
 _PROGRAM = """
 import sys, numpy, torch
@@ -153,21 +154,25 @@ def test_memory_does_not_grow(family: str, make_model) -> None:
 
 
 def test_official_sizes() -> None:
-    """Parameters of published models, as their names round them: RWKV-7 World 0.1B, RWKV-6 World 1.6B, RWKV-5 World 0.4B and 1.5B."""
-    for family, n_layer, n_embd, millions in (
-        ("rwkv7", 12, 768, 191),
-        ("rwkv6", 24, 2048, 1600),
-        ("rwkv5", 24, 1024, 462),
-        ("rwkv5", 24, 2048, 1578),
+    """Parameters of published models, as their names round them: RWKV-7 World 0.1B, RWKV-6 World 1.6B, RWKV-5 World 0.4B and
+    1.5B, RWKV-4 Pile 169M and 430M."""
+    for family, n_layer, n_embd, vocab_size, millions in (
+        ("rwkv7", 12, 768, 65536, 191),
+        ("rwkv6", 24, 2048, 65536, 1600),
+        ("rwkv5", 24, 1024, 65536, 462),
+        ("rwkv5", 24, 2048, 65536, 1578),
+        ("rwkv4", 12, 768, 50277, 169),
+        ("rwkv4", 24, 1024, 50277, 430),
     ):
-        config = ModelConfig(family=family, n_layer=n_layer, n_head=n_embd // 64, n_embd=n_embd)
-        spec = make_spec(config, num_ids=65536, context_tokens=4096)
+        config = ModelConfig(family=family, n_layer=n_layer, n_head=n_embd // 64, n_embd=n_embd, vocab_size=vocab_size)
+        spec = make_spec(config, num_ids=vocab_size, context_tokens=4096)
         assert round(count_parameters(spec) / 1e6) == millions, family
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_first_weights(family: str) -> None:
     """A block begins as the identity; rows or columns of the drawn matrices are orthogonal, of the official lengths."""
+    gains = {"att.key": 0.1, "att.value": 1.0, "att.receptance": 1.0} if family != "rwkv4" else {"att.value": 1.0}
     spec = make_spec(ModelConfig(family=family, n_layer=3, n_head=2, n_embd=32), num_ids=128, context_tokens=16)
     model = build_model(spec, seed=4)
     assert all(
@@ -178,11 +183,12 @@ def test_first_weights(family: str) -> None:
         assert not weights[f"blocks.1.{name}.weight"].any()
     head = weights["head.weight"]
     assert (head.T @ head - torch.eye(32) * 0.25 * 128 / 32).abs().max() < 1e-4
-    for name, gain in (("att.key", 0.1), ("att.value", 1.0), ("att.receptance", 1.0)):
+    for name, gain in gains.items():
         matrix = weights[f"blocks.1.{name}.weight"]
         assert (matrix @ matrix.T - torch.eye(32) * gain**2).abs().max() < 1e-4, name
     assert 0 < weights["emb.weight"].abs().max() <= 1e-4
-    assert weights["blocks.0.att.ln_x.weight"][0] == pytest.approx((1 / 3) ** 0.7)
+    if family != "rwkv4":
+        assert weights["blocks.0.att.ln_x.weight"][0] == pytest.approx((1 / 3) ** 0.7)
 
 
 def test_first_weights_of_rwkv7() -> None:
@@ -222,6 +228,23 @@ def test_first_weights_of_rwkv6() -> None:
     assert weights["blocks.0.att.time_decay_w1"].shape == (8, 64)
 
 
+def test_first_weights_of_rwkv4() -> None:
+    """The same of RWKV-4: decay, a token's weight for itself, mixes; gates are open by half and keys alike."""
+    spec = make_spec(ModelConfig(family="rwkv4", n_layer=2, n_embd=8), num_ids=64, context_tokens=16)
+    weights = named(build_model(spec))
+    assert weights["blocks.0.att.time_decay"].tolist()[1] == pytest.approx(-5 + 8 * (1 / 7) ** 0.7)
+    assert weights["blocks.1.att.time_decay"].tolist()[1] == pytest.approx(-5 + 8 * (1 / 7) ** 2)
+    assert weights["blocks.1.att.time_first"].tolist()[:3] == pytest.approx([math.log(0.3) + part for part in (0, 0.5, -0.5)])
+    assert weights["blocks.1.att.time_mix_v"].flatten()[2] == pytest.approx(0.25**0.5 + 0.3)
+    assert weights["blocks.1.att.time_mix_r"].flatten()[2] == pytest.approx(0.25**0.25)
+    assert weights["blocks.1.ffn.time_mix_r"].flatten()[2] == pytest.approx(0.25**0.5)
+    for name in ("att.key", "att.receptance", "ffn.receptance"):
+        assert not weights[f"blocks.1.{name}.weight"].any()
+    matrix = weights["blocks.1.ffn.key.weight"]
+    assert matrix.shape == (32, 8)
+    assert (matrix.T @ matrix - torch.eye(8) * 4).abs().max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("family", "fast", "still"),
     [
@@ -232,6 +255,7 @@ def test_first_weights_of_rwkv6() -> None:
             {"att.time_faaaa", "att.time_maa_k", "att.time_maa_w1", "att.time_maa_w2", "att.time_decay_w2", "ffn.time_maa_r"},
         ),
         ("rwkv5", {"att.time_decay"}, {"att.time_faaaa", "att.time_mix_k", "ffn.time_mix_r", "ln2.weight"}),
+        ("rwkv4", {"att.time_decay"}, {"att.time_first", "att.time_mix_k", "ffn.time_mix_r", "ln2.weight"}),
     ],
 )
 def test_groups_of_the_optimizer(family: str, fast: set[str], still: set[str], make_model) -> None:
@@ -245,6 +269,7 @@ def test_groups_of_the_optimizer(family: str, fast: set[str], still: set[str], m
     assert found.keys() == {name for name, _ in model.named_parameters()}
     names = {name.removeprefix("blocks.1."): style for name, style in found.items() if name.startswith("blocks.1.")}
     assert {name for name, (_, scale) in names.items() if scale == 2.0} == fast
+    assert [name for name, (_, scale) in names.items() if scale == 3.0] == (["att.time_first"] if family == "rwkv4" else [])
     assert not any(names[name][0] for name in fast | still)
     assert all(names[name][0] for name in ("att.key.weight", "att.output.weight", "ffn.key.weight", "ffn.value.weight"))
     assert found["emb.weight"] == found["head.weight"] == (True, 1.0)
@@ -264,7 +289,7 @@ def test_muon_takes_the_large_matrices(make_model) -> None:
         optimizer = build_optimizer(make_model(family), TrainConfig(optimizer="muon"))
         assert optimizer.matrices is not None
         names = {name.split(".", 2)[2] for name in optimizer.matrices.names}
-        own = {"att.gate.weight", "ffn.receptance.weight"} if family in ("rwkv5", "rwkv6") else set()
+        own = {"rwkv7": set(), "rwkv4": {"ffn.receptance.weight"}}.get(family, {"att.gate.weight", "ffn.receptance.weight"})
         layers = {f"att.{name}.weight" for name in ("receptance", "key", "value", "output")}
         assert names == layers | own | {"ffn.key.weight", "ffn.value.weight"}
 
@@ -345,7 +370,11 @@ def test_a_pickle_that_does_something_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["blocks.0.att.time_decay"], "its weights are of RWKV-4, or an early RWKV-5"),
+        (["blocks.0.att.time_decay"], "its weights are of an early RWKV-5"),
+        (
+            ["blocks.0.att.time_first", "blocks.0.att.ln_x.weight", "blocks.0.att.time_decay"],
+            "its weights are of an early RWKV-5",
+        ),
         (["model.embed_tokens.weight"], "its weights are of no RWKV"),
     ],
 )

@@ -27,6 +27,7 @@ CPU = torch.device("cpu")
         (False, "qwen3", 768, 1, "fp32"),
         (True, "qwen3", 127, 1, "fp32"),
         (True, "rwkv7", 768, 1, "fp32"),
+        (True, "rwkv4", 768, 1, "fp32"),
         (True, "hf", 768, 1, "fp32"),
         (True, "qwen3", 768, 2, "fp32"),
     ],

@@ -83,7 +83,7 @@ def gradients(model: LanguageModel, batch: RowBatch, config: TrainConfig, *, doc
     return total, torch.cat(flat), count
 
 
-@pytest.mark.parametrize("family", ["rwkv7", "rwkv6", "rwkv5"])
+@pytest.mark.parametrize("family", ["rwkv7", "rwkv6", "rwkv5", "rwkv4"])
 def test_gradients_through_all_chunks_are_those_of_the_row(family: str) -> None:
     """Not truncated, cutting a row changes nothing, documents or not; truncated, the loss is the same and the gradient not."""
     model, batch = make_model(family), make_batch(14, 13, width=14)

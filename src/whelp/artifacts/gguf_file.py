@@ -97,6 +97,9 @@ def check_fit(config: Mapping[str, Any], tokenizer: Mapping[str, Any], name: str
         ArtifactError, TokenizerError: As `write_gguf`.
     """
     kind = str(config.get("model_type"))
+    if kind == "rwkv":
+        found, step = "it is an RWKV-4, which llama.cpp does not know", "Choose --format hf, which transformers opens, or pth."
+        raise ArtifactError(name, found, "RWKV-7, RWKV-6 or RWKV-5", step)
     if kind not in _ARCHITECTURES:
         *firsts, last = _ARCHITECTURES
         raise ArtifactError(

@@ -16,7 +16,7 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import watch_waiting
 from whelp.cli.export_card import describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
-from whelp.model.config import RECURRENT_FAMILIES
+from whelp.model.config import RECURRENT_FAMILIES, name_family
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ def _write_pth(folder: Path, path: Path, dtype: str | None) -> int:
     from whelp.tokenizer import load_tokenizer
 
     config, weights = read_model_folder(folder)
-    family = str(config.get("model_type"))
+    family = name_family(config.get("model_type"))
     if family not in RECURRENT_FAMILIES:
         raise PlanError(folder, f"is a {family}", "an RWKV model", "Choose --format hf or gguf.")
     official = _name_officially(folder, config, weights)
@@ -168,7 +168,7 @@ def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
     check_fit(read_model_config(folder), specification, name)
     config, weights = read_model_folder(folder)
     control = {"eos": vocabulary.eos_id, "bos": vocabulary.bos_id, "pad": vocabulary.pad_id, "unk": vocabulary.unk_id}
-    if config["model_type"] in RECURRENT_FAMILIES:
+    if name_family(config["model_type"]) in RECURRENT_FAMILIES:
         weights = _name_officially(folder, config, weights)
     write_gguf(
         path,

@@ -17,7 +17,7 @@ from whelp.base.files import read_json
 from whelp.cli.export_origin import describe_start_licenses
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.store_of_run import open_store_beside
-from whelp.model.config import RECURRENT_FAMILIES
+from whelp.model.config import RECURRENT_FAMILIES, name_family
 
 if TYPE_CHECKING:
     from whelp.artifacts.token_store import TokenStore
@@ -108,14 +108,18 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
     """
     from whelp.tokenizer import load_tokenizer
 
-    family = str(read_model_config(model).get("model_type"))
+    config = read_model_config(model)
+    family = name_family(config.get("model_type"))
     texts = {"gguf": [_GGUF], "onnx": [_ONNX], "pth": [_PTH]}.get(format)
     if texts is None:
         to_gguf = [_TO_GGUF] if _fits_gguf(model) else []
-        texts = [_FLA, *to_gguf, _WHELP, _TO_PTH] if family == "rwkv7" else [*to_gguf, _WHELP, _TO_PTH]
+        opened_by = {"rwkv7": [_FLA], "rwkv4": [_TRANSFORMERS]}.get(family, [])
+        if family == "rwkv4" and config["num_hidden_layers"] == 1:
+            opened_by = []  # transformers divides by the number of layers less one
+        texts = [*opened_by, *to_gguf, _WHELP, _TO_PTH]
         if family not in RECURRENT_FAMILIES:
             texts = [_TRANSFORMERS, _VLLM, *to_gguf, _WHELP]
-    number = find_context(read_model_config(model))
+    number = find_context(config)
     has_room = number is None or number >= _MUCH_CONTEXT  # positions of GPT-2 end there: more would be an error
     length = f"max_new_tokens={_NEW_TOKENS}" if has_room else f"max_length={number}"
     ids = _TEXT_IDS if load_tokenizer(model).chat_template is None else _CHAT_IDS
@@ -127,7 +131,7 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
 
 def find_context(config: Mapping[str, Any]) -> int | None:
     """Tokens that a model sees at once, by its `config.json`; None of one that reads into a state, or does not say."""
-    if config.get("model_type") in RECURRENT_FAMILIES:
+    if name_family(config.get("model_type")) in RECURRENT_FAMILIES:
         return None
     return next((number for key in ("max_position_embeddings", "n_positions") if (number := config.get(key))), None)
 

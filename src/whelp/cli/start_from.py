@@ -34,6 +34,7 @@ _OPTIONS = {
     "rwkv7": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
     "rwkv6": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
     "rwkv5": ("n_layer", "n_head", "n_embd", "ffn_width", "vocab_size"),
+    "rwkv4": ("n_layer", "n_embd", "ffn_width", "vocab_size"),
 }
 # values of a `config.json` that do not change what its weights compute
 _NO_MATTER = {
@@ -127,9 +128,9 @@ def _compare(
 ) -> list[tuple[str, object, object]]:
     """Options of the recipe whose value differs from the folder's: name, ours, theirs."""
     from whelp.model import model_from_hugging_face
+    from whelp.model.config import name_family
 
-    theirs = config.get("model_type")
-    if theirs not in _OPTIONS:
+    if name_family(config.get("model_type")) not in _OPTIONS:
         return [("model.family", spec.family, "hf"), ("model.hf_config", "not set", folder)]
     there = model_from_hugging_face(config, weights, folder).spec  # which looks at every value and every shape
     changes = _compare_specs(spec, there)

@@ -42,8 +42,7 @@ class Session:
 
         from whelp.base.machine import keep_freed_memory
         from whelp.model import make_spec
-        from whelp.model.config import RECURRENT_FAMILIES
-        from whelp.model.rwkv_kernels import find_kernels
+        from whelp.model.rwkv_kernels import KERNELS, find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision
         from whelp.train.plan import count_batch_rows
@@ -76,12 +75,7 @@ class Session:
             raise PlanError(
                 "train.shard", "the blocks of model.family: hf are not known", "a family of ours", "Leave train.shard out."
             )
-        if (
-            self.device.type == "cuda"
-            and self.spec.family in RECURRENT_FAMILIES
-            and self.processes.is_first
-            and not find_kernels()
-        ):
+        if self.device.type == "cuda" and self.spec.family in KERNELS and self.processes.is_first and not find_kernels():
             log.warning(
                 "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
                 self.spec.family,

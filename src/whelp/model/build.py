@@ -10,18 +10,26 @@ from torch.overrides import TorchFunctionMode
 
 from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
-from whelp.model.config import RECURRENT_FAMILIES, ModelSpec
+from whelp.model.config import RECURRENT_FAMILIES, ModelSpec, name_family
 from whelp.model.gpt2 import GPT2
 from whelp.model.huge_pages import ask_for_huge_pages, move_to_huge_pages
 from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
+from whelp.model.rwkv4 import Rwkv4
 from whelp.model.rwkv5 import Rwkv5
 from whelp.model.rwkv6 import Rwkv6
 from whelp.model.rwkv7 import Rwkv7
 
-Family = type[GPT2] | type[Qwen3] | type[Rwkv5] | type[Rwkv6] | type[Rwkv7]
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "qwen3": Qwen3, "rwkv7": Rwkv7, "rwkv6": Rwkv6, "rwkv5": Rwkv5}
+Family = type[GPT2] | type[Qwen3] | type[Rwkv4] | type[Rwkv5] | type[Rwkv6] | type[Rwkv7]
+FAMILIES: dict[str, Family] = {
+    "gpt2": GPT2,
+    "qwen3": Qwen3,
+    "rwkv7": Rwkv7,
+    "rwkv6": Rwkv6,
+    "rwkv5": Rwkv5,
+    "rwkv4": Rwkv4,
+}
 
 # settings of a `config.json` that change the arithmetic, and the only value our families compute
 _ONLY: dict[str, dict[str, object]] = {
@@ -30,6 +38,7 @@ _ONLY: dict[str, dict[str, object]] = {
     "rwkv7": {"hidden_act": "sqrelu", "norm_first": True, "norm_bias": True, "attn": None, "tie_word_embeddings": False},
     "rwkv6": {"tie_word_embeddings": False},
     "rwkv5": {"tie_word_embeddings": False},
+    "rwkv4": {"tie_word_embeddings": False, "layer_norm_epsilon": 1e-5},
 }
 
 
@@ -92,7 +101,7 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
     obstacle = find_obstacle(config, where)
     if obstacle is not None:
         raise obstacle
-    family = FAMILIES[str(config["model_type"])]
+    family = FAMILIES[name_family(config["model_type"])]
     with _Undrawn():
         model = family(family.spec_from_hugging_face(config))
     ask_for_huge_pages(model.parameters())
@@ -125,7 +134,9 @@ def model_from_official(weights: Mapping[str, torch.Tensor], where: object, *, c
     return model
 
 
-def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> type[Rwkv5] | type[Rwkv6] | type[Rwkv7]:
+def find_official_family(
+    weights: Mapping[str, torch.Tensor], where: object
+) -> type[Rwkv4] | type[Rwkv5] | type[Rwkv6] | type[Rwkv7]:
     """The generation that official weights are of, by names that only it has.
 
     Raises:
@@ -136,24 +147,30 @@ def find_official_family(weights: Mapping[str, torch.Tensor], where: object) -> 
         return Rwkv7
     if {"gate.weight", "time_faaaa"} <= first:
         return Rwkv6 if "time_maa_x" in first else Rwkv5
-    older = "RWKV-4, or an early RWKV-5" if "time_decay" in first else "no RWKV"
-    raise ArtifactError(where, f"its weights are of {older}", "RWKV-7, RWKV-6 or RWKV-5.2", "Use a model of those.")
+    if "time_first" in first and "ln_x.weight" not in first:
+        return Rwkv4
+    found = "an early RWKV-5" if "time_decay" in first else "no RWKV"
+    raise ArtifactError(where, f"its weights are of {found}", "RWKV-7, RWKV-6, RWKV-5.2 or RWKV-4", "Use a model of those.")
 
 
 def find_obstacle(config: Mapping[str, Any], where: object) -> ArtifactError | None:
     """Why our own code cannot compute what a `config.json` describes, or None."""
-    family = FAMILIES.get(str(config.get("model_type")))
+    kind = name_family(config.get("model_type"))
+    family = FAMILIES.get(kind)
     if family is None:
         return ArtifactError(
             where, f"its architecture is {config.get('model_type')!r}", f"one of {', '.join(FAMILIES)}", "Use a model of those."
         )
     if family is GPT2 and config.get("activation_function", "gelu_new") not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
         return ArtifactError(where, f"its activation is {config['activation_function']!r}", "gelu_new or gelu", "")
-    for name, only in _ONLY[str(config["model_type"])].items():
+    for name, only in _ONLY[kind].items():
         if config.get(name, only) != only:
             return ArtifactError(where, f"its {name} is {config[name]!r}", f"{only!r}", "Use a model without.")
+    width = config.get("attention_hidden_size")
+    if family is Rwkv4 and width not in (None, config.get("hidden_size")):
+        return ArtifactError(where, f"its attention_hidden_size is {width}", "the hidden_size", "Use a model without.")
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind != "default":
-        return ArtifactError(where, f"its rotary positions are scaled ({kind!r})", "plain ones", "Use a model without.")
+    rule = scaling.get("rope_type", scaling.get("type", "default"))
+    if rule != "default":
+        return ArtifactError(where, f"its rotary positions are scaled ({rule!r})", "plain ones", "Use a model without.")
     return None

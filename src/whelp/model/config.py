@@ -8,7 +8,8 @@ from typing import Any, Literal
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
 
-RECURRENT_FAMILIES = ("rwkv7", "rwkv6", "rwkv5")
+RECURRENT_FAMILIES = ("rwkv7", "rwkv6", "rwkv5", "rwkv4")
+_MODEL_TYPES = {"rwkv": "rwkv4"}  # what transformers calls a family of ours, where it is not our name
 VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd vocabulary costs up to 5x in the head on a GPU
 
 
@@ -16,10 +17,10 @@ VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd voca
 class ModelConfig:
     """The `model` section of a recipe."""
 
-    family: Literal["gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5", "hf"] = option(
+    family: Literal["gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5", "rwkv4", "hf"] = option(
         "qwen3",
-        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7, rwkv6 or rwkv5 (recurrent: constant "
-        "memory), or hf (any of transformers: hf_config)",
+        "architecture: gpt2 (exactly GPT-2), qwen3 (RMSNorm, RoPE, QK norm, SwiGLU), rwkv7, rwkv6, rwkv5 or rwkv4 (recurrent: "
+        "constant memory), or hf (any of transformers: hf_config)",
         known_as=("architecture", "model_type"),
     )
     hf_config: str | None = option(
@@ -35,7 +36,10 @@ class ModelConfig:
         6, "number of blocks", at_least=1, known_as=("num_hidden_layers", "num_layers", "n_layers", "layers", "depth")
     )
     n_head: int = option(
-        6, "number of attention heads", at_least=1, known_as=("num_attention_heads", "num_heads", "n_heads", "heads")
+        6,
+        "number of attention heads (rwkv4 has none)",
+        at_least=1,
+        known_as=("num_attention_heads", "num_heads", "n_heads", "heads"),
     )
     n_embd: int = option(384, "width", at_least=1, known_as=("hidden_size", "d_model", "dim", "width", "n_embed"))
     n_kv_head: int | None = option(
@@ -49,7 +53,7 @@ class ModelConfig:
     )
     ffn_width: int | None = option(
         None,
-        "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7), 3.5 x (rwkv5, rwkv6), 8/3 x (qwen3)",
+        "hidden width of the feed-forward; default 4 x n_embd (gpt2, rwkv7, rwkv4), 3.5 x (rwkv5, rwkv6), 8/3 x (qwen3)",
         at_least=1,
         known_as=("intermediate_size", "d_ff", "dim_ffn", "n_inner"),
     )
@@ -66,7 +70,7 @@ class ModelConfig:
     )
     tie_embeddings: bool = option(
         True,
-        "the output head shares the embedding's weights (never in rwkv5, 6 and 7)",
+        "the output head shares the embedding's weights (never in rwkv4, 5, 6 and 7)",
         known_as=("tie_word_embeddings", "tie_weights"),
     )
 
@@ -76,7 +80,7 @@ class ModelConfig:
             if problems:
                 raise ConfigError("model", problems)
             return
-        if self.head_width is None and self.n_embd % self.n_head:
+        if self.family != "rwkv4" and self.head_width is None and self.n_embd % self.n_head:
             problems.append(f"model.n_embd ({self.n_embd}) must be divisible by model.n_head ({self.n_head})")
         if self.n_kv_head is not None and self.n_head % self.n_kv_head:
             problems.append(f"model.n_head ({self.n_head}) must be divisible by model.n_kv_head ({self.n_kv_head})")
@@ -153,6 +157,11 @@ class ModelSpec:
         return self.family if self.hf_config is None else str(self.hf_config["model_type"])
 
 
+def name_family(model_type: object) -> str:
+    """Our name of the architecture that a `config.json` calls so; its own name, where it is none of ours."""
+    return _MODEL_TYPES.get(str(model_type), str(model_type))
+
+
 def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> ModelSpec:
     """Resolve a model for a vocabulary of `num_ids` ids and rows of `context_tokens`.
 
@@ -173,7 +182,8 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
         assert config.hf_config is not None, "checked when the section was read"
         return resolve_spec(config.hf_config, config.hf_overrides, vocab_size=vocab_size, context_tokens=context_tokens)
     is_recurrent = config.family in RECURRENT_FAMILIES
-    if config.family in ("gpt2", "rwkv7"):
+    num_heads = config.n_embd if config.family == "rwkv4" else config.n_head  # each of its channels remembers by itself
+    if config.family in ("gpt2", "rwkv7", "rwkv4"):
         ffn_width = config.ffn_width or 4 * config.n_embd
     elif config.family in ("rwkv5", "rwkv6"):
         ffn_width = config.ffn_width or max(int(config.n_embd * 3.5) // 32, 1) * 32
@@ -182,9 +192,9 @@ def make_spec(config: ModelConfig, *, num_ids: int, context_tokens: int) -> Mode
     return ModelSpec(
         family=config.family,
         n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_kv_head=config.n_kv_head or config.n_head,
-        head_width=config.head_width or config.n_embd // config.n_head,
+        n_head=num_heads,
+        n_kv_head=config.n_kv_head or num_heads,
+        head_width=config.head_width or config.n_embd // num_heads,
         n_embd=config.n_embd,
         ffn_width=ffn_width,
         vocab_size=vocab_size,

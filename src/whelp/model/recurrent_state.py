@@ -1,6 +1,6 @@
 """What a recurrent model remembers of a text: the same memory after ten tokens and after a million.
 
-Shapes: L layers, S slots, B rows, T tokens, D width, H heads, K head width.
+Shapes: L layers, S slots, B rows, T tokens, D width, H heads, K head width, M what a family remembers in a layer.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import torch
 
 from whelp.model.config import ModelSpec
+from whelp.model.decayed_average import NOTHING
 
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """After the last token of each row: the inputs that the next token is mixed with, and the memory of every head."""
+    """After the last token of each row: the inputs that the next token is mixed with, and the memories."""
 
     time_shift: torch.Tensor  # (L, B, D): what entered time mixing
     channel_shift: torch.Tensor  # (L, B, D): what entered channel mixing
-    memory: torch.Tensor  # (L, B, H, K, K): (key, value), float32
+    memory: (
+        torch.Tensor
+    )  # (L, B, *M), float32: (H, K, K), by key and value; of RWKV-4 (2, D), averages and logarithms of weights
 
     def detach(self) -> RecurrentState:
         """The same values; no gradient flows back into the tokens they are of."""
@@ -29,10 +32,17 @@ class RecurrentState:
         return {"time_shift": self.time_shift, "channel_shift": self.channel_shift, "memory": self.memory}
 
 
+def memory_shape(spec: ModelSpec) -> tuple[int, ...]:
+    """Of what one row remembers in a layer."""
+    return (2, spec.n_embd) if spec.family == "rwkv4" else (spec.n_head, spec.head_width, spec.head_width)
+
+
 def make_state(spec: ModelSpec, num_rows: int, device: torch.device | str, dtype: torch.dtype) -> RecurrentState:
-    """Nothing has been read: all zeros."""
+    """Nothing has been read: all zeros, and no weight."""
     shift = torch.zeros(spec.n_layer, num_rows, spec.n_embd, device=device, dtype=dtype)
-    memory = torch.zeros(spec.n_layer, num_rows, spec.n_head, spec.head_width, spec.head_width, device=device)
+    memory = torch.zeros(spec.n_layer, num_rows, *memory_shape(spec), device=device)
+    if spec.family == "rwkv4":
+        memory[:, :, 1] = NOTHING
     return RecurrentState(shift, shift.clone(), memory)
 
 
@@ -54,7 +64,7 @@ class StateCache:
         """Allocate.
 
         Args:
-            start: The state (of one row) that a text of no tokens has; None: zeros.
+            start: The state (of one row) that a text of no tokens has; None: nothing was read.
         """
         self.lengths = [0] * num_slots
         with torch.inference_mode(False):  # a cache may be filled in both modes

@@ -18,7 +18,7 @@ from torch import nn
 
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, narrow
-from whelp.model.recurrent_state import RecurrentState, StateCache, make_state
+from whelp.model.recurrent_state import RecurrentState, StateCache, make_state, memory_shape
 from whelp.model.rwkv_kernels import choose_kernel
 
 _PIECE_TOKENS = 2048  # of rows that are only looked at
@@ -63,7 +63,7 @@ class Block(nn.Module):
     def __init__(self, spec: ModelSpec, layer: int, att: nn.Module, ffn: nn.Module) -> None:
         """
         Args:
-            att: From x (B, T, D), what the first layer handed on, the token before (B, D), the memory (B, H, K, K) and the flow
+            att: From x (B, T, D), what the first layer handed on, the token before (B, D), the memory (B, *M) and the flow
                 to (B, T, D), what is handed on, the last token and the memory.
             ffn: From x, the token before and the flow to (B, T, D) and the last token.
         """
@@ -201,8 +201,8 @@ class Rwkv(LanguageModel):
     def cache_bytes(self, num_slots: int, capacity: int) -> int:
         """Memory that `make_decoder` takes: two states for each slot."""
         spec = self.spec
-        of_channel = 2 * self.head_weight.element_size() + 4 * spec.head_width
-        return int(2 * spec.n_layer * num_slots * spec.n_embd * of_channel)
+        of_layer = 2 * self.head_weight.element_size() * spec.n_embd + 4 * math.prod(memory_shape(spec))
+        return int(2 * spec.n_layer * num_slots * of_layer)
 
     def is_block_matrix(self, name: str) -> bool:
         """Whether a matrix is one of the large ones of the blocks, rather than two thin ones in place of one, or vectors."""

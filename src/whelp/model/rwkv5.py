@@ -61,7 +61,7 @@ class GatedTimeMix(nn.Module):
 
 
 class GatedChannelMix(nn.Module):
-    """What generations 5 and 6 share: a square of what is positive, behind a gate."""
+    """What generations 4, 5 and 6 share: a square of what is positive, behind a gate."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -98,7 +98,9 @@ class _TimeMix(GatedTimeMix):
         return out, shared, last, memory
 
 
-class _ChannelMix(GatedChannelMix):
+class ChannelMix(GatedChannelMix):
+    """What generations 4 and 5 share: every channel has its share of the token before."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.time_mix_k, self.time_mix_r = (nn.Parameter(torch.zeros(1, 1, spec.n_embd)) for _ in range(2))
@@ -116,13 +118,13 @@ class Rwkv5(Rwkv):
     generation = "rwkv5"
 
     def _make_block(self, spec: ModelSpec, layer: int) -> Block:
-        return Block(spec, layer, _TimeMix(spec), _ChannelMix(spec))
+        return Block(spec, layer, _TimeMix(spec), ChannelMix(spec))
 
     def _init_block(self, block: Block, generator: torch.Generator) -> None:
         """Draw the official first weights of a layer."""
         spec, att, ffn = self.spec, block.att, block.ffn
         assert isinstance(att, _TimeMix)
-        assert isinstance(ffn, _ChannelMix)
+        assert isinstance(ffn, ChannelMix)
         width = spec.n_embd
         depth, rest = layer_ratios(spec, block.layer)
         values = {

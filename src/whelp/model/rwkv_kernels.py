@@ -39,7 +39,7 @@ def choose_kernel(name: str, x: torch.Tensor, num_heads: int, head_width: int, *
 
     Outside of what is compiled: a kernel of a new form is compared first.
     """
-    if not x.is_cuda or x.dtype == torch.float32 or not find_kernels():
+    if name not in KERNELS or not x.is_cuda or x.dtype == torch.float32 or not find_kernels():
         return None
     form = Form(x.device, x.dtype, num_heads, head_width, has_documents)
     return name if find_disagreement(name, form) is None else None

@@ -26,7 +26,7 @@ def init(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model folder.")] = None,
     family: Annotated[
-        str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv6, rwkv5, or hf with model.hf_config=KIND.")
+        str | None, typer.Option(help="gpt2, qwen3, rwkv7, rwkv6, rwkv5, rwkv4, or hf with model.hf_config=KIND.")
     ] = None,
     n_layer: Annotated[int | None, typer.Option("--n_layer", "--n-layer", metavar="N", help="Number of blocks.")] = None,
     n_head: Annotated[
