@@ -168,7 +168,9 @@ class Hub:
         files = found.commits[commit]
         if verb in (None, "revision"):
             siblings = [{"rfilename": path} for path in files]
-            return _say({"id": name, "sha": commit, "private": found.is_private, "siblings": siblings, "tags": [], "author": "x"})
+            return _say(
+                {"id": name, "sha": commit, "private": found.is_private, "siblings": siblings, "tags": [], "author": "x"}
+            )
         if verb == "tree":
             return _say([_describe(path, content) for path, content in sorted(files.items())])
         if verb == "preupload":
@@ -198,7 +200,9 @@ class Hub:
                     return _fail(400, f"LFS pointer points to a file that does not exist: {value['oid']}")
                 files[value["path"]] = Large(value["oid"], value["size"])
         made = found.commit(branch, files, header["summary"])
-        return _say({"success": True, "commitOid": made, "commitUrl": f"{self.endpoint}/{name}/commit/{made}", "hookOutput": ""})
+        return _say(
+            {"success": True, "commitOid": made, "commitUrl": f"{self.endpoint}/{name}/commit/{made}", "hookOutput": ""}
+        )
 
     def _say_where_to_send(self, wish: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         objects = []
@@ -216,9 +220,7 @@ class Hub:
         self.sent.append(digest)
         return 200, {}, b""
 
-    def _resolve(
-        self, kind: str, name: str, revision: str, file: str, token: str | None
-    ) -> tuple[int, dict[str, str], bytes]:
+    def _resolve(self, kind: str, name: str, revision: str, file: str, token: str | None) -> tuple[int, dict[str, str], bytes]:
         found = self._find(kind, name, token)
         if found is None:
             return _fail(404, _MESSAGES[404], "RepoNotFound")

@@ -264,10 +264,11 @@ def _name_sources(data: Mapping[str, Any]) -> str:
     items = [source] if isinstance(source, str) else list(source)
     if data.get("mixture"):
         items = [str(entry.get("name") or entry.get("source")) for entry in data["mixture"]]
-    return ", ".join(_leave_folders_out(item) for item in items)
+    return ", ".join(leave_folders_out(item) for item in items)
 
 
-def _leave_folders_out(word: str) -> str:
+def leave_folders_out(word: str) -> str:
+    """Of a path the last part alone: folders of this machine are nobody else's business."""
     return os.path.basename(word.rstrip("/\\")) if os.path.isabs(word) or word.startswith((".", "~")) else word
 
 
@@ -276,7 +277,7 @@ def _shorten_recipe(run: RunFolder) -> str:
     if not run.recipe.is_file():
         return ""
     values = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    values = map_paths(Recipe, values, lambda word, _: _leave_folders_out(word))
+    values = map_paths(Recipe, values, lambda word, _: leave_folders_out(word))
     defaults = load_recipe({}).to_values()
     short = {
         section: {key: value for key, value in options.items() if value != defaults[section].get(key)}

@@ -180,6 +180,8 @@ def _look(hub: HubRepository, *, is_needed: bool) -> Remote | None:
     """What stands there; None where a dry run could not ask."""
     try:
         remote = hub.look()
+        if not remote.is_there and not hub.is_logged_in:
+            log.info("nobody is logged in, so a private repository called %s would not be seen", hub.name)
         if not remote.is_there:
             for kind in hub.find_other_kinds():
                 log.warning("%s is a %s there already; a %s of that name stands beside it", hub.name, kind, hub.kind)

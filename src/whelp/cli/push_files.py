@@ -20,9 +20,7 @@ DATASET_KINDS = {"token_store": "a token store", "curated": "a curated corpus"}
 _MODEL_SUFFIXES = (".safetensors", ".gguf", ".onnx", ".pth")
 
 
-def lay_out_model(
-    source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None
-) -> None:
+def lay_out_model(source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None) -> None:
     """Bring a model and its card into an empty folder: an export as it stands, of a run or a checkpoint a new one.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.base.counts import say_bytes
 from whelp.base.errors import ConfigError, HubError, MissingExtraError
-from whelp.cli.push_problems import explain_problem, is_missing
+from whelp.cli.push_problems import explain_problem, is_conflict, is_missing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -66,17 +66,21 @@ class HubRepository:
         prefix = "datasets/" if self.kind == DATASET else ""
         return f"{self._api.endpoint}/{prefix}{self.name}"
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether the library has a token to show."""
+        from huggingface_hub import get_token
+
+        with self._explained():
+            return get_token() is not None
+
     def check_login(self) -> None:
         """Find out before any work whether anybody is logged in.
 
         Raises:
             HubError: When nobody is.
         """
-        from huggingface_hub import get_token
-
-        with self._explained():
-            token = get_token()
-        if token is None:
+        if not self.is_logged_in:
             next_step = "Run `hf auth login`, or put a token that may write into the variable HF_TOKEN."
             raise HubError(self.name, "nobody is logged in to the hub on this machine", "a token", next_step)
 
@@ -126,9 +130,18 @@ class HubRepository:
         """
         with self._explained():
             if not remote.is_there:
-                self._api.create_repo(self.name, repo_type=self.kind, private=private or None, exist_ok=True)
+                self._make(private=private)
             if not remote.has_branch and self.revision != DEFAULT_BRANCH:
                 self._api.create_branch(self.name, branch=self.revision, repo_type=self.kind, exist_ok=True)
+
+    def _make(self, *, private: bool) -> None:
+        try:
+            self._api.create_repo(self.name, repo_type=self.kind, private=private or None)
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            found = f"a {self.kind} of that name cannot be made: something else has it, or it was made this moment"
+            raise HubError(self.name, found, "a free name", "Run the same command again, or choose another name.") from error
 
     def bring(self, folder: Path, remote: Remote, message: str) -> str:
         """Bring every file of a folder; return the commit.

@@ -22,10 +22,20 @@ _BUSY, _FAILING = 429, 500
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether a hub says that there is no such repository, or no such branch of it."""
+    """Whether a hub says that there is no such repository, or no such branch of it; to strangers it says 401 instead."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    return isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)) and not isinstance(error, GatedRepoError)
+    if isinstance(error, GatedRepoError):
+        return False
+    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
+        return True
+    asked = getattr(getattr(error, "response", None), "request", None)
+    return _read_status(error) == 401 and asked is not None and asked.headers.get("authorization") is None
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a hub says that something stands in the way."""
+    return _read_status(error) == 409
 
 
 def explain_problem(error: Exception, name: str, api: HfApi, find_file: Callable[[str], str | None]) -> HubError:
@@ -63,7 +73,9 @@ def explain_problem(error: Exception, name: str, api: HfApi, find_file: Callable
 def _explain_status(status: int, said: str, name: str, api: HfApi) -> HubError:
     answer = _shorten(said)
     if status == 401:
-        advice = "Make one that may write on the hub's page of tokens, and run `hf auth login`, or set HF_TOKEN, which counts first."
+        advice = (
+            "Make one that may write on the hub's page of tokens, and run `hf auth login`, or set HF_TOKEN, which counts first."
+        )
         return HubError(name, f"the hub does not take the token ({answer})", "a valid one", advice)
     if status in (402, 403):
         owner = name.partition("/")[0]

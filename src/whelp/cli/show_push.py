@@ -33,7 +33,10 @@ def show_push_event(event: PushPlanned | Pushed) -> None:
 
 
 def _show_plan(plan: PushResult) -> None:
-    say(f"[bold]{plan.repository:<10}[/] {escape(plan.url)}, branch {escape(plan.revision)}: {_describe_place(plan)}", wraps=False)
+    say(
+        f"[bold]{plan.repository:<10}[/] {escape(plan.url)}, branch {escape(plan.revision)}: {_describe_place(plan)}",
+        wraps=False,
+    )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     title = "[bold]files[/]     "
     for one in plan.contents[:_MOST_FILES]:
@@ -48,7 +51,7 @@ def _show_plan(plan: PushResult) -> None:
     sent = sum(one.num_bytes for one in plan.contents if one.change != UNCHANGED)
     say(f"           {say_count(len(plan.contents), 'file')}, {say_bytes(total)}, of which {say_bytes(sent)} are to be sent")
     if plan.others:
-        say(f"           [dim]{say_count(len(plan.others), 'other file')} there stay as they are[/]")
+        say(f"           [dim]left as it stands there: {say_count(len(plan.others), 'other file')}[/]")
     if plan.is_dry_run:
         _show_card(plan.card)
     else:
