@@ -153,7 +153,7 @@ def test_nothing_is_replaced_unasked(whelp: Whelp, made: Project, hub: Hub) -> N
         whelp("push", made.run, "herd/fox"), "herd/fox: 2 files there would be replaced: config.json (2 bytes there, "
     )
     assert "model.safetensors (18 bytes there, " in message
-    assert "With --replace they are" in message
+    assert "--replace does it, and the history" in message
     assert there.branches["main"] == before
     result = whelp("push", made.run, "herd/fox", "--replace", "--message", "Step 4", "--json").json
     changes = {one["file"]: one["change"] for one in result["contents"]}

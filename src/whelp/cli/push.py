@@ -233,7 +233,7 @@ def _check_replaced(hub: HubRepository, folder: Path, remote: Remote, plan: Push
     if names and not replace:
         found = f"{say_count(len(names), 'file')} there would be replaced: {describe_changes(folder, remote, names)}"
         advice = (
-            "With --replace they are, and the history keeps the old ones; or choose another name, or --revision BRANCH. "
+            "--replace does it, and the history keeps the old ones; or choose another name, or --revision BRANCH. "
             "Nothing was changed."
         )
         raise HubError(hub.name, found, "", advice)
