@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -337,3 +338,33 @@ def test_bars_are_the_librarys_and_are_as_before(made: Project, hub: Hub, capfd:
     package.push(made.run, "ada/fox", license="mit")
     assert capfd.readouterr() == ("", "")
     assert not huggingface_hub.utils.are_progress_bars_disabled()
+
+
+def test_a_stop_leaves_nothing_here(
+    whelp: Whelp, made: Project, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while files are sent: the folder that they lay in is gone, and it says that the command goes on."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    laid_out = []
+
+    def stop(self, *, folder_path, **options):
+        laid_out.extend(Path(folder_path).iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", stop)
+    outcome = whelp("push", made.run, "ada/fox")
+    assert outcome.code == 130
+    assert "interrupted; what was finished is kept, and the same command goes on" in outcome.said
+    assert (len(laid_out), list((tmp_path / "temporary").iterdir())) == (8, [])
+
+
+def test_systems_without_links(made: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There files are copied."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no right to make links")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    package.push(made.run, "ada/fox")
+    assert hub.read("ada/fox")["model.safetensors"] == (made.run / "checkpoints/last/model.safetensors").read_bytes()

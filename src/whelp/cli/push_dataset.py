@@ -197,7 +197,7 @@ def _count_documents(source: Path) -> int | None:
 
     try:
         opened = open_recipe_sources(load_recipe({"data": {"source": str(source)}}))
-        return sum(partition.batch.num_rows for one in opened for partition in one.source.iter_partitions())
+        return sum(int(partition.batch.num_rows) for one in opened for partition in one.source.iter_partitions())
     except SourceError:
         return None
 
