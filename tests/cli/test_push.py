@@ -246,6 +246,18 @@ def test_what_a_hub_refuses(
     assert WRITER not in outcome.stderr
 
 
+def test_what_a_hub_refuses_to_xet(made: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hf_xet` asks by itself, and says what it was told in words of its own."""
+    pytest.importorskip("hf_xet", reason="comes with huggingface_hub, but not for every system")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    hub.refusals.append(("GET .*/xet-write-token/", 403, "No."))
+    with pytest.raises(
+        HubError, match=r"ada/fox: ada may not write there \(.*403 Forbidden\)\), but expected a right to write"
+    ) as caught:
+        package.push(made.run, "ada/fox")
+    assert "http" not in str(caught.value)
+
+
 def test_a_card_that_the_hub_does_not_take(whelp: Whelp, made: Project, hub: Hub) -> None:
     """It says which word, and where it stands."""
     hub.card_problems = [{"message": '"license" must be one of ...'}]

@@ -16,7 +16,8 @@ _OF_THE_NETWORK = {"TransportError", "RequestException", "ConnectionError", "Tim
 _TOO_LARGE = re.compile(r"too (?:large|big)|exceeds|maximum (?:file )?size|storage limit|quota", re.IGNORECASE)
 _BAD_HEAD = re.compile(r"Invalid metadata in README\.md\.\s*(.*)", re.DOTALL)
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-_ADDRESS = re.compile(r"(?:for|at):? (?:url:? )?'?https?://\S+")  # some hold a key
+_STATUS_OF_XET = re.compile(r"HTTP status \w+ error \((\d{3})\b")  # it has no errors of its own for them
+_ADDRESS = re.compile(r"(?:for|at|, domain):? (?:url:? )?'?https?://[^\s)]+")  # some hold a key
 _AGAIN = "Run the same command again: what has arrived is not sent twice."
 _BUSY, _FAILING = 429, 500
 
@@ -52,7 +53,7 @@ def explain_problem(error: Exception, name: str, api: HfApi, find_file: Callable
     status = next((status for one in chain if (status := _read_status(one)) is not None), None)
     if any(isinstance(one, OfflineModeIsEnabled) for one in chain):
         return HubError(name, "HF_HUB_OFFLINE is set, so the hub is not asked", "", "Unset it.")
-    if status == 413 or _TOO_LARGE.search(said):
+    if status == 413 or (status != _BUSY and _TOO_LARGE.search(said)):
         digest = _DIGEST.search(said)
         file = (find_file(digest.group()) if digest is not None else None) or _find_file(chain)
         what = "a file" if file is None else file
@@ -108,7 +109,10 @@ def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _read_status(error: BaseException) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
+    if isinstance(status, int):
+        return status
+    found = _STATUS_OF_XET.search(str(error))
+    return None if found is None else int(found.group(1))
 
 
 def _read_answer(chain: list[BaseException]) -> str:
