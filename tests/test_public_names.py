@@ -41,6 +41,7 @@ CALLS = [
     "load_recipe",
     "new",
     "prepare",
+    "push",
     "report",
     "report_corpus",
     "report_tokenizer",
@@ -134,6 +135,7 @@ DOORS = {
         "make_compare_report",
         "make_corpus_report",
         "make_curate_report",
+        "make_dataset_card",
         "make_model_card",
         "make_recipes_report",
         "make_rows_report",
@@ -233,6 +235,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("chat", ["model", "system", "device", "precision", "settings"]),
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "on_progress", "settings"]),
         ("export", ["model", "out", "format", "dtype", "name", "license"]),
+        (
+            "push",
+            [
+                *("source", "name", "dataset", "format", "dtype", "license", "private", "revision", "message", "replace"),
+                "dry_run",
+            ],
+        ),
         ("serve", ["model", "compare", "store", "device", "precision", "on_ready", "settings"]),
         (
             "inspect",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
     from whelp.cli.prepare import prepare as prepare
+    from whelp.cli.push import push as push
     from whelp.cli.recipe import Recipe as Recipe
     from whelp.cli.recipe import load_recipe as load_recipe
     from whelp.cli.recipe import schema as schema
@@ -84,6 +85,7 @@ _CALLS = {
     "init": "init",
     "inspect": "inspect",
     "new": "new",
+    "push": "push",
     "train_tokenizer": "tokenizer",
     "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",

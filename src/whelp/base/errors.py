@@ -9,6 +9,7 @@
     |-- PlanError             the inputs are fine, but nothing sensible can be made of them together
     |-- TrainingError         training cannot go on: the loss is not a number, the device is out of memory
     |   `-- LostProcessError  another process of the run is gone, or does not answer
+    |-- HubError              a hub of models: nobody is logged in, no right, not reached, or other files stand there
     |-- MissingExtraError     an optional package is needed
     `-- DiskError             the disk is full or not writable
 
@@ -83,6 +84,10 @@ class TrainingError(WhelpError):
 
 class LostProcessError(TrainingError):
     """Another process of the same run is gone, or does not answer: it has the reason, not this one."""
+
+
+class HubError(WhelpError):
+    """A hub of models and datasets refuses, cannot be reached, or holds what would be replaced."""
 
 
 class DiskError(WhelpError):

@@ -122,7 +122,7 @@ def report_corpus(
         meter.add(batch, grouping.find(batch))
     measured = meter.finish(_open_reference(reference, meter, notes))
     files = [file.label for one in sources for file in one.source.files]
-    report = _compose(sources, seen, measured, files, by, _count_columns(sources, columns), notes, html)
+    report = _compose(sources, seen, measured, files, by, count_columns(sources, columns), notes, html)
     if html is not None:
         from whelp.report import make_corpus_report
 
@@ -276,7 +276,7 @@ def _open_reference(reference: str, meter: CorpusMeter, notes: list[str]) -> Ref
     return Reference.of_table(source.name, table)
 
 
-def _count_columns(sources: list[OpenedSource], asked: Sequence[str]) -> dict[str, dict[str, Any]]:
+def count_columns(sources: list[OpenedSource], asked: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """The values of some columns of rows, each read on its own.
 
     Raises:

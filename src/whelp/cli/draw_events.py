@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,18 @@ class DrawCollecting:
                 else:
                     self._view.show(event)
                 yield event
+
+
+def draw_pushing(events: Events) -> Iterator[Any]:
+    """Draw what goes to a hub, and what came of it; in between the bars are those of the hub's library."""
+    from whelp.cli.show import waiting
+    from whelp.cli.show_push import show_push_event
+
+    with waiting("laying out"):
+        first = next(events)
+    for event in itertools.chain([first], events):
+        show_push_event(event)
+        yield event
 
 
 def draw_verifying(events: Events) -> Iterator[Any]:

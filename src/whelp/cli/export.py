@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import watch_waiting
-from whelp.cli.export_card import describe_usage, make_card
+from whelp.cli.export_card import UsePlace, describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
@@ -35,6 +35,14 @@ class ExportResult(ResultRepr):
     files: list[str]
     num_parameters: int
     num_bytes: int
+
+
+@dataclass(frozen=True)
+class WrittenExport:
+    """The files of an export, the card last."""
+
+    files: list[str]
+    num_parameters: int
 
 
 def export(
@@ -64,6 +72,24 @@ def export(
         ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise.
     """
     folder, target = choose_model_folder(Path(model)), Path(out)
+    check_wishes("whelp export", format, dtype)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
+    with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
+        written = write_export(
+            folder, temporary, format=format, dtype=dtype, name=name, license=license, place=UsePlace(target.name)
+        )
+        num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
+    shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
+    return ExportResult(str(target), format, shown, written.files, written.num_parameters, num_bytes)
+
+
+def check_wishes(command: str, format: str, dtype: str | None) -> None:
+    """Refuse a format that is none, and numbers that it does not have.
+
+    Raises:
+        ConfigError: Saying which there are.
+    """
     allowed: Iterable[str] = HF_DTYPES if format in ("hf", "pth") else ("f32", "f16", "bf16", "q8_0")
     if format == "onnx":
         allowed = ("f32",)
@@ -71,53 +97,66 @@ def export(
     if dtype is not None and dtype not in allowed:
         problems.append(f"--dtype is {dtype!r}, but expected one of {', '.join(allowed)} for {format}")
     if problems:
-        raise ConfigError("whelp export", problems)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
+        raise ConfigError(command, problems)
+
+
+def write_export(
+    folder: Path,
+    target: Path,
+    *,
+    format: str,
+    dtype: str | None,
+    name: str | None,
+    license: str | None,
+    place: UsePlace,
+    take: Callable[[Path, Path], object] = shutil.copy,
+) -> WrittenExport:
+    """Write the files of an export, the card last, into an empty folder.
+
+    Args:
+        folder: The model folder.
+        place: Where the files will be, for the card.
+        take: Brings a file that stays as it is, from the first path to the second.
+    """
     find_weight_files(folder)
     run, origin = find_run(folder), find_origin(folder)
     name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
-    stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
-    with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
-        file = stem
-        if format == "hf":
-            num_parameters = _write_hf(folder, temporary, dtype)
-        elif format == "pth":
-            num_parameters = _write_pth(folder, temporary / f"{stem}.pth", dtype)
-        elif format == "onnx":
-            from whelp.cli.export_onnx import write_onnx
+    file = stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
+    if format == "hf":
+        num_parameters = _write_hf(folder, target, dtype, take)
+    elif format == "pth":
+        num_parameters = _write_pth(folder, target / f"{stem}.pth", dtype)
+    elif format == "onnx":
+        from whelp.cli.export_onnx import write_onnx
 
-            file = f"{stem}.onnx"
-            num_parameters = write_onnx(folder, temporary / file)
-        else:
-            file = f"{stem}-{dtype or 'f16'}.gguf"
-            num_parameters = _write_gguf(folder, temporary / file, name, dtype or "f16")
-        if origin is not None:
-            write_json(temporary / ORIGIN_FILE, origin)
-        files = sorted(path.name for path in temporary.iterdir())
-        usage = describe_usage(format, target.name, file, folder)
-        card = make_card(name, folder, run, format, num_parameters, [*files, "README.md"], usage, license)
-        write_atomic(temporary / "README.md", card)
-        num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
-    shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
-    return ExportResult(str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
+        file = f"{stem}.onnx"
+        num_parameters = write_onnx(folder, target / file)
+    else:
+        file = f"{stem}-{dtype or 'f16'}.gguf"
+        num_parameters = _write_gguf(folder, target / file, name, dtype or "f16")
+    if origin is not None:
+        write_json(target / ORIGIN_FILE, origin)
+    files = [*sorted(path.name for path in target.iterdir()), "README.md"]
+    usage = describe_usage(format, place, file, folder)
+    write_atomic(target / "README.md", make_card(name, folder, run, format, num_parameters, files, usage, license))
+    return WrittenExport(files, num_parameters)
 
 
-def _write_hf(folder: Path, target: Path, dtype: str | None) -> int:
+def _write_hf(folder: Path, target: Path, dtype: str | None, take: Callable[[Path, Path], object]) -> int:
     """Weights and configs as they are (or in another precision), and the tokenizer's files."""
     from whelp.tokenizer import load_tokenizer
 
     load_tokenizer(folder).save(target)
     for name in ("generation_config.json", "chat_template.jinja"):
         if (folder / name).is_file():
-            shutil.copy(folder / name, target / name)
+            take(folder / name, target / name)
     config = read_model_config(folder)
     _, weights = read_model_folder(folder)
     num_parameters = sum(tensor.numel() for tensor in weights.values())
     if dtype is None:
         for name in [*find_weight_files(folder), "model.safetensors.index.json"]:
             if (folder / name).is_file():
-                shutil.copy(folder / name, target / name)
+                take(folder / name, target / name)
     else:
         import torch
         from safetensors.torch import save_file

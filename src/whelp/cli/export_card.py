@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ _TRANSFORMERS = """With [transformers](https://github.com/huggingface/transforme
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained("{opened}")
+tokenizer = AutoTokenizer.from_pretrained("{opened}")
 {ids}
 print(tokenizer.decode(model.generate(**ids, {length})[0]))
 ```"""
@@ -40,7 +41,7 @@ _NEW_TOKENS, _MUCH_CONTEXT = 40, 256
 _VLLM = """With [vLLM](https://github.com/vllm-project/vllm), as an OpenAI-compatible server:
 
 ```bash
-vllm serve {folder}
+vllm serve {opened}
 ```"""
 _FLA = """With transformers, and [flash-linear-attention](https://github.com/fla-org/flash-linear-attention), which registers RWKV-7:
 
@@ -48,8 +49,8 @@ _FLA = """With transformers, and [flash-linear-attention](https://github.com/fla
 import fla
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained("{opened}")
+tokenizer = AutoTokenizer.from_pretrained("{opened}")
 ```"""
 _TO_GGUF = """With [llama.cpp](https://github.com/ggml-org/llama.cpp):
 
@@ -98,11 +99,30 @@ logits, state = model.forward([1, 2, 3], None)
 ```"""
 
 
-def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
+_FETCH = """What follows wants the files in a folder, which the command of `huggingface_hub` fetches:
+
+```bash
+hf download {opened} --local-dir {folder}
+```"""
+
+
+@dataclass(frozen=True)
+class UsePlace:
+    """Where those who use an export find it.
+
+    Attributes:
+        folder: What it is called, seen from the folder above it.
+        hub_id: `owner/name` on a hub; None of one that is on this disk alone.
+    """
+
+    folder: str
+    hub_id: str | None = None
+
+
+def describe_usage(format: str, place: UsePlace, file: str, model: Path) -> str:
     """How an export is used, as Markdown.
 
     Args:
-        folder: What it is called, seen from the folder above it.
         file: The one file of formats that have one.
         model: The model folder that was exported.
     """
@@ -119,6 +139,8 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
         texts = [*opened_by, *to_gguf, _WHELP, _TO_PTH]
         if family not in RECURRENT_FAMILIES:
             texts = [_TRANSFORMERS, _VLLM, *to_gguf, _WHELP]
+    if place.hub_id is not None:
+        texts.insert(next(index for index, text in enumerate(texts) if "{opened}" not in text), _FETCH)
     number = find_context(config)
     has_room = number is None or number >= _MUCH_CONTEXT  # positions of GPT-2 end there: more would be an error
     length = f"max_new_tokens={_NEW_TOKENS}" if has_room else f"max_length={number}"
@@ -126,7 +148,8 @@ def describe_usage(format: str, folder: str, file: str, model: Path) -> str:
     if format == "pth" and family != "rwkv7":
         file = f"{file}.pth"  # for RWKV-7 the package adds the suffix by itself
     values = {"is_v7": int(family == "rwkv7"), "ids": ids, "length": length}
-    return "\n\n".join(text.format(folder=folder, file=file, **values) for text in texts)
+    values |= {"folder": place.folder, "opened": place.hub_id or place.folder, "file": file}
+    return "\n\n".join(text.format(**values) for text in texts)
 
 
 def find_context(config: Mapping[str, Any]) -> int | None:
@@ -245,10 +268,11 @@ def _name_sources(data: Mapping[str, Any]) -> str:
     items = [source] if isinstance(source, str) else list(source)
     if data.get("mixture"):
         items = [str(entry.get("name") or entry.get("source")) for entry in data["mixture"]]
-    return ", ".join(_leave_folders_out(item) for item in items)
+    return ", ".join(leave_folders_out(item) for item in items)
 
 
-def _leave_folders_out(word: str) -> str:
+def leave_folders_out(word: str) -> str:
+    """Of a path the last part alone: folders of this machine are nobody else's business."""
     return os.path.basename(word.rstrip("/\\")) if os.path.isabs(word) or word.startswith((".", "~")) else word
 
 
@@ -257,7 +281,7 @@ def _shorten_recipe(run: RunFolder) -> str:
     if not run.recipe.is_file():
         return ""
     values = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
-    values = map_paths(Recipe, values, lambda word, _: _leave_folders_out(word))
+    values = map_paths(Recipe, values, lambda word, _: leave_folders_out(word))
     defaults = load_recipe({}).to_values()
     short = {
         section: {key: value for key, value in options.items() if value != defaults[section].get(key)}

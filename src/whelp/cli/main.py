@@ -25,6 +25,7 @@ from whelp.cli.commands import (
     evaluate,
     first_steps,
     models,
+    push,
     report,
     state,
     talk,
@@ -58,6 +59,7 @@ _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
         ("evaluate", evaluate.evaluate),
         ("state", state.state),
         ("export", models.export),
+        ("push", push.push),
     ],
     "Look inside": [
         ("inspect", data.inspect),
@@ -77,7 +79,7 @@ app.add_typer(corpus_report.app, name="corpus", rich_help_panel="Text")
 app.add_typer(tokenizer.app, name="tokenizer", rich_help_panel="Steps")
 
 
-_KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare", "train"}
+_KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare", "push", "train"}
 """Commands that go on where they were stopped; of the others nothing is left."""
 
 

@@ -3,8 +3,8 @@
     html = make_run_report([RunRecords(name="run", recipe=text, settings=values, metrics=records)])
 
 Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
-`compare_report.py` sets several models side by side, `recipes_report.py` several recipes; `model_card.py` describes a model;
-`corpus_report.py` draws a corpus.
+`compare_report.py` sets several models side by side, `recipes_report.py` several recipes; `model_card.py` describes a model,
+`dataset_card.py` a data set; `corpus_report.py` draws a corpus.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from whelp.report.compare_report import make_compare_report as make_compare_report
     from whelp.report.corpus_report import make_corpus_report as make_corpus_report
     from whelp.report.curate_report import make_curate_report as make_curate_report
+    from whelp.report.dataset_card import make_dataset_card as make_dataset_card
     from whelp.report.model_card import RunFacts as RunFacts
     from whelp.report.model_card import make_model_card as make_model_card
     from whelp.report.recipes_report import make_recipes_report as make_recipes_report
@@ -37,6 +38,7 @@ _HOMES = {
     "make_compare_report": "compare_report",
     "make_corpus_report": "corpus_report",
     "make_curate_report": "curate_report",
+    "make_dataset_card": "dataset_card",
     "make_recipes_report": "recipes_report",
     "say_difference": "recipes_report",
     "RunFacts": "model_card",

@@ -92,13 +92,7 @@ def make_model_card(
 
 def _make_head(name: str, format: str, config: Mapping[str, Any], run: RunFacts | None, license_name: str | None) -> str:
     """The front matter: https://huggingface.co/docs/hub/model-cards."""
-    head: dict[str, Any] = {}
-    if license_name is not None:
-        known = license_name.lower()
-        is_known = known in _LICENSES.split()
-        head["license"] = known if is_known else "other"
-        if not is_known:
-            head["license_name"] = re.sub(r"[^a-z0-9.]+", "-", known).strip("-")
+    head: dict[str, Any] = name_license(license_name)
     if format in _LIBRARIES:
         head["library_name"] = _LIBRARIES[format]
     is_from_scratch = run is not None and not run.train.get("start_from")
@@ -117,6 +111,16 @@ def _make_head(name: str, format: str, config: Mapping[str, Any], run: RunFacts 
         results = [{"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}]
         head["model-index"] = [{"name": name, "results": results}]
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---"
+
+
+def name_license(license_name: str | None) -> dict[str, Any]:
+    """A license as the head of a card names it.   'My own' -> {'license': 'other', 'license_name': 'my-own'}"""
+    if license_name is None:
+        return {}
+    known = license_name.lower()
+    if known in _LICENSES.split():
+        return {"license": known}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", known).strip("-")}
 
 
 def _describe_model(
@@ -179,7 +183,7 @@ def _describe_numbers(run: RunFacts) -> str:
     where = f"On {of}held-out tokens, at step {run.numbers['step']:,}."
     why = "Compare bits a byte with other models: the other two depend on the vocabulary."
     shown = {name: f"{value:,.4g}" if value > 100 else f"{value:.4f}" for name, value in rows.items() if value is not None}
-    return f"{where} {why}\n\n{_make_table(shown)}"
+    return f"{where} {why}\n\n{make_table(shown)}"
 
 
 def _describe_training(run: RunFacts) -> str:
@@ -212,7 +216,7 @@ def _describe_training(run: RunFacts) -> str:
         "made longer": ", ".join(f"it was to be {one['length']}, until step {one['until_step']:,}" for one in run.lengths),
         "software": ", ".join(f"{name} {run.versions[name]}" for name in ("whelp", "torch", "python") if name in run.versions),
     }
-    table = _make_table({name: value for name, value in facts.items() if value})
+    table = make_table({name: value for name, value in facts.items() if value})
     recipe = f"```yaml\n{run.recipe.rstrip()}\n```"
     return f"{table}\n\n<details><summary>Recipe: what differs from whelp's defaults</summary>\n\n{recipe}\n\n</details>"
 
@@ -250,7 +254,8 @@ def _describe_license(license_name: str | None, run: RunFacts | None) -> str:
     return f"{license_name}. {texts}"
 
 
-def _make_table(values: Mapping[str, str]) -> str:
+def make_table(values: Mapping[str, str]) -> str:
+    """Names and what they say, as a table of Markdown."""
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())])
 
 

@@ -114,6 +114,15 @@ def init(
     )
 
 
+class ModelFormat(Enum):
+    """Formats of models."""
+
+    hf = "hf"
+    gguf = "gguf"
+    onnx = "onnx"
+    pth = "pth"
+
+
 class ExportName(Enum):
     """Formats of models, and of token ids."""
 
