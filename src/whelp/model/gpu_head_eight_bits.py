@@ -27,7 +27,7 @@ _ROW_STEP, _COLUMN_STEP = tl.constexpr(0x9E3779B1), tl.constexpr(0x61C88647)
 _CHANCE_SHIFT, _KEPT_BITS = tl.constexpr(32 - 21), tl.constexpr(-1 << 21)  # 21 of float32's 23 bits of mantissa are dropped
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _spread(numbers, STEP: tl.constexpr):  # type: ignore[no-untyped-def]
     """Equally spread whole numbers of as many bits as are dropped."""
     return ((numbers.to(tl.uint32) * STEP) >> _CHANCE_SHIFT).to(tl.int32)
