@@ -180,6 +180,7 @@ def _iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None, rows: Any, engine: Engine | None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     from whelp.artifacts.parts_folder import check_place, clear_parts
+    from whelp.cli.learned_vocabulary import make_vocabulary
     from whelp.corpus import count_skipped
     from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
@@ -204,7 +205,7 @@ def _iter_prepare(
     if changes:
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
     if vocabulary is None:
-        vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
+        vocabulary, is_learned = make_vocabulary(recipe, opened)
         yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=is_learned)
         _say_inexact(vocabulary)
     counts = ReadingCounts(len(labels), skipped, out)
@@ -271,30 +272,6 @@ def is_imported(folder: Path) -> bool:
         return "imported" in read_json(folder / MANIFEST_NAME)["inputs"]["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabulary, bool]:
-    """Load the recipe's vocabulary, or learn it from the sources; true when it was learned.
-
-    Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
-    """
-    from whelp.tokenizer import load_tokenizer
-
-    asked = recipe.data.tokenizer
-    if isinstance(asked, str):
-        return load_tokenizer(asked), False
-    from whelp.tokenizer import learn  # it imports all learners
-
-    return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
-
-
-def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterator[Any]:
-    """The texts of all sources; `max_bytes` of them are taken evenly from all over."""
-    from whelp.corpus import iter_texts
-
-    num_bytes = max(sum(source.num_bytes for source in sources), 1)
-    for source in sources:
-        yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
 
 
 def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
