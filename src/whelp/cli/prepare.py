@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -228,17 +230,18 @@ def _iter_prepare(
         )
         for one in opened
     ]
-    yield from encode_documents(
-        streams,
-        vocabulary,
-        out,
-        describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
-        sources=lambda: labels,
-        count_files=count_files,
-        look_through=lambda: fingerprint_apart(opened),
-        seed=recipe.train.seed,
-        engine=engine,
-    )
+    with fingerprinting_apart(opened) as fingerprint:
+        yield from encode_documents(
+            streams,
+            vocabulary,
+            out,
+            describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
+            sources=lambda: labels,
+            count_files=count_files,
+            look_through=fingerprint,
+            seed=recipe.train.seed,
+            engine=engine,
+        )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
 
 
@@ -274,10 +277,19 @@ def is_imported(folder: Path) -> bool:
         return False
 
 
-def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
-    """Fingerprint the files that reading the documents does not."""
-    for one in opened:
-        one.source.fingerprint_apart()
+@contextlib.contextmanager
+def fingerprinting_apart(opened: Sequence[OpenedSource]) -> Iterator[Callable[[], None]]:
+    """What fingerprints the files that reading the documents does not; on another thread it ends soon after the block."""
+    is_over = threading.Event()
+
+    def fingerprint() -> None:
+        for one in opened:
+            one.source.fingerprint_apart(lambda: not is_over.is_set())
+
+    try:
+        yield fingerprint
+    finally:
+        is_over.set()
 
 
 def describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
