@@ -16,6 +16,7 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import watch_waiting
 from whelp.cli.export_card import describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
+from whelp.cli.model_name import choose_model_name
 from whelp.model.config import RECURRENT_FAMILIES
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class ExportResult(ResultRepr):
-    """What was written."""
+    """What was written; `name` is what the model is called in it."""
 
+    name: str
     folder: str
     format: str
     dtype: str
@@ -54,7 +56,8 @@ def export(
             from ids to logits, tokenizer, model card), or, of an RWKV model, `pth` (one file in the layout of its authors,
             tokenizer, model card).
         dtype: f32, f16 or bf16, for gguf also q8_0, for onnx f32 alone. Default: as stored (hf, pth), f16 (gguf), f32 (onnx).
-        name: Of the model, in its card. Default: of the run.
+        name: Of the model, in its card and in the name of its one file. Default: that of the run's folder; where it says nothing
+            (run, run-2, model), that of `out`, else that of the folder around the run.
         license: Of the weights, for the card.
 
     Raises:
@@ -76,7 +79,7 @@ def export(
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
     find_weight_files(folder)
     run, origin = find_run(folder), find_origin(folder)
-    name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
+    name = name or choose_model_name(folder, run, target)
     stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
     with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
         file = stem
@@ -100,7 +103,7 @@ def export(
         write_atomic(temporary / "README.md", card)
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
     shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
-    return ExportResult(str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
+    return ExportResult(name, str(target), format, shown, [*files, "README.md"], num_parameters, num_bytes)
 
 
 def _write_hf(folder: Path, target: Path, dtype: str | None) -> int:
