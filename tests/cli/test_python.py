@@ -189,7 +189,6 @@ def test_training_leaves_torch_as_it_was(ready: Project) -> None:
         torch.set_float32_matmul_precision(precision)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its events hold the run until they are closed; then the run goes on."""
     monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
@@ -219,7 +218,6 @@ def test_two_threads_do_not_train_at_once(ready: Project) -> None:
     assert first.nats_per_token == second.nats_per_token == alone.nats_per_token
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while something is drawn: the traceback that is kept does not keep the run."""
 
