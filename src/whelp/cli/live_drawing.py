@@ -1,4 +1,4 @@
-"""What moves on a terminal, begun whole and ended whole: rich, interrupted on the way, leaves the cursor hidden and bars impossible."""
+"""What moves on a terminal, begun whole and ended whole: rich, interrupted on the way, leaves the cursor hidden."""
 
 from __future__ import annotations
 
