@@ -17,7 +17,8 @@ from rich.status import Status
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
     """A Ctrl-C that falls into this comes right after it. Signals are for the main thread: in others there are none."""
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is None:  # not Python's to change
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
