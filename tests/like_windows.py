@@ -1,7 +1,7 @@
 """A stand-in for Windows: whelp's own code, in a process of its own, meets what it would meet there.
 
-- What the C library of Windows has not (`fcntl`, `os.fork`, `signal.SIGKILL` ...) is not there for modules of whelp; Python's own and
-  other packages see the machine as it is.
+- What the C library of Windows has not (`fcntl`, `os.fork`, `signal.SIGKILL` ...) is not there for modules of whelp, and `msvcrt` is, with its
+  locks of bytes; Python's own and other packages see the machine as it is.
 - A file that is open, or mapped, can be neither replaced, renamed nor deleted, nor can a folder around it; a folder cannot be opened.
 - `os.fsync` wants a file that is open for writing; links need a right that users do not have.
 - Text files are cp1252 and CR LF where nobody says otherwise; some characters are in no name.
@@ -17,6 +17,7 @@ import io
 import os
 import re
 import signal
+import struct
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ def install() -> None:
         "os": _Narrowed(os, _NOT_IN_OS, name="nt"),
         "sys": _Narrowed(sys, ["abiflags"], platform="win32"),
         "signal": _Narrowed(signal, _NOT_IN_SIGNAL),
+        "msvcrt": _Locks(),
     }
     really_import = builtins.__import__
 
@@ -134,6 +136,34 @@ def install() -> None:
     os.symlink = _refuse_links
     os.mkdir = _check_name(os.mkdir)
     builtins.open = io.open = _open_text(io.open)
+
+
+class _Locks(types.ModuleType):
+    """Of `msvcrt` what locks bytes: each of one open handle, whichever process has it; what was locked together is unlocked together."""
+
+    LK_UNLCK, LK_LOCK, LK_NBLCK, LK_RLCK, LK_NBRLCK = range(5)
+
+    def __init__(self) -> None:
+        super().__init__("msvcrt")
+        self._locked: set[tuple[int, int, int]] = set()
+
+    def locking(self, handle: int, mode: int, num_bytes: int) -> None:
+        import fcntl
+
+        assert mode in (self.LK_UNLCK, self.LK_NBLCK), "the others try for ten seconds"
+        region = (handle, os.lseek(handle, 0, os.SEEK_CUR), num_bytes)
+        if mode == self.LK_UNLCK and region not in self._locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        kind = fcntl.F_WRLCK if mode == self.LK_NBLCK else fcntl.F_UNLCK
+        wish = struct.pack("hhqqi", kind, os.SEEK_SET, *region[1:], 0)  # of an open handle, not of a process
+        try:
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wish)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+        if mode == self.LK_NBLCK:
+            self._locked.add(region)
+        else:
+            self._locked.discard(region)
 
 
 def _is_ours(module: str | None) -> bool:

@@ -150,7 +150,6 @@ with getattr(files, sys.argv[1])(Path(sys.argv[2])):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process is told so; when the first is killed, the folder is free at once, and nothing of the lock stays."""
     folder = tmp_path / "run"
@@ -167,7 +166,6 @@ def test_a_folder_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.Mon
     assert names(folder) == ["kept"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_folder_that_is_held_here_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second call of this process need not look for another process; after the first it may."""
     monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
@@ -179,7 +177,6 @@ def test_a_folder_that_is_held_here_is_named_so(tmp_path: Path, monkeypatch: pyt
         assert names(tmp_path / "run") == ["kept"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_file_is_held_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed process leaves of its lock holds nobody up, and goes with the next."""
     path = tmp_path / "x.jsonl"

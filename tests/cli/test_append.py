@@ -48,6 +48,26 @@ def test_texts_become_utf_8(tmp_path: Path) -> None:
     assert (tmp_path / "p.txt").read_text(encoding="utf-8") == "Grüße\nzwei\n<|endoftext|>\ndrei\n"
 
 
+@pytest.mark.parametrize("separator", ["\n", "", "\n%%\n", "<|endoftext|>"])
+def test_lines_are_those_of_the_new_file(tmp_path: Path, separator: str) -> None:
+    """As `wc -l` counts them: what stands between two files is among them."""
+    paths = write(tmp_path, {"a.txt": b"a\nb", "b.txt": b"c\n", "c.txt": b"d"})
+    result = whelp.append(paths, out=tmp_path / "o.txt", separator=separator)
+    assert result.num_lines == (tmp_path / "o.txt").read_bytes().count(b"\n")
+
+
+def test_what_is_shown(whelp: Whelp, tmp_path: Path) -> None:
+    """The files in their order, as they are seen from here, then the new one."""
+    write(tmp_path / "in", {f"{number:02}.txt": b"a\n" for number in range(12)})
+    shown = whelp("append", "in/11.txt", "in", "--out", "o.txt").said
+    assert shown.endswith("is given twice, but expected each file once. Its rows would be there twice; take one out.")
+    lines = whelp("append", "in/11.txt", *(f"in/{number:02}.txt" for number in range(11)), "--out", "o.txt").stderr.splitlines()
+    assert lines[0].split() == ["from", "in/11.txt"]
+    assert [line.strip() for line in lines[1:10]] == [f"in/{number:02}.txt" for number in range(9)]
+    assert lines[10].strip() == "... 2 more"
+    assert lines[11].split(maxsplit=1) == ["file", "o.txt: 23 lines, 35 bytes"]
+
+
 def test_a_folder_by_name_without_the_output(tmp_path: Path) -> None:
     """Run again, the output in the folder is not appended to itself."""
     write(tmp_path / "in", {"b.txt": b"b\n", "a.txt": b"a\n", "10.txt": b"10\n"})
@@ -84,7 +104,7 @@ def test_what_cannot_be_appended(tmp_path: Path) -> None:
         (["a.txt"], "o.jsonl", "would hold text"),
         (["e.jsonl.gz"], "o.jsonl", "cut off or broken gzip data"),
         (["a.txt", "a.txt"], "o.txt", "is given twice"),
-        (["no.txt"], "o.txt", "there is no such file or folder"),
+        (["no.txt"], "o.txt", "no.txt: there is no such file or folder, but expected a file, a folder or a glob."),
     ):
         with pytest.raises(SourceError) as caught:
             whelp.append([tmp_path / file for file in files], out=tmp_path / out)

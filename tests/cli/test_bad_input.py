@@ -187,7 +187,6 @@ def test_a_store_is_no_model(whelp: Whelp, made: Project) -> None:
 TAKEN = "another process is writing into it", "choose another --out; nothing was changed"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 @pytest.mark.parametrize("command", ["prepare", "train", "curate", "tokenizer train", "split", "init", "export", "import"])
 def test_two_that_write_into_one_folder(
     whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -212,7 +211,6 @@ def test_two_that_write_into_one_folder(
         assert list(folder.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 @pytest.mark.parametrize("command", ["convert", "append", "collect folder"])
 def test_two_that_write_one_file(
     whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str

@@ -120,6 +120,11 @@ def test_web_archives_in_the_terminal(whelp: Whelp) -> None:
         *asked, "--files", "1", "--status", "404", "--status", "200", "--type", "text/html", "--domain", "example.org", "--json"
     )
     assert some.json["num_records"] == {"kept": 1, "no text": 1}
+    missing = whelp("collect", "web-archive", "stdlb", "--out", "q.jsonl").said
+    assert (
+        missing
+        == "error: stdlb: there is no such file or folder, but expected an archive, a folder or a glob. Check the spelling."
+    )
     wrong = whelp("collect", "web-archive", "crawl", "--out", "q.jsonl", "--language", "german")
     assert (wrong.code, "languages has 'german', but a code is expected, such as en or eng" in wrong.said) == (1, True)
     Path("tiny.yaml").write_text("data:\n  tokenizer: {learn: chars}\n  test_split: 4\n")

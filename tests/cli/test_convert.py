@@ -17,8 +17,10 @@ import pytest
 
 import whelp
 from growing import finish_with_stops
+from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli.convert import convert
+from whelp.tokenizer import load_tokenizer
 
 from .helpers import Whelp
 
@@ -47,6 +49,27 @@ def test_to_json_lines(tmp_path: Path) -> None:
     expected = [{**row, "score": row["score"] if row["score"] == 0.5 else None} for row in ROWS]
     assert read_lines(tmp_path / "a.jsonl") == expected
     assert (result.num_rows, result.notes) == (4, {"numbers_without_json": 2})
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_truth_is_written_as_json_writes_it(tmp_path: Path, ending: str) -> None:
+    """Also where it is a category. Read as text it is what it is of the file that was converted."""
+    truth = pa.array([True, False, None])
+    table = pa.table({"text": ["a", "b", "c"], "label": truth, "kind": truth.dictionary_encode()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    whelp.convert(tmp_path / "a.parquet", out=tmp_path / f"b.{ending}")
+    assert "True" not in (tmp_path / f"b.{ending}").read_text()
+    texts = []
+    for name in ("a.parquet", f"b.{ending}"):
+        data = {"source": str(tmp_path / name), "multi_column_keys": ["text", "label", "kind"], "test_split": 0}
+        recipe = {"data": {**data, "tokenizer": {"learn": "chars"}, "separator": "none"}}
+        whelp.prepare(recipe, out=tmp_path / f"store-{name}")
+        split, vocabulary = (
+            open_store(tmp_path / f"store-{name}").split("train"),
+            load_tokenizer(tmp_path / f"store-{name}" / "tokenizer"),
+        )
+        texts.append([vocabulary.decode(split.document(row)["input_ids"]) for row in range(3)])
+    assert texts[0] == texts[1] == ["a\n\ntrue\n\ntrue", "b\n\nfalse\n\nfalse", "c"]
 
 
 def test_chosen_columns_in_their_order(tmp_path: Path) -> None:
@@ -169,7 +192,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         ("deep.parquet", "has bytes that are no text inside a list or a record"),
         (["x.parquet", "y.parquet"], "has the columns y, but expected those of the first file: x"),
         ("a.txt", "is of a kind that is not read here (.txt)"),
-        ("missing.parquet", "there is no such file or folder"),
+        ("missing.parquet", "there is no such file or folder, but expected a file, a folder or a glob"),
         (["x.parquet", "x.parquet"], "is given twice"),
     ):
         given = [tmp_path / name for name in ([files] if isinstance(files, str) else files)]

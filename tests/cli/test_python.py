@@ -8,6 +8,7 @@ import pydoc
 import sys
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from rich.console import Console
 import whelp as package
 from whelp.base import files
 from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.base.last_event import run_to_end
 from whelp.cli import show
 from whelp.cli.live_panel import LivePanel, NotebookLive
 from whelp.cli.train import iter_train
+from whelp.cli.train_events import Finished, Planned
 from whelp.tokenizer import LearnConfig
 from whelp.train import StepReport
 
@@ -186,7 +189,6 @@ def test_training_leaves_torch_as_it_was(ready: Project) -> None:
         torch.set_float32_matmul_precision(precision)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
 def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its events hold the run until they are closed; then the run goes on."""
     monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
@@ -200,7 +202,22 @@ def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest
     assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
+def test_two_threads_do_not_train_at_once(ready: Project) -> None:
+    """The second is refused before it makes its folder; the first goes on, and then the second may."""
+    recipe = package.load_recipe(ready.recipe)
+    alone = package.train(recipe, store=ready.store, out=ready.folder / "alone")
+    events = iter_train(recipe, ready.store, ready.run)
+    assert isinstance(next(events), Planned)
+    with ThreadPoolExecutor(1) as pool:
+        other = ready.folder / "other"
+        with pytest.raises(PlanError, match="another thread of this process"):
+            pool.submit(package.train, recipe, store=ready.store, out=other).result()
+        assert not other.exists()
+        first = run_to_end(events, Finished).result
+        second = pool.submit(package.train, recipe, store=ready.store, out=other).result()
+    assert first.nats_per_token == second.nats_per_token == alone.nats_per_token
+
+
 def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while something is drawn: the traceback that is kept does not keep the run."""
 

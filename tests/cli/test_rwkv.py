@@ -62,10 +62,10 @@ def test_official_weights_become_a_model(trained: Path, whelp: Whelp) -> None:
     """Out as `.pth`, and in again with a vocabulary: the same text comes of it."""
     assert whelp("export", trained / "run", "--format", "pth", "--out", "official").code == 0
     assert "RWKV_V7_ON" in Path("official/README.md").read_text(encoding="utf-8")
-    assert whelp("init", "--weights", "official/run.pth", "--vocab_size", trained / "store", "--out", "made").code == 0
+    assert whelp("init", "--weights", "official/official.pth", "--vocab_size", trained / "store", "--out", "made").code == 0
     said = [whelp("generate", model, "--prompt", "1 and 2", "--max-tokens", 20).stdout for model in (trained / "run", "made")]
     assert said[0] == said[1]
-    refused = whelp("init", "--weights", "official/run.pth", "--n_layer", 3, "--out", "other")
+    refused = whelp("init", "--weights", "official/official.pth", "--n_layer", 3, "--out", "other")
     assert "--n_layer is given together with --weights, which says it" in refused.said
     assert "is a qwen3, but expected an RWKV model" in _export_of_a_gpt(whelp).said
 
@@ -78,7 +78,7 @@ def _export_of_a_gpt(whelp: Whelp) -> Any:
 def test_a_run_begins_with_official_weights(trained: Path, whelp: Whelp) -> None:
     """`train.start_from` takes the file; another size is refused, and how to take it is said."""
     assert whelp("export", trained / "run", "--format", "pth", "--out", "official").code == 0
-    start = ["train.start_from=official/run.pth", "train.num_steps=1", "train.learning_rate=0"]
+    start = ["train.start_from=official/official.pth", "train.num_steps=1", "train.learning_rate=0"]
     command = ("train", trained / "recipe.yaml", *start, "--store", trained / "store")
     refused = whelp(*command, "model.n_layer=2", "--out", "again")
     assert "To take it, add: model.n_layer=1" in refused.said

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from whelp.base.errors import ConfigError
 from whelp.base.machine import count_cores
+from whelp.base.worker_threads import WorkerThreads
 
 Part = TypeVar("Part")
 Found = TypeVar("Found", covariant=True)
@@ -61,19 +62,15 @@ class LocalEngine:
             return done or write(work(*job.arguments), job.place)
 
         pending: deque[tuple[AnyJob, Future[Part]]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="partition") as pool:
-            try:
-                for job in jobs:
-                    pending.append((job, pool.submit(finish, job)))
-                    if len(pending) > workers:
-                        first, future = pending.popleft()
-                        yield first, future.result()
-                while pending:
+        with WorkerThreads(workers, name="partition") as pool:
+            for job in jobs:
+                pending.append((job, pool.submit(finish, job)))
+                if len(pending) > workers:
                     first, future = pending.popleft()
                     yield first, future.result()
-            finally:
-                for _, future in pending:
-                    future.cancel()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
 
 
 def make_engine(name: str, workers: int | None) -> Engine:

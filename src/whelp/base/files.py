@@ -8,10 +8,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from whelp.base import locks
 from whelp.base.errors import ArtifactError
 
 _HELD_HERE = (
@@ -132,8 +133,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def hold_folder(folder: Path) -> Iterator[None]:
     """Keep `folder` to this process: two that write into one folder would mix their files. It is made, if need be.
 
-    The lock is the system's and lies on the folder itself: it ends with the process, however that ends, and leaves no file.
-    Where the system has none (Windows, some network disks), nothing is kept.
+    The lock is the system's: it ends with the process, however that ends, and leaves no file; on Windows what a killed process
+    leaves beside the folder locks nothing. Where the system has none (some network disks), nothing is kept.
 
     Raises:
         ArtifactError: When another process holds the folder, or another call of this one.
@@ -141,20 +142,12 @@ def hold_folder(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         yield  # whoever writes there says what is wrong with it
         return
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder, os.O_RDONLY, folder, deadline)
-        if handle is None or _is_still_there(folder, handle):
-            break
-        _let_go(handle)  # who held it has taken it away, as it was empty
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing was written: it is as it was before
-        if handle is not None:
-            _let_go(handle)
+    with _hold(locks.place_of_folder(folder), folder, lambda: folder.mkdir(parents=True, exist_ok=True)):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # nothing was written: it is as it was before
 
 
 @contextlib.contextmanager
@@ -166,48 +159,47 @@ def hold_file(path: Path) -> Iterator[None]:
     Raises:
         ArtifactError: When another process holds the file.
     """
-    lock, deadline = path.with_name(f".{path.name}.lock"), time.monotonic() + _PATIENCE_SECONDS
+    with _hold(path.with_name(f".{path.name}.lock"), path, lambda: None):
+        yield
+
+
+@contextlib.contextmanager
+def _hold(place: Path, named: Path, make: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock on a place, which stands for what is named. `make` makes what is locked, if need be."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        handle = _lock(lock, os.O_RDWR | os.O_CREAT, path, deadline)
-        if handle is None or _is_still_there(lock, handle):
+        make()
+        handle = _lock(place, named, deadline)
+        if handle is None or _is_still_there(place, handle):
             break
-        _let_go(handle)
+        _held.discard(_identify(handle))  # who held it has taken it away
+        locks.release(handle)
     try:
         yield
     finally:
         if handle is not None:
-            with contextlib.suppress(OSError):
-                lock.unlink()
-            _let_go(handle)
+            _held.discard(_identify(handle))
+            locks.release_file(handle, place)
 
 
-def _lock(place: Path, flags: int, named: Path, deadline: float) -> int | None:
+def _lock(place: Path, named: Path, deadline: float) -> int | None:
     try:
-        import fcntl
-
-        handle = os.open(place, flags, 0o666)
-    except (ImportError, OSError):
+        handle = locks.open_lock(place)
+    except OSError:
         return None
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _held.add(_identify(handle))
-            return handle
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.1)
-                continue
-            is_held_here = _identify(handle) in _held
-            os.close(handle)
-            raise ArtifactError(named, *(_HELD_HERE if is_held_here else TAKEN)) from None
-        except OSError:
-            os.close(handle)
+    try:
+        while not locks.acquire(handle):
+            if time.monotonic() >= deadline:
+                is_held_here = _identify(handle) in _held
+                raise ArtifactError(named, *(_HELD_HERE if is_held_here else TAKEN)) from None
+            time.sleep(0.1)
+    except BaseException as error:
+        os.close(handle)
+        if isinstance(error, OSError):
             return None
-
-
-def _let_go(handle: int) -> None:
-    _held.discard(_identify(handle))
-    os.close(handle)
+        raise
+    _held.add(_identify(handle))
+    return handle
 
 
 def _identify(handle: int) -> tuple[int, int]:
@@ -215,9 +207,9 @@ def _identify(handle: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_still_there(folder: Path, handle: int) -> bool:
+def _is_still_there(place: Path, handle: int) -> bool:
     try:
-        return os.path.samestat(os.stat(folder), os.fstat(handle))
+        return os.path.samestat(os.stat(place), os.fstat(handle))
     except OSError:
         return False
 

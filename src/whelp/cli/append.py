@@ -24,7 +24,7 @@ class AppendResult(ResultRepr):
 
     Attributes:
         files: The files in it, in that order.
-        num_lines: Lines of all files.
+        num_lines: Lines of `file`, with those that stand between two files.
         is_reused: The file was there already, whole, of the same files and options.
     """
 
@@ -90,7 +90,7 @@ def iter_append(
             for piece in itertools.chain([Piece(between)] if index else [], iter_appended(source, kind)):
                 written += len(piece.data)
                 if piece.is_end:
-                    lines += piece.num_lines
+                    lines += piece.num_lines + (between.count(b"\n") if index else 0)
                     growing.add(b"", {"done": index + 1, "bytes": 0, "lines": lines})
                 elif written > skip:
                     data = piece.data[max(0, len(piece.data) - (written - skip)) :]

@@ -286,7 +286,7 @@ def _list_names(files: Sequence[str], base_url: str) -> list[str]:
         elif is_url(item):
             found.append(item)
         else:
-            _, paths, _, is_named = expand(item, None)
+            _, paths, _, is_named = expand(item, None, expected="an archive, a folder or a glob")
             found += [item] if is_named else [str(path) for path in paths if path.name.lower().endswith(_SUFFIXES)]
     if not found:
         expected = f"archives: files that end in {', '.join(_SUFFIXES)}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _CSV_VERSION = 2  # of how CSV files are cut into batches, which a stopped conversion counts
+_VERSION_TO_CSV = 3  # of how values are written as CSV
 _FORMATS = ("jsonl", "csv", "tsv", "txt")
 _WARN = {
     "empty_texts": "rows without text were left out",
@@ -102,7 +103,7 @@ def iter_convert(
     chosen = as_list(columns) if columns else None
     request = {
         "made_by": "convert",
-        "version": _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION,
+        "version": _choose_version(suffix, paths),
         "files": describe_given(paths),
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
@@ -138,6 +139,12 @@ def iter_convert(
         if counts[name] and not is_clear:
             log.warning("%s: %s %s", out, f"{counts[name]:,}", text)
     yield _describe(out, paths, counts, manifest.files[out.name]["bytes"], chosen, is_reused=False)
+
+
+def _choose_version(suffix: str, paths: Sequence[Path]) -> int:
+    if suffix in ("csv", "tsv"):
+        return _VERSION_TO_CSV
+    return _CSV_VERSION if any(path.suffix.lower() in (".csv", ".tsv") for path in paths) else _VERSION
 
 
 def _describe(

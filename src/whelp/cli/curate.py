@@ -19,7 +19,14 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
 from whelp.cli.draw_events import draw_curating, watch
-from whelp.cli.prepare import OpenedSource, SourceOpened, describe_sources, fingerprint_apart, name_sources, open_recipe_sources
+from whelp.cli.prepare import (
+    OpenedSource,
+    SourceOpened,
+    describe_sources,
+    fingerprinting_apart,
+    name_sources,
+    open_recipe_sources,
+)
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -159,21 +166,22 @@ def _iter_curate(
         )
         for one, pipeline, own in zip(opened, pipelines, inputs, strict=True)
     ]
-    for event in curate_rows(
-        streams,
-        out,
-        labels=lambda: labels,
-        describe_source=lambda: describe_sources(opened),
-        count_files=counts.fill,
-        look_through=lambda: fingerprint_apart(opened),
-        engine=engine,
-    ):
-        if not isinstance(event, Ledger):
-            yield event
-            continue
-        values = event.to_dict()
-        _write_report(out, name_sources(opened), recipe, pipelines, values)
-        yield CorpusReady(result=_make_result(out, recipe, values, is_reused=False))
+    with fingerprinting_apart(opened) as fingerprint:
+        for event in curate_rows(
+            streams,
+            out,
+            labels=lambda: labels,
+            describe_source=lambda: describe_sources(opened),
+            count_files=counts.fill,
+            look_through=fingerprint,
+            engine=engine,
+        ):
+            if not isinstance(event, Ledger):
+                yield event
+                continue
+            values = event.to_dict()
+            _write_report(out, name_sources(opened), recipe, pipelines, values)
+            yield CorpusReady(result=_make_result(out, recipe, values, is_reused=False))
 
 
 def _check_names(recipe: Recipe, templates: Sequence[Template]) -> None:

@@ -19,18 +19,24 @@ Draw = Callable[[Events], Iterator[Any]]
 Progress = Callable[[str, int, int], object]  # what is done, how much of it, and how much there is
 
 
-def watch(events: Events, draw: Draw) -> Generator[Any]:
-    """Pass events on, drawn where somebody looks on; what is logged on the way is then shown, too."""
+def drawn(events: Events, draw: Draw) -> Generator[Any]:
+    """Pass events on, drawn. However the drawing ends, the work behind it ends, too."""
     with contextlib.ExitStack() as stack:
         close = getattr(events, "close", None)
         if close is not None:
             stack.callback(close)
-        if shows_progress():
-            from whelp.cli.show import said_notes
+        yield from draw(events)
 
-            stack.enter_context(said_notes())
-            events = draw(events)
+
+def watch(events: Events, draw: Draw) -> Generator[Any]:
+    """Pass events on, drawn where somebody looks on; what is logged on the way is then shown, too."""
+    if not shows_progress():
         yield from events
+        return
+    from whelp.cli.show import said_notes
+
+    with said_notes():
+        yield from drawn(events, draw)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import watch_waiting
 from whelp.cli.export_card import UsePlace, describe_usage, make_card
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
+from whelp.cli.model_name import choose_model_name
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class ExportResult(ResultRepr):
-    """What was written."""
+    """What was written; `name` is what the model is called in it."""
 
+    name: str
     folder: str
     format: str
     dtype: str
@@ -62,7 +64,8 @@ def export(
             from ids to logits, tokenizer, model card), or, of an RWKV model, `pth` (one file in the layout of its authors,
             tokenizer, model card).
         dtype: f32, f16 or bf16, for gguf also q8_0, for onnx f32 alone. Default: as stored (hf, pth), f16 (gguf), f32 (onnx).
-        name: Of the model, in its card. Default: of the run.
+        name: Of the model, in its card and in the name of its one file. Default: that of the run's folder; where it says nothing
+            (run, run-2, model), that of `out`, else that of the folder around the run.
         license: Of the weights, for the card.
 
     Raises:
@@ -75,13 +78,14 @@ def export(
     check_wishes("whelp export", format, dtype)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
+    name = name or choose_model_name(folder, find_run(folder), target)
     with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
         written = write_export(
             folder, temporary, format=format, dtype=dtype, name=name, license=license, place=UsePlace(target.name)
         )
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
     shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
-    return ExportResult(str(target), format, shown, written.files, written.num_parameters, num_bytes)
+    return ExportResult(name, str(target), format, shown, written.files, written.num_parameters, num_bytes)
 
 
 def check_wishes(command: str, format: str, dtype: str | None) -> None:
@@ -106,7 +110,7 @@ def write_export(
     *,
     format: str,
     dtype: str | None,
-    name: str | None,
+    name: str,
     license: str | None,
     place: UsePlace,
     take: Callable[[Path, Path], object] = shutil.copy,
@@ -120,7 +124,6 @@ def write_export(
     """
     find_weight_files(folder)
     run, origin = find_run(folder), find_origin(folder)
-    name = name or (run.folder.resolve().name if run is not None else folder.resolve().name)
     file = stem = re.split(r"[/\\]", name)[-1] or "model"  # of a name of the hub, without its owner
     if format == "hf":
         num_parameters = _write_hf(folder, target, dtype, take)

@@ -16,6 +16,7 @@ from whelp.base.errors import LostProcessError, PlanError, WhelpError
 from whelp.train.process_rank import TORCHRUN, find_process_rank
 
 LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
+INTERRUPTED = 130  # the exit code after a Ctrl-C
 LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
 
 
@@ -41,9 +42,13 @@ def _name_process() -> str:
 
 
 def leave(code: object) -> None:
-    """End a process that met others at once: torch's threads, taken down one by one, now and then abort it at the very end."""
-    processes = sys.modules.get("whelp.train.process_group")
-    if processes is not None and processes.has_met:
+    """End a process at once that met others, or was interrupted while threads are at work.
+
+    Torch's threads, taken down one by one, now and then abort the first at the very end. The other would wait for its threads.
+    """
+    processes, threads = map(sys.modules.get, ("whelp.train.process_group", "whelp.base.worker_threads"))
+    has_met = processes is not None and processes.has_met
+    if has_met or (code == INTERRUPTED and threads is not None and threads.are_at_work()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)

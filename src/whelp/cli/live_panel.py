@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
+
+from whelp.cli.live_drawing import Panel
 
 _BAR_WIDTH = 24
 _INDENT = 11  # as that of all that is said of a run
@@ -44,7 +45,7 @@ class LivePanel:
         yield line
 
 
-class TerminalLive(Live):
+class TerminalLive(Panel):
     """Draws a panel on a terminal, by a clock of its own."""
 
     def touch(self) -> None:

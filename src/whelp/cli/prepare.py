@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -180,6 +182,7 @@ def _iter_prepare(
     recipe: Recipe, out: Path, *, vocabulary: Vocabulary | None, rows: Any, engine: Engine | None
 ) -> Iterator[SourceOpened | VocabularyReady | PrepareReport | StoreReady]:
     from whelp.artifacts.parts_folder import check_place, clear_parts
+    from whelp.cli.learned_vocabulary import make_vocabulary
     from whelp.corpus import count_skipped
     from whelp.prepare.encode import SourceStream
     from whelp.prepare.encode import prepare as encode_documents
@@ -204,7 +207,7 @@ def _iter_prepare(
     if changes:
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
     if vocabulary is None:
-        vocabulary, is_learned = make_vocabulary(recipe, [one.source for one in opened])
+        vocabulary, is_learned = make_vocabulary(recipe, opened)
         yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=is_learned)
         _say_inexact(vocabulary)
     counts = ReadingCounts(len(labels), skipped, out)
@@ -227,17 +230,18 @@ def _iter_prepare(
         )
         for one in opened
     ]
-    yield from encode_documents(
-        streams,
-        vocabulary,
-        out,
-        describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
-        sources=lambda: labels,
-        count_files=count_files,
-        look_through=lambda: fingerprint_apart(opened),
-        seed=recipe.train.seed,
-        engine=engine,
-    )
+    with fingerprinting_apart(opened) as fingerprint:
+        yield from encode_documents(
+            streams,
+            vocabulary,
+            out,
+            describe_source=lambda: {**describe_sources(opened), "tokenizer_asked": _asked_tokenizer(recipe)},
+            sources=lambda: labels,
+            count_files=count_files,
+            look_through=fingerprint,
+            seed=recipe.train.seed,
+            engine=engine,
+        )
     yield StoreReady(result=describe_store(open_store(out), is_reused=False))
 
 
@@ -273,34 +277,19 @@ def is_imported(folder: Path) -> bool:
         return False
 
 
-def make_vocabulary(recipe: Recipe, sources: Sequence[Source]) -> tuple[Vocabulary, bool]:
-    """Load the recipe's vocabulary, or learn it from the sources; true when it was learned.
+@contextlib.contextmanager
+def fingerprinting_apart(opened: Sequence[OpenedSource]) -> Iterator[Callable[[], None]]:
+    """What fingerprints the files that reading the documents does not; on another thread it ends soon after the block."""
+    is_over = threading.Event()
 
-    Sources of a mixture count by how much text they have, not by weight: another weight leaves the vocabulary as it is.
-    """
-    from whelp.tokenizer import load_tokenizer
+    def fingerprint() -> None:
+        for one in opened:
+            one.source.fingerprint_apart(lambda: not is_over.is_set())
 
-    asked = recipe.data.tokenizer
-    if isinstance(asked, str):
-        return load_tokenizer(asked), False
-    from whelp.tokenizer import learn  # it imports all learners
-
-    return learn(_iter_all_texts(sources, asked.max_bytes), asked), True
-
-
-def _iter_all_texts(sources: Sequence[Source], max_bytes: int | None) -> Iterator[Any]:
-    """The texts of all sources; `max_bytes` of them are taken evenly from all over."""
-    from whelp.corpus import iter_texts
-
-    num_bytes = max(sum(source.num_bytes for source in sources), 1)
-    for source in sources:
-        yield from iter_texts(source, None if max_bytes is None else max(max_bytes * source.num_bytes // num_bytes, 1))
-
-
-def fingerprint_apart(opened: Sequence[OpenedSource]) -> None:
-    """Fingerprint the files that reading the documents does not."""
-    for one in opened:
-        one.source.fingerprint_apart()
+    try:
+        yield fingerprint
+    finally:
+        is_over.set()
 
 
 def describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:

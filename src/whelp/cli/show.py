@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.interactive import is_notebook
 from whelp.base.log import log
+from whelp.cli.live_drawing import Bars, SignOfLife
 from whelp.cli.result_tables import open_output
 from whelp.cli.stream_encodings import is_unicode
 
@@ -91,7 +92,7 @@ def waiting(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(text):
+    with SignOfLife(text, console=console):
         yield
 
 
@@ -148,7 +149,7 @@ def _describe_number(value: float | None) -> str:
 class EventView:
     """Draws the events of a piece of work: one of the type `Planned` by a method `_on_planned`; those without one are passed over."""
 
-    _progress: Progress | None = None
+    _progress: Bars | None = None
     _task: Any = None
 
     def show(self, event: object) -> None:
@@ -164,9 +165,9 @@ class EventView:
             self._progress = None
 
 
-def make_bar(title: str) -> Progress:
+def make_bar(title: str) -> Bars:
     """A bar with a text beside it, on a terminal only; it goes when the work is done."""
-    return Progress(
+    return Bars(
         SpinnerColumn(),
         TextColumn(f"[bold]{title}[/]"),
         BarColumn(24),
@@ -185,9 +186,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], object]]:
         A function that is told what is done, how much of it, and how much there is.
     """
     columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as progress:
         bars: dict[str, Any] = {}
 
         def update(title: str, done: int, total: int) -> None:

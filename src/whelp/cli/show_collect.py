@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
 
 from whelp.base.counts import say_count
 from whelp.cli.collect import CollectResumed
+from whelp.cli.live_drawing import Bars
 from whelp.cli.show import LINE_SECONDS, console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class CollectView:
         self._counts: Counter[str] = Counter()
         self._last_line = time.monotonic()
         self._newest = ""
-        self._progress = Progress(
+        self._progress = Bars(
             SpinnerColumn(),
             TextColumn("[bold]collect[/]   "),
             TextColumn("{task.fields[text]}"),

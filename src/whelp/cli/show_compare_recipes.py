@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
+from whelp.cli.live_drawing import Bars
 from whelp.cli.result_tables import open_output
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class CompareRecipesView(show.EventView):
         self._started = time.monotonic()
         if show.console.is_terminal:
             columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
-            self._progress = Progress(*columns, console=show.console, refresh_per_second=4)
+            self._progress = Bars(*columns, console=show.console, refresh_per_second=4)
             self._task = self._progress.add_task("runs", total=event.num_runs, text="starting")
             self._progress.start()
 

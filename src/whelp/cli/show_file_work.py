@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -134,9 +135,15 @@ def show_split(result: SplitResult) -> None:
 def _show_order(files: list[str], *, is_reused: bool) -> None:
     if is_reused:
         say("[dim]the file is finished, of the same files and options[/]")
-    title = "[bold]in order[/]  "
+    title = "[bold]from[/]      "
     for file in files[:_MAX_SHOWN]:
-        say(f"{title} {escape(file)}", wraps=False)
+        say(f"{title} {escape(printable(_shorten(file)))}", wraps=False)
         title = " " * 10
     if len(files) > _MAX_SHOWN:
-        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more, by name[/]")
+        say(f"{title} [dim]... {len(files) - _MAX_SHOWN:,} more[/]")
+
+
+def _shorten(file: str) -> str:
+    """A path as it is seen from here, where it lies below."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

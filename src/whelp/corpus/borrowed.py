@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from whelp.base import locks
+
 _MARK = ".borrowed"
 _PATIENCE_SECONDS = 2.0  # for a fetch to notice that it is wanted no more
 
@@ -92,11 +94,11 @@ class Borrowed:
                     if file.name != _MARK:
                         with contextlib.suppress(OSError):  # it is open, on Windows
                             file.unlink()
-                _unlock(mark)
+                locks.release(mark)
                 with contextlib.suppress(OSError):
                     path.with_name(_MARK).unlink()
             else:
-                _unlock(mark)
+                locks.release(mark)
 
 
 def keep_copy(path: Path) -> None:
@@ -110,41 +112,26 @@ def keep_copy(path: Path) -> None:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One after the other, for a moment; where a system has no such locks, at once."""
+    place = locks.place_of_folder(folder)
     try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
+        handle = locks.open_lock(place)
+    except OSError:
         yield
         return
     try:
         with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            locks.acquire(handle, waits=True)
         yield
     finally:
-        os.close(handle)
+        locks.release_file(handle, place)
 
 
 def _lock(handle: int, *, is_shared: bool) -> bool:
     """Whether the lock is ours, or there are none on this system."""
     try:
-        import fcntl
-
-        fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
+        return locks.acquire(handle, is_shared=is_shared)
+    except OSError:
         return True
-    return True
-
-
-def _unlock(handle: int) -> None:
-    """Also for processes that have inherited the handle."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_UN)
-    os.close(handle)
 
 
 def _is_at(path: Path, handle: int) -> bool:

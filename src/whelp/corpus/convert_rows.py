@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from whelp.base.errors import SourceError
 from whelp.corpus.convert_csv import CsvOptions, iter_csv_batches
 from whelp.corpus.csv_dialect import DEFAULTS
+from whelp.corpus.number_texts import holds_numbers, write_numbers
 
 Format = Literal["jsonl", "csv", "tsv", "txt"]
 READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
@@ -153,7 +154,10 @@ class Writer:
         writer = csv.writer(out, delimiter=DEFAULTS[self._format], lineterminator="\n")
         if is_first:
             writer.writerow(batch.schema.names)
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [
+            (write_numbers(column) if holds_numbers(column.type) else column).to_pylist()  # Python's own would be True, False
+            for column in batch.columns
+        ]
         writer.writerows(zip(*columns, strict=True))
         return out.getvalue().encode("utf-8", "replace")
 

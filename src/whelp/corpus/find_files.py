@@ -6,7 +6,7 @@ import difflib
 import glob
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,14 @@ def walk_folder(
     return files, skipped
 
 
-def expand(item: str, include_suffixes: list[str] | None) -> tuple[Path, list[Path], list[SkippedFile], bool]:
+def expand(
+    item: str, include_suffixes: list[str] | None, *, expected: str = "a file, a folder or a glob", words: Sequence[str] = ()
+) -> tuple[Path, list[Path], list[SkippedFile], bool]:
     """Turn a path or a glob into (root, files, skipped, whether the item names one file).
+
+    Args:
+        expected: What an error says that was to be there.
+        words: What could have been meant that is no path, for the error, too.
 
     Raises:
         SourceError: When nothing is there.
@@ -109,7 +115,7 @@ def expand(item: str, include_suffixes: list[str] | None) -> tuple[Path, list[Pa
     if os.path.lexists(path):
         return path.parent, [path], [], True
     if not glob.has_magic(item):
-        raise _missing(item, path)
+        raise _missing(item, path, expected, words)
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
     if not matches:
         raise SourceError(item, "the glob matches nothing", "files", f"Look at what is in {_fixed_part(path)}.")
@@ -145,7 +151,7 @@ def _fixed_part(pattern: Path) -> Path:
     return folder
 
 
-def _missing(item: str, path: Path) -> SourceError:
+def _missing(item: str, path: Path, expected: str, words: Sequence[str]) -> SourceError:
     """Find the first part of the path that is missing, and the nearest name beside it."""
     first = path
     while not os.path.exists(first.parent):
@@ -155,11 +161,11 @@ def _missing(item: str, path: Path) -> SourceError:
     except OSError:
         names = []
     if first.parent == path.parent == Path.cwd():
-        names.append("stdlib")
+        names += words
     near = difflib.get_close_matches(first.name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}?" if near else "Check the spelling."
     found = "there is no such file or folder" + ("" if first == path else f" ({first.parent} has no {first.name})")
-    return SourceError(item, found, "stdlib, a text file, a folder or a glob", hint)
+    return SourceError(item, found, ", ".join([*words, expected]), hint)
 
 
 def _say(error: OSError) -> str:

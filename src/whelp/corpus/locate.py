@@ -17,6 +17,8 @@ from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 from whelp.corpus.splits import choose_by_name
 from whelp.corpus.stdlib import list_stdlib
 
+_STANDARD_LIBRARY = "stdlib"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -37,7 +39,7 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         SourceError: When there is nothing, saying what was tried.
         MissingExtraError: When a package is needed for it.
     """
-    if item == "stdlib":
+    if item == _STANDARD_LIBRARY:
         return _locate_stdlib()
     is_asked_for = bool(config.source_data_dir or config.source_dataset_params.get("data_files"))
     if item in KINDS and (is_asked_for or not os.path.exists(item)):
@@ -63,7 +65,9 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
     saved = find_saved(Path(item).expanduser().absolute(), config)
     if saved is not None:
         return Place(*saved, root=Path(item).expanduser().absolute())
-    root, paths, skipped, is_named = expand(item, config.include_suffixes)
+    root, paths, skipped, is_named = expand(
+        item, config.include_suffixes, expected="a text file, a folder or a glob", words=[_STANDARD_LIBRARY]
+    )
     files = [FoundFile(path, is_named) for path in paths]
     if os.path.isdir(root) and root == Path(item).expanduser().absolute():
         files, left_out = choose_by_name(files, root, config.source_dataset_split)

@@ -43,7 +43,7 @@ def read_listed(item: str, fetch: Callable[[str], Path], base_url: str = COMMON_
         from whelp.corpus.remote import show_url
 
         return read_path_list(fetch(item), show_url(item), base_url)
-    _, paths, _, is_named = expand(item, None)
+    _, paths, _, is_named = expand(item, None, expected="a list of files, or a glob of lists")
     return [entry for path in paths for entry in read_path_list(path, item if is_named else str(path), base_url)]
 
 

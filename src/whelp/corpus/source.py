@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,15 @@ class Source:
         """Options that are set, but change nothing of how this source is read, and why."""
         return find_unused(self.config, [] if self.is_given else _list_items(self.config), self.files)
 
-    def fingerprint_apart(self) -> None:
-        """Fingerprint, to be remembered, the files of which reading the documents does not; for a thread beside that."""
+    def fingerprint_apart(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Fingerprint, to be remembered, the files of which reading the documents does not; for a thread beside that.
+
+        Before each file it is asked whether that is still wanted.
+        """
         reader = self._reader()
         for index, file in enumerate(self.files):
+            if not is_wanted():
+                return
             if self._is_windowed or not reader.reads_whole(file, PARTITION_BYTES):
                 self._fingerprint_of(index)
 

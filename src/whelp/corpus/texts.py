@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,15 @@ from whelp.corpus.columns import iter_leaves
 from whelp.corpus.source import Source
 
 
-def iter_texts(source: Source, max_bytes: int | None = None) -> Iterator[pa.LargeStringArray]:
+def iter_texts(
+    source: Source,
+    max_bytes: int | None = None,
+    *,
+    read: Callable[[pa.RecordBatch], Iterable[pa.LargeStringArray]] | None = None,
+) -> Iterator[pa.LargeStringArray]:
     """Yield the texts alone, as Arrow arrays; of rows of several columns, the values of each. Rows held out give none.
+
+    `read` makes other texts of the rows.
 
     With `max_bytes`, take every k-th document, so that the texts come from all over the source, and cut the last one
     where the bytes end. The same source gives the same texts.
@@ -30,7 +37,7 @@ def iter_texts(source: Source, max_bytes: int | None = None) -> Iterator[pa.Larg
         num_seen += batch.num_rows
         if step > 1:
             batch = batch.take(to_arrow(chosen))
-        for texts, _ in iter_leaves(batch):
+        for texts in _iter_values(batch) if read is None else read(batch):
             texts = texts.drop_null() if texts.null_count else texts
             if left is not None:
                 texts, left = _cut(texts, left)
@@ -38,6 +45,10 @@ def iter_texts(source: Source, max_bytes: int | None = None) -> Iterator[pa.Larg
                 yield texts
             if left == 0:
                 return
+
+
+def _iter_values(batch: pa.RecordBatch) -> Iterator[pa.LargeStringArray]:
+    return (texts for texts, _ in iter_leaves(batch))
 
 
 def _cut(texts: pa.LargeStringArray, max_bytes: int) -> tuple[pa.LargeStringArray, int]:

@@ -12,7 +12,6 @@ work was interrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,6 +24,7 @@ from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
+from whelp.base.worker_threads import WorkerThreads
 from whelp.curate.duplicates import find_duplicates
 from whelp.curate.ledger import Ledger
 from whelp.curate.parts import Part, read_part, write_part
@@ -207,7 +207,7 @@ def _iter_judged(
     """Judge every partition, and fill in the sources; yield what came of each."""
     jobs = _iter_jobs(streams, sources, begin_folder(folder, KIND, "a curated corpus"))
     work = _Work([stream.pipeline for stream in streams])
-    with ThreadPoolExecutor(1, thread_name_prefix="background") as background:
+    with WorkerThreads(1, name="background", reads_only=True) as background:
         looked_through = background.submit(look_through)
         for job, part in engine.run(jobs, work, write_part):
             sources[job.stream].ledger.add_part(part)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
+from whelp.base.worker_threads import WorkerThreads
 from whelp.prepare.config import PrepareConfig, TemplateConfig
 from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
@@ -213,7 +213,7 @@ def _iter_encoded(
     streams = [one.stream for one in made]
     rules = [_make_rules(vocabulary, stream.config) for stream in streams]
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
-    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+    with WorkerThreads(2, name="background", reads_only=True) as background:
         background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
         looked_through = background.submit(look_through)
         for job, part in engine.run(_iter_all_jobs(streams, vocabulary, rules, seed, parts_folder), encode, write_part):

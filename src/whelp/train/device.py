@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -121,20 +122,63 @@ def allow_fast_products(precision: str) -> None:
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
+class _Settings:
+    """What torch is set to for the whole process, kept while trainings are going on in one thread of it."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._num_trainings = 0
+        self._before = contextlib.ExitStack()
+
+    def enter(self, device: torch.device) -> None:
+        with self._changing:
+            this = threading.current_thread()
+            if self._num_trainings and self._thread is not this and self._thread is not None and self._thread.is_alive():
+                raise PlanError(
+                    "training",
+                    f"another thread of this process ({self._thread.name}) is training",
+                    "one at a time: they would share torch's random numbers, its threads and its precision",
+                    "Wait until that has ended, or give each a process of its own: `whelp train`, or Python's multiprocessing.",
+                )
+            if not self._num_trainings:
+                self._before.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+                self._before.callback(_set, torch.get_num_threads(), torch.get_float32_matmul_precision())
+            self._thread = this
+            self._num_trainings += 1
+
+    def leave(self) -> None:
+        with self._changing:
+            self._num_trainings -= 1
+            if not self._num_trainings:
+                self._before.close()
+
+
+def _set(num_threads: int, precision: str) -> None:
+    torch.set_float32_matmul_precision(precision)
+    if torch.get_num_threads() != num_threads:
+        torch.set_num_threads(num_threads)
+
+
+_settings = _Settings()
+
+
 @contextlib.contextmanager
 def kept_settings(device: torch.device) -> Iterator[None]:
     """Afterwards torch is set as before: its threads, the precision of its products, the state of its random numbers.
 
-    Training sets all three for the whole process, which may go on with other work.
+    Training sets all three for the whole process, which may go on with other work. Of trainings inside one another each leaves
+    the random numbers as it found them; whichever ends last leaves all as it was before the first.
+
+    Raises:
+        PlanError: When another thread is training.
     """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
+    _settings.enter(device)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
+    finally:
+        _settings.leave()
 
 
 def describe_device(device: torch.device) -> str:

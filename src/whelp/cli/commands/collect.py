@@ -128,7 +128,7 @@ def _run(
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
     from whelp.cli.collect import CollectResult, iter_collect, make_manners
-    from whelp.cli.draw_events import DrawCollecting
+    from whelp.cli.draw_events import DrawCollecting, drawn
 
     manners = make_manners(
         {
@@ -147,7 +147,7 @@ def _run(
     draw = DrawCollecting(collector)
     limits: dict[str, Any] = {"max_documents": max_documents, "max_minutes": max_minutes}
     events = iter_collect(collector, out, manners, **limits, refresh=refresh, finish=finish, wait=draw.wait)
-    result = run_to_end(draw(events), CollectResult)
+    result = run_to_end(drawn(events, draw), CollectResult)
     if as_json:  # not where an error ends it: then standard output stays empty
         show.print_json(result)
 

@@ -80,7 +80,7 @@ def collect_wikipedia_dump(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_dump import DumpResult, iter_collect_dump
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_dump
     from whelp.collect.dump import DumpConfig
 
@@ -95,7 +95,7 @@ def collect_wikipedia_dump(
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
     events = iter_collect_dump(file, out, config, workers=workers)
-    result = run_to_end(draw_bytes("collect", "document")(events), DumpResult)
+    result = run_to_end(drawn(events, draw_bytes("collect", "document")), DumpResult)
     hand_over(result, show_dump, as_json=as_json)
 
 
@@ -128,7 +128,7 @@ def collect_folder(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_folder import FolderResult, iter_collect_folder
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_folder
     from whelp.collect.folder import FolderConfig
 
@@ -140,7 +140,7 @@ def collect_folder(
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
     events = iter_collect_folder(folder, out, config)
-    result = run_to_end(draw_bytes("collect", "document")(events), FolderResult)
+    result = run_to_end(drawn(events, draw_bytes("collect", "document")), FolderResult)
     hand_over(result, show_folder, as_json=as_json)
 
 
@@ -208,7 +208,7 @@ def collect_web_archive(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_web_archive import WebArchiveResult, iter_collect_web_archive
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_web_archive
     from whelp.collect.web_archive import WebArchiveConfig
     from whelp.corpus.path_list import COMMON_CRAWL
@@ -227,5 +227,5 @@ def collect_web_archive(
     events = iter_collect_web_archive(
         files, out, config, chosen=chosen, base_url=base_url or COMMON_CRAWL, keep_fetched=keep_fetched, workers=workers
     )
-    result = run_to_end(draw_bytes("collect", "document")(events), WebArchiveResult)
+    result = run_to_end(drawn(events, draw_bytes("collect", "document")), WebArchiveResult)
     hand_over(result, show_web_archive, as_json=as_json)

@@ -90,7 +90,7 @@ def compare_recipes(
     from whelp.cli.compare_recipes import iter_compare_recipes
     from whelp.cli.compare_recipes_events import RecipeComparison
     from whelp.cli.compare_recipes_sides import load_sides
-    from whelp.cli.draw_events import draw_comparing_recipes
+    from whelp.cli.draw_events import draw_comparing_recipes, drawn
     from whelp.cli.show_compare_recipes import show_recipe_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
@@ -106,5 +106,5 @@ def compare_recipes(
         confidence=confidence,
         held_out_bytes=held_out_bytes,
     )
-    result = run_to_end(draw_comparing_recipes(events), RecipeComparison)
+    result = run_to_end(drawn(events, draw_comparing_recipes), RecipeComparison)
     hand_over(result, show_recipe_comparison, as_json=as_json)

@@ -55,12 +55,12 @@ def convert(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.convert import ConvertResult, iter_convert
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
-    result = run_to_end(draw_bytes("convert", "row")(events), ConvertResult)
+    result = run_to_end(drawn(events, draw_bytes("convert", "row")), ConvertResult)
     hand_over(result, show_convert, as_json=as_json)
 
 
@@ -84,14 +84,14 @@ def append(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.append import AppendResult, iter_append
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_append
     from whelp.cli.sizes import parse_size
 
     given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     most = parse_size(max_bytes) if max_bytes is not None else None
     events = iter_append(list(files), out, separator=given, max_bytes=most)
-    result = run_to_end(draw_bytes("append", "line")(events), AppendResult)
+    result = run_to_end(drawn(events, draw_bytes("append", "line")), AppendResult)
     hand_over(result, show_append, as_json=as_json)
 
 
@@ -113,12 +113,12 @@ def split(
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli.draw_events import draw_bytes
+    from whelp.cli.draw_events import draw_bytes, drawn
     from whelp.cli.show_file_work import show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split
 
     most = parse_size(max_bytes) if max_bytes is not None else None
     events = iter_split(file, out, max_bytes=most, parts=parts, document=document.value)
-    result = run_to_end(draw_bytes("split")(events), SplitResult)
+    result = run_to_end(drawn(events, draw_bytes("split")), SplitResult)
     hand_over(result, show_split, as_json=as_json)

@@ -60,7 +60,7 @@ def curate(
     """
     from whelp.base.engines import make_engine
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
-    from whelp.cli.draw_events import draw_curating
+    from whelp.cli.draw_events import draw_curating, drawn
     from whelp.cli.show_curate import show_curated
 
     if out is None:
@@ -73,5 +73,5 @@ def curate(
     sources = None if not source else source if len(source) > 1 else source[0]
     loaded = load_curate_recipe(recipe, sources, given, scale)
     events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
-    result = run_to_end(draw_curating(events), CorpusReady).result
+    result = run_to_end(drawn(events, draw_curating), CorpusReady).result
     hand_over(result, show_curated, as_json=as_json)

@@ -50,7 +50,7 @@ def prepare(
     from whelp.base.engines import make_engine
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.draw_events import draw_preparing
+    from whelp.cli.draw_events import draw_preparing, drawn
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare
 
@@ -59,7 +59,7 @@ def prepare(
         _dry_run_prepare(loaded, as_json)
         return
     events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
-    result = run_to_end(draw_preparing(events), StoreReady).result
+    result = run_to_end(drawn(events, draw_preparing), StoreReady).result
     if as_json:
         show.print_json(result)
 
@@ -129,7 +129,7 @@ def import_(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli import show
-    from whelp.cli.draw_events import draw_importing
+    from whelp.cli.draw_events import draw_importing, drawn
     from whelp.cli.exchange import ImportRequest, iter_import
     from whelp.cli.prepare import PrepareResult
 
@@ -144,7 +144,7 @@ def import_(
         rows=rows.value,
     )
     events = iter_import(request, out)
-    result = run_to_end(draw_importing(events), PrepareResult)
+    result = run_to_end(drawn(events, draw_importing), PrepareResult)
     if as_json:
         show.print_json(result)
 

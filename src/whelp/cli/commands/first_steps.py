@@ -28,11 +28,11 @@ def demo(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
-    from whelp.cli.draw_events import draw_training
+    from whelp.cli.draw_events import draw_training, drawn
     from whelp.cli.show_demo import show_demo
 
     recipe = make_demo_recipe(corpus, minutes)
-    result = run_to_end(draw_training(iter_demo(recipe, out)), DemoResult)
+    result = run_to_end(drawn(iter_demo(recipe, out), draw_training), DemoResult)
     hand_over(result, lambda made: show_demo(made, out), as_json=as_json)
 
 

@@ -152,7 +152,13 @@ def export(
         str | None,
         typer.Option(help="Model: f32, f16, bf16; gguf also q8_0, onnx f32. Default: as stored (hf, pth), f16 (gguf)."),
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: its name. Default: the run's.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Model: its name. Default: of the run's folder, or of DIR where that says nothing (run, run-2).",
+        ),
+    ] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
     split: Annotated[
         list[str] | None, typer.Option(metavar="train|test", help="Store: only this split; may be repeated. Default: all.")
@@ -202,3 +208,5 @@ def export(
         return
     show.say(f"[bold]{escape(result.folder)}[/]: {result.format}, {result.dtype}, {show.megabytes(result.num_bytes)}")
     show.say(f"           {escape(', '.join(result.files))}")
+    if name is None and result.name != Path(result.folder).name:
+        show.say(f"           the model is called {escape(result.name)}; --name calls it otherwise")

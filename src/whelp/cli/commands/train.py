@@ -74,7 +74,7 @@ def train(
     from whelp.base.start_up import start_up
     from whelp.cli import show, show_training
     from whelp.cli.costs import estimate_costs
-    from whelp.cli.draw_events import draw_training
+    from whelp.cli.draw_events import draw_training, drawn
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launched_process import follow_launcher
@@ -108,7 +108,7 @@ def train(
             show_training.show_plan(plan, session.make_ledger(plan), costs)
         return
     events = iter_train(loaded, store, need(out, "--out"))
-    result = run_to_end(draw_training(events) if is_first and not quiet else events, Finished).result
+    result = run_to_end(drawn(events, draw_training) if is_first and not quiet else events, Finished).result
     if not is_first:
         return
     hand_over(result, say_result, as_json=as_json)
@@ -165,7 +165,7 @@ def verify_resume(
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
     from whelp.cli import show_training
-    from whelp.cli.draw_events import draw_verifying
+    from whelp.cli.draw_events import draw_verifying, drawn
     from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
     from whelp.cli.verify_resume import VerifyResult, iter_verify
@@ -177,7 +177,7 @@ def verify_resume(
     loaded = load_recipe(recipe, overrides or [], scale)
     checks = iter_verify(loaded, store=store, num_steps=steps, nproc=counts, tolerance=tolerance)
     try:
-        result = run_to_end(draw_verifying(checks), VerifyResult)
+        result = run_to_end(drawn(checks, draw_verifying), VerifyResult)
     except FirstProcessError as error:  # it has said why
         sys.exit(error.code)
     hand_over(result, show_training.show_verify_result, as_json=as_json)

@@ -1,0 +1,192 @@
+"""A Ctrl-C leaves nothing half-open, whatever it falls into: folders, worker threads, the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import whelp
+from whelp.base.files import hold_folder
+from whelp.base.interactive import show_progress
+from whelp.cli import draw_events, show_curate, show_prepare, show_training
+
+from .helpers import Project, make_project, run_whelp
+from .processes import PROGRAM, SECONDS
+
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
+Call = Callable[[Project], object]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path, train={"num_steps": 100_000, "evaluate_every_steps": 100_000, "save_every_steps": 100_000})
+
+
+@pytest.fixture
+def shown() -> Iterator[None]:
+    show_progress(True)
+    yield
+    show_progress(None)
+
+
+def interrupt_at(name: str) -> Callable[..., None]:
+    """A function that draws one event, and meets a Ctrl-C where the event is called so."""
+
+    def draw(*arguments: Any) -> None:
+        if type(arguments[-1]).__name__ == name:
+            raise KeyboardInterrupt
+
+    return draw
+
+
+CASES: dict[str, tuple[Any, str, list[str], list[str], Call]] = {
+    "prepare": (
+        show_prepare,
+        "show_prepare_event",
+        ["VocabularyReady", "PrepareReport"],
+        ["prepare", "recipe.yaml", "--out", "out"],
+        lambda project: whelp.prepare(project.recipe, out="out"),
+    ),
+    "curate": (
+        show_curate,
+        "show_event",
+        ["SourceOpened", "PartCurated", "StageStarted"],
+        ["curate", "recipe.yaml", "curate.preset=none", "--out", "out"],
+        lambda project: whelp.curate(project.recipe, overrides=["curate.preset=none"], out="out"),
+    ),
+    "train": (
+        show_training.TrainingView,
+        "show",
+        ["Planned", "StepReport", "Evaluated"],
+        ["train", "recipe.yaml", "--store", "store", "--out", "out"],
+        lambda project: whelp.train(project.recipe, store="store", out="out"),
+    ),
+}
+
+
+@pytest.mark.usefixtures("shown")
+@pytest.mark.parametrize("way", ["command", "call"])
+@pytest.mark.parametrize(("name", "event"), [(name, event) for name, case in CASES.items() for event in case[2]])
+def test_an_interrupt_while_something_is_drawn(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, event: str, way: str
+) -> None:
+    """The work behind the drawing ends with it: while the interrupt is still being handled, the folder is free, no thread is at
+    work, and signals are met as before."""
+    monkeypatch.chdir(project.folder)
+    where, function, _, arguments, call = CASES[name]
+    if name == "train":
+        whelp.prepare(project.recipe, out="store")
+    threads, handler = threading.active_count(), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(where, function, interrupt_at(event))
+    if way == "command":
+        outcome = run_whelp(*arguments)
+        assert (outcome.code, "interrupted; what was finished is kept" in outcome.said) == (130, True)
+        check_free(threads, handler)
+    else:
+        with pytest.raises(KeyboardInterrupt) as caught:  # whose traceback holds all that was going on
+            call(project)
+        check_free(threads, handler)
+        assert caught.tb is not None
+
+
+def check_free(threads: int, handler: Any) -> None:
+    with hold_folder(Path("out")):
+        pass
+    assert signal.getsignal(signal.SIGINT) == handler
+    deadline = time.monotonic() + SECONDS
+    while threading.active_count() > threads:  # one that only read was not waited for, and ends by itself
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "draw", ["draw_preparing", "draw_importing", "draw_curating", "draw_training", "draw_comparing_recipes"]
+)
+def test_drawing_that_is_left_ends_the_work(draw: str) -> None:
+    """Closed, or failed, it closes what it draws at once, and not when nobody thinks of it any more."""
+    ended = []
+
+    def work() -> Iterator[object]:
+        try:
+            while True:
+                yield object()
+        finally:
+            ended.append(True)
+
+    events = work()  # which is held here, too
+    drawing = draw_events.drawn(events, getattr(draw_events, draw))
+    next(drawing)
+    drawing.close()
+    assert ended == [True]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal is of POSIX")
+@pytest.mark.parametrize("name", ["prepare", "curate", "train"])
+def test_an_interrupt_at_a_terminal(project: Project, name: str) -> None:
+    """Ctrl-C while a bar is drawn: one line says so, the cursor is there again, and the terminal's settings are as before."""
+    import pty
+    import termios
+
+    if name == "train":
+        whelp.prepare(project.recipe, out=project.store)
+    else:  # some work, so that the bar is seen
+        (project.corpus / "large.txt").write_text("".join(f"Paragraph {n} of many, {n * n}.\n\n" for n in range(400_000)))
+    arguments = {
+        "prepare": ["prepare", "recipe.yaml", "data.document=blank_line"],
+        "curate": ["curate", "recipe.yaml", "data.document=blank_line", "curate.preset=prose"],
+        "train": ["train", "recipe.yaml", "--store", "store"],
+    }[name]
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments, "--out", "out"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=project.folder,
+        env={**os.environ, "TERM": "xterm"},
+        preexec_fn=lambda: take_terminal(),
+    )
+    output, deadline, is_asked = b"", time.monotonic() + SECONDS, False
+    os.set_blocking(ours, False)
+    while process.poll() is None:
+        assert time.monotonic() < deadline, output
+        output += read(ours)
+        if not is_asked and HIDE_CURSOR in output and (name != "train" or b"step" in output.rpartition(HIDE_CURSOR)[2]):
+            os.write(ours, b"\x03")
+            is_asked = True
+        time.sleep(0.01)
+    output += read(ours)
+    after = termios.tcgetattr(theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode, is_asked) == (130, True), output
+    assert output.rfind(SHOW_CURSOR) > output.rfind(HIDE_CURSOR)
+    assert output.endswith(b"interrupted; what was finished is kept, and the same command goes on\r\n")
+    assert b"Traceback" not in output
+    assert after == before
+
+
+def take_terminal() -> None:
+    """In a child: what its standard input is becomes the terminal that a Ctrl-C goes through."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def read(handle: int) -> bytes:
+    """What is there by now."""
+    try:
+        return os.read(handle, 1 << 20)
+    except OSError:
+        return b""
