@@ -6,8 +6,9 @@
 
     complete(model, vocabulary, "def say_hello():", GenerateConfig(seed=1))[0].text     # one prompt, no thread
 
-`prefix_cache.py` remembers what was read already, `sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
-it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt.
+`sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
+it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt,
+`prefix_cache.py` remembers what was read already.
 Steps are saved by `speculation.py` (which guesses are worth checking), `prompt_lookup.py` (guesses from the text's own past) and, on a GPU,
 `run_ahead.py`.
 """
