@@ -479,6 +479,12 @@ def test_the_default_memory():
     assert choose_bytes() == choose_bytes("cpu") == 512 << 20
 
 
+def test_less_than_no_memory(make_kind):
+    """Is refused before a thread is started."""
+    with pytest.raises(PlanError, match="prefix_cache_bytes: is -1, but expected at least 0"):
+        Engine(make_kind("gpt2"), VOCABULARY, prefix_cache_bytes=-1)
+
+
 def test_a_closed_engine_takes_no_prompt(make_kind):
     """Also one whose beginning it knew."""
     engine = Engine(make_kind("gpt2"), VOCABULARY)

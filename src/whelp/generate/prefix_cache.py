@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from whelp.base.errors import PlanError
 from whelp.base.log import log
 from whelp.base.shared_beginning import count_shared
 from whelp.generate.interfaces import DecoderLike, Snapshot
@@ -63,9 +64,14 @@ class PrefixCache:
 
     Args:
         max_bytes: Of all that is kept. 0: nothing is, and only prompts that are under way side by side share their reading.
+
+    Raises:
+        PlanError: When it is negative.
     """
 
     def __init__(self, max_bytes: int) -> None:
+        if max_bytes < 0:
+            raise PlanError("prefix_cache_bytes", f"is {max_bytes}", "at least 0")
         self.max_bytes = max_bytes
         self._kept: list[_Kept] = []  # the last used is last
 
