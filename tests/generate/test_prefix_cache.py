@@ -19,6 +19,7 @@ from whelp.model.hugging_face import HuggingFaceModel, describe_config
 from whelp.model.slot_snapshot import SlotSnapshot
 
 from .helpers import NumberVocabulary
+from .test_run_ahead import Recorded
 from .test_speculation import STYLES
 
 NUM_IDS, CONTEXT = 60, 400
@@ -183,6 +184,26 @@ def test_states_are_not_shared_without_memory(make_kind, kind):
     generations = [batch.submit(prompt, make_settings())[0] for prompt in prompts]
     assert batch.finish(*generations) == [ask_alone(model, prompt)[0] for prompt in prompts]
     assert sum(generation.cached_tokens for generation in generations) == 0
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen3"])
+def test_steps_that_are_asked_for_early(make_kind, monkeypatch, kind):
+    """As on a GPU: a text that has ended may have read one token too much, which is kept when it is the text's own last one."""
+    recorded, model, examples = Recorded(monkeypatch), make_kind(kind), draw_ids(70)
+    alone = [ask_alone(model, [*examples, *draw_ids(9, number + 1)], max_tokens=12) for number in range(5)]
+    recorded.num_ahead = 0
+    batch = Watched(model, max_rows=3)
+    prompts = [[*examples, *draw_ids(9, number + 1)] for number in range(5)]
+    asked = [make_settings(max_tokens=12 if number % 2 else 7) for number in range(5)]
+    generations = [batch.submit(prompt, settings)[0] for prompt, settings in zip(prompts, asked, strict=True)]
+    answers = batch.finish(*generations)
+    assert [[answer] for answer in answers] == [[text[0][: len(answer)]] for text, answer in zip(alone, answers, strict=True)]
+    for prompt, answer in zip(prompts, answers, strict=True):
+        more = [*prompt, *answer, *draw_ids(20, 7)]
+        (generation,), text = batch.ask(more)
+        assert generation.cached_tokens >= len(prompt) + len(answer) - 1
+        assert text == ask_alone(model, more)
+    assert recorded.num_ahead > 20
 
 
 @pytest.mark.parametrize("kind", KINDS)
