@@ -298,6 +298,37 @@ def test_sliding_windows(make_model, family):
         assert batch.ask(asked)[1] == ask_alone(model, asked)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_a_running_text_that_has_slid(make_model, family):
+    """Its slot no longer begins as its prompt does: a prompt that shares the beginning is read."""
+    model, prompt = make_model(family, context_tokens=64), draw_ids(50)
+    batch = Watched(model, 0)
+    (endless,) = batch.submit(prompt, make_settings(max_tokens=10**6, when_full="slide"))
+    while not (batch.rows and batch.rows[0].has_slid and batch.num_running and batch.decoder.lengths[0] > 45):
+        batch.step()
+    (generation,) = batch.submit([*prompt[:45], 1], make_settings())
+    while generation.finish_reason is None:
+        batch.step()
+    endless.cancel()
+    batch.step()
+    assert generation.cached_tokens == 0
+    assert [token for piece in generation for token in piece.token_ids] == ask_alone(model, [*prompt[:45], 1])[0]
+
+
+def test_a_text_that_does_not_fit_beside_its_beginning(make_kind):
+    """What it goes on from is not forgotten to make room for it, but serves again."""
+    model, prompt = make_kind("qwen3"), draw_ids(60)
+    probe = Watched(model)
+    probe.ask(prompt, max_tokens=0)
+    batch = Watched(model, int(1.3 * probe.prefixes.num_bytes))
+    for length in (0, 100, 20, 100):
+        more = [*prompt, *draw_ids(length, 3)]
+        assert batch.ask(more, max_tokens=0)[0][0].cached_tokens == (60 if length else 0)
+        assert batch.ask(more)[1] == ask_alone(model, more)
+        assert all(part in batch.prefixes._kept for kept in batch.prefixes._kept for part in kept.list_parts())
+        assert batch.prefixes.num_bytes <= batch.prefixes.max_bytes
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_is_bounded_and_the_oldest_goes(make_kind, kind):
     """Never more bytes than allowed; what was not used for longest is forgotten, what was used stays."""

@@ -137,9 +137,10 @@ class PrefixCache:
 
     def keep(self, row: Row, decoder: DecoderLike) -> None:
         """Remember what a row's slot holds."""
-        num_tokens = min(decoder.lengths[row.slot], len(row.ids))  # a step that was asked for early may have read one more
+        num_tokens = decoder.lengths[row.slot]  # all but the last, unless a step was asked for early
         if not self.max_bytes or row.has_slid or num_tokens < LEAST_SHARED:
             return
+        assert num_tokens <= len(row.ids), f"a slot holds {num_tokens} tokens of a text of {len(row.ids)}"
         ids = np.array(row.ids[:num_tokens])
         usable = [(count_shared(kept.ids, ids), kept) for kept in self._kept]
         first, before = max((pair for pair in usable if pair[1].serves(pair[0])), key=lambda pair: pair[0], default=(0, None))
