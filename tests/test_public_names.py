@@ -119,6 +119,7 @@ DOORS = {
         "Engine",
         "GenerateConfig",
         "Generation",
+        "PrefixCache",
         "TextPiece",
         "TokenLogprob",
         "complete",
