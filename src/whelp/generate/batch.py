@@ -198,11 +198,11 @@ class Batch:
 
     def fail(self, error: BaseException) -> None:
         """Every request ends with this error."""
+        self.prefixes.clear()  # memory may be what is missing
         for row in [*self.rows, *self.waiting]:
             row.generation.fail(error)
         self.rows, self.num_running, self._ahead = [], 0, None
         self.waiting.clear()
-        self.prefixes.clear()  # memory may be what is missing
 
     def _give_slots(self) -> None:
         """Admit in order of arrival; one whose prompt, or much of it, is just being read for another waits for that."""

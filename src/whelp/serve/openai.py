@@ -184,7 +184,6 @@ class GeneratingResponse(Response):
                     task.cancel()
                 await asyncio.gather(work, watch, return_exceptions=True)
                 self.workplace.stats.generated_tokens[self.model.id] += self.answer.completion_tokens
-                self.workplace.stats.cached_tokens[self.model.id] += self.answer.cached_tokens
 
     async def _work(self, send: Send) -> None:
         seconds = self.workplace.config.request_seconds
@@ -231,6 +230,7 @@ class GeneratingResponse(Response):
             self._begun.add(index)
             if not generation.index:  # the others share the prompt, which counts once
                 self.answer.cached_tokens += generation.cached_tokens
+                self.workplace.stats.cached_tokens[self.model.id] += generation.cached_tokens
             events.append(self.answer.begin(index, generation.prompt_logprobs))
         if piece is not None:
             events.append(self.answer.add(index, piece))
