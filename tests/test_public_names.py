@@ -120,6 +120,7 @@ DOORS = {
         "Engine",
         "GenerateConfig",
         "Generation",
+        "PrefixCache",
         "TextPiece",
         "TokenLogprob",
         "complete",

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from whelp.base.errors import ConfigError
 from whelp.cli.chat import Chat, Terminal, chat
 from whelp.cli.generate import generate, load_model
+from whelp.model.decoder import Decoder
 
 from .helpers import Project, Whelp
 
@@ -60,6 +62,37 @@ def test_the_template_makes_the_prompt(talking: Path) -> None:
     assert answer == generate(talking, prompt, device="cpu", **settings)[0].text
     conversation.reset()
     assert (conversation.messages, conversation.system) == ([], "Be good.")
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_what_was_said_is_not_read_again(talking: Path, monkeypatch: pytest.MonkeyPatch, broken_off: bool) -> None:
+    """Each turn reads what is new in it; the answers are those of the whole conversation, after one that was broken off as well."""
+    config = json.loads((talking / "config.json").read_text())
+    (talking / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1024}))
+    read: list[int] = []
+    original = Decoder.read
+
+    def note_and_read(self: Decoder, first: int, ids: list[list[int]]) -> torch.Tensor:
+        read.append(sum(map(len, ids)))
+        return original(self, first, ids)
+
+    monkeypatch.setattr(Decoder, "read", note_and_read)
+    settings = {"temperature": 0.0, "top_p": 0.9, "repetition_penalty": 1.1, "max_tokens": 5}
+    conversation = chat(talking, system="Be good. " * 10, device="cpu", temperature=0.0, max_tokens=5)
+    prompt, answers = f"system: {'Be good. ' * 10}\n", []
+    for number in range(3):
+        pieces = conversation.stream(f"Question {number}?")
+        answer = next(pieces).text if broken_off else "".join(piece.text for piece in pieces)
+        pieces.close()
+        prompt += f"user: Question {number}?\nassistant: "
+        answers.append((prompt, answer))
+        prompt += f"{answer}\n"
+    readings = list(read)
+    assert readings[0] > 60
+    assert max(readings[1:]) < 40
+    for prompt, answer in answers:
+        whole = generate(talking, prompt, device="cpu", **settings)[0].text
+        assert whole.startswith(answer) if broken_off else whole == answer
 
 
 def test_answers_have_seeds_of_their_own(talking: Path) -> None:

@@ -195,6 +195,7 @@ def test_a_port_that_is_taken(trained: Project, whelp: Whelp, served: Served) ->
         (["nowhere"], "nowhere: there is no such folder, but expected a run"),
         (["{run}", "--store", "{run}"], "is a run, but expected a token store"),
         (["{run}", "--max-rows", "0"], "max_rows is 0, but expected at least 1"),
+        (["{run}", "--prefix-cache-bytes", "-1"], "prefix_cache_bytes is -1, but expected at least 0"),
         (["{run}", "--cors-origin", "example.org"], "an origin is a scheme and a host"),
         (["{run}", "--compare", "nowhere"], "nowhere: there is no such folder"),
         (["{run}", "--host", "no.such.host.invalid", "--token", "x"], "--host no.such.host.invalid: there is no such address"),
@@ -335,6 +336,50 @@ def test_a_newer_checkpoint_is_taken_up(watched: Any) -> None:
     wait_for(client, steps=[4], taken_up=1, failed=0)
     assert ask_for_text(client) == (texts[4], "4")
     assert client.get("/api/state").json()["models"][0]["about"]["step"] == 4
+
+
+def test_a_conversation_is_read_once(tmp_path: Path) -> None:
+    """What a chat sends again is not read again, until there is a newer checkpoint; with 0 bytes it is read each time."""
+    project = make_project(
+        tmp_path / "pup", pack={"context_tokens": 256}, train={"num_steps": 2, "save_every_steps": 1, "batch_tokens": 256}
+    )
+    whelp.prepare(project.recipe, out=project.store)
+    whelp.train(project.recipe, store=project.store, out=project.run)
+    point(project.run, "step-00000001")
+    said = [{"role": "user", "content": "The quick brown fox jumps over lazy dogs."}]
+    replies: dict[int | None, list[Any]] = {}
+    for size in (None, 0):
+        serving = open_server(project.run, port=0, device="cpu", drain_seconds=1, renew_seconds=0.05, prefix_cache_bytes=size)
+        thread = threading.Thread(target=serving.run)
+        thread.start()
+        try:
+            with httpx.Client(base_url=serving.url, timeout=30, trust_env=False) as client:
+
+                def ask(messages: list[dict[str, str]], client: httpx.Client = client) -> tuple[str, int, int]:
+                    body = {"messages": messages, "max_tokens": 6, "temperature": 0}
+                    answer = client.post("/v1/chat/completions", json=body).json()
+                    usage = answer["usage"]
+                    text = answer["choices"][0]["message"]["content"]
+                    return text, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
+
+                first = ask(said)
+                more = [*said, {"role": "assistant", "content": first[0]}, {"role": "user", "content": "3 jumps over 9."}]
+                second = ask(more)
+                replies[size] = [first[:2], second[:2]]
+                if size is None:
+                    assert first[2] == 0
+                    assert second[2] >= first[1]
+                    point(project.run, "step-00000002")
+                    wait_for(client, steps=[2])
+                    assert ask(more)[2] == 0
+                    assert ask(more)[2] == second[1] - 1
+                    point(project.run, "step-00000001")
+                else:
+                    assert (first[2], second[2]) == (0, 0)
+        finally:
+            serving.stop()
+            thread.join(20)
+    assert replies[None] == replies[0]
 
 
 def test_another_model_is_not_taken_up(watched: Any, tmp_path: Path) -> None:

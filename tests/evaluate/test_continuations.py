@@ -67,9 +67,8 @@ def test_scores_are_those_of_reading_each_alone(
     assert sum(done) == len(questions)
 
 
-def test_a_shared_context_is_read_once(make_model: Callable[..., LanguageModel]) -> None:
-    """Five answers to one question: its tokens go through the model once, and each answer's last token never."""
-    model = make_model("qwen3", num_ids=NUM_IDS, context_tokens=CONTEXT).eval()
+def watch_reading(model: LanguageModel) -> tuple[list[int], Callable[[int, int], Any]]:
+    """The tokens of each reading, and what makes a reader that notes them."""
     read: list[int] = []
 
     def make_reader(num_slots: int, capacity: int) -> Any:
@@ -83,9 +82,41 @@ def test_a_shared_context_is_read_once(make_model: Callable[..., LanguageModel])
         decoder.read_ends = read_ends  # type: ignore[method-assign]
         return decoder
 
+    return read, make_reader
+
+
+def test_a_shared_context_is_read_once(make_model: Callable[..., LanguageModel]) -> None:
+    """Five answers to one question: its tokens go through the model once, and each answer's last token never."""
+    model = make_model("qwen3", num_ids=NUM_IDS, context_tokens=CONTEXT).eval()
+    read, make_reader = watch_reading(model)
     questions = [Continuation(context=tuple(range(10)), ids=(number, 1, 2)) for number in range(5)]
     score_continuations(questions, context_tokens=CONTEXT, vocab_size=NUM_IDS, make_reader=make_reader)
     assert read == [10, 5 * 2]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "rwkv7"])
+def test_examples_before_the_questions_are_read_once(make_model: Callable[..., LanguageModel], family: str) -> None:
+    """Questions with several answers, with one, of one token, and one that is the beginning of another; the scores stay."""
+    model = make_model(family, num_ids=NUM_IDS, context_tokens=90, n_head=2).eval()
+    draw = random.Random(1)
+    examples = tuple(draw.randrange(NUM_IDS) for _ in range(50))
+    contexts = [(*examples, *(draw.randrange(NUM_IDS) for _ in range(length))) for length in (0, 4, 9, 7)]
+    questions = [
+        Continuation(context=context, ids=ids)
+        for context, answers in zip(contexts, ([(1, 2), (3, 4, 5)], [(6, 7, 8)], [(9,), (10, 11)], [(12,)]), strict=True)
+        for ids in answers
+    ]
+    read, make_reader = watch_reading(model)
+    numbers = {"context_tokens": 90, "vocab_size": model.spec.vocab_size}
+    scores = score_continuations(questions, make_reader=make_reader, **numbers)
+    alone = [score_continuations([question], read_rows=model, **numbers)[0] for question in questions]
+    for score, expected in zip(scores, alone, strict=True):
+        assert score == Score(pytest.approx(expected.logprob, abs=1e-3), expected.is_greedy)
+    rests = 1 + (5 + 2) + 10 + 8  # of each context; where there is one answer, with all of it but its last token
+    assert read == [49, rests, 1 + 2 + 1]
+    read.clear()
+    score_continuations([Continuation(context=each[20:], ids=(1,)) for each in contexts], make_reader=make_reader, **numbers)
+    assert len(read) == 1, "fewer than 32 tokens are not worth it"
 
 
 def test_a_long_context_loses_its_beginning() -> None:

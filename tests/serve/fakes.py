@@ -60,7 +60,7 @@ class Generation:
 
     def __init__(self, engine: FakeEngine, index: int, prompt: Sequence[int], settings: Mapping[str, Any]) -> None:
         self.engine, self.index, self.settings = engine, index, settings
-        self.prompt_tokens = len(prompt)
+        self.prompt_tokens, self.cached_tokens = len(prompt), engine.num_cached
         self.prompt_logprobs: list[Chance] | None = None
         if settings.get("prompt_logprobs") is not None:  # of the second token on
             self.prompt_logprobs = [self._make_chance(bytes([byte]), settings["prompt_logprobs"]) for byte in prompt[1:]]
@@ -117,6 +117,7 @@ class FakeEngine:
     ended: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     num_waiting: int = 0
+    num_cached: int = 0  # tokens of every prompt
 
     @property
     def num_running(self) -> int:

@@ -37,7 +37,8 @@ def test_a_completion(serve: Serve) -> None:
     running = serve()
     body = running.post("/v1/completions", {"prompt": "Hello", "max_tokens": 10}).json()
     assert body["choices"] == [{"index": 0, "text": SAYING[:10], "logprobs": None, "finish_reason": "length"}]
-    assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+    counts = {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+    assert body["usage"] == {**counts, "prompt_tokens_details": {"cached_tokens": 0}}
     assert (body["object"], body["model"], body["system_fingerprint"]) == ("text_completion", "fake", "print-fake")
     assert running.engine.asked[0][0] == list(b"Hello")
 
@@ -126,6 +127,20 @@ def test_a_stream_says_what_the_whole_says(serve: Serve) -> None:
     assert len({event["id"] for event in events}) == 1
 
 
+def test_tokens_that_were_read_before_are_told(serve: Serve) -> None:
+    """Once for each prompt, however many continuations it has; whole and streamed, and added up for Prometheus."""
+    running = serve(make_model(engine=FakeEngine(num_cached=2)))
+    body = {"prompt": ["abc", "abcd"], "max_tokens": 3, "n": 3}
+    assert running.post("/v1/completions", body).json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 4}
+    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    last = read_events(running.post("/v1/completions", streamed))[-1]
+    assert last["usage"]["prompt_tokens_details"] == {"cached_tokens": 4}
+    said = [{"role": "user", "content": "Hello"}]
+    chat = running.post("/v1/chat/completions", {"messages": said, "max_tokens": 3}).json()
+    assert chat["usage"]["prompt_tokens_details"] == {"cached_tokens": 2}
+    assert 'whelp_cached_tokens_total{model="fake"} 10' in running.client.get("/metrics").text
+
+
 def test_logprobs_of_a_completion(serve: Serve) -> None:
     """Tokens, their log probabilities, the likeliest, and where each begins; minus infinity is a number of JSON."""
     running = serve()
@@ -168,7 +183,7 @@ def test_a_prompt_alone_is_scored(serve: Serve) -> None:
     assert answer["choices"][0]["text"] == "abc"
     assert answer["choices"][0]["finish_reason"] == "length"
     assert len(answer["choices"][0]["logprobs"]["tokens"]) == 3
-    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+    assert (answer["usage"]["prompt_tokens"], answer["usage"]["total_tokens"]) == (3, 3)
     empty = running.post("/v1/completions", {**body, "prompt": ""}).json()["choices"][0]
     assert (empty["text"], empty["logprobs"]["tokens"]) == ("", [])
 

@@ -17,7 +17,7 @@ from whelp.base.files import write_json
 from whelp.cli.generate import LoadedModel, load_model, make_settings
 
 if TYPE_CHECKING:
-    from whelp.generate import TextPiece
+    from whelp.generate import PrefixCache, TextPiece
 
 STYLE: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.1, "max_tokens": 256, "when_full": "end"}
 HELP = """/help               this list
@@ -44,6 +44,7 @@ class Chat:
         self.messages: list[dict[str, str]] = []
         self.system = system
         self.settings: dict[str, Any] = {**STYLE, **settings}
+        self._prefixes: PrefixCache | None = None  # what was read already
         make_settings(self.settings)  # wrong ones are an error now, not after the first message
         self.num_forgotten = 0  # messages left out of the last prompt for lack of room
         self.num_answers = 0  # each has a seed of its own
@@ -111,15 +112,17 @@ class Chat:
         self.num_answers = sum(message["role"] == "assistant" for message in messages)
 
     def _answer(self) -> Iterator[TextPiece]:
-        from whelp.generate import stream_text
+        from whelp.generate import PrefixCache, stream_text
         from whelp.generate.chat import find_end_ids
+        from whelp.generate.prefix_cache import choose_bytes
 
         settings = make_settings({**self.settings, "seed": self.settings.get("seed", 0) + self.num_answers})
         self.num_answers += 1
         ids = self._make_prompt(min(settings.max_tokens, self.loaded.model.context_tokens // 2))
         vocabulary = self.loaded.vocabulary
         end_ids = [*self.loaded.end_ids, *(find_end_ids(vocabulary) if self.has_template else [])]
-        pieces = stream_text(self.loaded.model, vocabulary, ids, settings, end_ids=end_ids)
+        self._prefixes = self._prefixes or PrefixCache(choose_bytes(self.loaded.device))
+        pieces = stream_text(self.loaded.model, vocabulary, ids, settings, end_ids=end_ids, prefixes=self._prefixes)
         return self._keep(pieces)
 
     def _keep(self, pieces: Iterator[TextPiece]) -> Iterator[TextPiece]:

@@ -199,7 +199,13 @@ def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:
     return load_config(GenerateConfig, {"when_full": "slide", **settings}, "generate")
 
 
-def open_engine(loaded: LoadedModel, *, max_rows: int = 16, max_context_tokens: int | None = None) -> Engine:
+def open_engine(
+    loaded: LoadedModel,
+    *,
+    max_rows: int = 16,
+    max_context_tokens: int | None = None,
+    prefix_cache_bytes: int | None = None,
+) -> Engine:
     """An engine for a loaded model, with every token that ends its texts."""
     from whelp.generate import Engine
 
@@ -210,4 +216,5 @@ def open_engine(loaded: LoadedModel, *, max_rows: int = 16, max_context_tokens: 
         max_context_tokens=max_context_tokens,
         end_ids=loaded.end_ids,
         device=loaded.device,
+        prefix_cache_bytes=prefix_cache_bytes,
     )

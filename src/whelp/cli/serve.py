@@ -225,7 +225,8 @@ def _open_model(name: str, path: Path, device: str, precision: str, config: Serv
     loaded = load_model(path, device, precision=precision)
     if loaded.vocabulary.chat_template is not None:
         loaded = dataclasses.replace(loaded, end_ids=(*loaded.end_ids, *find_end_ids(loaded.vocabulary)))
-    return _RenewedModel(name, path, loaded, open_engine(loaded, max_rows=config.max_rows)).describe()
+    engine = open_engine(loaded, max_rows=config.max_rows, prefix_cache_bytes=config.prefix_cache_bytes)
+    return _RenewedModel(name, path, loaded, engine).describe()
 
 
 class _RenewedModel:

@@ -1,7 +1,8 @@
 """How likely a model finds continuations of contexts: the measure behind multiple choice and perplexity.
 
-A context that several continuations share is read once; each of them goes on from a copy of its keys and values. A
-continuation alone is read together with its context. Rows of about the same length are read side by side.
+A context that several continuations share is read once; each of them goes on from a copy of its keys and values. So is what all
+contexts of a batch begin with: the examples before the questions. A continuation alone is read together with its context. Rows of about the
+same length are read side by side.
 Shapes: B rows, T tokens in a row, V vocabulary.
 """
 
@@ -11,10 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+
+from whelp.base.shared_beginning import count_shared
 
 _BATCH_ROWS = 32
 _BATCH_TOKENS = 8192  # read side by side
+_LEAST_SHARED = 32  # tokens that contexts begin with: to read fewer takes no longer than to copy them
 _BATCH_LOGITS = 1 << 26  # numbers of logits that exist at once: 256 MiB in float32
 
 
@@ -152,9 +157,10 @@ def _read_shared(
     capacity = max(each.num_read for group in batch for each in group)
     reader = make_reader(len(batch) + len(going_on), capacity)
     first_rows, num_kept = [], []
+    num_shared = _read_beginning([group[0].context for group in batch], reader)
     for group in batch:
         is_alone = len(group) == 1
-        first_rows.append([*group[0].context, *(group[0].ids[:-1] if is_alone else ())])
+        first_rows.append([*group[0].context[num_shared:], *(group[0].ids[:-1] if is_alone else ())])
         num_kept.append(len(group[0].ids) if is_alone else 1)
     ends = reader.read_ends(0, first_rows, num_kept)
     rest: dict[Continuation, torch.Tensor] = {}
@@ -168,6 +174,19 @@ def _read_shared(
     for group, end in zip(batch, ends, strict=True):
         for each in group:
             yield each, torch.cat([end, rest[each]]) if each in rest else end
+
+
+def _read_beginning(contexts: list[tuple[int, ...]], reader: ContinuationReader) -> int:
+    """Read what all contexts begin with into the slot of each; the number of tokens, none where it is not worth it."""
+    first, *others = [np.array(context) for context in contexts]
+    num_shared = min([count_shared(first[:-1], other[:-1]) for other in others], default=0)  # of each one token is left
+    if num_shared < _LEAST_SHARED:
+        return 0
+    reader.read_ends(0, [first[:num_shared].tolist()], [1])
+    for slot in range(1, len(contexts)):
+        was_copied = reader.copy(0, slot, num_shared)
+        assert was_copied, "what was just read can be copied"
+    return num_shared
 
 
 def _read_whole(

@@ -7,7 +7,8 @@
     complete(model, vocabulary, "def say_hello():", GenerateConfig(seed=1))[0].text     # one prompt, no thread
 
 `sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
-it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt.
+it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt,
+`prefix_cache.py` remembers what was read already.
 Steps are saved by `speculation.py` (which guesses are worth checking), `prompt_lookup.py` (guesses from the text's own past) and, on a GPU,
 `run_ahead.py`.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from whelp.generate.generation import TokenLogprob as TokenLogprob
     from whelp.generate.one_prompt import complete as complete
     from whelp.generate.one_prompt import stream_text as stream_text
+    from whelp.generate.prefix_cache import PrefixCache as PrefixCache
 
 _HOMES = {
     "GenerateConfig": "config",
@@ -35,6 +37,7 @@ _HOMES = {
     "TokenLogprob": "generation",
     "complete": "one_prompt",
     "stream_text": "one_prompt",
+    "PrefixCache": "prefix_cache",
 }
 __all__ = sorted(_HOMES)
 __getattr__ = make_door(__name__, _HOMES)

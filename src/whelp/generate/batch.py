@@ -2,7 +2,7 @@
 
 Every row of the model's memory is a slot. Slots are kept in order: first the rows that are running (one new token a step),
 then those whose prompt is still being read, in chunks, so that a long prompt does not hold up the others. A row that leaves
-is replaced by the last one of its kind. Continuations of one prompt share its reading.
+is replaced by the last one of its kind. Continuations of one prompt share its reading, and prompts share what they begin with.
 A step of a few rows may read, behind the last token of each, a guess of the next ones: of these as many come as are right.
 Shapes: N rows, V vocabulary.
 """
@@ -22,6 +22,7 @@ from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogpro
 from whelp.generate.interfaces import DecoderLike, GeneratingModel, Prompt, Screen
 from whelp.generate.logprobs import Describer
 from whelp.generate.next_tokens import bend, choose_for_rows, make_screen
+from whelp.generate.prefix_cache import PrefixCache
 from whelp.generate.prompt import read_prompt
 from whelp.generate.row import Row, SharedPrompt
 from whelp.generate.run_ahead import Ahead, start_fetching
@@ -43,11 +44,18 @@ class Batch:
         max_rows: int,
         max_context_tokens: int | None = None,
         end_ids: Iterable[int] = (),
+        prefixes: PrefixCache | None = None,
     ) -> None:
+        """Allocate the memory.
+
+        Args:
+            prefixes: What is remembered of earlier texts, of the same model; default: nothing ever is.
+        """
         model.eval()
         self.model, self.vocabulary, self.max_rows = model, vocabulary, max_rows
         self.capacity = min(max_context_tokens or model.context_tokens, model.context_tokens)
         self.decoder = self._make_decoder()
+        self.prefixes = PrefixCache(0) if prefixes is None else prefixes
         self.end_ids = {*end_ids, *([] if vocabulary.eos_id is None else [vocabulary.eos_id])}
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []  # by slot: running ones first, then those being read
@@ -63,6 +71,7 @@ class Batch:
         """Forget everything that was made of the model's weights, which are others now; no row may have a slot."""
         assert not self.rows, f"{len(self.rows)} rows have slots"
         self._ahead = None
+        self.prefixes.clear()
         del self.decoder  # first: there may be no room for two
         self.decoder = self._make_decoder()
 
@@ -74,7 +83,7 @@ class Batch:
         ids = read_prompt(prompt, config, self.vocabulary, self.capacity)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
-        shared = SharedPrompt()
+        shared = SharedPrompt(ids)
         return [
             Row(Generation(index, len(ids), wake), config, ids, TextMaker(self.vocabulary.stream(), config.stop), shared)
             for index in range(n)
@@ -189,29 +198,33 @@ class Batch:
 
     def fail(self, error: BaseException) -> None:
         """Every request ends with this error."""
+        self.prefixes.clear()  # memory may be what is missing
         for row in [*self.rows, *self.waiting]:
             row.generation.fail(error)
         self.rows, self.num_running, self._ahead = [], 0, None
         self.waiting.clear()
 
     def _give_slots(self) -> None:
-        """Admit in order of arrival; one whose prompt is just being read for another waits for that."""
+        """Admit in order of arrival; one whose prompt, or much of it, is just being read for another waits for that."""
         being_read = {row.prompt for row in self.rows[self.num_running :] if not row.has_slid}
         skipped = []
         while self.waiting and len(self.rows) < self.max_rows:
             row = self.waiting.popleft()
-            if row.prompt in being_read:
+            if row.prompt in being_read or self.prefixes.must_wait(row, self.decoder):
                 skipped.append(row)
                 continue
             running = self.rows[: self.num_running]
             twin = next((other for other in running if other.prompt is row.prompt and not other.has_slid), None)
             row.slot = len(self.rows)
-            self.rows.append(row)
             self.decoder.lengths[row.slot] = 0
             if twin is not None and self.decoder.copy(twin.slot, row.slot, len(row.ids)):
+                self.rows.append(row)
                 self._start_as_twin(row)
-            else:
+            elif self.prefixes.begin(row, self.rows, self.decoder):
+                self.rows.append(row)
                 being_read.add(row.prompt)
+            else:
+                skipped.append(row)
         self.waiting.extendleft(reversed(skipped))
 
     def _start_as_twin(self, row: Row) -> None:
@@ -248,15 +261,20 @@ class Batch:
             self._read_scored(reading[0])
             return
         longest, count = 0, 0
-        for row in takewhile(lambda row: not row.is_scored, reading):
+        for row in takewhile(lambda row: not row.is_scored and not row.pauses, reading):
             longest = max(longest, len(row.unread))
             if longest * (count + 1) > CHUNK_TOKENS:
                 break
             count += 1
         if not count:
             row = reading[0]
-            chunk, row.unread = row.unread[:CHUNK_TOKENS], row.unread[CHUNK_TOKENS:]
+            num_read = self.decoder.lengths[first]
+            size = min(CHUNK_TOKENS, min(row.pauses, default=len(row.ids)) - num_read)
+            chunk, row.unread = row.unread[:size], row.unread[size:]
             logits = self.decoder.read(first, [chunk])
+            if num_read + size in row.pauses:
+                row.pauses.remove(num_read + size)
+                self.prefixes.keep(row, self.decoder)
             if row.unread:
                 return
             count = 1
@@ -267,6 +285,8 @@ class Batch:
             row.unread = []
             if not row.has_slid:
                 row.prompt.logits = logits[place : place + 1].clone()
+            if not self.decoder.can_forget:  # else other prompts copy it while the text goes on
+                self.prefixes.keep(row, self.decoder)
         self._advance(reading[:count], logits)
 
     def _read_scored(self, row: Row) -> None:
@@ -369,6 +389,7 @@ class Batch:
 
     def _end(self, row: Row, reason: Reason) -> None:
         """A row leaves; its slot is free at the next step."""
+        self.prefixes.keep(row, self.decoder)
         if row.slot < self.num_running:
             self._stop_running(row)
         last = self.rows.pop()

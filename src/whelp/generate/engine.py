@@ -16,6 +16,7 @@ from whelp.generate.batch import Batch
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation
 from whelp.generate.interfaces import GeneratingModel, Prompt
+from whelp.generate.prefix_cache import PrefixCache, choose_bytes
 from whelp.generate.text_stream import VocabularyLike
 
 
@@ -46,6 +47,7 @@ class Engine:
         max_context_tokens: int | None = None,
         end_ids: Iterable[int] = (),
         device: torch.device | str | None = None,
+        prefix_cache_bytes: int | None = None,
     ) -> None:
         """Allocate the memory and start the thread.
 
@@ -55,13 +57,18 @@ class Engine:
                 memory for `max_rows` of them is at most 4 GiB (of a GPU: half of what is free).
             end_ids: Ids that end a text, besides the vocabulary's end-of-text.
             device: Moves the model there. Default: where it is.
+            prefix_cache_bytes: Memory for the beginnings of recent texts, which are not read again. Default: 512 MiB (of a GPU: an
+                eighth of what is free).
         """
         if max_rows < 1:
             raise PlanError("max_rows", f"is {max_rows}", "at least 1")
         if device is not None:
             model.to(torch.device(device))
         context = max_context_tokens or _choose_context(model, max_rows, device)
-        self._batch = Batch(model, vocabulary, max_rows=max_rows, max_context_tokens=context, end_ids=end_ids)
+        prefixes = PrefixCache(choose_bytes(device) if prefix_cache_bytes is None else prefix_cache_bytes)
+        self._batch = Batch(
+            model, vocabulary, max_rows=max_rows, max_context_tokens=context, end_ids=end_ids, prefixes=prefixes
+        )
         self.max_context_tokens = self._batch.capacity
         self._changed = threading.Condition()
         self._exchange: tuple[Callable[[], None], float, Future[None]] | None = None  # what, when at the latest, done
@@ -120,6 +127,7 @@ class Engine:
                     row.generation.is_cancelled = True
             self._changed.notify()
         self._thread.join()
+        self._batch.prefixes.clear()
 
     def __enter__(self) -> Engine:
         return self

@@ -63,14 +63,15 @@ class Generation:
 
     Attributes:
         index: Which of the `n` continuations of a prompt it is.
-        prompt_tokens: Tokens that were read before the first new one.
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: How many of them had been read before, for another text; known from the first piece on.
         finish_reason: None until the last piece; then `stop` (end-of-text or a stop text), `length` (`max_tokens`, or the
             context is full) or `cancelled`.
         prompt_logprobs: Where they were asked for, from the first piece on: of the prompt's tokens after the first.
     """
 
     def __init__(self, index: int, prompt_tokens: int, wake: Callable[[], object]) -> None:
-        self.index, self.prompt_tokens = index, prompt_tokens
+        self.index, self.prompt_tokens, self.cached_tokens = index, prompt_tokens, 0
         self.finish_reason: Reason | None = None
         self.prompt_logprobs: list[TokenLogprob] | None = None
         self.is_cancelled = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,26 @@ class DrafterLike(Protocol):
 
     def guess(self, ids: list[int], num_tokens: int, choose: Callable[[torch.Tensor, int], torch.Tensor]) -> list[list[int]]:
         """So many tokens after the last of each of the first N slots; `choose` takes logits (N, V) and the guess's number."""
+        ...
+
+
+class Snapshot(Protocol):
+    """What a model remembers of the beginning of a text."""
+
+    @property
+    def first(self) -> int:
+        """The place of the first token that is in it; what is remembered of those before is elsewhere."""
+        ...
+
+    @property
+    def num_bytes(self) -> int: ...
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether the memory of fewer tokens is in it."""
+        ...
+
+    def detach(self) -> Snapshot:
+        """A copy that stays what it is when the slot goes on."""
         ...
 
 
@@ -78,6 +98,17 @@ class DecoderLike(Protocol):
 
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be, and nothing was done."""
+        ...
+
+    def snapshot(self, slot: int, first: int, num_tokens: int) -> Snapshot | None:
+        """What is remembered of the first tokens of a slot, until that goes on; None where there is no memory of so many.
+
+        Where it can be had in pieces, without what is remembered of the tokens before `first`.
+        """
+        ...
+
+    def restore(self, slot: int, snapshot: Any, num_tokens: int) -> None:
+        """Let a slot, which holds the tokens before the snapshot, hold `num_tokens`: all, or fewer where it can be cut."""
         ...
 
 

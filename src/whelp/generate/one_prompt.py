@@ -8,6 +8,7 @@ from whelp.generate.batch import Batch
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Completion, Generation, TextPiece
 from whelp.generate.interfaces import GeneratingModel, Prompt
+from whelp.generate.prefix_cache import PrefixCache
 from whelp.generate.text_stream import VocabularyLike
 
 
@@ -38,16 +39,26 @@ def stream_text(
     settings: GenerateConfig,
     *,
     end_ids: Iterable[int] = (),
+    prefixes: PrefixCache | None = None,
 ) -> Iterator[TextPiece]:
-    """Continue a prompt; a piece for each token. Nothing is computed before it is asked for; wrong settings fail at once."""
-    batch, (generation,) = _start(model, vocabulary, prompt, settings, 1, end_ids)
+    """Continue a prompt; a piece for each token. Nothing is computed before it is asked for; wrong settings fail at once.
+
+    Args:
+        prefixes: What is remembered of earlier texts of this model: their beginnings are not read again, and this text is kept there.
+    """
+    batch, (generation,) = _start(model, vocabulary, prompt, settings, 1, end_ids, prefixes)
     return _iter_pieces(batch, generation)
 
 
 def _iter_pieces(batch: Batch, generation: Generation) -> Iterator[TextPiece]:
-    while generation.finish_reason is None:
-        batch.step()
-        yield from generation.iter_ready()
+    try:
+        while generation.finish_reason is None:
+            batch.step()
+            yield from generation.iter_ready()
+    except GeneratorExit:  # nobody wants the rest, but what was read may be wanted again
+        generation.cancel()
+        batch.admit()
+        raise
 
 
 def _start(
@@ -57,8 +68,9 @@ def _start(
     settings: GenerateConfig,
     n: int,
     end_ids: Iterable[int],
+    prefixes: PrefixCache | None = None,
 ) -> tuple[Batch, list[Generation]]:
     ids = vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
     needed = max(len(ids), 1) + settings.max_tokens  # no more room than that
-    batch = Batch(model, vocabulary, max_rows=n, max_context_tokens=needed, end_ids=end_ids)
+    batch = Batch(model, vocabulary, max_rows=n, max_context_tokens=needed, end_ids=end_ids, prefixes=prefixes)
     return batch, batch.submit(ids, settings, n=n)

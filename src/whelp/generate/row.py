@@ -24,6 +24,8 @@ class Row:
         self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
         self.ids = list(ids)  # the prompt and what has come
         self.unread = list(ids)  # what its slot does not hold yet, while it is being read
+        self.pauses: set[int] = set()  # after so many tokens of the prompt, the memory of them is kept
+        self.awaited: tuple[Row, int] | None = None  # another, and how many tokens of its prompt are to be read first
         self.slot = -1
         self.has_slid = False
         self.num_new = 0
@@ -64,6 +66,7 @@ class Row:
 class SharedPrompt:
     """What continuations of one prompt share: the logits after it, and what its own tokens were given, if that is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = np.array(ids)
         self.logits: torch.Tensor | None = None  # (1, V)
         self.logprobs: list[TokenLogprob] = []

@@ -14,6 +14,7 @@ from whelp.model.gpu_decode_step import FixedStep
 from whelp.model.key_value_cache import Cache
 from whelp.model.language_model import LanguageModel
 from whelp.model.screened_head import LEAST_SCREENED, Screen, ScreenedHead, can_multiply_bytes
+from whelp.model.slot_snapshot import SlotSnapshot
 
 
 class Decoder:
@@ -111,3 +112,15 @@ class Decoder:
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False when that cannot be."""
         return bool(self.cache.copy(source, target, num_tokens))
+
+    def snapshot(self, slot: int, first: int, num_tokens: int) -> SlotSnapshot | None:
+        """What is remembered of the first tokens of a slot, until that goes on; None where there is no memory of so many.
+
+        Where it can be had in pieces, without what is remembered of the tokens before `first`.
+        """
+        snapshot: SlotSnapshot | None = self.cache.snapshot(slot, first, num_tokens)
+        return snapshot
+
+    def restore(self, slot: int, snapshot: SlotSnapshot, num_tokens: int) -> None:
+        """Let a slot, which holds the tokens before the snapshot, hold `num_tokens`: all, or fewer where it can be cut."""
+        self.cache.restore(slot, snapshot, num_tokens)

@@ -13,7 +13,8 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,16 +194,61 @@ class HuggingFaceDecoder:
     def copy(self, source: int, target: int, num_tokens: int) -> bool:
         """Let a slot hold the first tokens of another; False where the model's cache cannot forget its last tokens."""
         if source != target:
-            num_extra = len(self._ids[source]) - num_tokens  # more than are asked for, or taken back and still there
-            cache = self._caches[source] if num_tokens else None
-            if cache is not None and num_extra and not _can_forget(cache):
+            snapshot = self.snapshot(source, 0, num_tokens)
+            if snapshot is None:
                 return False
-            self._ids[target] = self._ids[source][:num_tokens]
-            self._caches[target] = copy.deepcopy(cache)
-            if cache is not None and num_extra:
-                self._caches[target].crop(-num_extra)
+            self.restore(target, snapshot, num_tokens)
         self.lengths[target] = num_tokens
         return True
+
+    def snapshot(self, slot: int, first: int, num_tokens: int) -> HuggingFaceSnapshot | None:
+        """What is remembered of the first tokens of a slot, until that goes on; None where there is no memory of so many.
+
+        Never in pieces, whatever `first` is.
+        """
+        ids, cache = self._ids[slot], self._caches[slot]  # also of tokens that were taken back
+        if not num_tokens:
+            ids, cache = [], None
+        can_be_cut = cache is None or _can_forget(cache)
+        return HuggingFaceSnapshot(ids, cache, can_be_cut) if can_be_cut or num_tokens == len(ids) else None
+
+    def restore(self, slot: int, snapshot: HuggingFaceSnapshot, num_tokens: int) -> None:
+        """Let a slot hold the first tokens of a snapshot: all, or fewer where it can be cut."""
+        num_extra = len(snapshot.ids) - num_tokens
+        assert not num_extra or snapshot.can_be_cut, f"a memory of {len(snapshot.ids)} tokens is not one of {num_tokens}"
+        cache = copy.deepcopy(snapshot.cache)
+        if cache is not None and num_extra:
+            cache.crop(-num_extra)  # so many fewer
+        self._ids[slot], self._caches[slot], self.lengths[slot] = snapshot.ids[:num_tokens], cache, num_tokens
+
+
+@dataclass(frozen=True)
+class HuggingFaceSnapshot:
+    """What `SlotSnapshot` is to our families: a model's own cache after some ids; a slot's, until `detach` was called."""
+
+    ids: list[int]
+    cache: Any
+    can_be_cut: bool
+    first: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that a copy takes: of all numbers that the cache's tensors are views of."""
+        layers = [vars(layer) for layer in getattr(self.cache, "layers", [])]
+        return sum(tensor.untyped_storage().nbytes() for tensor in _iter_tensors(layers))
+
+    def detach(self) -> HuggingFaceSnapshot:
+        """A copy that stays what it is when the slot goes on."""
+        return replace(self, cache=copy.deepcopy(self.cache))
+
+
+def _iter_tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in lists and dictionaries."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _iter_tensors(part)
 
 
 def _can_forget(cache: Any) -> bool:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.config import ModelSpec
+from whelp.model.slot_snapshot import SlotSnapshot
 from whelp.model.triton_support import HAS_TRITON
 
 if HAS_TRITON:
@@ -151,6 +152,17 @@ class Cache:
                 store[:, target, :num_tokens] = store[:, source, :num_tokens]
         self.lengths[target] = num_tokens
         return True
+
+    def snapshot(self, slot: int, first: int, num_tokens: int) -> SlotSnapshot:
+        """The keys and values of a slot's first tokens without those before `first`, (L, num_tokens - first, G, K) each."""
+        parts = {name: store[:, slot, first:num_tokens] for name, store in (("keys", self.keys), ("values", self.values))}
+        return SlotSnapshot(first, parts, can_be_cut=True)
+
+    def restore(self, slot: int, snapshot: SlotSnapshot, num_tokens: int) -> None:
+        """Let a slot, which holds what was before the snapshot, hold `num_tokens` tokens."""
+        for name, store in (("keys", self.keys), ("values", self.values)):
+            store[:, slot, snapshot.first : num_tokens] = snapshot.tensors[name][:, : num_tokens - snapshot.first]
+        self.lengths[slot] = num_tokens
 
     def _store(self, store: torch.Tensor, new: torch.Tensor, window: _Window) -> None:
         """Write (B, T, G, K) where it belongs; padding is left out."""

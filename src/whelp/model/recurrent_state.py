@@ -11,6 +11,7 @@ import torch
 
 from whelp.model.config import ModelSpec
 from whelp.model.decayed_average import NOTHING
+from whelp.model.slot_snapshot import SlotSnapshot
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,19 @@ class StateCache:
         self._mark_lengths[target] = self._mark_lengths[source]
         self.lengths[target] = num_tokens
         return True
+
+    def snapshot(self, slot: int, first: int, num_tokens: int) -> SlotSnapshot | None:
+        """The state of one slot, whatever was before `first`, after as many tokens as it has; None: it has no other."""
+        if num_tokens != self.lengths[slot]:
+            return None
+        return SlotSnapshot(0, {name: tensor[:, slot] for name, tensor in self._states.items()}, can_be_cut=False)
+
+    def restore(self, slot: int, snapshot: SlotSnapshot, num_tokens: int) -> None:
+        """Let a slot go on from a snapshot, which is the state after `num_tokens` tokens."""
+        for name, tensor in self._states.items():
+            tensor[:, slot] = snapshot.tensors[name]
+        self.lengths[slot] = num_tokens
+        self._mark(slot)
 
     def read_state(self, slot: int) -> RecurrentState:
         """A copy of the state of one slot, as one row."""

@@ -52,12 +52,22 @@ class Answer:
         self.head = {"id": id, "created": created, "model": model, "system_fingerprint": fingerprint}
         self.choices = [_Choice() for _ in range(num_choices)]
         self.prompt_tokens, self.with_usage = prompt_tokens, with_usage
+        self.cached_tokens = 0  # of the prompts: read before
 
     @property
-    def usage(self) -> dict[str, int]:
-        """Tokens read and added."""
-        added = sum(choice.num_tokens for choice in self.choices)
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": added, "total_tokens": self.prompt_tokens + added}
+    def completion_tokens(self) -> int:
+        """Tokens added."""
+        return sum(choice.num_tokens for choice in self.choices)
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Tokens of the prompts, and tokens added."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
 
     def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> dict[str, Any] | None:
         """Begin a choice, whose prompt has been read; give the event that tells it, if there is anything to tell."""

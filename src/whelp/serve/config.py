@@ -22,6 +22,12 @@ class ServeConfig:
     max_rows: int = option(16, "texts that a model continues side by side", at_least=1)
     max_waiting: int = option(64, "texts that wait for a free row; more are refused", at_least=0)
     max_tokens: int = option(4096, "most tokens that one request may add", at_least=1)
+    prefix_cache_bytes: int | None = option(
+        None,
+        "memory of each model for the beginnings of recent prompts, which are not read again; 0: none; left out: 512 MiB, of a GPU "
+        "an eighth of what is free",
+        at_least=0,
+    )
     max_n: int = option(16, "most continuations of one prompt", at_least=1)
     max_connections: int = option(1024, "open connections at a time", at_least=1)
     request_seconds: float = option(300.0, "longest that one request may take", at_least=0.1)

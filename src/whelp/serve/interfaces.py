@@ -40,7 +40,17 @@ class Generation(Protocol):
     """One continuation on its way. Iterating blocks until there is more; `cancel` ends it."""
 
     @property
+    def index(self) -> int:
+        """Which of the continuations of a prompt it is."""
+        ...
+
+    @property
     def prompt_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int:
+        """From the first piece on: how many of the prompt's tokens need not be read, as they had been read before."""
+        ...
+
     @property
     def finish_reason(self) -> str | None: ...
     @property

@@ -183,7 +183,7 @@ class GeneratingResponse(Response):
                 for task in (work, watch):
                     task.cancel()
                 await asyncio.gather(work, watch, return_exceptions=True)
-                self.workplace.stats.generated_tokens[self.model.id] += self.answer.usage["completion_tokens"]
+                self.workplace.stats.generated_tokens[self.model.id] += self.answer.completion_tokens
 
     async def _work(self, send: Send) -> None:
         seconds = self.workplace.config.request_seconds
@@ -191,7 +191,7 @@ class GeneratingResponse(Response):
             async with asyncio.timeout(seconds):
                 await (self._stream(send) if self.is_stream else self._send_whole(send))
         except TimeoutError:
-            added = self.answer.usage["completion_tokens"]
+            added = self.answer.completion_tokens
             message = f"The answer was not ready within {seconds:g} seconds: {added:,} tokens came in that time. Ask for fewer."
             error = ApiError(504, message, code="timeout")
             if not self._has_started:
@@ -228,6 +228,9 @@ class GeneratingResponse(Response):
         generation, events = self.generations[index], []
         if index not in self._begun:
             self._begun.add(index)
+            if not generation.index:  # the others share the prompt, which counts once
+                self.answer.cached_tokens += generation.cached_tokens
+                self.workplace.stats.cached_tokens[self.model.id] += generation.cached_tokens
             events.append(self.answer.begin(index, generation.prompt_logprobs))
         if piece is not None:
             events.append(self.answer.add(index, piece))

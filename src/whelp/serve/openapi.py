@@ -167,7 +167,12 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
         "ChatCompletion": _object(
             object={"enum": ["chat.completion"]}, **_HEAD, choices=_array(chat_choice), usage=_ref("Usage")
         ),
-        "Usage": _object(prompt_tokens=_WHOLE, completion_tokens=_WHOLE, total_tokens=_WHOLE),
+        "Usage": _object(
+            prompt_tokens=_WHOLE,
+            completion_tokens=_WHOLE,
+            total_tokens=_WHOLE,
+            prompt_tokens_details=_object(cached_tokens=_WHOLE),
+        ),
         "Model": model,
         "ModelList": _object(object={"enum": ["list"]}, data=_array(_ref("Model"))),
         "State": _object(version=_TEXT, models=_array({"type": "object"}), run=_MAYBE_TEXT, has_store=_YES, max_tokens=_WHOLE),

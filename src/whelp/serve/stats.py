@@ -48,6 +48,7 @@ class Stats:
         self.started = time.time()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.prompt_tokens: Counter[str] = Counter()
+        self.cached_tokens: Counter[str] = Counter()
         self.generated_tokens: Counter[str] = Counter()
         self.num_disconnects = 0
         self.first_token_seconds = Histogram(_FIRST_TOKEN_SECONDS)
@@ -72,6 +73,7 @@ class Stats:
         )
         for name, about, counter in (
             ("whelp_prompt_tokens_total", "Tokens of prompts.", self.prompt_tokens),
+            ("whelp_cached_tokens_total", "Tokens of prompts that had been read before.", self.cached_tokens),
             ("whelp_generated_tokens_total", "Tokens added.", self.generated_tokens),
         ):
             family(name, "counter", about, [f'{name}{{model="{_escape(model)}"}} {n}' for model, n in counter.items()])

@@ -272,6 +272,15 @@ def serve(
     max_rows: Annotated[int, typer.Option(metavar="N", help="Texts that a model continues side by side.")] = 16,
     max_waiting: Annotated[int, typer.Option(metavar="N", help="Texts that wait for a row; more get status 429.")] = 64,
     max_tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens that one request may add.")] = 4096,
+    prefix_cache_bytes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Memory of each model for the beginnings of recent prompts, which are not read again; 0: none. Default: 512 MiB, "
+            "of a GPU an eighth of what is free.",
+            show_default=False,
+        ),
+    ] = None,
     max_body_bytes: Annotated[int, typer.Option(metavar="N", help="Largest request body; a larger one gets 413.")] = 1 << 20,
     request_seconds: Annotated[float, typer.Option(metavar="S", help="Longest that a request may take; then 504.")] = 300.0,
     renew_seconds: Annotated[
@@ -327,6 +336,7 @@ def serve(
         max_rows=max_rows,
         max_waiting=max_waiting,
         max_tokens=max_tokens,
+        prefix_cache_bytes=prefix_cache_bytes,
         max_body_bytes=max_body_bytes,
         request_seconds=request_seconds,
         renew_seconds=renew_seconds,
