@@ -190,7 +190,7 @@ def run_one(store_folder: Path, seconds: float, num_steps: int | None, overrides
         setting.scored,
         token_bytes=setting.vocabulary.token_bytes,
         batch_rows=32,
-        device=torch.device("cuda"),
+        device=torch.device(setting.device),
         precision=torch.bfloat16,
     )
     return {
