@@ -35,7 +35,10 @@ _WHITE_SPACE = frozenset({_SPACE, _TAB, _NEWLINE, _BLANK})
 _WORDS = frozenset({_LETTER, _NUMBER}) | _SIGNS  # all that is known and no white space
 
 _BLANKS = "\v\f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACES_OF_SOME = "▁\ufffd"  # SentencePiece spells spaces by the one, and reads both as spaces
+_PREPENDED = "\u0600\u0601\u0602\u0603\u06dd\u070f\u08e2\u0d4e\U000110bd"  # they are one with the letter behind
 _LAST = 0x2FFFF
+_MANY_LETTERS = ((0x3400, 0x4DB5), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0x20000, 0x2A6D6))  # Chinese and Korean
 _CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 
 
@@ -101,7 +104,12 @@ def _kinds_of_ascii() -> bytes:
 
 @cache
 def _kinds_of_all() -> npt.NDArray[np.uint8]:
-    return np.array([*(_find_kind(chr(point)) for point in range(_LAST + 1)), _UNKNOWN], np.uint8)
+    kinds = np.full(_LAST + 2, _UNKNOWN, np.uint8)
+    for first, last in _MANY_LETTERS:
+        kinds[first : last + 1] = _LETTER
+    others = np.flatnonzero(kinds[: 1 << 16] == _UNKNOWN).tolist()
+    kinds[others] = [_find_kind(chr(point)) for point in others]
+    return kinds
 
 
 def _find_kind(character: str) -> int:
@@ -110,8 +118,10 @@ def _find_kind(character: str) -> int:
         return special
     if character in _BLANKS:
         return _BLANK
-    category = unicodedata.category(character)
-    is_settled = unicodedata.ucd_3_2_0.category(character) == category and unicodedata.is_normalized("NFKC", character)
+    if character in _SPACES_OF_SOME:
+        return _UNKNOWN
+    category = unicodedata.ucd_3_2_0.category(character)
+    is_settled = category == unicodedata.category(character) and unicodedata.is_normalized("NFKC", character)
     if not is_settled:
         return _UNKNOWN
     sign = _SIGN if character < "\x80" else _OTHER_SIGN
@@ -131,7 +141,7 @@ _GPT2 = Borders(
         (_NUMBERS, _LETTERS | _SIGNS | _WHITE_SPACE),
         (_SIGNS, _NUMBERS | _WHITE_SPACE),
         (_SIGNS - {_QUOTE}, _LETTERS),  # a quote may begin 's
-        (_WHITE_SPACE - {_SPACE}, _WORDS - {_MARK}),
+        (frozenset({_TAB, _NEWLINE}), _WORDS - {_MARK}),
     ],
     before_word=[(_WHITE_SPACE, _WHITE_SPACE)],
 )
@@ -170,7 +180,7 @@ def find_borders(specification: dict[str, Any], normalize: Callable[[str], str])
         pattern = find_pattern_name(specification.get("pre_tokenizer"))
         if pattern in _BY_PATTERN:
             return _BY_PATTERN[pattern]
-        if len(cutters) == 1 and _cuts_by(cutters[0], [WORD_PATTERN]):
+        if len(cutters) == 1 and _splits_by(cutters[0], [WORD_PATTERN]):
             return WORD_BORDERS
     if not cutters or not all(map(_keeps_spaces, normalizers)) or any(map(_takes_spaces, added)):
         return None
@@ -208,7 +218,9 @@ def _keeps_spaces(normalizer: dict[str, Any]) -> bool:
         return not normalizer.get("strip_left")
     if kind == "Replace":  # runs of spaces, of which there is none between two words; or signs by others
         pattern = normalizer.get("pattern", {})
-        return pattern.get("Regex") == " {2,}" or not re.search(r"\s", pattern.get("String", " ") + normalizer.get("content", " "))
+        return pattern.get("Regex") == " {2,}" or not re.search(
+            r"\s", pattern.get("String", " ") + normalizer.get("content", " ")
+        )
     return kind in (*NORMAL_FORMS, "BertNormalizer", "Lowercase", "Nmt", "Precompiled", "StripAccents")
 
 
@@ -217,7 +229,7 @@ def _find_cutting(first: dict[str, Any], normalize: Callable[[str], str]) -> Kin
     as_space = normalize("a b")
     if _drops_white_space(first):
         is_cut = {sign: len(normalize(f"a{sign}b").split()) == 2 for sign in " \t\n\r"}
-    elif (first.get("type") == "Metaspace" and first.get("split", True)) or _cuts_by(first, [*PATTERNS.values(), WORD_PATTERN]):
+    elif _keeps_white_space(first):
         is_cut = {sign: normalize(f"a{sign}b") == as_space for sign in " \t\n\r"}
     else:
         return frozenset()
@@ -226,33 +238,31 @@ def _find_cutting(first: dict[str, Any], normalize: Callable[[str], str]) -> Kin
 
 
 def _find_independent(first: dict[str, Any], normalize: Callable[[str], str]) -> Kinds:
-    """The kinds of characters of which a normalizer makes something that has no part in the white space behind them."""
+    """The kinds of characters that stay, and stay apart from white space behind them, whatever a normalizer makes of them.
+
+    Of a mark it may make nothing where there is no letter before it, and two spaces are left that become one.
+    """
     if _drops_white_space(first):
         return _WORDS
     kinds = _WORDS - {_MARK}
-    characters, marks = _find_characters(kinds), _find_characters({_MARK})
-    if not _stay_apart(normalize, "", characters):
-        return frozenset()
-    return _WORDS if _stay_apart(normalize, "a", marks) else kinds
-
-
-def _stay_apart(normalize: Callable[[str], str], before: str, characters: list[str]) -> bool:
-    """Whether a normalizer takes none of these characters out, nor makes white space of it, nor of the spaces between."""
-    words = normalize(" ".join(before + character for character in characters)).split(" ")
-    bare = normalize(before)
-    return len(words) == len(characters) and all(word != bare and not re.search(r"\s", word) for word in words)
+    characters = list(map(chr, np.flatnonzero(np.isin(_kinds_of_all(), list(kinds))).tolist()))
+    words = [*characters, *(f"{sign}a" for sign in _PREPENDED)]
+    normal = normalize(" ".join(words))
+    is_apart = len(normal.split(" ")) == len(words) == len(normal.split())
+    return kinds if is_apart else frozenset()
 
 
 def _drops_white_space(cutter: dict[str, Any]) -> bool:
     return cutter.get("type") in ("WhitespaceSplit", "Whitespace", "BertPreTokenizer")
 
 
-def _cuts_by(cutter: dict[str, Any], patterns: list[str]) -> bool:
-    if cutter.get("type") == "ByteLevel":
-        return bool(cutter.get("use_regex", True))
+def _keeps_white_space(cutter: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer cuts before a space that follows a word, and puts it at the beginning of the next one."""
+    kind = cutter.get("type")
+    is_by_space = (kind == "Metaspace" and cutter.get("split", True)) or (kind == "ByteLevel" and cutter.get("use_regex", True))
+    return is_by_space or _splits_by(cutter, (*PATTERNS.values(), WORD_PATTERN))
+
+
+def _splits_by(cutter: dict[str, Any], patterns: Iterable[str]) -> bool:
     is_plain = cutter.get("type") == "Split" and cutter.get("behavior") == "Isolated" and not cutter.get("invert")
     return is_plain and cutter.get("pattern", {}).get("Regex") in patterns
-
-
-def _find_characters(kinds: Iterable[int]) -> list[str]:
-    return list(map(chr, np.flatnonzero(np.isin(_kinds_of_all(), list(kinds))).tolist()))
