@@ -64,6 +64,7 @@ UNCERTAIN = {
     "spaces replaced": (normalizers.Replace(" ", "_"), pre_tokenizers.Metaspace()),
     "any white space replaced": (normalizers.Replace(Regex(r"\s"), ""), pre_tokenizers.WhitespaceSplit()),
     "spaces made": (normalizers.Replace("a", " "), pre_tokenizers.Metaspace()),
+    "words taken out": (normalizers.Sequence([normalizers.Replace("xy", ""), _RUNS]), pre_tokenizers.Metaspace()),
     "letters taken out": (normalizers.Sequence([normalizers.Replace("é", ""), _RUNS]), pre_tokenizers.Metaspace()),
 }
 

@@ -2,8 +2,8 @@ r"""Where a text may be cut so that its ids are those of the parts, by what a to
 
 Everything that stands before the model of `tokenizers` cuts text at some neighbours of two kinds of characters, whatever else
 the text holds: GPT-2's pattern always between a letter and a digit, BERT always at a space. Such a border, and a
-normalizer that does not look across it, make the two sides independent. A `Border` is a rule by the kinds of the characters
-on both sides; some rules want to know that a word follows, since a pattern such as `\s+(?!\S)` looks one character ahead.
+normalizer that does not look across it, make the two sides independent. `Borders` are rules by the kinds of the characters on
+both sides; some want to know that a word follows, since a pattern such as `\s+(?!\S)` looks one character ahead.
 
 Kinds are known of characters that Unicode 3.2 had and that have not changed since, nor are changed by NFKC: on those all
 versions of Unicode agree. Beside any other there is no border.
@@ -182,7 +182,8 @@ def find_borders(specification: dict[str, Any], normalize: Callable[[str], str])
             return _BY_PATTERN[pattern]
         if len(cutters) == 1 and _splits_by(cutters[0], [WORD_PATTERN]):
             return WORD_BORDERS
-    if not cutters or not all(map(_keeps_spaces, normalizers)) or any(map(_takes_spaces, added)):
+    is_local = all(_keeps_spaces(normalizer, normalize) for normalizer in normalizers)
+    if not cutters or not is_local or any(map(_takes_spaces, added)):
         return None
     white_space = _find_cutting(cutters[0], normalize)
     before = _find_independent(cutters[0], normalize)
@@ -191,7 +192,7 @@ def find_borders(specification: dict[str, Any], normalize: Callable[[str], str])
         and cutters[0].get("type") == "BertPreTokenizer"
         and all(normalizer.get("type") == "BertNormalizer" for normalizer in normalizers)
     )
-    if not white_space or not before:
+    if _SPACE not in white_space or not before:
         return None
     return Borders(
         always=[(_ALPHANUMERIC, _ASCII_SIGNS), (_ASCII_SIGNS, _ALPHANUMERIC | _ASCII_SIGNS)] if is_bert else [],
@@ -211,16 +212,16 @@ def _takes_spaces(added: dict[str, Any]) -> bool:
     return bool(added.get("rstrip")) or re.search(r"[\s▁]", added["content"]) is not None
 
 
-def _keeps_spaces(normalizer: dict[str, Any]) -> bool:
-    """Whether a normalizer does not look across a space between two words."""
+def _keeps_spaces(normalizer: dict[str, Any], normalize: Callable[[str], str]) -> bool:
+    """Whether a normalizer does not look across a space between two words, and leaves something of each word."""
     kind = normalizer.get("type")
     if kind == "Strip":
         return not normalizer.get("strip_left")
-    if kind == "Replace":  # runs of spaces, of which there is none between two words; or signs by others
-        pattern = normalizer.get("pattern", {})
-        return pattern.get("Regex") == " {2,}" or not re.search(
-            r"\s", pattern.get("String", " ") + normalizer.get("content", " ")
-        )
+    if kind == "Replace":
+        if normalizer["pattern"].get("Regex") == " {2,}":
+            return True
+        replaced: str = normalizer["pattern"].get("String", " ")
+        return not re.search(r"\s", replaced + normalizer["content"]) and bool(normalize(replaced).strip())
     return kind in (*NORMAL_FORMS, "BertNormalizer", "Lowercase", "Nmt", "Precompiled", "StripAccents")
 
 
