@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer import LearnConfig, Vocabulary, _long_texts, _recurring, learn
+from whelp.tokenizer import LearnConfig, Vocabulary, _long_texts, _recurring, _wordwise, learn
 from whelp.tokenizer._choose import NASTY
 from whelp.tokenizer._engines import ReferenceEngine, WordEngine
 from whelp.tokenizer._long_texts import PartwiseEngine
@@ -204,3 +204,19 @@ def test_an_unknown_word_has_its_place():
     with pytest.raises(TokenizerError, match=r"^document 1, character 6: 'not' is not in this vocabulary of words"):
         vocabulary.encode_batch(pa.array(["It is", "It is not so"]))
     assert np.array_equal(vocabulary.encode_batch(pa.array(["It is"]))[0], vocabulary.encode("It is"))
+
+
+def test_text_in_which_nothing_recurs(monkeypatch):
+    """A large text of words that are all different goes to the reference as it is, and is not remembered."""
+    monkeypatch.setattr(_wordwise, "_LARGE_BYTES", 1000)
+    vocabulary = open_sentencepiece("t5")
+    memory = find_partwise(vocabulary)._engine
+    num_known = len(memory._slots)
+    texts = ["", *(f"x{number} y{number} z{number}" for number in range(200)), "", "a"]
+    assert split(vocabulary.encode_batch(pa.array(["-"] + texts + ["-"]).slice(1, len(texts)))) == encode_elsewhere(
+        vocabulary, texts
+    )
+    assert len(memory._slots) == num_known
+    repeated = texts * 2
+    assert split(vocabulary.encode_batch(pa.array(repeated))) == encode_elsewhere(vocabulary, repeated)
+    assert len(memory._slots) > num_known

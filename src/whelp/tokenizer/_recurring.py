@@ -50,6 +50,10 @@ class RecurringEngine:
         """Encode those `numbers` of different pieces, in any order: some of the numbers, their ids, and how many each has."""
         raise NotImplementedError
 
+    def _encode_otherwise(self, strings: Texts, different_share: float) -> Encoded | None:
+        """Encode documents in which `different_share` of the bytes are different pieces not in pieces; None: in pieces."""
+        return None
+
     def encode_batch(self, strings: Texts) -> Encoded:
         data, offsets = view_text(strings)
         blocks = [offsets[first : stop + 1] for first, stop in cut_blocks(offsets, _BLOCK_BYTES)]
@@ -87,6 +91,10 @@ class RecurringEngine:
         is_start[documents] = True
         starts = np.flatnonzero(is_start)
         pieces = _cut(text, starts).dictionary_encode()
+        strings = pa.LargeStringArray.from_buffers(len(documents) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+        otherwise = self._encode_otherwise(strings, int(view_text(pieces.dictionary)[1][-1]) / len(text))
+        if otherwise is not None:
+            return otherwise[0], otherwise[1][1:]
         with self._lock:
             found = self._find(pieces.dictionary)
             slot_starts, flat = self._starts, self._flat
@@ -108,8 +116,9 @@ class RecurringEngine:
         if len(new):
             for numbers, ids, counts in self._encode_new(pieces, texts, new):
                 found[numbers] = self._append(ids, counts)
-            kept = [number for number in new.tolist() if len(texts[number]) <= _CACHED_BYTES]
-            self._slots.update(zip([texts[number] for number in kept], found[kept].tolist(), strict=True))
+            _, offsets = view_text(pieces)
+            kept = new[np.diff(offsets)[new] <= _CACHED_BYTES]
+            self._slots.update(zip([texts[number] for number in kept.tolist()], found[kept].tolist(), strict=True))
         return found
 
     def _append(self, ids: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
