@@ -126,12 +126,11 @@ def test_parts_have_the_pieces_of_the_whole(name):
     pools = [POOL[:6], POOL[:12], POOL]
     fuzzed = ["".join(rng.choices(rng.choice(pools), k=rng.randrange(14))) for _ in range(4 * NUM_FUZZED)]
     documents = [*make_contexts(SOME), "", *fuzzed, "the end"]
-    num_parts = 0
-    for document, parts in zip(documents, cut(borders, documents), strict=True):
+    found = cut(borders, documents)
+    for document, parts in zip(documents, found, strict=True):
         assert "".join(parts) == document
         assert find_pieces(normalizer, cutter, parts) == find_pieces(normalizer, cutter, [document])
-        num_parts += len(parts)
-    assert num_parts > len(documents) + 1000
+    assert sum(map(len, found[: len(SOME)])) > 3 * len(SOME)
 
 
 def test_words_are_cut_off():

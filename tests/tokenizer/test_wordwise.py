@@ -213,7 +213,7 @@ def test_text_in_which_nothing_recurs(monkeypatch):
     memory = find_partwise(vocabulary)._engine
     num_known = len(memory._slots)
     texts = ["", *(f"x{number} y{number} z{number}" for number in range(200)), "", "a"]
-    assert split(vocabulary.encode_batch(pa.array(["-"] + texts + ["-"]).slice(1, len(texts)))) == encode_elsewhere(
+    assert split(vocabulary.encode_batch(pa.array(["-", *texts, "-"]).slice(1, len(texts)))) == encode_elsewhere(
         vocabulary, texts
     )
     assert len(memory._slots) == num_known
