@@ -2,13 +2,14 @@
 
     python benchmarks/vocabularies.py --text books/ --shelf vocabularies/
     python benchmarks/vocabularies.py --text corpus.txt --megabytes 100 --rounds 5 --only learn --json out.json
+    python benchmarks/vocabularies.py --text books/ --only encode --vocabularies unigram/ --encoders whelp,tokenizers --slow-megabytes 20
 
-Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world (those
-that `load_tokenizer` finds, in `--shelf` too), the first pass over the text and a second one with warm caches. `bare` is the
-fast encoder that whelp uses, called without whelp around it; of World, `pyrwkv-tokenizer`. Both get all texts in one call;
-before the clock starts, both have encoded one long text of few words, so that each thread has its memory of words. The column
-`of bare` (first pass, by the clock / by processor time) is whelp's goal: 95 % or more. `same ids` compares a hash of all ids
-with whelp's.
+Encoding: MB/s and MB per CPU second with each number of threads, of the vocabularies gpt2, p50k_base, neox and world, or of
+`--vocabularies` (what `load_tokenizer` finds, in `--shelf` too, and folders of learned ones), the first pass over the text and a
+second one with warm caches. `bare` is the fast encoder that whelp uses, called without whelp around it; of World,
+`pyrwkv-tokenizer`. Both get all texts in one call; before the clock starts, both have encoded one long text of few words, so that
+each thread has its memory of words. The column `of bare` (first pass, by the clock / by processor time) is whelp's goal: 95 % or
+more. `same ids` compares a hash of all ids with whelp's.
 
 Learning: a byte-level BPE of `--vocab-size` with GPT-2's pattern from the first nine tenths of the text: wall time, CPU time,
 the largest memory of the process up to then, and bytes a token on the last tenth. `whelp` and the others get batches of
@@ -57,8 +58,6 @@ GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?
 BATCH_DOCUMENTS = 1000
 WARM_UP = "a few words over and over again " * 150_000
 """So long that every thread of the fast encoder makes its memory of words, before the clock starts."""
-SLOW_BYTES = 2_000_000
-"""The slow libraries encode only so much of the text; MB/s is what is compared."""
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ def encode(arguments: argparse.Namespace, texts: pa.Array) -> dict[str, Any]:
         return {"missing": True}
     if arguments.library in ("tokenizers", "rwkv"):
         ends = np.asarray(texts.buffers()[1]).view(np.int64)[1 : len(texts) + 1]
-        texts = texts.slice(0, max(1, int(np.searchsorted(ends, SLOW_BYTES))))
+        texts = texts.slice(0, max(1, int(np.searchsorted(ends, arguments.slow_megabytes * 1e6))))
     num_bytes = sum(chunk.nbytes for chunk in (texts,)) - 8 * (len(texts) + 1)
     encoder(pa.array([WARM_UP], pa.large_string()) if arguments.library in ("whelp", "bare") else texts.slice(0, 1))
     passes = []
@@ -280,6 +279,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda value: value.split(","), default=["encode", "learn"], help="encode, learn")
     parser.add_argument("--encoders", type=lambda value: value.split(","), default=list(ENCODERS), help="who encodes")
     parser.add_argument("--learners", type=lambda value: value.split(","), default=list(LEARNERS), help="who learns")
+    parser.add_argument("--slow-megabytes", type=float, default=2.0, help="of which the slow libraries encode so much")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--worker", choices=["encode", "learn"], help=argparse.SUPPRESS)
     parser.add_argument("--table", help=argparse.SUPPRESS)
@@ -407,6 +407,7 @@ def start_worker(arguments: argparse.Namespace, table: Path, threads: int, words
     }
     if arguments.shelf:
         environment["WHELP_TOKENIZERS"] = str(arguments.shelf.resolve())
+    words += ["--slow-megabytes", str(arguments.slow_megabytes)]
     command = [sys.executable, __file__, "--table", str(table), "--threads", str(threads), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer import Vocabulary, _greedy, load_tokenizer
+from whelp.tokenizer import Vocabulary, _greedy, _recurring, load_tokenizer
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer.world import make_world_json, read_world
 
@@ -56,8 +56,8 @@ def test_blocks_threads_and_a_full_cache(monkeypatch):
     rows = [f"the cat {number}\n\n the" * (number % 5) for number in range(400)]
     strings = pa.array(rows, pa.large_string())
     expected, expected_offsets = GreedyEngine(ids, {}).encode_batch(strings)
-    monkeypatch.setattr(_greedy, "_BLOCK_BYTES", 100)
-    monkeypatch.setattr(_greedy, "_CACHE_PIECES", 3)
+    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 3)
     for threads in ("1", "3"):
         monkeypatch.setenv("RAYON_NUM_THREADS", threads)
         found, offsets = GreedyEngine(ids, {}).encode_batch(strings)

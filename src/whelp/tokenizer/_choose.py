@@ -16,12 +16,14 @@ from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._engines import Encoded, Engine, FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
 from whelp.tokenizer._pieces import PiecewiseEngine
+from whelp.tokenizer._wordwise import WordwiseEngine
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 # package -> engine, the fastest first
@@ -69,9 +71,9 @@ def open_engine(
     Args:
         model_json: The text of `specification["model"]`, where it is at hand: writing it again takes as long as encoding 20 MB.
     """
-    if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
-        return ReferenceEngine(open_reference())
     sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
+    if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
+        return _open_wordwise(specification, open_reference(), sample)
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
     written = _write(specification, model_json)
     reference: ReferenceEngine | None = None
@@ -110,6 +112,22 @@ def open_engine(
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
     log.warning("%s: %s; encoding with the slow one.", name, problem)
     return reference or ReferenceEngine(open_reference())
+
+
+def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: Sequence[str]) -> Engine:
+    """The reference behind a memory of words, where it is certain that texts may be cut into words; else the reference."""
+    reference = ReferenceEngine(tokenizer)
+    normalizer = tokenizer.normalizer
+    borders = find_borders(specification, normalizer.normalize_str if normalizer else str)
+    if borders is None:
+        return reference
+    wordwise = WordwiseEngine(reference, borders)
+    strings = to_texts(sample)
+    try:
+        reference.encode_batch(strings)
+    except Exception:  # there is no id for the unknown: nothing to compare; what `tokenizers` raises has no type of its own
+        return PartwiseEngine(wordwise)
+    return PartwiseEngine(wordwise) if _find_difference(wordwise, reference, strings) is None else reference
 
 
 def _open_fast(

@@ -7,6 +7,7 @@ is taken.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -99,19 +100,19 @@ class ReferenceEngine:
         return self.encode_batch(to_texts([text]))[0]
 
 
-class WordEngine(ReferenceEngine):
-    """The reference, with an error that says which word is unknown, and where."""
+class WordEngine:
+    """`engine`, with an error that says which word is unknown, and where."""
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: dict[str, int]) -> None:
-        super().__init__(tokenizer)
-        self._vocabulary = vocabulary
+    def __init__(self, engine: Engine, open_reference: Callable[[], Tokenizer], vocabulary: dict[str, int]) -> None:
+        self._engine, self._open_reference, self._vocabulary = engine, open_reference, vocabulary
 
     def encode_batch(self, strings: Texts) -> Encoded:
         try:
-            return super().encode_batch(strings)
+            return self._engine.encode_batch(strings)
         except Exception:
+            cutter = self._open_reference().pre_tokenizer
             for document, text in enumerate(strings.to_pylist()):
-                for piece, (start, _) in self._tokenizer.pre_tokenizer.pre_tokenize_str(text):
+                for piece, (start, _) in cutter.pre_tokenize_str(text):
                     if piece not in self._vocabulary:
                         raise TokenizerError(
                             _say_place(document, start, len(strings)),
@@ -120,6 +121,9 @@ class WordEngine(ReferenceEngine):
                             "Learn it from this text too, with a larger vocab_size, or with unknown: token.",
                         ) from None
             raise
+
+    def encode(self, text: str) -> npt.NDArray[Any]:
+        return self.encode_batch(to_texts([text]))[0]
 
 
 class CharacterEngine:

@@ -26,7 +26,7 @@ _STEP = 1e-4  # between the scores of the bytes that the trainer adds in the end
 def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     """Learn a byte-level Unigram from Arrow string arrays; no piece crosses two documents.
 
-    The trainer keeps every different word of the text in memory. Encodes with the slow engine.
+    The trainer keeps every different word of the text in memory.
 
     Raises: TokenizerError: When there is no text at all.
     """

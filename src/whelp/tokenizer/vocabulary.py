@@ -272,8 +272,12 @@ class Vocabulary:
             added = {entry["content"]: entry["id"] for entry in self._added}
             tokens = {read_spelling(token): token_id for token, token_id in self._ids.items() if token not in added}
             return GreedyEngine(tokens, added if allow_special else {})
-        if self.kind in ("chars", "words"):
-            return WordEngine(self._reference(allow_special), self._ids)
+        engine = self._open_tokenizers_engine(allow_special)
+        return (
+            WordEngine(engine, lambda: self._reference(allow_special), self._ids) if self.kind in ("chars", "words") else engine
+        )
+
+    def _open_tokenizers_engine(self, allow_special: bool) -> Engine:
         specification = self._encoding_specification()
         literals = [entry["content"] for entry in specification["added_tokens"]]
         if not allow_special:

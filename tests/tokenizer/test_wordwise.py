@@ -1,0 +1,222 @@
+"""Unigram, WordPiece and vocabularies of words: the ids of `tokenizers`, each different word encoded once."""
+
+import itertools
+import json
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from whelp.base.errors import TokenizerError
+from whelp.tokenizer import LearnConfig, Vocabulary, _long_texts, _recurring, _wordwise, learn
+from whelp.tokenizer._choose import NASTY
+from whelp.tokenizer._engines import ReferenceEngine, WordEngine
+from whelp.tokenizer._long_texts import PartwiseEngine
+
+from .conftest import TEXTS
+from .samples import make_fuzzed
+
+TEXT = "".join(TEXTS) + " « été » дом, дома; 12 or 123? ``so'' <mask> ½ … नमस्ते 中文 " * 3
+LITERALS = [" <s>a</s> b", "a <mask> , <mask>", "<s> <pad>\n<s>", "\n<mask>\n\n <mask>x"]
+
+
+def learn_kind(name: str) -> Vocabulary:
+    """One that whelp learns."""
+    kind, _, pattern = name.partition("-")
+    unknown = "error" if kind == "unigram" else "token"
+    return learn([pa.array([TEXT])], LearnConfig(learn=kind, vocab_size=448, pattern=pattern or "gpt2", unknown=unknown))
+
+
+def open_sentencepiece(name: str) -> Vocabulary:
+    """A Unigram as converted from SentencePiece, by one of the ways there are."""
+    runs = normalizers.Replace(Regex(" {2,}"), " ")
+    normalizer, cutter, has_bytes = {
+        "t5": (normalizers.NFKC(), pre_tokenizers.Metaspace(), False),
+        "old": (
+            normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()]),
+            pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+            False,
+        ),
+        "seamless": (
+            normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), runs]),
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            True,
+        ),
+        "never": (normalizers.Lowercase(), pre_tokenizers.Metaspace(prepend_scheme="never"), True),
+    }[name]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, cutter, decoders.Metaspace()
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator([TEXT], trainer)
+    specification = json.loads(tokenizer.to_str())
+    if has_bytes:
+        specification["model"]["vocab"] += [[f"<0x{byte:02X}>", -20.0] for byte in range(256)]
+        specification["model"]["byte_fallback"] = True
+    tokenizer = Tokenizer.from_str(json.dumps(specification))
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    return Vocabulary(tokenizer.to_str(), eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+
+
+NAMES = {
+    **dict.fromkeys(("unigram", "unigram-gpt4", "unigram-code", "wordpiece", "words"), learn_kind),
+    **dict.fromkeys(("t5", "old", "seamless", "never"), open_sentencepiece),
+}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
+    """Every kind that is encoded word by word."""
+    found = NAMES[request.param](request.param)
+    assert is_wordwise(found)
+    return found
+
+
+def is_wordwise(vocabulary: Vocabulary) -> bool:
+    """Whether texts are cut into words for it; else the reference encodes."""
+    return isinstance(find_partwise(vocabulary), PartwiseEngine)
+
+
+def find_partwise(vocabulary: Vocabulary):
+    """The engine, without what gives errors of words their place."""
+    engine = vocabulary._engine(False)
+    return engine._engine if isinstance(engine, WordEngine) else engine
+
+
+def split(encoded: tuple) -> list[list[int]]:
+    """Ids by document."""
+    ids, offsets = encoded
+    assert offsets[0] == 0
+    return [ids[start:end].tolist() for start, end in itertools.pairwise(offsets)]
+
+
+def encode_elsewhere(vocabulary: Vocabulary, texts: list[str], *, allow_special: bool = False) -> list[list[int]]:
+    """By `tokenizers`, from the same values."""
+    reference = Tokenizer.from_str(json.dumps(vocabulary.specification()))
+    reference.encode_special_tokens = not allow_special
+    return [encoding.ids for encoding in reference.encode_batch(texts, add_special_tokens=False)]
+
+
+@pytest.mark.parametrize("allow_special", [False, True])
+def test_ids_are_those_of_tokenizers(vocabulary, allow_special):
+    """Nasty texts, each a second time, when all its words are known; long ones by themselves, too."""
+    texts = [*NASTY, *make_fuzzed(5), *LITERALS, TEXT, "", TEXT, *NASTY, TEXT * 30]
+    expected = encode_elsewhere(vocabulary, texts, allow_special=allow_special)
+    assert split(vocabulary.encode_batch(pa.array(texts), allow_special=allow_special)) == expected
+    assert [vocabulary.encode(text, allow_special=allow_special).tolist() for text in texts[-30:]] == expected[-30:]
+
+
+def test_blocks_threads_and_a_full_memory(vocabulary, monkeypatch):
+    """Small blocks, several threads that encode and call at once, and a memory that is emptied all the time, change nothing."""
+    texts = [text[start : start + 40] for text in (*NASTY, TEXT) for start in range(0, len(text), 40)] * 3
+    expected = encode_elsewhere(vocabulary, texts)
+    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 20)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "3")
+    found: dict[int, list[list[int]]] = {}
+
+    def encode(caller: int) -> None:
+        found[caller] = split(vocabulary.encode_batch(pa.array(texts)))
+
+    threads = [threading.Thread(target=encode, args=[caller]) for caller in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[caller] == expected for caller in range(3))
+
+
+def test_long_texts_in_parts(vocabulary, monkeypatch):
+    """A text longer than a part has the ids of the whole, and parts come to the encoder one after the other."""
+    text = "\n".join([*NASTY, TEXT]) * 3
+    expected = encode_elsewhere(vocabulary, [text, "a b", text])
+    monkeypatch.setattr(find_partwise(vocabulary), "_part_bytes", 50)
+    monkeypatch.setattr(_long_texts, "_BLOCK_BYTES", 200)
+    assert split(vocabulary.encode_batch(pa.array([text, "a b", text]))) == expected
+
+
+def test_what_is_remembered_has_a_limit(monkeypatch):
+    """Neither new words without end nor long pieces make the memory grow without end."""
+    vocabulary = learn_kind("unigram")
+    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 1000)
+    monkeypatch.setattr(_recurring, "_CACHE_IDS", 5000)
+    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 2000)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    memory = vocabulary._engine(False)._engine
+    for number in range(40):
+        vocabulary.encode_batch(pa.array([f" w{number}x{other}" for other in range(100)] + ["z" * 300 + str(number)]))
+        assert memory._num_slots <= 1000 + 500
+        assert len(memory._flat) <= 2 * 5000 + 4000
+        assert max(map(len, memory._slots), default=0) <= 256
+
+
+def test_each_different_word_once(monkeypatch):
+    """The reference is asked of new words alone."""
+    vocabulary = learn_kind("unigram")
+    vocabulary.encode("")
+    asked: list[str] = []
+    encode_batch = ReferenceEngine.encode_batch
+
+    def listen(engine, strings):
+        asked.extend(strings.to_pylist())
+        return encode_batch(engine, strings)
+
+    monkeypatch.setattr(ReferenceEngine, "encode_batch", listen)
+    expected = encode_elsewhere(vocabulary, ["new words, new", "words  and words"])
+    assert split(vocabulary.encode_batch(pa.array(["new words, new", "words  and words"]))) == expected
+    assert sorted(asked) == [" new", " words", "new", "words"]  # the others were met when the encoders were compared
+    asked.clear()
+    assert len(vocabulary.encode_batch(pa.array([" new, words", "new"] * 9))[1]) == 19
+    assert asked == []
+
+
+def test_ordinary_added_tokens_are_found_first():
+    """A token of the text's own, which the model's pieces would not make."""
+    specification = learn_kind("unigram").specification()
+    kinds = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    size = len(specification["model"]["vocab"]) + len(specification["added_tokens"])
+    specification["added_tokens"].append({"id": size, "content": "wor,st", **kinds})
+    vocabulary = Vocabulary(json.dumps(specification))
+    assert is_wordwise(vocabulary)
+    texts = ["the wor,st wor,", "wor,st", *NASTY]
+    found = split(vocabulary.encode_batch(pa.array(texts)))
+    assert found == encode_elsewhere(vocabulary, texts)
+    assert size in found[0]
+
+
+def test_the_reference_where_words_depend_on_each_other():
+    """A pattern of one's own, and a SentencePiece that reads across spaces."""
+    own = learn([pa.array([TEXT])], LearnConfig(learn="unigram", vocab_size=320, pattern="regex", pattern_regex=r"\S+ \S+|\s"))
+    specification = open_sentencepiece("t5").specification()
+    specification["pre_tokenizer"]["split"] = False
+    for vocabulary in (own, Vocabulary(json.dumps(specification), unk_token="<unk>")):
+        assert not is_wordwise(vocabulary)
+        assert split(vocabulary.encode_batch(pa.array([TEXT, *NASTY]))) == encode_elsewhere(vocabulary, [TEXT, *NASTY])
+
+
+def test_an_unknown_word_has_its_place():
+    """Without a token for the unknown, also where the words around it are known."""
+    vocabulary = learn([pa.array(["It is so."])], LearnConfig(learn="words", vocab_size=64))
+    assert is_wordwise(vocabulary)
+    assert vocabulary.decode(vocabulary.encode("so It  is")) == "so It  is"
+    with pytest.raises(TokenizerError, match=r"^document 1, character 6: 'not' is not in this vocabulary of words"):
+        vocabulary.encode_batch(pa.array(["It is", "It is not so"]))
+    assert np.array_equal(vocabulary.encode_batch(pa.array(["It is"]))[0], vocabulary.encode("It is"))
+
+
+def test_text_in_which_nothing_recurs(monkeypatch):
+    """A large text of words that are all different goes to the reference as it is, and is not remembered."""
+    monkeypatch.setattr(_wordwise, "_LARGE_BYTES", 1000)
+    vocabulary = open_sentencepiece("t5")
+    memory = find_partwise(vocabulary)._engine
+    num_known = len(memory._slots)
+    texts = ["", *(f"x{number} y{number} z{number}" for number in range(200)), "", "a"]
+    assert split(vocabulary.encode_batch(pa.array(["-", *texts, "-"]).slice(1, len(texts)))) == encode_elsewhere(
+        vocabulary, texts
+    )
+    assert len(memory._slots) == num_known
+    repeated = texts * 2
+    assert split(vocabulary.encode_batch(pa.array(repeated))) == encode_elsewhere(vocabulary, repeated)
+    assert len(memory._slots) > num_known
