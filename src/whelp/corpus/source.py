@@ -17,6 +17,7 @@ from whelp.corpus.encodings import BadFile, Inspection
 from whelp.corpus.find_files import FoundFile, SkippedFile
 from whelp.corpus.listing import check_text_key, list_files, look_for_text, make_label, printable
 from whelp.corpus.locate import Place, locate
+from whelp.corpus.nested import list_roots
 from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
@@ -214,7 +215,7 @@ class Source:
             selection = select_typed(self.shape, self.config.custom_text_key, file.table.schema)
         except BadFile as error:  # it is passed over, so its rows do not matter
             return f"unreadable: {error.reason}"
-        return fingerprint_table(file.table, selection.schema.names)
+        return fingerprint_table(file.table, list_roots(file.table.schema, selection.schema.names))
 
     @property
     def _text_document(self) -> str:
