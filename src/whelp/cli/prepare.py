@@ -25,7 +25,7 @@ from whelp.base.machine import count_cores, share_heaps
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import draw_preparing, watch
 from whelp.cli.mixture import MixtureEntry
-from whelp.cli.reading_counts import LedgerLike, ReadingCounts
+from whelp.cli.reading_counts import LedgerLike, ReadingCounts, say_marked_up
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def _iter_prepare(
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
     num_bytes = sum(one.source.num_bytes for one in opened)
     yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    say_marked_up([file for one in opened for file in one.source.files])
     _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:
