@@ -43,13 +43,8 @@ def say_marked_up(files: Sequence[SourceFile]) -> None:
     if found:
         suffixes = ", ".join(sorted({os.path.splitext(label)[1].lower() for label in found}))
         others = f" and {say_count(len(found) - 1, 'other')} ({suffixes})" if len(found) > 1 else ""
-        are = "are" if len(found) > 1 else "is"
-        log.info(
-            "%s%s %s read as it stands, with headers, times or tags; `whelp collect folder` takes the text out",
-            found[0],
-            others,
-            are,
-        )
+        stand = "are read as they stand" if len(found) > 1 else "is read as it stands"
+        log.info("%s%s %s, with headers, times or tags; `whelp collect folder` takes the text out", found[0], others, stand)
 
 
 class LedgerLike(Protocol):
