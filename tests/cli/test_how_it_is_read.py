@@ -62,7 +62,8 @@ ROWS = "".join(f'{{"text": "{ENGLISH} {number}", "body": "{ENGLISH} {number}"}}\
 )
 def test_how_a_store_was_read_must_be_said_again(whelp: Whelp, tmp_path: Path, option: str, name: str, content: str) -> None:
     """An option that the command that made the store had, and this one has not, is told, ready to be copied; then it trains."""
-    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "0.txt").write_text(ENGLISH)
     (tmp_path / name).write_text(content)
     (tmp_path / "r.yaml").write_text(
         f"data: {{source: {name.partition('/')[0]}, tokenizer: {{learn: chars}}, test_split: 1}}\npack: {{context_tokens: 16}}\n"
