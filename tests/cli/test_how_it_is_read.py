@@ -22,11 +22,9 @@ def test_files_with_markup_are_named(whelp: Whelp, tmp_path: Path) -> None:
     (corpus / "thesis.docx").write_bytes(b"PK\x03\x04\0\0")
     (tmp_path / "r.yaml").write_text("data: {source: corpus, tokenizer: {learn: chars}}\n")
     marked = (
-        "Sent.MBOX and 1 other (.mbox, .srt) are read as they stand, with headers, times or tags; `whelp collect folder` takes"
+        "Sent.MBOX and 1 other (.mbox, .srt) are read as they stand, with headers, times or tags; `whelp collect folder DIR"
     )
-    packed = (
-        "left out: thesis.docx: zip data, not text (others like it are only counted); `whelp collect folder` takes its text out"
-    )
+    packed = "left out: thesis.docx: zip data, not text (others like it are only counted); `whelp collect folder DIR --out FILE.jsonl` takes"
     before, made = whelp("prepare", "r.yaml", "--dry-run"), whelp("prepare", "r.yaml", "--out", "store")
     for outcome in (before, made):
         assert outcome.code == 0, outcome.stderr

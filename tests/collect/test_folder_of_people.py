@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import whelp
 from whelp.collect.folder.chat import read_telegram, read_whatsapp
 from whelp.collect.folder.office import read_odt
 from whelp.collect.folder.subtitles import read_subtitles
@@ -178,6 +179,15 @@ def test_odd_mail(tmp_path: Path, headers: dict[str, str]) -> None:
     collect(tmp_path, {"all.mbox": make_mailbox(odd, make_mail("good").as_bytes())})
     texts = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert texts[-1] == "good"
+
+
+def test_a_result_within_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not read itself, and that a source of that folder would have all twice is said."""
+    (tmp_path / "a.txt").write_text("A whelp.")
+    for name, is_said in (("inside.jsonl", True), ("../outside.jsonl", False)):
+        caplog.clear()
+        assert whelp.collect_folder(tmp_path, out=tmp_path / name, include_suffixes=[".txt"]).num_documents == 1
+        assert ("its texts stand twice" in caplog.text) == is_said
 
 
 def test_a_folder_of_all(tmp_path: Path) -> None:

@@ -86,6 +86,9 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     """As `collect_folder`, saying how far it is; the result comes last."""
     files, skipped = _list_files(folder, out, config)
     check_json_lines(out)
+    if os.path.realpath(out).startswith(os.path.realpath(folder) + os.sep):
+        twice = "name the file as a source (data.source), for in the folder its texts stand twice"
+        log.warning("%s lies in the folder that it is made of: %s", out, twice)
     listing = [(label, size, mtime_ns) for _, label, size, mtime_ns in files]
     request = {"made_by": "collect folder", "version": _VERSION, "files": hash_json(listing), **asdict(config)}
     growing = GrowingFile(out, request)

@@ -18,6 +18,7 @@ from whelp.collect.folder import MARKED_UP, PACKED
 if TYPE_CHECKING:
     from whelp.corpus import BadRow, Partition, SkippedFile, SourceFile
 
+_COLLECT = "`whelp collect folder DIR --out FILE.jsonl` takes the text out, for data.source to name that file instead"
 BAD_ROWS_FILE = "bad_rows.jsonl"
 
 
@@ -33,7 +34,7 @@ class LeftOutNotes:
         if (file.kind, can_collect) in self._said:
             return
         self._said.add((file.kind, can_collect))
-        collecting = "; `whelp collect folder` takes its text out" if can_collect else ""
+        collecting = f"; {_COLLECT}" if can_collect else ""
         log.info("left out: %s: %s (others like it are only counted)%s", file.path, file.reason, collecting)
 
 
@@ -44,7 +45,7 @@ def say_marked_up(files: Sequence[SourceFile]) -> None:
         suffixes = ", ".join(sorted({os.path.splitext(label)[1].lower() for label in found}))
         others = f" and {say_count(len(found) - 1, 'other')} ({suffixes})" if len(found) > 1 else ""
         stand = "are read as they stand" if len(found) > 1 else "is read as it stands"
-        log.info("%s%s %s, with headers, times or tags; `whelp collect folder` takes the text out", found[0], others, stand)
+        log.info("%s%s %s, with headers, times or tags; %s", found[0], others, stand, _COLLECT)
 
 
 class LedgerLike(Protocol):
