@@ -38,7 +38,9 @@ _WARC = Kind(
     "ends in .wet or .wet.gz, a WAT archive holds no text.",
 )
 _SQLITE = Kind(
-    "a SQLite database", ANOTHER_FORMAT, "Export its rows: `sqlite3 -csv -header FILE 'select text from TABLE' > rows.csv`."
+    "a SQLite database",
+    ANOTHER_FORMAT,
+    "Make rows of a table with `whelp convert FILE --out rows.jsonl`; its name must end in .sqlite or .db.",
 )
 _PICKLE = Kind(
     "a pickle", ANOTHER_FORMAT, "Opening one may run any program: write its rows as JSON lines or Parquet where it was made."
