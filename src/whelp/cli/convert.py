@@ -138,6 +138,7 @@ def iter_convert(
                 growing.add(data, {"file": index, "batches": number, "counts": asdict(writer.counts)})
                 yield FileProgress(position, total, writer.counts.rows)
             position += path.stat().st_size
+            yield FileProgress(position, total, writer.counts.rows)
         counts = asdict(writer.counts)
         manifest = growing.finish(counts)
     finally:

@@ -51,7 +51,8 @@ def convert(
 ) -> None:
     """Write rows of Parquet, Arrow, CSV, TSV files or a SQLite database as JSON lines, CSV, TSV or text, with the columns of your choice.
 
-    All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids. Of a database with several tables `--table` says which.
+    All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids.
+    Of a database with several tables --table says which.
 
     Example:
       whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt

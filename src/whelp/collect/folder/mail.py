@@ -7,7 +7,7 @@ import email.policy
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def read_mail(data: bytes, make: Callable[[str], Document]) -> Document:
     return Document(**{**vars(document), **said, "time": time or document.time})
 
 
-def _read_body(body: EmailMessage) -> str:
+def _read_body(body: MIMEPart) -> str:
     content = body.get_content()
     text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
     text = text.replace("\r\n", "\n")

@@ -84,10 +84,14 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
         return FileRead(kind, [replace(make(page.text), title=page.title or plain.title, language=page.language)])
     if suffix == ".epub":
         book = read_epub(data, config.max_unpacked_bytes, lambda chapter: _decode_html(chapter, decode))
-        said = {"title": book.said.get("title", plain.title), "licence": config.licence or book.said.get("rights")}
-        return FileRead(
-            kind, [replace(make(book.text), **said, author=book.said.get("creator"), language=book.said.get("language"))]
+        document = replace(
+            make(book.text),
+            title=book.said.get("title", plain.title),
+            language=book.said.get("language"),
+            licence=config.licence or book.said.get("rights"),
+            author=book.said.get("creator"),
         )
+        return FileRead(kind, [document])
     if suffix in _PACKED_READERS:
         return FileRead(kind, [make(_PACKED_READERS[suffix](data, config.max_unpacked_bytes))])
     text = decode(data)
