@@ -463,7 +463,7 @@ def test_a_pdf_among_texts(whelp: Whelp, project: Project) -> None:
     outcome = prepare_project(whelp, project)
     assert outcome.code == 0
     assert (
-        "lecture.pdf: PDF data, not text (others like it are only counted); `whelp collect folder` takes its text"
+        "lecture.pdf: PDF data, not text (others like it are only counted); `whelp collect folder DIR --out FILE.jsonl`"
         in outcome.said
     )
     assert "left out: PDF 1" in outcome.said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError, TrainingError
 from whelp.base.machine import count_cores
+from whelp.cli import show_compare_recipes
 from whelp.cli.compare_recipes import iter_compare_recipes
 from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
 from whelp.cli.compare_recipes_jobs import find_places
@@ -114,6 +117,17 @@ def test_the_page(compared: RecipeComparison) -> None:
     assert compared.differences[-1].examples[0].text in page
     assert "src=" not in page
     assert "http" not in page
+
+
+def test_a_narrow_terminal(compared: RecipeComparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lines of a table do not fit, no number in it is cut off."""
+    shown = io.StringIO()
+    monkeypatch.setattr(show_compare_recipes, "open_output", lambda width: Console(file=shown, width=80, highlight=False))
+    show_compare_recipes.print_recipe_comparison(compared)
+    assert "…" not in shown.getvalue()
+    for side in compared.sides:
+        for number in (f"{side.bits_per_byte:.4f}", f"{side.num_parameters:,}", f"{side.compute_flops:.3g}"):
+            assert number in shown.getvalue()
 
 
 def test_curves(compared: RecipeComparison) -> None:

@@ -41,3 +41,14 @@ def test_a_block_for_each_record_where_it_does_not(width: int) -> None:
         "  tokens     96,482",
         "  test loss  4.0131",
     ]
+
+
+def test_numbers_end_below_each_other() -> None:
+    """In the columns that are said to be of numbers."""
+    shown = io.StringIO()
+    print_records(Console(file=shown, width=80, highlight=False), COLUMNS, RECORDS, right=["tokens", "test loss"])
+    assert [line.rstrip() for line in shown.getvalue().splitlines()] == [
+        "run                           tokens  test loss",
+        "experiments/a-long-name/run  155,648     5.2065",
+        "b                             96,482     4.0131",
+    ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from whelp.cli import show, show_training
+from whelp.cli import show, show_file_work, show_training
 from whelp.train.device import measure_ceiling
 
 
@@ -108,3 +108,16 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
 
     assert say("close") == "8 steps on cpu: runs of this recipe go on exactly"
     assert say("free").endswith("losses of other numbers of processes were not judged, as each draws its own dropout")
+
+
+def test_no_time_is_guessed_before_any_byte_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the first file only what was counted is said; after it, speed and the time that is left, too."""
+    said: list[str] = []
+    monkeypatch.setattr(show_file_work, "say", said.append)
+    monkeypatch.setattr(show_file_work, "LINE_SECONDS", -1)
+    with show_file_work.bar("convert") as advance:
+        advance(0, 1000, "600 rows")
+        advance(500, 1000, "900 rows")
+    assert "0%  600 rows[" in said[0]
+    assert "50%  900 rows, " in said[1]
+    assert " left" in said[1]

@@ -11,7 +11,7 @@ import pytest
 
 import whelp
 from whelp.base.errors import ConfigError, SourceError
-from whelp.collect.transcripts import join_snippets
+from whelp.collect.snippets import join_snippets
 
 from .sites import MANNERS, Reply, Site, html_reply, json_reply, serving
 from .tube_site import KEY, Tube, api_error, make_tube, video_id

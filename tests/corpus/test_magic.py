@@ -63,7 +63,7 @@ OTHERS = {
     "a.gz": (gzip.compress(b"text"), r"gzip data, not text.*rename it so that it says so, as in a\.txt\.gz or a\.jsonl\.gz"),
     "a.zst": (pa.compress(b"text", "zstd", asbytes=True), "zstd data, not text.*rename it"),
     "a.xlsx": (make_zip(), r"zip data, not text.*whelp collect folder.*a spreadsheet \(\.xlsx\) can be saved as CSV"),
-    "a.sqlite": (make_sqlite(), r"a SQLite database, not text.*sqlite3 -csv -header FILE"),
+    "a.sqlite": (make_sqlite(), r"a SQLite database, not text.*whelp convert FILE --out rows"),
     "a.warc": (WARC, "a WARC archive of web pages, not text.*whelp collect web-archive.*a WAT archive holds no text"),
     "a.warc.gz": (gzip.compress(WARC), "a WARC archive of web pages, not text"),
     "a.pkl": (pickle.dumps(["text"]), "a pickle, not text.*may run any program"),

@@ -23,7 +23,7 @@ from whelp.collect import LeftOut, make_line
 from whelp.collect.folder import FolderConfig, read_file
 from whelp.collect.output import check_json_lines
 
-_VERSION = 1  # raised when the same file would give another text
+_VERSION = 2  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
 _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
@@ -33,8 +33,8 @@ class FolderResult(ResultRepr):
     """What `whelp collect folder` made.
 
     Attributes:
-        num_documents: Documents in the file: files that were read.
-        num_files: Files by what became of them: by ending those that were read, by reason those that were not.
+        num_documents: Documents in the file: one of a file, but several of mailboxes and exports of chats.
+        num_files: Files by what became of them: by ending those that were read, by reason those that were not, and mails that were not.
         skipped_files: Path and reason of the first hundred files that were left out, but for those of another suffix than asked.
         is_reused: The file was there already, whole, of the same files and options.
     """
@@ -56,7 +56,7 @@ def collect_folder(
     max_file_bytes: int = 256 << 20,
     max_unpacked_bytes: int = 256 << 20,
 ) -> FolderResult:
-    """Turn the files of a folder into documents, one JSON line each: text, code, HTML, DOCX, EPUB, notebooks, PDF.
+    """Turn the files of a folder into documents, one JSON line each: text, code, HTML, DOCX, ODT, EPUB, PDF, notebooks, mail, chats, subtitles.
 
     Files of a folder come by name, then its folders. What cannot be read is counted by reason. Stopped or killed, the same call goes
     on; a finished file of the same files and options is left as it is.
@@ -86,6 +86,9 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     """As `collect_folder`, saying how far it is; the result comes last."""
     files, skipped = _list_files(folder, out, config)
     check_json_lines(out)
+    if os.path.realpath(out).startswith(os.path.realpath(folder) + os.sep):
+        twice = "name the file as a source (data.source), for in the folder its texts stand twice"
+        log.warning("%s lies in the folder that it is made of: %s", out, twice)
     listing = [(label, size, mtime_ns) for _, label, size, mtime_ns in files]
     request = {"made_by": "collect folder", "version": _VERSION, "files": hash_json(listing), **asdict(config)}
     growing = GrowingFile(out, request)
@@ -93,8 +96,15 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     if finished is not None:
         yield _describe(out, finished.counts, finished.files[out.name]["bytes"], is_reused=True)
         return
-    progress = growing.open() or {"num_done": 0, "read": {}, "skipped": Counter(kind for kind, _, _ in skipped), "named": []}
-    num_done, read, kinds = int(progress["num_done"]), Counter(progress["read"]), Counter(progress["skipped"])
+    progress = growing.open() or {
+        "num_done": 0,
+        "documents": 0,
+        "read": {},
+        "skipped": Counter(kind for kind, _, _ in skipped),
+        "named": [],
+    }
+    num_done, num_documents = int(progress["num_done"]), int(progress["documents"])
+    read, kinds = Counter(progress["read"]), Counter(progress["skipped"])
     unwanted = [(path, reason) for kind, path, reason in skipped if kind != _OTHER_SUFFIX]
     named = progress["named"] or [{"path": path, "reason": reason} for path, reason in unwanted[:_MAX_NAMED]]
     if num_done:
@@ -103,18 +113,18 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     position = sum(size for _, _, size, _ in files[:num_done])
     try:
         for path, label, size, _ in files[num_done:]:
-            line = b""
-            try:
-                line = make_line(read_file(path, label, config, decode=decode_text))
-                read = read + Counter([path.suffix.lower() or "no ending"])  # not in place: what was added holds the old one
-            except LeftOut as error:
-                kinds = kinds + Counter([error.kind])
-                named = [*named, {"path": label, "reason": error.reason}] if len(named) < _MAX_NAMED else named
-            num_done, position = num_done + 1, position + size
-            growing.add(line, {"num_done": num_done, "read": read, "skipped": kinds, "named": named})
-            yield FileProgress(position, total, read.total())
+            lines, left_out, kind = _read(path, label, config)
+            if kind is not None:
+                read = read + Counter([kind])  # not in place: what was added holds the old one
+            if left_out:
+                kinds = kinds + Counter(error.kind for error in left_out)
+                named = [*named, *({"path": label, "reason": error.reason} for error in left_out)][:_MAX_NAMED]
+            num_done, position, num_documents = num_done + 1, position + size, num_documents + len(lines)
+            state = {"num_done": num_done, "documents": num_documents, "read": read, "skipped": kinds, "named": named}
+            growing.add(b"".join(lines), state)
+            yield FileProgress(position, total, num_documents)
         counts = {
-            "documents": read.total(),
+            "documents": num_documents,
             "files": {"read": dict(read.most_common()), "skipped": dict(kinds.most_common())},
             "skipped_files": named,
         }
@@ -124,6 +134,22 @@ def iter_collect_folder(folder: Path, out: Path, config: FolderConfig) -> Iterat
     yield _describe(out, counts, manifest.files[out.name]["bytes"], is_reused=False)
 
 
+def _read(path: Path, label: str, config: FolderConfig) -> tuple[list[bytes], list[LeftOut], str | None]:
+    """The lines of a file's documents, what of it was left out, and what it is counted by; None where it gave no document."""
+    lines: list[bytes] = []
+    left_out: list[LeftOut] = []
+    try:
+        found = read_file(path, label, config, decode=decode_text)
+        for item in found.items:
+            if isinstance(item, LeftOut):
+                left_out.append(item)
+            else:
+                lines.append(make_line(item))
+    except LeftOut as error:
+        left_out.append(error)
+    return lines, left_out, found.kind if lines else None
+
+
 def decode_text(data: bytes) -> str:
     """The text of a file, in whatever encoding a source of text would be read.
 
@@ -131,12 +157,14 @@ def decode_text(data: bytes) -> str:
         LeftOut: When it is no text.
     """
     from whelp.corpus.encodings import BadFile, inspect_bytes, iter_text
+    from whelp.corpus.magic import ANOTHER_FORMAT
 
     try:
         inspection = inspect_bytes(data, "auto")
         return b"".join(iter_text([data], inspection, strip_carriage_returns=True)).decode()
     except BadFile as error:
-        raise LeftOut(error.kind, error.reason) from None
+        advice = f". {error.next_step}" if error.kind == ANOTHER_FORMAT else ""
+        raise LeftOut(error.kind, error.reason + advice) from None
 
 
 def _list_files(

@@ -1,4 +1,4 @@
-"""`whelp convert`: Parquet, Arrow and CSV files to JSON lines, CSV or text with the columns of one's choice."""
+"""`whelp convert`: Parquet, Arrow and CSV files and SQLite databases to JSON lines, CSV or text with the columns of one's choice."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def convert(
     separator: str = "\n\n",
     encoding: str = "auto",
     delimiter: str | None = None,
+    table: str | None = None,
 ) -> ConvertResult:
-    """Write the rows of Parquet, Arrow or CSV files as JSON lines, CSV, TSV or text: the ending of `out` says which.
+    """Write the rows of Parquet, Arrow or CSV files, or of SQLite databases, as JSON lines, CSV, TSV or text: the ending of `out` says which.
 
     Stopped or killed, the same call goes on; a finished file of the same files and options is left as it is.
 
@@ -68,13 +69,16 @@ def convert(
         separator: Text: what stands after each row's text; by default a blank line.
         encoding: Of CSV files: `auto` finds UTF-8, Windows-1252, and what a byte order mark says; or a name that Python knows.
         delimiter: What stands between the fields of CSV files; None for what the header shows.
+        table: Which table, or view, of SQLite databases; None for the only one.
 
     Raises:
         ConfigError: When `out` ends in none of .jsonl, .csv, .tsv, .txt.
         SourceError: When a file cannot be read, has no such column, or the format cannot hold it.
         ArtifactError: When something else stands at `out`.
     """
-    events = iter_convert(files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter)
+    events = iter_convert(
+        files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter, table=table
+    )
     return run_to_end(watch(events, draw_bytes("convert", "row")), ConvertResult)
 
 
@@ -86,11 +90,13 @@ def iter_convert(
     separator: str,
     encoding: str = "auto",
     delimiter: str | None = None,
+    table: str | None = None,
 ) -> Iterator[FileProgress | ConvertResult]:
     """As `convert`, saying how far it is; the result comes last."""
     from whelp.corpus.config import SourceConfig
     from whelp.corpus.convert_csv import CsvOptions
     from whelp.corpus.convert_rows import READABLE, Counts, Writer, iter_batches
+    from whelp.corpus.convert_sqlite import SUFFIXES
 
     suffix = out.suffix.lower().removeprefix(".")
     if suffix not in _FORMATS:
@@ -100,6 +106,8 @@ def iter_convert(
     checked = SourceConfig(encoding=encoding, delimiter=delimiter)
     options = CsvOptions(checked.encoding, checked.csv_delimiter)
     paths = list_given(files, out, READABLE)
+    if table is not None and not any(path.suffix.lower() in SUFFIXES for path in paths):
+        raise ConfigError("--table", [f"is {table}, but no file is a SQLite database ({', '.join(SUFFIXES)})"], "Leave it out.")
     chosen = as_list(columns) if columns else None
     request = {
         "made_by": "convert",
@@ -108,6 +116,7 @@ def iter_convert(
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
         **({} if options == CsvOptions() else asdict(options)),
+        **({} if table is None else {"table": table}),
     }
     growing = GrowingFile(out, request)
     finished = growing.find_finished()
@@ -122,7 +131,7 @@ def iter_convert(
     total, position = sum(path.stat().st_size for path in paths), sum(path.stat().st_size for path in paths[:first_file])
     try:
         for index, path in enumerate(paths[first_file:], first_file):
-            for number, batch in enumerate(iter_batches(path, chosen, options), 1):
+            for number, batch in enumerate(iter_batches(path, chosen, options, table), 1):
                 if index == first_file and number <= num_done:
                     continue
                 data = writer.write(batch, path, is_first=is_first)
@@ -130,6 +139,7 @@ def iter_convert(
                 growing.add(data, {"file": index, "batches": number, "counts": asdict(writer.counts)})
                 yield FileProgress(position, total, writer.counts.rows)
             position += path.stat().st_size
+            yield FileProgress(position, total, writer.counts.rows)
         counts = asdict(writer.counts)
         manifest = growing.finish(counts)
     finally:

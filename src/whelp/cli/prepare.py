@@ -8,7 +8,7 @@ import os
 import shlex
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from whelp.base.machine import count_cores, share_heaps
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import draw_preparing, watch
 from whelp.cli.mixture import MixtureEntry
-from whelp.cli.reading_counts import LedgerLike, ReadingCounts
+from whelp.cli.reading_counts import LedgerLike, ReadingCounts, say_marked_up
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def _iter_prepare(
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
     num_bytes = sum(one.source.num_bytes for one in opened)
     yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    say_marked_up([file for one in opened for file in one.source.files])
     _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:
@@ -407,11 +408,19 @@ def _write_yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1 << 16).removesuffix("...\n").strip()
 
 
-def _list_repeats(recipe: Recipe, manifest: Manifest) -> list[str]:
-    """The overrides that make a recipe of one source read what a store was made of, as one types them."""
+def _list_repeats(recipe: Recipe, manifest: Manifest, options: Mapping[str, Any]) -> list[str]:
+    """The overrides that make a recipe of one source read what a store was made of, as one types them.
+
+    Args:
+        options: Those of reading the source now. What they were is in the store, `document` as it came out: a row is none to ask for.
+    """
     source, now = manifest.inputs["source"], to_dict(recipe.data)
-    window = {name: value for name, value in source.get("options", {}).items() if name.startswith("dataset_")}
-    before, asked = manifest.config | window, source.get("tokenizer_asked")
+    reading = {
+        name: value
+        for name, value in source.get("options", {}).items()
+        if name.startswith("dataset_") or (options.get(name, value) != value and not str(value).startswith("row"))
+    }
+    before, asked = manifest.config | reading, source.get("tokenizer_asked")
     if "mixture" in before or asked is None:
         return []
     found = {name: _write_yaml(before[name]) for name, value in now.items() if before.get(name, value) != value}
@@ -431,6 +440,7 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
         return
     manifest = read_manifest(store.folder, "token_store")
     changes: list[str] | None = _mixture_changes(recipe, manifest)
+    options: dict[str, Any] = {}
     if not changes:
         if manifest.inputs["source"].get("is_given"):
             log.info("the store's text is not compared with its source: it was made of rows from Python")
@@ -443,9 +453,10 @@ def check_fresh(store: TokenStore, recipe: Recipe) -> None:
         # another seed trains on the store as it is: what is held out was drawn when it was made
         drawn = dataclasses.replace(recipe.train, seed=manifest.config["seed"])
         changes = find_changes(store.folder, dataclasses.replace(recipe, train=drawn), opened)
+        options = opened[0].source.options()
     if changes:
         more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
-        repeats = " ".join(_list_repeats(recipe, manifest))
+        repeats = " ".join(_list_repeats(recipe, manifest, options))
         raise StaleError(
             store.folder,
             f"it was made from other inputs ({'; '.join(changes[:5])}{more})",

@@ -11,12 +11,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from whelp.artifacts.parts_folder import PARTS_FOLDER
+from whelp.base.counts import say_count
 from whelp.base.log import log
+from whelp.collect.folder import MARKED_UP, PACKED
 
 if TYPE_CHECKING:
-    from whelp.corpus import BadRow, Partition
+    from whelp.corpus import BadRow, Partition, SkippedFile, SourceFile
 
+_COLLECT = "`whelp collect folder DIR --out FILE.jsonl` takes the text out, for data.source to name that file instead"
 BAD_ROWS_FILE = "bad_rows.jsonl"
+
+
+class LeftOutNotes:
+    """Names the first of each kind of file that is left out, and the first whose text can be had."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, bool]] = set()
+
+    def say(self, file: SkippedFile) -> None:
+        """Name it, if it is the first of its kind."""
+        can_collect = file.path.lower().endswith(PACKED)
+        if (file.kind, can_collect) in self._said:
+            return
+        self._said.add((file.kind, can_collect))
+        collecting = f"; {_COLLECT}" if can_collect else ""
+        log.info("left out: %s: %s (others like it are only counted)%s", file.path, file.reason, collecting)
+
+
+def say_marked_up(files: Sequence[SourceFile]) -> None:
+    """Note files that are text, but for the most part not what somebody wrote: mail, subtitles, pages."""
+    found = [file.label for file in files if file.format is None and file.label.lower().endswith(MARKED_UP)]
+    if found:
+        suffixes = ", ".join(sorted({os.path.splitext(label)[1].lower() for label in found}))
+        others = f" and {say_count(len(found) - 1, 'other')} ({suffixes})" if len(found) > 1 else ""
+        stand = "are read as they stand" if len(found) > 1 else "is read as it stands"
+        log.info("%s%s %s, with headers, times or tags; %s", found[0], others, stand, _COLLECT)
 
 
 class LedgerLike(Protocol):
@@ -38,6 +67,7 @@ class ReadingCounts:
     def __init__(self, num_files: int, skipped: Mapping[str, int], folder: Path) -> None:
         self._num_files, self._skipped, self._folder = num_files, dict(skipped), folder
         self._notes, self._files = Counter[str](), Counter[str]()
+        self._left_out = LeftOutNotes()
         self._quarantine = _Quarantine(folder / PARTS_FOLDER / BAD_ROWS_FILE)
 
     def watch(self, partitions: Iterable[Partition], name: str | None) -> Iterator[Partition]:
@@ -46,9 +76,7 @@ class ReadingCounts:
             self._notes.update(partition.notes)
             for file in partition.skipped:
                 kind = f"skipped: {file.kind}"
-                if not self._files[kind]:
-                    collecting = "; `whelp collect folder` takes its text out" if file.kind == "PDF" else ""
-                    log.info("left out: %s: %s (others like it are only counted)%s", file.path, file.reason, collecting)
+                self._left_out.say(file)
                 self._files[kind] += 1
             self._quarantine.add(partition.bad_rows, name)
             yield partition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -39,13 +39,19 @@ def make_html(show: Callable[[Result], None], result: Result) -> str:
     return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
 
 
-def print_records(output: Console, columns: Sequence[str], records: Sequence[Sequence[str]]) -> None:
-    """A line for each record; where lines do not fit, a block for each, headed by its first cell: no cell is ever broken."""
+def print_records(
+    output: Console, columns: Sequence[str], records: Sequence[Sequence[str]], *, right: Collection[str] = ()
+) -> None:
+    """A line for each record; where lines do not fit, a block for each, headed by its first cell: no cell is ever broken.
+
+    Args:
+        right: Columns of numbers, whose last digits stand below each other.
+    """
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *records, strict=True)]
     if sum(widths) + _GAP * (len(widths) - 1) <= output.width:
         table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
         for column in columns:
-            table.add_column(column, no_wrap=True)
+            table.add_column(column, no_wrap=True, justify="right" if column in right else "left")
         for record in records:
             table.add_row(*map(escape, record))
         output.print(table)

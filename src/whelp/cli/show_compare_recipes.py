@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
-from rich.table import Table
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli import show
 from whelp.cli.live_drawing import Bars
-from whelp.cli.result_tables import open_output
+from whelp.cli.result_tables import open_output, print_records
 
 if TYPE_CHECKING:
     from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
@@ -130,15 +129,12 @@ def print_recipe_comparison(result: RecipeComparison) -> None:
     from whelp.report import say_difference
 
     output = open_output(_FILE_WIDTH)
-    table = Table(box=None, padding=(0, 2, 0, 0))
     columns = ["", "bits/byte", "by seed", "parameters", "steps", "tokens seen", "text seen", "epochs", "FLOP"]
     has_minutes = result.equal == "minutes"  # of other comparisons they stand on the page
-    for name in [*columns, "minutes"] if has_minutes else columns:
-        table.add_column(name, justify="left" if name in ("", "by seed") else "right")
-    for side in result.sides:
-        minutes = [f"{side.training_minutes:.3g}"] if has_minutes and side.training_minutes is not None else []
-        table.add_row(
-            escape(side.name),
+    columns += ["minutes"] if has_minutes else []
+    sides = [
+        [
+            side.name,
             f"{side.bits_per_byte:.4f}",
             " ".join(f"{bits:.4f}" for bits in side.by_seed),
             f"{side.num_parameters:,}",
@@ -147,18 +143,23 @@ def print_recipe_comparison(result: RecipeComparison) -> None:
             say_bytes(side.seen_bytes),
             f"{side.num_epochs:.2f}",
             f"{side.compute_flops:.3g}",
-            *minutes,
-        )
-    output.print(table)
-    table = Table(box=None, padding=(0, 2, 0, 0))
+            *([_say_minutes(side.training_minutes)] if has_minutes else []),
+        ]
+        for side in result.sides
+    ]
+    print_records(output, columns, sides, right=set(columns) - {"", "by seed"})
     first, has_pairs = result.sides[0].name, len(result.differences) > len(result.sides) - 1
-    for name in ("recipe" if has_pairs else f"against {first}", "measured on", "difference", "both", "by seeds", "by texts"):
-        table.add_column(escape(name))
+    columns = ["recipe" if has_pairs else f"against {first}", "measured on", "difference", "both", "by seeds", "by texts"]
+    measured: list[list[str]] = []
     for one in result.differences:
         name = f"{one.name} against {one.baseline}" if has_pairs else one.name
         for source, values in (("all texts", one.whole), *one.sources.items()):
             intervals = (f"{kind.low:+.4f} to {kind.high:+.4f}" for kind in (values.both, values.seeds, values.texts))
-            table.add_row(escape(name), escape(source), f"{values.difference:+.4f}", *intervals)
-    output.print(table)
+            measured.append([name, source, f"{values.difference:+.4f}", *intervals])
+    print_records(output, columns, measured)
     for one in result.differences:
         output.print(escape(say_difference(dataclasses.asdict(one))), soft_wrap=True)
+
+
+def _say_minutes(minutes: float | None) -> str:
+    return "" if minutes is None else f"{minutes:.3g}"

@@ -38,8 +38,10 @@ def bar(title: str) -> Iterator[Advance]:
             nonlocal last_line
             now = time.monotonic()
             seconds = now - started
-            left = seconds / max(done, 1) * max(total - done, 0)
-            said = f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
+            left = duration(seconds / max(done, 1) * max(total - done, 0))
+            said = (
+                f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {left} left" if done else text
+            )  # in the first file nobody knows
             progress.update(task, completed=done, total=max(total, 1), text=said)
             if not console.is_terminal and now - last_line > LINE_SECONDS:
                 last_line = now

@@ -18,7 +18,8 @@ from whelp.collect.addresses import host_of
 from whelp.collect.answers import Answer, Busy, HostRefusesError, NotFetched, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
-from whelp.collect.transcripts import SITE, Kind, Transcripts, join_snippets
+from whelp.collect.snippets import join_snippets
+from whelp.collect.transcripts import SITE, Kind, Transcripts
 
 API = "https://www.googleapis.com"
 KEY_NAME = "YOUTUBE_API_KEY"

@@ -12,6 +12,7 @@ from whelp.corpus.columns import Selection, select_typed
 from whelp.corpus.compressed import damaged, open_seekable
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.magic import find_kind
+from whelp.corpus.nested import list_roots, read_column
 from whelp.corpus.rows import Reading, Rows, make_rows
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def iter_table_rows(table: Table, reading: Reading) -> Iterator[Rows]:
         BadFile: When it has none of the columns.
     """
     selection = select_typed(reading.shape, reading.asked, table.schema)
-    yield from _iter_batches(table.iter_batches(selection.schema.names), selection, reading)
+    roots = list_roots(table.schema, selection.schema.names)
+    yield from _iter_batches(table.iter_batches(roots), selection, reading)
 
 
 def _iter_batches(batches: Iterable[pa.RecordBatch], selection: Selection, reading: Reading, number: int = 1) -> Iterator[Rows]:
@@ -116,7 +118,7 @@ def _iter_batches(batches: Iterable[pa.RecordBatch], selection: Selection, readi
         first, end = reading.window.take(batch.num_rows)
         if end > first:
             wanted = batch.slice(first, end - first)
-            arrays = [wanted.column(wanted.schema.names.index(name)) for name in selection.schema.names]
+            arrays = [read_column(wanted, name) for name in selection.schema.names]
             numbers = np.arange(number + first, number + end, dtype=np.int64)
             yield make_rows(selection, arrays, numbers, reading.bad)
         number += batch.num_rows

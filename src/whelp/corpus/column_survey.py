@@ -30,7 +30,11 @@ def list_columns(reader: Reader) -> dict[Columns, list[str]]:
                 break
         except ColumnsFound as found:
             if found.columns:
-                names = tuple(name for name, holds_text in found.columns.items() if holds_text)
+                names = tuple(
+                    name if held.is_text else f"{name} ({held.say_inside()})"
+                    for name, held in found.columns.items()
+                    if held.is_text or held.fields
+                )
                 kinds.setdefault(names, []).append(file.label)
         except (BadFile, SourceError):
             continue

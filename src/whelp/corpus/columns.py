@@ -13,14 +13,18 @@ import pyarrow.compute as pc
 from whelp.base.arrays import find_valid, to_numpy, view_text
 from whelp.corpus.any_values import encode_values, is_any
 from whelp.corpus.encodings import BadFile
+from whelp.corpus.nested import Holding, advise, look_at_schema, look_at_type, spread
 from whelp.corpus.number_texts import holds_numbers, write_numbers
 from whelp.corpus.row_shape import NAME_THE_COLUMN, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
 from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
 
 _MOST_NAMES = 20
+_MOST_INSIDE = 4  # columns of which it is said what is inside
 _SEVERAL_COLUMNS = (
     "Set data.custom_text_key to the column that holds the text, or data.multi_column_keys to those that make a text together."
 )
+_FLATTEN = "Write a column of text in its place, or hand the rows over from Python: whelp.prepare(..., rows=...)."
+_CONVERT_ONE = "Name a file that has a column of text, or convert one of these."
 _OTHER_COLUMN = "Leave it out of the options that name columns, or convert it."
 _WRITE_AS_TEXT = (
     "`whelp convert FILE --out FILE.csv` writes such values as text; or leave it out of the options that name columns."
@@ -60,9 +64,9 @@ class ListingShape(RowShape):
 
 
 class ColumnsFound(BadFile):
-    """What reading by a `ListingShape` ends with: of each column, whether it holds text."""
+    """What reading by a `ListingShape` ends with: what each column holds."""
 
-    def __init__(self, columns: Mapping[str, bool]) -> None:
+    def __init__(self, columns: Mapping[str, Holding]) -> None:
         super().__init__("columns", f"has the columns {', '.join(columns)}", "")
         self.columns = dict(columns)
 
@@ -72,11 +76,13 @@ def list_candidates(shape: RowShape, asked: str | None) -> list[str]:
     return [asked or TEXT] if isinstance(shape, TextShape) else list(shape.schema.names)
 
 
-def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, bool], *, absent_too: bool = False) -> Selection:
-    """The shape's columns that a file has; where it has none, the one text column.
+def select_columns(
+    shape: RowShape, asked: str | None, columns: Mapping[str, Holding], *, absent_too: bool = False
+) -> Selection:
+    """The shape's columns that a file has; where it has none, `text`, or the one text column where no column was named.
 
     Args:
-        columns: Of each column of the file, whether it holds text.
+        columns: What each column of the file holds; of those that are asked for, fields of objects, too.
         absent_too: Select every candidate when one is there: the others may come later.
 
     Raises:
@@ -90,21 +96,45 @@ def select_columns(shape: RowShape, asked: str | None, columns: Mapping[str, boo
         names = [name for name in usable if name in columns]
         if names:
             schema = pa.schema([shape.schema.field(name) for name in (usable if absent_too else names)])
-            return Selection(schema, schema, shape, frozenset(shape.named) | ({asked} if asked is not None else set()))
+            selection = Selection(schema, schema, shape, frozenset(shape.named) | ({asked} if asked is not None else set()))
+            _check_inside(selection, columns)
+            return selection
+    if shape.named and asked is None and TEXT not in columns and not isinstance(shape, TextShape):
+        raise _explain_named(shape.named, columns)
     try:
         column = choose_column(asked, columns)
     except BadFile as error:
         if isinstance(shape, TextShape) or asked is not None:
             raise
         if shape.named:
-            options = " or ".join(dict.fromkeys(shape.named.values()))
-            reason = f"has no column {' or '.join(shape.named)}, which {options} names; it has {_list_names(next(iter(shape.named)), columns)}"
-            raise BadFile(error.kind, reason, f"Correct {options}, or name another file.") from None
-        if sum(columns.values()) < 2:
+            raise _explain_named(shape.named, columns) from None
+        if len(_list_texts(columns)) < 2:
             raise
-        raise BadFile(error.kind, error.reason, _SEVERAL_COLUMNS) from None
+        raise BadFile(error.kind, error.reason, " ".join(filter(None, [_SEVERAL_COLUMNS, advise(columns)]))) from None
     schema = pa.schema([(column, pa.large_string())])
-    return Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column), frozenset({column} & {asked}))
+    selection = Selection(schema, pa.schema([(TEXT, pa.large_string())]), TextShape(column), frozenset({column} & {asked}))
+    _check_inside(selection, columns)
+    return selection
+
+
+def _check_inside(selection: Selection, columns: Mapping[str, Holding]) -> None:
+    """Refuse a column that the user named for its text, where text is only further inside of it."""
+    for field in selection.schema:
+        held = columns.get(field.name)
+        if held is None or not held.fields or field.name not in selection.named or field.type != pa.large_string():
+            continue
+        next_step = advise({field.name: held}) or _FLATTEN
+        raise BadFile("no text column", f"its column {field.name} holds {held.say_inside()}, not text", next_step)
+
+
+def _explain_named(named: Mapping[str, str], columns: Mapping[str, Holding]) -> BadFile:
+    options = " or ".join(dict.fromkeys(named.values()))
+    reason = f"has no column {' or '.join(named)}, which {options} names; it has {_list_names(next(iter(named)), columns)}"
+    return BadFile("no text column", reason, f"Correct {options}, or name another file.")
+
+
+def _list_texts(columns: Mapping[str, Holding]) -> list[str]:
+    return [name for name, held in columns.items() if held.is_text]
 
 
 def list_missing_companions(shape: RowShape, columns: Collection[str]) -> list[str]:
@@ -119,8 +149,9 @@ def select_typed(shape: RowShape, asked: str | None, schema: pa.Schema) -> Selec
     Raises:
         BadFile: Also when a column holds something else.
     """
-    selection = select_columns(shape, asked, {field.name: holds_text(field.type) for field in schema})
-    _check_selected(selection, schema)
+    whole = spread(schema, list_candidates(shape, asked))
+    selection = select_columns(shape, asked, look_at_schema(whole))
+    _check_selected(selection, whole)
     return selection
 
 
@@ -139,18 +170,22 @@ def _check_selected(selection: Selection, schema: pa.Schema) -> None:
         elif holds_numbers(kind) and field.name in selection.named:
             continue
         elif not holds_text(kind) and not pa.types.is_null(kind):
-            reason = f"its column {field.name} holds {kind}"
-            raise BadFile("no text column", reason, _say_remedy(kind, is_text=selection.is_text))
+            held = look_at_type(kind)
+            reason = f"its column {field.name} holds {f'{held.say_inside()}, not text' if held.fields else kind}"
+            raise BadFile("no text column", reason, _say_remedy(field.name, kind, is_text=selection.is_text))
 
 
-def _say_remedy(kind: pa.DataType, *, is_text: bool) -> str:
+def _say_remedy(name: str, kind: pa.DataType, *, is_text: bool) -> str:
     """What to do about a column that holds something else."""
     if holds_numbers(kind):
         return f"{NAME_THE_COLUMN}, or leave the column out of the file."
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return "If its bytes are text, `whelp convert` makes JSON lines of the file, with text in it."
     if pa.types.is_nested(kind):
-        return "Write a column of text in its place, or hand the rows over from Python: whelp.prepare(..., rows=...)."
+        return (
+            advise({name: look_at_type(kind)})
+            or "Write a column of text in its place, or hand the rows over from Python: whelp.prepare(..., rows=...)."
+        )
     return "Set data.custom_text_key to a column of text, or convert this one." if is_text else _WRITE_AS_TEXT
 
 
@@ -160,39 +195,51 @@ def select_of_texts(shape: RowShape, asked: str | None, schema: pa.Schema) -> Se
     Raises:
         BadFile: Also when a column is asked for that text cannot be.
     """
-    selection = select_columns(shape, asked, {field.name: holds_text(field.type) for field in schema})
+    selection = select_columns(shape, asked, look_at_schema(schema))
     _check_selected(selection, pa.schema([(name, pa.string()) for name in schema.names]))
     return selection
 
 
-def choose_column(asked: str | None, columns: Mapping[str, bool]) -> str:
-    """The column asked for, else `text`, else the only one that holds text. `columns` says of each whether it holds text.
+def choose_column(asked: str | None, columns: Mapping[str, Holding]) -> str:
+    """The column asked for, else `text`, else the only one that holds text, where none has text further inside.
 
     Raises:
         BadFile: When there is no such column, or there are several; it names what there is, nearest first.
     """
     if asked is None and TEXT in columns:
         return TEXT
-    holding_text = [name for name, holds in columns.items() if holds]
-    if asked is None and len(holding_text) == 1:
+    holding_text = _list_texts(columns)
+    inside = {name: held for name, held in columns.items() if held.fields}
+    if asked is None and len(holding_text) == 1 and not inside:
         return holding_text[0]
     if asked is not None and asked in columns:
         return asked
     wanted = asked if asked is not None else TEXT
     names = _list_names(wanted, columns)
+    said_inside = "; ".join(f"{name} ({held.say_inside()})" for name, held in list(inside.items())[:_MOST_INSIDE])
     if asked is None and holding_text:
-        reason = f"has no column {wanted!r}, and {len(holding_text)} columns hold text: {_list_names(wanted, holding_text)}"
+        several = f"{len(holding_text)} columns hold" if len(holding_text) > 1 else "one column holds"
+        reason = f"has no column {wanted!r}, and {several} text: {_list_names(wanted, holding_text)}"
+        reason += f"; there is text further inside of {said_inside}" if inside else ""
+    elif asked is None and inside:
+        reason = f"has no column {wanted!r}, and text is only further inside of {said_inside}"
     elif asked is None:
         reason = f"has no column {wanted!r}, and none holds text: {names}"
     else:
         reason = f"has no column {wanted!r}; it has {names}"
     next_step = "Set data.custom_text_key to the column that holds the text."
-    if asked is None and not holding_text:
-        next_step = "Name a file that has a column of text, or convert one of these."
+    if asked is None and inside:
+        next_step = " ".join(filter(None, [next_step if holding_text else "", advise(inside)])) or _CONVERT_ONE
+    elif asked is None and not holding_text:
+        next_step = _CONVERT_ONE
     raise BadFile("no text column", reason, next_step)
 
 
-def _list_names(wanted: str, names: Collection[str]) -> str:
+def _list_names(wanted: str, columns: Collection[str]) -> str:
+    names = list(columns)
+    if isinstance(columns, Mapping):  # fields of objects, too
+        names += [f"{name}.{path}" for name, held in columns.items() if not held.is_list for path in held.fields]
+
     def distance(name: str) -> float:
         return -difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
 

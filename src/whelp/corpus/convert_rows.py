@@ -1,4 +1,4 @@
-"""Rows of Parquet, Arrow and CSV files as JSON lines, CSV or text, with the columns of one's choice."""
+"""Rows of Parquet, Arrow and CSV files, and of SQLite databases, as JSON lines, CSV or text, with the columns of one's choice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whelp.base.errors import SourceError
+from whelp.corpus import convert_sqlite
 from whelp.corpus.convert_csv import CsvOptions, iter_csv_batches
 from whelp.corpus.csv_dialect import DEFAULTS
 from whelp.corpus.number_texts import holds_numbers, write_numbers
 
 Format = Literal["jsonl", "csv", "tsv", "txt"]
-READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
+READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv", *convert_sqlite.SUFFIXES)
 _BATCH_ROWS = 1024
 _MAX_BATCH_BYTES = 1 << 30
 _FILE_MAGIC = b"ARROW1"
@@ -38,8 +39,10 @@ class Counts:
     numbers_without_json: int = 0
 
 
-def iter_batches(path: Path, columns: Sequence[str] | None, options: CsvOptions) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, some at a time, with the columns in the order asked for; `options` are those of CSV.
+def iter_batches(
+    path: Path, columns: Sequence[str] | None, options: CsvOptions, table: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, some at a time, with the columns in the order asked for; `options` are those of CSV, `table` is of SQLite.
 
     Raises:
         SourceError: When it cannot be read, or has no such column.
@@ -63,6 +66,8 @@ def iter_batches(path: Path, columns: Sequence[str] | None, options: CsvOptions)
                 batches = (reader.get_batch(number) for number in numbers) if numbers is not None else iter(reader)
                 for batch in batches:
                     yield batch.select(names)
+        elif suffix in convert_sqlite.SUFFIXES:
+            yield from convert_sqlite.iter_sqlite_batches(path, table, _BATCH_ROWS, lambda names: _choose(path, names, columns))
         else:
             yield from iter_csv_batches(path, options, lambda names: _choose(path, names, columns))
     except (pa.ArrowException, OSError) as error:

@@ -14,6 +14,8 @@ from typing import Any
 from whelp.base.errors import SourceError
 
 _FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
+_FILES_OF_SYSTEMS = ("desktop.ini", "thumbs.db")  # which Windows hides
+_LOCK_OF_OFFICE = "~$"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def walk_folder(
         folder_names.sort()
         for name in sorted(file_names):
             path = here / name
-            if name.startswith("."):
+            if name.startswith((".", _LOCK_OF_OFFICE)) or name.lower() in _FILES_OF_SYSTEMS:
                 skipped.append(SkippedFile(str(path), "a hidden file", "hidden"))
             elif include_suffixes and not name.lower().endswith(tuple(suffix.lower() for suffix in include_suffixes)):
                 skipped.append(SkippedFile(str(path), "not one of include_suffixes", "other suffix"))

@@ -91,7 +91,8 @@ def _keep_stream(
 ) -> Path:
     """Fetch the rows of a stream once into a file that is kept; a source is read more than once."""
     columns = getattr(rows, "column_names", None) or []
-    chosen = [name for name in candidates if name in columns]
+    roots = dict.fromkeys(name if name in columns else name.partition(".")[0] for name in candidates)
+    chosen = [name for name in roots if name in columns]
     key = {**key, "limit": limit, "columns": chosen}
     path = find_cache_folder() / "streams" / hash_json(key) / "rows.jsonl"
     if path.is_file():

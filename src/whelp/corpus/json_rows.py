@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from whelp.base.arrays import find_byte
@@ -22,6 +23,7 @@ from whelp.corpus.any_values import guess_type, is_any, parse_number
 from whelp.corpus.columns import Selection, list_candidates, list_missing_companions, select_columns
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.json_values import BROKEN, name_kind, say_json_error, to_arrays
+from whelp.corpus.nested import TEXT_ITSELF, find_place, holds, is_path, look_at_rows, look_up, nest
 from whelp.corpus.row_shape import NOT_UTF8, BadValue, is_turns, too_long
 from whelp.corpus.rows import HEAD_BYTES, NUM_HEAD_ROWS, Reading, Rows, make_no_rows, make_rows
 from whelp.corpus.whole_lines import LONG_LINE_BYTES, Data, LongLine, iter_blocks, iter_whole_lines, strip_mark
@@ -81,9 +83,9 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
     with reading.open_file() as stream:
         data = b"".join(iter(lambda: stream.read(HEAD_BYTES), b""))
     rows = _find_rows(_parse_whole(data))
-    columns = _look_at_columns(islice(_iter_objects(rows), NUM_HEAD_ROWS))
+    columns = look_at_rows(islice(_iter_objects(rows), NUM_HEAD_ROWS))
     missing = [name for name in list_candidates(reading.shape, reading.asked) if name not in columns]
-    columns |= {name: True for name in missing if any(name in row for row in _iter_objects(rows))}
+    columns |= {name: TEXT_ITSELF for name in missing if any(holds(row, name) for row in _iter_objects(rows))}
     selection = select_columns(reading.shape, reading.asked, columns, absent_too=True)
     for start in range(0, len(rows), _ARRAY_ROWS):
         chunk = rows[start : start + _ARRAY_ROWS]
@@ -174,15 +176,16 @@ def _is_lines(head: bytes) -> bool:
 
 
 def _select_of_lines(reading: Reading) -> Selection:
-    lines = islice(_iter_head_lines(reading), NUM_HEAD_ROWS)
-    columns = _look_at_columns(_iter_objects(map(_parse_for_columns, lines)))
+    rows = list(_iter_objects(map(_parse_for_columns, islice(_iter_head_lines(reading), NUM_HEAD_ROWS))))
+    columns = look_at_rows(rows)
     candidates = list_candidates(reading.shape, reading.asked)
+    columns |= {name: TEXT_ITSELF for name in candidates if is_path(name) and any(holds(row, name) for row in rows)}
     if not columns:  # no object among the first lines: reading them says what is wrong with the first
-        columns = dict.fromkeys(candidates, True)
+        columns = dict.fromkeys(candidates, TEXT_ITSELF)
     elif candidates and not any(name in columns for name in candidates):
-        columns |= dict.fromkeys(_find_later(reading, candidates), True)
+        columns |= dict.fromkeys(_find_later(reading, candidates), TEXT_ITSELF)
     for name in list_missing_companions(reading.shape, columns):
-        columns |= dict.fromkeys(_find_later(reading, [name]), True)
+        columns |= dict.fromkeys(_find_later(reading, [name]), TEXT_ITSELF)
     return select_columns(reading.shape, reading.asked, columns, absent_too=True)
 
 
@@ -198,23 +201,24 @@ def _parse_for_columns(line: bytes | memoryview) -> Any:
         schema = pj.read_json(pa.BufferReader(line), read_options=options).schema
     except pa.ArrowException:
         return _try_parse(bytes(line))
-    # Arrow takes dates in quotes for more than text.
-    is_text = {field.name: pa.types.is_string(field.type) or pa.types.is_timestamp(field.type) for field in schema}
-    return {name: "" if is_text[name] else None for name in schema.names}
+    return _make_sample(pa.struct(list(schema)))
 
 
-def _look_at_columns(rows: Iterator[dict[str, Any]]) -> dict[str, bool]:
-    """Which columns rows have, and whether each holds any text."""
-    kinds: dict[str, set[type]] = {}
-    for row in rows:
-        for name, value in row.items():
-            kinds.setdefault(name, set()).add(type(value))
-    return {name: str in found for name, found in kinds.items()}
+def _make_sample(kind: pa.DataType) -> Any:
+    """A value of a type that Arrow's parser found: all texts in it are empty."""
+    if pa.types.is_struct(kind):
+        return {field.name: _make_sample(field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return [_make_sample(kind.value_type)]
+    return (
+        "" if pa.types.is_string(kind) or pa.types.is_timestamp(kind) else None
+    )  # it takes dates in quotes for more than text
 
 
 def _find_later(reading: Reading, names: list[str]) -> list[str]:
     """Which columns come anywhere in the file. Only lines that have a name in quotes are parsed."""
-    quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in names for is_ascii in (True, False)}
+    last = [*names, *(name.rpartition(".")[2] for name in names if is_path(name))]
+    quoted = {json.dumps(name, ensure_ascii=is_ascii).encode() for name in last for is_ascii in (True, False)}
     with reading.open_file() as stream:
         for block in iter_whole_lines(iter_blocks(stream, reading.block_bytes), reading.max_row_bytes):
             if isinstance(block, LongLine) or not any(word in block for word in quoted):
@@ -222,8 +226,8 @@ def _find_later(reading: Reading, names: list[str]) -> list[str]:
             for line in block.split(b"\n"):
                 if any(word in line for word in quoted):
                     row = _try_parse(line)
-                    if isinstance(row, dict) and any(name in row for name in names):
-                        return [name for name in names if name in row]
+                    if isinstance(row, dict) and any(holds(row, name) for name in names):
+                        return [name for name in names if holds(row, name)]
     return []
 
 
@@ -279,17 +283,17 @@ def _read_with_arrow(
     if None in guessed.values():
         return None
     types = {field.name: guessed.get(field.name) or _to_json_type(field.type) for field in selection.schema}
-    arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
+    arrays = _parse_columns(block, len(starts), types)
     if arrays is None and len(first) <= LONG_LINE_BYTES:
         texts = [field.name for field in selection.schema if field.name in selection.named and types[field.name] == pa.string()]
         numbers = {name: kind for name, kind in _guess_types(first, texts).items() if kind not in (None, pa.string())}
         types |= numbers
-        arrays = _parse_columns(block, len(starts), pa.schema(list(types.items()))) if numbers else None
+        arrays = _parse_columns(block, len(starts), types) if numbers else None
     if arrays is None and any(is_turns(field.type) for field in selection.schema):
         types |= {
             field.name: _to_json_type(field.type, is_transposed=True) for field in selection.schema if is_turns(field.type)
         }
-        arrays = _parse_columns(block, len(starts), pa.schema(list(types.items())))
+        arrays = _parse_columns(block, len(starts), types)
     # With one text a row, a null is a bad row, and only a look at the line tells null from missing.
     return None if arrays is None or (selection.is_text and arrays[0].null_count) else arrays
 
@@ -299,10 +303,13 @@ def _guess_types(line: memoryview, names: list[str]) -> dict[str, pa.DataType | 
     if not names:
         return {}
     row = _try_parse(bytes(line))
-    return {name: guess_type(row.get(name) if isinstance(row, dict) else None) for name in names}
+    return {name: guess_type(look_up(row, name) if isinstance(row, dict) else None) for name in names}
 
 
-def _parse_columns(block: Data, num_rows: int, schema: pa.Schema) -> list[pa.Array] | None:
+def _parse_columns(block: Data, num_rows: int, types: Mapping[str, pa.DataType]) -> list[pa.Array] | None:
+    schema = _nest_as_in(block, types)
+    if schema is None:
+        return None
     try:
         table = pj.read_json(
             pa.BufferReader(block),
@@ -312,14 +319,32 @@ def _parse_columns(block: Data, num_rows: int, schema: pa.Schema) -> list[pa.Arr
         if table.num_rows != num_rows or table.num_columns != len(schema):
             return None
         arrays = []
-        for name in schema.names:
-            values = table.column(name)
+        for name in types:
+            root, below = find_place(schema, name)
+            values = table.column(root)
             values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()  # which copies even one
+            values = pc.struct_field(values, below) if below else values
             values.validate(full=True)  # half a surrogate pair comes through Arrow's parser as bytes that are not UTF-8
             arrays.append(values)
     except pa.ArrowException:
         return None
     return arrays
+
+
+def _nest_as_in(block: Data, types: Mapping[str, pa.DataType]) -> pa.Schema | None:
+    """The types that a block is parsed with: a name with dots is that of a field, but where a column has that very name.
+
+    None where that is not the same for all lines, or for all names.
+    """
+    paths = [name for name in types if is_path(name)]
+    columns = [name for name in paths if _quote(name) in block]
+    if any(_quote(name.partition(".")[0]) in block for name in columns):
+        return None
+    return nest(types, columns)
+
+
+def _quote(name: str) -> bytes:
+    return json.dumps(name, ensure_ascii=False).encode()
 
 
 def _to_json_type(kind: pa.DataType, *, is_transposed: bool = False) -> pa.DataType:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from whelp.corpus.any_values import encode_value, is_any
 from whelp.corpus.columns import Selection
+from whelp.corpus.nested import holds, look_up
 from whelp.corpus.number_texts import is_number, name_note, write_number
 from whelp.corpus.row_shape import (
     NAME_THE_COLUMN,
@@ -59,7 +60,7 @@ def to_arrays(rows: list[Any], selection: Selection) -> tuple[list[pa.Array], di
         if problem is not None:
             found[index] = problem
         for column, field in zip(values, selection.schema, strict=True):
-            value = None if problem is not None else row.get(field.name)
+            value = None if problem is not None else look_up(row, field.name)
             if isinstance(value, int) and not is_any(field.type):
                 num_written[name_note(field.name, is_truth=isinstance(value, bool))] += 1
                 value = write_number(value)
@@ -84,10 +85,10 @@ def _find_problem(row: Any, selection: Selection) -> BadValue | None:
     if not isinstance(row, dict):
         return BadValue(NOT_AN_OBJECT, name_kind(row), "a JSON object")
     for field in selection.schema:
-        value = row.get(field.name)
+        value = look_up(row, field.name)
         if value is None:
             if selection.is_text:
-                found = f"{field.name!r} is null" if field.name in row else f"has no {field.name!r}"
+                found = f"{field.name!r} is null" if holds(row, field.name) else f"has no {field.name!r}"
                 return BadValue(NO_TEXT, found, "text")
             continue
         if is_any(field.type):

@@ -150,7 +150,7 @@ def look_for_text(name: str, reader: Reader, skipped: Iterable[SkippedFile], *, 
     example = (bad or list(skipped))[0]
     collecting = ""
     if {"PDF", "packed"} & counts.keys():
-        collecting = " `whelp collect folder DIR --out FILE.jsonl` takes the text out of PDF, DOCX and EPUB files."
+        collecting = " `whelp collect folder DIR --out FILE.jsonl` takes the text out of PDF, DOCX, ODT and EPUB files."
     raise SourceError(
         name,
         f"none of the {sum(counts.values()):,} files found can be read as text ({reasons})",

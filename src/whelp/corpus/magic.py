@@ -7,7 +7,7 @@ from dataclasses import dataclass
 TAR_BYTES = 512  # in which an archive of tar shows itself
 _TAR_PLACE = 257
 PACKED = "packed"
-_OTHER = "another format"
+ANOTHER_FORMAT = "another format"
 _UNPACK = "Unpack it or export its text first."
 _RENAME = "Unpack it; or, where it holds text or rows, rename it so that it says so, as in a.txt.gz or a.jsonl.gz."
 _ROWS = "Export its rows as CSV, JSON lines or Parquet, or hand them over from Python: whelp.prepare(..., rows=...)."
@@ -26,23 +26,31 @@ _PDF = Kind("PDF data", "PDF", "Take its text with `whelp collect folder`, which
 _ZIP = Kind(
     "zip data",
     PACKED,
-    "Unpack it first. Of .docx and .epub `whelp collect folder` takes the text; a spreadsheet (.xlsx) can be saved as CSV.",
+    "Unpack it first. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet (.xlsx) can be saved as CSV.",
 )
-_OFFICE = Kind("a document of an old office program", _OTHER, "Save a spreadsheet as CSV, a text as plain text or .docx.")
+_OFFICE = Kind(
+    "a document of an old office program", ANOTHER_FORMAT, "Save a spreadsheet as CSV, a text as plain text or .docx."
+)
 _WARC = Kind(
     "a WARC archive of web pages",
-    _OTHER,
+    ANOTHER_FORMAT,
     "Take the text of its pages with `whelp collect web-archive`; a WET archive (their text already) is read as it is where its name "
     "ends in .wet or .wet.gz, a WAT archive holds no text.",
 )
-_SQLITE = Kind("a SQLite database", _OTHER, "Export its rows: `sqlite3 -csv -header FILE 'select text from TABLE' > rows.csv`.")
+_SQLITE = Kind(
+    "a SQLite database",
+    ANOTHER_FORMAT,
+    "Make rows of a table with `whelp convert FILE --out rows.jsonl`; its name must end in .sqlite or .db.",
+)
 _PICKLE = Kind(
-    "a pickle", _OTHER, "Opening one may run any program: write its rows as JSON lines or Parquet where it was made."
+    "a pickle", ANOTHER_FORMAT, "Opening one may run any program: write its rows as JSON lines or Parquet where it was made."
 )
 _LZ4 = Kind("lz4 data", PACKED, "Unpack it first; .gz, .bz2, .xz and .zst are unpacked while they are read.")
 _TAR = Kind("a tar archive", PACKED, "Unpack it first (tar -xf FILE) into a folder, and name that.")
 
-_POINTER = Kind("a pointer of Git LFS, not the file it stands for", _OTHER, "Fetch the file itself: run `git lfs pull` there.")
+_POINTER = Kind(
+    "a pointer of Git LFS, not the file it stands for", ANOTHER_FORMAT, "Fetch the file itself: run `git lfs pull` there."
+)
 
 KINDS = {
     b"\x1f\x8b": Kind("gzip data", PACKED, _RENAME),
@@ -55,13 +63,15 @@ KINDS = {
     b"Rar!\x1a": Kind("RAR data", PACKED, _UNPACK),
     b"%PDF-": _PDF,
     b"PAR1": Kind("Parquet data", PACKED, "Let its name end in .parquet, or set data.source=parquet and data_files."),
-    b"ARROW1": Kind("Arrow data", _OTHER, "Let its name end in .arrow."),
-    b"ORC": Kind("ORC data", _OTHER, _ROWS),
-    b"Obj\x01": Kind("Avro data", _OTHER, _ROWS),
-    b"\x89HDF": Kind("HDF5 data", _OTHER, _ROWS),
-    b"\x93NUMPY": Kind("an array of NumPy", _OTHER, "Of token ids, see `whelp import`; of texts, write them as JSON lines."),
+    b"ARROW1": Kind("Arrow data", ANOTHER_FORMAT, "Let its name end in .arrow."),
+    b"ORC": Kind("ORC data", ANOTHER_FORMAT, _ROWS),
+    b"Obj\x01": Kind("Avro data", ANOTHER_FORMAT, _ROWS),
+    b"\x89HDF": Kind("HDF5 data", ANOTHER_FORMAT, _ROWS),
+    b"\x93NUMPY": Kind(
+        "an array of NumPy", ANOTHER_FORMAT, "Of token ids, see `whelp import`; of texts, write them as JSON lines."
+    ),
     b"\xd0\xcf\x11\xe0": _OFFICE,
-    b"{\\rtf": Kind("RTF, a document with its layout", _OTHER, "Save it as plain text or .docx."),
+    b"{\\rtf": Kind("RTF, a document with its layout", ANOTHER_FORMAT, "Save it as plain text or .docx."),
     b"SQLite format 3\0": _SQLITE,
     b"WARC/": _WARC,
     b"version https://git-lfs": _POINTER,
@@ -81,7 +91,7 @@ def find_kind(head: bytes) -> Kind | None:
     if not head.startswith(BEGINNINGS):
         return None
     kind = next(kind for magic, kind in KINDS.items() if head.startswith(magic))
-    return None if kind.counted_as == _OTHER and kind not in _OF_TEXT and not _is_binary(head) else kind
+    return None if kind.counted_as == ANOTHER_FORMAT and kind not in _OF_TEXT and not _is_binary(head) else kind
 
 
 def find_kind_of_rows(head: bytes) -> Kind | None:

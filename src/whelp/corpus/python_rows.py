@@ -17,6 +17,7 @@ import pyarrow as pa
 from whelp.base.errors import SourceError
 from whelp.corpus.arrow_rows import BATCH_ROWS
 from whelp.corpus.find_files import FoundFile, SkippedFile
+from whelp.corpus.nested import list_roots
 from whelp.corpus.splits import choose_splits, skip_others
 
 _EXPECTED = "a pandas frame, a pyarrow table, a datasets.Dataset, or an iterable of dictionaries"
@@ -61,7 +62,7 @@ class DatasetTable:
     def num_bytes(self) -> int:
         """What the wanted columns take, about."""
         table = self.dataset.data
-        names = [name for name in self.candidates if name in table.column_names] or table.column_names
+        names = [name for name in list_roots(table.schema, self.candidates) if name in table.column_names] or table.column_names
         num_bytes = sum(table.column(name).nbytes for name in names)
         return int(num_bytes * len(self.dataset) / max(table.num_rows, 1))  # some of its rows may be chosen
 
@@ -162,7 +163,7 @@ def _from_pandas(frame: Any, candidates: list[str]) -> pa.Table | None:
             values = pa.array(series, from_pandas=True)
             columns.append(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values]))
         except (pa.ArrowException, TypeError, ValueError):
-            if name in candidates:
+            if any(name in (candidate, candidate.partition(".")[0]) for candidate in candidates):
                 return None
             columns.append(pa.chunked_array([pa.nulls(len(series))]))
     return pa.Table.from_arrays(columns, names=names)

@@ -13,11 +13,12 @@ from whelp.base.errors import SourceError
 from whelp.corpus.column_survey import explain_columns, list_columns, say_columns
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
-from whelp.corpus.encodings import BadFile, Inspection
+from whelp.corpus.encodings import BadFile, Inspection, inspect_bytes
 from whelp.corpus.find_files import FoundFile, SkippedFile
 from whelp.corpus.listing import check_text_key, list_files, look_for_text, make_label, printable
 from whelp.corpus.locate import Place, locate
-from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table
+from whelp.corpus.nested import list_roots
+from whelp.corpus.open_file import BLOCK_BYTES, SourceFile, fingerprint_file, fingerprint_table, iter_blocks
 from whelp.corpus.partition import Partition
 from whelp.corpus.reader import Reader
 from whelp.corpus.recode import CSV_FORMATS
@@ -28,6 +29,7 @@ from whelp.corpus.unused import check_params, check_split, find_unused
 
 PARTITION_BYTES = 8 << 20
 ROW = "row"
+_MOST_LOOKED_AT = 1000  # files of a folder, when it is asked what will be read
 _WINDOW_OPTIONS = ("dataset_offset", "dataset_length")
 
 
@@ -116,6 +118,22 @@ class Source:
     def say_columns(self) -> list[str]:
         """In words, which files have which columns of text; one line where all have the same, none where no file has rows."""
         return list(say_columns(list_columns(self._reader())))
+
+    def look_ahead(self) -> list[tuple[SourceFile, SkippedFile]]:
+        """Files of folders that reading will leave out, as their beginnings show: of the first thousand.
+
+        Raises:
+            SourceError: When such a file is to stop the work.
+        """
+        found: list[tuple[SourceFile, SkippedFile]] = []
+        reader = self._reader()
+        for file in [file for file in self.files if file.format is None and not file.is_named][:_MOST_LOOKED_AT]:
+            try:
+                head = next(iter_blocks(file, BLOCK_BYTES), b"")
+                inspect_bytes(head, self.config.encoding)
+            except BadFile as error:
+                found.append((file, reader.skip(file, error)))
+        return found
 
     def find_unused(self) -> dict[str, str]:
         """Options that are set, but change nothing of how this source is read, and why."""
@@ -219,7 +237,7 @@ class Source:
             selection = select_typed(self.shape, self.config.custom_text_key, file.table.schema)
         except BadFile as error:  # it is passed over, so its rows do not matter
             return f"unreadable: {error.reason}"
-        return fingerprint_table(file.table, selection.schema.names)
+        return fingerprint_table(file.table, list_roots(file.table.schema, selection.schema.names))
 
     @property
     def _text_document(self) -> str:

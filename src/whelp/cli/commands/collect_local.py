@@ -116,10 +116,13 @@ def collect_folder(
     ] = 256 << 20,
     as_json: AsJson = False,
 ) -> None:
-    r"""Turn files into clean text: txt, Markdown, code, HTML, DOCX, EPUB, notebooks; PDF with `pip install "whelp\[pdf]"`.
+    r"""Turn files into clean text: documents (txt, Markdown, code, HTML, DOCX, ODT, EPUB, notebooks), mail, chats, subtitles.
 
-    A file is a document. Menus and scripts of pages, outputs of notebooks and contents of books are left out; so are files
-    that are no text, counted by reason. Killed at any moment, the same command goes on.
+    PDF, too, with `pip install "whelp\[pdf]"`. A file is a document; a mailbox (mbox)
+    is one for each mail. Headers and quotes of mail, times of chats (WhatsApp,
+    Telegram) and of subtitles (srt, vtt), menus and scripts of pages, outputs of
+    notebooks and contents of books are left out; so are files that are no text,
+    counted by reason. Killed at any moment, the same command goes on.
 
     Example:
       whelp collect folder documents/ --suffix .epub --suffix .docx \

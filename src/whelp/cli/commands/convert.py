@@ -44,11 +44,15 @@ def convert(
             help=r"Of CSV: what stands between fields, such as ; or the word tab. Default: what the header shows.",
         ),
     ] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a SQLite database: which table or view. Default: the only one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write rows of Parquet, Arrow, CSV or TSV files as JSON lines, CSV, TSV or text, with the columns of your choice.
+    """Write rows of Parquet, Arrow, CSV, TSV files or a SQLite database as JSON lines, CSV, TSV or text, with the columns of your choice.
 
     All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids.
+    Of a database with several tables --table says which.
 
     Example:
       whelp convert cosmopedia/*.parquet --column text --out cosmopedia.txt
@@ -59,7 +63,9 @@ def convert(
     from whelp.cli.show_file_work import show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
-    events = iter_convert(list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter)
+    events = iter_convert(
+        list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter, table=table
+    )
     result = run_to_end(drawn(events, draw_bytes("convert", "row")), ConvertResult)
     hand_over(result, show_convert, as_json=as_json)
 

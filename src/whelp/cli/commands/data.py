@@ -69,16 +69,24 @@ def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
 
     from whelp.cli import show
     from whelp.cli.prepare import OpenedSource, open_recipe_sources
+    from whelp.cli.reading_counts import LeftOutNotes, say_marked_up
     from whelp.corpus import count_skipped
+
+    notes = LeftOutNotes()
 
     def describe(one: OpenedSource) -> dict[str, Any]:
         source = one.source
+        unreadable = source.look_ahead()
+        for _, skipped in unreadable:
+            notes.say(skipped)
+        say_marked_up(source.files)
+        num_bytes = source.num_bytes - sum(file.num_bytes for file, _ in unreadable)
         return {
-            "num_files": len(source.files),
-            "num_bytes": source.num_bytes,
-            "skipped": count_skipped(source.skipped),
+            "num_files": len(source.files) - len(unreadable),
+            "num_bytes": num_bytes,
+            "skipped": count_skipped([*source.skipped, *(skipped for _, skipped in unreadable)]),
             "document": source.document,
-            "estimated_tokens": source.num_bytes // 4,
+            "estimated_tokens": num_bytes // 4,
             "columns": source.say_columns(),
         }
 

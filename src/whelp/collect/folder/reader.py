@@ -1,35 +1,49 @@
-"""One file to one document, by the ending of its name."""
+"""One file to its documents, by the ending of its name."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from whelp.base.utf8 import is_mostly_utf8
 from whelp.collect.charsets import find_named
 from whelp.collect.document import Document
+from whelp.collect.folder.chat import Chat, read_telegram, read_whatsapp
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
 from whelp.collect.folder.html_text import read_html
+from whelp.collect.folder.mail import iter_mailbox, read_mail
 from whelp.collect.folder.notebook import read_notebook
-from whelp.collect.folder.office import read_docx
+from whelp.collect.folder.office import read_docx, read_odt
 from whelp.collect.folder.pdf import read_pdf
+from whelp.collect.folder.subtitles import read_subtitles
 from whelp.collect.left_out import LeftOut
 
 SOURCE = "folder"
+PACKED = (".docx", ".odt", ".epub", ".pdf")  # what is no text until it is read here
+MARKED_UP = (".mbox", ".eml", ".srt", ".vtt", ".html", ".htm", ".xhtml", ".ipynb")  # what is text, with much that nobody wrote
 _ROWS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 _HTML = (".html", ".htm", ".xhtml")
 
 Decode = Callable[[bytes], str]
 
 
-def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -> Document:
-    """Read a file as a document.
+@dataclass(frozen=True)
+class FileRead:
+    """What a file gave: `kind` to count it by, and its documents, with what of it gave none and why."""
+
+    kind: str
+    items: Iterable[Document | LeftOut]
+
+
+def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -> FileRead:
+    """Read a file as documents: one, but for mailboxes and exports of several chats.
 
     Args:
-        label: Its path below the folder, with `/`: what the document says of where it is from.
+        label: Its path below the folder, with `/`: what the documents say of where they are from.
         decode: Turns the bytes of a text into it, finding out the encoding; raises `LeftOut` for what is no text.
 
     Raises:
@@ -45,35 +59,66 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
         data = path.read_bytes()
     except OSError as error:
         raise LeftOut("unreadable", f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
-    title, language, licence, author = path.stem, None, None, None
-    if suffix in _HTML:
-        page = read_html(_decode_html(data, decode))
-        text, title, language = page.text, page.title or title, page.language
-    elif suffix == ".docx":
-        text = read_docx(data, config.max_unpacked_bytes)
-    elif suffix == ".epub":
-        book = read_epub(data, config.max_unpacked_bytes, lambda chapter: _decode_html(chapter, decode))
-        text, title, author = book.text, book.said.get("title", title), book.said.get("creator")
-        language, licence = book.said.get("language"), book.said.get("rights")
-    elif suffix == ".ipynb":
-        text = read_notebook(decode(data))
-    elif suffix == ".pdf":
-        text = read_pdf(data, config.max_unpacked_bytes)
-    else:
-        text = decode(data)
-    if not text.strip():
-        raise LeftOut("no text", "it holds no text")
     time = datetime.fromtimestamp(int(status.st_mtime), UTC)
-    return Document(
-        text=text.strip("\n"),
+    plain = Document(
+        text="",
         source=SOURCE,
-        title=title,
+        title=path.stem,
         url=label,
-        language=language,
-        licence=config.licence or licence,
-        author=author,
+        licence=config.licence,
         time=time.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+    def make(text: str) -> Document:
+        if not text.strip():
+            raise LeftOut("no text", "it holds no text")
+        return replace(plain, text=text.strip("\n"))
+
+    kind = suffix or "no ending"
+    if suffix == ".mbox":
+        return FileRead(kind, iter_mailbox(data, make))
+    if suffix == ".eml":
+        return FileRead(kind, [read_mail(data, make)])
+    if suffix in _HTML:
+        page = read_html(_decode_html(data, decode))
+        return FileRead(kind, [replace(make(page.text), title=page.title or plain.title, language=page.language)])
+    if suffix == ".epub":
+        book = read_epub(data, config.max_unpacked_bytes, lambda chapter: _decode_html(chapter, decode))
+        document = replace(
+            make(book.text),
+            title=book.said.get("title", plain.title),
+            language=book.said.get("language"),
+            licence=config.licence or book.said.get("rights"),
+            author=book.said.get("creator"),
+        )
+        return FileRead(kind, [document])
+    if suffix in _PACKED_READERS:
+        return FileRead(kind, [make(_PACKED_READERS[suffix](data, config.max_unpacked_bytes))])
+    text = decode(data)
+    chats = _find_chats(text, suffix)
+    if chats:
+        return FileRead(f"{kind} (chat)", [replace(make(chat.text), title=chat.title or plain.title) for chat in chats])
+    return FileRead(kind, [make(_TEXT_READERS[suffix](text) if suffix in _TEXT_READERS else text)])
+
+
+_PACKED_READERS = {".docx": read_docx, ".odt": read_odt, ".pdf": read_pdf}
+_TEXT_READERS = {".ipynb": read_notebook, ".srt": read_subtitles, ".vtt": read_subtitles}
+
+
+def _find_chats(text: str, suffix: str) -> list[Chat]:
+    """The chats of an export that have any words; none for other texts.
+
+    Raises:
+        LeftOut: When it is an export, and nobody said anything.
+    """
+    if suffix not in (".txt", ".json"):
+        return []
+    one = read_whatsapp(text) if suffix == ".txt" else None
+    chats = [one] if one is not None else (read_telegram(text) or []) if suffix == ".json" else []
+    spoken = [chat for chat in chats if chat.text]
+    if chats and not spoken:
+        raise LeftOut("no text", "a chat in which nobody wrote anything")
+    return spoken
 
 
 def _decode_html(data: bytes, decode: Decode) -> str:

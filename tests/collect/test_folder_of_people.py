@@ -1,0 +1,217 @@
+"""Mail, chats, subtitles and documents of LibreOffice: what people wrote, and nothing of what stands around it."""
+
+from __future__ import annotations
+
+import json
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import whelp
+from whelp.collect.folder.chat import read_telegram, read_whatsapp
+from whelp.collect.folder.office import read_odt
+from whelp.collect.folder.subtitles import read_subtitles
+from whelp.collect.left_out import LeftOut
+
+from .test_folder import collect, make_zip
+
+NAMESPACES = (
+    'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
+    'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"'
+)
+ODT = f"""<office:document-content {NAMESPACES}><office:body><office:text>
+<text:tracked-changes><text:changed-region><text:deletion><text:p>gone</text:p></text:deletion></text:changed-region></text:tracked-changes>
+<text:h text:outline-level="2">Dogs</text:h>
+<text:p>A  <text:span>whelp</text:span><text:s text:c="2"/>is<text:line-break/>young<text:note><text:note-body><text:p>note</text:p>
+</text:note-body></text:note>.</text:p>
+<text:list><text:list-item><text:p>one</text:p></text:list-item><text:list-item><text:p>two</text:p></text:list-item></text:list>
+<table:table><table:table-row><table:table-cell><text:p>a</text:p></table:table-cell><table:table-cell><text:p>b</text:p>
+</table:table-cell></table:table-row></table:table></office:text></office:body></office:document-content>"""
+
+
+def test_odt() -> None:
+    """Headings, lists, rows of tables; no footnotes, no deleted text; blanks where an element says them."""
+    assert read_odt(make_zip({"content.xml": ODT}), 10_000) == "## Dogs\n\nA whelp  is\nyoung.\n\n- one\n- two\n\na\tb"
+    with pytest.raises(LeftOut, match=r"it has no content\.xml"):
+        read_odt(make_zip({"x": ""}), 10_000)
+    bomb = ODT.replace('text:c="2"', 'text:c="999999999999"')
+    assert len(read_odt(make_zip({"content.xml": bomb}), 10_000)) < 2_000
+
+
+SRT = "\ufeff1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>A whelp &amp; a dog\r\n\r\n2\r\n00:00:02,600 --> 00:00:04,000 X1:1\r\n"
+SRT += "are {\\an8}young.\r\n42\r\n"
+SRT += "\r\n3\r\n00:01:00,000 --> 00:01:01,000\r\n- Yes?\r\n"
+VTT = "WEBVTT - a film\nKind: captions\n\nNOTE\nnobody says this\n\n00:01.000 --> 00:02.000 align:start\none line\n\n"
+VTT += "00:02.000 --> 00:03.000\none line\n<c.yellow>and</c> the next\n"
+
+
+def test_subtitles() -> None:
+    """Running text with a paragraph after a pause; a line that rolls up is said once; notes are no speech."""
+    assert read_subtitles(SRT) == "A whelp & a dog are young. 42\n\n- Yes?"
+    assert read_subtitles(VTT) == "one line and the next"
+    with pytest.raises(LeftOut, match="no subtitles"):
+        read_subtitles("a text\nof another kind\n")
+
+
+IPHONE = (
+    "[12.03.24, 18:00:01] Ann Müller: \u200eMessages are encrypted.\r\n[12.03.24, 18:00:05] Ann Müller: Hi: so\r\nthere\r\n"
+)
+IPHONE += "\u200e[12.03.24, 18:01:00] Bob: \u200eimage omitted\r\n[12.03.24, 18:02:00] Bob: Yes.\r\n"
+ANDROID = "3/12/24, 6:00\u202fPM - Messages are encrypted.\n3/12/24, 6:00\u202fPM - Ann: Hi\n3/12/24, 6:01\u202fPM - Bob: <Media omitted>\n"
+ANDROID += "not said either\n3/12/24, 6:02\u202fPM - Bob: 1 < 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (IPHONE, "Ann Müller: Hi: so\nthere\nBob: Yes."),
+        (ANDROID, "Ann: Hi\nBob: 1 < 2"),
+        ("2024-03-12, 18:00 - Ann: a\n\n2024-03-12, 18:00 - Bob: b\n", "Ann: a\n\nBob: b"),
+    ],
+    ids=["iphone", "android", "other dates"],
+)
+def test_whatsapp(text: str, said: str) -> None:
+    """Names and words, whatever the telephone; no times, notices, or what stands for pictures."""
+    chat = read_whatsapp(text)
+    assert chat is not None
+    assert chat.text == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "12.03.24, 18:00 - Ann: one line alone",
+        "Dear diary,\n12.03.24, 18:00 - a\n12.03.24, 18:00 - b",
+        "12.03.24\nA day.\n",
+        "[1] a: b\n[2] c: d\n",
+    ],
+)
+def test_what_is_no_chat_is_a_text(text: str) -> None:
+    """A text that begins otherwise, or has no second message, stays as it is."""
+    assert read_whatsapp(text) is None
+
+
+def say(number: int, text: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "type": "message", "date": "2024-03-01T10:00:00", "from": "Ann", "text": text, **more}
+
+
+TALK = {
+    "name": "Dogs",
+    "type": "personal_chat",
+    "messages": [
+        {"id": 1, "type": "service", "date": "2024-03-01T10:00:00", "actor": "Ann", "text": ""},
+        say(2, "Hi"),
+        say(3, ["see ", {"type": "link", "text": "https://example.org"}, "!"]),
+        say(4, "", photo="x.jpg"),
+        say(5, "Yes?", **{"from": None}),
+    ],
+}
+SAID = "Ann: Hi\nAnn: see https://example.org!\nDeleted Account: Yes?"
+
+
+def test_telegram() -> None:
+    """One chat, or all of them; texts in pieces; other JSON is none."""
+    both = {"about": "x", "chats": {"list": [TALK, {**TALK, "name": None}]}}
+    for export, names in ((TALK, ["Dogs"]), (both, ["Dogs", None])):
+        chats = read_telegram(json.dumps(export))
+        assert chats is not None
+        assert [(chat.text, chat.title) for chat in chats] == [(SAID, name) for name in names]
+    others = [
+        '{"messages": [',
+        "[]",
+        '{"messages": [{"role": "user"}], "type": "x"}',
+        '{"messages": 3, "type": "x"}',
+        '{"chats": {"messages": 1}}',
+    ]
+    assert [read_telegram(text) for text in others] == [None] * len(others)
+
+
+def make_mail(text: str, subject: str = "Grüße", html: str | None = None, **headers: str) -> EmailMessage:
+    mail = EmailMessage()
+    for name, value in (
+        {"From": "Ann <ann@example.org>", "Subject": subject, "Date": "Mon, 04 Mar 2024 10:00:00 +0100"} | headers
+    ).items():
+        mail[name] = value
+    mail.set_content(text) if html is None else mail.set_content(html, subtype="html")
+    return mail
+
+
+def make_mailbox(*mails: bytes) -> bytes:
+    return b"".join(b"From ann@example.org Mon Mar  4 10:00:00 2024\n" + mail + b"\n\n" for mail in mails)
+
+
+def test_mail(tmp_path: Path) -> None:
+    """The words of each mail, with subject, writer and time; no headers, quotes, signatures, attachments."""
+    first = make_mail("Hi Bob,\n\nFrom here on: a day.\n\nOn Monday Bob wrote:\n> quoted\n> more\n\nYes.\n\n-- \nAnn\n")
+    first.add_attachment(bytes(range(256)) * 10, maintype="image", subtype="jpeg")
+    second = make_mail("", html="<p>Only <b>HTML</b></p><style>x</style>")
+    quote = make_mail("> quoted alone\n")
+    mails = [mail.as_bytes().replace(b"\nFrom here", b"\n>From here") for mail in (first, second, quote)]
+    rows, result = collect(tmp_path, {"all.mbox": make_mailbox(*mails), "one.eml": first.as_bytes(), "bad.mbox": b"a text\n"})
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["url"], line["text"]) for line in lines] == [
+        ("all.mbox", "Hi Bob,\n\nFrom here on: a day.\n\n\nYes."),
+        ("all.mbox", "Only HTML"),
+        ("one.eml", "Hi Bob,\n\nFrom here on: a day.\n\n\nYes."),
+    ]
+    assert {name: lines[0][name] for name in ("title", "author", "time", "source")} == {
+        "title": "Grüße", "author": "Ann <ann@example.org>", "time": "2024-03-04T09:00:00Z", "source": "folder"
+    }  # fmt: skip
+    assert (result.num_documents, result.num_files["read"]) == (3, {".mbox": 1, ".eml": 1})
+    assert result.num_files["skipped"] == {"mail: no text": 1, "damaged": 1}
+    assert {"path": "all.mbox", "reason": "mail 3: it holds no text of its own"} in result.skipped_files
+    assert set(rows) == {"all.mbox", "one.eml"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Date": "when it rained"}, {"Date": "Mon, 99 Mar 2024 10:00:00 +0100"}, {"Content-Type": "text/plain; charset=no-such"}],
+)
+def test_odd_mail(tmp_path: Path, headers: dict[str, str]) -> None:
+    """A mail with headers that nobody can read costs itself at most; the one after it is read."""
+    odd = (
+        "".join(f"{name}: {value}\n" for name, value in ({"From": "a", "Subject": "b"} | headers).items()).encode()
+        + b"\nwords\n"
+    )
+    collect(tmp_path, {"all.mbox": make_mailbox(odd, make_mail("good").as_bytes())})
+    texts = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert texts[-1] == "good"
+
+
+def test_a_result_within_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not read itself, and that a source of that folder would have all twice is said."""
+    (tmp_path / "a.txt").write_text("A whelp.")
+    for name, is_said in (("inside.jsonl", True), ("../outside.jsonl", False)):
+        caplog.clear()
+        assert whelp.collect_folder(tmp_path, out=tmp_path / name, include_suffixes=[".txt"]).num_documents == 1
+        assert ("its texts stand twice" in caplog.text) == is_said
+
+
+def test_a_folder_of_all(tmp_path: Path) -> None:
+    """Chats are counted as such, several documents of a file as several; what Windows puts beside files is hidden."""
+    both = {"chats": {"list": [TALK, {**TALK, "name": "Cats"}]}}
+    files = {
+        "Chat mit Jürgen.txt": ANDROID.encode(),
+        "Notiz.txt": b"12.03.24 a day",
+        "result.json": json.dumps(both).encode(),
+        "silent.json": json.dumps({**TALK, "messages": TALK["messages"][:1]}).encode(),
+        "other.json": b'{"a": "messages"}',
+        "film.srt": SRT.encode(),
+        "a.odt": make_zip({"content.xml": ODT}),
+        "b.rtf": b"{\\rtf1 text}",
+        "desktop.ini": b"[x]",
+        "Thumbs.db": b"x",
+        "~$a.docx": b"x",
+    }
+    _, result = collect(tmp_path, files)
+    assert result.num_files["read"] == {".txt": 1, ".txt (chat)": 1, ".json": 1, ".json (chat)": 1, ".srt": 1, ".odt": 1}
+    assert result.num_files["skipped"] == {"hidden": 3, "no text": 1, "another format": 1}
+    assert result.num_documents == 7
+    reasons = {skipped["path"]: skipped["reason"] for skipped in result.skipped_files}
+    assert reasons["b.rtf"] == "RTF, a document with its layout, not text. Save it as plain text or .docx."
+    assert reasons["silent.json"] == "a chat in which nobody wrote anything"
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["title"] for line in lines if line["url"] == "result.json"] == ["Dogs", "Cats"]
