@@ -139,7 +139,8 @@ def test_a_wrong_choice_names_the_choices() -> None:
     ("values", "problem"),
     [
         ({"train": {"num_steps": 5, "minutes": 1}}, "train.num_steps and train.minutes are both set"),
-        ({"model": {"n_embd": 10, "n_head": 4}}, "model.n_embd (10) must be divisible by model.n_head (4)"),
+        ({"model": {"n_embd": 10, "n_head": 4}}, "by model.n_head (4). Set model.n_head to 5, or another divisor"),
+        ({"model": {"n_embd": 32}}, "by model.n_head (6, if nothing is set). Set model.n_head to 4, or another divisor"),
         ({"data": {"min_token_size": 5, "max_token_size": 2}}, "data.max_token_size (2) is below data.min_token_size (5)"),
         ({"data": {"tokenizer": {"learn": "bpe", "vocab_size": 100}}}, "vocab_size is 100, but expected at least 258"),
         ({"data": ["a"]}, "data is ['a'], but a mapping of fields is expected"),

@@ -81,7 +81,10 @@ class ModelConfig:
                 raise ConfigError("model", problems)
             return
         if self.family != "rwkv4" and self.head_width is None and self.n_embd % self.n_head:
-            problems.append(f"model.n_embd ({self.n_embd}) must be divisible by model.n_head ({self.n_head})")
+            problems.append(
+                f"model.n_embd ({self.n_embd}) must be divisible by model.n_head ({self._say_heads()}). "
+                f"Set model.n_head to {_find_divisor(self.n_embd, self.n_head)}, or another divisor"
+            )
         if self.n_kv_head is not None and self.n_head % self.n_kv_head:
             problems.append(f"model.n_head ({self.n_head}) must be divisible by model.n_kv_head ({self.n_kv_head})")
         if self.family == "qwen3":
@@ -109,6 +112,10 @@ class ModelConfig:
             ]
         if problems:
             raise ConfigError("model", problems)
+
+    def _say_heads(self) -> str:
+        default = next(item.default for item in fields(self) if item.name == "n_head")
+        return f"{self.n_head}, if nothing is set" if self.n_head == default else str(self.n_head)
 
     def _check_hugging_face(self) -> list[str]:
         if self.family != "hf":
@@ -155,6 +162,13 @@ class ModelSpec:
     def architecture(self) -> str:
         """The family; of family hf, what transformers calls the architecture."""
         return self.family if self.hf_config is None else str(self.hf_config["model_type"])
+
+
+def _find_divisor(width: int, num_heads: int) -> int:
+    """The number of heads nearest to `num_heads` that divides a width, into even parts where it can."""
+    divisors = [number for number in range(1, width + 1) if width % number == 0]
+    even = [number for number in divisors if width // number % 2 == 0]
+    return min(even or divisors, key=lambda number: abs(number - num_heads))
 
 
 def name_family(model_type: object) -> str:
