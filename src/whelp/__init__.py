@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
+    from whelp.cli.docs import docs as docs
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.evaluate_code import evaluate_code as evaluate_code
     from whelp.cli.evaluate_tasks import evaluate_tasks as evaluate_tasks
@@ -79,6 +80,7 @@ _CALLS = {
     "evaluate_tasks": "evaluate_tasks",
     "export": "export",
     "demo": "demo",
+    "docs": "docs",
     "export_store": "exchange",
     "import_store": "exchange",
     "init": "init",
