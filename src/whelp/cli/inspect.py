@@ -61,8 +61,8 @@ class OpenedRows:
         if self.step is not None:
             views = iter(self.step.look(self.packed))
             if file is not None:
-                wanted = self._find_files(file)
-                views = (view for view in views if any(piece.file_index in wanted for piece in view.pieces))
+                chosen = self._find_files(file)
+                views = (view for view in views if any(piece.file_index in chosen for piece in view.pieces))
         elif file is None and find is None:
             yield from iter_views(self.packed, rows)
             return

@@ -8,7 +8,7 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +20,7 @@ _PLAIN = {
     "Input should be a valid integer, unable to parse string as an integer": "This is not a whole number.",
     "Input should be a valid number, unable to parse string as a number": "This is not a number.",
 }
-_WrongUsage = typer.BadParameter.__bases__[0]  # the library has no public name for it
+_WrongUsage: type[Exception] = cast(Any, typer.BadParameter.__bases__[0])  # the library has no public name for it
 _CHOICE = re.compile(r"^'(?P<given>.*)' is not one of (?P<known>'.*')\.$")
 
 
