@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from whelp.cli.init import init as init
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
+    from whelp.cli.plan import plan as plan
     from whelp.cli.prepare import prepare as prepare
     from whelp.cli.recipe import Recipe as Recipe
     from whelp.cli.recipe import load_recipe as load_recipe
@@ -86,6 +87,7 @@ _CALLS = {
     "init": "init",
     "inspect": "inspect",
     "new": "new",
+    "plan": "plan",
     "train_tokenizer": "tokenizer",
     "report_corpus": "corpus_report",
     "report_tokenizer": "tokenizer_report",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import whelp as package
 from whelp.cli.prepare import prepare
 
 from .helpers import Project, Whelp, make_project, snapshot
@@ -307,6 +308,10 @@ def test_train_dry_run_shows_the_plan_and_writes_nothing(whelp: Whelp, made: Pro
     assert values["estimated_seconds"] > 0
     assert any("every row will be seen" in doubt for doubt in values["warnings"])
     assert values["ledger"]["trained_share"] > 0.9
+    planned = package.plan(made.recipe, store=made.store, overrides=["train.num_steps=500"], price_per_hour=3600)
+    assert planned.to_dict().keys() == values.keys()
+    assert planned.ledger == values["ledger"]
+    assert planned.costs.price == pytest.approx(planned.plan.estimated_seconds)
     assert (snapshot(made.folder), snapshot(tmp_path)) == before
 
 
