@@ -378,6 +378,10 @@ def test_schema(whelp: Whelp, project: Project) -> None:
         jsonschema.validate(recipe, made)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**recipe, "pack": {"context_tokens": 1}}, made)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"train": {"learning_rate": "fast"}}, made)
+        for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml"):  # PyYAML takes 3e-4 in them for text
+            jsonschema.validate(yaml.safe_load(path.read_text()), made)
 
 
 def test_nothing_is_written_outside_the_named_folders(whelp: Whelp, project: Project, tmp_path: Path) -> None:

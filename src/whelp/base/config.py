@@ -407,6 +407,10 @@ def _describe(hint: Any) -> str:
     return names.get(hint) or str(getattr(hint, "__name__", hint))
 
 
+# YAML 1.1, as many programs read it, takes 3e-4 for text; who writes that means a number.
+_WRITTEN_NUMBER = r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
+
+
 def make_schema(kind: type) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a config dataclass."""
     hints = typing.get_type_hints(kind)
@@ -436,5 +440,7 @@ def _schema_of(hint: Any) -> dict[str, Any]:
         return make_schema(typing.cast(type, hint))
     if origin in (list, tuple):
         return {"type": "array", "items": _schema_of(get_args(hint)[0])}
-    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null", dict: "object"}
+    if hint is float:
+        return {"type": ["number", "string"], "pattern": _WRITTEN_NUMBER}
+    names = {int: "integer", str: "string", bool: "boolean", type(None): "null", dict: "object"}
     return {"type": names[origin or hint]} if (origin or hint) in names else {}
