@@ -142,7 +142,7 @@ def verify_resume(
     overrides: Overrides = None,
     store: StorePath = Path("store"),
     scale: Scale = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each run.")] = 20,
+    steps: Annotated[int, typer.Option("--num-steps", "--steps", metavar="N", help="Steps of each run.")] = 20,
     nproc: Annotated[
         str,
         typer.Option(
