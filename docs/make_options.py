@@ -67,7 +67,8 @@ def _describe_type(field: dict[str, Any]) -> str:
         elif kind.get("type") == "array":
             words.append("list")
         else:
-            words.append(names[kind["type"]])
+            of = kind["type"]
+            words.append(names[of[0] if isinstance(of, list) else of])  # a number may be written so that YAML takes it for text
     if {"whole number", "number"} <= set(words):
         words.remove("whole number")
     low, high = field.get("minimum"), field.get("maximum")

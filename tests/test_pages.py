@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
+from whelp.base.config import list_names
 from whelp.cli.main import app
-from whelp.cli.recipe import find_recipe
+from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -128,3 +130,15 @@ def test_readme_leads_to_every_page() -> None:
     begins_elsewhere = {"index", "infctx", "roadmap", "vocabulary-walkthrough"}
     pages = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in begins_elsewhere)
     assert [name for name in pages if f"(docs/{name}.md)" not in list_of_pages] == []
+
+
+def test_options_of_coming_from_are_there() -> None:
+    """Every option that the page for users of other trainers names is one of a recipe, and its recipe loads."""
+    text = (DOCS / "coming-from.md").read_text(encoding="utf-8")
+    options = {place for places in list_names(Recipe).values() for place in places}
+    ours = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ") and line.count("|") >= 3]
+    named = {name for cell in ours for name in re.findall(r"\b((?:data|pack|model|train)\.[a-z_0-9]+)", cell)}
+    assert len(named) > 40
+    assert named - {"train.bin", "data.md"} <= options
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert load_recipe(yaml.safe_load(recipe)).model.n_embd == 768

@@ -28,6 +28,7 @@ CALLS = [
     "convert",
     "curate",
     "demo",
+    "docs",
     "evaluate",
     "evaluate_code",
     "evaluate_tasks",
@@ -40,6 +41,7 @@ CALLS = [
     "inspect",
     "load_recipe",
     "new",
+    "plan",
     "prepare",
     "push",
     "report",
@@ -210,6 +212,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("curate", ["recipe", "out", "source", "overrides", "rows", "engine", "workers", "scale"]),
         ("train", ["recipe", "store", "out", "overrides", "scale", "nproc"]),
         ("verify_resume", ["recipe", "store", "overrides", "scale", "num_steps", "nproc", "tolerance"]),
+        ("plan", ["recipe", "store", "overrides", "scale", "price_per_hour"]),
+        ("docs", ["words"]),
         ("generate", ["model", "prompt", "n", "device", "precision", "settings"]),
         ("evaluate", ["model", "store", "split", "num_rows", "device"]),
         (
@@ -246,7 +250,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("serve", ["model", "compare", "store", "device", "precision", "on_ready", "settings"]),
         (
             "inspect",
-            ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "html"],
+            ["store", "rows", "split", "context_tokens", "plan", "recipe", "overrides", "file", "find", "step", "html"],
         ),
         (
             "collect_wikipedia",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from whelp.cli.corpus_report import report_corpus as report_corpus
     from whelp.cli.curate import curate as curate
     from whelp.cli.demo import demo as demo
+    from whelp.cli.docs import docs as docs
     from whelp.cli.evaluate import evaluate as evaluate
     from whelp.cli.evaluate_code import evaluate_code as evaluate_code
     from whelp.cli.evaluate_tasks import evaluate_tasks as evaluate_tasks
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from whelp.cli.init import init as init
     from whelp.cli.inspect import inspect as inspect
     from whelp.cli.new import new as new
+    from whelp.cli.plan import plan as plan
     from whelp.cli.prepare import prepare as prepare
     from whelp.cli.push import push as push
     from whelp.cli.recipe import Recipe as Recipe
@@ -80,11 +82,13 @@ _CALLS = {
     "evaluate_tasks": "evaluate_tasks",
     "export": "export",
     "demo": "demo",
+    "docs": "docs",
     "export_store": "exchange",
     "import_store": "exchange",
     "init": "init",
     "inspect": "inspect",
     "new": "new",
+    "plan": "plan",
     "push": "push",
     "train_tokenizer": "tokenizer",
     "report_corpus": "corpus_report",

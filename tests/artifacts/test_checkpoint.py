@@ -280,8 +280,11 @@ def test_find_model_folder_says_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"holds no config\.json and no checkpoints, but expected a model"):
         find_model_folder(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ArtifactError, match=r"file: holds no config\.json"):
+    with pytest.raises(ArtifactError, match=r"file: is a file, but expected the folder of a model"):
         find_model_folder(tmp_path / "file")
+    (tmp_path / "ckpt.pt").write_text("x")
+    with pytest.raises(ArtifactError, match=r"is a pickle, which can run code and is never opened, but expected the folder"):
+        find_model_folder(tmp_path / "ckpt.pt")
     write_json(tmp_path / "plan.json", {})
     with pytest.raises(ArtifactError, match=r"this run has no checkpoint yet, .*Run the same `whelp train` again"):
         find_model_folder(tmp_path)

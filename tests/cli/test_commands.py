@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import whelp as package
 from whelp.cli.prepare import prepare
 
 from .helpers import Project, Whelp, make_project, snapshot
@@ -307,6 +308,10 @@ def test_train_dry_run_shows_the_plan_and_writes_nothing(whelp: Whelp, made: Pro
     assert values["estimated_seconds"] > 0
     assert any("every row will be seen" in doubt for doubt in values["warnings"])
     assert values["ledger"]["trained_share"] > 0.9
+    planned = package.plan(made.recipe, store=made.store, overrides=["train.num_steps=500"], price_per_hour=3600)
+    assert planned.to_dict().keys() == values.keys()
+    assert planned.ledger == values["ledger"]
+    assert planned.costs.price == pytest.approx(planned.plan.estimated_seconds)
     assert (snapshot(made.folder), snapshot(tmp_path)) == before
 
 
@@ -373,6 +378,10 @@ def test_schema(whelp: Whelp, project: Project) -> None:
         jsonschema.validate(recipe, made)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**recipe, "pack": {"context_tokens": 1}}, made)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"train": {"learning_rate": "fast"}}, made)
+        for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml"):  # PyYAML takes 3e-4 in them for text
+            jsonschema.validate(yaml.safe_load(path.read_text()), made)
 
 
 def test_nothing_is_written_outside_the_named_folders(whelp: Whelp, project: Project, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_room_of_checkpoints(whelp: Whelp, made: Project, options: list[str]) ->
     asked = ["train", made.recipe, *options, "train.save_every_steps=1", "--store", made.store]
     costs = whelp(*asked, "--dry-run", "--json").json["costs"]
     assert costs["price"] is None
-    assert costs["most_checkpoints"] == 3
+    assert costs["num_checkpoints"] == 3
     assert costs["disk_bytes"] == 3 * costs["checkpoint_bytes"]
     assert whelp(*asked, "--out", "run").code == 0
     files = count_bytes(Path("run/checkpoints/step-00000004"))

@@ -484,3 +484,15 @@ def test_options_without_effect_are_said_once(tmp_path: Path) -> None:
     assert said.count("has no effect") == 2
     assert "data.quoted_fields has no effect: no file is CSV" in said
     assert "data.mixture.code.delimiter has no effect: no file is CSV" in said
+
+
+def test_the_plan_says_what_no_row_has_of_a_source(project: Path, whelp: Whelp) -> None:
+    """Of a source that loses tokens its own share: the sum over all would hide it."""
+    cut = ["pack.plan=none", "pack.long=truncate", "pack.context_tokens=8"]
+    said = whelp("train", project / "recipe.yaml", *cut, "--store", project / "store", "--dry-run").said
+    sources = package.plan(project / "recipe.yaml", store=project / "store", overrides=cut).ledger["sources"]
+    lost = [one["ledger"]["cut_share"] for one in sources.values() if one["ledger"]["cut"]]
+    assert lost
+    words = " ".join(said.replace("│", " ").split())
+    for share in lost:
+        assert f"{share:.1%} of them cut off" in words

@@ -110,6 +110,11 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ({"model": {"lr": 2}}, "unknown key model.lr. Did you mean train.learning_rate?"),
         ({"tokenizer": "gpt2"}, "unknown key tokenizer. Did you mean data.tokenizer?"),
         ({"train": {"context_tokens": 64}}, "unknown key train.context_tokens. Did you mean pack.context_tokens?"),
+        ({"train": {"muon": True}}, "unknown key train.muon. It is train.optimizer=muon."),
+        (
+            {"train": {"output_dir": "run"}},
+            "unknown key train.output_dir. The run folder is given on the command line: --out RUN.",
+        ),
         ({"train": {"num_step": 2}}, "unknown key train.num_step. Did you mean train.num_steps?"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from whelp.base.config import list_names
+from whelp.cli.main import app
+from whelp.cli.recipe import Recipe
 from whelp.cli.train_signals import Requests
+from whelp.cli.words_elsewhere import COMMANDS, OPTIONS
 
 from .helpers import Project, Whelp
 
@@ -37,6 +42,64 @@ def test_a_word_for_a_number(whelp: Whelp, arguments: list[str], said: str) -> N
     outcome = whelp(*arguments)
     assert outcome.code == 2
     assert said in " ".join(outcome.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "said"),
+    [
+        ("train", "--learning_rate=3e-4", "given without dashes: train.learning_rate=..."),
+        ("train", "--epochs", "given without dashes: train.num_epochs=..."),
+        ("train", "--model.n-layer", "given without dashes: model.n_layer=..."),
+        ("train", "--batch_size=12", "A batch is given in tokens: train.batch_tokens"),
+        ("train", "--resume", "the same `whelp train` goes on where it stopped"),
+        ("prepare", "--num_proc", "--workers N"),
+        ("train", "--stor", "Possible options: --json, --store"),
+    ],
+)
+def test_an_option_of_the_recipe_after_dashes(whelp: Whelp, command: str, option: str, said: str) -> None:
+    """Other programs have flags for what the recipe says here: where it is, not only that there is no such flag."""
+    outcome = whelp(command, "demo", option)
+    assert outcome.code == 2
+    words = " ".join(outcome.stderr.replace("│", " ").split())
+    assert f"No such option: {option.partition('=')[0]}" in words
+    assert said in words
+
+
+def test_an_option_of_a_command_without_recipe(whelp: Whelp) -> None:
+    """What the recipe says is no answer to a command that takes none."""
+    outcome = whelp("generate", "run", "--learning-rate", "1")
+    assert outcome.code == 2
+    assert "recipe" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("finetune", "whelp train RECIPE train.start_from=MODEL"),
+        ("quantize", "--dtype q8_0"),
+        ("trian", "Did you mean 'train'"),
+    ],
+)
+def test_a_command_of_another_program(whelp: Whelp, command: str, said: str) -> None:
+    """It is told what does that here; a misspelling its spelling."""
+    outcome = whelp(command)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.stderr.replace("│", " ").split())
+
+
+def test_what_is_named_instead_is_there() -> None:
+    """Every option and command that somebody is sent to."""
+    options = {place for places in list_names(Recipe).values() for place in places}
+    for word, sentence in OPTIONS.items():
+        assert not [
+            place for place in options if place.endswith(f".{word}") and place.startswith(("model.", "pack.", "train."))
+        ]
+        named = re.findall(r"\b(?:data|pack|model|train)\.[a-z_]+", sentence)
+        assert set(named) <= options, (word, sentence)
+    commands = {str(one.name) for one in [*app.registered_commands, *app.registered_groups]}
+    for word, sentence in COMMANDS.items():
+        assert word not in commands
+        assert sentence.split()[0].rstrip(":") in commands, word
 
 
 def test_a_missing_store_is_said_once(whelp: Whelp, made: Project, tmp_path: Path) -> None:

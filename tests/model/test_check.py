@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from whelp.model import Cache, ModelConfig, make_spec
+from whelp.model import Cache, ModelConfig, build_model, make_spec
 from whelp.model.check import check_model
 from whelp.model.gpt2 import GPT2
 from whelp.model.qwen3 import Qwen3
@@ -145,3 +145,12 @@ def test_a_wrong_mask_over_the_cache_is_caught(make_model, monkeypatch):
     failures = check_model(make_model("gpt2"))
     assert _starts(failures) == ["reading with a cache differs from reading at once"]
     assert "(pieces of 12)" in failures[0]
+
+
+def test_first_weights_of_rwkv_are_named_as_the_reason() -> None:
+    """Matrices that begin at zero pass nothing on: no defect of the model."""
+    failures = check_model(
+        build_model(make_spec(ModelConfig(family="rwkv7", n_layer=2, n_head=1, n_embd=64), num_ids=64, context_tokens=16))
+    )
+    assert _starts(failures) == ["it ignores the past"]
+    assert "is all zeros, as in first weights of RWKV: train it for some steps first" in failures[0]

@@ -163,3 +163,13 @@ def test_gpt2_equals_the_reference(monkeypatch, tmp_path, warnings_logged):
         assert part.tolist() == encoding.ids
         assert gpt2.decode(part) == rows[row]
     assert not warnings_logged.records
+
+
+def test_a_model_of_sentencepiece_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """Named, or as the only vocabulary of a folder: not as broken JSON."""
+    (tmp_path / "tokenizer.model").write_bytes(b"\x0e\n\x05<unk>")
+    for named in (tmp_path / "tokenizer.model", tmp_path):
+        with pytest.raises(
+            TokenizerError, match=r"is a model of SentencePiece, but expected a tokenizer\.json\..*save_pretrained"
+        ):
+            load_tokenizer(named)

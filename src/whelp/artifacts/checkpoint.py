@@ -37,6 +37,7 @@ _WEIGHTS, _CONFIG, _OPTIMIZER, _STATE = (
     "trainer/optimizer.safetensors",
     "trainer/state.json",
 )
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")  # of weights, as other programs write them
 _DAMAGED = "damaged-"
 _STEP_NAME = re.compile(r"step-\d{8,}")
 
@@ -263,6 +264,10 @@ def find_model_folder(path: Path) -> Path:
         raise ArtifactError(
             path, "this run has no checkpoint yet", "at least one", "Run the same `whelp train` again: it goes on."
         )
+    if path.is_file():
+        what = "a pickle, which can run code and is never opened" if path.suffix in _PICKLES else "a file"
+        advice = "Give the folder: a run, or what `save_pretrained(folder)` of transformers writes."
+        raise ArtifactError(path, f"is {what}", "the folder of a model: config.json and model.safetensors", advice)
     raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
 
 

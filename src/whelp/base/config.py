@@ -213,10 +213,14 @@ def _is_there(word: str, folder: Path) -> bool:
     return glob.has_magic(word) and any(True for _ in glob.iglob(str(folder / word), recursive=True))
 
 
-def load_config(kind: type[T], values: Mapping[str, Any], where: object) -> T:
-    """Build a config dataclass; raise one ConfigError that lists every problem."""
+def load_config(kind: type[T], values: Mapping[str, Any], where: object, elsewhere: Mapping[str, str] | None = None) -> T:
+    """Build a config dataclass; raise one ConfigError that lists every problem.
+
+    Args:
+        elsewhere: Of keys that other programs have: what to do here instead, a sentence, where the name of a field is not enough.
+    """
     problems: list[str] = []
-    result = _build(kind, values, "", problems, _list_names(kind))
+    result = _build(kind, values, "", problems, _Names(list_names(kind), elsewhere or {}))
     if problems:
         raise ConfigError(where, problems)
     return typing.cast(T, result)
@@ -234,7 +238,7 @@ def _find_nearest(word: str, known: Sequence[str], cutoff: float = 0.5) -> str |
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), None)
 
 
-def _list_names(kind: type, path: str = "") -> dict[str, list[str]]:
+def list_names(kind: type, path: str = "") -> dict[str, list[str]]:
     """The places, such as train.num_steps, of every name that a field of a config dataclass or of its sections has anywhere."""
     places: dict[str, list[str]] = {}
     hints = typing.get_type_hints(kind)
@@ -243,24 +247,34 @@ def _list_names(kind: type, path: str = "") -> dict[str, list[str]]:
         for name in (field.name, *field.metadata.get("known_as", ())):
             places.setdefault(name, []).append(place)
         if dataclasses.is_dataclass(hints[field.name]):
-            for name, inner in _list_names(typing.cast(type, hints[field.name]), f"{place}.").items():
+            for name, inner in list_names(typing.cast(type, hints[field.name]), f"{place}.").items():
                 places.setdefault(name, []).extend(inner)
     return places
 
 
-def _suggest(key: str, kind: Any, path: str, places: Mapping[str, list[str]]) -> str:
+@dataclasses.dataclass(frozen=True)
+class _Names:
+    """What to tell somebody who writes an unknown key: where a field of that name is, or what is done instead of it."""
+
+    places: Mapping[str, list[str]]
+    elsewhere: Mapping[str, str]
+
+
+def _suggest(key: str, kind: Any, path: str, names: _Names) -> str:
     """What somebody who wrote an unknown key may have meant: here by another name, here misspelled, or in another section."""
+    if key in names.elsewhere:
+        return names.elsewhere[key]
     fields = dataclasses.fields(kind)
     prefix = f"{path}." if path else ""
     here = next((field.name for field in fields if key in field.metadata.get("known_as", ())), None)
     near = here or _find_nearest(key, [field.name for field in fields], cutoff=0.8)
-    if near is None and key in places:
-        return f"Did you mean {' or '.join(places[key])}?"
+    if near is None and key in names.places:
+        return f"Did you mean {' or '.join(names.places[key])}?"
     near = near or _find_nearest(key, [field.name for field in fields])
     return f"Did you mean {prefix}{near}?" if near else f"Known: {', '.join(field.name for field in fields)}."
 
 
-def _build(kind: Any, values: Any, path: str, problems: list[str], places: Mapping[str, list[str]]) -> Any:
+def _build(kind: Any, values: Any, path: str, problems: list[str], names: _Names) -> Any:
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'the recipe'} is {values!r}, but a mapping of fields is expected")
         return None
@@ -271,9 +285,9 @@ def _build(kind: Any, values: Any, path: str, problems: list[str], places: Mappi
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
         if key not in fields:
-            problems.append(f"unknown key {dotted}. {_suggest(str(key), kind, path, places)}")
+            problems.append(f"unknown key {dotted}. {_suggest(str(key), kind, path, names)}")
             continue
-        converted = _convert(hints[key], value, dotted, problems, places)
+        converted = _convert(hints[key], value, dotted, problems, names)
         if converted is not _BAD:
             _check_range(fields[key], converted, dotted, problems)
             built[key] = converted
@@ -297,7 +311,7 @@ def _build(kind: Any, values: Any, path: str, problems: list[str], places: Mappi
 _BAD = object()
 
 
-def _convert(hint: Any, value: Any, dotted: str, problems: list[str], places: Mapping[str, list[str]]) -> Any:
+def _convert(hint: Any, value: Any, dotted: str, problems: list[str], names: _Names) -> Any:
     origin = get_origin(hint)
     if isinstance(value, os.PathLike):  # from Python
         value = os.fspath(value)
@@ -306,7 +320,7 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str], places: Ma
     if hint is type(None):
         return None if value is None else _wrong(dotted, value, "nothing", problems)
     if origin in (Union, types.UnionType):
-        return _convert_union(get_args(hint), hint, value, dotted, problems, places)
+        return _convert_union(get_args(hint), hint, value, dotted, problems, names)
     if origin is Literal:
         if value in get_args(hint) and isinstance(value, bool) == isinstance(get_args(hint)[0], bool):
             return value
@@ -315,32 +329,30 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str], places: Ma
         problems.append(f"{dotted} is {value!r}, but expected one of {choices}." + (f" Did you mean {near}?" if near else ""))
         return _BAD
     if dataclasses.is_dataclass(hint):
-        built = _build(hint, value, dotted, problems, places)
+        built = _build(hint, value, dotted, problems, names)
         return _BAD if built is None else built
     if origin in (list, tuple):
         if not isinstance(value, (list, tuple)):
             return _wrong(dotted, value, "a list", problems)
         inner = get_args(hint)[0]
-        items = [_convert(inner, item, f"{dotted}[{index}]", problems, places) for index, item in enumerate(value)]
+        items = [_convert(inner, item, f"{dotted}[{index}]", problems, names) for index, item in enumerate(value)]
         return _BAD if any(item is _BAD for item in items) else origin(items)
     if origin is dict:
         return dict(value) if isinstance(value, Mapping) else _wrong(dotted, value, "a mapping", problems)
     return _convert_scalar(hint, value, dotted, problems)
 
 
-def _convert_union(
-    options: tuple[Any, ...], hint: Any, value: Any, dotted: str, problems: list[str], places: Mapping[str, list[str]]
-) -> Any:
+def _convert_union(options: tuple[Any, ...], hint: Any, value: Any, dotted: str, problems: list[str], names: _Names) -> Any:
     if value is None and type(None) in options:
         return None
     if isinstance(value, Mapping):
         for inner in options:
             if dataclasses.is_dataclass(inner):
-                return _convert(inner, value, dotted, problems, places)
+                return _convert(inner, value, dotted, problems, names)
     exact = [inner for inner in options if isinstance(inner, type) and type(value) is inner]
     for inner in [*exact, *options]:
         attempt: list[str] = []
-        converted = _convert(inner, value, dotted, attempt, places)
+        converted = _convert(inner, value, dotted, attempt, names)
         if not attempt:
             return converted
     return _wrong(dotted, value, _describe(hint), problems)
@@ -395,6 +407,10 @@ def _describe(hint: Any) -> str:
     return names.get(hint) or str(getattr(hint, "__name__", hint))
 
 
+# YAML 1.1, as many programs read it, takes 3e-4 for text; who writes that means a number.
+_WRITTEN_NUMBER = r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
+
+
 def make_schema(kind: type) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a config dataclass."""
     hints = typing.get_type_hints(kind)
@@ -424,5 +440,7 @@ def _schema_of(hint: Any) -> dict[str, Any]:
         return make_schema(typing.cast(type, hint))
     if origin in (list, tuple):
         return {"type": "array", "items": _schema_of(get_args(hint)[0])}
-    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null", dict: "object"}
+    if hint is float:
+        return {"type": ["number", "string"], "pattern": _WRITTEN_NUMBER}
+    names = {int: "integer", str: "string", bool: "boolean", type(None): "null", dict: "object"}
     return {"type": names[origin or hint]} if (origin or hint) in names else {}

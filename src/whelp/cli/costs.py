@@ -16,10 +16,10 @@ _COPIED_BYTES_A_SECOND = 5e9  # from a GPU, while the rest is done in the backgr
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """`most_checkpoints` are on the disk at once, the one that is being written with them; `price` is None without one of an hour."""
+    """`num_checkpoints` are at most on the disk at once, the one that is being written with them; `price` is None without one of an hour."""
 
     checkpoint_bytes: int
-    most_checkpoints: int
+    num_checkpoints: int
     disk_bytes: int
     price: float | None
 
@@ -38,7 +38,7 @@ def estimate_costs(plan: TrainPlan, config: TrainConfig, spec: ModelSpec, price_
     hours = None if plan.estimated_seconds is None else plan.estimated_seconds / 3600
     return Costs(
         checkpoint_bytes=checkpoint,
-        most_checkpoints=most,
+        num_checkpoints=most,
         disk_bytes=most * checkpoint,
         price=None if price_per_hour is None or hours is None else hours * price_per_hour,
     )

@@ -94,13 +94,13 @@ def draw_curating(events: Events) -> Iterator[Any]:
 
 
 def _draw_counted(events: Events, title: str, show_event: Callable[[Any], None]) -> Iterator[Any]:
-    """The first event has the size of what is read, `num_bytes`; a finished result has none to read."""
+    """The first event has the sizes of what is read, `file_bytes` or `num_bytes`; a finished result has none to read."""
     from whelp.cli.show import track
 
     first = next(events)
     show_event(first)
     yield first
-    for event in track(events, getattr(first, "num_bytes", 0), title):
+    for event in track(events, getattr(first, "file_bytes", None) or [getattr(first, "num_bytes", 0)], title):
         show_event(event)
         yield event
 

@@ -24,6 +24,7 @@ from whelp.cli.tokenizer_report import check_page_place
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
+    from whelp.cli.step_rows import StepRows
     from whelp.prepare.rows import RowView
     from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -53,14 +54,20 @@ class OpenedRows:
     config: PackConfig
     packed: JoinedRows
     vocabulary: Vocabulary
+    step: StepRows | None = None
 
     def iter_views(self, rows: str, *, file: str | None = None, find: str | None = None) -> Iterator[RowView]:
-        """The rows that `first:stop` names: of all, or of those that hold a piece of a file, a text, or both."""
-        if file is None and find is None:
+        """The rows that `first:stop` names: of all, of those of the step, or of those that hold a piece of a file, a text, or both."""
+        if self.step is not None:
+            views = iter(self.step.look(self.packed))
+            if file is not None:
+                chosen = self._find_files(file)
+                views = (view for view in views if any(piece.file_index in chosen for piece in view.pieces))
+        elif file is None and find is None:
             yield from iter_views(self.packed, rows)
             return
-        numbers = range(len(self.packed)) if file is None else self._find_rows_of(file)
-        views: Iterator[RowView] = map(self.packed.look, numbers)
+        else:
+            views = map(self.packed.look, range(len(self.packed)) if file is None else self._find_rows_of(file))
         if find is not None:
             views = filter(self._make_finder(find), views)
         begin, end = _read_range(rows, None)
@@ -69,20 +76,27 @@ class OpenedRows:
             if num_found > begin:
                 yield view
         if num_found <= begin:
+            of = f"the split {self.packed.split.name}" if self.step is None else "the step"
             wanted = [f"a piece of {file!r}"] * (file is not None) + [f"the text {find!r}"] * (find is not None)
-            raise _miss(rows, num_found, f"the split {self.packed.split.name}", " and ".join(wanted))
+            if not wanted:
+                raise ConfigError("--rows", [f"{rows!r} names no row; the step has {num_found:,} (0 to {num_found - 1:,})"])
+            raise _miss(rows, num_found, of, " and ".join(wanted))
 
-    def _find_rows_of(self, file: str) -> Iterator[int]:
-        """The numbers of the rows that hold a piece of the files so called."""
-        import numpy as np
-
+    def _find_files(self, file: str) -> list[int]:
+        """The numbers of the files so called."""
         names = self.store.sources
         chosen = [index for index, name in enumerate(names) if _is_called(name, file)]
         if not chosen:
             near = difflib.get_close_matches(file, names, 1, 0.5)
             hint = f"Did you mean {near[0]}?" if near else f"There are {len(names):,}, such as {names[0]}."
             raise ConfigError("--file", [f"no file of the store is called {file!r}"], hint)
-        is_chosen = np.isin(self.packed.split.table.column("file_index").to_numpy(), chosen)
+        return chosen
+
+    def _find_rows_of(self, file: str) -> Iterator[int]:
+        """The numbers of the rows that hold a piece of the files so called."""
+        import numpy as np
+
+        is_chosen = np.isin(self.packed.split.table.column("file_index").to_numpy(), self._find_files(file))
         return (row for row in range(len(self.packed)) if any(is_chosen[self.packed.find_documents(row)]))
 
     def _make_finder(self, find: str) -> Callable[[RowView], bool]:
@@ -103,6 +117,7 @@ def inspect(
     overrides: Sequence[str] = (),
     file: str | None = None,
     find: str | None = None,
+    step: int | None = None,
     html: str | Path | None = None,
 ) -> list[InspectedRow]:
     """Read training rows back: ids, text, which targets are trained, and the documents they are from.
@@ -118,6 +133,8 @@ def inspect(
         overrides: `pack.field=value`.
         file: Only rows that hold a piece of this source file: its name, the end of its path, or a pattern with `*`.
         find: Only rows that hold this text.
+        step: Only rows that the run `recipe` read in this step, in its order. With the plan `stream` (or `last: carry`) they have the
+            numbers of that order, since they lie in no store.
         html: Where to write the rows as one page with pictures; nothing: nowhere.
 
     Raises:
@@ -126,7 +143,7 @@ def inspect(
     """
     check_page_place(html)
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
-    opened = open_split(store, split, config)
+    opened = open_split(store, split, config, run=recipe, step=step)
     views = list(opened.iter_views(str(rows), file=file, find=find))
     if recipe is None and context_tokens is None:
         say_how_cut(opened)
@@ -135,11 +152,32 @@ def inspect(
     return [describe_row(view, opened) for view in views]
 
 
-def open_split(store: str | Path, split: str, config: PackConfig) -> OpenedRows:
-    """Open a store to look at the rows of one of its splits."""
+def open_split(
+    store: str | Path,
+    split: str,
+    config: PackConfig,
+    *,
+    run: str | Path | dict[str, Any] | Recipe | None = None,
+    step: int | None = None,
+) -> OpenedRows:
+    """Open a store to look at the rows of one of its splits, or at those of a step of a run."""
     opened = open_store(Path(store))
-    packed, vocabulary = open_rows(opened, split, config)
-    return OpenedRows(store=opened, config=config, packed=packed, vocabulary=vocabulary)
+    if step is None:
+        packed, vocabulary = open_rows(opened, split, config)
+        return OpenedRows(store=opened, config=config, packed=packed, vocabulary=vocabulary)
+    from whelp.cli.step_rows import StepRows
+    from whelp.cli.train_session import cut_rows
+
+    chosen = StepRows("" if run is None else run, opened, step)
+    trained = cut_rows(chosen.recipe)
+    problems = [f"a run reads the split train, and not {split}"] * (split != "train")
+    problems += ["a run has packed its rows; other values of pack show rows that it has not read"] * (
+        config != chosen.recipe.pack
+    )
+    if problems:
+        raise ConfigError("--step", problems)
+    packed, vocabulary = open_rows(opened, split, trained, batch_rows=chosen.batch_rows)
+    return OpenedRows(store=opened, config=trained, packed=packed, vocabulary=vocabulary, step=chosen)
 
 
 def write_page(opened: OpenedRows, views: Sequence[RowView], html: str | Path) -> None:
@@ -185,12 +223,12 @@ def say_how_cut(opened: OpenedRows) -> None:
         log.info("%s; the run %s trains rows of %s (--recipe %s)", said, run.folder.name, how, run.folder)
 
 
-def open_rows(store: TokenStore, split: str, config: PackConfig) -> tuple[JoinedRows, Vocabulary]:
+def open_rows(store: TokenStore, split: str, config: PackConfig, *, batch_rows: int = 16) -> tuple[JoinedRows, Vocabulary]:
     """The rows of a split as they are planned, and the vocabulary to read them with."""
     from whelp.tokenizer import load_tokenizer
 
     vocabulary = load_tokenizer(store.tokenizer_folder)
-    return JoinedRows(store, split, config, pad_id=choose_pad(vocabulary)), vocabulary
+    return JoinedRows(store, split, config, pad_id=choose_pad(vocabulary), batch_rows=batch_rows), vocabulary
 
 
 def choose_pad(vocabulary: Vocabulary) -> int:

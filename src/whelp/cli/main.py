@@ -22,6 +22,7 @@ from whelp.cli.commands import (
     corpus_report,
     curate,
     data,
+    docs,
     evaluate,
     first_steps,
     models,
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {
-    "Start here": [("demo", first_steps.demo), ("new", first_steps.new)],
+    "Start here": [("demo", first_steps.demo), ("new", first_steps.new), ("docs", docs.docs)],
     "Text": [("curate", curate.curate), ("convert", convert), ("append", append), ("split", split)],
     "Steps": [("prepare", data.prepare), ("import", data.import_), ("init", models.init), ("train", train.train)],
     "Use it": [

@@ -84,12 +84,21 @@ def prepare(
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOpened:
-    """The files are known."""
+    """The files are known, in the order in which they are read."""
 
     name: str
-    num_files: int
-    num_bytes: int
+    file_bytes: list[int]
     skipped: dict[str, int]
+
+    @property
+    def num_files(self) -> int:
+        """How many there are."""
+        return len(self.file_bytes)
+
+    @property
+    def num_bytes(self) -> int:
+        """How large they are together."""
+        return sum(self.file_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +204,8 @@ def _iter_prepare(
     opened = open_recipe_sources(recipe, rows=rows)
     labels = [file.label for one in opened for file in one.source.files]
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
-    num_bytes = sum(one.source.num_bytes for one in opened)
-    yield SourceOpened(name=name_sources(opened), num_files=len(labels), num_bytes=num_bytes, skipped=skipped)
+    file_bytes = [file.num_bytes for one in opened for file in one.source.files]
+    yield SourceOpened(name=name_sources(opened), file_bytes=file_bytes, skipped=skipped)
     say_marked_up([file for one in opened for file in one.source.files])
     _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)

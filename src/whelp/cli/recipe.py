@@ -30,6 +30,7 @@ from whelp.base.log import log
 from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
 from whelp.cli.scale import describe_scale, lay_scale, take_scales
+from whelp.cli.words_elsewhere import OPTIONS
 from whelp.corpus.config import SourceConfig
 from whelp.curate.config import CurateConfig
 from whelp.model.config import ModelConfig
@@ -126,12 +127,12 @@ def load_recipe(
         values = _resolve(values, path)
         scales = {name: _resolve(sections, path) for name, sections in scales.items()}
     for name in scales:  # a mistake in a scale is one, asked for or not
-        load_config(Recipe, spread_defaults(lay_scale(values, scales, name, where), where), f"{where}, scale {name}")
+        load_config(Recipe, spread_defaults(lay_scale(values, scales, name, where), where), f"{where}, scale {name}", OPTIONS)
     if scale is not None:
         values = lay_scale(values, scales, scale, where)
         log.info("%s", describe_scale(values, scale))
     merged = merge(values, override_entries(values, parse_overrides(overrides)))
-    return load_config(Recipe, spread_defaults(merged, where), where)
+    return load_config(Recipe, spread_defaults(merged, where), where, OPTIONS)
 
 
 def _resolve(values: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.interactive import is_notebook
 from whelp.base.log import log
 from whelp.cli.live_drawing import Bars, SignOfLife
+from whelp.cli.reading_pace import ReadingPace
 from whelp.cli.result_tables import open_output
 from whelp.cli.stream_encodings import is_unicode
 
@@ -202,21 +203,25 @@ def say_model(name: str, number: int, total: int) -> None:
     say_plain(f"model      {name} ({number + 1:,} of {total:,})")
 
 
-def track(events: Iterable[Any], total_bytes: int, title: str) -> Iterator[Any]:
-    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`)."""
-    started = time.monotonic()
-    done = documents = tokens = 0
+def track(events: Iterable[Any], file_bytes: Sequence[int], title: str) -> Iterator[Any]:
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`, `last_file`)."""
+    pace = ReadingPace(file_bytes, now=time.monotonic())
+    documents = tokens = 0
     with make_bar(title) as progress:
-        task = progress.add_task(title, total=max(total_bytes, 1), text="")
+        task = progress.add_task(title, total=pace.total, text="")
         for event in events:
+            now = time.monotonic()
             if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
-                done, documents = done + event.num_bytes, documents + event.num_documents
-                tokens += getattr(event, "num_tokens", 0)
-                seconds = time.monotonic() - started
-                left = seconds / max(done, 1) * max(total_bytes - done, 0)
-                counts = say_count(documents, "document") + (f", {say_count(tokens, 'token')}" if tokens else "")
-                text = f"{counts}, {megabytes(done / max(seconds, 1e-9))}/s, {duration(left)} left"
-                progress.update(task, completed=done, text=text)
+                documents, tokens = documents + event.num_documents, tokens + getattr(event, "num_tokens", 0)
+                last_file, is_reused = getattr(event, "last_file", None), getattr(event, "is_reused", False)
+                pace.count(event.num_bytes, last_file, now, is_reused=is_reused)
+                said = [say_count(documents, "document"), *([say_count(tokens, "token")] if tokens else [])]
+                speed, left = pace.find_bytes_per_second(now), pace.find_seconds_left(now)
+                said += [f"{megabytes(speed)}/s"] if speed is not None else []
+                said += [f"{duration(left)} left"] if left is not None else []
+                progress.update(task, completed=pace.done, text=", ".join(said))
+            else:
+                pace.wait(now)
             yield event
 
 

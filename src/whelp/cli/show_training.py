@@ -56,7 +56,7 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
     if plan.estimated_seconds is not None:
         rows.append(("time", f"about {duration(plan.estimated_seconds)}"))
     if costs is not None:
-        of = f"{say_count(costs.most_checkpoints, 'checkpoint')} of {megabytes(costs.checkpoint_bytes)}"
+        of = f"{say_count(costs.num_checkpoints, 'checkpoint')} of {megabytes(costs.checkpoint_bytes)}"
         rows.append(("disk", f"about {megabytes(costs.disk_bytes)}: at most {of}"))
         if costs.price is not None:
             rows.append(("price", f"about {costs.price:,.2f}, of the time above"))
@@ -69,14 +69,19 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
         console.print(f"[yellow]note[/]  {escape(doubt)}")
 
 
+_LOST = {"cut": "cut off", "dropped": "dropped"}
+
+
 def _describe_sources(plan: TrainPlan, ledger: dict[str, Any]) -> list[tuple[str, str]]:
-    """Of each source of a mixture: its share of the run, and how often its rows come."""
+    """Of each source of a mixture: its share of the run, how often its rows come, and what of it no row has."""
     described: list[tuple[str, str]] = []
     for name, epochs in plan.source_epochs.items():
         entry = ledger.get("sources", {}).get(name)
-        share = (
-            "" if entry is None else f"{entry['share']:.1%} of the rows, from {say_count(entry['ledger']['tokens'], 'token')}"
-        )
+        share = ""
+        if entry is not None:
+            packed = entry["ledger"]
+            lost = [f"{packed[f'{fate}_share']:.1%} of them {said}" for fate, said in _LOST.items() if packed[fate]]
+            share = ", ".join([f"{entry['share']:.1%} of the rows, from {say_count(packed['tokens'], 'token')}", *lost])
         described.append(
             ("" if described else "sources", f"{escape(name)}: {epochs:.1f} epochs{f' ({share})' if share else ''}")
         )

@@ -113,10 +113,10 @@ class JoinedRows:
     `split` holds the documents of all of them.
     """
 
-    def __init__(self, store: TokenStore, split: str, config: PackConfig, *, pad_id: int) -> None:
+    def __init__(self, store: TokenStore, split: str, config: PackConfig, *, pad_id: int, batch_rows: int = 16) -> None:
         self.split = store.split(split)
         self._parts: list[tuple[str | None, PackedRows, int]] = []  # name, rows, number of the first document
-        packed = pack_by_source(store, split, config, pad_id=pad_id, must_fill_a_row=False)
+        packed = pack_by_source(store, split, config, pad_id=pad_id, must_fill_a_row=False, batch_rows=batch_rows)
         first_document = 0
         for name, documents in store.split_by_source(split).items():
             if name in packed:
@@ -131,12 +131,24 @@ class JoinedRows:
         """The rows of each source."""
         return [rows for _, rows, _ in self._parts]
 
+    @property
+    def by_source(self) -> SourceRows:
+        """The rows of each source by its name."""
+        return {name: rows for name, rows, _ in self._parts}
+
     def look(self, row: int) -> RowView:
         """A row with all there is to know about it."""
         _, rows, first_row, first_document = self._find(row)
-        view = rows.look(row - first_row)
-        pieces = [dataclasses.replace(piece, document=piece.document + first_document) for piece in view.pieces]
-        return dataclasses.replace(view, row=row, pieces=pieces)
+        return _count_on(rows.look(row - first_row), first_row, first_document)
+
+    def look_in_order(self, source: str | None, number: int, seed: int) -> RowView:
+        """The row of this number of the endless training order of a source."""
+        first_row = 0
+        for name, rows, first_document in self._parts:
+            if name == source:
+                return _count_on(rows.look_in_order(number, seed, is_mixed=source is not None), first_row, first_document)
+            first_row += len(rows)
+        assert False, f"no source {source!r}"
 
     def find_documents(self, row: int) -> list[int]:
         """The numbers of the documents that a row holds pieces of."""
@@ -154,3 +166,9 @@ class JoinedRows:
                 return name, rows, first_row, first_document
             first_row += len(rows)
         assert False, f"row {row} of {first_row}"
+
+
+def _count_on(view: RowView, first_row: int, first_document: int) -> RowView:
+    """A row of one source, by its numbers among those of all."""
+    pieces = [dataclasses.replace(piece, document=piece.document + first_document) for piece in view.pieces]
+    return dataclasses.replace(view, row=view.row + first_row, pieces=pieces)

@@ -52,7 +52,7 @@ class Session:
         self.recipe, self.store, self.processes = recipe, store, processes or ProcessGroup()
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
         pad_id = choose_pad(self.vocabulary)
-        pack = _cut_rows(recipe)
+        pack = cut_rows(recipe)
         batch_rows = count_batch_rows(recipe.train, pack.context_tokens)
         self.parts = pack_by_source(store, "train", pack, pad_id=pad_id, batch_rows=batch_rows)
         self.test_parts: SourceRows = {}
@@ -317,7 +317,7 @@ class Session:
         return lengthen_plan(plan, self.make_plan(must_time=False), self.recipe.train)
 
 
-def _cut_rows(recipe: Recipe) -> PackConfig:
+def cut_rows(recipe: Recipe) -> PackConfig:
     """The rows that a family is trained on: one without a state cannot read on, so its rows are as long as its chunks."""
     from whelp.model.config import RECURRENT_FAMILIES
 

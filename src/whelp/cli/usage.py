@@ -8,16 +8,19 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
+
+from whelp.cli.words_elsewhere import COMMANDS, explain_option
 
 _JARGON = "Value error, "
 _PLAIN = {
     "Input should be a valid integer, unable to parse string as an integer": "This is not a whole number.",
     "Input should be a valid number, unable to parse string as a number": "This is not a number.",
 }
+_WrongUsage: type[Exception] = cast(Any, typer.BadParameter.__bases__[0])  # the library has no public name for it
 _CHOICE = re.compile(r"^'(?P<given>.*)' is not one of (?P<known>'.*')\.$")
 
 
@@ -43,6 +46,16 @@ class TeachingGroup(TyperGroup):
             option.default = False
         return option
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was asked for; of those that other programs have, say what it is here."""
+        try:
+            return super().resolve_command(ctx, args)
+        except _WrongUsage as error:
+            here = COMMANDS.get(args[0])
+            if here is not None:
+                error.message = f"No such command '{args[0]}'. Here it is: whelp {here}"  # type: ignore[attr-defined]
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
@@ -50,6 +63,19 @@ class TeachingGroup(TyperGroup):
         except typer.BadParameter as error:
             error.message = explain(error.message)
             raise
+        except _WrongUsage as error:
+            _explain_unknown(error)
+            raise
+
+
+def _explain_unknown(error: Any) -> None:
+    """Of an option that no command has, say where it is in the recipe, to a command that takes one."""
+    name, command = getattr(error, "option_name", None), getattr(error.ctx, "command", None)
+    if name is None or not any(parameter.name == "overrides" for parameter in getattr(command, "params", ())):
+        return
+    here = explain_option(name)
+    if here is not None:
+        error.message, error.possibilities = f"{error.message}. {here}", None
 
 
 @contextlib.contextmanager

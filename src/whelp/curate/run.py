@@ -71,9 +71,13 @@ class SourceStream:
 
 @dataclass(frozen=True, kw_only=True)
 class PartCurated:
-    """Progress after one partition: what went in, and what is kept so far of it."""
+    """Progress after one partition: what went in, and what is kept so far of it.
+
+    `last_file` is the number, among the files of all sources, of the last that gave a document.
+    """
 
     partition: int
+    last_file: int | None
     num_documents: int
     num_kept: int
     num_bytes: int
@@ -214,6 +218,7 @@ def _iter_judged(
             sources[job.stream].parts.append(part)
             yield PartCurated(
                 partition=job.index,
+                last_file=job.batch.column("file_index")[-1].as_py() if job.batch.num_rows else None,
                 num_documents=part.documents_in,
                 num_kept=part.num_kept,
                 num_bytes=part.bytes_in,

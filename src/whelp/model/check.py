@@ -85,7 +85,9 @@ def _check_past(tried: _Tried) -> str | None:
     changed = torch.cat((tried.other[:, :1], tried.ids[:, 1:]), dim=1)
     effect = _difference(tried.model(changed)[:, 1:], tried.logits[:, 1:])
     if effect <= tried.tolerance:
-        return f"it ignores the past: changing token 0 changes later logits by {effect:.2g} only"
+        zeros = [name for name, weight in tried.model.named_parameters() if weight.dim() > 1 and not weight.any()]
+        why = f"; {zeros[0]} is all zeros, as in first weights of RWKV: train it for some steps first" if zeros else ""
+        return f"it ignores the past: changing token 0 changes later logits by {effect:.2g} only{why}"
     return None
 
 

@@ -150,9 +150,23 @@ class ConcatRows(PackedRows):
             found_columns.append(ends[which] - local[rows])  # 0 where it is the stream's end that wraps, to T
         return find_borders(np.concatenate(found_rows), np.concatenate(found_columns), len(starts), length)
 
+    def find_stored(self, numbers: npt.NDArray[np.int64], seed: int, *, is_mixed: bool = False) -> npt.NDArray[np.int64] | None:
+        """As `PackedRows` has it; rows that carry a remainder into the next epoch begin at other places in each."""
+        return None if self.carries else find_rows(numbers, self.num_rows, seed)
+
     def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
         start = index * self.context_tokens
-        stop = min(start + self.context_tokens, self.split.num_tokens)
+        return self._find_pieces_between(start, min(start + self.context_tokens, self.split.num_tokens))
+
+    def _find_pieces_in_order(self, number: int, seed: int) -> list[tuple[int, int, int]]:
+        start, num_tokens = int(self._find_starts(number, 1, seed)[0]), self.split.num_tokens
+        beyond = start + self.context_tokens - num_tokens  # these the next epoch's first tokens give
+        if beyond <= 0:
+            return self._find_pieces_between(start, start + self.context_tokens)
+        return self._find_pieces_between(start, num_tokens) + self._find_pieces_between(0, beyond)
+
+    def _find_pieces_between(self, start: int, stop: int) -> list[tuple[int, int, int]]:
+        """The pieces of places start .. stop - 1 of all documents, end to end."""
         ends = self.split.document_ends
         first = int(np.searchsorted(ends, start, side="right"))
         last = int(np.searchsorted(ends, stop, side="left"))

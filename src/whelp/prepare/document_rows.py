@@ -21,7 +21,7 @@ from whelp.artifacts.token_store import TokenSplit
 from whelp.base.seeds import make_seed
 from whelp.prepare.piece_rows import PieceRows, make_pieces
 from whelp.prepare.row_layout import Integers, Layout
-from whelp.prepare.row_order import order_rows, shuffle_indices
+from whelp.prepare.row_order import find_rows, order_rows, shuffle_indices
 
 _WINDOW_BATCHES = 64  # batches among which rows of similar length are put together
 
@@ -119,13 +119,19 @@ class DocumentRows(PieceRows):
         if inside - begin + count <= len(window):
             layout = self._layouts.find((epoch, begin, seed), lambda: self._lay_out(window))
             return self._read_layout(layout, inside - begin, count)
-        rows, place = [np.empty(0, dtype=np.int64)], first
-        while place < first + count:
+        return self._assemble(self.find_stored(np.arange(first, first + count), seed))
+
+    def find_stored(self, numbers: npt.NDArray[np.int64], seed: int, *, is_mixed: bool = False) -> npt.NDArray[np.int64]:
+        """As `PackedRows` has it, of numbers that follow each other."""
+        if is_mixed:
+            return find_rows(numbers, self.num_rows, seed)
+        rows, place, stop = [np.empty(0, dtype=np.int64)], int(numbers[0]), int(numbers[-1]) + 1
+        while place < stop:
             epoch, inside = divmod(place, self.num_rows)
             begin, window = self._find_window(epoch, inside, seed)
-            rows.append(window[inside - begin : inside - begin + first + count - place])
+            rows.append(window[inside - begin : inside - begin + stop - place])
             place += len(rows[-1])
-        return self._assemble(np.concatenate(rows))
+        return np.concatenate(rows)
 
     def _find_window(self, epoch: int, inside: int, seed: int) -> tuple[int, npt.NDArray[np.int64]]:
         """The window around an epoch's place: where it begins, and its rows in their order."""

@@ -110,9 +110,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """Progress after one partition."""
+    """Progress after one partition; `last_file` is the number, among the files of all sources, of the last that gave a document."""
 
     partition: int
+    last_file: int | None
     num_documents: int
     num_tokens: int
     num_bytes: int
@@ -221,6 +222,7 @@ def _iter_encoded(
             made[job.stream].parts.append(part)
             yield PrepareReport(
                 partition=job.index,
+                last_file=job.batch.column("file_index")[-1].as_py() if job.batch.num_rows else None,
                 num_documents=part.count("documents"),
                 num_tokens=part.count("tokens"),
                 num_bytes=part.text_bytes,

@@ -88,6 +88,10 @@ class PieceRows(PackedRows):
         layout = self._layouts.find((begin, seed), lambda: self._lay_out(order_rows(begin, ROWS_AT_ONCE, self.num_rows, seed)))
         return self._read_layout(layout, inside, count)
 
+    def find_stored(self, numbers: npt.NDArray[np.int64], seed: int, *, is_mixed: bool = False) -> npt.NDArray[np.int64] | None:
+        """As `PackedRows` has it."""
+        return find_rows(numbers, self.num_rows, seed)
+
     def read_numbers(self, numbers: npt.NDArray[np.int64], seed: int) -> RowBatch:
         """Rows of these numbers of the endless training order, read at once."""
         return self._assemble(find_rows(numbers, self.num_rows, seed))

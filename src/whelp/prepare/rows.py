@@ -106,16 +106,34 @@ class PackedRows:
 
     def look(self, index: int) -> RowView:
         """One row by its place in the store, with all there is to know about it."""
-        batch, pieces = self.row(index), self._find_pieces(index)
+        return self._view(index, self.row(index), self._unmasked.row(index), self._find_pieces(index))
+
+    def look_in_order(self, number: int, seed: int, *, is_mixed: bool = False) -> RowView:
+        """The row of this number of the endless training order: that of `read`, or, of a mixture's source, of `read_numbers`.
+
+        It is called by its place in the store, or by its number in the order, where the plan makes rows that lie in no store.
+        """
+        stored = self.find_stored(np.array([number]), seed, is_mixed=is_mixed)
+        if stored is not None:
+            return self.look(int(stored[0]))
+        batch, unmasked = self._read_shuffled(number, 1, seed), self._unmasked._read_shuffled(number, 1, seed)
+        return self._view(number, batch, unmasked, self._find_pieces_in_order(number, seed))
+
+    def find_stored(self, numbers: npt.NDArray[np.int64], seed: int, *, is_mixed: bool = False) -> npt.NDArray[np.int64] | None:
+        """The places in the store of the rows of these numbers of the endless training order; None where they have none."""
+        raise AssertionError(f"{type(self).__name__} has no find_stored()")
+
+    def _view(self, row: int, batch: RowBatch, unmasked: RowBatch, pieces: list[tuple[int, int, int]]) -> RowView:
+        """What there is to know about one row; `unmasked` is the same row of a store without a mask."""
         lengths = [length for _, _, length in pieces]
         documents = np.full(batch.ids.shape[1], -1, dtype=np.int32)
         documents[: sum(lengths)] = np.repeat(np.arange(len(pieces)), lengths)
         table = self.split.table
         return RowView(
-            row=index,
+            row=row,
             ids=batch.ids[0],
             targets=batch.targets[0],
-            following=self._unmasked.row(index).targets[0],
+            following=unmasked.targets[0],
             is_trained=batch.targets[0] != IGNORED,
             is_padding=documents < 0,
             documents=documents,
@@ -152,6 +170,10 @@ class PackedRows:
     def _find_pieces(self, index: int) -> list[tuple[int, int, int]]:
         """(document, start, length) of a row's pieces."""
         raise AssertionError(f"{type(self).__name__} has no _find_pieces()")
+
+    def _find_pieces_in_order(self, number: int, seed: int) -> list[tuple[int, int, int]]:
+        """The same of a row of the endless training order that has no place in the store."""
+        raise AssertionError(f"{type(self).__name__} has no _find_pieces_in_order()")
 
 
 def finish_windows(tokens: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None) -> RowBatch:

@@ -84,6 +84,24 @@ class StreamRows(ConcatRows):
             documents = stretch.numbering.read(inside, shape)
         return RowBatch(ids.reshape(shape), targets.reshape(shape), documents)
 
+    def find_stored(self, numbers: npt.NDArray[np.int64], seed: int, *, is_mixed: bool = False) -> npt.NDArray[np.int64] | None:
+        """As `PackedRows` has it: every epoch has rows of its own."""
+        return None
+
+    def _find_pieces_in_order(self, number: int, seed: int) -> list[tuple[int, int, int]]:
+        split, num_tokens = self.split, self.split.num_tokens
+        place, stop = number * self.context_tokens, (number + 1) * self.context_tokens
+        pieces: list[tuple[int, int, int]] = []
+        while place < stop:
+            epoch, inside = divmod(place, num_tokens)
+            end = min(stop - epoch * num_tokens, num_tokens)
+            starts, lengths = self._find_pieces_of_pass(epoch, inside, end, seed)
+            documents = np.searchsorted(split.document_ends, starts, side="right")
+            inner = starts - split.document_starts(documents)
+            pieces += zip(documents.tolist(), inner.tolist(), lengths.tolist(), strict=True)
+            place = epoch * num_tokens + end
+        return pieces
+
     def _find_stretch(self, first: int, count: int, seed: int) -> _Stretch:
         """What rows number `first` .. are made of."""
         split, length, num_tokens = self.split, self.context_tokens, self.split.num_tokens

@@ -73,6 +73,8 @@ def load_tokenizer(name: str | Path) -> Vocabulary:
         vocabulary = _load_folder(path)
         if vocabulary is not None:
             return vocabulary
+        for model in sorted(path.glob("*.model")):
+            raise _refuse_sentencepiece(model)
         raise TokenizerError(path, "there is no tokenizer in this folder", f"a file {path / 'tokenizer.json'}", "Put it there.")
     name = str(name)
     encoding = find_encoding(name)
@@ -81,6 +83,14 @@ def load_tokenizer(name: str | Path) -> Vocabulary:
         if vocabulary is not None:
             return vocabulary
     return _fetch(name, encoding)
+
+
+def _refuse_sentencepiece(path: Path) -> TokenizerError:
+    advice = (
+        "transformers writes one: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(OTHER)`; "
+        "or learn a vocabulary of the same kind: data.tokenizer={learn: unigram, vocab_size: 8192}."
+    )
+    return TokenizerError(path, "is a model of SentencePiece", "a tokenizer.json", advice)
 
 
 def _iter_places(name: str, encoding: str | None) -> Iterator[Path]:
@@ -206,6 +216,8 @@ def _load_file(path: Path, encoding: str | None = None) -> Vocabulary:
     """A file by its kind: World's text, ranks (by suffix, or of a known encoding), else a tokenizer.json."""
     if path.suffix == ".txt" and looks_like_world(path):
         return _load_world(path)
+    if path.suffix == ".model":
+        raise _refuse_sentencepiece(path)
     if path.suffix == ".tiktoken" or (encoding and not path.suffix):
         return _load_ranks(path, encoding or path.stem)
     return _load_json(path)

@@ -164,7 +164,7 @@ def inspect(
         typer.Argument(metavar="[pack.field=value]...", help="Options that replace the recipe's.", show_default=False),
     ] = None,
     rows: Annotated[
-        str, typer.Option(metavar="FIRST:STOP", help="Which rows; with --file or --find, which of those found.")
+        str, typer.Option(metavar="FIRST:STOP", help="Which rows; with --file, --find or --step, which of those found.")
     ] = "0:3",
     tokens: Annotated[bool, typer.Option("--tokens", help="Show position, id and spelling of every token.")] = False,
     file: Annotated[
@@ -172,6 +172,9 @@ def inspect(
         typer.Option(metavar="NAME", help="Only rows with a piece of this source file: a name, a path's end, or a pattern."),
     ] = None,
     find: Annotated[str | None, typer.Option(metavar="TEXT", help="Only rows that hold this text.")] = None,
+    step: Annotated[
+        int | None, typer.Option(metavar="N", help="With --recipe RUN: only rows that the run read in this step, in its order.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     recipe: Annotated[str | None, typer.Option(metavar="RECIPE", help="Pack rows as this recipe (or run) does.")] = None,
     plan: Annotated[
@@ -189,6 +192,9 @@ def inspect(
     Example:
       whelp inspect store --plan best_fit --context-tokens 512 --rows 0:2 \\
         --html rows.html
+
+    What a run read just before its loss jumped:
+      whelp inspect store --recipe run --step 1200 --rows 0:64
     """
     from whelp.cli import inspect as looking
     from whelp.cli import show
@@ -196,7 +202,7 @@ def inspect(
 
     check_page_place(html)
     config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
-    opened = looking.open_split(store, split, config)
+    opened = looking.open_split(store, split, config, run=recipe, step=step)
     with show.waiting("looking"):
         views = list(opened.iter_views(rows, file=file, find=find))
         if html is not None:

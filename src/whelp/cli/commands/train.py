@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -73,14 +72,14 @@ def train(
 
     from whelp.base.start_up import start_up
     from whelp.cli import show, show_training
-    from whelp.cli.costs import estimate_costs
     from whelp.cli.draw_events import draw_training, drawn
     from whelp.cli.infctx import find_data_path
     from whelp.cli.lasting_stream import keep_standard_error
     from whelp.cli.launched_process import follow_launcher
+    from whelp.cli.plan import plan
     from whelp.cli.recipe import load_recipe
     from whelp.cli.show_result import say_result
-    from whelp.cli.train import iter_train, plan_training
+    from whelp.cli.train import iter_train
     from whelp.cli.train_events import Finished
     from whelp.train.process_rank import find_process_rank
 
@@ -98,14 +97,13 @@ def train(
         _train_together(loaded, store, out, nproc, dry_run=dry_run, price_per_hour=price_per_hour, quiet=quiet, as_json=as_json)
         return
     if dry_run:
-        plan, session = plan_training(loaded, store)
+        planned = plan(loaded, store=store, price_per_hour=price_per_hour)
         if not is_first:
             return
-        costs = estimate_costs(plan, loaded.train, session.spec, price_per_hour)
         if as_json:
-            show.print_json({**plan.to_dict(), "ledger": session.make_ledger(plan), "costs": dataclasses.asdict(costs)})
+            show.print_json(planned.to_dict())
         else:
-            show_training.show_plan(plan, session.make_ledger(plan), costs)
+            show_training.show_plan(planned.plan, planned.ledger, planned.costs)
         return
     events = iter_train(loaded, store, need(out, "--out"))
     result = run_to_end(drawn(events, draw_training) if is_first and not quiet else events, Finished).result
@@ -144,7 +142,7 @@ def verify_resume(
     overrides: Overrides = None,
     store: StorePath = Path("store"),
     scale: Scale = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each run.")] = 20,
+    steps: Annotated[int, typer.Option("--num-steps", "--steps", metavar="N", help="Steps of each run.")] = 20,
     nproc: Annotated[
         str,
         typer.Option(
