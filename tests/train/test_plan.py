@@ -68,9 +68,18 @@ def test_too_little_memory():
         _plan({"num_parameters": 10**9, "free_bytes": 2 * 10**9})
 
 
+def test_a_small_gpu_keeps_less_for_the_head():
+    """GPT-2 on a card of 8 GB: an eighth of its memory is kept for the head, whose slices are shorter there, and several rows fit."""
+    facts = {"is_gpu": True, "slices_logits": True, "num_parameters": 124_000_000, "num_layers": 12, "width": 768, "ffn_width": 3072}
+    facts |= {"vocab_size": 50_304, "context_tokens": 1024, "precision": "bf16", "free_bytes": 7 << 30}
+    plan = _plan(facts, batch_tokens=64 * 1024)
+    row_bytes = estimate_row_bytes(dataclasses.replace(FACTS, **facts))
+    assert 2 <= plan.micro_batch_rows == (0.8 * (7 << 30) - 16 * 124_000_000 - (7 << 27)) // row_bytes
+
+
 def test_fp8_keeps_what_bf16_keeps_and_the_gradient_of_logits():
     """Rows take the same memory, beside 5 GiB more for the head; a narrow model is told that it gains nothing."""
-    facts = {"is_gpu": True, "width": 768, "free_bytes": 10 << 30, "slices_logits": True}
+    facts = {"is_gpu": True, "width": 768, "free_bytes": 96 << 30, "slices_logits": True}
     narrow, eight, wide = (dataclasses.replace(FACTS, **facts, precision=name) for name in ("bf16", "fp8", "fp32"))
     assert estimate_row_bytes(eight) == estimate_row_bytes(narrow) == estimate_row_bytes(wide) // 2
     row_bytes = estimate_row_bytes(narrow)

@@ -23,6 +23,7 @@ from whelp.model.gpu_eight_bits import MULTIPLE, measure_worth, multiply, round_
 from whelp.model.gpu_embedding import SharedGradient, find_place
 from whelp.model.gpu_head_eight_bits import GRADIENT_FACTOR, write_gradient
 
+_SLICE_SHARE = 32  # slices are at most this part of a GPU's memory
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 _EIGHT_BIT_SLICE_BYTES = 4 << 30  # with products of 8 bits twice as long ones are 4 % faster: 22.6 instead of 23.7 ms
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
@@ -121,8 +122,10 @@ def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: boo
         softmax_gradient(logits, targets, -100, needs_gradient=needs_gradient)
 
 
-def _slice_length(num_tokens: int, row_bytes: int, slice_bytes: int) -> int:
-    """Tokens of a slice: slices of one length, as few as `slice_bytes` allows."""
+def _slice_length(num_tokens: int, row_bytes: int, slice_bytes: int, device: torch.device) -> int:
+    """Tokens of a slice: slices of one length, as few as `slice_bytes` and the memory of a small GPU allow."""
+    if device.type == "cuda":
+        slice_bytes = min(slice_bytes, torch.cuda.get_device_properties(device).total_memory // _SLICE_SHARE)
     longest = min(num_tokens, max(1, slice_bytes // row_bytes))
     return -(-num_tokens // -(-num_tokens // longest))
 
@@ -208,10 +211,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             row_bytes = vocab_size * rows.element_size()
             head: _Head | _EightBitHead
             if eight_bits and needs_hidden and needs_weight:
-                size = round_up(_slice_length(num_tokens, row_bytes, _EIGHT_BIT_SLICE_BYTES))
+                size = round_up(_slice_length(num_tokens, row_bytes, _EIGHT_BIT_SLICE_BYTES, hidden.device))
                 head = _EightBitHead(rows, columns)
             else:
-                size = _slice_length(num_tokens, row_bytes, _SLICE_BYTES)
+                size = _slice_length(num_tokens, row_bytes, _SLICE_BYTES, hidden.device)
                 head = _Head(rows, columns, needs_hidden=needs_hidden, needs_weight=needs_weight)
             logits = rows.new_empty(size, vocab_size)
             loss = torch.zeros((), dtype=torch.float32, device=hidden.device)

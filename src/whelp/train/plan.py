@@ -17,6 +17,7 @@ _EVALUATIONS_IN_A_RUN = 10
 _MOST_LOOKING = 0.25  # of the time of a run, where it has a budget
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
 _EIGHT_BIT_BYTES = 5 << 30  # and with fp8: slices twice as long, and their gradient, as it is and transposed
+_HEAD_SHARE = 8  # each of them at most this part of a GPU's free memory: slices are shorter where it is small
 _MOST_APPLE_BYTES = 4 << 30  # at a time on Apple's GPU, where single tensors of 4 GiB and more go wrong
 _WIDE = 512  # narrower models spend as long on rounding as products of 8 bits save
 
@@ -352,8 +353,9 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
     else:
         room = facts.free_bytes // 3 if facts.free_bytes else 1 << 30
         if facts.is_gpu:
-            room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters - _HEAD_BYTES
-            room -= _EIGHT_BIT_BYTES if facts.precision == "fp8" else 0
+            head_bytes = [_HEAD_BYTES, *([_EIGHT_BIT_BYTES] if facts.precision == "fp8" else [])]
+            room = int(0.8 * facts.free_bytes) - 16 * facts.num_parameters
+            room -= sum(min(num_bytes, facts.free_bytes // _HEAD_SHARE) for num_bytes in head_bytes)
         if facts.device.startswith("mps"):
             room = min(room, _MOST_APPLE_BYTES)
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
