@@ -433,11 +433,14 @@ def test_a_vocabulary_smaller_than_the_tokenizer(whelp: Whelp, made: Project) ->
     said_once(outcome, "model.vocab_size: is 100, but the tokenizer has 300 ids")
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_a_device_that_is_not_there(whelp: Whelp, made: Project, device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [("nonsense", "PyTorch has no such device here"), ("xla", "PyTorch has no such device here"), ("cuda:99", "")],
+)
+def test_a_device_that_is_not_there(whelp: Whelp, made: Project, device: str, reason: str) -> None:
     """Said before anything is written."""
     outcome = whelp("train", made.recipe, f"train.device={device}", "--store", made.store, "--out", "x")
-    said_once(outcome, f"train.device: '{device}' cannot be used")
+    said_once(outcome, f"train.device: '{device}' cannot be used ({reason}")
     assert not Path("x").exists()
 
 

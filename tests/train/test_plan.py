@@ -70,7 +70,14 @@ def test_too_little_memory():
 
 def test_a_small_gpu_keeps_less_for_the_head():
     """GPT-2 on a card of 8 GB: an eighth of its memory is kept for the head, whose slices are shorter there, and several rows fit."""
-    facts = {"is_gpu": True, "slices_logits": True, "num_parameters": 124_000_000, "num_layers": 12, "width": 768, "ffn_width": 3072}
+    facts = {
+        "is_gpu": True,
+        "slices_logits": True,
+        "num_parameters": 124_000_000,
+        "num_layers": 12,
+        "width": 768,
+        "ffn_width": 3072,
+    }
     facts |= {"vocab_size": 50_304, "context_tokens": 1024, "precision": "bf16", "free_bytes": 7 << 30}
     plan = _plan(facts, batch_tokens=64 * 1024)
     row_bytes = estimate_row_bytes(dataclasses.replace(FACTS, **facts))

@@ -60,6 +60,8 @@ def choose_device(asked: str, process: ProcessRank | None = None) -> torch.devic
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if "Expected one of" in reason or "Could not run" in reason:  # lists of all that torch was ever built for
+            reason = "PyTorch has no such device here"
         raise PlanError(
             "train.device", f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", "Use train.device=cpu."
         ) from None
