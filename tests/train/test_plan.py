@@ -68,6 +68,15 @@ def test_too_little_memory():
         _plan({"num_parameters": 10**9, "free_bytes": 2 * 10**9})
 
 
+def test_many_tokens_left_out():
+    """Cutting documents off is a choice, and said where it costs much."""
+    known = {"num_train_tokens": 1000, "context_tokens": 32}
+    assert not any("left out" in doubt for doubt in _plan({**known, "num_cut_tokens": 40}).warnings)
+    (doubt,) = [doubt for doubt in _plan({**known, "num_cut_tokens": 710}).warnings if "left out" in doubt]
+    assert doubt.startswith("71% of the tokens are left out, as the rest of documents longer than a row (32 tokens")
+    assert doubt.endswith("pack.long=split trains them, in more rows")
+
+
 def test_a_small_gpu_keeps_less_for_the_head():
     """GPT-2 on a card of 8 GB: an eighth of its memory is kept for the head, whose slices are shorter there, and several rows fit."""
     facts = {

@@ -213,6 +213,7 @@ class Session:
             num_rows=sum(len(rows) for rows in self.parts.values()),
             num_train_tokens=sum(rows.split.num_tokens for rows in self.parts.values()),
             num_test_rows=sum(len(rows) for rows in self.test_parts.values()),
+            num_cut_tokens=sum(rows.find_fates().cut for rows in self.parts.values()),
             device=str(self.device),
             precision=self.precision,
             is_gpu=self.device.type == "cuda",

@@ -13,6 +13,7 @@ from whelp.train.config import TrainConfig
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: about the best use of a compute budget
 MANY_EPOCHS = 8  # Muennighoff et al. 2023: repeating data more than a few times gains little
+_MANY_CUT = 0.05  # of the tokens
 _EVALUATIONS_IN_A_RUN = 10
 _MOST_LOOKING = 0.25  # of the time of a run, where it has a budget
 _HEAD_BYTES = 4 << 30  # what head and loss take on a GPU: a slice of logits, and copies of the head
@@ -55,6 +56,7 @@ class Facts:
     tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
     slices_logits: bool = False  # whether the logits of a batch never exist at once
     can_compile: bool = True  # whether there is a compiler for this device
+    num_cut_tokens: int = 0  # left out of documents longer than a row
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -398,6 +400,11 @@ def _find_doubts(
     if batch_rows > facts.num_rows:
         doubts.append(
             f"one batch ({say_count(batch_rows, 'row')}) is more than all training rows ({facts.num_rows:,}): lower train.batch_tokens"
+        )
+    if facts.num_cut_tokens > _MANY_CUT * facts.num_train_tokens:
+        doubts.append(
+            f"{facts.num_cut_tokens / facts.num_train_tokens:.0%} of the tokens are left out, as the rest of documents longer than a row "
+            f"({facts.context_tokens:,} tokens; pack.long is truncate): pack.long=split trains them, in more rows"
         )
     if config.bptt_tokens is not None and 0 < config.bptt_learning_range * config.bptt_tokens < facts.context_tokens:
         doubts.append(
