@@ -38,7 +38,7 @@ def main() -> None:
 def time_training(n_layer: int, n_embd: int, *, num_ids: int = 4096, rows: int = 4, length: int = 512) -> None:
     """The median of five steps of AdamW, in processor time."""
     torch.set_num_threads(1)
-    for family in ("gpt2", "qwen3", "rwkv7", "rwkv5"):
+    for family in ("gpt2", "qwen3", "rwkv7", "rwkv5", "rwkv4"):
         model = build(family, n_layer, n_embd, num_ids=num_ids, context_tokens=length)
         optimizer = build_optimizer(model, TrainConfig(optimizer="adamw", learning_rate=1e-3))
         ids, targets = torch.randint(0, num_ids, (2, rows, length))

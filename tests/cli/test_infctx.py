@@ -125,6 +125,23 @@ def test_the_four_files(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("RWKV-4-Pile-169M-20220807-8023.pth", "rwkv4"),
+        ("RWKV-5-World-0.4B-v2-20231113-ctx4096.pth", "rwkv5"),
+        ("RWKV-x060-World-1B6-v2.1-20240328-ctx4096.pth", "rwkv6"),
+        ("RWKV-x070-World-0.1B-v2.8-20241210-ctx4096.pth", "rwkv7"),
+        ("my-model.pth", "rwkv5"),
+    ],
+)
+def test_the_name_of_a_published_file_says_the_generation(name: str, family: str) -> None:
+    """Where the file is not there, a new model is at least of its kind."""
+    mapped = map_infctx(minimal(model={"load_model": f"model/{name}", "n_layer": 12, "n_embd": 768}), "t")
+    assert mapped.values["model"]["family"] == family
+    assert mapped.notices[0].startswith(f"{name} is not there: a new {family} of 12 layers and width 768 is trained")
+
+
+@pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({"trainer": {}}, True),

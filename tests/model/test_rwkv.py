@@ -384,6 +384,24 @@ def test_other_generations_are_named(names: list[str], message: str) -> None:
         find_official_family(dict.fromkeys(names, torch.zeros(1)), "a.pth")
 
 
+@pytest.mark.parametrize(
+    ("others", "found"),
+    [
+        ({"blocks.1.tiny_q.weight": torch.zeros(8, 32)}, "its weights are of an RWKV-4 with tiny attention"),
+        (
+            {"blocks.0.att.time_first": torch.zeros(64)},
+            "its weights are of an RWKV-4 whose time mixing is 64 wide, and the rest 32",
+        ),
+    ],
+)
+def test_variants_of_rwkv4_are_named(others: dict[str, torch.Tensor], found: str, make_model) -> None:
+    """Rather than called damaged."""
+    weights = make_model("rwkv4").to_official()
+    assert model_from_official(weights, "a.pth", context_tokens=8).spec.family == "rwkv4"
+    with pytest.raises(ArtifactError, match=found):
+        model_from_official({**weights, **others}, "a.pth", context_tokens=8)
+
+
 def test_damaged_files(make_model, tmp_path: Path) -> None:
     """Cut off, of nothing, without a layer's weights."""
     path = tmp_path / "a.pth"

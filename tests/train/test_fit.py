@@ -72,12 +72,13 @@ def _plan(config: TrainConfig, seconds_per_step: float | None = None) -> TrainPl
     )
 
 
-def test_bf16_learns_what_fp32_learns(make_model):
+@pytest.mark.parametrize("family", ["qwen3", "rwkv4"])
+def test_bf16_learns_what_fp32_learns(make_model, family):
     """The same losses within what rounding factors to eight bits does; the switch for products is left as it was."""
     losses = {}
     for precision in ("fp32", "bf16"):
         config = _config(num_steps=30, optimizer="muon")
-        model = make_model("qwen3")
+        model = make_model(family)
         optimizer = build_optimizer(model, config, product_type=get_product_type(precision))
         plan = dataclasses.replace(_plan(config), precision=precision)
         losses[precision] = [report.loss for report in fit(model, optimizer, _Rows(_tokens()), plan, config, Progress())]

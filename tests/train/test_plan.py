@@ -5,6 +5,7 @@ import itertools
 import json
 
 import pytest
+import torch
 
 from whelp.base.errors import ConfigError, PlanError, TrainingError
 from whelp.train import TrainConfig, make_plan
@@ -428,6 +429,47 @@ def test_activations_computed_again_need_less_memory():
     deep = {"num_layers": 20}
     kept, again = (estimate_row_bytes(dataclasses.replace(FACTS, **deep, keeps_activations=keeps)) for keeps in (True, False))
     assert again < kept / 3
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "rwkv7", "rwkv6", "rwkv5", "rwkv4"])
+def test_what_a_block_keeps_is_estimated(make_model, family):
+    """At least what it keeps for its backward pass on a CPU, and at most four fifths more."""
+    width, length, rows = 256, 128, 2
+    kept, estimated = [], []
+    for num_layers in (1, 2):
+        model = make_model(family, n_layer=num_layers, n_head=4, n_embd=width, context_tokens=length)
+        kept.append(_count_kept_bytes(model, torch.randint(0, 60, (rows, length))))
+        sizes = {"num_layers": num_layers, "width": width, "ffn_width": model.spec.ffn_width, "context_tokens": length}
+        estimated.append(rows * estimate_row_bytes(dataclasses.replace(FACTS, **sizes, family=family)))
+    of_block = kept[1] - kept[0]
+    assert of_block <= estimated[1] - estimated[0] <= 1.8 * of_block
+
+
+def _count_kept_bytes(model, ids):
+    """Bytes of what a loss keeps for its gradient, without the weights."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.loss(ids, ids)
+    return sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+
+
+def test_kernels_on_a_gpu_keep_less():
+    """Of generations 5 to 7; RWKV-4, which has none, is reckoned as on a CPU."""
+    on_gpu, on_cpu = (
+        {
+            family: estimate_row_bytes(dataclasses.replace(FACTS, family=family, is_gpu=is_gpu, width=512))
+            for family in ("rwkv4", "rwkv7")
+        }
+        for is_gpu in (True, False)
+    )
+    assert on_gpu["rwkv4"] == on_cpu["rwkv4"] < on_gpu["rwkv7"] < on_cpu["rwkv7"]
 
 
 def test_a_gpu_without_a_compiler():

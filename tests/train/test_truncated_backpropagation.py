@@ -204,8 +204,8 @@ def test_micro_batches_do_not_change_a_step(options: dict[str, object]) -> None:
 
 def test_memory_is_that_of_a_chunk() -> None:
     """The plan divides by what is kept at a time; a warning says what is only read."""
-    whole = make_plan(settings(bptt_tokens=None), make_facts(is_recurrent=True))
-    cut = make_plan(settings(bptt_tokens=16), make_facts(is_recurrent=True, tokens_at_once=16))
+    whole = make_plan(settings(bptt_tokens=None), make_facts(family="rwkv7"))
+    cut = make_plan(settings(bptt_tokens=16), make_facts(family="rwkv7", tokens_at_once=16))
     assert whole.estimated_bytes - 16 * 10_000 == pytest.approx(4 * (cut.estimated_bytes - 16 * 10_000))
     ranged = make_plan(settings(bptt_tokens=16, bptt_learning_range=2), make_facts())
     assert any("of rows longer than 32 tokens only the last ones are trained" in warning for warning in ranged.warnings)

@@ -161,11 +161,12 @@ class _Reader:
             )
             return {}
         head_width = next((width for width in (_HEAD_WIDTH, _HEAD_WIDTH // 2) if n_embd % width == 0), n_embd)
+        family = _name_generation(name)
+        advice = "" if family == "rwkv7" else " (model.family=rwkv7 is the current generation)"
         self.notices.append(
-            f"{name or 'model.load_model'} is not there: a new rwkv5 of {n_layer} layers and width {n_embd} is trained "
-            "(model.family=rwkv7 is the current generation)"
+            f"{name or 'model.load_model'} is not there: a new {family} of {n_layer} layers and width {n_embd} is trained{advice}"
         )
-        section = {"family": "rwkv5", "n_layer": n_layer, "n_embd": n_embd, "n_head": n_embd // head_width}
+        section = {"family": family, "n_layer": n_layer, "n_embd": n_embd, "n_head": n_embd // head_width}
         for theirs, ours in (("dim_ffn", "ffn_width"), ("vocab_size", "vocab_size")):
             if self._whole(f"model.{theirs}", -1) > 0:
                 section[ours] = self._whole(f"model.{theirs}", -1)
@@ -314,3 +315,9 @@ class _Reader:
             self.problems.append(f"{name} is {number:g}, but expected a whole number")
             return default
         return int(number)
+
+
+def _name_generation(name: str) -> str:
+    """The family that the name of a published file says (RWKV-4-Pile-169M-..., RWKV-x060-World-...); else what the trainer makes."""
+    said = re.match(r"RWKV-(?:x0)?([4-7])", name)
+    return f"rwkv{said[1]}" if said else "rwkv5"

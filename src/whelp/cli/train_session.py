@@ -194,7 +194,6 @@ class Session:
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
-        from whelp.model.config import RECURRENT_FAMILIES
         from whelp.model.triton_support import HAS_TRITON
         from whelp.train.device import can_compile_for, count_free_memory
         from whelp.train.plan import Facts
@@ -221,7 +220,7 @@ class Session:
             threads=self.recipe.train.threads or share_cores(self.processes),
             num_processes=process.num_processes,
             keeps_activations=not self.recipe.train.checkpoint_activations,
-            is_recurrent=self.spec.family in RECURRENT_FAMILIES,
+            family=self.spec.family,
             tokens_at_once=self._count_tokens_at_once(),
             slices_logits=self.spec.family != "hf" and (self.device.type == "cpu" or has_gpu_kernels),
             can_compile=can_compile_for(self.device),

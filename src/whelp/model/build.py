@@ -147,10 +147,21 @@ def find_official_family(
         return Rwkv7
     if {"gate.weight", "time_faaaa"} <= first:
         return Rwkv6 if "time_maa_x" in first else Rwkv5
-    if "time_first" in first and "ln_x.weight" not in first:
+    is_fourth = "time_first" in first and "ln_x.weight" not in first
+    found = _describe_variant(weights) if is_fourth else "an early RWKV-5" if "time_decay" in first else "no RWKV"
+    if found is None:
         return Rwkv4
-    found = "an early RWKV-5" if "time_decay" in first else "no RWKV"
     raise ArtifactError(where, f"its weights are of {found}", "RWKV-7, RWKV-6, RWKV-5.2 or RWKV-4", "Use a model of those.")
+
+
+def _describe_variant(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """What sets official RWKV-4 weights apart from RWKV-4 itself; None: nothing."""
+    if any(".tiny_" in name for name in weights):
+        return "an RWKV-4 with tiny attention"
+    norm, inner = weights.get("blocks.0.ln1.weight"), weights["blocks.0.att.time_first"].numel()
+    if norm is None or norm.numel() == inner:
+        return None
+    return f"an RWKV-4 whose time mixing is {inner} wide, and the rest {norm.numel()}"
 
 
 def find_obstacle(config: Mapping[str, Any], where: object) -> ArtifactError | None:

@@ -204,6 +204,10 @@ class Rwkv(LanguageModel):
         of_layer = 2 * self.head_weight.element_size() * spec.n_embd + 4 * math.prod(memory_shape(spec))
         return int(2 * spec.n_layer * num_slots * of_layer)
 
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Weight decay is for matrices called `*.weight`: not for vectors, whatever their shape, nor for thin matrices."""
+        return parameter.ndim == 2 and name.endswith(".weight")
+
     def is_block_matrix(self, name: str) -> bool:
         """Whether a matrix is one of the large ones of the blocks, rather than two thin ones in place of one, or vectors."""
         return name.startswith("blocks.") and name.endswith(".weight")
@@ -219,7 +223,30 @@ class Rwkv(LanguageModel):
     @classmethod
     def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
         """The spec that official weights have, from their shapes."""
-        raise AssertionError(f"{cls.__name__} has no spec_from_official()")
+        vocab_size, width = weights["emb.weight"].shape
+        return cls._make_spec(
+            n_layer=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
+            head_width=cls._find_head_width(weights),
+            n_embd=width,
+            ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
+            vocab_size=vocab_size,
+            context_tokens=context_tokens,
+            low_ranks=cls._find_low_ranks(weights),
+        )
+
+    @classmethod
+    def _find_head_width(cls, weights: Mapping[str, torch.Tensor]) -> int:
+        raise AssertionError(f"{cls.__name__} has no heads")
+
+    @classmethod
+    def _find_low_ranks(cls, weights: Mapping[str, torch.Tensor]) -> tuple[int, ...] | None:
+        """The widths of thin matrices, from official weights; None: there are none."""
+        return None
+
+    @classmethod
+    def _default_low_ranks(cls, width: int) -> tuple[int, ...] | None:
+        """The official ones of a model of this width."""
+        return None
 
     @classmethod
     def _make_spec(
@@ -231,9 +258,9 @@ class Rwkv(LanguageModel):
         ffn_width: int,
         vocab_size: int,
         context_tokens: int,
-        low_ranks: tuple[int, ...] | None,
+        low_ranks: tuple[int, ...] | None = None,
     ) -> ModelSpec:
-        """The spec of this generation; `low_ranks` are the widths of thin matrices where they are not the official ones."""
+        """The spec of this generation."""
         return ModelSpec(
             family=cls.generation,
             n_layer=n_layer,
@@ -246,7 +273,7 @@ class Rwkv(LanguageModel):
             context_tokens=context_tokens,
             norm_eps=1e-5,
             tie_embeddings=False,
-            low_ranks=low_ranks,
+            low_ranks=None if low_ranks == cls._default_low_ranks(n_embd) else low_ranks,
         )
 
 
@@ -269,6 +296,13 @@ def ramp(width: int) -> torch.Tensor:
 def layer_ratios(spec: ModelSpec, layer: int) -> tuple[float, float]:
     """How deep a layer is: 0 (first) to 1 (last), and 1 (first) to almost 0 (last)."""
     return layer / max(spec.n_layer - 1, 1), 1.0 - layer / spec.n_layer
+
+
+def first_mixes(spec: ModelSpec, layer: int) -> dict[str, torch.Tensor]:
+    """How much of the token itself goes into key, value, receptance and gate in generations 4 to 6: the official first values, (D,)."""
+    depth, rest = layer_ratios(spec, layer)
+    plain, half = ramp(spec.n_embd) ** rest, ramp(spec.n_embd) ** (0.5 * rest)
+    return {"k": plain, "v": plain + 0.3 * depth, "r": half, "g": half}
 
 
 def group_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:

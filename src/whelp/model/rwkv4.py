@@ -19,7 +19,7 @@ from torch import nn
 from whelp.model import decayed_average
 from whelp.model.config import ModelSpec
 from whelp.model.decayed_average import Inputs
-from whelp.model.rwkv import Block, Flow, Rwkv, as_plain, draw_orthogonal, layer_ratios, ramp
+from whelp.model.rwkv import Block, Flow, Rwkv, as_plain, draw_orthogonal, first_mixes, layer_ratios
 from whelp.model.rwkv5 import ChannelMix
 
 _MIXES = "kvr"
@@ -72,26 +72,21 @@ class Rwkv4(Rwkv):
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, ChannelMix)
         width = spec.n_embd
-        depth, rest = layer_ratios(spec, block.layer)
+        depth, _ = layer_ratios(spec, block.layer)
         channels = torch.arange(width)
         share = channels / max(width - 1, 1)  # 0 to 1
-        plain = ramp(width) ** rest
-        values = {"k": plain, "v": plain + 0.3 * depth, "r": ramp(width) ** (0.5 * rest)}
+        values = first_mixes(spec, block.layer)
         with torch.no_grad():
             att.time_decay.copy_(-5 + 8 * share ** (0.7 + 1.3 * depth))
             att.time_first.copy_(_WEIGHT_OF_ITSELF + 0.5 * ((channels + 1) % 3 - 1))
-            for name, value in values.items():
-                att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
+            for name in _MIXES:
+                att.get_parameter(f"time_mix_{name}").copy_(values[name].view(1, 1, -1))
             for mix in (ffn.time_mix_k, ffn.time_mix_r):
-                mix.copy_(plain.view(1, 1, -1))
+                mix.copy_(values["k"].view(1, 1, -1))
             for matrix in (att.key, att.receptance, att.output, ffn.receptance, ffn.value):
                 matrix.weight.zero_()
         draw_orthogonal(att.value.weight, 1.0, generator)
         draw_orthogonal(ffn.key.weight, max(1.0, spec.ffn_width / width) ** 0.5, generator)
-
-    def decays(self, name: str, parameter: torch.Tensor) -> bool:
-        """Weight decay is for matrices: not for shares of tokens, whatever their shape."""
-        return parameter.ndim == 2 and name.endswith(".weight")
 
     def learning_rate_scale(self, name: str) -> float:
         """Decays learn twice as fast, and what a token weighs in its own output three times."""
@@ -131,22 +126,11 @@ class Rwkv4(Rwkv):
             ffn_width=as_plain(config, "intermediate_size", 4 * width),
             vocab_size=config["vocab_size"],
             context_tokens=as_plain(config, "context_length", 1024),
-            low_ranks=None,
         )
 
     @classmethod
-    def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
-        """The spec that official weights have, from their shapes."""
-        vocab_size, width = weights["emb.weight"].shape
-        return cls._make_spec(
-            n_layer=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
-            head_width=1,
-            n_embd=width,
-            ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
-            vocab_size=vocab_size,
-            context_tokens=context_tokens,
-            low_ranks=None,
-        )
+    def _find_head_width(cls, weights: Mapping[str, torch.Tensor]) -> int:
+        return 1
 
 
 _PLACES = {"emb": "embeddings", "att": "attention", "ffn": "feed_forward", "ln0": "pre_ln"}

@@ -22,9 +22,9 @@ from whelp.model.rwkv import (
     Rwkv,
     as_plain,
     draw_orthogonal,
+    first_mixes,
     group_norm,
     layer_ratios,
-    ramp,
 )
 from whelp.model.rwkv_kernels import run_linear_attention
 
@@ -125,24 +125,13 @@ class Rwkv5(Rwkv):
         spec, att, ffn = self.spec, block.att, block.ffn
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, ChannelMix)
-        width = spec.n_embd
-        depth, rest = layer_ratios(spec, block.layer)
-        values = {
-            "k": ramp(width) ** rest,
-            "v": ramp(width) ** rest + 0.3 * depth,
-            "r": ramp(width) ** (0.5 * rest),
-            "g": ramp(width) ** (0.5 * rest),
-        }
+        values = first_mixes(spec, block.layer)
         with torch.no_grad():
             for name, value in values.items():
                 att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
             for mix in (ffn.time_mix_k, ffn.time_mix_r):
-                mix.copy_((ramp(width) ** rest).view(1, 1, -1))
+                mix.copy_(values["k"].view(1, 1, -1))
         draw_shared_weights(spec, block, generator)
-
-    def decays(self, name: str, parameter: torch.Tensor) -> bool:
-        """Weight decay is for matrices; a decay or a bonus for each channel of each head is none."""
-        return parameter.ndim == 2 and ".time_" not in name
 
     def learning_rate_scale(self, name: str) -> float:
         """Decays learn twice as fast."""
@@ -171,37 +160,27 @@ class Rwkv5(Rwkv):
         """From what `to_hugging_face` gave."""
         self.load_official(weights)
 
-    @staticmethod
-    def low_ranks(width: int, given: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """The widths of thin matrices, from a `config.json` or official weights; this generation has none."""
+    @classmethod
+    def _read_low_ranks(cls, config: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The widths of thin matrices, from a `config.json`; this generation has none."""
         return None
 
     @classmethod
     def spec_from_hugging_face(cls, config: Mapping[str, Any]) -> ModelSpec:
         """The spec that our own `config.json` describes."""
         return cls._make_spec(
-            low_ranks=cls.low_ranks(config["hidden_size"], config),
             n_layer=config["num_hidden_layers"],
             head_width=as_plain(config, "head_size", 64),
             n_embd=config["hidden_size"],
             ffn_width=config["intermediate_size"],
             vocab_size=config["vocab_size"],
             context_tokens=as_plain(config, "context_length", 2048),
+            low_ranks=cls._read_low_ranks(config),
         )
 
     @classmethod
-    def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
-        """The spec that official weights have, from their shapes."""
-        vocab_size, width = weights["emb.weight"].shape
-        return cls._make_spec(
-            low_ranks=cls.low_ranks(width, weights),
-            n_layer=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
-            head_width=width // weights["blocks.0.att.time_faaaa"].shape[0],
-            n_embd=width,
-            ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
-            vocab_size=vocab_size,
-            context_tokens=context_tokens,
-        )
+    def _find_head_width(cls, weights: Mapping[str, torch.Tensor]) -> int:
+        return weights["emb.weight"].shape[1] // weights["blocks.0.att.time_faaaa"].shape[0]
 
 
 def draw_shared_weights(spec: ModelSpec, block: Block, generator: torch.Generator) -> None:

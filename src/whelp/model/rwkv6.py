@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from whelp.model.config import ModelSpec
-from whelp.model.rwkv import Block, Flow, layer_ratios, ramp
+from whelp.model.rwkv import Block, Flow, first_mixes
 from whelp.model.rwkv5 import GatedChannelMix, GatedTimeMix, Rwkv5, draw_shared_weights
 
 _MIXES = "wkvrg"
@@ -84,32 +84,30 @@ class Rwkv6(Rwkv5):
         spec, att, ffn = self.spec, block.att, block.ffn
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, _ChannelMix)
-        depth, rest = layer_ratios(spec, block.layer)
-        plain, half = ramp(spec.n_embd) ** rest, ramp(spec.n_embd) ** (0.5 * rest)
-        values = {"x": plain, "w": plain, "k": plain, "v": plain + 0.3 * depth, "r": half, "g": half}
+        values = first_mixes(spec, block.layer)
+        values |= {"x": values["k"], "w": values["k"]}
         with torch.no_grad():
             for name, value in values.items():
                 att.get_parameter(f"time_maa_{name}").copy_((1 - value).view(1, 1, -1))
             for mix in (ffn.time_maa_k, ffn.time_maa_r):
-                mix.copy_((1 - plain).view(1, 1, -1))
+                mix.copy_((1 - values["k"]).view(1, 1, -1))
             for first in (att.time_maa_w1, att.time_decay_w1):
                 first.zero_()
             for second in (att.time_maa_w2, att.time_decay_w2):
                 second.uniform_(-0.01, 0.01, generator=generator)
         draw_shared_weights(spec, block, generator)
 
-    def decays(self, name: str, parameter: torch.Tensor) -> bool:
-        """Weight decay is for matrices called `*.weight`: not for vectors, whatever their shape, nor for thin matrices."""
-        return parameter.ndim == 2 and name.endswith(".weight")
+    @classmethod
+    def _read_low_ranks(cls, config: Mapping[str, Any]) -> tuple[int, ...] | None:
+        return tuple(config.get("low_ranks") or default_low_ranks(config["hidden_size"]))
 
-    @staticmethod
-    def low_ranks(width: int, given: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """The widths of the thin matrices (shares, decay), where they are not the official ones."""
-        if "blocks.0.att.time_maa_w2" in given:
-            found = given["blocks.0.att.time_maa_w2"].shape[1], given["blocks.0.att.time_decay_w1"].shape[1]
-        else:
-            found = tuple(given.get("low_ranks") or default_low_ranks(width))
-        return None if found == default_low_ranks(width) else found
+    @classmethod
+    def _find_low_ranks(cls, weights: Mapping[str, torch.Tensor]) -> tuple[int, ...] | None:
+        return weights["blocks.0.att.time_maa_w2"].shape[1], weights["blocks.0.att.time_decay_w1"].shape[1]
+
+    @classmethod
+    def _default_low_ranks(cls, width: int) -> tuple[int, ...] | None:
+        return default_low_ranks(width)
 
 
 def default_low_ranks(width: int) -> tuple[int, int]:

@@ -160,10 +160,6 @@ class Rwkv7(Rwkv):
         for matrix, gain in ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (ffn.key, 1.0)):
             draw_orthogonal(matrix.weight, gain, generator)
 
-    def decays(self, name: str, parameter: torch.Tensor) -> bool:
-        """Weight decay is for matrices called `*.weight`: not for vectors, whatever their shape, nor for thin matrices."""
-        return parameter.ndim == 2 and name.endswith(".weight")
-
     def learning_rate_scale(self, name: str) -> float:
         """The decay's offsets learn twice as fast."""
         return 2.0 if name.endswith("att.w0") else 1.0
@@ -222,23 +218,20 @@ class Rwkv7(Rwkv):
             ffn_width=as_plain(config, "intermediate_size", width * as_plain(config, "hidden_ratio", 4)),
             vocab_size=config["vocab_size"],
             context_tokens=as_plain(config, "max_position_embeddings", 2048),
-            low_ranks=_name_low_ranks(width, ranks),
+            low_ranks=ranks,
         )
 
     @classmethod
-    def spec_from_official(cls, weights: Mapping[str, torch.Tensor], context_tokens: int) -> ModelSpec:
-        """The spec that official weights have, from their shapes."""
-        vocab_size, width = weights["emb.weight"].shape
-        layers = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
-        return cls._make_spec(
-            n_layer=len(layers),
-            head_width=weights["blocks.0.att.r_k"].shape[1],
-            n_embd=width,
-            ffn_width=weights["blocks.0.ffn.key.weight"].shape[0],
-            vocab_size=vocab_size,
-            context_tokens=context_tokens,
-            low_ranks=_name_low_ranks(width, tuple(_find_rank(weights, name) for name in _LOW_RANKS)),
-        )
+    def _find_head_width(cls, weights: Mapping[str, torch.Tensor]) -> int:
+        return weights["blocks.0.att.r_k"].shape[1]
+
+    @classmethod
+    def _find_low_ranks(cls, weights: Mapping[str, torch.Tensor]) -> tuple[int, ...] | None:
+        return tuple(_find_rank(weights, name) for name in _LOW_RANKS)
+
+    @classmethod
+    def _default_low_ranks(cls, width: int) -> tuple[int, ...] | None:
+        return default_low_ranks(width)
 
     def load_official(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Copy weights under the names of the official files; the first layer's v0, v1, v2, which nothing uses, may be absent."""
@@ -271,11 +264,6 @@ _OUTER_NAMES = {
 def default_low_ranks(width: int) -> tuple[int, ...]:
     """The official widths of the thin matrices of a model of this width: decay, rate, value, gate."""
     return tuple(count_low_rank(width, factor) for factor in _LOW_RANKS.values())
-
-
-def _name_low_ranks(width: int, ranks: tuple[int, ...]) -> tuple[int, ...] | None:
-    """None where they are the official ones."""
-    return None if ranks == default_low_ranks(width) else ranks
 
 
 def _find_rank(weights: Mapping[str, torch.Tensor], name: str) -> int:

@@ -52,7 +52,7 @@ class Facts:
     num_processes: int = 1
     keeps_activations: bool = True  # of all blocks; else of one, and what goes into each
     has_fixed_width: bool = True  # whether all batches have rows of `context_tokens`
-    is_recurrent: bool = False
+    family: str = "qwen3"  # `model.family`
     tokens_at_once: int | None = None  # of a row, between two backward passes; None: all
     slices_logits: bool = False  # whether the logits of a batch never exist at once
     can_compile: bool = True  # whether there is a compiler for this device
@@ -125,15 +125,21 @@ class TrainPlan:
         return asdict(self)
 
 
-# numbers that a block keeps for a token, in widths, besides the feed-forward's 5 (measured with both: 21 and 68)
-_NUMBERS, _RECURRENT_NUMBERS = 14, 55
+# what a process grows by on a CPU for each block and token, in numbers of a width, besides the feed-forward's 5
+# (measured: gpt2 4, qwen3 16, rwkv4 16 to 18, rwkv5 46, rwkv6 72, rwkv7 74 to 82)
+_NUMBERS = 14
+_RECURRENT_NUMBERS = {"rwkv4": 18, "rwkv5": 50, "rwkv6": 75, "rwkv7": 80}
+_MOST_NUMBERS_ON_A_GPU = 55  # whose kernels keep less
 
 
 def estimate_row_bytes(facts: Facts) -> int:
     """Approximate memory of one row's activations and logits while training, in bytes."""
     is_narrow = facts.precision in ("bf16", "fp8") and facts.is_gpu  # on a CPU bf16 keeps matrices of probabilities, too
     number_bytes = 2 if is_narrow else 4
-    per_block = (_RECURRENT_NUMBERS if facts.is_recurrent else _NUMBERS) * facts.width + 5 * facts.ffn_width
+    numbers = _RECURRENT_NUMBERS.get(facts.family, _NUMBERS)
+    if facts.is_gpu:
+        numbers = min(numbers, _MOST_NUMBERS_ON_A_GPU)
+    per_block = numbers * facts.width + 5 * facts.ffn_width
     kept = facts.num_layers * per_block if facts.keeps_activations else facts.num_layers * facts.width + per_block
     per_token = kept * number_bytes + (0 if facts.slices_logits else 10 * facts.vocab_size)
     return (facts.tokens_at_once or facts.context_tokens) * per_token
