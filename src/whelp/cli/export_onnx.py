@@ -92,6 +92,7 @@ def _forget_source_code(graph_model: Any) -> None:
 
     for graph in (graph_model.graph, *graph_model.functions.values()):
         for node in ir.traversal.RecursiveGraphIterator(graph):
+            noted: Any
             for noted in (node, *node.outputs):
                 noted.metadata_props.clear()
                 noted.doc_string = None

@@ -51,7 +51,8 @@ def leave_folders_out_of_store(store: Path) -> None:
 
 def _iter_sources(described: _Described) -> Iterable[_Described]:
     """Itself; of a mixture each source."""
-    return described.get("sources", {"": described}).values()
+    several: Mapping[str, _Described] = described.get("sources", {"": described})
+    return several.values()
 
 
 def _shorten(described: _Described, telling: set[str]) -> dict[str, Any]:
