@@ -194,6 +194,8 @@ class Hub:
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
             else:
                 assert line["key"] == "lfsFile", line
                 if value["oid"] not in {**self.large, **self._list_stored()}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import whelp as package
 from hub import READER, WRITER, Hub, open_hub
 from whelp.base.errors import HubError, MissingExtraError
+from whelp.cli import show
 from whelp.cli.generate import load_model
 
 from .helpers import Project, Whelp, said_once, snapshot
@@ -380,3 +382,53 @@ def test_systems_without_links(made: Project, hub: Hub, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "symlink", refuse)
     package.push(made.run, "ada/fox")
     assert hub.read("ada/fox")["model.safetensors"] == (made.run / "checkpoints/last/model.safetensors").read_bytes()
+
+
+def test_what_an_earlier_push_left_is_not_read_with_the_new(whelp: Whelp, made: Project, hub: Hub) -> None:
+    """Shards of other weights go with --replace; files that are not read with the new ones stay."""
+    shards = {"model-00001-of-00002.safetensors": b"old", "model.safetensors.index.json": b"{}", "fox-q8_0.gguf": b"other"}
+    there = hub.make("ada/fox", files=shards)
+    message = said_once(whelp("push", made.run, "ada/fox"), "2 files of an earlier push would be removed, else read together")
+    assert "model-00001-of-00002.safetensors, model.safetensors.index.json. --replace does it" in message
+    assert "2 files there would be removed, which needs --replace" in whelp("push", made.run, "ada/fox", "--dry-run").said
+    result = whelp("push", made.run, "ada/fox", "--replace", "--json").json
+    assert [one["file"] for one in result["contents"] if one["change"] == "removed"] == sorted(shards)[1:]
+    assert result["others"] == ["fox-q8_0.gguf"]
+    assert there.files().keys() & shards.keys() == {"fox-q8_0.gguf"}
+
+
+def test_no_line_is_wider_than_a_terminal(whelp: Whelp, made: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no address is wrapped below itself."""
+    monkeypatch.setattr(show.console, "width", 80)
+    for options in ([], ["--dry-run"]):
+        lines = whelp("push", made.run, "ada/fox", "--license", "mit", *options).stderr.splitlines()
+        assert [line for line in lines if len(line) > 80] == []
+    assert "           License" in lines
+
+
+def test_what_others_must_not_read(whelp: Whelp, made: Project, hub: Hub) -> None:
+    """A token is refused; folders of this machine are noted, and those that libraries write are left out."""
+    assert whelp("export", made.run, "--out", "mine", "--license", "mit").code == 0
+    card = Path("mine/README.md").read_text()
+    Path("mine/README.md").write_text(card + f"\nMade in {Path.cwd() / 'mine'}.\n")
+    assert (
+        "note mine: folders of this machine stand in README.md, for all who may see it" in whelp("push", "mine", "ada/a").said
+    )
+    Path("mine/notes.md").write_text(f"hf_{'x' * 34}")
+    said_once(
+        whelp("push", "mine", "ada/b"), "mine/notes.md: a token of the hub stands in it, but expected no token. Take it out"
+    )
+    assert ("model", "ada/b") not in hub.repositories
+    shutil.copytree((made.run / "checkpoints/last").resolve(), "model")
+    config = json.loads(Path("model/config.json").read_text()) | {"_name_or_path": "/home/ada/secret"}
+    Path("model/config.json").write_text(json.dumps(config))
+    package.push("model", "ada/c")
+    assert b"/home/ada" not in hub.read("ada/c")["config.json"]
+
+
+def test_a_graph_names_no_folder_of_this_machine(made: Project, hub: Hub) -> None:
+    """Its exporter notes at each node the lines of the program, with the folder that whelp is installed in."""
+    package.push(made.run, "ada/fox", format="onnx")
+    graph = hub.read("ada/fox")["fox.onnx"]
+    assert b"language_model.py" not in graph
+    assert str(Path(package.__file__).parent).encode() not in graph

@@ -12,7 +12,9 @@ from huggingface_hub import DatasetCard, snapshot_download
 
 import whelp as package
 from hub import Hub
+from whelp.artifacts.manifest import find_damage
 from whelp.artifacts.token_store import open_store
+from whelp.base.errors import ArtifactError
 from whelp.report import make_dataset_card
 
 from .helpers import Project, Whelp, make_project, said_once
@@ -118,3 +120,59 @@ def test_sizes_as_hubs_name_them(count: int, size: str) -> None:
         "x", what="a corpus", splits={"train": {"documents": count}}, num_bytes=1, configs={}, usage="", made="", columns={}, files=[]
     )  # fmt: skip
     assert yaml.safe_load(card.split("---")[1])["size_categories"] == [size]
+
+
+def test_an_earlier_corpus_is_not_read_with_the_new(whelp: Whelp, made: Project, hub: Hub) -> None:
+    """What is no longer kept is not there any more; nor are other shards of a store."""
+    Path("rows.jsonl").write_text('{"text": "one"}\n')
+    package.curate({"data": {"source": "rows.jsonl", "tokenizer": "gpt2"}, "curate": {"preset": "none"}}, out="clean")
+    old = {"kept/00001.jsonl": b'{"text": "secret"}\n', "test/00000.jsonl": b"{}\n", "notes.txt": b"mine"}
+    hub.make("ada/tales", kind="dataset", files=old)
+    said_once(whelp("push", "clean", "ada/tales", "--dataset"), "2 files of an earlier push would be removed")
+    result = package.push("clean", "ada/tales", dataset=True, replace=True)
+    assert (result.others, hub.read("ada/tales", kind="dataset").keys()) == (
+        ["notes.txt"], {"README.md", "kept/00000.jsonl", "notes.txt"}
+    )  # fmt: skip
+    hub.make("ada/ids", kind="dataset", files={"train/data-00001-of-00002.arrow": b"old"})
+    package.push(made.store, "ada/ids", dataset=True, replace=True)
+    assert "train/data-00001-of-00002.arrow" not in hub.read("ada/ids", kind="dataset")
+
+
+def test_folders_of_this_machine_stay_here(whelp: Whelp, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the vocabulary, and labels of files that have only the home folder's parent in common."""
+    project = make_project(tmp_path / "home/ada/project")
+    package.prepare(project.recipe, out=project.store)
+    monkeypatch.setenv("HOME", str(tmp_path / "home/ada"))
+    (tmp_path / "home/shared").mkdir()
+    (tmp_path / "home/shared/more.txt").write_text("A tale of fox and dog.")
+    texts = [str(project.corpus / "03.txt"), str(tmp_path / "home/shared/more.txt")]
+    recipe = {"data": {"source": texts, "tokenizer": str(project.store / "tokenizer"), "test_split": 0}}
+    package.prepare(recipe, out="store")
+    package.push("store", "ada/ids", dataset=True)
+    there = hub.read("ada/ids", kind="dataset")
+    assert json.loads(there["sources.json"]) == ["03.txt", "more.txt"]
+    assert not [name for name, content in there.items() if b"home/" in content]
+    again = open_store(fetch(hub, "ada/ids", tmp_path / "ids"))
+    assert again.manifest.inputs["source"]["tokenizer_asked"] == "tokenizer"
+    assert find_damage(again.folder, again.manifest) == []
+    package.curate({**recipe, "curate": {"preset": "none"}}, out="clean")
+    with pytest.raises(
+        ArtifactError, match=r"clean: each row says which file it is from, .*: ada/project/.*03\.txt, shared/more"
+    ):
+        package.push("clean", "ada/tales", dataset=True)
+
+
+def test_an_imported_store_tells_of_no_folder(whelp: Whelp, hub: Hub, tmp_path: Path) -> None:
+    """Its files were given as paths."""
+    project = make_project(tmp_path / "project")
+    package.prepare(project.recipe, out=project.store)
+    assert whelp("export", project.store, "--format", "nanogpt", "--out", "ids").code == 0
+    ids = Path("ids/train.bin").absolute()
+    outcome = whelp("import", ids, "--format", "nanogpt", "--tokenizer", project.store / "tokenizer", "--out", "imported")
+    assert outcome.code == 0, outcome.stderr
+    package.push("imported", "ada/ids", dataset=True)
+    there = hub.read("ada/ids", kind="dataset")
+    assert not [
+        name for name, content in there.items() if str(tmp_path).encode() in content or str(ids.parent).encode() in content
+    ]
+    assert json.loads(there["sources.json"]) == ["train.bin"]

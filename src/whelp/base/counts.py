@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_MOST_LISTED = 5
+
 
 def say_count(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it is not one.
@@ -37,3 +41,13 @@ def say_duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def list_some(names: Sequence[str]) -> str:
+    """The first few of many.   ['a', 'b'] -> 'a, b'
+
+    >>> list_some(list("abcdefg"))
+    'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - _MOST_LISTED:,} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more

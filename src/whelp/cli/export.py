@@ -154,6 +154,7 @@ def _write_hf(folder: Path, target: Path, dtype: str | None, take: Callable[[Pat
         if (folder / name).is_file():
             take(folder / name, target / name)
     config = read_model_config(folder)
+    config.pop("_name_or_path", None)  # a folder of whoever saved it, which others need not know
     _, weights = read_model_folder(folder)
     num_parameters = sum(tensor.numel() for tensor in weights.values())
     if dtype is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.config import map_paths
 from whelp.base.errors import ArtifactError, TokenizerError
 from whelp.base.files import read_json
+from whelp.base.private_paths import leave_folders_out
 from whelp.cli.export_origin import describe_start_licenses
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.store_of_run import open_store_beside
@@ -89,7 +89,6 @@ ids = Tokenizer.from_file("{folder}/tokenizer.json").encode("Once upon a time").
 _PTH = """With the package [rwkv](https://pypi.org/project/rwkv/):
 
 ```python
-import os
 
 os.environ["RWKV_V7_ON"] = "{is_v7}"
 from rwkv.model import RWKV
@@ -258,8 +257,8 @@ def _describe_corpus(started: Mapping[str, Any], store: TokenStore | None) -> di
 def _name_corpus(store: TokenStore, started: Mapping[str, Any]) -> str:
     """What the store calls its source; where that is a path, of which others should not read the folders, the recipe's names."""
     name = str(store.manifest.inputs["source"].get("name", ""))
-    is_path = not name or name.startswith((os.sep, ".", "~")) or "imported" in store.manifest.inputs["source"]
-    return _name_sources(started.get("recipe", {}).get("data", {})) if is_path else name
+    is_shown = name and name == leave_folders_out(name) and "imported" not in store.manifest.inputs["source"]
+    return name if is_shown else _name_sources(started.get("recipe", {}).get("data", {}))
 
 
 def _name_sources(data: Mapping[str, Any]) -> str:
@@ -269,11 +268,6 @@ def _name_sources(data: Mapping[str, Any]) -> str:
     if data.get("mixture"):
         items = [str(entry.get("name") or entry.get("source")) for entry in data["mixture"]]
     return ", ".join(leave_folders_out(item) for item in items)
-
-
-def leave_folders_out(word: str) -> str:
-    """Of a path the last part alone: folders of this machine are nobody else's business."""
-    return os.path.basename(word.rstrip("/\\")) if os.path.isabs(word) or word.startswith((".", "~")) else word
 
 
 def _shorten_recipe(run: RunFolder) -> str:

@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,7 +82,20 @@ def _write_graph(model: LanguageModel, path: Path) -> None:
     finally:
         chatty.setLevel(level)
     assert program is not None, "the exporter gives a program"
+    _forget_source_code(program.model)
     program.save(str(path), external_data=4 * model.num_parameters() > _MOST_BYTES)
+
+
+def _forget_source_code(graph_model: Any) -> None:
+    """Leave out what the exporter notes at each node: lines of the program, and the folders of this machine that it lies in."""
+    from onnxscript import ir
+
+    for graph in (graph_model.graph, *graph_model.functions.values()):
+        for node in ir.traversal.RecursiveGraphIterator(graph):
+            noted: Any
+            for noted in (node, *node.outputs):
+                noted.metadata_props.clear()
+                noted.doc_string = None
 
 
 @torch.no_grad()

@@ -10,33 +10,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from whelp.base.counts import say_count
+from whelp.base.counts import list_some, say_bytes, say_count
 from whelp.base.errors import HubError
+from whelp.base.hub_repository import (
+    DATASET,
+    MODEL,
+    NOTHING,
+    REMOVED,
+    REPLACED,
+    UNCHANGED,
+    HubRepository,
+    Remote,
+    compare_files,
+)
 from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import draw_pushing, watch
 from whelp.cli.export_origin import read_license
-from whelp.cli.push_files import CARD, lay_out_model
-from whelp.cli.push_hub import (
-    DATASET,
-    MODEL,
-    NOTHING,
-    REPLACED,
-    UNCHANGED,
-    HubRepository,
-    Remote,
-    compare_files,
-    describe_changes,
-)
+from whelp.cli.push_layout import CARD, check_private_words
+from whelp.cli.push_model import lay_out_model
 
 _OPENED = re.compile(r'from_pretrained\("([^"]+)"\)')
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushedFile(ResultRepr):
-    """A file, and what became of it there: `added`, `replaced` (it had other bytes) or `unchanged`."""
+    """A file, and what became of it there: `added`, `replaced` (it had other bytes), `unchanged`, or `removed`.
+
+    Removed is what an earlier push left, and what would be read together with these files: shards of other weights, other rows.
+    """
 
     file: str
     num_bytes: int
@@ -109,7 +113,8 @@ def push(
         private: Make the repository private; without, the owner's settings decide, which as a rule say public.
         revision: A branch; made where it is not there. Default: main.
         message: Of the commit.
-        replace: Replace files that stand there with other bytes. Their old bytes stay in the history.
+        replace: Replace files that stand there with other bytes, and remove those of an earlier push that would be read together
+            with these. Their old bytes stay in the history.
         dry_run: Only say what would be brought; no login is needed, nor a network.
 
     Raises:
@@ -162,17 +167,18 @@ def iter_push(
         if dataset:
             from whelp.cli.push_dataset import lay_out_dataset
 
-            lay_out_dataset(given, folder, name, format=format, dtype=dtype, license=license)
+            read_together = lay_out_dataset(given, folder, name, format=format, dtype=dtype, license=license)
         else:
-            lay_out_model(given, folder, name, format=format, dtype=dtype, license=license)
-        plan = _make_plan(hub, folder, remote, private=private, dry_run=dry_run)
+            read_together = lay_out_model(given, folder, name, format=format, dtype=dtype, license=license)
+        check_private_words(given, folder)
+        plan = _make_plan(hub, folder, remote, read_together, private=private, dry_run=dry_run)
         _say_what_is_missing(plan, given)
         yield PushPlanned(plan)
         if dry_run:
             yield Pushed(plan)
             return
         assert remote is not None
-        _check_replaced(hub, folder, remote, plan, replace=replace)
+        _check_replaced(hub, remote, plan, replace=replace)
         yield Pushed(_bring(hub, folder, remote, plan, private=private, message=message))
 
 
@@ -193,11 +199,23 @@ def _look(hub: HubRepository, *, is_needed: bool) -> Remote | None:
     return remote
 
 
-def _make_plan(hub: HubRepository, folder: Path, remote: Remote | None, *, private: bool, dry_run: bool) -> PushResult:
+def _make_plan(
+    hub: HubRepository,
+    folder: Path,
+    remote: Remote | None,
+    read_together: re.Pattern[str] | None,
+    *,
+    private: bool,
+    dry_run: bool,
+) -> PushResult:
+    there = (remote or NOTHING).files
     changes = compare_files(folder, remote or NOTHING)
+    others = sorted(there.keys() - changes.keys())
+    removed = [file for file in others if read_together is not None and read_together.fullmatch(file)]
     contents = [
         PushedFile(file=file, num_bytes=(folder / file).stat().st_size, change=change) for file, change in changes.items()
     ]
+    contents += [PushedFile(file=file, num_bytes=there[file][0], change=REMOVED) for file in removed]
     is_there = remote is not None and remote.is_there
     return PushResult(
         name=hub.name,
@@ -210,7 +228,7 @@ def _make_plan(hub: HubRepository, folder: Path, remote: Remote | None, *, priva
         is_dry_run=dry_run,
         license=read_license(folder),
         contents=contents,
-        others=sorted((remote or NOTHING).files.keys() - changes.keys()),
+        others=[file for file in others if file not in removed],
         card=(folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
     )
 
@@ -228,15 +246,23 @@ def _say_what_is_missing(plan: PushResult, given: Path) -> None:
         log.warning("the card opens %s, but there it is called %s: change it in %s", opened, plan.name, given / CARD)
 
 
-def _check_replaced(hub: HubRepository, folder: Path, remote: Remote, plan: PushResult, *, replace: bool) -> None:
-    names = [one.file for one in plan.contents if one.change == REPLACED]
-    if names and not replace:
-        found = f"{say_count(len(names), 'file')} there would be replaced: {describe_changes(folder, remote, names)}"
+def _check_replaced(hub: HubRepository, remote: Remote, plan: PushResult, *, replace: bool) -> None:
+    replaced = [
+        f"{one.file} ({say_bytes(remote.files[one.file][0])} there, {say_bytes(one.num_bytes)} here)"
+        for one in plan.contents
+        if one.change == REPLACED
+    ]
+    removed = [one.file for one in plan.contents if one.change == REMOVED]
+    problems = [f"{say_count(len(replaced), 'file')} there would be replaced: {list_some(replaced)}"] if replaced else []
+    if removed:
+        what = f"{say_count(len(removed), 'file')} of an earlier push would be removed, else read together with these"
+        problems.append(f"{what}: {list_some(removed)}")
+    if problems and not replace:
         advice = (
             "--replace does it, and the history keeps the old ones; or choose another name, or --revision BRANCH. "
             "Nothing was changed."
         )
-        raise HubError(hub.name, found, "", advice)
+        raise HubError(hub.name, "; ".join(problems), "", advice)
 
 
 def _bring(
@@ -246,11 +272,12 @@ def _bring(
     if all(one.change == UNCHANGED for one in plan.contents) and remote.has_branch:
         return plan
     hub.prepare(remote, private=private)
-    commit = hub.bring(folder, remote, message or f"Push a {hub.kind} with whelp")
+    removed = [one.file for one in plan.contents if one.change == REMOVED]
+    commit = hub.bring(folder, remote, message or f"Push a {hub.kind} with whelp", removed)
     after = hub.look()
     lost = [name for name, change in compare_files(folder, after).items() if change != UNCHANGED]
     if lost:
-        found = f"{', '.join(lost[:5])} did not arrive, or not as sent" + (f", and {len(lost) - 5:,} more" if lost[5:] else "")
+        found = f"{list_some(lost)} did not arrive, or not as sent"
         raise HubError(hub.name, found, "every file", "A .gitignore there may leave them out; else run the same command again.")
     return dataclasses.replace(plan, commit=commit, is_private=after.is_private)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from whelp.artifacts.manifest import NAME as MANIFEST
 from whelp.artifacts.manifest import find_kind, read_manifest
 from whelp.artifacts.token_store import open_store
+from whelp.base.counts import list_some
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
-from whelp.base.files import read_json, write_atomic, write_json
-from whelp.cli.export_card import leave_folders_out
-from whelp.cli.push_files import CARD, DATASET_KINDS, lay_out_files
-from whelp.cli.push_hub import COMMAND, iter_files
+from whelp.base.files import read_json, write_atomic
+from whelp.base.hub_repository import iter_files
+from whelp.cli.push_layout import CARD, COMMAND, DATASET_KINDS, lay_out_files
+from whelp.cli.push_origins import find_telling_labels, leave_folders_out_of_store
 
 _LOAD = """```python
 from datasets import load_dataset
@@ -35,6 +35,7 @@ whelp train my-recipe.yaml --store {folder} --out run
 ```"""
 _DEFAULT = "default"
 _SPLITS = {"kept": "train", "test": "test"}
+_READ_TOGETHER = {"token_store": re.compile(r"(train|test|tokenizer)/.*"), "curated": re.compile(r"(kept|test)/.*")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +52,16 @@ class _Facts:
 
 def lay_out_dataset(
     source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None
-) -> None:
+) -> re.Pattern[str] | None:
     """Bring a data set into an empty folder, with a card where it has none of its own.
 
     Of a curated corpus only what is kept goes, and its test split: what was dropped, and the examples of it, stay here.
 
+    Returns:
+        Paths that are read together with these files: under one of them nothing of an earlier push may stay.
+
     Raises:
-        ArtifactError: When there is nothing.
+        ArtifactError: When there is nothing, or rows of a curated corpus name folders of this machine.
         ConfigError: When an option is for models, or `source` is one.
     """
     _check(source, format, dtype)
@@ -66,8 +70,11 @@ def lay_out_dataset(
         problem = f"{source} has a {CARD}, so it goes as it stands, and --license would change nothing"
         raise ConfigError(COMMAND, [problem], f"Change {CARD}.")
     lay_out_files(source.parent if source.is_file() else source, target, _choose_files(source))
+    if find_kind(target) == "token_store":
+        leave_folders_out_of_store(target)
+    read_together = _READ_TOGETHER.get(find_kind(source) or "")
     if has_card:
-        return
+        return read_together
     from whelp.report import make_dataset_card
 
     facts = _find_facts(source, target, name)
@@ -85,6 +92,7 @@ def lay_out_dataset(
         license_name=license,
     )
     write_atomic(target / CARD, card)
+    return read_together
 
 
 def _check(source: Path, format: str | None, dtype: str | None) -> None:
@@ -106,7 +114,13 @@ def _choose_files(source: Path) -> Iterable[Path]:
     kind = find_kind(source)
     if kind is None:
         return (path for path in source.rglob("*") if path.is_file())
-    read_manifest(source, kind)  # whole?
+    manifest = read_manifest(source, kind)
+    if kind == "curated" and (told := find_telling_labels(manifest.inputs["source"])):
+        found = f"each row says which file it is from, with folders of this machine: {list_some(sorted(told))}"
+        next_step = (
+            "Curate again, with each folder as a source of its own (`data.mixture`), or with all files below one folder."
+        )
+        raise ArtifactError(source, found, "names below a folder of texts", next_step)
     names = list(_SPLITS) if kind == "curated" else ["*"]
     return (path for name in names for place in source.glob(name) for path in _iter_below(place))
 
@@ -120,8 +134,6 @@ def _find_facts(source: Path, target: Path, name: str) -> _Facts:
     kind = find_kind(source)
     if kind == "token_store":
         store = open_store(source)
-        (target / MANIFEST).unlink()
-        write_json(target / MANIFEST, _leave_root_out(vars(store.manifest)))
         splits = store.manifest.counts["splits"]
         usage = f"{_LOAD.format(**words)}\n\n{_TRAIN.format(**words)}"
         return _Facts(
@@ -156,16 +168,6 @@ def _find_facts(source: Path, target: Path, name: str) -> _Facts:
         configs=_find_pattern(target),
         columns=_count_columns(source),
     )
-
-
-def _leave_root_out(values: Any) -> Any:
-    """What a manifest says of its sources, without the folders of this machine that they lie in."""
-    if not isinstance(values, dict):
-        return [_leave_root_out(value) for value in values] if isinstance(values, list) else values
-    shown = {name: _leave_root_out(value) for name, value in values.items()}
-    if "root" in shown:
-        shown |= {"root": "", "name": leave_folders_out(str(shown.get("name", "")))}
-    return shown
 
 
 def _list_fates(title: str, fates: Mapping[str, int]) -> str:

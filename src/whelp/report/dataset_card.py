@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import yaml
-
 from whelp.base.counts import say_bytes, say_count
-from whelp.report.model_card import make_table, name_license
+from whelp.report._card import make_head, make_table, name_license, say_license
 
 _SIZES = ((10**3, "1K"), (10**4, "10K"), (10**5, "100K"), (10**6, "1M"), (10**7, "10M"), (10**8, "100M"), (10**9, "1B"))
 _MOST_VALUES = 10
@@ -46,7 +44,7 @@ def make_dataset_card(
             for part, patterns in configs.items()
         ]
     sections = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
+        make_head(head),
         f"# {name}",
         f"This is {what}, {say_bytes(num_bytes)}, handed on with whelp.",
         "## Use it\n\n" + usage,
@@ -72,13 +70,11 @@ def _describe_contents(splits: Mapping[str, Mapping[str, int]], columns: Mapping
     parts = [make_table(rows)] if rows else ["How many documents it has was not counted."]
     for column, values in columns.items():
         shown = {value: say_count(count, "row") for value, count in list(values.items())[:_MOST_VALUES]}
-        more = f"\n\n{len(values) - _MOST_VALUES:,} further values are rarer." if len(values) > _MOST_VALUES else ""
+        more = "\n\nOthers are no more frequent." if len(values) > _MOST_VALUES else ""
         parts.append(f"Values of `{column}`:\n\n{make_table(shown)}{more}")
     return "\n\n".join(parts)
 
 
 def _describe_license(license_name: str | None, *, is_by_text: bool) -> str:
     texts = "The texts have licenses of their own" + (", which each row names." if is_by_text else ".")
-    if license_name is None:
-        return f"No license was named: ask whoever gave it to you before you use it. {texts}"
-    return f"{license_name}. {texts}"
+    return say_license(license_name, texts)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from whelp.base.counts import say_bytes, say_count, say_duration
+from whelp.base.private_paths import leave_folders_out
+from whelp.report._card import make_cell, make_head, make_table, name_license, say_license
 
 _LIBRARIES = {"hf": "transformers", "gguf": "gguf", "onnx": "onnx"}
-# identifiers that the hub knows; any other license is `other`, with a name
-_LICENSES = """
-afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd-2-clause bsd-3-clause bsl-1.0 cc cc-by-2.0 cc-by-3.0 cc-by-4.0 cc-by-nc-4.0
-cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 creativeml-openrail-m ecl-2.0 epl-2.0 eupl-1.2
-gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 ms-pl odbl odc-by openrail openrail++ osl-3.0 pddl unknown
-unlicense wtfpl zlib other
-"""
 _TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022
 _MANY_EPOCHS = 8  # Muennighoff et al. 2023
 
@@ -110,17 +102,7 @@ def _make_head(name: str, format: str, config: Mapping[str, Any], run: RunFacts 
         dataset = {"name": f"held-out part of {run.corpus.get('name', 'the text')}", "type": "text"}
         results = [{"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}]
         head["model-index"] = [{"name": name, "results": results}]
-    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---"
-
-
-def name_license(license_name: str | None) -> dict[str, Any]:
-    """A license as the head of a card names it.   'My own' -> {'license': 'other', 'license_name': 'my-own'}"""
-    if license_name is None:
-        return {}
-    known = license_name.lower()
-    if known in _LICENSES.split():
-        return {"license": known}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", known).strip("-")}
+    return make_head(head)
 
 
 def _describe_model(
@@ -158,7 +140,7 @@ def _describe_data(run: RunFacts | None) -> str:
     if isinstance(learned, Mapping):
         lines.append("Its vocabulary was learned from the same text.")
     elif learned:
-        lines.append(f"Its vocabulary is `{_last_part(str(learned))}`.")
+        lines.append(f"Its vocabulary is `{leave_folders_out(str(learned))}`.")
     if corpus.get("dropped"):
         dropped = ", ".join(f"{reason} {count:,}" for reason, count in corpus["dropped"].items())
         lines.append(f"Documents left out: {dropped}.")
@@ -167,7 +149,7 @@ def _describe_data(run: RunFacts | None) -> str:
         text += "\n\n| source | share of the training | documents |\n|---|---|---|"
         for source, entry in corpus["sources"].items():
             share = "" if entry.get("share") is None else f"{entry['share']:.1%}"
-            text += f"\n| {_cell(source)} | {share} | {entry.get('documents', 0):,} |"
+            text += f"\n| {make_cell(source)} | {share} | {entry.get('documents', 0):,} |"
     return text
 
 
@@ -211,7 +193,7 @@ def _describe_training(run: RunFacts) -> str:
         "weight decay": f"{train.get('weight_decay', 0):g}",
         "arithmetic": f"{plan.get('precision')}, on {plan.get('device')}{processes}",
         "seed": f"{train.get('seed', 0)}",
-        "begun with": _last_part(str(train["start_from"])) if train.get("start_from") else "random weights",
+        "begun with": leave_folders_out(str(train["start_from"])) if train.get("start_from") else "random weights",
         "time": "" if run.elapsed_seconds is None else say_duration(run.elapsed_seconds),
         "made longer": ", ".join(f"it was to be {one['length']}, until step {one['until_step']:,}" for one in run.lengths),
         "software": ", ".join(f"{name} {run.versions[name]}" for name in ("whelp", "torch", "python") if name in run.versions),
@@ -249,20 +231,4 @@ def _describe_license(license_name: str | None, run: RunFacts | None) -> str:
         texts = f"The weights that it began with are under {', '.join(named)}, which holds for what was made of them. {texts}"
     if None in starts:
         texts = f"It began with weights that name no license: ask whoever gave them. {texts}"
-    if license_name is None:
-        return f"No license was named when it was exported: ask whoever gave it to you before you use it. {texts}"
-    return f"{license_name}. {texts}"
-
-
-def make_table(values: Mapping[str, str]) -> str:
-    """Names and what they say, as a table of Markdown."""
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _last_part(path: str) -> str:
-    """A name without its folders, which are nobody's business; `owner/name` of the hub stays."""
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path
+    return say_license(license_name, texts)

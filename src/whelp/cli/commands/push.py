@@ -41,7 +41,12 @@ def push(
     ] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit.")] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace files that stand there with other bytes; the history keeps the old ones.")
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace files that stand there with other bytes, and remove weights and rows of an earlier push that would be "
+            "read with these; the history keeps the old ones.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool,
@@ -54,7 +59,7 @@ def push(
     """Hand a model on through a hub of models, with a card of its data, recipe and numbers; or a data set.
 
     The hub is that of `huggingface_hub`: log in once with `hf auth login`, or set HF_TOKEN. HF_ENDPOINT names another hub.
-    Nothing that stands there is replaced without --replace. Stopped, the same command sends what has not arrived.
+    Nothing that stands there is replaced or removed without --replace. Stopped, the same command sends what has not arrived.
 
     First look, then push:
       whelp push run ada/my-model --license mit --dry-run

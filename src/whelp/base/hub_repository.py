@@ -1,4 +1,4 @@
-"""One repository of a hub, through `huggingface_hub`: what stands there, what files would change there, and bringing them.
+"""A repository of a hub, through `huggingface_hub`: what stands there, what files would change there, and bringing them.
 
 Which hub it is, the library decides (`HF_ENDPOINT`); whose token it takes, too (`hf auth login`, `HF_TOKEN`).
 """
@@ -6,22 +6,21 @@ Which hub it is, the library decides (`HF_ENDPOINT`); whose token it takes, too 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.counts import say_bytes
 from whelp.base.errors import ConfigError, HubError, MissingExtraError
-from whelp.cli.push_problems import explain_problem, is_conflict, is_missing
+from whelp.base.hub_problems import explain_problem, is_conflict, is_missing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-COMMAND = "whelp push"
 MODEL, DATASET = "model", "dataset"
-ADDED, REPLACED, UNCHANGED = "added", "replaced", "unchanged"
+ADDED, REPLACED, UNCHANGED, REMOVED = "added", "replaced", "unchanged", "removed"
 DEFAULT_BRANCH = "main"
 _OF_THE_HUB = ".gitattributes"  # which it makes by itself
 _PIECE_BYTES = 1 << 20
@@ -53,12 +52,11 @@ class HubRepository:
         try:
             from huggingface_hub import HfApi
         except ImportError:
-            raise MissingExtraError(COMMAND, "huggingface-hub", "hub") from None
-        from whelp import __version__
+            raise MissingExtraError(name, "huggingface-hub", "hub") from None
 
         _check_name(name)
         self.name, self.kind, self.revision = name, kind, revision or DEFAULT_BRANCH
-        self._api: HfApi = HfApi(library_name="whelp", library_version=__version__)
+        self._api: HfApi = HfApi(library_name="whelp")
 
     @property
     def url(self) -> str:
@@ -143,8 +141,8 @@ class HubRepository:
             found = f"a {self.kind} of that name cannot be made: something else has it, or it was made this moment"
             raise HubError(self.name, found, "a free name", "Run the same command again, or choose another name.") from error
 
-    def bring(self, folder: Path, remote: Remote, message: str) -> str:
-        """Bring every file of a folder; return the commit.
+    def bring(self, folder: Path, remote: Remote, message: str, removed: Iterable[str]) -> str:
+        """Bring every file of a folder, and remove others by their paths there; return the commit.
 
         Raises:
             HubError: When something is refused, or was changed there meanwhile.
@@ -157,6 +155,7 @@ class HubRepository:
                 revision=self.revision,
                 commit_message=message,
                 parent_commit=remote.commit,
+                delete_patterns=[glob.escape(path) for path in removed] or None,
             )
         return str(done.oid)
 
@@ -187,7 +186,7 @@ def _check_name(name: str) -> None:
     if not is_right:
         rule = "Letters, digits, - _ and . may stand in it, but not two - or . side by side, and none of both at an end."
         problem = f"{name!r} is no name on a hub, but expected OWNER/NAME, as ada/my-model"
-        raise ConfigError(COMMAND, [problem], f"OWNER is your account, or an organization of yours. {rule}")
+        raise ConfigError("OWNER/NAME", [problem], f"OWNER is your account, or an organization of yours. {rule}")
 
 
 def iter_files(folder: Path) -> Iterator[Path]:
@@ -203,13 +202,6 @@ def compare_files(folder: Path, remote: Remote) -> dict[str, str]:
         there = remote.files.get(name)
         found[name] = ADDED if there is None else UNCHANGED if _has_same_bytes(path, *there) else REPLACED
     return found
-
-
-def describe_changes(folder: Path, remote: Remote, names: list[str]) -> str:
-    """Files that would be replaced, and how large they are.   'config.json (1.2 kB, now 1.1 kB)'"""
-    return ", ".join(
-        f"{name} ({say_bytes(remote.files[name][0])} there, {say_bytes((folder / name).stat().st_size)} here)" for name in names
-    )
 
 
 def _find_by_hash(folder: Path | None, digest: str) -> str | None:
