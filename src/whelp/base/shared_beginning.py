@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LEAST_SHARED = 32  # tokens: to read fewer takes no longer than to take over what a model remembers of them
+
 
 def count_shared(one: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integer[Any]]) -> int:
     """The length of the longest common beginning.
