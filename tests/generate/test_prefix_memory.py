@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import torch
 
 from whelp.base.errors import PlanError
+from whelp.base.shared_beginning import count_shared
 from whelp.generate import Engine, PrefixCache, stream_text
 from whelp.generate import prefix_cache as module
 from whelp.generate.batch import Batch
 from whelp.generate.prefix_cache import DEFAULT_BYTES, choose_bytes
+from whelp.model.hugging_face import _iter_cache
 from whelp.model.slot_snapshot import SlotSnapshot
 
 from .prefixes import (
@@ -202,3 +205,110 @@ def test_a_closed_engine_takes_no_prompt(make_kind):
     engine.close()
     with pytest.raises(PlanError, match="it is closed"):
         engine.submit(draw_ids(60), make_settings())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_account_is_true(make_kind, kind):
+    """Bytes are those that hang on what is kept, and no view holds a slot, or what a window no longer shows."""
+    model = make_kind(kind)
+    batch = Watched(model, max_rows=2)
+    for length in (90, 140, 200):
+        batch.ask([*draw_ids(60), *draw_ids(length, length)], n=2, max_tokens=20)
+    num_bytes = 0
+    for kept in batch.prefixes._kept:
+        snapshot = kept.snapshot
+        tensors = list(snapshot.tensors.values() if isinstance(snapshot, SlotSnapshot) else _iter_cache(snapshot.cache))
+        assert tensors
+        num_bytes += kept.ids.nbytes + sum({each.data_ptr(): each.untyped_storage().nbytes() for each in tensors}.values())
+    assert num_bytes == batch.prefixes.num_bytes
+    if kind == "mistral":  # of five tokens, however long the text
+        sizes = {kept.snapshot.num_bytes for kept in batch.prefixes._kept}
+        assert len(sizes) == 1
+        assert max(sizes) < 6 * 2 * 2 * 2 * 8 * 4
+
+
+def test_a_text_that_cannot_fit_drives_nothing_out(make_kind):
+    """One that is larger than all memory is not kept, and the others stay."""
+    batch, known = Watched(make_kind("gpt2")), draw_ids(60)
+    batch.ask(known, max_tokens=0)
+    batch.prefixes.max_bytes = 2 * batch.prefixes.num_bytes
+    batch.ask(draw_ids(200, 1), max_tokens=0)
+    assert batch.ask([*known, 1], max_tokens=0)[0][0].cached_tokens == 60
+
+
+def test_texts_hold_nothing_that_they_do_not_need(make_kind):
+    """Many users of one system prompt: each text hangs on the first one alone, so all the others can be forgotten."""
+    batch, system = Watched(make_kind("qwen3")), draw_ids(60)
+    for number in range(12):
+        batch.ask([*system, number, *draw_ids(40, number + 1)], max_tokens=0)
+    (first,) = [kept for kept in batch.prefixes._kept if kept.before is None]
+    assert {kept.before for kept in batch.prefixes._kept} == {None, first}
+
+
+def test_what_begins_otherwise_is_not_compared(make_kind, monkeypatch):
+    """A full memory of other texts costs a prompt nothing."""
+    batch = Watched(make_kind("gpt2"))
+    for number in range(9):
+        batch.ask(draw_ids(40, number), max_tokens=0)
+    sizes = []
+
+    def count(one, other):
+        sizes.append(len(one))
+        return count_shared(one, other)
+
+    monkeypatch.setattr(module, "count_shared", count)
+    batch.ask(draw_ids(40, 9), max_tokens=0)
+    assert sizes == []
+    batch.ask([*draw_ids(40, 3), 1], max_tokens=0)
+    assert sizes == [40, 40]  # when it comes, and when it is kept
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "rwkv7", "llama"])
+def test_a_memory_that_cannot_be_put_back(make_kind, monkeypatch, kind):
+    """Whoever asked hears of it, those that wait too; the next request is answered."""
+    model, prompt = make_kind(kind), draw_ids(60)
+    with Engine(model, VOCABULARY, max_rows=2) as engine:
+        list(engine.submit(prompt, make_settings())[0])
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("no memory")
+
+        monkeypatch.setattr(engine._batch.decoder, "restore", fail)
+        generations = engine.submit([*prompt, 1], make_settings(), n=3)
+        with ThreadPoolExecutor(3) as readers:
+            told = [readers.submit(list, generation) for generation in generations]
+            wait(told, timeout=20)
+            for generation in generations:
+                generation.fail(TimeoutError("nobody told"))  # only read where nothing else came
+            for future in told:
+                with pytest.raises(RuntimeError, match="no memory"):
+                    future.result()
+        monkeypatch.undo()
+        (generation,) = engine.submit([*prompt, 1], make_settings())
+        assert [[token for piece in generation for token in piece.token_ids]] == ask_alone(model, [*prompt, 1])
+
+
+def test_nobody_waits_for_a_copy(make_kind, monkeypatch):
+    """While a long beginning is put into a slot, others submit and cancel."""
+    prompt = draw_ids(60)
+    has_submitted, seen = threading.Event(), []
+    with Engine(make_kind("gpt2"), VOCABULARY) as engine:
+        list(engine.submit(prompt, make_settings())[0])
+        is_copying, restore = threading.Event(), engine._batch.decoder.restore
+
+        def restore_late(*arguments):
+            is_copying.set()
+            seen.append(has_submitted.wait(20))
+            return restore(*arguments)
+
+        monkeypatch.setattr(engine._batch.decoder, "restore", restore_late)
+        (first,) = engine.submit([*prompt, 1], make_settings())
+        assert is_copying.wait(20)
+        (other,) = engine.submit([1], make_settings())
+        assert engine.num_waiting == 2
+        first.cancel()
+        has_submitted.set()
+        assert len(list(other)) == 8
+        list(first)
+    assert seen == [True]
+    assert first.finish_reason == "cancelled"
