@@ -20,7 +20,7 @@ import torch
 
 from whelp.base.errors import PlanError
 from whelp.base.log import log
-from whelp.base.shared_beginning import LEAST_SHARED, count_shared
+from whelp.base.shared_beginning import LEAST_SHARED, count_shared, get_head
 from whelp.generate.interfaces import DecoderLike, Snapshot
 from whelp.generate.row import Row
 
@@ -49,7 +49,7 @@ class _Kept:
     @cached_property
     def head(self) -> bytes:
         """The tokens that another text has to begin with to be worth a comparison."""
-        return self.ids[:LEAST_SHARED].tobytes()
+        return get_head(self.ids)
 
     def list_parts(self, num_tokens: int) -> list[_Kept]:
         """The texts that hold the memory of the first tokens; each up to where the next one begins."""
@@ -101,7 +101,8 @@ class PrefixCache:
         if row.is_scored or len(ids) < LEAST_SHARED:  # of a scored one, each token has to be read
             return True
         kept = self._compare(ids)
-        near = [(count_shared(each.prompt.ids, ids), each) for each in others if not each.has_slid]
+        alike = [each for each in others if each.prompt.head == row.prompt.head and not each.has_slid]
+        near = [(count_shared(each.prompt.ids, ids), each) for each in alike]
         usable: list[tuple[int, _Kept | Row]] = [(count, each) for count, each in kept if each.serves(count)]
         if decoder.can_forget:
             usable += [(min(count, decoder.lengths[each.slot]), each) for count, each in near]
@@ -172,7 +173,7 @@ class PrefixCache:
 
     def _compare(self, ids: Ids) -> list[tuple[int, _Kept]]:
         """The texts that begin as these tokens do, and how many they have in common: at least LEAST_SHARED."""
-        head = ids[:LEAST_SHARED].tobytes()
+        head = get_head(ids)
         return [(count_shared(kept.ids, ids), kept) for kept in self._kept if kept.head == head]
 
     def _touch(self, used: list[_Kept]) -> None:
