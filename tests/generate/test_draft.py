@@ -11,21 +11,11 @@ from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.generate.sampling import choose
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, LEAST_PLAIN, MOST_ROWS, Guesser, Speculation
-from whelp.model import decoder, draft, screened_head
+from whelp.model import decoder, draft
 from whelp.model.decoder import Decoder
 
 from .helpers import NumberVocabulary, check_joining
 from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run
-
-
-@pytest.fixture
-def make_large(make_model, monkeypatch):
-    """Tiny models that are taken for large ones, with heads of which not all is read."""
-    monkeypatch.setattr(decoder, "LEAST_SCREENED", 0)
-    monkeypatch.setattr(screened_head, "LEAST_ASKED", 1)
-    monkeypatch.setattr(draft, "LEAST_DRAFTED", 0)
-    monkeypatch.setattr(draft, "LEAST_ROUNDED", 0)
-    return make_model
 
 
 @pytest.mark.parametrize("number", range(len(STYLES)))

@@ -2,106 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-
-import numpy as np
 import pytest
 import torch
-import transformers
 
-from whelp.base.errors import PlanError
-from whelp.generate import Engine, GenerateConfig, PrefixCache, complete, stream_text
+from whelp.generate import GenerateConfig, complete
 from whelp.generate import batch as batch_module
-from whelp.generate import prefix_cache as module
-from whelp.generate.batch import Batch
-from whelp.generate.prefix_cache import DEFAULT_BYTES, LEAST_SHARED, choose_bytes
-from whelp.model.hugging_face import HuggingFaceModel, describe_config
-from whelp.model.slot_snapshot import SlotSnapshot
+from whelp.generate.prefix_cache import LEAST_SHARED
 
-from .helpers import NumberVocabulary
+from .prefixes import (
+    CONTEXT,
+    FORGETFUL,
+    KINDS,
+    NUM_IDS,
+    VOCABULARY,
+    Watched,
+    ask_alone,
+    draw_ids,
+    make_settings,
+)
 from .test_run_ahead import Recorded
 from .test_speculation import STYLES
-
-NUM_IDS, CONTEXT = 60, 400
-VOCABULARY = NumberVocabulary(NUM_IDS)
-SHORT = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-FORGETFUL = ["gpt2", "qwen3", "llama"]
-"""Any beginning can be had of what they remember."""
-KINDS = [*FORGETFUL, "rwkv7", "rwkv6", "rwkv5", "mistral"]
-
-
-@pytest.fixture
-def make_kind(make_model):
-    """Tiny models: of our families, and of transformers, one of them with a sliding window, whose cache cannot be cut."""
-
-    def make(kind: str):
-        if kind == "llama":
-            config = transformers.LlamaConfig(**SHORT, num_key_value_heads=2, max_position_embeddings=CONTEXT)
-            inner = transformers.LlamaForCausalLM(config)
-        elif kind == "mistral":
-            config = transformers.MistralConfig(
-                **SHORT, num_key_value_heads=2, max_position_embeddings=CONTEXT, sliding_window=6
-            )
-            inner = transformers.MistralForCausalLM(config)
-        else:
-            options = {"gpt2": {}, "qwen3": {"n_kv_head": 2}}.get(kind, {"n_head": 2})
-            return make_model(kind, context_tokens=CONTEXT, **options)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for parameter in inner.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-        return HuggingFaceModel(describe_config(inner.config.to_dict(), CONTEXT), inner)
-
-    return make
-
-
-def draw_ids(count: int, seed: int = 0) -> list[int]:
-    return np.random.default_rng(seed).integers(0, NUM_IDS, count).tolist()
-
-
-class Watched(Batch):
-    """A batch that counts the tokens of prompts that its model reads, one reading after another."""
-
-    def __init__(self, model, max_bytes: int = DEFAULT_BYTES, *, max_rows: int = 4, **options) -> None:
-        super().__init__(model, VOCABULARY, max_rows=max_rows, prefixes=PrefixCache(max_bytes), **options)
-        self.read: list[int] = []
-        read, score, step = self.decoder.read, self.decoder.score, self.decoder.step
-
-        def count_read(first, ids):
-            self.read.append(sum(map(len, ids)))
-            return read(first, ids)
-
-        def count_score(slot, ids):
-            self.read.append(len(ids))
-            return score(slot, ids)
-
-        def take_step(*arguments):
-            num_readings = len(self.read)
-            logits = step(*arguments)
-            del self.read[num_readings:]  # of transformers, a step is a reading
-            return logits
-
-        self.decoder.read, self.decoder.score, self.decoder.step = count_read, count_score, take_step
-
-    def finish(self, *generations) -> list[list[int]]:
-        """Work until idle; the new ids of each."""
-        while self.step():
-            pass
-        return [[token for piece in generation for token in piece.token_ids] for generation in generations]
-
-    def ask(self, prompt: list[int], n: int = 1, **settings):
-        generations = self.submit(prompt, make_settings(**settings), n=n)
-        return generations, self.finish(*generations)
-
-
-def make_settings(**settings) -> GenerateConfig:
-    return GenerateConfig(**{"temperature": 0.0, "max_tokens": 8, "prompt_lookup_tokens": 0} | settings)
-
-
-def ask_alone(model, prompt: list[int], n: int = 1, **settings) -> list[list[int]]:
-    """Without any memory of other texts."""
-    found = complete(model, VOCABULARY, prompt, make_settings(**settings), n=n)
-    return [[int(word) for word in whole.text.split()] for whole in found]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -315,104 +235,6 @@ def test_a_running_text_that_has_slid(make_model, family):
     assert [token for piece in generation for token in piece.token_ids] == ask_alone(model, [*prompt[:45], 1])[0]
 
 
-def test_a_text_that_does_not_fit_beside_its_beginning(make_kind):
-    """What it goes on from is not forgotten to make room for it, but serves again."""
-    model, prompt = make_kind("qwen3"), draw_ids(60)
-    probe = Watched(model)
-    probe.ask(prompt, max_tokens=0)
-    batch = Watched(model, int(1.3 * probe.prefixes.num_bytes))
-    for length in (0, 100, 20, 100):
-        more = [*prompt, *draw_ids(length, 3)]
-        assert batch.ask(more, max_tokens=0)[0][0].cached_tokens == (60 if length else 0)
-        assert batch.ask(more)[1] == ask_alone(model, more)
-        assert all(part in batch.prefixes._kept for kept in batch.prefixes._kept for part in kept.list_parts())
-        assert batch.prefixes.num_bytes <= batch.prefixes.max_bytes
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_memory_is_bounded_and_the_oldest_goes(make_kind, kind):
-    """Never more bytes than allowed; what was not used for longest is forgotten, what was used stays."""
-    model = make_kind(kind)
-    texts = [draw_ids(60, number) for number in range(6)]
-    probe = Watched(model)
-    probe.ask(texts[0], max_tokens=0)
-    one = probe.prefixes.num_bytes
-    assert one > 60 * 8
-    batch = Watched(model, 3 * one + one // 2)
-    for text in texts[:3]:
-        batch.ask(text, max_tokens=0)
-    assert batch.prefixes.num_bytes == 3 * one
-
-    def is_known(text: list[int]) -> bool:
-        return batch.ask([*text, 1], max_tokens=0)[0][0].cached_tokens == 60
-
-    assert is_known(texts[0])
-    batch.ask(texts[3], max_tokens=0)
-    assert batch.prefixes.num_bytes <= batch.prefixes.max_bytes
-    assert not is_known(texts[1])
-    small = Watched(model, one - 1)
-    small.ask(texts[0], max_tokens=0)
-    assert small.prefixes.num_bytes == 0  # it alone does not fit
-
-
-def test_many_texts_are_bounded(make_kind, monkeypatch):
-    """However small they are, not more than so many are kept, so that comparing with them takes no time."""
-    monkeypatch.setattr(module, "MOST_TEXTS", 5)
-    batch = Watched(make_kind("gpt2"))
-    for number in range(9):
-        batch.ask(draw_ids(40, number), max_tokens=0)
-    assert len(batch.prefixes._kept) == 5
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "qwen3"])
-def test_texts_that_begin_alike_hold_their_beginning_once(make_kind, kind):
-    """Eight questions after the same examples, and eight turns of a conversation: each adds the memory of its own tokens."""
-    model = make_kind(kind)
-    spec = model.spec
-    of_token = 2 * spec.n_layer * spec.n_kv_head * spec.head_width * 4
-    batch, examples = Watched(model), draw_ids(100)
-    for number in range(8):
-        batch.ask([*examples, number, *draw_ids(9, number + 1)], max_tokens=0)
-    assert batch.prefixes.num_bytes == (110 + 7 * 10) * of_token + 8 * 110 * 8
-    batch = Watched(model)
-    for turn in range(1, 9):
-        batch.ask(draw_ids(40 * turn), max_tokens=0)
-    assert batch.prefixes.num_bytes == 320 * of_token + sum(40 * turn * 8 for turn in range(1, 9))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_random_trees_of_prompts_in_little_memory(make_kind, kind):
-    """Texts that branch anywhere, some cancelled on their way, with room for a few: always the texts of each alone."""
-    model = make_kind(kind)
-    draw = np.random.default_rng(4)
-    probe = Watched(model)
-    probe.ask(draw_ids(100), max_tokens=0)
-    num_kept = 8 if kind.startswith("rwkv") else 2.6  # states are alike in size, and few tokens long or many
-    batch = Watched(model, int(num_kept * probe.prefixes.num_bytes), max_rows=3)
-    texts, asked, num_cached = [draw_ids(70)], [], 0
-    for number in range(45):
-        base = texts[int(draw.integers(len(texts)))]
-        prompt = [*base[: int(draw.integers(1, len(base) + 1))], *draw_ids(int(draw.integers(1, 40)), 100 + number)][-250:]
-        texts.append(prompt)
-        settings = {"max_tokens": int(draw.integers(0, 12)), "temperature": float(draw.integers(2)), "seed": number}
-        generations = batch.submit(prompt, make_settings(**settings), n=1 + number % 2)
-        asked.append((prompt, settings, generations))
-        for _ in range(int(draw.integers(4))):
-            batch.step()
-            held = sum(kept.ids.nbytes + kept.snapshot.num_bytes for kept in batch.prefixes._kept)
-            assert held == batch.prefixes.num_bytes <= batch.prefixes.max_bytes
-        if number % 7 == 6:
-            generations[0].cancel()
-    batch.finish()
-    for prompt, settings, generations in asked:
-        expected = ask_alone(model, prompt, n=len(generations), **settings)
-        for generation, ids in zip(generations, expected, strict=True):
-            found = [token for piece in generation for token in piece.token_ids]
-            assert found == ids[: len(found)] if generation.finish_reason == "cancelled" else found == ids
-            num_cached += generation.cached_tokens
-    assert num_cached > 500
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cancelled_prompt_leaves_what_was_read(make_kind, monkeypatch, kind):
     """Whoever waits for it goes on without it, or from as far as it came."""
@@ -429,118 +251,3 @@ def test_a_cancelled_prompt_leaves_what_was_read(make_kind, monkeypatch, kind):
     assert found == ask_alone(model, [*examples, 3, 4])
     assert second.cached_tokens == 80
     assert sum(batch.read) == 152
-
-
-def test_other_weights_forget_everything(make_kind):
-    """After an exchange, a prompt that was known is read with the new weights."""
-    model, other = make_kind("qwen3"), make_kind("qwen3")
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(-0.7)
-    prompt = draw_ids(80)
-    expected = ["".join(f"{token} " for token in ask_alone(each, prompt)[0]) for each in (model, other)]
-    assert expected[0] != expected[1]
-    with Engine(model, VOCABULARY) as engine:
-
-        def ask() -> tuple[str, int]:
-            (generation,) = engine.submit(prompt, make_settings())
-            return "".join(piece.text for piece in generation), generation.cached_tokens
-
-        assert [ask(), ask()] == [(expected[0], 0), (expected[0], 79)]
-        engine.exchange_weights(lambda: model.load_state_dict(other.state_dict()))
-        assert engine._batch.prefixes.num_bytes == 0
-        assert [ask(), ask()] == [(expected[1], 0), (expected[1], 79)]
-    assert engine._batch.prefixes.num_bytes == 0  # closed
-
-
-def test_a_failure_frees_the_memory(make_kind, monkeypatch):
-    """When the model breaks, what was kept is let go: memory may be what is missing; the next request is answered."""
-    model, prompt = make_kind("gpt2"), draw_ids(60)
-    with Engine(model, VOCABULARY) as engine:
-        list(engine.submit(prompt, make_settings())[0])
-
-        def fail(*_: object) -> None:
-            raise RuntimeError("no memory")
-
-        monkeypatch.setattr(engine._batch.decoder, "step", fail)
-        with pytest.raises(RuntimeError, match="no memory"):
-            list(engine.submit(prompt, make_settings())[0])
-        assert engine._batch.prefixes.num_bytes == 0
-        monkeypatch.undo()
-        (generation,) = engine.submit(prompt, make_settings())
-        assert len(list(generation)) == 8
-        assert generation.cached_tokens == 0
-
-
-def test_no_memory_for_a_copy(make_kind, monkeypatch):
-    """A GPU that is full costs the memory of texts, not the text."""
-    model = make_kind("gpt2")
-    batch = Watched(model)
-    batch.ask(draw_ids(60))
-
-    def fail(self: object) -> None:
-        raise torch.OutOfMemoryError("full")
-
-    monkeypatch.setattr(SlotSnapshot, "detach", fail)
-    prompt = draw_ids(60, 1)
-    assert batch.ask(prompt)[1] == ask_alone(model, prompt)
-    assert batch.prefixes.num_bytes == 0
-
-
-@pytest.mark.parametrize("kind", ["qwen3", "rwkv7"])
-def test_many_threads_share_a_beginning(make_kind, kind):
-    """Users with one system prompt, at once and again: each gets the text that it gets alone."""
-    model, system = make_kind(kind), draw_ids(60)
-    prompts = [[*system, *draw_ids(3 + number % 20, number + 1)] for number in range(16)]
-    alone = [ask_alone(model, prompt, temperature=1.0, seed=number)[0] for number, prompt in enumerate(prompts)]
-    found: list[list[list[int]]] = [[] for _ in prompts]
-    cached = []
-    with Engine(model, VOCABULARY, max_rows=4) as engine:
-
-        def ask(number: int) -> None:
-            for _ in range(2):
-                (generation,) = engine.submit(prompts[number], make_settings(temperature=1.0, seed=number))
-                found[number].append([token for piece in generation for token in piece.token_ids])
-                cached.append(generation.cached_tokens)
-
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(prompts))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert found == [[text, text] for text in alone]
-    assert sum(count >= 60 for count in cached) >= 28
-
-
-def test_a_text_that_is_broken_off_is_kept(make_kind):
-    """Of a stream that nobody reads on, prompt and pieces are there for the next one."""
-    model, prompt = make_kind("qwen3"), draw_ids(60)
-    prefixes = PrefixCache(DEFAULT_BYTES)
-    pieces = stream_text(model, VOCABULARY, prompt, make_settings(max_tokens=200), prefixes=prefixes)
-    begun = [next(pieces).token_ids[0] for _ in range(5)]
-    pieces.close()
-    batch = Batch(model, VOCABULARY, max_rows=1, prefixes=prefixes)
-    (generation,) = batch.submit([*prompt, *begun, 1, 2], make_settings())
-    while batch.step():
-        pass
-    assert generation.cached_tokens == 64
-
-
-def test_the_default_memory():
-    """As the documentation says."""
-    assert choose_bytes() == choose_bytes("cpu") == 512 << 20
-
-
-def test_less_than_no_memory(make_kind):
-    """Is refused before a thread is started."""
-    with pytest.raises(PlanError, match="prefix_cache_bytes: is -1, but expected at least 0"):
-        Engine(make_kind("gpt2"), VOCABULARY, prefix_cache_bytes=-1)
-
-
-def test_a_closed_engine_takes_no_prompt(make_kind):
-    """Also one whose beginning it knew."""
-    engine = Engine(make_kind("gpt2"), VOCABULARY)
-    list(engine.submit(draw_ids(60), make_settings())[0])
-    engine.close()
-    with pytest.raises(PlanError, match="it is closed"):
-        engine.submit(draw_ids(60), make_settings())

@@ -15,11 +15,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from whelp.base.shared_beginning import count_shared
+from whelp.base.shared_beginning import LEAST_SHARED, count_shared
 
 _BATCH_ROWS = 32
 _BATCH_TOKENS = 8192  # read side by side
-_LEAST_SHARED = 32  # tokens that contexts begin with: to read fewer takes no longer than to copy them
 _BATCH_LOGITS = 1 << 26  # numbers of logits that exist at once: 256 MiB in float32
 
 
@@ -180,7 +179,7 @@ def _read_beginning(contexts: list[tuple[int, ...]], reader: ContinuationReader)
     """Read what all contexts begin with into the slot of each; the number of tokens, none where it is not worth it."""
     first, *others = [np.array(context) for context in contexts]
     num_shared = min([count_shared(first[:-1], other[:-1]) for other in others], default=0)  # of each one token is left
-    if num_shared < _LEAST_SHARED:
+    if num_shared < LEAST_SHARED:
         return 0
     reader.read_ends(0, [first[:num_shared].tolist()], [1])
     for slot in range(1, len(contexts)):

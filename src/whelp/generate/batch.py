@@ -207,25 +207,23 @@ class Batch:
     def _give_slots(self) -> None:
         """Admit in order of arrival; one whose prompt, or much of it, is just being read for another waits for that."""
         being_read = {row.prompt for row in self.rows[self.num_running :] if not row.has_slid}
-        skipped = []
-        while self.waiting and len(self.rows) < self.max_rows:
-            row = self.waiting.popleft()
+        for row in list(self.waiting):
+            if len(self.rows) == self.max_rows:
+                return
             if row.prompt in being_read or self.prefixes.must_wait(row, self.decoder):
-                skipped.append(row)
                 continue
             running = self.rows[: self.num_running]
             twin = next((other for other in running if other.prompt is row.prompt and not other.has_slid), None)
             row.slot = len(self.rows)
             self.decoder.lengths[row.slot] = 0
             if twin is not None and self.decoder.copy(twin.slot, row.slot, len(row.ids)):
+                self.waiting.remove(row)  # only now: one whose memory cannot be had is still there to be told
                 self.rows.append(row)
                 self._start_as_twin(row)
             elif self.prefixes.begin(row, self.rows, self.decoder):
+                self.waiting.remove(row)
                 self.rows.append(row)
                 being_read.add(row.prompt)
-            else:
-                skipped.append(row)
-        self.waiting.extendleft(reversed(skipped))
 
     def _start_as_twin(self, row: Row) -> None:
         """Run the row in the last slot, which begins where its twin began."""

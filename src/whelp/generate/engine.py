@@ -17,6 +17,7 @@ from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation
 from whelp.generate.interfaces import GeneratingModel, Prompt
 from whelp.generate.prefix_cache import PrefixCache, choose_bytes
+from whelp.generate.row import Row
 from whelp.generate.text_stream import VocabularyLike
 
 
@@ -71,8 +72,9 @@ class Engine:
         )
         self.max_context_tokens = self._batch.capacity
         self._changed = threading.Condition()
+        self._arrived: list[Row] = []  # the batch belongs to the thread: it takes them over
         self._exchange: tuple[Callable[[], None], float, Future[None]] | None = None  # what, when at the latest, done
-        self._is_closing = False
+        self._is_closing = self._is_broken_off = False
         self._thread = threading.Thread(target=self._work, name="whelp-engine", daemon=True)
         self._thread.start()
 
@@ -84,7 +86,7 @@ class Engine:
     @property
     def num_waiting(self) -> int:
         """Continuations that wait for a slot."""
-        return len(self._batch.waiting)
+        return len(self._arrived) + len(self._batch.waiting)
 
     def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
         """Queue `n` continuations of a prompt; returns at once.
@@ -95,7 +97,7 @@ class Engine:
         with self._changed:
             if self._is_closing:
                 raise PlanError("the engine", "it is closed", "", "Open another.")
-            self._batch.waiting.extend(rows)
+            self._arrived += rows
             self._changed.notify()
         return [row.generation for row in rows]
 
@@ -122,9 +124,7 @@ class Engine:
         """Take no more requests and end the thread: after the last request, or at once (the others are cancelled)."""
         with self._changed:
             self._is_closing = True
-            if not drain:
-                for row in [*self._batch.rows, *self._batch.waiting]:
-                    row.generation.is_cancelled = True
+            self._is_broken_off |= not drain
             self._changed.notify()
         self._thread.join()
         self._batch.prefixes.clear()
@@ -143,21 +143,24 @@ class Engine:
         batch = self._batch
         while True:
             with self._changed:
-                while not (batch.rows or batch.waiting or self._exchange):
+                while not (self._arrived or batch.rows or batch.waiting or self._exchange):
                     if self._is_closing:
                         return
                     self._changed.wait()
                 exchange = self._exchange
+                batch.waiting.extend(self._arrived)
+                self._arrived.clear()
+            if self._is_broken_off:
+                for row in [*batch.rows, *batch.waiting]:
+                    row.generation.is_cancelled = True
             if exchange is not None and not batch.rows:
                 self._run_exchange(*exchange)
                 continue
             try:
-                with self._changed:
-                    batch.admit(is_held=exchange is not None and time.monotonic() > exchange[1])
+                batch.admit(is_held=exchange is not None and time.monotonic() > exchange[1])
                 batch.work()
             except Exception as error:  # whoever waits for a text must hear of it
-                with self._changed:
-                    batch.fail(error)
+                batch.fail(error)
 
     def _run_exchange(self, change: Callable[[], None], latest: float, done: Future[None]) -> None:
         self._exchange = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,10 @@ import torch
 
 from whelp.base.errors import PlanError
 from whelp.base.log import log
-from whelp.base.shared_beginning import count_shared
+from whelp.base.shared_beginning import LEAST_SHARED, count_shared, get_head
 from whelp.generate.interfaces import DecoderLike, Snapshot
 from whelp.generate.row import Row
 
-LEAST_SHARED = 32  # tokens: to read fewer takes no longer than to take them over
 MOST_TEXTS = 256  # each new prompt is compared with all of them
 DEFAULT_BYTES = 512 << 20  # of a computer's memory: some 7,000 tokens of GPT-2 (124 million)
 
@@ -46,13 +46,20 @@ class _Kept:
     before: _Kept | None
     num_bytes: int
 
-    def list_parts(self) -> list[_Kept]:
-        """The texts that hold a part of the memory, from the first token on."""
-        parts, part = [], self
-        while part.before is not None:
-            parts.append(part)
+    @cached_property
+    def head(self) -> bytes:
+        """The tokens that another text has to begin with to be worth a comparison."""
+        return get_head(self.ids)
+
+    def list_parts(self, num_tokens: int) -> list[_Kept]:
+        """The texts that hold the memory of the first tokens; each up to where the next one begins."""
+        parts: list[_Kept] = []
+        part: _Kept | None = self
+        while part is not None:
+            if part.snapshot.first < num_tokens:
+                parts.append(part)
             part = part.before
-        return [part, *reversed(parts)]
+        return parts[::-1]
 
     def serves(self, num_tokens: int) -> bool:
         """Whether the memory of the text's first tokens is in it."""
@@ -90,11 +97,12 @@ class PrefixCache:
         False where the row should wait for one of the others, whose prompt is just being read.
         """
         row.awaited = None
-        if row.is_scored:
-            return True  # each of its tokens has to be read
         ids = row.prompt.ids[:-1]  # the last one is read in any case: what comes next is not remembered
-        kept = [(count_shared(each.ids, ids), each) for each in self._kept]
-        near = [(count_shared(each.prompt.ids, ids), each) for each in others if not each.has_slid]
+        if row.is_scored or len(ids) < LEAST_SHARED:  # of a scored one, each token has to be read
+            return True
+        kept = self._compare(ids)
+        alike = [each for each in others if each.prompt.head == row.prompt.head and not each.has_slid]
+        near = [(count_shared(each.prompt.ids, ids), each) for each in alike]
         usable: list[tuple[int, _Kept | Row]] = [(count, each) for count, each in kept if each.serves(count)]
         if decoder.can_forget:
             usable += [(min(count, decoder.lengths[each.slot]), each) for count, each in near]
@@ -112,10 +120,11 @@ class PrefixCache:
             was_copied = decoder.copy(source.slot, row.slot, num_tokens)
             assert was_copied, "of a memory that can forget any beginning can be copied"
         elif source is not None:
-            self._touch(source)
-            for part in source.list_parts():
-                if part.snapshot.first < num_tokens:
-                    decoder.restore(row.slot, part.snapshot, min(len(part.ids), num_tokens))
+            parts = source.list_parts(num_tokens)
+            self._touch(parts)
+            ends = [*(part.snapshot.first for part in parts[1:]), num_tokens]
+            for part, end in zip(parts, ends, strict=True):
+                decoder.restore(row.slot, part.snapshot, end)
         row.unread = row.ids[num_tokens:]
         row.generation.cached_tokens = num_tokens
         return True
@@ -142,40 +151,43 @@ class PrefixCache:
             return
         assert num_tokens <= len(row.ids), f"a slot holds {num_tokens} tokens of a text of {len(row.ids)}"
         ids = np.array(row.ids[:num_tokens])
-        usable = [(count_shared(kept.ids, ids), kept) for kept in self._kept]
-        first, before = max((pair for pair in usable if pair[1].serves(pair[0])), key=lambda pair: pair[0], default=(0, None))
-        if before is not None and first == num_tokens:
-            self._touch(before)
+        usable = [(count, kept) for count, kept in self._compare(ids) if kept.serves(count)]
+        first, source = max(usable, key=lambda pair: pair[0], default=(0, None))
+        parts = source.list_parts(first) if source is not None else []
+        if parts and first == num_tokens:
+            self._touch(parts)
             return
-        snapshot = decoder.snapshot(row.slot, first if first >= LEAST_SHARED else 0, num_tokens)
+        snapshot = decoder.snapshot(row.slot, first, num_tokens)
         if snapshot is None or not snapshot.num_bytes:
             return
         if not snapshot.first:
-            before = None
-        if before is not None:
-            self._touch(before)
+            parts = []
+        self._touch(parts)
         num_bytes = ids.nbytes + snapshot.num_bytes
-        if self._make_room(num_bytes, before):
+        if self._make_room(num_bytes, parts):
             try:
-                self._kept.append(_Kept(ids, snapshot.detach(), before, num_bytes))
+                self._kept.append(_Kept(ids, snapshot.detach(), parts[-1] if parts else None, num_bytes))
             except torch.OutOfMemoryError:
                 log.info("no memory is left: the beginnings of prompts, %d MB, are forgotten", self.num_bytes >> 20)
                 self.clear()
 
-    def _touch(self, used: _Kept) -> None:
-        """Note that a text was used just now."""
-        parts = used.list_parts()
-        self._kept = [*(kept for kept in self._kept if kept not in parts), *parts]
+    def _compare(self, ids: Ids) -> list[tuple[int, _Kept]]:
+        """The texts that begin as these tokens do, and how many they have in common: at least LEAST_SHARED."""
+        head = get_head(ids)
+        return [(count_shared(kept.ids, ids), kept) for kept in self._kept if kept.head == head]
 
-    def _make_room(self, num_bytes: int, before: _Kept | None) -> bool:
-        """Forget what was used longest ago, and no other text needs, until there is room; False where there is none."""
-        needed = before.list_parts() if before is not None else []
+    def _touch(self, used: list[_Kept]) -> None:
+        """Note that texts were used just now."""
+        self._kept = [*(kept for kept in self._kept if kept not in used), *used]
+
+    def _make_room(self, num_bytes: int, needed: list[_Kept]) -> bool:
+        """Forget what was used longest ago, and no other text needs, until there is room; False, and nothing, where that is not enough."""
+        if sum(kept.num_bytes for kept in needed) + num_bytes > self.max_bytes or len(needed) >= MOST_TEXTS:
+            return False
         num_held = self.num_bytes
         while num_held + num_bytes > self.max_bytes or len(self._kept) >= MOST_TEXTS:
             bases = {id(kept.before) for kept in self._kept}
-            oldest = next((kept for kept in self._kept if id(kept) not in bases and kept not in needed), None)
-            if oldest is None:
-                return False
+            oldest = next(kept for kept in self._kept if id(kept) not in bases and kept not in needed)
             self._kept.remove(oldest)
             num_held -= oldest.num_bytes
         return True

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from whelp.base.seeds import make_seed
+from whelp.base.shared_beginning import get_head
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, TokenLogprob
 from whelp.generate.speculation import Guesser
@@ -68,5 +69,6 @@ class SharedPrompt:
 
     def __init__(self, ids: list[int]) -> None:
         self.ids = np.array(ids)
+        self.head = get_head(self.ids)
         self.logits: torch.Tensor | None = None  # (1, V)
         self.logprobs: list[TokenLogprob] = []

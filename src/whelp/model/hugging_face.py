@@ -216,7 +216,7 @@ class HuggingFaceDecoder:
         """Let a slot hold the first tokens of a snapshot: all, or fewer where it can be cut."""
         num_extra = len(snapshot.ids) - num_tokens
         assert not num_extra or snapshot.can_be_cut, f"a memory of {len(snapshot.ids)} tokens is not one of {num_tokens}"
-        cache = copy.deepcopy(snapshot.cache)
+        cache = _copy_cache(snapshot.cache)
         if cache is not None and num_extra:
             cache.crop(-num_extra)  # so many fewer
         self._ids[slot], self._caches[slot], self.lengths[slot] = snapshot.ids[:num_tokens], cache, num_tokens
@@ -233,13 +233,23 @@ class HuggingFaceSnapshot:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that a copy takes: of all numbers that the cache's tensors are views of."""
-        layers = [vars(layer) for layer in getattr(self.cache, "layers", [])]
-        return sum(tensor.untyped_storage().nbytes() for tensor in _iter_tensors(layers))
+        """Memory that a copy takes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in _iter_cache(self.cache))
 
     def detach(self) -> HuggingFaceSnapshot:
         """A copy that stays what it is when the slot goes on."""
-        return replace(self, cache=copy.deepcopy(self.cache))
+        return replace(self, cache=_copy_cache(self.cache))
+
+
+def _copy_cache(cache: Any) -> Any:
+    """A copy with tensors of its own: of one that is a view of more, such as a window of what was read, only what is seen."""
+    copies = {id(tensor): tensor.clone(memory_format=torch.contiguous_format) for tensor in _iter_cache(cache)}
+    return copy.deepcopy(cache, copies)
+
+
+def _iter_cache(cache: Any) -> Iterator[torch.Tensor]:
+    """Every tensor that a cache's layers hold."""
+    return _iter_tensors([vars(layer) for layer in getattr(cache, "layers", [])])
 
 
 def _iter_tensors(value: Any) -> Iterator[torch.Tensor]:
