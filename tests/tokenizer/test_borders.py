@@ -66,17 +66,23 @@ UNCERTAIN = {
     "spaces made": (normalizers.Replace("a", " "), pre_tokenizers.Metaspace()),
     "words taken out": (normalizers.Sequence([normalizers.Replace("xy", ""), _RUNS]), pre_tokenizers.Metaspace()),
     "letters taken out": (normalizers.Sequence([normalizers.Replace("é", ""), _RUNS]), pre_tokenizers.Metaspace()),
+    "made small and taken out": (
+        normalizers.Sequence([normalizers.Replace("q", "k"), normalizers.Lowercase(), normalizers.Replace("qq", ""), _RUNS]),
+        pre_tokenizers.Metaspace(),
+    ),
+    "words that become marks": (normalizers.Replace("xy", "\u0301"), pre_tokenizers.Metaspace()),
+    "put in everywhere": (normalizers.Replace("", "x"), pre_tokenizers.Metaspace()),
 }
 
 
-def find(normalizer, cutter, added=()):
+def find(normalizer, cutter, added=(), hidden=()):
     """The borders by what a tokenizer.json says."""
     specification = {
         "normalizer": json.loads(normalizer.__getstate__()) if normalizer else None,
         "pre_tokenizer": json.loads(cutter.__getstate__()) if cutter else None,
         "added_tokens": list(added),
     }
-    return find_borders(specification, normalizer.normalize_str if normalizer else str)
+    return find_borders(specification, normalizer.normalize_str if normalizer else str, hidden)
 
 
 def find_pieces(normalizer, cutter, texts: list[str]) -> list[str]:
@@ -154,11 +160,22 @@ def test_no_borders_without_certainty(name):
         ({"content": "<mask>", "rstrip": True}, False),
         ({"content": "a b"}, False),
         ({"content": "a▁b"}, False),
+        ({"content": "\ufdfa"}, False),  # four words
+        ({"content": "\u0301"}, False),  # nothing
     ],
 )
 def test_added_tokens(added, is_certain):
     """None may lie across a space, nor take the one behind it along; the finer borders would cut them."""
-    borders = find(*CERTAIN["gpt2"], [added])
+    forms = normalizers.Sequence([normalizers.NFKC(), normalizers.StripAccents()])
+    borders = find(forms, pre_tokenizers.Metaspace(), [added])
     assert (borders is not None) == is_certain
     if borders is not None:
         assert cut(borders, ["a <mask>, b"]) == [["a", " <mask>,", " b"]]
+
+
+def test_hidden_tokens():
+    """A control token that stays text hides other added tokens within it, also across a space."""
+    ordinary = [{"content": "b|"}]
+    assert find(*CERTAIN["metaspace"], ordinary, ["<|a b|>"]) is None
+    assert find(*CERTAIN["metaspace"], ordinary, ["<|ab|>"]) is not None
+    assert find(*CERTAIN["metaspace"], [], ["<|a b|>"]) is not None

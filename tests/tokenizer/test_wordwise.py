@@ -1,7 +1,9 @@
 """Unigram, WordPiece and vocabularies of words: the ids of `tokenizers`, each different word encoded once."""
 
+import contextlib
 import itertools
 import json
+import multiprocessing
 import threading
 
 import numpy as np
@@ -204,6 +206,65 @@ def test_an_unknown_word_has_its_place():
     with pytest.raises(TokenizerError, match=r"^document 1, character 6: 'not' is not in this vocabulary of words"):
         vocabulary.encode_batch(pa.array(["It is", "It is not so"]))
     assert np.array_equal(vocabulary.encode_batch(pa.array(["It is"]))[0], vocabulary.encode("It is"))
+
+
+def test_an_added_token_of_several_words_once_it_is_normalized():
+    """In normal form U+FDFA is four words, which stand for it in a text."""
+    without = open_sentencepiece("t5")
+    specification, token_id = without.specification(), without.size
+    kinds = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    specification["added_tokens"].append({"id": token_id, "content": "\ufdfa", **kinds})
+    vocabulary = Vocabulary(json.dumps(specification), unk_token="<unk>")
+    words = Tokenizer.from_str(json.dumps(specification)).normalizer.normalize_str("\ufdfa")
+    assert len(words.split()) == 4
+    assert split(vocabulary.encode_batch(pa.array([words, "\ufdfa"]))) == encode_elsewhere(vocabulary, [words, "\ufdfa"])
+    assert vocabulary.encode_batch(pa.array([words]))[0].tolist() == [token_id]
+
+
+def test_an_interrupt_changes_nothing(monkeypatch):
+    """Wherever it comes while new words are remembered: what was remembered keeps its ids, and so has all that comes."""
+    vocabulary = learn_kind("unigram")
+    memory = find_partwise(vocabulary)._engine
+    known = pa.array([TEXT])
+    expected = split(vocabulary.encode_batch(known))
+    for place in range(1, 5):
+        calls = itertools.count(1)
+
+        def interrupt(*values, place=place, calls=calls, cumsum=np.cumsum, **options):
+            if next(calls) == place:
+                raise KeyboardInterrupt
+            return cumsum(*values, **options)
+
+        new = pa.array([f" new{place}a new{place}b"])
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(_recurring.np, "cumsum", interrupt)
+            memory.encode_batch(new.cast(pa.large_string()))
+        other = f" other{place}"
+        assert split(vocabulary.encode_batch(pa.array([other]))) == encode_elsewhere(vocabulary, [other])
+        assert split(vocabulary.encode_batch(known)) == expected
+        assert split(vocabulary.encode_batch(new)) == encode_elsewhere(vocabulary, new.to_pylist())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork processes")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_encodes():
+    """The lock that the thread holds is not waited for by the child, in which there is no such thread."""
+    vocabulary = learn_kind("unigram")
+    memory = find_partwise(vocabulary)._engine
+    expected = encode_elsewhere(vocabulary, [TEXT])
+
+    def encode():
+        assert split(memory.encode_batch(pa.array([TEXT], pa.large_string()))) == expected
+
+    child = multiprocessing.get_context("fork").Process(target=encode)
+    with memory._lock:
+        child.start()
+        child.join(60)
+    is_over = child.exitcode is not None
+    child.kill()
+    child.join()
+    assert is_over
+    assert child.exitcode == 0
 
 
 def test_text_in_which_nothing_recurs(monkeypatch):

@@ -118,7 +118,9 @@ def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: 
     """The reference behind a memory of words, where it is certain that texts may be cut into words; else the reference."""
     reference = ReferenceEngine(tokenizer)
     normalizer = tokenizer.normalizer
-    borders = find_borders(specification, normalizer.normalize_str if normalizer else str)
+    added = {entry["content"] for entry in specification["added_tokens"]}
+    hidden = [entry.content for entry in tokenizer.get_added_tokens_decoder().values() if entry.content not in added]
+    borders = find_borders(specification, normalizer.normalize_str if normalizer else str, hidden)
     if borders is None:
         return reference
     wordwise = WordwiseEngine(reference, borders)

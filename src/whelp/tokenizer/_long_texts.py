@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import view_text
+from whelp.base.arrays import to_texts, view_text
 from whelp.tokenizer._arrow import Texts, cut_blocks
 from whelp.tokenizer._normalizing import NORMAL_FORMS
 
@@ -68,6 +68,8 @@ class PartwiseEngine:
         self._engine, self._part_bytes = engine, part_bytes or PART_BYTES
 
     def encode(self, text: str) -> npt.NDArray[Any]:
+        if len(text) > self._part_bytes:
+            return self.encode_batch(to_texts([text]))[0]
         ids: npt.NDArray[Any] = self._engine.encode(text)
         return ids
 

@@ -8,7 +8,9 @@ remembered has a limit: where it is reached, all is forgotten.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +41,11 @@ class RecurringEngine:
     _flat: npt.NDArray[np.uint32]
 
     def __init__(self) -> None:
+        self._begin()
+        _ENGINES.add(self)
+
+    def _begin(self) -> None:
+        """With nothing remembered. Also in a process that was forked: a thread that is not there may hold the lock."""
         self._lock = threading.Lock()
         self._forget()
 
@@ -124,18 +131,30 @@ class RecurringEngine:
     def _append(self, ids: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """New slots with these ids. Arrays that are full are copied, never resized: other threads may still read them."""
         first, num_ids = self._num_slots, int(self._starts[self._num_slots])
-        self._num_slots += len(counts)
-        if self._num_slots >= len(self._starts):
-            self._starts = np.concatenate([self._starts, np.zeros(self._num_slots, np.int64)])
+        end = first + len(counts)
+        if end >= len(self._starts):
+            self._starts = np.concatenate([self._starts, np.zeros(end, np.int64)])
         if num_ids + len(ids) > len(self._flat):
             self._flat = np.concatenate([self._flat, np.zeros(num_ids + len(ids), np.uint32)])
-        self._starts[first + 1 : self._num_slots + 1] = num_ids + np.cumsum(counts)
+        self._starts[first + 1 : end + 1] = num_ids + np.cumsum(counts)
         self._flat[num_ids : num_ids + len(ids)] = ids
-        return np.arange(first, self._num_slots)
+        self._num_slots = end  # at last: an interrupt before this has changed nothing
+        return np.arange(first, end)
 
     def _forget(self) -> None:
-        self._slots, self._num_slots = {}, 0
-        self._starts, self._flat = np.zeros(1, np.int64), np.zeros(0, np.uint32)
+        self._slots, self._num_slots, self._starts, self._flat = {}, 0, np.zeros(1, np.int64), np.zeros(0, np.uint32)
+
+
+_ENGINES: weakref.WeakSet[RecurringEngine] = weakref.WeakSet()
+
+
+def _begin_all() -> None:
+    for engine in _ENGINES:
+        engine._begin()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_all)
 
 
 def _cut(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Any:
