@@ -267,6 +267,15 @@ def test_a_process_that_is_forked_while_a_thread_encodes():
     assert child.exitcode == 0
 
 
+@pytest.mark.parametrize("raw", [b"a \xff b", b"ab \xe3", b"\xf0\x9f", b"x \xed\xa0\x80 y"])
+def test_broken_bytes_have_their_place(vocabulary, raw):
+    """Arrow lets them pass: half a character, half a surrogate pair, at the end or before another text."""
+    for texts in ([b"It", raw, b"is"], [b"It", raw]):
+        strings = pa.array(texts, pa.large_binary()).view(pa.large_string())
+        with pytest.raises(TokenizerError, match=r"^texts: row 1 is not UTF-8 \(byte 0x.. at \d\)"):
+            vocabulary.encode_batch(strings)
+
+
 def test_text_in_which_nothing_recurs(monkeypatch):
     """A large text of words that are all different goes to the reference as it is, and is not remembered."""
     monkeypatch.setattr(_wordwise, "_LARGE_BYTES", 1000)

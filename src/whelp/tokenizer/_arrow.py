@@ -32,6 +32,16 @@ def as_strings(texts: Texts) -> Texts:
     return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
 
 
+def check_utf8(strings: Texts) -> None:
+    """Raises: TokenizerError: When a row is no UTF-8, which Arrow does not look at by itself."""
+    for row, raw in enumerate(strings.cast(pa.large_binary()).to_pylist()):
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            found = f"row {row} is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start})"
+            raise TokenizerError("texts", found, "UTF-8 text", 'Read it with errors="replace".') from None
+
+
 def cut_blocks(offsets: npt.NDArray[np.int64], block_bytes: int) -> Iterator[tuple[int, int]]:
     """Cut documents into runs of at most `block_bytes` (a longer document is alone): first and end of each.
 

@@ -85,7 +85,8 @@ _BEGINS_WORD = bytes(kind in _WORDS - {_MARK} for kind in range(256))
 
 def read_kinds(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The kind of the character that each byte is of."""
-    kinds = np.frombuffer(bytearray(text.tobytes().translate(_kinds_of_ascii())), np.uint8)
+    beyond = bytes(3)  # broken UTF-8 may end within a character
+    kinds = np.frombuffer(bytearray(text.tobytes().translate(_kinds_of_ascii()) + beyond), np.uint8)
     for start in range(0, len(text), _CHUNK_BYTES):
         chunk = text[start : start + _CHUNK_BYTES]
         if chunk.max() < 0xC0:
@@ -97,7 +98,7 @@ def read_kinds(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         for step, lead in ((2, 0xE0), (3, 0xF0)):
             is_longer = leads >= lead
             kinds[places[is_longer] + step] = found[is_longer]
-    return kinds
+    return kinds[: len(text)]
 
 
 @cache

@@ -94,10 +94,10 @@ def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
     return found
 
 
-def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """The code points of the characters of two bytes and more that begin at `places` of UTF-8 text."""
-    first = data[places].astype(np.int64)
-    rest = [(data[np.minimum(places + step, len(data) - 1)] & 0x3F).astype(np.int64) for step in (1, 2, 3)]
+    first = data[places].astype(np.int32)
+    rest = [(data.take(places + step, mode="clip") & 0x3F).astype(np.int32) for step in (1, 2, 3)]
     two = (first & 0x1F) << 6 | rest[0]
     three = (first & 0x0F) << 12 | rest[0] << 6 | rest[1]
     four = (first & 0x07) << 18 | rest[0] << 12 | rest[1] << 6 | rest[2]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from tokenizers import Tokenizer
 
 from whelp.artifacts.gguf_vocabulary import find_pre_tokenizer
@@ -19,7 +20,7 @@ from whelp.base.errors import TokenizerError
 from whelp.base.files import write_atomic, write_json
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, as_strings
+from whelp.tokenizer._arrow import Texts, as_strings, check_utf8
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._choose import open_engine
@@ -161,9 +162,14 @@ class Vocabulary:
         Document i is `ids[offsets[i]:offsets[i + 1]]`. No control token is added. `<|endoftext|>` in the text stays text;
         with `allow_special` it becomes the control token, as in `tokenizers` - only for text that you wrote yourself.
 
-        Raises: TokenizerError: When a row is null, or a character or word is unknown and there is no `<unk>`.
+        Raises: TokenizerError: When a row is null or no UTF-8, or a character or word is unknown and there is no `<unk>`.
         """
-        ids, offsets = self._engine(allow_special).encode_batch(as_strings(texts))
+        strings = as_strings(texts)
+        try:
+            ids, offsets = self._engine(allow_special).encode_batch(strings)
+        except (UnicodeDecodeError, pa.ArrowInvalid):
+            check_utf8(strings)
+            raise
         return ids.astype(self.id_type, copy=False), offsets
 
     def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[Any]:
