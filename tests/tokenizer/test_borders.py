@@ -11,7 +11,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._patterns import PATTERNS, WORD_PATTERN
 
-from .samples import NUM_FUZZED
+from .samples import CHARSMAP, NUM_FUZZED, make_charsmap
 
 _RUNS = normalizers.Replace(Regex(" {2,}"), " ")
 _SIGNS = (normalizers.Replace("``", '"'), normalizers.Replace("''", '"'))
@@ -43,6 +43,11 @@ CERTAIN = {
         ),
         pre_tokenizers.Metaspace(),
     ),
+    "xlm-r": (normalizers.Sequence([normalizers.Precompiled(CHARSMAP), _RUNS]), pre_tokenizers.Metaspace()),
+    "mt5": (
+        normalizers.Precompiled(CHARSMAP),
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+    ),
     "t5": (
         normalizers.Sequence([normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]),
         pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
@@ -66,6 +71,11 @@ UNCERTAIN = {
     "spaces made": (normalizers.Replace("a", " "), pre_tokenizers.Metaspace()),
     "words taken out": (normalizers.Sequence([normalizers.Replace("xy", ""), _RUNS]), pre_tokenizers.Metaspace()),
     "letters taken out": (normalizers.Sequence([normalizers.Replace("é", ""), _RUNS]), pre_tokenizers.Metaspace()),
+    "letters taken out with what is before them": (
+        normalizers.Sequence([normalizers.Precompiled(make_charsmap({"\u0600": ""})), _RUNS]),
+        pre_tokenizers.Metaspace(),
+    ),
+    "spaces made of letters": (normalizers.Precompiled(make_charsmap({"a": "\u0301 "})), pre_tokenizers.Metaspace()),
     "made small and taken out": (
         normalizers.Sequence([normalizers.Replace("q", "k"), normalizers.Lowercase(), normalizers.Replace("qq", ""), _RUNS]),
         pre_tokenizers.Metaspace(),
@@ -145,6 +155,12 @@ def test_words_are_cut_off():
     assert gpt2 == ["It", " isn", "'t", ",", " no", ".", "\n\n ", " Why", ":", " été", " 日本", " 12"]
     (metaspace,) = cut(find(*CERTAIN["metaspace-never"]), ["It isn't, no.\nWhy:  or"])
     assert metaspace == ["It", " isn't,", " no.", "\nWhy:  or"]
+
+
+def test_the_charsmap_of_these_tests():
+    """`tokenizers` reads it: what stands for nothing, for a space, for several letters, and a mark that goes with its letter."""
+    normal = normalizers.Precompiled(CHARSMAP).normalize_str("Ａ\u3000ﬁ½\x01\u200bE\u0301 \u0301b")
+    assert normal == "a fi1⁄2 é b"
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)

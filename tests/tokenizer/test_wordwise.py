@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import multiprocessing
+import random
 import threading
 
 import numpy as np
@@ -18,7 +19,7 @@ from whelp.tokenizer._engines import ReferenceEngine, WordEngine
 from whelp.tokenizer._long_texts import PartwiseEngine
 
 from .conftest import TEXTS
-from .samples import make_fuzzed
+from .samples import CHARSMAP, NUM_FUZZED, make_fuzzed
 
 TEXT = "".join(TEXTS) + " « été » дом, дома; 12 or 123? ``so'' <mask> ½ … नमस्ते 中文 " * 3
 LITERALS = [" <s>a</s> b", "a <mask> , <mask>", "<s> <pad>\n<s>", "\n<mask>\n\n <mask>x"]
@@ -46,6 +47,7 @@ def open_sentencepiece(name: str) -> Vocabulary:
             pre_tokenizers.Metaspace(prepend_scheme="first"),
             True,
         ),
+        "xlm-r": (normalizers.Sequence([normalizers.Precompiled(CHARSMAP), runs]), pre_tokenizers.Metaspace(), False),
         "never": (normalizers.Lowercase(), pre_tokenizers.Metaspace(prepend_scheme="never"), True),
     }[name]
     tokenizer = Tokenizer(models.Unigram())
@@ -64,7 +66,7 @@ def open_sentencepiece(name: str) -> Vocabulary:
 
 NAMES = {
     **dict.fromkeys(("unigram", "unigram-gpt4", "unigram-code", "wordpiece", "words"), learn_kind),
-    **dict.fromkeys(("t5", "old", "seamless", "never"), open_sentencepiece),
+    **dict.fromkeys(("t5", "old", "seamless", "xlm-r", "never"), open_sentencepiece),
 }
 
 
@@ -186,6 +188,47 @@ def test_ordinary_added_tokens_are_found_first():
     found = split(vocabulary.encode_batch(pa.array(texts)))
     assert found == encode_elsewhere(vocabulary, texts)
     assert size in found[0]
+
+
+ADDED = [
+    AddedToken("wor,st", normalized=False),
+    AddedToken("single", single_word=True, normalized=False),
+    AddedToken("left", lstrip=True, normalized=False),
+    AddedToken("Norm", normalized=True),
+    AddedToken("é!", single_word=True, lstrip=True, normalized=True),
+]
+WORDS = [
+    "it",
+    "a",
+    "single",
+    "left",
+    "wor,st",
+    "wor,",
+    "Norm",
+    "norm",
+    "é!",
+    "e\u0301!",
+    "<mask>",
+    "<s>",
+    "''",
+    ".",
+    "12",
+    "日本",
+]
+BETWEEN = ["", *"   \n\t\r\u00a0\u3000\u200b\u0301\u0600", "  ", "\r\n", " \n", " \u0301", "\u0301 ", "▁"]
+
+
+@pytest.mark.parametrize("allow_special", [False, True])
+def test_added_tokens_of_all_sorts(vocabulary, allow_special):
+    """Such as take spaces before them along, or want to stand alone, beside all kinds of white space and marks."""
+    tokenizer = Tokenizer.from_str(vocabulary.to_json())
+    tokenizer.add_tokens(ADDED)
+    added = Vocabulary(tokenizer.to_str())
+    rng = random.Random(vocabulary.name)
+    texts = ["".join(rng.choice(WORDS) + rng.choice(BETWEEN) for _ in range(rng.randrange(12))) for _ in range(4 * NUM_FUZZED)]
+    found = split(added.encode_batch(pa.array(texts), allow_special=allow_special))
+    assert is_wordwise(added)
+    assert found == encode_elsewhere(added, texts, allow_special=allow_special)
 
 
 def test_the_reference_where_words_depend_on_each_other():
