@@ -50,6 +50,10 @@ NASTY = (
 )
 
 
+# Is it of a word, or white space? On these encoders differ.
+_BESIDE = "aé1²_-\u0301\u0903\u20dd\u200c\u200d字🙂 \n\t\r\v\f\x1c\x85\u00a0\u1680\u180e\u2028\u200b\u3000"
+_PECULIARITIES = ("single_word", "lstrip", "rstrip")  # of added tokens, which want to know it
+
 BROAD = tuple(  # one character in 29 of those in use, between letters, digits and signs
     "".join(f"a{chr(point)}1{chr(point)}. {chr(point)}" for point in range(start, start + 29 * 32, 29))
     for start in (*range(0x250, 0xD400, 29 * 32), *range(0xF900, 0x1FC00, 29 * 32))
@@ -71,7 +75,8 @@ def open_engine(
     Args:
         model_json: The text of `specification["model"]`, where it is at hand: writing it again takes as long as encoding 20 MB.
     """
-    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
+    peculiar = [entry["content"] for entry in specification["added_tokens"] if any(map(entry.get, _PECULIARITIES))]
+    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals), *map(_surround, peculiar[:64])]
     if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
         return _open_wordwise(specification, open_reference(), sample)
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
@@ -112,6 +117,13 @@ def open_engine(
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
     log.warning("%s: %s; encoding with the slow one.", name, problem)
     return reference or ReferenceEngine(open_reference())
+
+
+def _surround(literal: str) -> str:
+    """An added token that wants to stand alone, or to take white space along, beside what is hard to tell."""
+    return "".join(
+        f"{character} {literal}{character} {character}{literal} {character}{literal}{character}" for character in _BESIDE
+    )
 
 
 def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: Sequence[str]) -> Engine:

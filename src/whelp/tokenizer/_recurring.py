@@ -37,6 +37,7 @@ class RecurringEngine:
     """The part that is the same wherever texts are cut and however pieces are encoded: subclasses say that."""
 
     _slots: dict[bytes, int]  # piece -> slot
+    _num_slots: int  # used, also of pieces that are not remembered
     _starts: npt.NDArray[np.int64]  # where the ids of each slot start in `_flat`, and the last ones end
     _flat: npt.NDArray[np.uint32]
 

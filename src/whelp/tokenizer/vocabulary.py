@@ -285,7 +285,8 @@ class Vocabulary:
 
     def _open_tokenizers_engine(self, allow_special: bool) -> Engine:
         specification = self._encoding_specification()
-        literals = [entry["content"] for entry in specification["added_tokens"]]
+        ordinary_first = sorted(specification["added_tokens"], key=lambda entry: bool(entry["special"]))
+        literals = [entry["content"] for entry in ordinary_first]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
         return open_engine(
