@@ -139,6 +139,8 @@ def test_long_texts_in_parts(vocabulary, monkeypatch):
     monkeypatch.setattr(find_partwise(vocabulary), "_part_bytes", 50)
     monkeypatch.setattr(_long_texts, "_BLOCK_BYTES", 200)
     assert split(vocabulary.encode_batch(pa.array([text, "a b", text]))) == expected
+    monkeypatch.setattr(find_partwise(vocabulary)._engine, "encode", lambda text: pytest.fail("the whole at once"))
+    assert vocabulary.encode(text).tolist() == expected[0]
 
 
 def test_what_is_remembered_has_a_limit(monkeypatch):

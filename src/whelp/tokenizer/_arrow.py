@@ -14,6 +14,7 @@ from whelp.base.arrays import to_arrow, to_numpy, to_texts, view_text
 from whelp.base.errors import TokenizerError
 
 Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
+Encoded: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids; offsets into them (documents + 1)
 
 
 def as_strings(texts: Texts) -> Texts:

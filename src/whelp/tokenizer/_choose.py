@@ -15,10 +15,10 @@ from whelp.base.arrays import to_texts
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._engines import Encoded, Engine, FastEngine, PatternEngine, ReferenceEngine
+from whelp.tokenizer._engines import Engine, FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine

@@ -18,14 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.arrays import to_texts, view_text
-from whelp.tokenizer._arrow import Texts, cut_blocks
+from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
 from whelp.tokenizer._normalizing import NORMAL_FORMS
 
 PART_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 24  # parts that are encoded at once, on all threads
 _WINDOW_BYTES = 1 << 12  # a space comes soon, as a rule
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 
 def _make_table(characters: str) -> npt.NDArray[np.bool_]:

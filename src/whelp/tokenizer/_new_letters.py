@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, view_text
-from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._arrow import Encoded, Texts
 
 _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs; both ends are in it
     (0x088F, 0x088F),
@@ -42,8 +42,6 @@ _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs
 )
 _CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 _FIRST_WIDE = 0xE0  # the first byte of a character of three bytes or four: all of these are
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 
 def _make_table() -> npt.NDArray[np.bool_]:

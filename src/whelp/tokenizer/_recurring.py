@@ -21,10 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.arrays import to_numpy, to_texts, view_text
-from whelp.tokenizer._arrow import Texts, cut_blocks
+from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
 from whelp.tokenizer._threads import count_threads
 
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # ids; where those of each document end
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
 
 _BLOCK_BYTES = 1 << 20  # a block's working memory is some 20 times its text
