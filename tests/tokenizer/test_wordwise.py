@@ -299,10 +299,10 @@ def test_a_process_that_is_forked_while_a_thread_encodes():
     expected = encode_elsewhere(vocabulary, [TEXT])
 
     def encode():
-        assert split(memory.encode_batch(pa.array([TEXT], pa.large_string()))) == expected
+        assert split(vocabulary.encode_batch(pa.array([TEXT], pa.large_string()))) == expected
 
     child = multiprocessing.get_context("fork").Process(target=encode)
-    with memory._lock:
+    with memory._lock, vocabulary._lock:
         child.start()
         child.join(60)
     is_over = child.exitcode is not None

@@ -8,9 +8,7 @@ remembered has a limit: where it is reached, all is forgotten.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +20,7 @@ import pyarrow as pa
 
 from whelp.base.arrays import to_numpy, to_texts, view_text
 from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
-from whelp.tokenizer._threads import count_threads
+from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
 
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
 
@@ -41,11 +39,9 @@ class RecurringEngine:
     _flat: npt.NDArray[np.uint32]
 
     def __init__(self) -> None:
-        self._begin()
-        _ENGINES.add(self)
+        begin_anew_when_forked(self)
 
     def _begin(self) -> None:
-        """With nothing remembered. Also in a process that was forked: a thread that is not there may hold the lock."""
         self._lock = threading.Lock()
         self._forget()
 
@@ -143,18 +139,6 @@ class RecurringEngine:
 
     def _forget(self) -> None:
         self._slots, self._num_slots, self._starts, self._flat = {}, 0, np.zeros(1, np.int64), np.zeros(0, np.uint32)
-
-
-_ENGINES: weakref.WeakSet[RecurringEngine] = weakref.WeakSet()
-
-
-def _begin_all() -> None:
-    for engine in _ENGINES:
-        engine._begin()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_begin_all)
 
 
 def _cut(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Any:

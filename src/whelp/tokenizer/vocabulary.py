@@ -28,6 +28,7 @@ from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
+from whelp.tokenizer._threads import begin_anew_when_forked
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
 
@@ -105,6 +106,9 @@ class Vocabulary:
         marked_ids = {entry["id"] for entry in self._added if entry.get("special")}
         self.special_ids: frozenset[int] = frozenset(control_ids | marked_ids)
         self._engines: dict[bool, Engine] = {}
+        begin_anew_when_forked(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
