@@ -95,3 +95,44 @@ def make_fuzzed(seed: int, number: int = NUM_FUZZED) -> list[str]:
                 parts.append(character if unicodedata.category(character) not in ("Cs", "Cn") else "\ud7ff")
         found.append("".join(parts))
     return found
+
+
+def make_charsmap(rules: dict[str, str]) -> bytes:
+    """The table by which SentencePiece normalizes, as `normalizers.Precompiled` takes it: a double array, then the texts."""
+    texts = bytearray()
+    nodes: list[dict[int, int]] = [{}]  # byte -> node; 0 -> where the text begins
+    for source, target in rules.items():
+        node = 0
+        for byte in source.encode():
+            if byte not in nodes[node]:
+                nodes[node][byte] = len(nodes)
+                nodes.append({})
+            node = nodes[node][byte]
+        nodes[node][0] = len(texts)
+        texts += target.encode() + b"\0"
+    units = [0] * (256 * (len(nodes) + 1))
+    units[0] = 256 << 10  # the root's children; those of each node have 256 units of their own
+    for node, children in enumerate(nodes):
+        for byte, child in children.items():
+            place = 256 * (node + 1) + byte
+            offset = place ^ 256 * (child + 1)
+            units[place] = child | 1 << 31 if byte == 0 else offset << 10 | (0 in nodes[child]) << 8 | byte
+    raw = b"".join(unit.to_bytes(4, "little") for unit in units)
+    return len(raw).to_bytes(4, "little") + raw + bytes(texts)
+
+
+CHARSMAP = make_charsmap(  # a few of the rules of `nmt_nfkc_cf`
+    {
+        **dict.fromkeys(["\t", "\n", "\r", "\u00a0", "\u2003", "\u3000", "\u200b", " \u0301", "\ufffd", "▁"], " "),
+        **dict.fromkeys(["\x01", "\x07", "\u200d", "\ufe0f"], ""),
+        "Ａ": "a",
+        "ﬁ": "fi",
+        "½": "1⁄2",
+        "…": "...",
+        "´": " \u0301",
+        "E\u0301": "é",
+        "A": "a",
+        "É": "é",
+        "ß": "ss",
+    }
+)

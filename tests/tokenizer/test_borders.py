@@ -11,7 +11,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._patterns import PATTERNS, WORD_PATTERN
 
-from .samples import NUM_FUZZED
+from .samples import CHARSMAP, NUM_FUZZED, make_charsmap
 
 _RUNS = normalizers.Replace(Regex(" {2,}"), " ")
 _SIGNS = (normalizers.Replace("``", '"'), normalizers.Replace("''", '"'))
@@ -43,6 +43,11 @@ CERTAIN = {
         ),
         pre_tokenizers.Metaspace(),
     ),
+    "xlm-r": (normalizers.Sequence([normalizers.Precompiled(CHARSMAP), _RUNS]), pre_tokenizers.Metaspace()),
+    "mt5": (
+        normalizers.Precompiled(CHARSMAP),
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+    ),
     "t5": (
         normalizers.Sequence([normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]),
         pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
@@ -66,17 +71,28 @@ UNCERTAIN = {
     "spaces made": (normalizers.Replace("a", " "), pre_tokenizers.Metaspace()),
     "words taken out": (normalizers.Sequence([normalizers.Replace("xy", ""), _RUNS]), pre_tokenizers.Metaspace()),
     "letters taken out": (normalizers.Sequence([normalizers.Replace("é", ""), _RUNS]), pre_tokenizers.Metaspace()),
+    "letters taken out with what is before them": (
+        normalizers.Sequence([normalizers.Precompiled(make_charsmap({"\u0600": ""})), _RUNS]),
+        pre_tokenizers.Metaspace(),
+    ),
+    "spaces made of letters": (normalizers.Precompiled(make_charsmap({"a": "\u0301 "})), pre_tokenizers.Metaspace()),
+    "made small and taken out": (
+        normalizers.Sequence([normalizers.Replace("q", "k"), normalizers.Lowercase(), normalizers.Replace("qq", ""), _RUNS]),
+        pre_tokenizers.Metaspace(),
+    ),
+    "words that become marks": (normalizers.Replace("xy", "\u0301"), pre_tokenizers.Metaspace()),
+    "put in everywhere": (normalizers.Replace("", "x"), pre_tokenizers.Metaspace()),
 }
 
 
-def find(normalizer, cutter, added=()):
+def find(normalizer, cutter, added=(), hidden=()):
     """The borders by what a tokenizer.json says."""
     specification = {
         "normalizer": json.loads(normalizer.__getstate__()) if normalizer else None,
         "pre_tokenizer": json.loads(cutter.__getstate__()) if cutter else None,
         "added_tokens": list(added),
     }
-    return find_borders(specification, normalizer.normalize_str if normalizer else str)
+    return find_borders(specification, normalizer.normalize_str if normalizer else str, hidden)
 
 
 def find_pieces(normalizer, cutter, texts: list[str]) -> list[str]:
@@ -141,6 +157,12 @@ def test_words_are_cut_off():
     assert metaspace == ["It", " isn't,", " no.", "\nWhy:  or"]
 
 
+def test_the_charsmap_of_these_tests():
+    """`tokenizers` reads it: what stands for nothing, for a space, for several letters, and a mark that goes with its letter."""
+    normal = normalizers.Precompiled(CHARSMAP).normalize_str("Ａ\u3000ﬁ½\x01\u200bE\u0301 \u0301b")
+    assert normal == "a fi1⁄2 é b"
+
+
 @pytest.mark.parametrize("name", UNCERTAIN)
 def test_no_borders_without_certainty(name):
     """What may look across a space, or is not known."""
@@ -154,11 +176,22 @@ def test_no_borders_without_certainty(name):
         ({"content": "<mask>", "rstrip": True}, False),
         ({"content": "a b"}, False),
         ({"content": "a▁b"}, False),
+        ({"content": "\ufdfa"}, False),  # four words
+        ({"content": "\u0301"}, False),  # nothing
     ],
 )
 def test_added_tokens(added, is_certain):
     """None may lie across a space, nor take the one behind it along; the finer borders would cut them."""
-    borders = find(*CERTAIN["gpt2"], [added])
+    forms = normalizers.Sequence([normalizers.NFKC(), normalizers.StripAccents()])
+    borders = find(forms, pre_tokenizers.Metaspace(), [added])
     assert (borders is not None) == is_certain
     if borders is not None:
         assert cut(borders, ["a <mask>, b"]) == [["a", " <mask>,", " b"]]
+
+
+def test_hidden_tokens():
+    """A control token that stays text hides other added tokens within it, also across a space."""
+    ordinary = [{"content": "b|"}]
+    assert find(*CERTAIN["metaspace"], ordinary, ["<|a b|>"]) is None
+    assert find(*CERTAIN["metaspace"], ordinary, ["<|ab|>"]) is not None
+    assert find(*CERTAIN["metaspace"], [], ["<|a b|>"]) is not None

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import pickle
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
@@ -178,6 +179,22 @@ def test_pickle_keeps_everything(vocabulary):
         vocabulary.special_ids,
     )
     assert again.encode("the").tolist() == vocabulary.encode("the").tolist()
+
+
+@pytest.mark.parametrize("allow_special", [False, True])
+@pytest.mark.parametrize("flag", ["single_word", "lstrip", "rstrip"])
+def test_added_tokens_are_compared(bpe, flag, allow_special):
+    """Also one behind many control tokens, of which not all are: what is of a word, or white space, encoders see differently."""
+    tokenizer = Tokenizer.from_str(bpe.to_json())
+    tokenizer.add_special_tokens([AddedToken(f"<|reserved_{number}|>", normalized=False) for number in range(80)])
+    tokenizer.add_tokens([AddedToken("alone", normalized=False, **{flag: True})])
+    vocabulary = Vocabulary(tokenizer.to_str())
+    rng = random.Random(flag)
+    beside = ["", *"a1_-é\u0301\u0903\u20dd\u200c\u200d  \n\t\x1c\x85\u00a0\u180e\u200b\u3000"]
+    texts = ["".join(rng.choice(beside) + rng.choice(["alone", ""]) for _ in range(8)) for _ in range(2000)]
+    ids, offsets = vocabulary.encode_batch(pa.array(texts), allow_special=allow_special)
+    expected = tokenizer.encode_batch(texts, add_special_tokens=False)
+    assert [ids[start:end].tolist() for start, end in itertools.pairwise(offsets)] == [encoding.ids for encoding in expected]
 
 
 def test_fast_encoder_that_differs_is_not_used(bpe, texts, monkeypatch, warnings_logged):

@@ -1,7 +1,10 @@
 """Unigram, WordPiece and vocabularies of words: the ids of `tokenizers`, each different word encoded once."""
 
+import contextlib
 import itertools
 import json
+import multiprocessing
+import random
 import threading
 
 import numpy as np
@@ -16,7 +19,7 @@ from whelp.tokenizer._engines import ReferenceEngine, WordEngine
 from whelp.tokenizer._long_texts import PartwiseEngine
 
 from .conftest import TEXTS
-from .samples import make_fuzzed
+from .samples import CHARSMAP, NUM_FUZZED, make_fuzzed
 
 TEXT = "".join(TEXTS) + " « été » дом, дома; 12 or 123? ``so'' <mask> ½ … नमस्ते 中文 " * 3
 LITERALS = [" <s>a</s> b", "a <mask> , <mask>", "<s> <pad>\n<s>", "\n<mask>\n\n <mask>x"]
@@ -44,6 +47,7 @@ def open_sentencepiece(name: str) -> Vocabulary:
             pre_tokenizers.Metaspace(prepend_scheme="first"),
             True,
         ),
+        "xlm-r": (normalizers.Sequence([normalizers.Precompiled(CHARSMAP), runs]), pre_tokenizers.Metaspace(), False),
         "never": (normalizers.Lowercase(), pre_tokenizers.Metaspace(prepend_scheme="never"), True),
     }[name]
     tokenizer = Tokenizer(models.Unigram())
@@ -62,7 +66,7 @@ def open_sentencepiece(name: str) -> Vocabulary:
 
 NAMES = {
     **dict.fromkeys(("unigram", "unigram-gpt4", "unigram-code", "wordpiece", "words"), learn_kind),
-    **dict.fromkeys(("t5", "old", "seamless", "never"), open_sentencepiece),
+    **dict.fromkeys(("t5", "old", "seamless", "xlm-r", "never"), open_sentencepiece),
 }
 
 
@@ -135,6 +139,8 @@ def test_long_texts_in_parts(vocabulary, monkeypatch):
     monkeypatch.setattr(find_partwise(vocabulary), "_part_bytes", 50)
     monkeypatch.setattr(_long_texts, "_BLOCK_BYTES", 200)
     assert split(vocabulary.encode_batch(pa.array([text, "a b", text]))) == expected
+    monkeypatch.setattr(find_partwise(vocabulary)._engine, "encode", lambda text: pytest.fail("the whole at once"))
+    assert vocabulary.encode(text).tolist() == expected[0]
 
 
 def test_what_is_remembered_has_a_limit(monkeypatch):
@@ -186,6 +192,47 @@ def test_ordinary_added_tokens_are_found_first():
     assert size in found[0]
 
 
+ADDED = [
+    AddedToken("wor,st", normalized=False),
+    AddedToken("single", single_word=True, normalized=False),
+    AddedToken("left", lstrip=True, normalized=False),
+    AddedToken("Norm", normalized=True),
+    AddedToken("é!", single_word=True, lstrip=True, normalized=True),
+]
+WORDS = [
+    "it",
+    "a",
+    "single",
+    "left",
+    "wor,st",
+    "wor,",
+    "Norm",
+    "norm",
+    "é!",
+    "e\u0301!",
+    "<mask>",
+    "<s>",
+    "''",
+    ".",
+    "12",
+    "日本",
+]
+BETWEEN = ["", *"   \n\t\r\u00a0\u3000\u200b\u0301\u0600", "  ", "\r\n", " \n", " \u0301", "\u0301 ", "▁"]
+
+
+@pytest.mark.parametrize("allow_special", [False, True])
+def test_added_tokens_of_all_sorts(vocabulary, allow_special):
+    """Such as take spaces before them along, or want to stand alone, beside all kinds of white space and marks."""
+    tokenizer = Tokenizer.from_str(vocabulary.to_json())
+    tokenizer.add_tokens(ADDED)
+    added = Vocabulary(tokenizer.to_str())
+    rng = random.Random(vocabulary.name)
+    texts = ["".join(rng.choice(WORDS) + rng.choice(BETWEEN) for _ in range(rng.randrange(12))) for _ in range(4 * NUM_FUZZED)]
+    found = split(added.encode_batch(pa.array(texts), allow_special=allow_special))
+    assert is_wordwise(added)
+    assert found == encode_elsewhere(added, texts, allow_special=allow_special)
+
+
 def test_the_reference_where_words_depend_on_each_other():
     """A pattern of one's own, and a SentencePiece that reads across spaces."""
     own = learn([pa.array([TEXT])], LearnConfig(learn="unigram", vocab_size=320, pattern="regex", pattern_regex=r"\S+ \S+|\s"))
@@ -204,6 +251,74 @@ def test_an_unknown_word_has_its_place():
     with pytest.raises(TokenizerError, match=r"^document 1, character 6: 'not' is not in this vocabulary of words"):
         vocabulary.encode_batch(pa.array(["It is", "It is not so"]))
     assert np.array_equal(vocabulary.encode_batch(pa.array(["It is"]))[0], vocabulary.encode("It is"))
+
+
+def test_an_added_token_of_several_words_once_it_is_normalized():
+    """In normal form U+FDFA is four words, which stand for it in a text."""
+    without = open_sentencepiece("t5")
+    specification, token_id = without.specification(), without.size
+    kinds = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    specification["added_tokens"].append({"id": token_id, "content": "\ufdfa", **kinds})
+    vocabulary = Vocabulary(json.dumps(specification), unk_token="<unk>")
+    words = Tokenizer.from_str(json.dumps(specification)).normalizer.normalize_str("\ufdfa")
+    assert len(words.split()) == 4
+    assert split(vocabulary.encode_batch(pa.array([words, "\ufdfa"]))) == encode_elsewhere(vocabulary, [words, "\ufdfa"])
+    assert vocabulary.encode_batch(pa.array([words]))[0].tolist() == [token_id]
+
+
+def test_an_interrupt_changes_nothing(monkeypatch):
+    """Wherever it comes while new words are remembered: what was remembered keeps its ids, and so has all that comes."""
+    vocabulary = learn_kind("unigram")
+    memory = find_partwise(vocabulary)._engine
+    known = pa.array([TEXT])
+    expected = split(vocabulary.encode_batch(known))
+    for place in range(1, 5):
+        calls = itertools.count(1)
+
+        def interrupt(*values, place=place, calls=calls, cumsum=np.cumsum, **options):
+            if next(calls) == place:
+                raise KeyboardInterrupt
+            return cumsum(*values, **options)
+
+        new = pa.array([f" new{place}a new{place}b"])
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(_recurring.np, "cumsum", interrupt)
+            memory.encode_batch(new.cast(pa.large_string()))
+        other = f" other{place}"
+        assert split(vocabulary.encode_batch(pa.array([other]))) == encode_elsewhere(vocabulary, [other])
+        assert split(vocabulary.encode_batch(known)) == expected
+        assert split(vocabulary.encode_batch(new)) == encode_elsewhere(vocabulary, new.to_pylist())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork processes")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_encodes():
+    """The lock that the thread holds is not waited for by the child, in which there is no such thread."""
+    vocabulary = learn_kind("unigram")
+    memory = find_partwise(vocabulary)._engine
+    expected = encode_elsewhere(vocabulary, [TEXT])
+
+    def encode():
+        assert split(vocabulary.encode_batch(pa.array([TEXT], pa.large_string()))) == expected
+
+    child = multiprocessing.get_context("fork").Process(target=encode)
+    with memory._lock, vocabulary._lock:
+        child.start()
+        child.join(60)
+    is_over = child.exitcode is not None
+    child.kill()
+    child.join()
+    assert is_over
+    assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("raw", [b"a \xff b", b"ab \xe3", b"\xf0\x9f", b"x \xed\xa0\x80 y"])
+def test_broken_bytes_have_their_place(vocabulary, raw):
+    """Arrow lets them pass: half a character, half a surrogate pair, at the end or before another text."""
+    for texts in ([b"It", raw, b"is"], [b"It", raw]):
+        strings = pa.array(texts, pa.large_binary()).view(pa.large_string())
+        with pytest.raises(TokenizerError, match=r"^texts: row 1 is not UTF-8 \(byte 0x.. at \d\)"):
+            vocabulary.encode_batch(strings)
 
 
 def test_text_in_which_nothing_recurs(monkeypatch):

@@ -14,6 +14,7 @@ from whelp.base.arrays import to_arrow, to_numpy, to_texts, view_text
 from whelp.base.errors import TokenizerError
 
 Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
+Encoded: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids; offsets into them (documents + 1)
 
 
 def as_strings(texts: Texts) -> Texts:
@@ -30,6 +31,16 @@ def as_strings(texts: Texts) -> Texts:
         raise TokenizerError("texts", f"the column is of type {texts.type}", "strings", "Choose a text column, or cast it.")
     strings = texts.cast(pa.large_string())
     return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
+
+
+def check_utf8(strings: Texts) -> None:
+    """Raises: TokenizerError: When a row is no UTF-8, which Arrow does not look at by itself."""
+    for row, raw in enumerate(strings.cast(pa.large_binary()).to_pylist()):
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            found = f"row {row} is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start})"
+            raise TokenizerError("texts", found, "UTF-8 text", 'Read it with errors="replace".') from None
 
 
 def cut_blocks(offsets: npt.NDArray[np.int64], block_bytes: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,10 @@ _WORDS = frozenset({_LETTER, _NUMBER}) | _SIGNS  # all that is known and no whit
 
 _BLANKS = "\v\f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _SPACES_OF_SOME = "▁\ufffd"  # SentencePiece spells spaces by the one, and reads both as spaces
-_PREPENDED = "\u0600\u0601\u0602\u0603\u06dd\u070f\u08e2\u0d4e\U000110bd"  # they are one with the letter behind
+_PREPENDED = (  # they are one with the letter behind
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U000110bd\U000110cd\U000111c2\U000111c3\U000113d1"
+    "\U0001193f\U00011941\U00011a3a\U00011a84\U00011a85\U00011a86\U00011a87\U00011a88\U00011a89\U00011d46\U00011f02"
+)
 _LAST = 0x2FFFF
 _MANY_LETTERS = ((0x3400, 0x4DB5), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0x20000, 0x2A6D6))  # Chinese and Korean
 _CHUNK_BYTES = 1 << 17  # stays in the processor's cache
@@ -82,7 +85,8 @@ _BEGINS_WORD = bytes(kind in _WORDS - {_MARK} for kind in range(256))
 
 def read_kinds(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The kind of the character that each byte is of."""
-    kinds = np.frombuffer(bytearray(text.tobytes().translate(_kinds_of_ascii())), np.uint8)
+    beyond = bytes(3)  # broken UTF-8 may end within a character
+    kinds = np.frombuffer(bytearray(text.tobytes().translate(_kinds_of_ascii()) + beyond), np.uint8)
     for start in range(0, len(text), _CHUNK_BYTES):
         chunk = text[start : start + _CHUNK_BYTES]
         if chunk.max() < 0xC0:
@@ -94,7 +98,7 @@ def read_kinds(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         for step, lead in ((2, 0xE0), (3, 0xF0)):
             is_longer = leads >= lead
             kinds[places[is_longer] + step] = found[is_longer]
-    return kinds
+    return kinds[: len(text)]
 
 
 @cache
@@ -167,11 +171,12 @@ WORD_BORDERS = Borders(  # of WORD_PATTERN; a space stays with the word, since f
 _BY_PATTERN = {"gpt2": _GPT2, "gpt4": _GPT4, "code": _GPT4}
 
 
-def find_borders(specification: dict[str, Any], normalize: Callable[[str], str]) -> Borders | None:
+def find_borders(specification: dict[str, Any], normalize: Callable[[str], str], hidden: Sequence[str] = ()) -> Borders | None:
     """Where texts may be cut before they are encoded; None where nothing is certain.
 
     Args:
         normalize: What the normalizer makes of a text.
+        hidden: Added tokens besides those of the specification, which stay text: no other is found where one of them stands.
     """
     cutters = _flatten(specification.get("pre_tokenizer"), "pretokenizers")
     normalizers = _flatten(specification.get("normalizer"), "normalizers")
@@ -182,8 +187,9 @@ def find_borders(specification: dict[str, Any], normalize: Callable[[str], str])
             return _BY_PATTERN[pattern]
         if len(cutters) == 1 and _splits_by(cutters[0], [WORD_PATTERN]):
             return WORD_BORDERS
-    is_local = all(_keeps_spaces(normalizer, normalize) for normalizer in normalizers)
-    if not cutters or not is_local or any(map(_takes_spaces, added)):
+    takes_spaces = any(entry.get("rstrip") or _holds_space(entry["content"], normalize) for entry in added)
+    hides_spaces = bool(added) and any(_holds_space(content, normalize) for content in hidden)
+    if not cutters or takes_spaces or hides_spaces or not all(map(_keeps_spaces, normalizers)):
         return None
     white_space = _find_cutting(cutters[0], normalize)
     before = _find_independent(cutters[0], normalize)
@@ -207,12 +213,12 @@ def _flatten(entry: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
     return [part for inner in entry[name] for part in _flatten(inner, name)] if entry.get("type") == "Sequence" else [entry]
 
 
-def _takes_spaces(added: dict[str, Any]) -> bool:
-    """Whether an added token may lie across a space, or takes the one behind it along."""
-    return bool(added.get("rstrip")) or re.search(r"[\s▁]", added["content"]) is not None
+def _holds_space(content: str, normalize: Callable[[str], str]) -> bool:
+    """Whether an added token may lie across a space, as it is written or as it is looked for in normalized text."""
+    return any(not text or re.search(r"[\s▁]", text) for text in (content, normalize(content)))
 
 
-def _keeps_spaces(normalizer: dict[str, Any], normalize: Callable[[str], str]) -> bool:
+def _keeps_spaces(normalizer: dict[str, Any]) -> bool:
     """Whether a normalizer does not look across a space between two words, and leaves something of each word."""
     kind = normalizer.get("type")
     if kind == "Strip":
@@ -220,8 +226,9 @@ def _keeps_spaces(normalizer: dict[str, Any], normalize: Callable[[str], str]) -
     if kind == "Replace":
         if normalizer["pattern"].get("Regex") == " {2,}":
             return True
-        replaced: str = normalizer["pattern"].get("String", " ")
-        return not re.search(r"\s", replaced + normalizer["content"]) and bool(normalize(replaced).strip())
+        replaced, content = normalizer["pattern"].get("String"), normalizer["content"]
+        is_left = bool(content) and all(_find_kind(character) in _WORDS - {_MARK} for character in content)
+        return bool(replaced) and re.search(r"\s", replaced) is None and is_left
     return kind in (*NORMAL_FORMS, "BertNormalizer", "Lowercase", "Nmt", "Precompiled", "StripAccents")
 
 

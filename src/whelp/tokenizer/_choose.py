@@ -15,10 +15,10 @@ from whelp.base.arrays import to_texts
 from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._engines import Encoded, Engine, FastEngine, PatternEngine, ReferenceEngine
+from whelp.tokenizer._engines import Engine, FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
@@ -50,6 +50,10 @@ NASTY = (
 )
 
 
+# Is it of a word, or white space? On these encoders differ.
+_BESIDE = "aé1²_-\u0301\u0903\u20dd\u200c\u200d字🙂 \n\t\r\v\f\x1c\x85\u00a0\u1680\u180e\u2028\u200b\u3000"
+_PECULIARITIES = ("single_word", "lstrip", "rstrip")  # of added tokens, which want to know it
+
 BROAD = tuple(  # one character in 29 of those in use, between letters, digits and signs
     "".join(f"a{chr(point)}1{chr(point)}. {chr(point)}" for point in range(start, start + 29 * 32, 29))
     for start in (*range(0x250, 0xD400, 29 * 32), *range(0xF900, 0x1FC00, 29 * 32))
@@ -71,7 +75,8 @@ def open_engine(
     Args:
         model_json: The text of `specification["model"]`, where it is at hand: writing it again takes as long as encoding 20 MB.
     """
-    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals)]
+    peculiar = [entry["content"] for entry in specification["added_tokens"] if any(map(entry.get, _PECULIARITIES))]
+    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals), *map(_surround, peculiar[:64])]
     if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
         return _open_wordwise(specification, open_reference(), sample)
     is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
@@ -114,11 +119,20 @@ def open_engine(
     return reference or ReferenceEngine(open_reference())
 
 
+def _surround(literal: str) -> str:
+    """An added token that wants to stand alone, or to take white space along, beside what is hard to tell."""
+    return "".join(
+        f"{character} {literal}{character} {character}{literal} {character}{literal}{character}" for character in _BESIDE
+    )
+
+
 def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: Sequence[str]) -> Engine:
     """The reference behind a memory of words, where it is certain that texts may be cut into words; else the reference."""
     reference = ReferenceEngine(tokenizer)
     normalizer = tokenizer.normalizer
-    borders = find_borders(specification, normalizer.normalize_str if normalizer else str)
+    added = {entry["content"] for entry in specification["added_tokens"]}
+    hidden = [entry.content for entry in tokenizer.get_added_tokens_decoder().values() if entry.content not in added]
+    borders = find_borders(specification, normalizer.normalize_str if normalizer else str, hidden)
     if borders is None:
         return reference
     wordwise = WordwiseEngine(reference, borders)

@@ -16,10 +16,8 @@ from tokenizers import Tokenizer
 
 from whelp.base.arrays import to_texts, view_text
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer._arrow import Texts, code_points
+from whelp.tokenizer._arrow import Encoded, Texts, code_points
 from whelp.tokenizer._word_limit import WordLimit
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # flat ids, offsets (documents + 1)
 
 
 class Engine(Protocol):

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.base.arrays import view_text
-from whelp.tokenizer._arrow import Texts
-from whelp.tokenizer._recurring import Encoded, NewPieces, RecurringEngine
+from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer._recurring import NewPieces, RecurringEngine
 from whelp.tokenizer._trie import Trie
 
 _TRIE_BYTES = 64  # longer pieces would make the trie take many steps for few pieces

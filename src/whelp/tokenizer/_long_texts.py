@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import view_text
-from whelp.tokenizer._arrow import Texts, cut_blocks
+from whelp.base.arrays import to_texts, view_text
+from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
 from whelp.tokenizer._normalizing import NORMAL_FORMS
 
 PART_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 24  # parts that are encoded at once, on all threads
 _WINDOW_BYTES = 1 << 12  # a space comes soon, as a rule
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 
 def _make_table(characters: str) -> npt.NDArray[np.bool_]:
@@ -68,6 +66,8 @@ class PartwiseEngine:
         self._engine, self._part_bytes = engine, part_bytes or PART_BYTES
 
     def encode(self, text: str) -> npt.NDArray[Any]:
+        if len(text) > self._part_bytes:
+            return self.encode_batch(to_texts([text]))[0]
         ids: npt.NDArray[Any] = self._engine.encode(text)
         return ids
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, view_text
-from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._arrow import Encoded, Texts
 
 _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs; both ends are in it
     (0x088F, 0x088F),
@@ -42,8 +42,6 @@ _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs
 )
 _CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 _FIRST_WIDE = 0xE0  # the first byte of a character of three bytes or four: all of these are
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 
 def _make_table() -> npt.NDArray[np.bool_]:
@@ -94,10 +92,10 @@ def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
     return found
 
 
-def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """The code points of the characters of two bytes and more that begin at `places` of UTF-8 text."""
-    first = data[places].astype(np.int64)
-    rest = [(data[np.minimum(places + step, len(data) - 1)] & 0x3F).astype(np.int64) for step in (1, 2, 3)]
+    first = data[places].astype(np.int32)
+    rest = [(data.take(places + step, mode="clip") & 0x3F).astype(np.int32) for step in (1, 2, 3)]
     two = (first & 0x1F) << 6 | rest[0]
     three = (first & 0x0F) << 12 | rest[0] << 6 | rest[1]
     four = (first & 0x07) << 18 | rest[0] << 12 | rest[1] << 6 | rest[2]

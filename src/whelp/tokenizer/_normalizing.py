@@ -16,14 +16,12 @@ import pyarrow.compute as pc
 from tokenizers import normalizers
 
 from whelp.base.arrays import to_arrow, to_texts, view_text
-from whelp.tokenizer._arrow import Texts
+from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._new_letters import read_points
 
 NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
 _CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 _NOT_ASKED, _INERT, _MAY_CHANGE = 0, 1, -1
-
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
 
 
 class NormalizingEngine:

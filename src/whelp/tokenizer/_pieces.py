@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.base.arrays import view_text
-from whelp.tokenizer._arrow import Texts
-from whelp.tokenizer._engines import Encoded, Engine
+from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer._engines import Engine
 from whelp.tokenizer._threads import count_threads
 
 _PIECE_BYTES = 1 << 21  # up to here the fast encoder stays on the thread that calls it; a call costs as much as 50 kB of text

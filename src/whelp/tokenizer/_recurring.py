@@ -19,10 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.arrays import to_numpy, to_texts, view_text
-from whelp.tokenizer._arrow import Texts, cut_blocks
-from whelp.tokenizer._threads import count_threads
+from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
+from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
 
-Encoded = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]  # ids; where those of each document end
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
 
 _BLOCK_BYTES = 1 << 20  # a block's working memory is some 20 times its text
@@ -35,10 +34,14 @@ class RecurringEngine:
     """The part that is the same wherever texts are cut and however pieces are encoded: subclasses say that."""
 
     _slots: dict[bytes, int]  # piece -> slot
+    _num_slots: int  # used, also of pieces that are not remembered
     _starts: npt.NDArray[np.int64]  # where the ids of each slot start in `_flat`, and the last ones end
     _flat: npt.NDArray[np.uint32]
 
     def __init__(self) -> None:
+        begin_anew_when_forked(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._forget()
 
@@ -124,18 +127,18 @@ class RecurringEngine:
     def _append(self, ids: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """New slots with these ids. Arrays that are full are copied, never resized: other threads may still read them."""
         first, num_ids = self._num_slots, int(self._starts[self._num_slots])
-        self._num_slots += len(counts)
-        if self._num_slots >= len(self._starts):
-            self._starts = np.concatenate([self._starts, np.zeros(self._num_slots, np.int64)])
+        end = first + len(counts)
+        if end >= len(self._starts):
+            self._starts = np.concatenate([self._starts, np.zeros(end, np.int64)])
         if num_ids + len(ids) > len(self._flat):
             self._flat = np.concatenate([self._flat, np.zeros(num_ids + len(ids), np.uint32)])
-        self._starts[first + 1 : self._num_slots + 1] = num_ids + np.cumsum(counts)
+        self._starts[first + 1 : end + 1] = num_ids + np.cumsum(counts)
         self._flat[num_ids : num_ids + len(ids)] = ids
-        return np.arange(first, self._num_slots)
+        self._num_slots = end  # at last: an interrupt before this has changed nothing
+        return np.arange(first, end)
 
     def _forget(self) -> None:
-        self._slots, self._num_slots = {}, 0
-        self._starts, self._flat = np.zeros(1, np.int64), np.zeros(0, np.uint32)
+        self._slots, self._num_slots, self._starts, self._flat = {}, 0, np.zeros(1, np.int64), np.zeros(0, np.uint32)
 
 
 def _cut(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from tokenizers import Tokenizer
 
 from whelp.artifacts.gguf_vocabulary import find_pre_tokenizer
@@ -19,7 +20,7 @@ from whelp.base.errors import TokenizerError
 from whelp.base.files import write_atomic, write_json
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, as_strings
+from whelp.tokenizer._arrow import Texts, as_strings, check_utf8
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._choose import open_engine
@@ -27,6 +28,7 @@ from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
+from whelp.tokenizer._threads import begin_anew_when_forked
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
 
@@ -104,6 +106,9 @@ class Vocabulary:
         marked_ids = {entry["id"] for entry in self._added if entry.get("special")}
         self.special_ids: frozenset[int] = frozenset(control_ids | marked_ids)
         self._engines: dict[bool, Engine] = {}
+        begin_anew_when_forked(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -161,9 +166,14 @@ class Vocabulary:
         Document i is `ids[offsets[i]:offsets[i + 1]]`. No control token is added. `<|endoftext|>` in the text stays text;
         with `allow_special` it becomes the control token, as in `tokenizers` - only for text that you wrote yourself.
 
-        Raises: TokenizerError: When a row is null, or a character or word is unknown and there is no `<unk>`.
+        Raises: TokenizerError: When a row is null or no UTF-8, or a character or word is unknown and there is no `<unk>`.
         """
-        ids, offsets = self._engine(allow_special).encode_batch(as_strings(texts))
+        strings = as_strings(texts)
+        try:
+            ids, offsets = self._engine(allow_special).encode_batch(strings)
+        except (UnicodeDecodeError, pa.ArrowInvalid):
+            check_utf8(strings)
+            raise
         return ids.astype(self.id_type, copy=False), offsets
 
     def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[Any]:
@@ -279,7 +289,8 @@ class Vocabulary:
 
     def _open_tokenizers_engine(self, allow_special: bool) -> Engine:
         specification = self._encoding_specification()
-        literals = [entry["content"] for entry in specification["added_tokens"]]
+        ordinary_first = sorted(specification["added_tokens"], key=lambda entry: bool(entry["special"]))
+        literals = [entry["content"] for entry in ordinary_first]
         if not allow_special:
             specification["added_tokens"] = [entry for entry in specification["added_tokens"] if not entry["special"]]
         return open_engine(
