@@ -161,14 +161,14 @@ def _find_our_logits(folder: Path, rounded_to: torch.dtype | None) -> tuple[list
 def _compare_texts(vocabulary: Vocabulary, opened: _Opened, name: str, program: str) -> None:
     """A text must become the same ids, and these the same text."""
     text, ids = _choose_sample(vocabulary)
-    for what, part, ours, theirs in (
-        ("ids", "token", ids, opened.encode(text)),
-        ("text", "character", vocabulary.decode(ids), opened.decode(ids)),
+    for makes, part, ours, theirs in (
+        ("makes other ids", "token", ids, opened.encode(text)),
+        ("makes another text", "character", vocabulary.decode(ids), opened.decode(ids)),
     ):
-        pairs: Iterator[tuple[object, object]] = zip_longest(ours, theirs)  # type: ignore[arg-type]  # both are of one kind
+        pairs: Iterator[tuple[object, object]] = zip_longest(ours, theirs)
         for number, (our, their) in enumerate(pairs, 1):
             if our != their:
-                found = f"of {text!r} {program} makes other {what}: {part} {number} is {their!r}"
+                found = f"of {text!r} {program} {makes}: {part} {number} is {their!r}"
                 raise ArtifactError(name, found, f"{our!r}, as of whelp", _NEXT)
 
 
