@@ -239,7 +239,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ),
         ("chat", ["model", "system", "device", "precision", "settings"]),
         ("compare", ["models", "prompts", "text_file", "steps", "n", "device", "on_progress", "settings"]),
-        ("export", ["model", "out", "format", "dtype", "name", "license"]),
+        ("export", ["model", "out", "format", "dtype", "name", "license", "check"]),
         (
             "push",
             [
@@ -326,7 +326,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "workers",
             ],
         ),
-        ("convert", ["files", "out", "columns", "separator", "encoding", "delimiter"]),
+        ("convert", ["files", "out", "columns", "separator", "encoding", "delimiter", "table"]),
         ("append", ["files", "out", "separator", "max_bytes"]),
         ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),

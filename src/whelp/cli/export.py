@@ -15,6 +15,7 @@ from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_jso
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.draw_events import watch_waiting
 from whelp.cli.export_card import UsePlace, describe_usage, make_card
+from whelp.cli.export_check import ExportCheck, check_export, require_checker
 from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
 from whelp.cli.model_name import choose_model_name
 from whelp.model.config import RECURRENT_FAMILIES, name_family
@@ -28,7 +29,7 @@ HF_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class ExportResult(ResultRepr):
-    """What was written; `name` is what the model is called in it."""
+    """What was written; `name` is what the model is called in it, `check` is None of what nothing has opened."""
 
     name: str
     folder: str
@@ -37,6 +38,7 @@ class ExportResult(ResultRepr):
     files: list[str]
     num_parameters: int
     num_bytes: int
+    check: ExportCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class WrittenExport:
 
     files: list[str]
     num_parameters: int
+    check: ExportCheck | None
 
 
 def export(
@@ -55,6 +58,7 @@ def export(
     dtype: str | None = None,
     name: str | None = None,
     license: str | None = None,
+    check: bool = False,
 ) -> ExportResult:
     """Write a model for other programs into the folder `out`, whole or not at all.
 
@@ -67,25 +71,30 @@ def export(
         name: Of the model, in its card and in the name of its one file. Default: that of the run's folder; where it says nothing
             (run, run-2, model), that of `out`, else that of the folder around the run.
         license: Of the weights, for the card.
+        check: Open what was written with the program that it is for (transformers, llama.cpp, onnxruntime, rwkv), and compare its
+            logits and ids with ours. Of `onnx` this is always done.
 
     Raises:
-        PlanError: When `out` is not empty, `pth` is asked for of a model that is no RWKV, or `onnx` of one that is neither gpt2
-            nor qwen3.
-        MissingExtraError: When a package for the format is not installed.
-        ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise.
+        PlanError: When `out` is not empty, `pth` is asked for of a model that is no RWKV, `onnx` of one that is neither gpt2
+            nor qwen3, or `check` of one that transformers cannot open.
+        MissingExtraError: When a package for the format, or for the check, is not installed.
+        ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise; when the
+            check finds a difference.
     """
     folder, target = choose_model_folder(Path(model)), Path(out)
     check_wishes("whelp export", format, dtype)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
+    if check:
+        require_checker(folder, format)
     name = name or choose_model_name(folder, find_run(folder), target)
     with watch_waiting("writing"), hold_folder(target), atomic_folder(target) as temporary:
         written = write_export(
-            folder, temporary, format=format, dtype=dtype, name=name, license=license, place=UsePlace(target.name)
+            folder, temporary, format=format, dtype=dtype, name=name, license=license, place=UsePlace(target.name), check=check
         )
         num_bytes = sum(path.stat().st_size for path in temporary.iterdir())
     shown = dtype or {"gguf": "f16", "onnx": "f32"}.get(format, "as stored")
-    return ExportResult(name, str(target), format, shown, written.files, written.num_parameters, num_bytes)
+    return ExportResult(name, str(target), format, shown, written.files, written.num_parameters, num_bytes, written.check)
 
 
 def check_wishes(command: str, format: str, dtype: str | None) -> None:
@@ -114,8 +123,9 @@ def write_export(
     license: str | None,
     place: UsePlace,
     take: Callable[[Path, Path], object] = shutil.copy,
+    check: bool = False,
 ) -> WrittenExport:
-    """Write the files of an export, the card last, into an empty folder.
+    """Write the files of an export, the card last, into an empty folder, and check them: a graph of ONNX always.
 
     Args:
         folder: The model folder.
@@ -142,7 +152,19 @@ def write_export(
     files = [*sorted(path.name for path in target.iterdir()), "README.md"]
     usage = describe_usage(format, place, file, folder)
     write_atomic(target / "README.md", make_card(name, folder, run, format, num_parameters, files, usage, license))
-    return WrittenExport(files, num_parameters)
+    checked = None
+    if check or format == "onnx":
+        written = dtype or ("f16" if format == "gguf" else "f32")
+        rounded_to = _find_rounding(format, dtype)
+        checked = check_export(folder, target, name=name, format=format, dtype=written, rounded_to=rounded_to)
+    return WrittenExport(files, num_parameters, checked)
+
+
+def _find_rounding(format: str, dtype: str | None) -> torch.dtype | None:
+    """What all weights of an export are rounded to; None where they stay as they are, or some do."""
+    import torch
+
+    return getattr(torch, HF_DTYPES[dtype]) if dtype is not None and format in ("hf", "pth") else None
 
 
 def _write_hf(folder: Path, target: Path, dtype: str | None, take: Callable[[Path, Path], object]) -> int:

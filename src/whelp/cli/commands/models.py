@@ -160,6 +160,14 @@ def export(
         ),
     ] = None,
     license: Annotated[str | None, typer.Option(metavar="TEXT", help="Model: of the weights, for the model card.")] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Model: open what was written with the program that it is for (transformers, llama.cpp, onnxruntime, rwkv), and "
+            "compare its logits and ids with ours. Where they differ, nothing stays. onnx: always.",
+        ),
+    ] = False,
     split: Annotated[
         list[str] | None, typer.Option(metavar="train|test", help="Store: only this split; may be repeated. Default: all.")
     ] = None,
@@ -172,6 +180,9 @@ def export(
 
     A model for llama.cpp:
       whelp export run --format gguf --dtype q8_0 --out my-model-gguf
+
+    A model that transformers has opened:
+      whelp export run --check --out my-model
 
     Ids for Megatron:
       whelp export store --format megatron --out ids
@@ -190,6 +201,8 @@ def export(
     chosen = "hf" if format is None else format.value
     is_of_ids = chosen in {name.value for name in FormatName}
     if is_of_ids or find_kind(Path(source)) == "token_store":
+        if check:
+            raise ConfigError("whelp export", [f"--check is for models, and {source} is written as ids"], "Leave it out.")
         with show.waiting("writing"):
             written = export_store(source, format=chosen, out=out, splits=split, context_tokens=context_tokens)
         if as_json:
@@ -202,11 +215,15 @@ def export(
         show.say(f"[bold]exported[/]   {escape(written.folder)}/ holds {', '.join(written.files)}, and tokenizer/")
         return
     with show.waiting("writing"):
-        result = write_model(source, out=out, format=chosen, dtype=dtype, name=name, license=license)
+        result = write_model(source, out=out, format=chosen, dtype=dtype, name=name, license=license, check=check)
     if as_json:
         show.print_json(result)
         return
     show.say(f"[bold]{escape(result.folder)}[/]: {result.format}, {result.dtype}, {show.megabytes(result.num_bytes)}")
     show.say(f"           {escape(', '.join(result.files))}")
+    if result.check is not None:
+        found = result.check
+        near = f"{found.largest_difference:.1g} of the largest (allowed: {found.tolerance:g})"
+        show.say(f"[bold]checked[/]    {found.opened_by} opens it: the same ids, and the same logits to {near}", wraps=False)
     if name is None and result.name != Path(result.folder).name:
         show.say(f"           the model is called {escape(result.name)}; --name calls it otherwise")
