@@ -25,8 +25,9 @@ def list_modules() -> list[str]:
         *("pydantic.type_adapter", "pydantic.json_schema", "regex", "safetensors.torch", "trafilatura"),
         *(f"rich.{name}" for name in ("console", "panel", "progress", "table", "_emoji_codes")),
         *("whelp.report", "whelp.cli.main"),
-        *(f"whelp.cli.{name}" for name in ("collect", "curate", "prepare", "recipe", "show", "show_curate", "train")),
-        *(f"whelp.cli.{name}" for name in ("train_checks", "train_saving", "train_session", "train_signals", "train_wiring")),
+        *(f"whelp.cli.{name}" for name in ("collect", "curate", "prepare", "recipe", "train")),
+        *(f"whelp.cli.screens.{name}" for name in ("show", "show_curate")),
+        *(f"whelp.cli.training.{name}" for name in ("checks", "saving", "session", "signals", "wiring")),
     ]
     for room in ROOMS:
         for path in sorted((SOURCES / "whelp" / room).rglob("*.py")):

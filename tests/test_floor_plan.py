@@ -108,7 +108,7 @@ def test_a_planted_sideways_arrow_is_caught(tmp_path: Path, place: str, text: st
         ("base/a.py", "from whelp.artifacts import manifest", "base -> artifacts"),
         ("base/a.py", "from ..model import build", "base -> model"),
         ("artifacts/a.py", "import whelp.tokenizer", "artifacts -> tokenizer"),
-        ("artifacts/a.py", "import whelp.cli.show", "artifacts -> cli"),
+        ("artifacts/a.py", "import whelp.cli.screens.show", "artifacts -> cli"),
         ("corpus/a.py", "from whelp.cli import show", "corpus -> cli"),
         ("corpus/a.py", "import whelp", "corpus -> whelp"),
         ("attic/a.py", "x = 1", "attic is not in the picture"),

@@ -18,7 +18,7 @@ def train_with_whelp(corpus: Corpus, settings: Settings, started: float, values:
     from whelp.artifacts.token_store import open_store
     from whelp.cli.prepare import prepare as prepare_store
     from whelp.cli.recipe import load_recipe
-    from whelp.cli.train_session import Session
+    from whelp.cli.training.session import Session
     from whelp.train import Progress
     from whelp.train.fit import fit
 

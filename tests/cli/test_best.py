@@ -14,13 +14,14 @@ import torch
 import whelp
 from whelp.artifacts.checkpoint import find_finished_step, find_model_folder
 from whelp.artifacts.run_folder import iter_records
-from whelp.cli import show_result, train_pace, train_times
 from whelp.cli.recipe import load_recipe
-from whelp.cli.show_result import describe_rise
+from whelp.cli.screens import show_result
+from whelp.cli.screens.show_result import describe_rise
 from whelp.cli.train import iter_train
-from whelp.cli.train_events import TrainResult
-from whelp.cli.train_pace import Pace
-from whelp.cli.train_session import Session
+from whelp.cli.training import pace, times
+from whelp.cli.training.events import TrainResult
+from whelp.cli.training.pace import Pace
+from whelp.cli.training.session import Session
 from whelp.evaluate.loss import LossResult
 from whelp.train import StepReport
 from whelp.train.process_group import ProcessGroup
@@ -186,7 +187,7 @@ def test_advice_on_a_rise() -> None:
 def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four of forty rows, and eight of sixteen tokens of one of two prompts, by a clock of its own; what warms up does not count."""
     now, calls = [0.0], [0]
-    monkeypatch.setattr(train_times.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(times.time, "perf_counter", lambda: now[0])
 
     def pass_time(seconds: float) -> None:
         calls[0] += 1
@@ -208,9 +209,9 @@ def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None
     )
     plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
     model: Any = None
-    assert train_times.time_looking(session, model, plan, threads=1) == pytest.approx(40 * 0.5 + 2 * 16 * 0.1)
+    assert times.time_looking(session, model, plan, threads=1) == pytest.approx(40 * 0.5 + 2 * 16 * 0.1)
     session.test_parts, train.sample_prompts = {}, []
-    assert train_times.time_looking(session, model, plan, threads=1) == 0.0
+    assert times.time_looking(session, model, plan, threads=1) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_few_rows_are_evaluated_where_they_take_long(
 ) -> None:
     """On a CPU as many as ten seconds hold, by the time of the first; a GPU is asked twice for the same."""
     now, asked = [0.0], []
-    monkeypatch.setattr(train_times.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(times.time, "perf_counter", lambda: now[0])
 
     def evaluate(model: object, plan: object, *, num_rows: int) -> SimpleNamespace:
         asked.append(num_rows)
@@ -233,13 +234,13 @@ def test_few_rows_are_evaluated_where_they_take_long(
     )
     plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
     model: Any = None
-    assert train_times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)
+    assert times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)
     assert asked == rows
 
 
 def test_the_plan_of_minutes_counts_looks(whelp: Whelp, ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look of a minute leaves half of two minutes for steps, and comes once."""
-    monkeypatch.setattr(train_times, "time_looking", lambda *arguments, **options: 60.0)
+    monkeypatch.setattr(times, "time_looking", lambda *arguments, **options: 60.0)
     given = ("train", ready.recipe, "train.num_steps=null", "train.minutes=2", "--store", ready.store, "--dry-run", "--json")
     plan = whelp(*given).json
     assert plan["evaluate_every_steps"] == plan["num_steps"] > 1
@@ -263,12 +264,12 @@ def test_a_slow_machine_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, load: float, explanation: str
 ) -> None:
     """With what the system says."""
-    monkeypatch.setattr(train_pace.os, "getloadavg", lambda: (load, 1.0, 1.0))
-    monkeypatch.setattr(train_pace, "count_cores", lambda: 2)
-    pace = Pace(SimpleNamespace(device="cpu", budget_seconds=60.0))  # type: ignore[arg-type]
-    run_at(pace, *[14_000] * 12)
+    monkeypatch.setattr(pace.os, "getloadavg", lambda: (load, 1.0, 1.0))
+    monkeypatch.setattr(pace, "count_cores", lambda: 2)
+    run_pace = Pace(SimpleNamespace(device="cpu", budget_seconds=60.0))  # type: ignore[arg-type]
+    run_at(run_pace, *[14_000] * 12)
     assert caplog.text == ""
-    run_at(pace, *[1_000] * 60)
+    run_at(run_pace, *[1_000] * 60)
     assert caplog.text.count("training has slowed down, to 1,000 tokens/s from 14,000") == 1
     assert explanation in caplog.text
     assert "fewer steps fit into its minutes" in caplog.text

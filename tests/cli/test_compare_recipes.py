@@ -20,13 +20,13 @@ import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError, TrainingError
 from whelp.base.machine import count_cores
-from whelp.cli import show_compare_recipes
 from whelp.cli.compare_recipes import iter_compare_recipes
-from whelp.cli.compare_recipes_events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
-from whelp.cli.compare_recipes_jobs import find_places
-from whelp.cli.compare_recipes_settle import Settled
-from whelp.cli.compare_recipes_sides import load_sides
 from whelp.cli.held_out_texts import HeldOutTexts
+from whelp.cli.recipe_comparison.events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
+from whelp.cli.recipe_comparison.jobs import find_places
+from whelp.cli.recipe_comparison.settle import Settled
+from whelp.cli.recipe_comparison.sides import load_sides
+from whelp.cli.screens import show_compare_recipes
 from whelp.tokenizer import load_tokenizer
 from whelp.train.speed_probe import ProbeResult
 
@@ -148,7 +148,7 @@ def test_curves(compared: RecipeComparison) -> None:
 
 def test_several_at_once(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In processes of their own runs come to the same numbers, to the bit; stopped, each is saved, and goes on."""
-    monkeypatch.setattr("whelp.cli.compare_recipes_jobs.count_cores", lambda: 2)
+    monkeypatch.setattr("whelp.cli.recipe_comparison.jobs.count_cores", lambda: 2)
     clean = make("a", write_sentences(1, 80), train={"num_steps": 100})
     other = make("b", write_sentences(2, 80), train={"num_steps": 100})
     whole = package.compare_recipes([clean, other], out=tmp_path / "whole", seeds=2)
@@ -175,7 +175,7 @@ def test_several_at_once(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_run_that_fails(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is wrong names the run, or the recipe where it was planned; what another process raises is raised here."""
-    monkeypatch.setattr("whelp.cli.compare_recipes_jobs.count_cores", lambda: 2)
+    monkeypatch.setattr("whelp.cli.recipe_comparison.jobs.count_cores", lambda: 2)
     recipe = make("a", write_sentences(1, 80))
     wild = make("wild", write_sentences(1, 80), train={"learning_rate": 1e30, "clip_gradient_norm": 0})
     with pytest.raises(TrainingError, match=r"wild, step 2: the loss is nan, .* Lower train.learning_rate"):

@@ -79,7 +79,7 @@ def test_no_number_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wi
     """However narrow the terminal: a number on two lines would be two others."""
     from rich.console import Console
 
-    from whelp.cli import show_corpus
+    from whelp.cli.screens import show_corpus
 
     words = " ".join(["alpha"] * 1234 + ["beta gamma delta epsilon"] * 1111)
     (tmp_path / "a-file-with-a-long-name.txt").write_text(f"{words}\n\n{words}\n")

@@ -15,8 +15,8 @@ from rich.console import Console
 import whelp as package
 from whelp.base.errors import PlanError
 from whelp.cli import evaluate_code as module
-from whelp.cli import show
 from whelp.cli.evaluate_code import evaluate_code
+from whelp.cli.screens import show
 
 from .helpers import Project, Whelp, make_project, run_whelp, snapshot
 

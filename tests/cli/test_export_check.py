@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from whelp.artifacts.rwkv_file import read_rwkv_file, write_rwkv_file
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, PlanError
 from whelp.cli.export import export
-from whelp.cli.export_check import ExportCheck
+from whelp.cli.exporting.check import ExportCheck
 from whelp.model import ModelConfig, build_model, make_spec
 from whelp.tokenizer import LearnConfig, learn
 

@@ -10,8 +10,8 @@ import torch
 from tokenizers import Tokenizer
 
 from whelp.base.errors import ArtifactError, MissingExtraError, PlanError
-from whelp.cli import export_onnx
 from whelp.cli.export import export
+from whelp.cli.exporting import export_onnx
 from whelp.cli.generate import load_model
 
 from .helpers import Project, Whelp

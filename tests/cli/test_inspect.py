@@ -23,7 +23,7 @@ from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.targets import IGNORED
 from whelp.cli.inspect import OpenedRows, choose_packing, open_split
 from whelp.cli.row_report import ShownRow, make_summary, show_row
-from whelp.cli.show_rows import draw_rows
+from whelp.cli.screens.show_rows import draw_rows
 
 from .helpers import Project, Whelp
 

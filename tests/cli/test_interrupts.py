@@ -16,7 +16,7 @@ import pytest
 import whelp
 from whelp.base.files import hold_folder
 from whelp.base.interactive import show_progress
-from whelp.cli import draw_events, show_curate, show_prepare, show_training
+from whelp.cli.screens import draw_events, show_curate, show_prepare, show_training
 
 from .helpers import Project, make_project, run_whelp
 from .processes import PROGRAM, SECONDS

@@ -20,10 +20,10 @@ from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError, TrainingError
 from whelp.cli import verify_resume
-from whelp.cli.launch import FirstProcessError, _explain, launch
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
-from whelp.cli.train_session import Session
+from whelp.cli.training.launch import FirstProcessError, _explain, launch
+from whelp.cli.training.session import Session
 from whelp.cli.verify_resume import _compare, _read, _run, _Trace
 from whelp.model import ModelConfig
 from whelp.train import StepReport

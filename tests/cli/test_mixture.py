@@ -306,7 +306,7 @@ def test_losses_of_each_source(project: Path) -> None:
 def test_a_run_that_goes_on(project: Path, tmp_path: Path) -> None:
     """Stopped and gone on with, a run ends as an uninterrupted one; with other weights it is another run."""
     from whelp.cli.train import iter_train
-    from whelp.cli.train_events import Saved
+    from whelp.cli.training.events import Saved
 
     recipe = load_recipe(project / "recipe.yaml", ["train.save_every_steps=3"])
     for folder, stops in (("whole", False), ("cut", True)):

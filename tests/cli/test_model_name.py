@@ -8,7 +8,7 @@ import pytest
 
 from whelp.artifacts.run_folder import RunFolder
 from whelp.cli.export import export
-from whelp.cli.model_name import choose_model_name
+from whelp.cli.exporting.model_name import choose_model_name
 
 from .helpers import Project, Whelp
 

@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import whelp as package
 from hub import READER, WRITER, Hub, open_hub
 from whelp.base.errors import HubError, MissingExtraError
-from whelp.cli import show
 from whelp.cli.generate import load_model
+from whelp.cli.screens import show
 
 from .helpers import Project, Whelp, said_once, snapshot
 

@@ -21,10 +21,10 @@ import whelp as package
 from whelp.base import files
 from whelp.base.errors import ArtifactError, PlanError, TrainingError
 from whelp.base.last_event import run_to_end
-from whelp.cli import show
-from whelp.cli.live_panel import LivePanel, NotebookLive
+from whelp.cli.screens import show
+from whelp.cli.screens.live_panel import LivePanel, NotebookLive
 from whelp.cli.train import iter_train
-from whelp.cli.train_events import Finished, Planned
+from whelp.cli.training.events import Finished, Planned
 from whelp.tokenizer import LearnConfig
 from whelp.train import StepReport
 
@@ -224,7 +224,7 @@ def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, mo
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from whelp.cli import show_training
+    from whelp.cli.screens import show_training
 
     with monkeypatch.context() as patch:
         patch.setattr(show_training.TrainingView, "_on_stepreport", interrupt)

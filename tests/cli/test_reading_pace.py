@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whelp.cli.reading_pace import ReadingPace
+from whelp.cli.screens.reading_pace import ReadingPace
 
 
 def test_files_of_uneven_size_are_counted_by_bytes() -> None:

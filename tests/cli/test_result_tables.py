@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from whelp.cli.result_tables import print_records
+from whelp.cli.screens.result_tables import print_records
 
 COLUMNS = ("run", "tokens", "test loss")
 RECORDS = [("experiments/a-long-name/run", "155,648", "5.2065"), ("b", "96,482", "4.0131")]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from whelp.artifacts.checkpoint import find_checkpoints, save_checkpoint
-from whelp.cli import train_wiring
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
-from whelp.cli.train_events import Saved
+from whelp.cli.training import wiring
+from whelp.cli.training.events import Saved
 from whelp.train import StepReport
 
 from .helpers import Project
@@ -32,7 +32,7 @@ def test_training_goes_on_meanwhile(made: Project, tmp_path: Path, monkeypatch: 
         assert may_write.wait(60)
         save_checkpoint(*arguments, **contents)
 
-    monkeypatch.setattr(train_wiring, "save_checkpoint", save_slowly)
+    monkeypatch.setattr(wiring, "save_checkpoint", save_slowly)
     for event in iter_train(load_recipe(made.recipe, [*OVERRIDES, "train.save_in_background=true"]), made.store, run):
         if isinstance(event, StepReport):
             seen.append(event.step)
@@ -59,7 +59,7 @@ def test_what_goes_wrong_meanwhile(made: Project, tmp_path: Path, monkeypatch: p
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         save_checkpoint(path, **contents)
 
-    monkeypatch.setattr(train_wiring, "save_checkpoint", save_or_fail)
+    monkeypatch.setattr(wiring, "save_checkpoint", save_or_fail)
     recipe = load_recipe(made.recipe, [*OVERRIDES, "train.save_in_background=true"])
     with pytest.raises(OSError, match="No space left on device"):
         for _ in iter_train(recipe, made.store, tmp_path / "run"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from whelp.cli import show, show_file_work, show_training
+from whelp.cli.screens import show, show_file_work, show_training
 from whelp.train.device import measure_ceiling
 
 

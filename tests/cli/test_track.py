@@ -15,7 +15,7 @@ import pytest
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.cli import track
 from whelp.cli.recipe import load_recipe
-from whelp.cli.train_events import Rewound
+from whelp.cli.training.events import Rewound
 
 from .helpers import Project, Whelp
 

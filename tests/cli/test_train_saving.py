@@ -11,7 +11,7 @@ import torch
 from whelp.artifacts.checkpoint_parts import OwnRows, begin_parts, describe_whole, unfinished_folder, write_part
 from whelp.artifacts.manifest import read_manifest
 from whelp.base.errors import LostProcessError
-from whelp.cli.train_saving import Writing, finish_together
+from whelp.cli.training.saving import Writing, finish_together
 from whelp.train.process_group import ProcessGroup
 from whelp.train.process_rank import ProcessRank
 

@@ -14,7 +14,7 @@ import pytest
 from whelp.base.config import list_names
 from whelp.cli.main import app
 from whelp.cli.recipe import Recipe
-from whelp.cli.train_signals import Requests
+from whelp.cli.training.signals import Requests
 from whelp.cli.words_elsewhere import COMMANDS, OPTIONS
 
 from .helpers import Project, Whelp

@@ -305,7 +305,7 @@ def test_who_looks_on_is_told(serve: Callable[[Answers], Site], tmp_path: Path, 
     whelp.show_progress(True)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("whelp.cli.show_collect.time.sleep", slept.append)
+            patch.setattr("whelp.cli.screens.show_collect.time.sleep", slept.append)
             collect(tmp_path / "x.jsonl", urls=[f"{site.url}/wolf"], max_wait_seconds=10.0)
     finally:
         whelp.show_progress(None)

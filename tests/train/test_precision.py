@@ -12,7 +12,7 @@ import torch
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import PlanError
 from whelp.cli.recipe import load_recipe
-from whelp.cli.train_checks import check_same, keep_choices
+from whelp.cli.training.checks import check_same, keep_choices
 from whelp.train import device
 from whelp.train.device import choose_precision
 

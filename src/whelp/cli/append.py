@@ -12,8 +12,8 @@ from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.last_event import run_to_end
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
+from whelp.cli.screens.draw_events import draw_bytes, watch
 
 _VERSION = 1
 

@@ -18,7 +18,7 @@ from whelp.base.config import load_config
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.last_event import run_to_end
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import DrawCollecting, watch
+from whelp.cli.screens.draw_events import DrawCollecting, watch
 
 if TYPE_CHECKING:
     from whelp.collect import Collector, Event, MannersConfig

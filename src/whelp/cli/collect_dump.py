@@ -15,8 +15,8 @@ from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
+from whelp.cli.screens.draw_events import draw_bytes, watch
 from whelp.collect.dump import DumpConfig, describe_dump, iter_dump
 from whelp.collect.output import check_json_lines
 

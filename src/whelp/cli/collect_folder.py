@@ -17,8 +17,8 @@ from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
+from whelp.cli.screens.draw_events import draw_bytes, watch
 from whelp.collect import LeftOut, make_line
 from whelp.collect.folder import FolderConfig, read_file
 from whelp.collect.output import check_json_lines

@@ -18,8 +18,8 @@ from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress
+from whelp.cli.screens.draw_events import draw_bytes, watch
 from whelp.collect.output import check_json_lines
 from whelp.collect.web_archive import Archive, ArchivePart, Done, WebArchiveConfig, iter_web_archives, refuse_wat
 from whelp.collect.web_archive.convert import KEPT

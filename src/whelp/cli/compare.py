@@ -11,8 +11,8 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import Progress, watch_models
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
+from whelp.cli.screens.draw_events import Progress, watch_models
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Comparison(ResultRepr):
         return make_compare_report(title, [vars(model) for model in self.models], self.prompts, self.settings)
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show import show_comparison
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show import show_comparison
 
         return make_html(show_comparison, self)
 

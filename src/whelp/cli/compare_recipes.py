@@ -17,15 +17,15 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, write_atomic, write_json
 from whelp.base.last_event import run_to_end
-from whelp.cli.compare_recipes_events import RecipeComparison, RunMeasured, RunsPlanned
-from whelp.cli.compare_recipes_jobs import find_places, iter_runs
-from whelp.cli.compare_recipes_result import REPORT_FILE, Measured, count_bits, sum_up
-from whelp.cli.compare_recipes_runs import ComparedRun, TextIds, read_course
-from whelp.cli.compare_recipes_settle import Settled, make_run_recipe, settle
-from whelp.cli.compare_recipes_sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
-from whelp.cli.draw_events import draw_comparing_recipes, watch
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
 from whelp.cli.recipe import Recipe
+from whelp.cli.recipe_comparison.events import RecipeComparison, RunMeasured, RunsPlanned
+from whelp.cli.recipe_comparison.jobs import find_places, iter_runs
+from whelp.cli.recipe_comparison.result import REPORT_FILE, Measured, count_bits, sum_up
+from whelp.cli.recipe_comparison.runs import ComparedRun, TextIds, read_course
+from whelp.cli.recipe_comparison.settle import Settled, make_run_recipe, settle
+from whelp.cli.recipe_comparison.sides import Equal, Side, check_asked, check_lengths, iter_ready, load_sides
+from whelp.cli.screens.draw_events import draw_comparing_recipes, watch
 
 if TYPE_CHECKING:
     from whelp.tokenizer.vocabulary import Vocabulary

@@ -13,8 +13,8 @@ from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given, list_given
+from whelp.cli.screens.draw_events import draw_bytes, watch
 
 if TYPE_CHECKING:
     from whelp.corpus.convert_rows import Format

@@ -73,8 +73,8 @@ class CorpusReport(ResultRepr):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show_corpus import show_corpus_report
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show_corpus import show_corpus_report
 
         return make_html(show_corpus_report, self)
 

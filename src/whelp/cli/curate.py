@@ -18,7 +18,6 @@ from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
-from whelp.cli.draw_events import draw_curating, watch
 from whelp.cli.prepare import (
     OpenedSource,
     SourceOpened,
@@ -29,6 +28,7 @@ from whelp.cli.prepare import (
 )
 from whelp.cli.reading_counts import ReadingCounts
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.screens.draw_events import draw_curating, watch
 
 if TYPE_CHECKING:
     import pyarrow as pa

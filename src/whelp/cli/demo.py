@@ -13,12 +13,12 @@ from whelp.base.errors import ArtifactError
 from whelp.base.files import hold_folder
 from whelp.base.last_event import run_to_end
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_training, watch
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.screens.draw_events import draw_training, watch
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import iter_train
-from whelp.cli.train_events import Finished, TrainResult
+from whelp.cli.training.events import Finished, TrainResult
 
 if TYPE_CHECKING:
     from whelp.corpus.source import Source

@@ -15,9 +15,9 @@ from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import Progress, watch_counts
 from whelp.cli.evaluations import find_evaluation_path, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
+from whelp.cli.screens.draw_events import Progress, watch_counts
 
 if TYPE_CHECKING:
     from whelp.evaluate.pass_at_k import Problem

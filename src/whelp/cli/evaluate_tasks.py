@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.as_list import as_list
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import Progress, watch_counts
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
+from whelp.cli.screens.draw_events import Progress, watch_counts
 
 if TYPE_CHECKING:
     from whelp.evaluate.harness import ChatTemplate, HarnessModel, TextRequest

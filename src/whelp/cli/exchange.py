@@ -18,8 +18,8 @@ from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_importing, watch, watch_waiting
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
+from whelp.cli.screens.draw_events import draw_importing, watch, watch_waiting
 
 if TYPE_CHECKING:
     from whelp.prepare.exchange.formats import TokenFile

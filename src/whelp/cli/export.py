@@ -13,11 +13,11 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, r
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import watch_waiting
-from whelp.cli.export_card import UsePlace, describe_usage, make_card
-from whelp.cli.export_check import ExportCheck, check_export, require_checker
-from whelp.cli.export_origin import ORIGIN_FILE, find_origin, find_run
-from whelp.cli.model_name import choose_model_name
+from whelp.cli.exporting.card import UsePlace, describe_usage, make_card
+from whelp.cli.exporting.check import ExportCheck, check_export, require_checker
+from whelp.cli.exporting.model_name import choose_model_name
+from whelp.cli.exporting.origin import ORIGIN_FILE, find_origin, find_run
+from whelp.cli.screens.draw_events import watch_waiting
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def write_export(
     elif format == "pth":
         num_parameters = _write_pth(folder, target / f"{stem}.pth", dtype)
     elif format == "onnx":
-        from whelp.cli.export_onnx import write_onnx
+        from whelp.cli.exporting.export_onnx import write_onnx
 
         file = f"{stem}.onnx"
         num_parameters = write_onnx(folder, target / file)

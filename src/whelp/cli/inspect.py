@@ -166,7 +166,7 @@ def open_split(
         packed, vocabulary = open_rows(opened, split, config)
         return OpenedRows(store=opened, config=config, packed=packed, vocabulary=vocabulary)
     from whelp.cli.step_rows import StepRows
-    from whelp.cli.train_session import cut_rows
+    from whelp.cli.training.session import cut_rows
 
     chosen = StepRows("" if run is None else run, opened, step)
     trained = cut_rows(chosen.recipe)

@@ -86,8 +86,8 @@ _KEEPING = {"append", "collect", "compare-recipes", "curate", "demo", "prepare",
 
 def main() -> None:
     """Run a command; turn errors a user can mend into one message and exit code 1."""
-    from whelp.cli.launched_process import leave
-    from whelp.cli.stream_encodings import settle_encodings
+    from whelp.cli.screens.stream_encodings import settle_encodings
+    from whelp.cli.training.launched_process import leave
 
     settle_encodings()
     try:
@@ -105,7 +105,7 @@ def _main() -> None:
     except WhelpError as error:
         _fail(error)
     except SystemExit as ending:
-        from whelp.cli.launched_process import is_spoken_for
+        from whelp.cli.training.launched_process import is_spoken_for
 
         if ending.code == 130 and not is_spoken_for():  # what typer makes of KeyboardInterrupt; a launcher says it for all
             kept = "; what was finished is kept, and the same command goes on" if _KEEPING & set(sys.argv[1:2]) else ""
@@ -122,7 +122,7 @@ def _main() -> None:
 
 
 def _fail(error: WhelpError) -> None:
-    from whelp.cli.launched_process import fail
+    from whelp.cli.training.launched_process import fail
 
     fail(error)
 
@@ -130,7 +130,7 @@ def _fail(error: WhelpError) -> None:
 def _set_up_log() -> None:
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            from whelp.cli.show import say_note  # not before there is something to say: rich takes long to import
+            from whelp.cli.screens.show import say_note  # not before there is something to say: rich takes long to import
 
             say_note(record)
 

@@ -25,10 +25,10 @@ from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores, share_heaps
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_preparing, watch
 from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts, say_marked_up
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
+from whelp.cli.screens.draw_events import draw_preparing, watch
 
 if TYPE_CHECKING:
     from whelp.base.engines import Engine

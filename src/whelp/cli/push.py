@@ -27,10 +27,10 @@ from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_pushing, watch
-from whelp.cli.export_origin import read_license
-from whelp.cli.push_layout import CARD, check_private_words
-from whelp.cli.push_model import lay_out_model
+from whelp.cli.exporting.origin import read_license
+from whelp.cli.pushing.layout import CARD, check_private_words
+from whelp.cli.pushing.model import lay_out_model
+from whelp.cli.screens.draw_events import draw_pushing, watch
 
 _OPENED = re.compile(r'from_pretrained\("([^"]+)"\)')
 
@@ -165,7 +165,7 @@ def iter_push(
     with tempfile.TemporaryDirectory(prefix="whelp-push-") as place, _quiet_library():
         folder = Path(place)
         if dataset:
-            from whelp.cli.push_dataset import lay_out_dataset
+            from whelp.cli.pushing.dataset import lay_out_dataset
 
             read_together = lay_out_dataset(given, folder, name, format=format, dtype=dtype, license=license)
         else:

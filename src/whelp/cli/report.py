@@ -34,8 +34,8 @@ class RunsReport(ResultRepr):
     warnings: list[str]
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show_training import print_runs
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show_training import print_runs
 
         return make_html(print_runs, self)
 

@@ -13,8 +13,8 @@ from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.last_event import run_to_end
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_bytes, watch
 from whelp.cli.given_files import FileProgress, describe_given
+from whelp.cli.screens.draw_events import draw_bytes, watch
 
 if TYPE_CHECKING:
     from whelp.corpus.split_file import Border

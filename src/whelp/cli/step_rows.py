@@ -27,7 +27,7 @@ class StepRows:
             ConfigError: When it is no run, or has not come to that step.
             PlanError: When it was trained on another store, or its rows follow the clock.
         """
-        from whelp.cli.train_checks import check_plan
+        from whelp.cli.training.checks import check_plan
         from whelp.train import TrainPlan
 
         folder = RunFolder(Path(run)) if isinstance(run, (str, Path)) else None

@@ -14,7 +14,7 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import watch_waiting
+from whelp.cli.screens.draw_events import watch_waiting
 from whelp.corpus.config import SourceConfig
 from whelp.tokenizer.config import LearnConfig
 

@@ -66,8 +66,8 @@ class TokenizerReport(ResultRepr):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show_vocabulary import show_tokenizer_report
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show_vocabulary import show_tokenizer_report
 
         return make_html(show_tokenizer_report, self)
 
@@ -242,8 +242,8 @@ class TokenizerGuide(ResultRepr):
     html: str | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show_vocabulary import show_tokenizer_guide
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show_vocabulary import show_tokenizer_guide
 
         return make_html(show_tokenizer_guide, self)
 

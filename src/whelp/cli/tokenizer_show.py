@@ -48,8 +48,8 @@ class VocabularyView(ResultRepr):
     text: dict[str, Any] | None
 
     def _repr_html_(self) -> str:
-        from whelp.cli.result_tables import make_html
-        from whelp.cli.show_vocabulary import print_vocabulary
+        from whelp.cli.screens.result_tables import make_html
+        from whelp.cli.screens.show_vocabulary import print_vocabulary
 
         return make_html(print_vocabulary, self)
 

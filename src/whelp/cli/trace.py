@@ -16,7 +16,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.export_origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
+from whelp.cli.exporting.origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 

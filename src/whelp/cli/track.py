@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.config import to_dict
 from whelp.base.errors import MissingExtraError
-from whelp.cli.train_events import Rewound
+from whelp.cli.training.events import Rewound
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe

@@ -19,13 +19,12 @@ from whelp.base.interactive import is_notebook, shows_progress
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
-from whelp.cli.draw_events import draw_training, watch
-from whelp.cli.export_origin import find_origin_of_start
-from whelp.cli.launch import launch
+from whelp.cli.exporting.origin import find_origin_of_start
 from whelp.cli.prepare import check_fresh
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.screens.draw_events import draw_training, watch
 from whelp.cli.track import iter_tracked
-from whelp.cli.train_checks import (
+from whelp.cli.training.checks import (
     check_place,
     check_plan,
     check_same,
@@ -35,11 +34,12 @@ from whelp.cli.train_checks import (
     keep_choices,
     keep_length,
 )
-from whelp.cli.train_events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
-from whelp.cli.train_pace import Pace
-from whelp.cli.train_session import Session
-from whelp.cli.train_signals import Requests
-from whelp.cli.train_wiring import RunWiring
+from whelp.cli.training.events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
+from whelp.cli.training.launch import launch
+from whelp.cli.training.pace import Pace
+from whelp.cli.training.session import Session
+from whelp.cli.training.signals import Requests
+from whelp.cli.training.wiring import RunWiring
 
 if TYPE_CHECKING:
     from whelp.train import StepReport, TrainPlan

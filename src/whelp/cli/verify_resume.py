@@ -21,9 +21,9 @@ from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.machine import count_cores
 from whelp.base.result_repr import ResultRepr
-from whelp.cli.draw_events import draw_verifying, watch
-from whelp.cli.launch import launch
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.screens.draw_events import draw_verifying, watch
+from whelp.cli.training.launch import launch
 
 _CODE = "from whelp.cli.verify_resume import run_part; run_part()"
 
@@ -197,9 +197,9 @@ def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after:
 
 def run_part() -> None:
     """In a process of its own: train, and die at once after a step, if asked to (0: live)."""
-    from whelp.cli.launched_process import end_at_once, fail, follow_launcher, leave
     from whelp.cli.train import iter_train
-    from whelp.cli.train_signals import ignore_early_requests
+    from whelp.cli.training.launched_process import end_at_once, fail, follow_launcher, leave
+    from whelp.cli.training.signals import ignore_early_requests
     from whelp.train import StepReport
 
     recipe, store, out, die_after = sys.argv[1:]

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints, step_name
 from whelp.base.errors import TrainingError
-from whelp.cli import train_wiring
 from whelp.cli.recipe import load_recipe
-from whelp.cli.show_training import TrainingView
+from whelp.cli.screens.show_training import TrainingView
 from whelp.cli.train import iter_train
+from whelp.cli.training import wiring
 from whelp.model import LanguageModel
 from whelp.train.fit import has_only_numbers
 from whelp.train.process_group import ProcessGroup
@@ -86,10 +86,8 @@ def test_all_wait_before_a_spike_is_rewound(ready: Project, tmp_path: Path, monk
 
     monkeypatch.setattr(LanguageModel, "loss", loss)
     monkeypatch.setattr(ProcessGroup, "wait", lambda self: happened.append("waited"))
-    restore = train_wiring.RunWiring.restore
-    monkeypatch.setattr(
-        train_wiring.RunWiring, "restore", lambda *arguments: (happened.append("restored"), restore(*arguments))[1]
-    )
+    restore = wiring.RunWiring.restore
+    monkeypatch.setattr(wiring.RunWiring, "restore", lambda *arguments: (happened.append("restored"), restore(*arguments))[1])
     whelp.train(ready.recipe, store=ready.store, out=tmp_path, overrides=["train.spike_factor=3", "train.num_steps=16"])
     assert happened == ["restored", "waited", "restored"]
 

@@ -15,7 +15,7 @@ import whelp
 from whelp.artifacts.checkpoint import LAST, step_name
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import ArtifactError
-from whelp.cli import train_wiring
+from whelp.cli.training import wiring
 
 from ..helpers import Project
 from .helpers import assert_goes_on, names
@@ -77,7 +77,7 @@ def test_a_full_disk_names_the_file(ready: Project, run: RunFolder, monkeypatch:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(OSError, match=r"metrics\.jsonl") as caught:
-            train_wiring.append_record(run.metrics, {"step": 6, "loss": 1.0})
+            wiring.append_record(run.metrics, {"step": 6, "loss": 1.0})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)

@@ -15,11 +15,11 @@ import pytest
 import whelp
 from whelp.artifacts.checkpoint import find_checkpoints, step_name
 from whelp.artifacts.run_folder import RunFolder
-from whelp.cli import launch
-from whelp.cli.lasting_stream import LastingStream
 from whelp.cli.recipe import load_recipe
+from whelp.cli.screens.lasting_stream import LastingStream
 from whelp.cli.train import iter_train
-from whelp.cli.train_signals import Requests
+from whelp.cli.training import launch
+from whelp.cli.training.signals import Requests
 from whelp.train import StepReport
 
 from ..helpers import Project, Whelp
@@ -91,7 +91,7 @@ def test_a_stream_turns_silent() -> None:
 _DEAF = """
 import os, signal, sys, time
 from pathlib import Path
-from whelp.cli.launched_process import follow_launcher
+from whelp.cli.training.launched_process import follow_launcher
 place = Path(sys.argv[1], os.environ["RANK"])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
@@ -105,7 +105,7 @@ time.sleep(600)
 """
 _LAUNCH = """
 import sys
-import whelp.cli.launch as launch
+import whelp.cli.training.launch as launch
 launch._GRACE_SECONDS = 0.3
 try:
     launch.launch(sys.argv[2:], 2, code=sys.argv[1])

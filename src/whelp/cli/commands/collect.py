@@ -126,9 +126,9 @@ def _run(
     as_json: AsJson = False,
 ) -> None:
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
     from whelp.cli.collect import CollectResult, iter_collect, make_manners
-    from whelp.cli.draw_events import DrawCollecting, drawn
+    from whelp.cli.screens import show
+    from whelp.cli.screens.draw_events import DrawCollecting, drawn
 
     manners = make_manners(
         {

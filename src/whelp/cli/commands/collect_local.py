@@ -80,8 +80,8 @@ def collect_wikipedia_dump(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_dump import DumpResult, iter_collect_dump
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_dump
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_dump
     from whelp.collect.dump import DumpConfig
 
     values = {
@@ -131,8 +131,8 @@ def collect_folder(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_folder import FolderResult, iter_collect_folder
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_folder
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_folder
     from whelp.collect.folder import FolderConfig
 
     values = {
@@ -211,8 +211,8 @@ def collect_web_archive(
     from whelp.base.config import load_config
     from whelp.base.last_event import run_to_end
     from whelp.cli.collect_web_archive import WebArchiveResult, iter_collect_web_archive
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_web_archive
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_web_archive
     from whelp.collect.web_archive import WebArchiveConfig
     from whelp.corpus.path_list import COMMON_CRAWL
 

@@ -88,10 +88,10 @@ def compare_recipes(
       whelp compare-recipes a.yaml b.yaml --held-out news/ --held-out code=src/
     """
     from whelp.cli.compare_recipes import iter_compare_recipes
-    from whelp.cli.compare_recipes_events import RecipeComparison
-    from whelp.cli.compare_recipes_sides import load_sides
-    from whelp.cli.draw_events import draw_comparing_recipes, drawn
-    from whelp.cli.show_compare_recipes import show_recipe_comparison
+    from whelp.cli.recipe_comparison.events import RecipeComparison
+    from whelp.cli.recipe_comparison.sides import load_sides
+    from whelp.cli.screens.draw_events import draw_comparing_recipes, drawn
+    from whelp.cli.screens.show_compare_recipes import show_recipe_comparison
 
     overrides = [word for word in recipes if "=" in word and not Path(word).exists()]
     sides = load_sides([word for word in recipes if word not in overrides], overrides, scale, vary or [])

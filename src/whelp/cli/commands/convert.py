@@ -59,8 +59,8 @@ def convert(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.convert import ConvertResult, iter_convert
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_convert
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_convert
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(
@@ -90,8 +90,8 @@ def append(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.append import AppendResult, iter_append
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_append
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_append
     from whelp.cli.sizes import parse_size
 
     given = "\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
@@ -119,8 +119,8 @@ def split(
       whelp split corpus/wiki.jsonl --max-bytes 2.5GB --out corpus/parts
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli.draw_events import draw_bytes, drawn
-    from whelp.cli.show_file_work import show_split
+    from whelp.cli.screens.draw_events import draw_bytes, drawn
+    from whelp.cli.screens.show_file_work import show_split
     from whelp.cli.sizes import parse_size
     from whelp.cli.split import SplitResult, iter_split
 

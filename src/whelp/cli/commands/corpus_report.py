@@ -68,8 +68,8 @@ def corpus_report(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
     from whelp.cli.corpus_report import report_corpus
+    from whelp.cli.screens import show
 
     words, overrides = part_overrides(source)
     if not words:
@@ -86,7 +86,7 @@ def corpus_report(
     if as_json:
         show.print_json(result)
         return
-    from whelp.cli.show_corpus import show_corpus_report
+    from whelp.cli.screens.show_corpus import show_corpus_report
 
     show_corpus_report(result)
     if html is not None:

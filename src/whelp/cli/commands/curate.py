@@ -60,8 +60,8 @@ def curate(
     """
     from whelp.base.engines import make_engine
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
-    from whelp.cli.draw_events import draw_curating, drawn
-    from whelp.cli.show_curate import show_curated
+    from whelp.cli.screens.draw_events import draw_curating, drawn
+    from whelp.cli.screens.show_curate import show_curated
 
     if out is None:
         raise typer.BadParameter("it is needed", param_hint="--out")

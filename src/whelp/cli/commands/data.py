@@ -49,10 +49,10 @@ def prepare(
     """
     from whelp.base.engines import make_engine
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
-    from whelp.cli.draw_events import draw_preparing, drawn
     from whelp.cli.infctx import find_data_path
     from whelp.cli.prepare import StoreReady, iter_prepare
+    from whelp.cli.screens import show
+    from whelp.cli.screens.draw_events import draw_preparing, drawn
 
     loaded = load(recipe, overrides, scale)
     if dry_run:
@@ -67,9 +67,9 @@ def prepare(
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:
     from rich.markup import escape
 
-    from whelp.cli import show
     from whelp.cli.prepare import OpenedSource, open_recipe_sources
     from whelp.cli.reading_counts import LeftOutNotes, say_marked_up
+    from whelp.cli.screens import show
     from whelp.corpus import count_skipped
 
     notes = LeftOutNotes()
@@ -136,10 +136,10 @@ def import_(
         --out store
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
-    from whelp.cli.draw_events import draw_importing, drawn
     from whelp.cli.exchange import ImportRequest, iter_import
     from whelp.cli.prepare import PrepareResult
+    from whelp.cli.screens import show
+    from whelp.cli.screens.draw_events import draw_importing, drawn
 
     request = ImportRequest(
         files=files,
@@ -197,7 +197,7 @@ def inspect(
       whelp inspect store --recipe run --step 1200 --rows 0:64
     """
     from whelp.cli import inspect as looking
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.tokenizer_report import check_page_place
 
     check_page_place(html)
@@ -213,7 +213,7 @@ def inspect(
         show.print_json({"rows": [vars(looking.describe_row(view, opened)) for view in views]})
         return
     from whelp.cli.row_report import show_row
-    from whelp.cli.show_rows import print_rows
+    from whelp.cli.screens.show_rows import print_rows
 
     shown = (show_row(view, opened.packed, opened.store, opened.vocabulary) for view in views)
     print_rows(shown, opened, as_tokens=tokens, find=find)

@@ -29,6 +29,6 @@ def docs(
       whelp docs gradient accumulation
     """
     from whelp.cli.docs import docs as find
-    from whelp.cli.show_docs import show_docs
+    from whelp.cli.screens.show_docs import show_docs
 
     hand_over(find(" ".join(words or [])), show_docs, as_json=as_json)

@@ -112,8 +112,8 @@ def evaluate(
       whelp evaluate run --code-tasks HumanEval.jsonl.gz --n 10 --k 1,10 \\
         --run-generated-code
     """
-    from whelp.cli import show
     from whelp.cli.evaluate import evaluate as measure
+    from whelp.cli.screens import show
 
     if tasks is not None and code_tasks is not None and out is not None:
         raise typer.BadParameter("is one file: ask for tasks or for programs.", param_hint="'--out'")
@@ -187,7 +187,7 @@ def _plain(results: dict[str, Any]) -> dict[str, Any]:
 
 def _find_store(model: Path) -> Path:
     """The store that is meant when none is named."""
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.store_of_run import STORE, find_run, open_store_beside
 
     here = Path(STORE)
@@ -219,7 +219,7 @@ def _write_tasks(result: TasksResult) -> None:
             if isinstance(value, (int, float)) and "_stderr" not in name:
                 shown = f" +- {error:.4f}" if isinstance(error, float) else ""
                 sys.stdout.write(f"  {name:<16} {value:.4f}{shown}\n")
-    from whelp.cli import show
+    from whelp.cli.screens import show
 
     if result.num_shortened:
         show.say_plain(
@@ -235,8 +235,8 @@ def _name_error(name: str) -> str:
 
 
 def _write_code(result: CodeResult) -> None:
-    from whelp.cli import show
     from whelp.cli.evaluate_code import describe_protections
+    from whelp.cli.screens import show
 
     for name, value in result.pass_at_k.items():
         sys.stdout.write(f"{name:<8} {value:.4f}\n")
@@ -249,6 +249,6 @@ def _write_code(result: CodeResult) -> None:
 
 
 def _say_file(file: str | None) -> None:
-    from whelp.cli import show
+    from whelp.cli.screens import show
 
     show.say_plain("not kept: name a file with --out" if file is None else f"kept in {file}")

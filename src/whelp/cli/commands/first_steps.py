@@ -28,8 +28,8 @@ def demo(
     """
     from whelp.base.last_event import run_to_end
     from whelp.cli.demo import DemoResult, iter_demo, make_demo_recipe
-    from whelp.cli.draw_events import draw_training, drawn
-    from whelp.cli.show_demo import show_demo
+    from whelp.cli.screens.draw_events import draw_training, drawn
+    from whelp.cli.screens.show_demo import show_demo
 
     recipe = make_demo_recipe(corpus, minutes)
     result = run_to_end(drawn(iter_demo(recipe, out), draw_training), DemoResult)
@@ -44,8 +44,8 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to 
     """
     from rich.markup import escape
 
-    from whelp.cli import show
     from whelp.cli.new import new as make_new
+    from whelp.cli.screens import show
 
     result = make_new(name)
     if as_json:

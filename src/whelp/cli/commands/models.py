@@ -78,8 +78,8 @@ def init(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
     from whelp.cli.init import init as make_weights
+    from whelp.cli.screens import show
 
     given = list(overrides or [])
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
@@ -191,9 +191,9 @@ def export(
 
     from whelp.artifacts.manifest import find_kind
     from whelp.base.errors import ConfigError
-    from whelp.cli import show
     from whelp.cli.exchange import export_store
     from whelp.cli.export import export as write_model
+    from whelp.cli.screens import show
 
     if format is None and find_kind(Path(source)) == "token_store":
         names = ", ".join(name.value for name in FormatName)

@@ -75,9 +75,9 @@ def push(
       whelp push clean ada/my-corpus --dataset --license cc-by-sa-4.0
     """
     from whelp.base.last_event import run_to_end
-    from whelp.cli import show
-    from whelp.cli.draw_events import draw_pushing
     from whelp.cli.push import Pushed, iter_push
+    from whelp.cli.screens import show
+    from whelp.cli.screens.draw_events import draw_pushing
 
     events = iter_push(
         source,

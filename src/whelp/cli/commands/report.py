@@ -25,8 +25,8 @@ def report(
     Example:
       whelp report run-1 run-2 --out compared.html
     """
-    from whelp.cli import show_training
     from whelp.cli.report import report as draw
+    from whelp.cli.screens import show_training
 
     result = draw(runs, out=out)
     hand_over(result, show_training.show_runs, as_json=as_json)

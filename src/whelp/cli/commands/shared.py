@@ -17,7 +17,7 @@ def say_page(html: Path | None) -> None:
     """Say where a page was written, if one was asked for."""
     from rich.markup import escape
 
-    from whelp.cli import show
+    from whelp.cli.screens import show
 
     if html is not None:
         show.say(f"page: [bold]{escape(str(html))}[/]", wraps=False)
@@ -34,7 +34,7 @@ class FormatName(Enum):
 
 def hand_over(result: Result, show_it: Callable[[Result], object], *, as_json: bool) -> None:
     """Give the result of a command: as an object on standard output, or in words."""
-    from whelp.cli import show
+    from whelp.cli.screens import show
 
     if as_json:
         show.print_json(result)

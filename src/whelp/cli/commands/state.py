@@ -30,7 +30,7 @@ def state(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.state import save_state
 
     text = sys.stdin.read() if prompt == "-" else prompt

@@ -79,9 +79,9 @@ def generate(
     """
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give one of them.", param_hint="'--prompt' / '--prompts'")
-    from whelp.cli import show
     from whelp.cli.generate import describe, iter_completions, load_model, read_prompts, stream
     from whelp.cli.generate import generate as complete
+    from whelp.cli.screens import show
 
     settings: dict[str, Any] = {
         "max_tokens": max_tokens,
@@ -161,10 +161,10 @@ def chat(
     Lines may be piped in:
       printf 'Hello!\\n/retry\\n' | whelp chat run
     """
-    from whelp.cli import show
     from whelp.cli.chat import Terminal
     from whelp.cli.chat import chat as open_chat
     from whelp.cli.generate import load_model
+    from whelp.cli.screens import show
 
     conversation = open_chat(load_model(model, device, state, precision=precision), system=system, seed=seed)
     for setting in settings or []:
@@ -217,9 +217,9 @@ def compare(
       whelp compare run --steps all --prompt "Once"
     """
     from whelp.base.files import write_atomic
-    from whelp.cli import show
     from whelp.cli.compare import compare as set_side_by_side
     from whelp.cli.generate import read_prompts
+    from whelp.cli.screens import show
 
     asked = [*(prompt or []), *(read_prompts(prompts) if prompts is not None else [])]
     result = set_side_by_side(
@@ -300,7 +300,7 @@ def serve(
     """
     from rich.markup import escape
 
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.serve import Serving
     from whelp.cli.serve import serve as answer
 

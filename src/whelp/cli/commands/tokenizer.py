@@ -76,7 +76,7 @@ def train(
     from rich.markup import escape
 
     from whelp.base.config import load_config
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.tokenizer import make_source_config, train_tokenizer
     from whelp.tokenizer.config import LearnConfig
 
@@ -117,14 +117,14 @@ def show_(
     How good it is for a text of yours:
       whelp tokenizer report run --corpus my-text.txt
     """
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.tokenizer_show import show_tokenizer
 
     result = show_tokenizer(name, text=text, num_samples=samples)
     if as_json:
         show.print_json(result)
         return
-    from whelp.cli.show_vocabulary import print_vocabulary
+    from whelp.cli.screens.show_vocabulary import print_vocabulary
 
     print_vocabulary(result)
 
@@ -173,7 +173,7 @@ def report(
     Rows:
       whelp tokenizer report gpt2 --corpus rows.jsonl data.custom_text_key=body
     """
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.tokenizer import make_source_config
     from whelp.cli.tokenizer_report import report_tokenizer
 
@@ -187,7 +187,7 @@ def report(
     if as_json:
         show.print_json(result)
         return
-    from whelp.cli.show_vocabulary import show_tokenizer_report
+    from whelp.cli.screens.show_vocabulary import show_tokenizer_report
 
     show_tokenizer_report(result)
     say_page(html)
@@ -218,7 +218,7 @@ def guide(
       whelp tokenizer guide --corpus stdlib --n-embd 384 --n-layer 6 \\
         --sizes 1024,4096,16384
     """
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.tokenizer import make_source_config
     from whelp.cli.tokenizer_report import guide_tokenizer
 
@@ -235,7 +235,7 @@ def guide(
     if as_json:
         show.print_json(result)
         return
-    from whelp.cli.show_vocabulary import show_tokenizer_guide
+    from whelp.cli.screens.show_vocabulary import show_tokenizer_guide
 
     show_tokenizer_guide(result)
     say_page(html)
@@ -253,7 +253,7 @@ def encode(
       echo "Once upon a time" | whelp tokenizer encode my-tokenizer
     """
     from whelp.base.errors import SourceError
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.tokenizer import load_tokenizer
 
     vocabulary = load_tokenizer(name)
@@ -280,7 +280,7 @@ def decode(
     import json
 
     from whelp.base.errors import SourceError
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.tokenizer import load_tokenizer
 
     vocabulary = load_tokenizer(name)

@@ -36,7 +36,7 @@ def trace(
     A source of a mixture:
       whelp trace wikipedia projects/ --json
     """
-    from whelp.cli import show
+    from whelp.cli.screens import show
     from whelp.cli.trace import trace as find
 
     result = find(source, folders or [Path()])

@@ -66,21 +66,21 @@ def train(
 
     Signals: SIGTERM, SIGINT and SIGHUP (not under nohup) save and stop (exit code 130), SIGUSR1 saves and goes on.
     """
-    from whelp.cli.train_signals import ignore_early_requests
+    from whelp.cli.training.signals import ignore_early_requests
 
     ignore_early_requests()
 
     from whelp.base.start_up import start_up
-    from whelp.cli import show, show_training
-    from whelp.cli.draw_events import draw_training, drawn
     from whelp.cli.infctx import find_data_path
-    from whelp.cli.lasting_stream import keep_standard_error
-    from whelp.cli.launched_process import follow_launcher
     from whelp.cli.plan import plan
     from whelp.cli.recipe import load_recipe
-    from whelp.cli.show_result import say_result
+    from whelp.cli.screens import show, show_training
+    from whelp.cli.screens.draw_events import draw_training, drawn
+    from whelp.cli.screens.lasting_stream import keep_standard_error
+    from whelp.cli.screens.show_result import say_result
     from whelp.cli.train import iter_train
-    from whelp.cli.train_events import Finished
+    from whelp.cli.training.events import Finished
+    from whelp.cli.training.launched_process import follow_launcher
     from whelp.train.process_rank import find_process_rank
 
     if price_per_hour is not None and not dry_run:
@@ -123,9 +123,9 @@ def _train_together(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from whelp.cli.launch import FirstProcessError
-    from whelp.cli.show_result import say_result
+    from whelp.cli.screens.show_result import say_result
     from whelp.cli.train import plan_together, train_together
+    from whelp.cli.training.launch import FirstProcessError
 
     try:
         if dry_run:
@@ -162,10 +162,10 @@ def verify_resume(
     Example:
       whelp verify-resume recipe.yaml --store store --nproc 1,2,4
     """
-    from whelp.cli import show_training
-    from whelp.cli.draw_events import draw_verifying, drawn
-    from whelp.cli.launch import FirstProcessError
     from whelp.cli.recipe import load_recipe
+    from whelp.cli.screens import show_training
+    from whelp.cli.screens.draw_events import draw_verifying, drawn
+    from whelp.cli.training.launch import FirstProcessError
     from whelp.cli.verify_resume import VerifyResult, iter_verify
 
     try:

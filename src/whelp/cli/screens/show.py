@@ -1,0 +1,261 @@
+"""What people see: everything for them goes to standard error; standard output is for results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from whelp.base.counts import say_bytes, say_count, say_duration
+from whelp.base.interactive import is_notebook
+from whelp.base.log import log
+from whelp.cli.screens.live_drawing import Bars, SignOfLife
+from whelp.cli.screens.reading_pace import ReadingPace
+from whelp.cli.screens.result_tables import open_output
+from whelp.cli.screens.stream_encodings import is_unicode
+
+if TYPE_CHECKING:
+    from whelp.cli.compare import Comparison
+    from whelp.generate import TokenLogprob
+
+# In a notebook all goes into one stream, as plain lines: rich would make an output of each, or take it for a terminal.
+console = Console(
+    stderr=not is_notebook(), highlight=False, force_jupyter=False, force_terminal=False if is_notebook() else None
+)
+_BLOCKS = "▁▂▃▄▅▆▇█"
+megabytes, duration = say_bytes, say_duration
+LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON object, the result, on standard output."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), default=str) + "\n")
+
+
+def say(text: str, *, wraps: bool = True) -> None:
+    """One line for people; `text` may hold markup. Lines with a path do not wrap: it is to be copied."""
+    console.print(text, soft_wrap=not wraps)
+
+
+def say_plain(text: str) -> None:
+    """A line for people that holds no markup, however it looks."""
+    console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def say_note(record: logging.LogRecord) -> None:
+    """What is logged, as a line for people."""
+    console.print(f"[yellow]note[/]  {escape(record.getMessage())}", soft_wrap=True)
+
+
+@contextmanager
+def said_notes() -> Iterator[None]:
+    """Inside, what is logged is said, unless a program has set up logging: then it goes where that wants it."""
+    if log.hasHandlers():
+        yield
+        return
+    notes, level = logging.Handler(), log.level
+    notes.emit = say_note  # type: ignore[method-assign]
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.setLevel(level)
+
+
+def say_file_counts(num_files: int, num_bytes: int, name: str) -> None:
+    """How much text there is. `from`, as a folder may be called anything: '20 kB of t' would be no size of a text."""
+    say(f"[bold]corpus[/]     {say_count(num_files, 'file')}, {megabytes(num_bytes)}, from {escape(name)}")
+
+
+def say_left_out(skipped: dict[str, int]) -> None:
+    """Which files were left out, and why."""
+    if skipped:
+        say(f"           [dim]left out: {escape(', '.join(f'{reason} {count:,}' for reason, count in skipped.items()))}[/]")
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A sign of life while nothing can be counted; nothing at all where there is no terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    with SignOfLife(text, console=console):
+        yield
+
+
+def printable(text: str) -> str:
+    """Text that a terminal can only show, not obey: control characters become a sign.   printable("a\\x1b[2J") -> 'a·[2J'"""
+    return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)
+
+
+def write_logprobs(entries: Sequence[TokenLogprob] | None) -> None:
+    """One line for each token on standard output: its log-probability, itself, and what was likeliest in its place."""
+    for entry in entries or ():
+        others = "  ".join(f"{other.logprob:.3f} {other.text!r}" for other in entry.top)
+        sys.stdout.write(f"{entry.logprob:8.3f}  {entry.text!r:<16}  {others}".rstrip() + "\n")
+
+
+def sparkline(values: list[float], width: int = 24) -> str:
+    """A curve of bars, lowest to highest.   [3, 2, 1] -> '█▅▁'"""
+    if len(values) > width:
+        step = len(values) / width
+        values = [values[int(index * step)] for index in range(width - 1)] + [values[-1]]
+    low, high = min(values), max(values)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
+
+
+def show_comparison(result: Comparison) -> None:
+    """Numbers, then texts, one column for each model; on standard output, as they are the result."""
+    output = open_output()
+    names = list(dict.fromkeys(name for model in result.models for name in model.numbers))
+    if names:
+        table = Table("", *(escape(model.name) for model in result.models), box=None, padding=(0, 2, 0, 0))
+        for name in names:
+            values = [model.numbers.get(name) for model in result.models]
+            table.add_row(name.removeprefix("num_").replace("_", " "), *map(_describe_number, values))
+        output.print(table)
+    for place, prompt in enumerate(result.prompts):
+        table = Table(title=escape(printable(prompt)), title_justify="left", show_lines=True, expand=True)
+        for model in result.models:
+            table.add_column(escape(model.name), ratio=1, overflow="fold")
+        for sample in range(len(result.models[0].texts[place])):
+            table.add_row(*(escape(printable(model.texts[place][sample])) for model in result.models))
+        output.print(table)
+
+
+def _describe_number(value: float | None) -> str:
+    """1234567 -> '1,234,567'; 3.14159 -> '3.1416'; 430.3345 -> '430.3'; None -> ''"""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+class EventView:
+    """Draws the events of a piece of work: one of the type `Planned` by a method `_on_planned`; those without one are passed over."""
+
+    _progress: Bars | None = None
+    _task: Any = None
+
+    def show(self, event: object) -> None:
+        """Draw one event."""
+        handler = getattr(self, f"_on_{type(event).__name__.lower()}", None)
+        if handler is not None:
+            handler(event)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def make_bar(title: str) -> Bars:
+    """A bar with a text beside it, on a terminal only; it goes when the work is done."""
+    return Bars(
+        SpinnerColumn(),
+        TextColumn(f"[bold]{title}[/]"),
+        BarColumn(24),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], object]]:
+    """A bar for each kind of work, once it begins; nothing where there is no terminal.
+
+    Yields:
+        A function that is told what is done, how much of it, and how much there is.
+    """
+    columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as progress:
+        bars: dict[str, Any] = {}
+
+        def update(title: str, done: int, total: int) -> None:
+            if title not in bars:
+                bars[title] = progress.add_task(title, total=total)
+            progress.update(bars[title], completed=done, total=total)
+
+        yield update
+
+
+def say_model(name: str, number: int, total: int) -> None:
+    """Which of several models is asked now; they are counted from 0."""
+    say_plain(f"model      {name} ({number + 1:,} of {total:,})")
+
+
+def track(events: Iterable[Any], file_bytes: Sequence[int], title: str) -> Iterator[Any]:
+    """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`, `last_file`)."""
+    pace = ReadingPace(file_bytes, now=time.monotonic())
+    documents = tokens = 0
+    with make_bar(title) as progress:
+        task = progress.add_task(title, total=pace.total, text="")
+        for event in events:
+            now = time.monotonic()
+            if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
+                documents, tokens = documents + event.num_documents, tokens + getattr(event, "num_tokens", 0)
+                last_file, is_reused = getattr(event, "last_file", None), getattr(event, "is_reused", False)
+                pace.count(event.num_bytes, last_file, now, is_reused=is_reused)
+                said = [say_count(documents, "document"), *([say_count(tokens, "token")] if tokens else [])]
+                speed, left = pace.find_bytes_per_second(now), pace.find_seconds_left(now)
+                said += [f"{megabytes(speed)}/s"] if speed is not None else []
+                said += [f"{duration(left)} left"] if left is not None else []
+                progress.update(task, completed=pace.done, text=", ".join(said))
+            else:
+                pace.wait(now)
+            yield event
+
+
+def show_ledger(ledger: dict[str, Any], splits: dict[str, dict[str, int]], vocab_size: int) -> None:
+    """Where the documents and tokens went."""
+    masked = ledger.get("masked", {})
+    parts = [
+        f"{name} {say_count(count['documents'], 'document')}, {say_count(count['tokens'], 'token')}"
+        + (f" ({masked[name]:,} not trained)" if masked.get(name) else "")
+        for name, count in splits.items()
+    ]
+    dropped = {fate: count for fate, count in ledger["documents"].items() if fate.startswith("dropped") and count}
+    parts += [f"{fate} {say_count(count, 'document')}" for fate, count in dropped.items()]
+    say(f"[bold]store[/]      {'; '.join(parts)}")
+    for source, entry in ledger.get("sources", {}).items():
+        counts = [
+            f"{name} {say_count(entry['documents'].get(name, 0), 'document')}, {say_count(entry['tokens'].get(name, 0), 'token')}"
+            for name in splits
+        ]
+        say(f"           {escape(source)}: {'; '.join(counts)}")
+    if ledger["text_bytes"]:
+        ratio = ledger["text_bytes"] / max(ledger["tokens_in"], 1)
+        say(f"           {megabytes(ledger['text_bytes'])} of text, {ratio:.2f} bytes a token, vocabulary {vocab_size:,}")
+    say_left_out({fate.removeprefix("skipped: "): count for fate, count in ledger["files"].items() if fate != "read"})
+    for name, count in ledger["notes"].items():
+        say(f"           {escape(name)}: [yellow]{count:,}[/]")
+
+
+def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, str, str]]) -> None:
+    """A table of (prompt, left, right) texts."""
+    table = Table(title=None, show_lines=True, expand=True)
+    table.add_column(title_left, ratio=1, overflow="fold")
+    table.add_column(title_right, ratio=1, overflow="fold")
+    for prompt, left, right in pairs:
+        row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
+        table.add_row(*row)
+    console.print(table)
