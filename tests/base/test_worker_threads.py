@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,8 +77,12 @@ def test_interrupted_while_waiting(on_note: list[Callable[[], object]]) -> None:
     """A second Ctrl-C leaves at once, and the process knows that a thread is still at work."""
     work = Work()
     on_note.append(_thread.interrupt_main)
-    with pytest.raises(KeyboardInterrupt):
-        leave_early(work, KeyboardInterrupt())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are told to ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            leave_early(work, KeyboardInterrupt())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (work.done, are_at_work()) == ([], True)
     end(work)
 

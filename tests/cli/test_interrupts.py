@@ -176,12 +176,13 @@ def test_an_interrupt_at_a_terminal(project: Project, name: str) -> None:
 
 
 def take_terminal() -> None:
-    """In a child: what its standard input is becomes the terminal that a Ctrl-C goes through."""
+    """In a child: what its standard input is becomes the terminal that a Ctrl-C goes through, which is listened to."""
     import fcntl
     import termios
 
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are told to ignore it
 
 
 def read(handle: int) -> bytes:

@@ -204,7 +204,9 @@ def _give_up(limits: dict[str, Any], libc: Any) -> list[str]:
     }
     for name, value in wanted.items():
         try:
-            resource.setrlimit(getattr(resource, name), (value, value))
+            # time that is over is told by a signal of its own; whoever does not listen to it is killed a second later
+            most = value + 1 if name == "RLIMIT_CPU" else value
+            resource.setrlimit(getattr(resource, name), (value, most))
         except (AttributeError, ValueError, OSError):  # of macOS: memory cannot be limited so
             continue
     given = ["limits"]
