@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.artifacts.gguf_reading import compute_logits
 from tokenizers import Tokenizer
 
+from artifacts.gguf_reading import compute_logits
 from whelp.artifacts.rwkv_file import read_rwkv_file, write_rwkv_file
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, PlanError
 from whelp.cli.export import export
