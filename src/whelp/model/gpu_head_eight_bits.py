@@ -21,7 +21,7 @@ from whelp.model.gpu_eight_bits import round_up
 _FACTOR_EXPONENT = tl.constexpr(15)
 GRADIENT_FACTOR = tl.constexpr(2.0**15)  # of what `write_gradient` gives
 _LOG2_E = tl.constexpr(1.4426950408889634)
-_ROWS, _COLUMNS, _WARPS = 128, 64, 8  # of a tile
+_ROWS, _COLUMNS, _WARPS = 64, 128, 4  # of a tile
 # Multiples of these, odd and near 2^32 over the golden ratio and its square, spread well; their upper bits are chances.
 _ROW_STEP, _COLUMN_STEP = tl.constexpr(0x9E3779B1), tl.constexpr(0x61C88647)
 _CHANCE_SHIFT, _KEPT_BITS = tl.constexpr(32 - 21), tl.constexpr(-1 << 21)  # 21 of float32's 23 bits of mantissa are dropped
