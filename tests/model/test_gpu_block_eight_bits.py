@@ -9,12 +9,12 @@ import torch
 from tests.model.rounding import round_well
 from tests.model.test_gpu_feed_forward import Product
 from whelp.base.log import log
-from whelp.model import ModelConfig, gpu_block, gpu_block_eight_bits, gpu_eight_bits, gpu_feed_forward, make_spec
+from whelp.model import ModelConfig, gpu_block, gpu_block_eight_bits, gpu_eight_bits, gpu_product, make_spec
 from whelp.model.document_boundaries import make_spans
 from whelp.model.gpt2 import _Block
 
 round_well()
-gpu_feed_forward._product = Product
+gpu_product._product = Product
 gpu_eight_bits._ROWS, gpu_eight_bits._COLUMNS = 16, 64
 gpu_block_eight_bits._TOKENS, gpu_block_eight_bits._FEATURES = 16, 64
 attend = gpu_block.attend_within  # in float32, since the interpreter multiplies bf16 as whole numbers

@@ -4,23 +4,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from whelp.model import ModelConfig, build_model, gpu_feed_forward, make_spec
+from whelp.model import ModelConfig, build_model, gpu_feed_forward, gpu_product, make_spec
 
 
 class Product:
     """What cuBLASLt is asked for, by the definition of its arguments: D = end(A B + C), matrices column by column."""
 
-    def __init__(self, device, sizes, end, *, transposes):
-        self.sizes, self.end, self.transposes = sizes, end, transposes
+    def __init__(self, device, sizes, end, *, transposes, is_wide=False):
+        self.sizes, self.end, self.transposes, self.is_wide = sizes, end, transposes, is_wide
 
     def run(self, a, b, out, *, add=None, bias=None, seen=None):
         m, n, k = self.sizes
-        assert a.shape == ((m, k) if self.transposes else (k, m))  # row by row, as PyTorch sees them
-        assert b.shape == (n, k)
+        assert a.shape == ((m, k) if self.transposes[0] else (k, m))  # row by row, as PyTorch sees them
+        assert b.shape == ((k, n) if self.transposes[1] else (n, k))
         assert out.shape == (n, m)
+        assert all(tensor.is_contiguous() for tensor in (a, b, out))
+        assert (out.dtype == torch.float32) == self.is_wide
         assert (bias is not None) == bool(self.end & 4)
         assert (seen is not None) == bool(self.end & 128)
-        result = b.float() @ (a.float().t() if self.transposes else a.float())
+        factors = [part.float().t() if turn else part.float() for part, turn in zip((b, a), self.transposes[::-1], strict=True)]
+        result = factors[0] @ factors[1]
         if add is not None:
             result += add.float()
         if bias is not None:
@@ -35,7 +38,7 @@ class Product:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(gpu_feed_forward, "_product", lambda *arguments, **options: Product(*arguments, **options))
+    monkeypatch.setattr(gpu_product, "_product", Product)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -52,7 +55,7 @@ def test_a_wrong_product_is_found(stand_in, monkeypatch):
             self.end &= ~64
             super().run(a, b, out, **options)
 
-    monkeypatch.setattr(gpu_feed_forward, "_product", lambda *arguments, **options: Wrong(*arguments, **options))
+    monkeypatch.setattr(gpu_product, "_product", Wrong)
     assert not gpu_feed_forward._is_same(torch.device("cpu"), bias=False)
 
 

@@ -77,7 +77,7 @@ import sys
 import torch
 from tests.model.test_gpu_feed_forward import Product
 from whelp.base.log import log
-from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, make_spec
+from whelp.model import ModelConfig, gpu_block, gpu_product, make_spec
 from whelp.model.gpt2 import _Block
 
 def make_block(bias):
@@ -90,10 +90,10 @@ def make_wrong(*arguments, **options):
     return product
 
 cpu = torch.device("cpu")
-gpu_feed_forward._product = Product
+gpu_product._product = Product
 assert gpu_block.agrees(make_block(True), cpu) and gpu_block.agrees(make_block(False), cpu)
 assert "torch._dynamo" not in sys.modules, "the compiler was imported"
-gpu_feed_forward._product = make_wrong
+gpu_product._product = make_wrong
 log.disabled = True
 assert not gpu_block.agrees(make_block(True), cpu)
 """
@@ -215,10 +215,10 @@ _PLACES = """
 import torch
 from tests.model.test_gpu_feed_forward import Product
 from whelp.base.beside_parameter import find_beside, put_beside, take_away
-from whelp.model import ModelConfig, gpu_block, gpu_feed_forward, gpu_linear, make_spec
+from whelp.model import ModelConfig, gpu_block, gpu_linear, gpu_product, make_spec
 from whelp.model.gpt2 import _Block
 
-gpu_feed_forward._product = Product
+gpu_product._product = Product
 spec = make_spec(ModelConfig(family="gpt2", n_layer=1, n_head=2, n_embd=32), num_ids=8, context_tokens=128)
 block, x = _Block(spec, 0), torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
 gpu_block.run_block(block, x).float().square().sum().backward()
@@ -246,7 +246,7 @@ _MODEL = """
 import torch
 from tests.model.test_gpu_feed_forward import Product
 from whelp.model import ModelConfig, build_model, gpt2, gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding
-from whelp.model import gpu_feed_forward, make_spec
+from whelp.model import gpu_product, make_spec
 from whelp.model.language_model import LanguageModel
 
 spec = make_spec(ModelConfig(family="gpt2", n_layer=2, n_head=2, n_embd=32), num_ids=60, context_tokens=16)
@@ -264,7 +264,7 @@ def run_block(*arguments, **options):
     return own(*arguments, **options)
 
 own, gpu_block.run_block = gpu_block.run_block, run_block
-gpt2.has_working_block, gpt2.gpu_block, gpu_feed_forward._product = lambda *_: True, gpu_block, Product
+gpt2.has_working_block, gpt2.gpu_block, gpu_product._product = lambda *_: True, gpu_block, Product
 gpt2.gpu_cross_entropy, gpt2.gpu_embedding = gpu_cross_entropy, gpu_embedding
 LanguageModel.compile_parts = lambda model: num_compiled.append(1)
 

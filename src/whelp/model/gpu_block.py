@@ -22,7 +22,7 @@ from whelp.model import gpu_block_eight_bits, gpu_feed_forward
 from whelp.model.document_boundaries import Spans
 from whelp.model.gpu_document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
 from whelp.model.gpu_heads import join_heads
-from whelp.model.gpu_linear import Linear, flatten, narrow, sum_rows, wide_product
+from whelp.model.gpu_linear import Linear, flatten, multiply_back, narrow, sum_rows, wide_product
 from whelp.model.gpu_norm import norm_and_past, norm_gradients
 from whelp.model.gpu_timing import take_time
 
@@ -156,7 +156,7 @@ class _FeedForward(torch.autograd.Function):
         inner = gpu_feed_forward.multiply_slope(above, contract, seen)
         needs = ctx.needs_input_grad[3], ctx.needs_input_grad[5]
         biases = [sum_rows(part) if has else None for part, has in zip((inner, above), needs, strict=True)]
-        x_grad = (inner @ expand).view(grad.shape)
+        x_grad = multiply_back(inner, expand).view(grad.shape)
         expand_grad = wide_product(inner.t(), flat, expand_leaf)
         contract_grad = wide_product(above.t(), activated, contract_leaf)
         return x_grad, grad, expand_grad, biases[0], contract_grad, biases[1]

@@ -22,16 +22,27 @@ from whelp.base.log import log
 from whelp.model.gpu_eight_bits import MULTIPLE, measure_worth, multiply, round_flipped, round_up
 from whelp.model.gpu_embedding import SharedGradient, find_place
 from whelp.model.gpu_head_eight_bits import GRADIENT_FACTOR, write_gradient
+from whelp.model.gpu_product import multiply_plain
 
 _SLICE_SHARE = 32  # slices are at most this part of a GPU's memory
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
 _EIGHT_BIT_SLICE_BYTES = 4 << 30  # with products of 8 bits twice as long ones are 4 % faster: 22.6 instead of 23.7 ms
 # Of a program, which reads a row twice: few programs fit a multiprocessor, so all their rows fit the cache (100 KB each with 50,304 ids).
 _BLOCK, _WARPS = 4096, 16
-_READING_BLOCK, _READING_WARPS = 1024, 4  # of one that reads it once
+_READING_BLOCK, _READING_WARPS = 2048, 8  # of one that reads it once
+_GROUP = tl.constexpr(4)  # numbers that a lane compares with each other first: then its sum shrinks once for all of them
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _EIGHT_BIT_TOLERANCE = 0.12  # of gradients with factors of 8 bits from those of bf16, as a share of the length
 _trying = threading.Lock()
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _take_up(largest, total, values, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Each lane's largest number and sum of exponentials, after its group of a block: nothing is exchanged, its order is any."""
+    values = tl.reshape(values.to(tl.float32), (BLOCK // _GROUP, _GROUP), can_reorder=True)
+    new_largest = tl.maximum(largest, tl.max(values, 1))
+    shares = tl.exp2(values * _LOG2_E - (new_largest * _LOG2_E)[:, None])
+    return new_largest, total * tl.exp2((largest - new_largest) * _LOG2_E) + tl.sum(shares, 1)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -62,28 +73,32 @@ def _softmax_gradient(  # type: ignore[no-untyped-def]
                 zeros = tl.zeros((BLOCK,), dtype=logits.dtype.element_ty)
                 tl.store(start + place, zeros, mask=place < num_columns)
         return
-    # Each lane has a largest number and a sum of its own, with one exponential a number: nothing is exchanged until the end. All
-    # exponents are of 2, and what is special of the target is done to it alone: arithmetic takes as long here as memory does.
-    largest = tl.full((BLOCK,), -1e30, dtype=tl.float32)
-    total = tl.zeros((BLOCK,), dtype=tl.float32)
-    for first in range(0, num_columns, BLOCK):
-        place = first + columns
-        values = tl.load(start + place, mask=place < num_columns, other=-float("inf")).to(tl.float32) * _LOG2_E
-        share = tl.exp2(-tl.abs(values - largest))
-        total = tl.where(values > largest, total * share + 1.0, total + share)
-        largest = tl.maximum(largest, values)
+    # All exponents are of 2; what is special of the target is done to it alone, and of a row's end to the last block: arithmetic takes
+    # as long here as memory does.
+    largest = tl.full((BLOCK // _GROUP,), -1e30, dtype=tl.float32)
+    total = tl.zeros((BLOCK // _GROUP,), dtype=tl.float32)
+    whole = num_columns // BLOCK * BLOCK
+    for first in range(0, whole, BLOCK):
+        largest, total = _take_up(largest, total, tl.load(start + first + columns), BLOCK)
+    if whole < num_columns:
+        values = tl.load(start + whole + columns, mask=whole + columns < num_columns, other=-float("inf"))
+        largest, total = _take_up(largest, total, values, BLOCK)
     top = tl.max(largest, 0)
-    normaliser = top + tl.log2(tl.sum(total * tl.exp2(largest - top), 0))
+    normaliser = top * _LOG2_E + tl.log2(tl.sum(total * tl.exp2((largest - top) * _LOG2_E), 0))
     chosen = tl.load(start + target).to(tl.float32) * _LOG2_E
     tl.store(losses + row, (normaliser - chosen) / _LOG2_E)
     if needs_normaliser:
         tl.store(normalisers + row, normaliser)
     if needs_gradient:
-        for first in range(0, num_columns, BLOCK):
-            place = first + columns
-            values = tl.load(start + place, mask=place < num_columns, other=-float("inf")).to(tl.float32)
+        for first in range(0, whole, BLOCK):
+            place = start + first + columns
+            gradient = tl.exp2(tl.load(place).to(tl.float32) * _LOG2_E - normaliser)
+            tl.store(place, gradient.to(logits.dtype.element_ty))
+        if whole < num_columns:
+            mask = whole + columns < num_columns
+            values = tl.load(start + whole + columns, mask=mask, other=-float("inf")).to(tl.float32)
             gradient = tl.exp2(values * _LOG2_E - normaliser)
-            tl.store(start + place, gradient.to(logits.dtype.element_ty), mask=place < num_columns)
+            tl.store(start + whole + columns, gradient.to(logits.dtype.element_ty), mask=mask)
         tl.debug_barrier()  # the target is written twice, by two threads perhaps
         tl.store(start + target, (tl.exp2(chosen - normaliser) - 1.0).to(logits.dtype.element_ty))
 
@@ -109,7 +124,8 @@ def _run_softmax(
     num_rows, num_columns = logits.shape
     most, warps = (_BLOCK, _WARPS) if needs[0] else (_READING_BLOCK, _READING_WARPS)
     given = logits, targets, losses, normalisers, logits.stride(0), num_columns, ignored
-    _softmax_gradient[(num_rows,)](*given, *needs, min(triton.next_power_of_2(num_columns), most), num_warps=warps)
+    block = min(max(triton.next_power_of_2(num_columns), _GROUP.value), most)
+    _softmax_gradient[(num_rows,)](*given, *needs, block, num_warps=warps)
 
 
 def warm_up_kernel(vocab_size: int, device: torch.device, *, needs_gradient: bool, eight_bits: bool = False) -> None:
@@ -134,23 +150,23 @@ class _Head:
     """Logits, and gradients of hidden states (N, D) and weight (V, D), as far as they are wanted, summed up slice by slice."""
 
     def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, *, needs_hidden: bool, needs_weight: bool) -> None:
-        self._hidden, self._weight, self._needs_weight = hidden, weight, needs_weight
+        self._hidden, self._weight = hidden, weight
         self._hidden_grad = torch.empty_like(hidden) if needs_hidden else None
-        self._weight_grad: torch.Tensor | None = None
+        self._weight_grad = torch.empty_like(weight, dtype=torch.float32) if needs_weight else None
 
-    def multiply(self, part: slice, logits: torch.Tensor) -> torch.Tensor:
+    def multiply(self, part: slice, logits: torch.Tensor) -> None:
         """Fill the logits (n, V) of some tokens."""
-        return torch.mm(self._hidden[part], self._weight.t(), out=logits)
+        multiply_plain(self._hidden[part], self._weight.t(), logits)
 
     def add(self, start: int, logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
         """Take up the slice of tokens from `start` on; its losses. The logits (n, V) are lost."""
-        needs_gradient = self._hidden_grad is not None or self._needs_weight
+        needs_gradient = self._hidden_grad is not None or self._weight_grad is not None
         losses = softmax_gradient(logits, targets, ignored, needs_gradient=needs_gradient)
         part = slice(start, start + logits.shape[0])
         if self._hidden_grad is not None:
-            torch.mm(logits, self._weight, out=self._hidden_grad[part])
-        if self._needs_weight:
-            self._weight_grad = _add_product(self._weight_grad, logits.t(), self._hidden[part])
+            multiply_plain(logits, self._weight, self._hidden_grad[part])
+        if self._weight_grad is not None:
+            multiply_plain(logits.t(), self._hidden[part], self._weight_grad, adds=start > 0)
         return losses
 
     def finish(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -170,9 +186,9 @@ class _EightBitHead:
         self._hidden_grad = hidden.new_empty(round_up(self._num_tokens), width)
         self._weight_grad: torch.Tensor | None = None
 
-    def multiply(self, part: slice, logits: torch.Tensor) -> torch.Tensor:
+    def multiply(self, part: slice, logits: torch.Tensor) -> None:
         """As `_Head.multiply`."""
-        return torch.mm(self._hidden[part], self._weight.t(), out=logits)
+        multiply_plain(self._hidden[part], self._weight.t(), logits)
 
     def add(self, start: int, logits: torch.Tensor, targets: torch.Tensor, ignored: int) -> torch.Tensor:
         """As `_Head.add`."""
@@ -220,7 +236,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
             for start in range(0, num_tokens, size):
                 part = slice(start, min(start + size, num_tokens))
-                piece = head.multiply(part, logits[: part.stop - start])  # (n, V)
+                piece = logits[: part.stop - start]  # (n, V)
+                head.multiply(part, piece)
                 loss += head.add(start, piece, targets[part], ignored).sum()
             ctx.save_for_backward(*head.finish())
         ctx.weight, ctx.shared = weight, shared
@@ -241,17 +258,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 ctx.shared.place = place
                 weight_grad = torch.mul(weight_grad, grad, out=place.detach())  # of one owner, so that autograd keeps it
         return hidden_grad, weight_grad, None, None, None, None
-
-
-def _add_product(total: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """total + left @ right, summed in float32 whatever the factors are."""
-    if not left.is_cuda:
-        left, right = left.float(), right.float()
-    if left.dtype == torch.float32:
-        return torch.mm(left, right) if total is None else total.addmm_(left, right)
-    if total is None:
-        return torch.mm(left, right, out_dtype=torch.float32)
-    return torch.addmm(total, left, right, out_dtype=torch.float32)
 
 
 def linear_cross_entropy(

@@ -107,16 +107,6 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _multiply_outputs(grad, out, sums, num_tokens, H: tl.constexpr, K: tl.constexpr, TOKENS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sum over a head's width of output times gradient, (B, H, T)."""
-    row, head = tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
-    tokens = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
-    place = (row * num_tokens + tokens)[:, None] * (H * K) + head * K + tl.arange(0, K)[None, :]
-    product = tl.load(grad + place).to(tl.float32) * tl.load(out + place).to(tl.float32)
-    tl.store(sums + (row * H + head) * num_tokens + tokens, tl.sum(product, 1))
-
-
-@triton.jit  # type: ignore[untyped-decorator]
 def _take_queries(  # type: ignore[no-untyped-def]
     key_grad, value_grad, key, value, queries, grads, norms, sums, starts, first, last, tokens, stride, factor,
     D: tl.constexpr, K: tl.constexpr, QUERIES: tl.constexpr, IS_MASKED: tl.constexpr,
@@ -200,10 +190,10 @@ def _take_keys(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _query_gradients(  # type: ignore[no-untyped-def]
-    joined, grad, norms, sums, starts, out, num_tokens, factor, scale,
+    joined, grad, norms, sums, mixed, starts, out, num_tokens, factor, scale,
     H: tl.constexpr, K: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """One program for a block of queries of one head."""
+    """One program for a block of queries of one head; it leaves the sums of output times gradient, which the keys' need, too."""
     block = tl.num_programs(0) - 1 - tl.program_id(0)
     row, head = tl.program_id(1).to(tl.int64) // H, tl.program_id(1) % H
     stride = 3 * H * K
@@ -216,9 +206,12 @@ def _query_gradients(  # type: ignore[no-untyped-def]
     first_start = tl.load(starts + row * num_tokens + first_query)
     last_start = tl.load(starts + row * num_tokens + first_query + QUERIES - 1)
     query = tl.load(base + rows[:, None] * stride + columns[None, :])
-    above = tl.load(grad + (row * num_tokens + rows)[:, None] * (H * K) + head * K + columns[None, :])
+    place = (row * num_tokens + rows)[:, None] * (H * K) + head * K + columns[None, :]
+    above = tl.load(grad + place)
+    total = tl.sum(above.to(tl.float32) * tl.load(mixed + place).to(tl.float32), 1)
     numbers = (row * H + head) * num_tokens + rows
-    norm, total = tl.load(norms + numbers), tl.load(sums + numbers)
+    norm = tl.load(norms + numbers)
+    tl.store(sums + numbers, total)
     keys, values = base + H * K, base + 2 * H * K
     begin = first_start // KEYS * KEYS
     diagonal = first_query // KEYS * KEYS
@@ -257,9 +250,9 @@ class _AttendWithin(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         joined, starts, ends, out, norms = ctx.saved_tensors
         grad = grads[0].contiguous()
-        given = _Gradients(joined, grad, norms, _sum_products(grad, out, norms), torch.empty_like(joined))
+        given = _Gradients(joined, grad, norms, torch.empty_like(norms), torch.empty_like(joined))
+        _give_query_gradients(given, ctx.num_heads, out, starts)
         _give_key_gradients(given, ctx.num_heads, Spans(starts, ends))
-        _give_query_gradients(given, ctx.num_heads, Spans(starts, ends))
         return given.out, None, None, None, None
 
 
@@ -283,31 +276,24 @@ def _attend_by_library(joined: torch.Tensor, num_heads: int) -> tuple[torch.Tens
     return out.transpose(1, 2).reshape(num_rows, num_tokens, width), norms.contiguous()
 
 
-def _sum_products(grad: torch.Tensor, out: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    (num_rows, num_heads, num_tokens), width = norms.shape, out.shape[2]
-    sums, grid = torch.empty_like(norms), (num_tokens // MULTIPLE, num_rows * num_heads)
-    _multiply_outputs[grid](grad, out, sums, num_tokens, num_heads, width // num_heads, MULTIPLE)
-    return sums
-
-
 class _Gradients(NamedTuple):
     """What the gradients of queries, keys and values are made from, and where they go."""
 
     joined: torch.Tensor
     grad: torch.Tensor
     norms: torch.Tensor
-    sums: torch.Tensor
+    sums: torch.Tensor  # (B, H, T) of output times gradient, over a head's width: those of queries leave them for those of keys
     out: torch.Tensor
+
+
+def _give_query_gradients(given: _Gradients, num_heads: int, mixed: torch.Tensor, starts: torch.Tensor) -> None:
+    grid, sizes = _measure(given.grad, num_heads, _QUERIES.queries)
+    _query_gradients[grid](*given[:4], mixed, starts, given.out, *sizes, **_options(_QUERIES))
 
 
 def _give_key_gradients(given: _Gradients, num_heads: int, spans: Spans) -> None:
     grid, sizes = _measure(given.grad, num_heads, _KEYS.keys)
     _key_gradients[grid](*given[:4], *spans, given.out, *sizes, **_options(_KEYS))
-
-
-def _give_query_gradients(given: _Gradients, num_heads: int, spans: Spans) -> None:
-    grid, sizes = _measure(given.grad, num_heads, _QUERIES.queries)
-    _query_gradients[grid](*given[:4], spans.starts, given.out, *sizes, **_options(_QUERIES))
 
 
 def _measure(grad: torch.Tensor, num_heads: int, block: int) -> tuple[tuple[int, int], tuple[int | float, ...]]:
@@ -377,9 +363,8 @@ def _use_first(device: torch.device, num_heads: int, head_width: int) -> None:
 
     uses: list[Callable[[], object]] = [
         lambda: _attend(joined, num_heads, spans.starts),
-        lambda: _sum_products(grad, grad, sums),
         lambda: _give_key_gradients(given, num_heads, spans),
-        lambda: _give_query_gradients(given, num_heads, spans),
+        lambda: _give_query_gradients(given, num_heads, grad, spans.starts),
     ]
     with ThreadPoolExecutor(len(uses)) as threads:
         list(threads.map(use, uses))

@@ -14,23 +14,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from whelp.model.gpu_product import AUX, BIAS, GELU, GELU_SLOPE, PLAIN, Product
+from whelp.model.gpu_product import AUX, BIAS, GELU, GELU_SLOPE, PLAIN, multiply
 
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
-
-
-@functools.cache
-def _product(device: int, sizes: tuple[int, int, int], end: int, *, transposes: bool) -> Product:
-    return Product(device, sizes, end, transposes=transposes)
 
 
 def multiply_linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor | None, out: torch.Tensor
 ) -> None:
     """Fill `out` (N, F) with x (N, D) times weight (F, D), plus bias and residual; all contiguous."""
-    sizes = weight.shape[0], x.shape[0], x.shape[1]
-    product = _product(x.device.index, sizes, PLAIN if bias is None else BIAS, transposes=True)
-    product.run(weight, x, out, add=residual, bias=bias)
+    multiply(x, weight.t(), out, PLAIN if bias is None else BIAS, add=residual, bias=bias)
 
 
 def multiply_feed_forward(
@@ -43,22 +36,17 @@ def multiply_feed_forward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The result (N, D), what GELU gave and what it saw (N, F)."""
     x, residual, expand, contract = x.contiguous(), residual.contiguous(), expand.contiguous(), contract.contiguous()
-    (num_tokens, width), num_features, device = x.shape, expand.shape[0], x.device.index
+    num_tokens, num_features = x.shape[0], expand.shape[0]
     activated, seen, out = x.new_empty(num_tokens, num_features), x.new_empty(num_tokens, num_features), torch.empty_like(x)
-    end = GELU | AUX | (0 if expand_bias is None else BIAS)
-    product = _product(device, (num_features, num_tokens, width), end, transposes=True)
-    product.run(expand, x, activated, bias=expand_bias, seen=seen)
+    multiply(x, expand.t(), activated, GELU | AUX | (0 if expand_bias is None else BIAS), bias=expand_bias, seen=seen)
     multiply_linear(activated, contract, contract_bias, residual, out)
     return out, activated, seen
 
 
 def multiply_slope(grad: torch.Tensor, contract: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """The gradient of what GELU saw (N, F), from that of the result (N, D)."""
-    grad, contract = grad.contiguous(), contract.contiguous()
-    (num_tokens, width), num_features, device = grad.shape, seen.shape[1], grad.device.index
     seen_grad = torch.empty_like(seen)
-    product = _product(device, (num_features, num_tokens, width), GELU_SLOPE | AUX, transposes=False)
-    product.run(contract, grad, seen_grad, seen=seen)
+    multiply(grad.contiguous(), contract.contiguous(), seen_grad, GELU_SLOPE | AUX, seen=seen)
     return seen_grad
 
 

@@ -5,14 +5,13 @@ Shapes: N tokens, D width, F features.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 
 from whelp.base.beside_parameter import find_beside
-from whelp.base.log import log
 from whelp.model import gpu_feed_forward
+from whelp.model.gpu_product import multiply_plain
 
 
 class Linear(torch.autograd.Function):
@@ -38,7 +37,7 @@ class Linear(torch.autograd.Function):
         (grad,) = grads
         flat, weight = ctx.saved_tensors
         above = flatten(grad)
-        x_grad = (above @ weight).view(*grad.shape[:-1], weight.shape[1])
+        x_grad = multiply_back(above, weight).view(*grad.shape[:-1], weight.shape[1])
         bias_grad = sum_rows(above) if ctx.needs_input_grad[3] else None
         return x_grad, grad if ctx.has_residual else None, wide_product(above.t(), flat, ctx.weight), bias_grad
 
@@ -65,34 +64,25 @@ def flatten(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
+def multiply_back(grad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The gradient of x by that of x W^T: (N, F), (F, D) -> (N, D)."""
+    out = grad.new_empty(grad.shape[0], weight.shape[1])
+    multiply_plain(grad, weight, out)
+    return out
+
+
 def wide_product(left: torch.Tensor, right: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """left @ right, the gradient of a weight, as float32; where it is wanted, if that is known, and nothing is there to be added to."""
     place = find_gradient_place(weight)
-    if not left.is_cuda:
-        product = left.float() @ right.float()
-        return product if place is None else place.copy_(product)
-    if place is None or not _writes_wide(left.device):
-        return torch.mm(left, right, out_dtype=torch.float32)
-    return torch.mm(left, right, out_dtype=torch.float32, out=place)
+    out = torch.empty_like(weight, dtype=torch.float32) if place is None else place
+    multiply_plain(left, right, out)
+    return out
 
 
 def find_gradient_place(weight: torch.Tensor) -> torch.Tensor | None:
     """Where a weight's gradient is wanted, if that is known, and nothing is there to be added to."""
     place = find_beside(weight, "gradient") if weight.grad is None else None
     return None if place is None else place.detach()  # a tensor of its own, so that autograd keeps it as the gradient
-
-
-@functools.cache
-def _writes_wide(device: torch.device) -> bool:
-    """Whether a product of bf16 can be written as float32 into memory that is there; tried once."""
-    left, right = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
-    out = torch.zeros(3, 16, 16, device=device)
-    try:
-        torch.mm(left, right, out_dtype=torch.float32, out=out[1])
-    except (RuntimeError, TypeError) as problem:
-        log.warning("gradients of weights are copied, slower (%s)", str(problem).partition("\n")[0])
-        return False
-    return torch.equal(out[1], torch.mm(left, right, out_dtype=torch.float32)) and not out[0].any() and not out[2].any()
 
 
 def sum_rows(x: torch.Tensor) -> torch.Tensor:

@@ -20,12 +20,14 @@ def warm_up(spec: ModelSpec, device: torch.device, *, eight_bits: bool = False) 
     from whelp.model import gpu_document_attention, gpu_embedding
     from whelp.model.gpt2 import has_working_block
     from whelp.model.gpu_cross_entropy import warm_up_kernel
+    from whelp.model.gpu_product import has_working_products
 
     own = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     uses: list[Callable[[], object]] = []
     if spec.family != "hf":
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=True, eight_bits=eight_bits)]
         uses += [lambda: warm_up_kernel(spec.vocab_size, own, needs_gradient=False)]  # for evaluating
+        uses += [lambda: has_working_products(own)]
     if spec.family == "gpt2":
         ways = (False, True) if eight_bits else (False,)
         uses += [functools.partial(has_working_block, spec, own, eight_bits=way) for way in ways]
