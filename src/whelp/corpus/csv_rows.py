@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from whelp.base.counts import say_count
-from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
+from whelp.corpus.columns import Selection
 from whelp.corpus.compressed import DAMAGED, damaged
 from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.escaped_bytes import Escaper, is_escaped, unescape, unescape_array
+from whelp.corpus.header import select_by_header
 from whelp.corpus.row_shape import BadValue, too_long
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
 
@@ -27,9 +28,7 @@ _MOST_ROWS = 1 << 60
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _GROWTH = 4
 _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
-_MOST_SHOWN = 60
-_LEAST_SPACES = 5  # in a name that is taken for a text
-_NO_HEADER = "If there is no header, set data.column_names to the names of all columns, or data.document=line to read each line as a text."
+_OR_LINES = ", or data.document=line to read each line as a text"
 
 
 class _Ragged:
@@ -262,19 +261,7 @@ def _select(reading: Reading, dialect: Dialect) -> tuple[Selection, str]:
         with_commas = _read_schema(reading, dialect, pc.ConvertOptions(check_utf8=False, decimal_point=","))
         pairs = zip(schema, with_commas, strict=True)
         schema = pa.schema([field if pa.types.is_string(other.type) else other for field, other in pairs])
-    try:
-        selection = select_of_texts(reading.shape, reading.asked, schema)
-    except ColumnsFound:
-        raise
-    except BadFile as error:
-        if dialect.column_names or not any(map(_is_no_name, schema.names)):
-            raise
-        raise BadFile(error.kind, error.reason, f"{error.next_step} {_NO_HEADER}") from None
-    chosen = selection.schema.names[0]
-    if selection.is_text and reading.asked is None and not dialect.column_names and _is_no_name(chosen):
-        reason = f"its first row looks like a text, not like the names of columns ({chosen[:_MOST_SHOWN]!r})"
-        raise BadFile("no header", reason, f"{_NO_HEADER} If it is a header, name the column in data.custom_text_key.")
-    return selection, schema.names[-1]
+    return select_by_header(reading, schema, _OR_LINES), schema.names[-1]
 
 
 def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions) -> pa.Schema:
@@ -297,16 +284,6 @@ def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions)
                 found = f"rows that have other fields than data.column_names ({len(dialect.column_names)})"
                 raise BadFile("no text column", found, "Name every column, in order.") from None
             block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
-
-
-def _is_no_name(name: str) -> bool:
-    """Whether what should be the name of a column looks like a value: a sentence, or a number.
-
-    >>> [_is_no_name(name) for name in ("review text", "id_2", "The cat sat on the mat.", "Hello!", "3.50")]
-    [False, False, True, True, True]
-    """
-    is_number = name.strip().lstrip("-").replace(".", "").replace(",", "").isdigit()
-    return is_number or name.rstrip().endswith((".", "!", "?", "…", "。")) or name.count(" ") >= _LEAST_SPACES
 
 
 def _grow(error: pa.ArrowInvalid, block_bytes: int, max_row_bytes: int) -> int:

@@ -171,6 +171,7 @@ class Reader:
             config.csv_delimiter,
             tuple(config.column_names or ()),
             config.quoted_fields,
+            config.sheet,
         )
         if file.format == TABLE:
             from whelp.corpus.arrow_rows import iter_table_rows

@@ -1,6 +1,6 @@
 """Structured files: one row, one document. What a format's reader is told, what it gives, and what becomes of bad rows.
 
-The formats are in `json_rows.py`, `csv_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches, and gives `Rows`.
+The formats are in `json_rows.py`, `csv_rows.py`, `sheet_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches, and gives `Rows`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do n
 NUM_HEAD_ROWS = 100
 TABLE = "table"  # the format of rows that are no file: a frame, a dataset
 MOST_RAW_CHARACTERS = 2000
-_FORMATS = {
+SHEET = "sheet"
+FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -39,6 +40,7 @@ _FORMATS = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".wet": "wet",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), SHEET),
 }
 
 Open = Callable[[], Any]  # opens the file from its start; what pyarrow's readers take
@@ -124,6 +126,7 @@ class Reading:
     delimiter: str | None = None  # of CSV, with the names of its columns, where they are said
     column_names: tuple[str, ...] = ()
     has_quotes: bool = True
+    sheet: str | None = None  # of a spreadsheet
 
 
 def find_format(path: Path) -> str | None:
@@ -132,7 +135,7 @@ def find_format(path: Path) -> str | None:
     >>> find_format(Path("a.JSONL.gz")), find_format(Path("a.feather")), find_format(Path("a.txt"))
     ('jsonl', 'arrow', None)
     """
-    return _FORMATS.get(split_name(path)[0])
+    return FORMATS.get(split_name(path)[0])
 
 
 def name_unit(format: str | None) -> str:
@@ -159,6 +162,10 @@ def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
         from whelp.corpus.csv_rows import iter_csv_rows
 
         return iter_csv_rows(reading, format)
+    if format == SHEET:
+        from whelp.corpus.sheet_rows import iter_sheet_rows
+
+        return iter_sheet_rows(reading)
     if format == "wet":
         from whelp.corpus.wet_rows import iter_wet_rows
 
