@@ -76,7 +76,7 @@ OTHERS = {
     "a.avro": (b"Obj\x01\x04\x14avro.codec\0", "Avro data, not text"),
     "a.doc": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(90),
-        r"a document of an old office program, not text.*\.docx; a spreadsheet is read as rows where its name ends in \.xls",
+        r"a document of an old office program, not text.*\.docx; a spreadsheet is read where its name ends in \.xls",
     ),
     "a.rtf": (b"{\\rtf1\\ansi hello}", "RTF, a document with its layout, not text"),
     "rows": (FORMATS["a.parquet"](["a"]), r"Parquet data, not text.*end in \.parquet"),

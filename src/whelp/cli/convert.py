@@ -61,7 +61,7 @@ def convert(
     element: str | None = None,
     table: str | None = None,
 ) -> ConvertResult:
-    """Write the rows of any files that a source reads, or of SQLite databases, as JSON lines, CSV, TSV or text: the ending of `out` says which.
+    """Write the rows of files that a source reads, XML and SQLite databases as JSON lines, CSV, TSV or text: the ending of `out` says which.
 
     Stopped or killed, the same call goes on; a finished file of the same files and options is left as it is.
 

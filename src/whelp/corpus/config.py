@@ -95,6 +95,12 @@ class SourceConfig:
         None,
         "the names of the columns of CSV files and spreadsheets without a header, in order; nothing: the first row has them",
     )
+    html_columns: list[str] | None = option(
+        None,
+        "columns that hold HTML, such as posts of a forum, of which the text is taken that a page would show; of a conversation, all fields "
+        "of its turns",
+        known_as=("html_column", "html_fields"),
+    )
     sheet: str | None = option(
         None,
         "of a spreadsheet (.xlsx, .xls, .ods), the name of the sheet to read; nothing: the only one that holds anything",

@@ -134,7 +134,7 @@ def _make_rows(
 ) -> Rows:
     first, end = np.searchsorted(numbers, [first_number, end_number], side="right").tolist()  # numbers count from 1
     arrays = [batch.column(index).slice(first, end - first) for index in range(len(selection.schema))]
-    return make_rows(selection, arrays, numbers[first:end], reading.bad)
+    return make_rows(selection, arrays, numbers[first:end], reading)
 
 
 def _open(stream: Any, dialect: Dialect, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:

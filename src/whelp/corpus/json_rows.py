@@ -97,7 +97,7 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
             selection,
             arrays,
             numbers,
-            reading.bad,
+            reading,
             found=found,
             num_written=num_written,
             say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]  # no type for a lambda's default
@@ -297,7 +297,7 @@ def _read_lines(block: Data, first_line: int, selection: Selection, reading: Rea
         view = memoryview(block)
         arrays, found, num_written = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
     rows = make_rows(
-        selection, arrays, numbers, reading.bad, found=found, num_written=num_written, say_row=say_row, is_checked=True
+        selection, arrays, numbers, reading, found=found, num_written=num_written, say_row=say_row, is_checked=True
     )
     return rows, len(newlines)
 

@@ -26,12 +26,13 @@ _PDF = Kind("PDF data", "PDF", "Take its text with `whelp collect folder`, which
 _ZIP = Kind(
     "zip data",
     PACKED,
-    "Unpack it first. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet is read as rows where its name ends in .xlsx or .ods.",
+    "Unpack it first. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet is read as rows where its name ends in "
+    ".xlsx or .ods.",
 )
 _OFFICE = Kind(
     "a document of an old office program",
     ANOTHER_FORMAT,
-    "Save a text as plain text or .docx; a spreadsheet is read as rows where its name ends in .xls.",
+    "Save a text as plain text or .docx; a spreadsheet is read where its name ends in .xls.",
 )
 _WARC = Kind(
     "a WARC archive of web pages",

@@ -1,6 +1,7 @@
 """Structured files: one row, one document. What a format's reader is told, what it gives, and what becomes of bad rows.
 
-The formats are in `json_rows.py`, `csv_rows.py`, `sheet_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches, and gives `Rows`.
+The formats are in `json_rows.py`, `csv_rows.py`, `sheet_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches,
+and gives `Rows`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.compressed import split_name
 from whelp.corpus.encodings import Inspection
+from whelp.corpus.html_columns import read_html_column
 from whelp.corpus.number_texts import count_numbers
 from whelp.corpus.row_shape import NO_TEXT, BadValue, BadValueLike, RowShape
 from whelp.corpus.row_window import Window
@@ -127,6 +129,7 @@ class Reading:
     column_names: tuple[str, ...] = ()
     has_quotes: bool = True
     sheet: str | None = None  # of a spreadsheet
+    html_columns: frozenset[str] = frozenset()  # that are read as text
 
 
 def find_format(path: Path) -> str | None:
@@ -179,7 +182,7 @@ def make_rows(
     selection: Selection,
     arrays: list[pa.Array],
     numbers: npt.NDArray[np.int64],
-    bad: BadRows,
+    reading: Reading,
     *,
     found: dict[int, BadValue] | None = None,
     num_written: Counter[str] | None = None,
@@ -194,6 +197,7 @@ def make_rows(
         say_row: Gives a row as it stands in the file, by index.
         is_checked: All text is known to be UTF-8.
     """
+    bad = reading.bad
     wrong: dict[int, BadValueLike] = dict(found or {})
     cast: dict[int, BadValue] = {}
     bad.counts.update(num_written or {})
@@ -202,6 +206,9 @@ def make_rows(
     columns = [
         to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
     ]
+    for place, name in enumerate(selection.schema.names):
+        if name in reading.html_columns:
+            columns[place] = read_html_column(name, columns[place], bad.counts)
     batch = pa.RecordBatch.from_arrays(columns, schema=selection.schema)
     unfit = _leave_empty(batch, selection.shape.find_bad(batch))
     for more in (cast, unfit):

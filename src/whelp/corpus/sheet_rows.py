@@ -62,7 +62,7 @@ def iter_sheet_rows(reading: Reading) -> Iterator[Rows]:
                 for place in places
             ]
             numbers = np.array([number for number, _ in wanted], np.int64)
-            yield make_rows(selection, arrays, numbers, reading.bad, is_checked=True)
+            yield make_rows(selection, arrays, numbers, reading, is_checked=True)
             if reading.window.is_done:
                 return
 

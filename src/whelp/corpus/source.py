@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus.column_survey import explain_columns, list_columns, say_columns
+from whelp.corpus.column_survey import check_html_columns, explain_columns, list_columns, say_columns
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import BadFile, Inspection, inspect_bytes
@@ -183,6 +183,7 @@ class Source:
             "strip_carriage_returns": self.config.strip_carriage_returns,
         }
         if self.document.startswith(ROW):  # else a store of plain text would go stale for options it does not read
+            options |= {"html_columns": self.config.html_columns} if self.config.html_columns else {}
             options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
         of_formats = {
             "delimiter": self.config.csv_delimiter if self._has_csv else None,
@@ -220,7 +221,7 @@ class Source:
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
         now = {
-            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields", "sheet")),
+            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields", "sheet", "html_columns")),
             **self.options(),
         }
         options = [
@@ -305,6 +306,8 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
         raise explain_columns(error, source._reader()) from None
     if config.custom_text_key is not None and not isinstance(shape, TextShape):  # with a shape, another column might do
         check_text_key(name, source._reader(), config.custom_text_key)
+    if config.html_columns:
+        check_html_columns(name, source._reader(), config.html_columns)
     return source
 
 

@@ -57,6 +57,7 @@ def find_unused(config: SourceConfig, items: Sequence[str], files: Sequence[Sour
         ("encoding", not has_csv and not has_text, "no file is text or CSV"),
         ("strip_carriage_returns", not has_text, "no file is text"),
         ("custom_text_key", all(file.format is None for file in files), "no file holds rows"),
+        ("html_columns", all(file.format is None for file in files), "no file holds rows"),
         ("include_suffixes", all(file.is_named for file in files), "no folder is read"),
         ("source_streaming", not any(is_hub_id(item) for item in items), "there is no dataset of the hub"),
     )

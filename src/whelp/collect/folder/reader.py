@@ -14,7 +14,7 @@ from whelp.collect.document import Document
 from whelp.collect.folder.chat import Chat, read_telegram, read_whatsapp
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
-from whelp.collect.folder.html_text import read_html
+from whelp.base.html_text import read_html
 from whelp.collect.folder.mail import iter_mailbox, read_mail
 from whelp.collect.folder.notebook import read_notebook
 from whelp.collect.folder.office import read_docx, read_odt
