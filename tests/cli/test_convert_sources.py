@@ -74,7 +74,7 @@ def test_json_to_plain_values(tmp_path: Path) -> None:
     whelp.convert(path, out=tmp_path / "o.txt", columns="user.name", separator="\n")
     assert (tmp_path / "o.txt").read_text() == "Ann\nBob\n"
     (tmp_path / "late.jsonl").write_text('{"a": "x"}\n' * 2000 + '{"a": ["x"]}\n')
-    with pytest.raises(SourceError, match="has columns of lists or records: a, but expected plain values for .csv"):
+    with pytest.raises(SourceError, match=r"has columns of lists or records: a, but expected plain values for \.csv"):
         whelp.convert(tmp_path / "late.jsonl", out=tmp_path / "late.csv")
 
 

@@ -58,7 +58,11 @@ def test_fields_and_python_rows(tmp_path: Path) -> None:
 
 def test_turns_of_conversations(tmp_path: Path) -> None:
     """All fields of all turns; a turn that is nothing but a picture is left out."""
-    turns = [{"sender": "Ann", "text": "<p>Hi &amp; so</p>"}, {"sender": "Bob", "text": "<img>"}, {"sender": "Bob", "text": "Yes"}]
+    turns = [
+        {"sender": "Ann", "text": "<p>Hi &amp; so</p>"},
+        {"sender": "Bob", "text": "<img>"},
+        {"sender": "Bob", "text": "Yes"},
+    ]
     lines = [{"turns": turns}, {"turns": None, "text": "plain"}, {"turns": turns[2:]}]
     write(tmp_path, {"a.jsonl": "".join(json.dumps(row) + "\n" for row in lines)})
     data = {
@@ -84,7 +88,9 @@ def test_turns_of_conversations(tmp_path: Path) -> None:
 def test_a_column_that_no_text_is_made_of(tmp_path: Path) -> None:
     """A name that leads to nothing stops the work; where no file holds rows, that is said."""
     write(tmp_path, {"a.jsonl": json.dumps({"title": "a", "body": "b"}) + "\n", "a.txt": "text"})
-    message = r"a\.jsonl: no text is made of bodi, title, which data\.html_columns names, but expected columns of the text \(body\)"
+    message = (
+        r"a\.jsonl: no text is made of bodi, title, which data\.html_columns names, but expected columns of the text \(body\)"
+    )
     with pytest.raises(SourceError, match=message):
         make(tmp_path / "a.jsonl", custom_text_key="body", html_columns=["bodi", "body", "title"])
     assert make(tmp_path / "a.txt", html_columns=["body"]).find_unused() == {"html_columns": "no file holds rows"}

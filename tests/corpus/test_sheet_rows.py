@@ -86,7 +86,7 @@ def test_which_sheet(tmp_path: Path) -> None:
         make(tmp_path / "two.xlsx")
     with pytest.raises(SourceError, match=r"has no sheet 'data'; it has Notes, Data, Old, .* Correct data\.sheet"):
         make(tmp_path / "two.xlsx", sheet="data")
-    with pytest.raises(SourceError, match="has 2 sheets: Data, Old, .* Choose with --sheet"):
+    with pytest.raises(SourceError, match=r"has 2 sheets: Data, Old, .* Choose with --sheet"):
         whelp.convert(tmp_path / "two.xlsx", out=tmp_path / "o.jsonl")
     whelp.convert(tmp_path / "two.xlsx", out=tmp_path / "o.jsonl", sheet="Old")
     assert (tmp_path / "o.jsonl").read_text() == '{"text": "b"}\n'
@@ -102,7 +102,7 @@ def test_no_header(tmp_path: Path) -> None:
         make(tmp_path / "a.xlsx")
     rows = read_rows(make(tmp_path / "a.xlsx", column_names=["text", "label"]))
     assert [text for _, text, _ in rows] == ["The cat sat on the mat.", "The dog did not."]
-    with pytest.raises(SourceError, match="has 2 columns, but data.column_names has 1 names, .* Name every column"):
+    with pytest.raises(SourceError, match=r"has 2 columns, but data\.column_names has 1 names, .* Name every column"):
         make(tmp_path / "a.xlsx", column_names=["text"])
 
 

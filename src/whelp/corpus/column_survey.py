@@ -68,7 +68,9 @@ def check_html_columns(name: str, reader: Reader, wanted: Sequence[str]) -> None
     missing = [column for column in wanted if column not in used]
     if used:
         found = f"no text is made of {', '.join(missing)}, which data.html_columns names"
-        raise SourceError(name, found, f"columns of the text ({', '.join(used)})", "Correct data.html_columns, or leave it out.")
+        raise SourceError(
+            name, found, f"columns of the text ({', '.join(used)})", "Correct data.html_columns, or leave it out."
+        )
 
 
 def say_columns(kinds: dict[Columns, list[str]]) -> Iterable[str]:

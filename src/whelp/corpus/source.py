@@ -221,7 +221,9 @@ class Source:
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
         now = {
-            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields", "sheet", "html_columns")),
+            **dict.fromkeys(
+                (*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields", "sheet", "html_columns")
+            ),
             **self.options(),
         }
         options = [
