@@ -118,6 +118,19 @@ def collected(tmp_path: Path) -> Path:
     return tmp_path / "mine.jsonl"
 
 
+def test_lists_of_slack_are_no_text(tmp_path: Path) -> None:
+    """Users and channels stand beside the days of an export; other lists stay texts."""
+    (tmp_path / "team").mkdir()
+    for name, content in {
+        "users": [{"id": "U1", "team_id": "T1", "name": "ann"}],
+        "channels": [{"id": "C1", "created": 1, "members": ["U1"]}],
+        "others": [{"id": 1, "name": "x"}],
+    }.items():
+        (tmp_path / "team" / f"{name}.json").write_text(json.dumps(content))
+    result = whelp.collect_folder(tmp_path / "team", out=tmp_path / "o.jsonl")
+    assert (result.num_documents, result.num_files["skipped"]) == (1, {"no text": 2})
+
+
 def test_turns_stand_beside_the_text(collected: Path) -> None:
     """A chat has who said what; other documents have not."""
     chat, letter = [json.loads(line) for line in collected.read_text().splitlines()]
@@ -133,7 +146,7 @@ def test_turns_stand_beside_the_text(collected: Path) -> None:
 
 def test_what_one_says_is_trained(collected: Path, tmp_path: Path) -> None:
     """With the name before it and the line end after it; what is no chat is trained whole."""
-    result, documents = prepare(tmp_path, source=str(collected), conversation_trained_senders=["Ann"], separator_mask=False)
+    result, documents = prepare(tmp_path, source=str(collected), conversation_trained_senders="Ann", separator_mask=False)
     assert documents == [
         ("Ann: Hi\nBob: Yes?\nWell.\nAnn: So.\nBob: Oh.\n", "Ann: Hi\nAnn: So.\n"),
         ("Dear Bob, so.", "Dear Bob, so."),
@@ -207,7 +220,7 @@ def test_as_the_chat_template_writes_it(collected: Path, tmp_path: Path) -> None
             {"conversation_format": "iopairs", "conversation_input_key_prefix_map": {"q": ""}},
             "conversation_trained_senders is set, but pairs name no sender",
         ),
-        ({"conversation_trained_senders": []}, "conversation_trained_senders is an empty list, so nothing is trained"),
+        ({"conversation_trained_senders": []}, "conversation_trained_senders is empty, so nothing is trained"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, options: dict[str, Any], said: str) -> None:

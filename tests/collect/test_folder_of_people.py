@@ -130,6 +130,28 @@ def test_telegram() -> None:
     assert [read_chat_export(text) for text in others] == [None] * len(others)
 
 
+CLIPPINGS = (
+    "\ufeffMoby Dick (Herman Melville)\r\n- Your Highlight on page 1 | Added on Monday, 1 January 2024\r\n\r\nCall me Ishmael.\r\n==========\r\n"
+    "\ufeffNotes\r\n- Ihre Notiz bei Position 2\r\n\r\nMy own\r\nwords.\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Bookmark on page 3\r\n\r\n\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Highlight on page 1\r\n\r\nCall me Ishmael.\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Highlight on page 9\r\n\r\nSome years ago.\r\n==========\r\n"
+)
+
+
+def test_clippings_of_a_kindle(tmp_path: Path) -> None:
+    """A document a book, with what was marked, once; other texts with such lines stay as they are."""
+    other = "A title\n==========\n\nAnd text.\n==========\n"
+    _, result = collect(tmp_path, {"My Clippings.txt": CLIPPINGS.encode(), "other.txt": other.encode()})
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["title"], line["author"], line["text"]) for line in lines] == [
+        ("Moby Dick", "Herman Melville", "Call me Ishmael.\n\nSome years ago."),
+        ("Notes", None, "My own\nwords."),
+        ("other", None, other.strip("\n")),
+    ]
+    assert result.num_files["read"] == {".txt (clippings)": 1, ".txt": 1}
+
+
 def make_mail(text: str, subject: str = "Grüße", html: str | None = None, **headers: str) -> EmailMessage:
     mail = EmailMessage()
     for name, value in (

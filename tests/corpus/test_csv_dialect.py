@@ -351,7 +351,7 @@ def test_memory_is_flat(tmp_path: Path) -> None:
 
 def test_cards_of_anki(tmp_path: Path) -> None:
     """Their first lines say the separator, and that there is no header; columns have the names that are known of them."""
-    lines = "#separator:tab\r\n#html:true\n#tags column:3\n<b>who</b>\tme &amp; \"you\"\tgood\nwhy\tso\t\n"
+    lines = '#separator:tab\r\n#html:true\n#tags column:3\n<b>who</b>\tme &amp; "you"\tgood\nwhy\tso\t\n'
     write(tmp_path, {"a.tsv": lines, "b.csv": "#separator:Semicolon\n#columns:Front;Back\na;b\n", "c.csv": "#deck;text\n1;a\n"})
     options: dict[str, Any] = {"custom_text_key": "field_2", "quoted_fields": False, "html_columns": ["field_2"]}
     assert read_rows(make(tmp_path / "a.tsv", **options)) == [("a.tsv", 'me & "you"', 1), ("a.tsv", "so", 2)]

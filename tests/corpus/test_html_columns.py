@@ -88,9 +88,7 @@ def test_turns_of_conversations(tmp_path: Path) -> None:
 def test_a_column_that_no_text_is_made_of(tmp_path: Path) -> None:
     """A name that leads to nothing stops the work; where no file holds rows, that is said."""
     write(tmp_path, {"a.jsonl": json.dumps({"title": "a", "body": "b"}) + "\n", "a.txt": "text"})
-    message = (
-        r"a\.jsonl: no text is made of bodi, title, which data\.html_columns names, but expected columns of the text \(body\)"
-    )
+    message = r"data\.html_columns: names bodi, title, of which no text of .*a\.jsonl is made, but expected columns of the text \(body\)"
     with pytest.raises(SourceError, match=message):
         make(tmp_path / "a.jsonl", custom_text_key="body", html_columns=["bodi", "body", "title"])
     assert make(tmp_path / "a.txt", html_columns=["body"]).find_unused() == {"html_columns": "no file holds rows"}

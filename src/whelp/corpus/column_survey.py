@@ -67,9 +67,9 @@ def check_html_columns(name: str, reader: Reader, wanted: Sequence[str]) -> None
             return
     missing = [column for column in wanted if column not in used]
     if used:
-        found = f"no text is made of {', '.join(missing)}, which data.html_columns names"
+        found = f"names {', '.join(missing)}, of which no text of {name} is made"
         raise SourceError(
-            name, found, f"columns of the text ({', '.join(used)})", "Correct data.html_columns, or leave it out."
+            "data.html_columns", found, f"columns of the text ({', '.join(used)})", "Correct it, or leave it out."
         )
 
 

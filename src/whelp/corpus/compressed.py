@@ -126,7 +126,7 @@ class _LargeWindow:
         parts = [self._data]
         while (num_bytes is None or not parts[-1]) and (packed := self._handle.read(_PACKED_BYTES)):
             parts += self._unpack(packed)
-        if self._frame is not None and not any(parts):
+        if self._frame is not None and (num_bytes is None or not any(parts)):
             raise EOFError("it ends within a frame")
         data = b"".join(parts)
         end = len(data) if num_bytes is None else num_bytes

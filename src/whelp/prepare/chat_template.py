@@ -96,7 +96,7 @@ class ChatConversation:
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._field = next(iter(config.conversation_input_key_map), _DEFAULT_FIELD)
         self._names = config.conversation_sender_value_map
-        self._masks, self._trained = choose_masks(config), config.conversation_trained_senders
+        self._masks, self._trained = choose_masks(config), config.trained_senders
         self._prefix_mask = config.conversation_prefix_mask
         self._keeps_control = config.special_tokens_in_text
         spelled = "|".join(map(re.escape, sorted(control_tokens, key=len, reverse=True)))

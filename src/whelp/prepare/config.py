@@ -104,9 +104,9 @@ class TemplateConfig:
         {},
         "whether what each sender says is trained, and '*': what all others say; default: yes (of a chat template: the assistant's)",
     )
-    conversation_trained_senders: list[str] | None = option(
+    conversation_trained_senders: str | list[str] | None = option(
         None,
-        "train what these senders say, given what the others say; without another option of conversations, in chats as "
+        "train what this sender says, or these (a list), given what the others say; without another option of conversations, in chats as "
         "`whelp collect folder` writes them",
         known_as=("train_on_sender", "roles_to_train"),
     )
@@ -154,6 +154,12 @@ class TemplateConfig:
             problems.append("data.multi_column_keys names a column twice")
         return problems
 
+    @property
+    def trained_senders(self) -> list[str] | None:
+        """Those whose words alone are trained; None where it is not said so."""
+        senders = self.conversation_trained_senders
+        return [senders] if isinstance(senders, str) else senders
+
     def _check_conversation(self) -> list[str]:
         problems = []
         for name in ("input_key_mask", "sender_mask"):
@@ -189,7 +195,7 @@ class TemplateConfig:
                     "data.conversation_trained_senders and data.conversation_sender_mask are both set. Keep one of them"
                 )
             if not self.conversation_trained_senders:
-                problems.append("data.conversation_trained_senders is an empty list, so nothing is trained; leave it out")
+                problems.append("data.conversation_trained_senders is empty, so nothing is trained; leave it out")
         if self.conversation_format is not None and self.conversation_template is not None:
             problems.append("data.conversation_format and data.conversation_template are both set. Keep one of them")
         if self.conversation_format == "iopairs" and not self.conversation_input_key_prefix_map:

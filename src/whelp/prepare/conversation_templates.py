@@ -47,9 +47,9 @@ def _complete_chat(config: TemplateConfig) -> TemplateConfig:
 
 def choose_masks(config: TemplateConfig) -> dict[str, bool]:
     """Whose words are trained; `OTHERS` stands for all who are not named."""
-    if config.conversation_trained_senders is None:
+    if config.trained_senders is None:
         return config.conversation_sender_mask
-    return {**dict.fromkeys(config.conversation_trained_senders, True), OTHERS: False}
+    return {**dict.fromkeys(config.trained_senders, True), OTHERS: False}
 
 
 class Conversation:
@@ -74,7 +74,7 @@ class Conversation:
         self._prefixes = {field: decode_escapes(text) for field, text in prefixes.items()}
         masks = choose_masks(config) if self._has_senders else config.conversation_input_key_mask
         self._masks: dict[str, bool] = masks
-        self._trained = config.conversation_trained_senders
+        self._trained = config.trained_senders
         if not self._has_senders:
             self._prefixes |= {field: "" for field in masks if field not in prefixes}
         self._suffixes = {key: decode_escapes(text) for key, text in config.conversation_sender_suffix.items()}

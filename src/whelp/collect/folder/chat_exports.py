@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from whelp.collect.folder.chat import Chat, Turn
+from whelp.collect.left_out import LeftOut
 
 _NOBODY = "Deleted Account"
 _SPOKEN_IN_DISCORD = ("Default", "Reply")
 _SPOKEN_IN_SLACK = (None, "bot_message", "thread_broadcast", "me_message", "file_share")
 _SLACK_LINK = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
 _SPOKEN_IN_CHATGPT = ("user", "assistant")
-_SIGNS = ('"messages"', '"mapping"', '"ts"')  # one of which each export has
+_SIGNS = ('"messages"', '"mapping"', '"ts"', '"team_id"', '"members"')  # one of which each export has
 
 Object = Mapping[str, Any]
 
 
 def read_chat_export(text: str) -> list[Chat] | None:
-    """Make chats of an export of one chat or of many; None for other JSON. Notices, and what has no words, are left out."""
+    """Make chats of an export of one chat or of many; None for other JSON. Notices, and what has no words, are left out.
+
+    Raises:
+        LeftOut: When it belongs to an export, and holds no chat.
+    """
     if not any(sign in text for sign in _SIGNS):
         return None
     try:
@@ -69,7 +74,10 @@ def _read_slack(export: Any) -> list[Chat] | None:
     """A day of a channel."""
     if not isinstance(export, list) or not export:
         return None
-    if not all(isinstance(message, dict) and {"type", "ts"} <= message.keys() for message in export):
+    keys = [message.keys() if isinstance(message, dict) else set() for message in export]
+    if all({"id"} < some and ({"team_id"} < some or {"created", "members"} < some) for some in keys):
+        raise LeftOut("no text", "a list of users or channels of Slack, which holds no words of theirs")
+    if not all({"type", "ts"} <= some for some in keys):
         return None
 
     def show_link(match: re.Match[str]) -> str:

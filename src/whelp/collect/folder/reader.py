@@ -14,6 +14,7 @@ from whelp.collect.charsets import find_named
 from whelp.collect.document import ConversationDocument, Document
 from whelp.collect.folder.chat import Chat, read_whatsapp
 from whelp.collect.folder.chat_exports import read_chat_export
+from whelp.collect.folder.clippings import read_clippings
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
 from whelp.collect.folder.mail import iter_mailbox, read_mail
@@ -102,6 +103,10 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
     chats = _find_chats(text, suffix)
     if chats:
         return FileRead(f"{kind} (chat)", [_make_conversation(make(chat.text), chat) for chat in chats])
+    books = read_clippings(text) if suffix == ".txt" else None
+    if books is not None:
+        marked = [replace(make(book.text), title=book.title, author=book.author) for book in books]
+        return FileRead(f"{kind} (clippings)", marked)
     return FileRead(kind, [make(_TEXT_READERS[suffix](text) if suffix in _TEXT_READERS else text)])
 
 
