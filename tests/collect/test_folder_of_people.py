@@ -131,7 +131,7 @@ def test_telegram() -> None:
 
 
 CLIPPINGS = (
-    "\ufeffMoby Dick (Herman Melville)\r\n- Your Highlight on page 1 | Added on Monday, 1 January 2024\r\n\r\nCall me Ishmael.\r\n==========\r\n"
+    "\ufeffMoby Dick (Herman Melville)\r\n- Your Highlight on page 1 | Added on Monday\r\n\r\nCall me Ishmael.\r\n==========\r\n"
     "\ufeffNotes\r\n- Ihre Notiz bei Position 2\r\n\r\nMy own\r\nwords.\r\n==========\r\n"
     "Moby Dick (Herman Melville)\r\n- Your Bookmark on page 3\r\n\r\n\r\n==========\r\n"
     "Moby Dick (Herman Melville)\r\n- Your Highlight on page 1\r\n\r\nCall me Ishmael.\r\n==========\r\n"

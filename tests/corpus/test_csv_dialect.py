@@ -9,6 +9,7 @@ import io
 import lzma
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest

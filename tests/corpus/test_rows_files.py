@@ -360,6 +360,6 @@ def test_zstd_of_a_large_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             read_texts(make(tmp_path / name))
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(
-        SourceError, match="the package zstandard is needed, and it is not installed.* Run `pip install zstandard`"
+        SourceError, match=r"the package zstandard is needed, and it is not installed.* Run `pip install zstandard`"
     ):
         make(tmp_path / "a.jsonl.zst")

@@ -9,7 +9,10 @@ _TAR_PLACE = 257
 PACKED = "packed"
 ANOTHER_FORMAT = "another format"
 _UNPACK = "Unpack it into a folder, and name that, or export its text."
-_RENAME = "Unpack it (an archive into a folder, and name that); or, where it holds text or rows, rename it so that it says so, as in a.txt.gz or a.jsonl.gz."
+_RENAME = (
+    "Unpack it (an archive into a folder, and name that); or, where it holds text or rows, rename it so that it says so, as in a.txt.gz or "
+    "a.jsonl.gz."
+)
 _ROWS = "Export its rows as CSV, JSON lines or Parquet, or hand them over from Python: whelp.prepare(..., rows=...)."
 
 
@@ -26,8 +29,8 @@ _PDF = Kind("PDF data", "PDF", "Take its text with `whelp collect folder`, which
 _ZIP = Kind(
     "zip data",
     PACKED,
-    "Unpack it into a folder, and name that. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet is read as rows where its name ends in "
-    ".xlsx or .ods.",
+    "Unpack it into a folder, and name that. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet is read as rows "
+    "where its name ends in .xlsx or .ods.",
 )
 _OFFICE = Kind(
     "a document of an old office program",

@@ -118,7 +118,7 @@ def _read_chatgpt(export: Any) -> list[Chat] | None:
         return None
 
     def iter_turns(chat: Object) -> Iterator[Turn]:
-        branch = []
+        branch: list[Object] = []
         place = chat.get("current_node")
         while place in chat["mapping"] and len(branch) < len(chat["mapping"]):
             branch.append(chat["mapping"][place].get("message") or {})
