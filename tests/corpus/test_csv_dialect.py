@@ -363,5 +363,5 @@ def test_cards_of_anki(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="3 columns hold text: tags, field_1, field_2"):
         make(tmp_path / "a.tsv")
     write(tmp_path, {"a.tsv": lines + "one\n"})
-    with pytest.raises(SourceError, match=r"a\.tsv, row 3 \(line 6\): 1 field, but expected 3"):
+    with pytest.raises(SourceError, match=r"a\.tsv, row 3 \(line 6\): 1 field, but expected 3, as in the first row"):
         read_rows(make(tmp_path / "a.tsv", custom_text_key="tags"))

@@ -34,8 +34,8 @@ _OR_LINES = ", or data.document=line to read each line as a text"
 class _Ragged:
     """Remembers the rows with too few or too many fields, which Arrow passes over."""
 
-    def __init__(self, bad: BadRows, first_number: int, end_number: int, num_header_rows: int) -> None:
-        self._bad, self._num_header_rows = bad, num_header_rows
+    def __init__(self, bad: BadRows, first_number: int, end_number: int, num_header_rows: int, said_by: str) -> None:
+        self._bad, self._num_header_rows, self._said_by = bad, num_header_rows, said_by
         self._first_number, self._end_number = first_number, end_number
         self._found: dict[int, tuple[int, int, str]] = {}
         self._num_told = 0
@@ -58,7 +58,7 @@ class _Ragged:
         for number in sorted(self._found)[self._num_told :]:
             expected, actual, text = self._found[number]
             if self._first_number < number <= self._end_number:
-                wanted = f"{expected}, as in the header" if self._num_header_rows else f"{expected}, as in data.column_names"
+                wanted = f"{expected}, as in {self._said_by}"
                 self._bad.add(number, BadValue(_RAGGED, say_count(actual, "field"), wanted, _say_remedy(expected)), text)
         self._num_told = len(self._found)
 
@@ -88,7 +88,8 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
     reading.bad.find_line = partial(find_line, reading.open_file, dialect, max_line_bytes=reading.max_row_bytes)
     selection, last_column = _select(reading, dialect)
     first_number, end_number = reading.window.look(_MOST_ROWS)  # of row numbers from 0
-    ragged = _Ragged(reading.bad, first_number, end_number, dialect.num_header_rows)
+    said_by = "the header" if dialect.num_header_rows else "data.column_names" if reading.column_names else "the first row"
+    ragged = _Ragged(reading.bad, first_number, end_number, dialect.num_header_rows, said_by)
     block_bytes = max(reading.block_bytes, _LEAST_BLOCK_BYTES)
     columns = dict.fromkeys([*selection.schema.names, last_column], pa.binary())  # the last tells of a quote left open
     last_index = list(columns).index(last_column)

@@ -126,9 +126,10 @@ def iter_parsed(reading: Reading, format: str) -> Iterator[tuple[int, Any]]:
                 number += 1
                 yield number, too_long("a line", reading.max_row_bytes)
                 continue
-            for number, line in enumerate(block.removesuffix(b"\n").split(b"\n"), number + 1):  # noqa: B020 (it counts on)
+            for place, line in enumerate(bytes(block).split(b"\n"), number + 1):
                 if line.strip():
-                    yield number, _parse_line(memoryview(line))
+                    yield place, _parse_line(memoryview(line))
+            number += block.count(b"\n")
 
 
 def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:

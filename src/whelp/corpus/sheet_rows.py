@@ -10,7 +10,7 @@ import datetime
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def iter_sheet_rows(reading: Reading) -> Iterator[Rows]:
         schema = pa.schema([(name, _look_at(place, head)) for place, name in names.items()])
         selection = select_by_header(reading, schema)
         places = [next(place for place, name in names.items() if name == field.name) for field in selection.schema]
-        rows = _chain(head, filled)
+        rows = chain(head, filled)
         while some := list(islice(rows, _ROWS)):
             first, end = reading.window.take(len(some))
             wanted = some[first:end]
@@ -65,11 +65,6 @@ def iter_sheet_rows(reading: Reading) -> Iterator[Rows]:
             yield make_rows(selection, arrays, numbers, reading, is_checked=True)
             if reading.window.is_done:
                 return
-
-
-def _chain(head: list[tuple[int, Cells]], others: Iterator[tuple[int, Cells]]) -> Iterator[tuple[int, Cells]]:
-    yield from head
-    yield from others
 
 
 @contextmanager
