@@ -326,7 +326,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
                 "workers",
             ],
         ),
-        ("convert", ["files", "out", "columns", "separator", "encoding", "delimiter", "table"]),
+        ("convert", ["files", "out", "columns", "separator", "encoding", "delimiter", "sheet", "element", "table"]),
         ("append", ["files", "out", "separator", "max_bytes"]),
         ("split", ["file", "out", "max_bytes", "parts", "document"]),
         ("load_recipe", ["recipe", "overrides", "scale"]),

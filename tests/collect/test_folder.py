@@ -16,7 +16,7 @@ import pytest
 import whelp
 from growing import finish_with_stops
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
-from whelp.collect.folder.html_text import read_html
+from whelp.base.html_text import read_html
 from whelp.collect.folder.office import read_docx
 from whelp.collect.left_out import LeftOut
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import whelp
-from whelp.collect.folder.chat import read_telegram, read_whatsapp
+from whelp.collect.folder.chat import read_whatsapp
+from whelp.collect.folder.chat_exports import read_chat_export
 from whelp.collect.folder.office import read_odt
 from whelp.collect.folder.subtitles import read_subtitles
 from whelp.collect.left_out import LeftOut
@@ -68,7 +69,7 @@ ANDROID += "not said either\n3/12/24, 6:02\u202fPM - Bob: 1 < 2\n"
     [
         (IPHONE, "Ann Müller: Hi: so\nthere\nBob: Yes."),
         (ANDROID, "Ann: Hi\nBob: 1 < 2"),
-        ("2024-03-12, 18:00 - Ann: a\n\n2024-03-12, 18:00 - Bob: b\n", "Ann: a\n\nBob: b"),
+        ("2024-03-12, 18:00 - Ann: a\n\n2024-03-12, 18:00 - Bob: b\n", "Ann: a\nBob: b"),
     ],
     ids=["iphone", "android", "other dates"],
 )
@@ -116,7 +117,7 @@ def test_telegram() -> None:
     """One chat, or all of them; texts in pieces; other JSON is none."""
     both = {"about": "x", "chats": {"list": [TALK, {**TALK, "name": None}]}}
     for export, names in ((TALK, ["Dogs"]), (both, ["Dogs", None])):
-        chats = read_telegram(json.dumps(export))
+        chats = read_chat_export(json.dumps(export))
         assert chats is not None
         assert [(chat.text, chat.title) for chat in chats] == [(SAID, name) for name in names]
     others = [
@@ -126,7 +127,29 @@ def test_telegram() -> None:
         '{"messages": 3, "type": "x"}',
         '{"chats": {"messages": 1}}',
     ]
-    assert [read_telegram(text) for text in others] == [None] * len(others)
+    assert [read_chat_export(text) for text in others] == [None] * len(others)
+
+
+CLIPPINGS = (
+    "\ufeffMoby Dick (Herman Melville)\r\n- Your Highlight on page 1 | Added on Monday\r\n\r\nCall me Ishmael.\r\n==========\r\n"
+    "\ufeffNotes\r\n- Ihre Notiz bei Position 2\r\n\r\nMy own\r\nwords.\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Bookmark on page 3\r\n\r\n\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Highlight on page 1\r\n\r\nCall me Ishmael.\r\n==========\r\n"
+    "Moby Dick (Herman Melville)\r\n- Your Highlight on page 9\r\n\r\nSome years ago.\r\n==========\r\n"
+)
+
+
+def test_clippings_of_a_kindle(tmp_path: Path) -> None:
+    """A document a book, with what was marked, once; other texts with such lines stay as they are."""
+    other = "A title\n==========\n\nAnd text.\n==========\n"
+    _, result = collect(tmp_path, {"My Clippings.txt": CLIPPINGS.encode(), "other.txt": other.encode()})
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(line["title"], line["author"], line["text"]) for line in lines] == [
+        ("Moby Dick", "Herman Melville", "Call me Ishmael.\n\nSome years ago."),
+        ("Notes", None, "My own\nwords."),
+        ("other", None, other.strip("\n")),
+    ]
+    assert result.num_files["read"] == {".txt (clippings)": 1, ".txt": 1}
 
 
 def make_mail(text: str, subject: str = "Grüße", html: str | None = None, **headers: str) -> EmailMessage:

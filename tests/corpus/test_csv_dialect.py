@@ -9,6 +9,7 @@ import io
 import lzma
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -344,3 +345,23 @@ def test_memory_is_flat(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert num_rows == 90_000
     assert peak < source.num_bytes / 2, peak
+
+
+# --- cards of Anki ---
+
+
+def test_cards_of_anki(tmp_path: Path) -> None:
+    """Their first lines say the separator, and that there is no header; columns have the names that are known of them."""
+    lines = '#separator:tab\r\n#html:true\n#tags column:3\n<b>who</b>\tme &amp; "you"\tgood\nwhy\tso\t\n'
+    write(tmp_path, {"a.tsv": lines, "b.csv": "#separator:Semicolon\n#columns:Front;Back\na;b\n", "c.csv": "#deck;text\n1;a\n"})
+    options: dict[str, Any] = {"custom_text_key": "field_2", "quoted_fields": False, "html_columns": ["field_2"]}
+    assert read_rows(make(tmp_path / "a.tsv", **options)) == [("a.tsv", 'me & "you"', 1), ("a.tsv", "so", 2)]
+    assert read_texts(make(tmp_path / "a.tsv", custom_text_key="tags")) == ["good"]
+    assert read_texts(make(tmp_path / "a.tsv", column_names=["q", "a", "t"], custom_text_key="q")) == ["<b>who</b>", "why"]
+    assert read_texts(make(tmp_path / "b.csv", custom_text_key="Back")) == ["b"]
+    assert read_texts(make(tmp_path / "c.csv")) == ["a"]  # a sign in a name
+    with pytest.raises(SourceError, match="3 columns hold text: tags, field_1, field_2"):
+        make(tmp_path / "a.tsv")
+    write(tmp_path, {"a.tsv": lines + "one\n"})
+    with pytest.raises(SourceError, match=r"a\.tsv, row 3 \(line 6\): 1 field, but expected 3, as in the first row"):
+        read_rows(make(tmp_path / "a.tsv", custom_text_key="tags"))

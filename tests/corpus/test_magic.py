@@ -62,7 +62,10 @@ OTHERS = {
     "a.tar.gz": (gzip.compress(make_tar()), "gzip data, not text.*Unpack it"),
     "a.gz": (gzip.compress(b"text"), r"gzip data, not text.*rename it so that it says so, as in a\.txt\.gz or a\.jsonl\.gz"),
     "a.zst": (pa.compress(b"text", "zstd", asbytes=True), "zstd data, not text.*rename it"),
-    "a.xlsx": (make_zip(), r"zip data, not text.*whelp collect folder.*a spreadsheet \(\.xlsx\) can be saved as CSV"),
+    "a.zip": (
+        make_zip(),
+        r"zip data, not text.*whelp collect folder.*a spreadsheet is read as rows where its name ends in \.xlsx",
+    ),
     "a.sqlite": (make_sqlite(), r"a SQLite database, not text.*whelp convert FILE --out rows"),
     "a.warc": (WARC, "a WARC archive of web pages, not text.*whelp collect web-archive.*a WAT archive holds no text"),
     "a.warc.gz": (gzip.compress(WARC), "a WARC archive of web pages, not text"),
@@ -71,9 +74,9 @@ OTHERS = {
     "a.npy": (make_npy(), "an array of NumPy, not text.*whelp import"),
     "a.orc": (make_orc(), "ORC data, not text.*Export its rows"),
     "a.avro": (b"Obj\x01\x04\x14avro.codec\0", "Avro data, not text"),
-    "a.xls": (
+    "a.doc": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(90),
-        "a document of an old office program, not text.*Save a spreadsheet as CSV",
+        r"a document of an old office program, not text.*\.docx; a spreadsheet is read where its name ends in \.xls",
     ),
     "a.rtf": (b"{\\rtf1\\ansi hello}", "RTF, a document with its layout, not text"),
     "rows": (FORMATS["a.parquet"](["a"]), r"Parquet data, not text.*end in \.parquet"),

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,31 @@ def test_real_tsv(tmp_path: Path) -> None:
     with open(tmp_path / "a.tsv", encoding="utf-8", newline="") as file:
         expected = [row["sentence"] for row in csv.DictReader(file, delimiter="\t")]
     assert read_texts(make(tmp_path / "a.tsv", custom_text_key="sentence"), block_bytes=4096) == expected
+
+
+def pack_with_a_large_window(data: bytes) -> bytes:
+    """As `zstd --long=31` packs, in two frames."""
+    zstandard = pytest.importorskip("zstandard", reason="needs zstandard: pip install zstandard")
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=31)
+    frames = []
+    for part in (data[:10], data[10:]):
+        packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        frames.append(packer.compress(part) + packer.flush())
+    return b"".join(frames)
+
+
+def test_zstd_of_a_large_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives of forums are packed so: read by the package zstandard; without it, it is said what to do; half of one is damaged."""
+    rows = "".join(json.dumps({"text": f"row {number}"}) + "\n" for number in range(1000)).encode()
+    packed = pack_with_a_large_window(rows)
+    broken = packed[:40] + bytes(20) + packed[60:]
+    write(tmp_path, {"a.jsonl.zst": packed, "b.jsonl.zst": packed[:-9], "c.jsonl.zst": packed[:20], "d.jsonl.zst": broken})
+    assert read_texts(make(tmp_path / "a.jsonl.zst")) == [f"row {number}" for number in range(1000)]
+    for name in ("b.jsonl.zst", "c.jsonl.zst", "d.jsonl.zst"):
+        with pytest.raises(SourceError, match=rf"{name}: cut off or broken zstd data"):
+            read_texts(make(tmp_path / name))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(
+        SourceError, match=r"the package zstandard is needed, and it is not installed.* Run `pip install zstandard`"
+    ):
+        make(tmp_path / "a.jsonl.zst")

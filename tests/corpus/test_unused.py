@@ -18,6 +18,7 @@ from .test_source import write
     [
         ("delimiter", ";", ["a.jsonl", "a.txt"], ["a.csv"]),
         ("column_names", ["text", "b"], ["a.jsonl", "a.txt"], ["a.csv"]),
+        ("sheet", "A", ["a.jsonl", "a.csv", "a.txt"], []),
         ("quoted_fields", False, ["a.jsonl", "a.txt"], ["a.csv"]),
         ("encoding", "latin-1", ["a.jsonl"], ["a.csv", "a.txt"]),
         ("strip_carriage_returns", False, ["a.jsonl", "a.csv"], ["a.txt"]),

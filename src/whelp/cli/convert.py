@@ -57,18 +57,22 @@ def convert(
     separator: str = "\n\n",
     encoding: str = "auto",
     delimiter: str | None = None,
+    sheet: str | None = None,
+    element: str | None = None,
     table: str | None = None,
 ) -> ConvertResult:
-    """Write the rows of Parquet, Arrow or CSV files, or of SQLite databases, as JSON lines, CSV, TSV or text: the ending of `out` says which.
+    """Write the rows of files that a source reads, XML and SQLite databases as JSON lines, CSV, TSV or text: the ending of `out` says which.
 
     Stopped or killed, the same call goes on; a finished file of the same files and options is left as it is.
 
     Args:
         files: Files, or folders whose files are taken in the order of their names.
-        columns: Which columns, in which order; None for all. Text takes one.
+        columns: Which columns, in which order; None for all. Text takes one. Fields of objects in JSON are named with dots.
         separator: Text: what stands after each row's text; by default a blank line.
         encoding: Of CSV files: `auto` finds UTF-8, Windows-1252, and what a byte order mark says; or a name that Python knows.
         delimiter: What stands between the fields of CSV files; None for what the header shows.
+        sheet: Which sheet of spreadsheets; None for the only one that holds anything.
+        element: Which elements of XML files are a row each; None for those below the root.
         table: Which table, or view, of SQLite databases; None for the only one.
 
     Raises:
@@ -77,7 +81,15 @@ def convert(
         ArtifactError: When something else stands at `out`.
     """
     events = iter_convert(
-        files, Path(out), columns=columns, separator=separator, encoding=encoding, delimiter=delimiter, table=table
+        files,
+        Path(out),
+        columns=columns,
+        separator=separator,
+        encoding=encoding,
+        delimiter=delimiter,
+        sheet=sheet,
+        element=element,
+        table=table,
     )
     return run_to_end(watch(events, draw_bytes("convert", "row")), ConvertResult)
 
@@ -90,13 +102,18 @@ def iter_convert(
     separator: str,
     encoding: str = "auto",
     delimiter: str | None = None,
+    sheet: str | None = None,
+    element: str | None = None,
     table: str | None = None,
 ) -> Iterator[FileProgress | ConvertResult]:
     """As `convert`, saying how far it is; the result comes last."""
+    from whelp.corpus.compressed import split_name
     from whelp.corpus.config import SourceConfig
-    from whelp.corpus.convert_csv import CsvOptions
     from whelp.corpus.convert_rows import READABLE, Counts, Writer, iter_batches
     from whelp.corpus.convert_sqlite import SUFFIXES
+    from whelp.corpus.convert_texts import ReadingOptions
+    from whelp.corpus.convert_xml import SUFFIX as XML_SUFFIX
+    from whelp.corpus.rows import SHEET, find_format
 
     suffix = out.suffix.lower().removeprefix(".")
     if suffix not in _FORMATS:
@@ -104,10 +121,14 @@ def iter_convert(
     if suffix == "txt" and not separator:
         raise ConfigError("--separator", ["it is empty, so texts could not be told apart"], "Leave it out for a blank line.")
     checked = SourceConfig(encoding=encoding, delimiter=delimiter)
-    options = CsvOptions(checked.encoding, checked.csv_delimiter)
+    options = ReadingOptions(checked.encoding, checked.csv_delimiter, sheet, element)
     paths = list_given(files, out, READABLE)
     if table is not None and not any(path.suffix.lower() in SUFFIXES for path in paths):
         raise ConfigError("--table", [f"is {table}, but no file is a SQLite database ({', '.join(SUFFIXES)})"], "Leave it out.")
+    if sheet is not None and not any(find_format(path) == SHEET for path in paths):
+        raise ConfigError("--sheet", [f"is {sheet}, but no file is a spreadsheet"], "Leave it out.")
+    if element is not None and not any(split_name(path)[0] == XML_SUFFIX for path in paths):
+        raise ConfigError("--element", [f"is {element}, but no file is XML"], "Leave it out.")
     chosen = as_list(columns) if columns else None
     request = {
         "made_by": "convert",
@@ -115,7 +136,7 @@ def iter_convert(
         "files": describe_given(paths),
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
-        **({} if options == CsvOptions() else asdict(options)),
+        **{name: value for name, value in asdict(options).items() if value != getattr(ReadingOptions(), name)},
         **({} if table is None else {"table": table}),
     }
     growing = GrowingFile(out, request)

@@ -24,11 +24,12 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     """Files in the order they are given; of a folder or a glob by name, with the folders below. `out` is never one of them.
 
     Args:
-        suffixes: What can be read. A file of another kind is an error where it is named, and passed over in a folder.
+        suffixes: What can be read, packed or not. A file of another kind is an error where it is named, and passed over in a folder.
 
     Raises:
         SourceError: When there is none, one is given twice, or one is of another kind.
     """
+    from whelp.corpus.compressed import split_name
     from whelp.corpus.find_files import expand
 
     given = as_list(files)
@@ -38,7 +39,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
         for path in paths:
             if path.resolve() == out.resolve():
                 continue
-            if suffixes is None or path.suffix.lower() in suffixes:
+            if suffixes is None or split_name(path)[0] in suffixes:
                 found.append(path)
             elif is_named:
                 ending = path.suffix or "no ending"

@@ -25,8 +25,9 @@ Then: `whelp chat run`, `whelp serve run` (a page to talk), `whelp evaluate run 
 `whelp inspect store` (rows as trained). `run/report.html` draws the run.
 
 More text makes a better model than more time. A run sees the text three times at most (`max_epochs`), since a model that sees it more
-often learns it by heart; the end of a run says so where that happens. With documents (PDF, Word, LibreOffice, EPUB, HTML), mail, chats or
-subtitles instead of plain text, begin with `whelp collect folder FOLDER --out text/pages.jsonl`; FOLDER is where they are, not `text/`.
+often learns it by heart; the end of a run says so where that happens. JSON, CSV, Parquet and spreadsheets are read as they are. With documents
+(PDF, Word, LibreOffice, EPUB, HTML), mail, chats or subtitles instead of plain text, begin with `whelp collect folder FOLDER --out
+text/pages.jsonl`; FOLDER is where they are, not `text/`. What to do with files of other programs: `whelp docs data`.
 
 Any option can be overridden: `whelp train recipe.yaml train.learning_rate=1e-3 ...`. `whelp schema` lists them all.
 """

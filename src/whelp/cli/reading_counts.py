@@ -40,6 +40,9 @@ class LeftOutNotes:
 
 def say_marked_up(files: Sequence[SourceFile]) -> None:
     """Note files that are text, but for the most part not what somebody wrote: mail, subtitles, pages."""
+    xml = next((file.label for file in files if file.format is None and file.label.lower().endswith(".xml")), None)
+    if xml is not None:
+        log.info("%s is read as it stands, with its tags; `whelp convert FILE --out rows.jsonl` makes rows of XML", xml)
     found = [file.label for file in files if file.format is None and file.label.lower().endswith(MARKED_UP)]
     if found:
         suffixes = ", ".join(sorted({os.path.splitext(label)[1].lower() for label in found}))

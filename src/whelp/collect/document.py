@@ -41,6 +41,17 @@ class Document:
     fetched: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConversationDocument(Document):
+    """A conversation, whose text is `Name: words`, a line each.
+
+    Attributes:
+        turns: What was said, in order: objects with `sender` and `text`.
+    """
+
+    turns: list[dict[str, str]]
+
+
 def make_line(document: Document) -> bytes:
     r"""Make the JSON line of a document, with its line feed, in UTF-8: the form that `data.source: x.jsonl` reads.
 

@@ -120,7 +120,7 @@ def _iter_batches(batches: Iterable[pa.RecordBatch], selection: Selection, readi
             wanted = batch.slice(first, end - first)
             arrays = [read_column(wanted, name) for name in selection.schema.names]
             numbers = np.arange(number + first, number + end, dtype=np.int64)
-            yield make_rows(selection, arrays, numbers, reading.bad)
+            yield make_rows(selection, arrays, numbers, reading)
         number += batch.num_rows
         if reading.window.is_done:
             return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from whelp.base.errors import SourceError
-from whelp.corpus.columns import ColumnsFound, ListingShape
+from whelp.corpus.columns import ColumnsFound, ListingShape, list_candidates, select_columns
 from whelp.corpus.encodings import BadFile
+from whelp.corpus.nested import TEXT_ITSELF, Holding
 from whelp.corpus.open_file import BLOCK_BYTES
 from whelp.corpus.reader import Reader
 from whelp.corpus.row_window import Window
@@ -22,23 +23,54 @@ Columns = tuple[str, ...]
 
 def list_columns(reader: Reader) -> dict[Columns, list[str]]:
     """The files of rows by the columns of text that they have: the first 200 files, in order; unreadable ones are passed over."""
-    reader = replace(reader, shape=ListingShape(), config=replace(reader.config, custom_text_key=None))
     kinds: dict[Columns, list[str]] = {}
-    for file in [file for file in reader.files if file.format is not None][:_MOST_FILES]:
+    for label, columns in _iter_columns(reader):
+        names = tuple(
+            name if held.is_text else f"{name} ({held.say_inside()})"
+            for name, held in columns.items()
+            if held.is_text or held.fields
+        )
+        kinds.setdefault(names, []).append(label)
+    return kinds
+
+
+def _iter_columns(reader: Reader) -> Iterator[tuple[str, dict[str, Holding]]]:
+    """Of each file what its columns hold."""
+    listing = replace(reader, shape=ListingShape(), config=replace(reader.config, custom_text_key=None))
+    for file in [file for file in listing.files if file.format is not None][:_MOST_FILES]:
         try:
-            for _ in reader.iter_rows(file, reader.make_bad_rows(file, stops=False), BLOCK_BYTES, Window()):
+            for _ in listing.iter_rows(file, listing.make_bad_rows(file, stops=False), BLOCK_BYTES, Window()):
                 break
         except ColumnsFound as found:
             if found.columns:
-                names = tuple(
-                    name if held.is_text else f"{name} ({held.say_inside()})"
-                    for name, held in found.columns.items()
-                    if held.is_text or held.fields
-                )
-                kinds.setdefault(names, []).append(file.label)
+                yield file.label, found.columns
         except (BadFile, SourceError):
             continue
-    return kinds
+
+
+def check_html_columns(name: str, reader: Reader, wanted: Sequence[str]) -> None:
+    """Look for the columns that are said to hold HTML among those that the text is made of.
+
+    Raises:
+        SourceError: When the text of no file is made of one of them.
+    """
+    asked = reader.config.custom_text_key
+    used: dict[str, None] = {}
+    for _, columns in _iter_columns(reader):
+        inside = {f"{column}.{path}" for column, held in columns.items() if not held.is_list for path in held.fields}
+        fields = dict.fromkeys(inside.intersection(list_candidates(reader.shape, asked)), TEXT_ITSELF)
+        try:
+            used |= dict.fromkeys(select_columns(reader.shape, asked, {**columns, **fields}).schema.names)
+        except BadFile:  # reading it says what is wrong
+            continue
+        if set(wanted) <= set(used):
+            return
+    missing = [column for column in wanted if column not in used]
+    if used:
+        found = f"names {', '.join(missing)}, of which no text of {name} is made"
+        raise SourceError(
+            "data.html_columns", found, f"columns of the text ({', '.join(used)})", "Correct it, or leave it out."
+        )
 
 
 def say_columns(kinds: dict[Columns, list[str]]) -> Iterable[str]:

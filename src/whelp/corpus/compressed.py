@@ -22,6 +22,12 @@ from whelp.corpus.encodings import BadFile
 DAMAGED = "damaged"
 _CODECS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 _COPY_BYTES = 1 << 20
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_HEAD_BYTES = 6  # of a frame (RFC 8878), to the size of its window
+_IS_SINGLE_SEGMENT = 0x20  # then there is none
+_MOST_ARROW_WINDOW = 1 << 27
+_MOST_WINDOW = 1 << 31
+_PACKED_BYTES = 1 << 12  # at a time: even these may hold a hundred megabytes
 
 
 def split_name(path: Path) -> tuple[str, str | None]:
@@ -55,6 +61,8 @@ class Unpacked:
             self._inner = bz2.BZ2File(handle)
         elif codec == "xz":
             self._inner = lzma.LZMAFile(handle)  # noqa: SIM115 (closed by whoever opened the handle)
+        elif _needs_large_window(handle):
+            self._inner = _open_large_window(handle)
         else:
             self._inner = pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), codec)
 
@@ -83,6 +91,57 @@ class Unpacked:
     def close(self) -> None:
         """Nothing to close: whoever opened the file closes it."""
         self.closed = True
+
+
+def _needs_large_window(handle: IO[bytes]) -> bool:
+    """Whether zstd data look further back than Arrow allows, as those of `zstd --long` do."""
+    start = handle.tell()
+    head = handle.read(_ZSTD_HEAD_BYTES)
+    handle.seek(start)
+    if len(head) < _ZSTD_HEAD_BYTES or head[:4] != _ZSTD_MAGIC or head[4] & _IS_SINGLE_SEGMENT:
+        return False
+    exponent, mantissa = divmod(head[5], 8)
+    return (1 << (10 + exponent)) * (8 + mantissa) // 8 > _MOST_ARROW_WINDOW
+
+
+def _open_large_window(handle: IO[bytes]) -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        reason = "zstd data that was packed with --long, for which the package zstandard is needed, and it is not installed"
+        raise BadFile("packed", reason, "Run `pip install zstandard`, or unpack it first (zstd -d --long=31 FILE).") from None
+    return _LargeWindow(handle, zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW), zstandard.ZstdError)
+
+
+class _LargeWindow:
+    """Zstd data unpacked by the package zstandard, frame after frame; unlike its own reader, this one tells where they are cut off."""
+
+    def __init__(self, handle: IO[bytes], unpacker: Any, error: type[Exception]) -> None:
+        self._handle, self._unpacker, self._error = handle, unpacker, error
+        self._frame: Any = None  # that is not at its end
+        self._data = b""
+
+    def read(self, num_bytes: int | None) -> bytes:
+        """Up to so many bytes, or all; raises EOFError where the data are cut off or broken."""
+        parts = [self._data]
+        while (num_bytes is None or not parts[-1]) and (packed := self._handle.read(_PACKED_BYTES)):
+            parts += self._unpack(packed)
+        if self._frame is not None and (num_bytes is None or not any(parts)):
+            raise EOFError("it ends within a frame")
+        data = b"".join(parts)
+        end = len(data) if num_bytes is None else num_bytes
+        self._data = data[end:]
+        return data[:end]
+
+    def _unpack(self, packed: bytes) -> Iterator[bytes]:
+        try:
+            while packed:
+                self._frame = self._frame or self._unpacker.decompressobj()
+                yield self._frame.decompress(packed)
+                packed = self._frame.unused_data
+                self._frame = None if self._frame.eof else self._frame
+        except self._error as error:
+            raise EOFError(str(error)) from None
 
 
 def unpack(handle: IO[bytes], path: Path) -> Any:

@@ -54,7 +54,7 @@ class SourceConfig:
     document: Literal["auto", "file", "line", "blank_line", "regex"] = option(
         "auto",
         "what one document is: a file, a line, a run of lines between blank lines, or what stands between matches of "
-        "document_regex. auto: a row where a file holds rows (JSON, CSV, Parquet, Arrow, WET); of text, blank_line when the "
+        "document_regex. auto: a row where a file holds rows (JSON, CSV, spreadsheets, Parquet, Arrow, WET); of text, blank_line when the "
         "source is one file, else file. Given, it makes every file text",
     )
     document_regex: str | None = option(
@@ -92,7 +92,19 @@ class SourceConfig:
         "semicolon, a tab or a bar)",
     )
     column_names: list[str] | None = option(
-        None, "the names of the columns of CSV files without a header, in order; nothing: the first row has them"
+        None,
+        "the names of the columns of CSV files and spreadsheets without a header, in order; nothing: the first row has them",
+    )
+    html_columns: list[str] | None = option(
+        None,
+        "columns that hold HTML, such as posts of a forum, of which the text is taken that a page would show; of a conversation, all fields "
+        "of its turns",
+        known_as=("html_column", "html_fields"),
+    )
+    sheet: str | None = option(
+        None,
+        "of a spreadsheet (.xlsx, .xls, .ods), the name of the sheet to read; nothing: the only one that holds anything",
+        known_as=("sheet_name",),
     )
     on_bad_files: Literal["auto", "stop", "skip"] = option(
         "auto",

@@ -1,4 +1,4 @@
-"""Rows of Parquet, Arrow and CSV files, and of SQLite databases, as JSON lines, CSV or text, with the columns of one's choice."""
+"""Rows of all files that a source reads, of XML and of SQLite databases, as JSON lines, CSV or text, with the columns of one's choice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +18,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whelp.base.errors import SourceError
-from whelp.corpus import convert_sqlite
-from whelp.corpus.convert_csv import CsvOptions, iter_csv_batches
+from whelp.corpus import convert_sqlite, convert_xml
+from whelp.corpus.columns import ListingShape
+from whelp.corpus.compressed import open_seekable, split_name, unpack
+from whelp.corpus.convert_json import holds_values, iter_object_batches, make_lines, to_plain
+from whelp.corpus.convert_texts import ReadingOptions, explained, iter_text_batches, make_reading
 from whelp.corpus.csv_dialect import DEFAULTS
+from whelp.corpus.json_rows import iter_parsed
+from whelp.corpus.json_values import name_kind
 from whelp.corpus.number_texts import holds_numbers, write_numbers
+from whelp.corpus.row_shape import NOT_AN_OBJECT, BadValue
+from whelp.corpus.rows import FORMATS, find_format
 
 Format = Literal["jsonl", "csv", "tsv", "txt"]
-READABLE = (".parquet", ".arrow", ".feather", ".csv", ".tsv", *convert_sqlite.SUFFIXES)
+READABLE = (*FORMATS, convert_xml.SUFFIX, *convert_sqlite.SUFFIXES)
 _BATCH_ROWS = 1024
 _MAX_BATCH_BYTES = 1 << 30
 _FILE_MAGIC = b"ARROW1"
@@ -40,41 +48,68 @@ class Counts:
 
 
 def iter_batches(
-    path: Path, columns: Sequence[str] | None, options: CsvOptions, table: str | None = None
+    path: Path, columns: Sequence[str] | None, options: ReadingOptions, table: str | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, some at a time, with the columns in the order asked for; `options` are those of CSV, `table` is of SQLite.
+    """The rows of a file, some at a time, with the columns in the order asked for; `table` is of SQLite.
 
     Raises:
         SourceError: When it cannot be read, or has no such column.
     """
-    suffix = path.suffix.lower()
+    suffix, format = split_name(path)[0], find_format(path)
+
+    def choose(names: list[str]) -> list[str]:
+        return _choose(path, names, columns)
+
     try:
-        if suffix == ".parquet":
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                names = _choose(path, file.schema_arrow.names, columns)
+        if format == "parquet":
+            with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
+                names = choose(file.schema_arrow.names)
                 for index in range(file.num_row_groups):
                     _check_size(path, file.metadata.row_group(index))
                     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=names, use_threads=False):
                         yield batch.select(names)
-        elif suffix in (".arrow", ".feather"):
-            with open(path, "rb") as stream:
+        elif format == "arrow":
+            with _open(path) as stream:
                 magic = stream.read(len(_FILE_MAGIC))
                 stream.seek(0)
                 reader: Any = pa.ipc.open_file(stream) if magic == _FILE_MAGIC else pa.ipc.open_stream(stream)
-                names = _choose(path, reader.schema.names, columns)
+                names = choose(reader.schema.names)
                 numbers = range(reader.num_record_batches) if magic == _FILE_MAGIC else None
                 batches = (reader.get_batch(number) for number in numbers) if numbers is not None else iter(reader)
                 for batch in batches:
                     yield batch.select(names)
         elif suffix in convert_sqlite.SUFFIXES:
-            yield from convert_sqlite.iter_sqlite_batches(path, table, _BATCH_ROWS, lambda names: _choose(path, names, columns))
+            yield from convert_sqlite.iter_sqlite_batches(path, table, _BATCH_ROWS, choose)
+        elif format in ("json", "jsonl") or suffix == convert_xml.SUFFIX:
+            yield from iter_object_batches(lambda: _iter_objects(path, options), columns, choose, _BATCH_ROWS)
         else:
-            yield from iter_csv_batches(path, options, lambda names: _choose(path, names, columns))
+            yield from iter_text_batches(path, options, choose)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise SourceError(path, f"cannot be read ({reason})", f"a whole {suffix} file", "Get it again.") from None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A file to jump about in, unpacked where its name says so."""
+    with open(path, "rb") as handle, open_seekable(unpack(handle, path)) as stream:
+        yield stream
+
+
+def _iter_objects(path: Path, options: ReadingOptions) -> Iterator[dict[str, Any]]:
+    reading = make_reading(path, options, ListingShape())
+    format = find_format(path)
+    with explained(path):
+        if format is None:
+            yield from convert_xml.iter_xml_objects(reading, options.element)
+            return
+        for number, row in iter_parsed(reading, format):
+            if not isinstance(row, dict):
+                value = row if isinstance(row, BadValue) else BadValue(NOT_AN_OBJECT, name_kind(row), "a JSON object")
+                reading.bad.add(number, value)
+            yield row
 
 
 def _check_size(path: Path, group: pq.RowGroupMetaData) -> None:
@@ -100,7 +135,7 @@ class Writer:
     def __init__(self, format: Format, separator: str) -> None:
         self.counts = Counts()
         self._format, self._separator = format, separator.encode()
-        self._names: list[str] | None = None
+        self._schema: pa.Schema | None = None
 
     def write(self, batch: pa.RecordBatch, path: Path, *, is_first: bool) -> bytes:
         """The bytes of a batch; `is_first` when nothing stands before it.
@@ -108,14 +143,21 @@ class Writer:
         Raises:
             SourceError: When the format cannot hold a column.
         """
-        batch = _read_bytes_as_text(batch, path)
-        if self._names is None:
+        is_of_values = all(map(holds_values, batch.schema))
+        if not is_of_values:
+            batch = _read_bytes_as_text(batch, path)
+        elif self._format != "jsonl":
+            batch = to_plain(batch)
+        if self._schema is None or is_of_values:  # any value may be a list
             self._check(batch.schema, path)
-        elif self._names != batch.schema.names:
+        if self._schema is not None and self._schema.names != batch.schema.names:
             found = f"has the columns {', '.join(batch.schema.names)}"
-            raise SourceError(path, found, f"those of the first file: {', '.join(self._names)}", "Choose with --column.")
-        self._names = batch.schema.names
+            expected = f"those of the first file: {', '.join(self._schema.names)}"
+            raise SourceError(path, found, expected, "Choose with --column.")
+        self._schema = batch.schema
         self.counts.rows += batch.num_rows
+        if self._format == "jsonl" and is_of_values:
+            return make_lines(batch)
         if self._format == "jsonl":
             try:
                 return "".join(map(self._make_line, batch.to_pylist())).encode("utf-8", "replace")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from whelp.corpus.csv_preamble import read_preamble
 from whelp.corpus.whole_lines import LongLine, iter_blocks, iter_whole_lines
 
 DEFAULTS = {"csv": ",", "tsv": "\t"}
@@ -23,12 +24,13 @@ _QUOTE = b'"'
 class Dialect:
     """How a file is cut into fields.
 
-    `num_skipped_bytes` is the length of a first line such as `sep=;`, which spreadsheets read. `column_names` are given for a
-    file without a header.
+    `num_skipped_bytes` is the length of what stands before the header, such as a line `sep=;`, which spreadsheets read.
+    `column_names` are given for a file without a header.
     """
 
     delimiter: str
     num_skipped_bytes: int = 0
+    num_skipped_lines: int = 0
     column_names: tuple[str, ...] = ()
     has_quotes: bool = True
 
@@ -56,20 +58,19 @@ def find_dialect(
     """
     with open_file() as stream:
         head: bytes = stream.read(_HEAD_BYTES)
-    said, num_skipped_bytes = _read_first_line(head)
+    said = read_preamble(head)
+    rows = head[said.num_bytes :].removeprefix(_MARK)
     if delimiter is None:
-        rows = head[num_skipped_bytes:].removeprefix(_MARK)
-        delimiter = said or _find_delimiter(rows if has_quotes else rows.replace(_QUOTE, b""), default)
-    return Dialect(delimiter, num_skipped_bytes, column_names, has_quotes)
+        delimiter = said.delimiter or _find_delimiter(rows if has_quotes else rows.replace(_QUOTE, b""), default)
+    if not column_names and not said.has_header:
+        column_names = said.name_columns(_count_fields(rows, delimiter, has_quotes=has_quotes))
+    return Dialect(delimiter, said.num_bytes, said.num_lines, column_names, has_quotes)
 
 
-def _read_first_line(head: bytes) -> tuple[str | None, int]:
-    """The delimiter that a first line `sep=;` says, and how long that line is."""
-    line = head[: head.find(b"\n") + 1]
-    said = line.removeprefix(_MARK).rstrip(b"\r\n")
-    if len(said) == len(b"sep=;") and said[:4].lower() == b"sep=" and said[4] < 0x80:
-        return chr(said[4]), len(line)
-    return None, 0
+def _count_fields(rows: bytes, delimiter: str, *, has_quotes: bool) -> int:
+    """How many fields the first row has."""
+    records = _cut(rows if has_quotes else rows.replace(_QUOTE, b""))
+    return next((record.count(delimiter.encode()) + 1 for record in records if record.strip()), 0)
 
 
 def _find_delimiter(head: bytes, default: str) -> str:
@@ -103,7 +104,7 @@ def _cut(head: bytes) -> list[bytes]:
 def find_line(open_file: Callable[[], Any], dialect: Dialect, row: int, max_line_bytes: int) -> int | None:
     """The line of a file on which a row begins, both from 1; one pass. None where a line is too long to be read."""
     wanted = row + dialect.num_header_rows
-    line, num_rows, is_quoted = 1 if dialect.num_skipped_bytes else 0, 0, False
+    line, num_rows, is_quoted = dialect.num_skipped_lines, 0, False
     with open_file() as stream:
         stream.read(dialect.num_skipped_bytes)
         for block in iter_whole_lines(iter_blocks(stream, _HEAD_BYTES), max_line_bytes):

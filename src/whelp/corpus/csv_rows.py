@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from whelp.base.counts import say_count
-from whelp.corpus.columns import ColumnsFound, Selection, select_of_texts
+from whelp.corpus.columns import Selection
 from whelp.corpus.compressed import DAMAGED, damaged
 from whelp.corpus.csv_dialect import DEFAULTS, Dialect, find_dialect, find_line
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.escaped_bytes import Escaper, is_escaped, unescape, unescape_array
+from whelp.corpus.header import select_by_header
 from whelp.corpus.row_shape import BadValue, too_long
 from whelp.corpus.rows import HEAD_BYTES, MOST_RAW_CHARACTERS, BadRows, Reading, Rows, make_rows
 
@@ -27,16 +28,14 @@ _MOST_ROWS = 1 << 60
 _MOST_BLOCK_BYTES = 1 << 30  # Arrow counts the bytes of a block in 31 bits
 _GROWTH = 4
 _LEAST_BLOCK_BYTES = 16  # a CR must find its LF in it
-_MOST_SHOWN = 60
-_LEAST_SPACES = 5  # in a name that is taken for a text
-_NO_HEADER = "If there is no header, set data.column_names to the names of all columns, or data.document=line to read each line as a text."
+_OR_LINES = ", or data.document=line to read each line as a text"
 
 
 class _Ragged:
     """Remembers the rows with too few or too many fields, which Arrow passes over."""
 
-    def __init__(self, bad: BadRows, first_number: int, end_number: int, num_header_rows: int) -> None:
-        self._bad, self._num_header_rows = bad, num_header_rows
+    def __init__(self, bad: BadRows, first_number: int, end_number: int, num_header_rows: int, said_by: str) -> None:
+        self._bad, self._num_header_rows, self._said_by = bad, num_header_rows, said_by
         self._first_number, self._end_number = first_number, end_number
         self._found: dict[int, tuple[int, int, str]] = {}
         self._num_told = 0
@@ -59,7 +58,7 @@ class _Ragged:
         for number in sorted(self._found)[self._num_told :]:
             expected, actual, text = self._found[number]
             if self._first_number < number <= self._end_number:
-                wanted = f"{expected}, as in the header" if self._num_header_rows else f"{expected}, as in data.column_names"
+                wanted = f"{expected}, as in {self._said_by}"
                 self._bad.add(number, BadValue(_RAGGED, say_count(actual, "field"), wanted, _say_remedy(expected)), text)
         self._num_told = len(self._found)
 
@@ -89,7 +88,8 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
     reading.bad.find_line = partial(find_line, reading.open_file, dialect, max_line_bytes=reading.max_row_bytes)
     selection, last_column = _select(reading, dialect)
     first_number, end_number = reading.window.look(_MOST_ROWS)  # of row numbers from 0
-    ragged = _Ragged(reading.bad, first_number, end_number, dialect.num_header_rows)
+    said_by = "the header" if dialect.num_header_rows else "data.column_names" if reading.column_names else "the first row"
+    ragged = _Ragged(reading.bad, first_number, end_number, dialect.num_header_rows, said_by)
     block_bytes = max(reading.block_bytes, _LEAST_BLOCK_BYTES)
     columns = dict.fromkeys([*selection.schema.names, last_column], pa.binary())  # the last tells of a quote left open
     last_index = list(columns).index(last_column)
@@ -135,7 +135,7 @@ def _make_rows(
 ) -> Rows:
     first, end = np.searchsorted(numbers, [first_number, end_number], side="right").tolist()  # numbers count from 1
     arrays = [batch.column(index).slice(first, end - first) for index in range(len(selection.schema))]
-    return make_rows(selection, arrays, numbers[first:end], reading.bad)
+    return make_rows(selection, arrays, numbers[first:end], reading)
 
 
 def _open(stream: Any, dialect: Dialect, block_bytes: int, convert: pc.ConvertOptions, ragged: Any) -> Any:
@@ -262,19 +262,7 @@ def _select(reading: Reading, dialect: Dialect) -> tuple[Selection, str]:
         with_commas = _read_schema(reading, dialect, pc.ConvertOptions(check_utf8=False, decimal_point=","))
         pairs = zip(schema, with_commas, strict=True)
         schema = pa.schema([field if pa.types.is_string(other.type) else other for field, other in pairs])
-    try:
-        selection = select_of_texts(reading.shape, reading.asked, schema)
-    except ColumnsFound:
-        raise
-    except BadFile as error:
-        if dialect.column_names or not any(map(_is_no_name, schema.names)):
-            raise
-        raise BadFile(error.kind, error.reason, f"{error.next_step} {_NO_HEADER}") from None
-    chosen = selection.schema.names[0]
-    if selection.is_text and reading.asked is None and not dialect.column_names and _is_no_name(chosen):
-        reason = f"its first row looks like a text, not like the names of columns ({chosen[:_MOST_SHOWN]!r})"
-        raise BadFile("no header", reason, f"{_NO_HEADER} If it is a header, name the column in data.custom_text_key.")
-    return selection, schema.names[-1]
+    return select_by_header(reading, schema, _OR_LINES), schema.names[-1]
 
 
 def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions) -> pa.Schema:
@@ -297,16 +285,6 @@ def _read_schema(reading: Reading, dialect: Dialect, convert: pc.ConvertOptions)
                 found = f"rows that have other fields than data.column_names ({len(dialect.column_names)})"
                 raise BadFile("no text column", found, "Name every column, in order.") from None
             block_bytes = _grow(error, block_bytes, reading.max_row_bytes)
-
-
-def _is_no_name(name: str) -> bool:
-    """Whether what should be the name of a column looks like a value: a sentence, or a number.
-
-    >>> [_is_no_name(name) for name in ("review text", "id_2", "The cat sat on the mat.", "Hello!", "3.50")]
-    [False, False, True, True, True]
-    """
-    is_number = name.strip().lstrip("-").replace(".", "").replace(",", "").isdigit()
-    return is_number or name.rstrip().endswith((".", "!", "?", "…", "。")) or name.count(" ") >= _LEAST_SPACES
 
 
 def _grow(error: pa.ArrowInvalid, block_bytes: int, max_row_bytes: int) -> int:

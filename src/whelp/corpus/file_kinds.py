@@ -22,7 +22,7 @@ _SUFFIXES = {  # what is read from a folder; None: everything
     "json": (".json", ".jsonl", ".ndjson"),
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
-    "pandas": (".parquet", ".feather", ".csv", ".tsv", ".json", ".jsonl", ".pkl", ".pickle"),
+    "pandas": (".parquet", ".feather", ".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".ods", ".pkl", ".pickle"),
 }
 _PICKLES = (".pkl", ".pickle")
 _PARAMS = ("data_files", "data_dir", "delimiter", "sep", "storage_options")

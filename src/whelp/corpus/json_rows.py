@@ -44,7 +44,7 @@ def iter_json_lines(reading: Reading) -> Iterator[Rows]:
 
     An array of objects, which some programs write under this name, is taken as that.
     """
-    if _begins_with_bracket(reading) and is_array(_read_head(reading)):
+    if not _is_of_lines(reading, "jsonl"):
         reading.bad.unit = "row"
         yield from _iter_array(reading)
         return
@@ -72,7 +72,7 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
     Raises:
         BadFile: When it is neither.
     """
-    if _is_lines(_read_head(reading)):
+    if _is_of_lines(reading, "json"):
         reading.bad.unit = "line"
         yield from iter_json_lines(reading)
         return
@@ -97,7 +97,7 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
             selection,
             arrays,
             numbers,
-            reading.bad,
+            reading,
             found=found,
             num_written=num_written,
             say_row=lambda index, wanted=wanted: json.dumps(wanted[index], ensure_ascii=False),  # type: ignore[misc]  # no type for a lambda's default
@@ -105,6 +105,31 @@ def _iter_array(reading: Reading) -> Iterator[Rows]:
         )
         if reading.window.is_done:
             return
+
+
+def iter_parsed(reading: Reading, format: str) -> Iterator[tuple[int, Any]]:
+    """Every row as it was parsed, with its number; one that cannot be is a `BadValue`. Memory: a block of lines, or a whole array.
+
+    Raises:
+        BadFile: When it is a `.json` without rows.
+    """
+    is_of_lines = _is_of_lines(reading, format)
+    reading.bad.unit = "line" if is_of_lines else "row"
+    with reading.open_file() as stream:
+        blocks = iter_blocks(stream, reading.block_bytes)
+        if not is_of_lines:
+            yield from enumerate(_find_rows(_parse_whole(b"".join(blocks))), 1)
+            return
+        number = 0
+        for block in iter_whole_lines(blocks, reading.max_row_bytes):
+            if isinstance(block, LongLine):
+                number += 1
+                yield number, too_long("a line", reading.max_row_bytes)
+                continue
+            for place, line in enumerate(bytes(block).split(b"\n"), number + 1):
+                if line.strip():
+                    yield place, _parse_line(memoryview(line))
+            number += block.count(b"\n")
 
 
 def _iter_objects(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -163,6 +188,13 @@ def is_array(head: bytes) -> bool:
     if not lines or not lines[0].startswith(b"["):
         return False
     return len(lines) == 1 or lines[0] == b"[" or (_try_parse(lines[0]) is None and not isinstance(_try_parse(lines[1]), dict))
+
+
+def _is_of_lines(reading: Reading, format: str) -> bool:
+    """Whether a file holds an object a line, whichever of the two its name says."""
+    if format == "json":
+        return _is_lines(_read_head(reading))
+    return not (_begins_with_bracket(reading) and is_array(_read_head(reading)))
 
 
 def _begins_with_bracket(reading: Reading) -> bool:
@@ -266,7 +298,7 @@ def _read_lines(block: Data, first_line: int, selection: Selection, reading: Rea
         view = memoryview(block)
         arrays, found, num_written = to_arrays([_parse_line(view[start:stop]) for start, stop in lines], selection)
     rows = make_rows(
-        selection, arrays, numbers, reading.bad, found=found, num_written=num_written, say_row=say_row, is_checked=True
+        selection, arrays, numbers, reading, found=found, num_written=num_written, say_row=say_row, is_checked=True
     )
     return rows, len(newlines)
 

@@ -8,8 +8,11 @@ TAR_BYTES = 512  # in which an archive of tar shows itself
 _TAR_PLACE = 257
 PACKED = "packed"
 ANOTHER_FORMAT = "another format"
-_UNPACK = "Unpack it or export its text first."
-_RENAME = "Unpack it; or, where it holds text or rows, rename it so that it says so, as in a.txt.gz or a.jsonl.gz."
+_UNPACK = "Unpack it into a folder, and name that, or export its text."
+_RENAME = (
+    "Unpack it (an archive into a folder, and name that); or, where it holds text or rows, rename it so that it says so, as in a.txt.gz or "
+    "a.jsonl.gz."
+)
 _ROWS = "Export its rows as CSV, JSON lines or Parquet, or hand them over from Python: whelp.prepare(..., rows=...)."
 
 
@@ -26,10 +29,13 @@ _PDF = Kind("PDF data", "PDF", "Take its text with `whelp collect folder`, which
 _ZIP = Kind(
     "zip data",
     PACKED,
-    "Unpack it first. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet (.xlsx) can be saved as CSV.",
+    "Unpack it into a folder, and name that. Of .docx, .odt and .epub `whelp collect folder` takes the text; a spreadsheet is read as rows "
+    "where its name ends in .xlsx or .ods.",
 )
 _OFFICE = Kind(
-    "a document of an old office program", ANOTHER_FORMAT, "Save a spreadsheet as CSV, a text as plain text or .docx."
+    "a document of an old office program",
+    ANOTHER_FORMAT,
+    "Save a text as plain text or .docx; a spreadsheet is read where its name ends in .xls.",
 )
 _WARC = Kind(
     "a WARC archive of web pages",

@@ -171,6 +171,8 @@ class Reader:
             config.csv_delimiter,
             tuple(config.column_names or ()),
             config.quoted_fields,
+            config.sheet,
+            frozenset(config.html_columns or ()),
         )
         if file.format == TABLE:
             from whelp.corpus.arrow_rows import iter_table_rows

@@ -1,6 +1,7 @@
 """Structured files: one row, one document. What a format's reader is told, what it gives, and what becomes of bad rows.
 
-The formats are in `json_rows.py`, `csv_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches, and gives `Rows`.
+The formats are in `json_rows.py`, `csv_rows.py`, `sheet_rows.py`, `arrow_rows.py` and `wet_rows.py`; each reads in blocks or batches,
+and gives `Rows`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from whelp.corpus.any_values import is_any
 from whelp.corpus.columns import Selection, iter_leaves, measure_texts, to_column
 from whelp.corpus.compressed import split_name
 from whelp.corpus.encodings import Inspection
+from whelp.corpus.html_columns import read_html_column
 from whelp.corpus.number_texts import count_numbers
 from whelp.corpus.row_shape import NO_TEXT, BadValue, BadValueLike, RowShape
 from whelp.corpus.row_window import Window
@@ -29,7 +31,8 @@ HEAD_BYTES = 1 << 20  # looked at for columns; a fixed size, so that blocks do n
 NUM_HEAD_ROWS = 100
 TABLE = "table"  # the format of rows that are no file: a frame, a dataset
 MOST_RAW_CHARACTERS = 2000
-_FORMATS = {
+SHEET = "sheet"
+FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -39,6 +42,7 @@ _FORMATS = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".wet": "wet",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), SHEET),
 }
 
 Open = Callable[[], Any]  # opens the file from its start; what pyarrow's readers take
@@ -124,6 +128,8 @@ class Reading:
     delimiter: str | None = None  # of CSV, with the names of its columns, where they are said
     column_names: tuple[str, ...] = ()
     has_quotes: bool = True
+    sheet: str | None = None  # of a spreadsheet
+    html_columns: frozenset[str] = frozenset()  # that are read as text
 
 
 def find_format(path: Path) -> str | None:
@@ -132,7 +138,7 @@ def find_format(path: Path) -> str | None:
     >>> find_format(Path("a.JSONL.gz")), find_format(Path("a.feather")), find_format(Path("a.txt"))
     ('jsonl', 'arrow', None)
     """
-    return _FORMATS.get(split_name(path)[0])
+    return FORMATS.get(split_name(path)[0])
 
 
 def name_unit(format: str | None) -> str:
@@ -159,6 +165,10 @@ def iter_rows(format: str, reading: Reading) -> Iterator[Rows]:
         from whelp.corpus.csv_rows import iter_csv_rows
 
         return iter_csv_rows(reading, format)
+    if format == SHEET:
+        from whelp.corpus.sheet_rows import iter_sheet_rows
+
+        return iter_sheet_rows(reading)
     if format == "wet":
         from whelp.corpus.wet_rows import iter_wet_rows
 
@@ -172,7 +182,7 @@ def make_rows(
     selection: Selection,
     arrays: list[pa.Array],
     numbers: npt.NDArray[np.int64],
-    bad: BadRows,
+    reading: Reading,
     *,
     found: dict[int, BadValue] | None = None,
     num_written: Counter[str] | None = None,
@@ -187,6 +197,7 @@ def make_rows(
         say_row: Gives a row as it stands in the file, by index.
         is_checked: All text is known to be UTF-8.
     """
+    bad = reading.bad
     wrong: dict[int, BadValueLike] = dict(found or {})
     cast: dict[int, BadValue] = {}
     bad.counts.update(num_written or {})
@@ -195,6 +206,9 @@ def make_rows(
     columns = [
         to_column(field, values, cast, is_checked=is_checked) for field, values in zip(selection.schema, arrays, strict=True)
     ]
+    for place, name in enumerate(selection.schema.names):
+        if name in reading.html_columns:
+            columns[place] = read_html_column(name, columns[place], bad.counts)
     batch = pa.RecordBatch.from_arrays(columns, schema=selection.schema)
     unfit = _leave_empty(batch, selection.shape.find_bad(batch))
     for more in (cast, unfit):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError
-from whelp.corpus.column_survey import explain_columns, list_columns, say_columns
+from whelp.corpus.column_survey import check_html_columns, explain_columns, list_columns, say_columns
 from whelp.corpus.columns import list_candidates, select_typed
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.encodings import BadFile, Inspection, inspect_bytes
@@ -24,7 +24,7 @@ from whelp.corpus.reader import Reader
 from whelp.corpus.recode import CSV_FORMATS
 from whelp.corpus.row_shape import RowShape, TextShape
 from whelp.corpus.row_window import make_nothing, make_window
-from whelp.corpus.rows import UnfitRowError
+from whelp.corpus.rows import SHEET, UnfitRowError
 from whelp.corpus.unused import check_params, check_split, find_unused
 
 PARTITION_BYTES = 8 << 20
@@ -100,6 +100,10 @@ class Source:
     @property
     def _has_csv(self) -> bool:
         return any(file.format in CSV_FORMATS for file in self.files)
+
+    @property
+    def _has_sheets(self) -> bool:
+        return any(file.format == SHEET for file in self.files)
 
     @property
     def _is_windowed(self) -> bool:
@@ -179,13 +183,15 @@ class Source:
             "strip_carriage_returns": self.config.strip_carriage_returns,
         }
         if self.document.startswith(ROW):  # else a store of plain text would go stale for options it does not read
+            options |= {"html_columns": self.config.html_columns} if self.config.html_columns else {}
             options |= {"custom_text_key": self.config.custom_text_key, "on_bad_rows": self.config.on_bad_rows}
-        csv = {
-            "delimiter": self.config.csv_delimiter,
-            "column_names": self.config.column_names,
-            "quoted_fields": None if self.config.quoted_fields else False,
+        of_formats = {
+            "delimiter": self.config.csv_delimiter if self._has_csv else None,
+            "column_names": self.config.column_names if self._has_csv or self._has_sheets else None,
+            "quoted_fields": False if self._has_csv and not self.config.quoted_fields else None,
+            "sheet": self.config.sheet if self._has_sheets else None,
         }
-        options |= {name: value for name, value in csv.items() if value is not None and self._has_csv}
+        options |= {name: value for name, value in of_formats.items() if value is not None}
         if self._is_windowed:
             options |= {name: getattr(self.config, name) for name in _WINDOW_OPTIONS}
         if self.config.on_bad_rows == "skip" and self.config.max_row_bytes != SourceConfig().max_row_bytes:
@@ -215,7 +221,9 @@ class Source:
         changes += [(label, f"{label}: removed") for label in before]
         old_options = description.get("options", {})
         now = {
-            **dict.fromkeys((*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields")),
+            **dict.fromkeys(
+                (*_WINDOW_OPTIONS, "max_row_bytes", "delimiter", "column_names", "quoted_fields", "sheet", "html_columns")
+            ),
             **self.options(),
         }
         options = [
@@ -300,6 +308,8 @@ def _make_source(config: SourceConfig, shape: RowShape, name: str, places: list[
         raise explain_columns(error, source._reader()) from None
     if config.custom_text_key is not None and not isinstance(shape, TextShape):  # with a shape, another column might do
         check_text_key(name, source._reader(), config.custom_text_key)
+    if config.html_columns:
+        check_html_columns(name, source._reader(), config.html_columns)
     return source
 
 

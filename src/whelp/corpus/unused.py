@@ -9,6 +9,7 @@ from whelp.corpus.config import SourceConfig
 from whelp.corpus.open_file import SourceFile
 from whelp.corpus.path_list import is_path_list
 from whelp.corpus.recode import CSV_FORMATS
+from whelp.corpus.rows import SHEET
 from whelp.corpus.source_words import KINDS, is_hub_id, is_url
 
 
@@ -46,14 +47,17 @@ def check_split(config: SourceConfig, name: str, files: Sequence[SourceFile]) ->
 def find_unused(config: SourceConfig, items: Sequence[str], files: Sequence[SourceFile]) -> dict[str, str]:
     """Options that are set, but change nothing of how these files are read, and why."""
     has_csv = any(file.format in CSV_FORMATS for file in files)
+    has_sheets = any(file.format == SHEET for file in files)
     has_text = any(file.format is None for file in files)
     reasons = (
         ("delimiter", not has_csv, "no file is CSV"),
-        ("column_names", not has_csv, "no file is CSV"),
+        ("column_names", not has_csv and not has_sheets, "no file is CSV or a spreadsheet"),
         ("quoted_fields", not has_csv, "no file is CSV"),
+        ("sheet", not has_sheets, "no file is a spreadsheet"),
         ("encoding", not has_csv and not has_text, "no file is text or CSV"),
         ("strip_carriage_returns", not has_text, "no file is text"),
         ("custom_text_key", all(file.format is None for file in files), "no file holds rows"),
+        ("html_columns", all(file.format is None for file in files), "no file holds rows"),
         ("include_suffixes", all(file.is_named for file in files), "no folder is read"),
         ("source_streaming", not any(is_hub_id(item) for item in items), "there is no dataset of the hub"),
     )

@@ -85,7 +85,7 @@ def _make(gathered: list[tuple[int, Record]], selection: Selection, reading: Rea
         "id": pa.array([record.id or None for record in records], pa.large_string()),
     }
     numbers = np.array([number for number, _ in gathered], np.int64)
-    return make_rows(selection, [values[name] for name in selection.schema.names], numbers, reading.bad)
+    return make_rows(selection, [values[name] for name in selection.schema.names], numbers, reading)
 
 
 def _find_language(record: Record) -> str | None:

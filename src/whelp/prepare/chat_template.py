@@ -13,14 +13,16 @@ from whelp.base.chat_templates import TemplateFailure, compile_chat_template
 from whelp.base.errors import PlanError
 from whelp.base.join_texts import join_items
 from whelp.prepare.column_templates import Named, text_field
-from whelp.prepare.config import TemplateConfig
+from whelp.prepare.config import OTHERS, TemplateConfig
 from whelp.prepare.conversation_templates import (
     KEY_OPTION,
     MASK_OPTION,
     NAMES_OPTION,
     SENDER_OPTION,
+    choose_masks,
     flatten_turns,
     iter_senders,
+    name_trained,
 )
 from whelp.prepare.segments import Flags, Pieces
 
@@ -94,7 +96,7 @@ class ChatConversation:
         self._sender_key = config.conversation_sender_key or _DEFAULT_SENDER_KEY
         self._field = next(iter(config.conversation_input_key_map), _DEFAULT_FIELD)
         self._names = config.conversation_sender_value_map
-        self._masks = config.conversation_sender_mask
+        self._masks, self._trained = choose_masks(config), config.trained_senders
         self._prefix_mask = config.conversation_prefix_mask
         self._keeps_control = config.special_tokens_in_text
         spelled = "|".join(map(re.escape, sorted(control_tokens, key=len, reverse=True)))
@@ -134,7 +136,8 @@ class ChatConversation:
         turns, _ = flatten_turns(rows, self._key, self.fields[0].type)
         senders = turns.column(self._sender_key)
         yield SENDER_OPTION, self._sender_key, senders
-        yield from iter_senders(senders, {MASK_OPTION: self._masks, NAMES_OPTION: self._names})
+        masks = name_trained(senders, self._trained) if self._trained is not None else {MASK_OPTION: self._masks}
+        yield from iter_senders(senders, {**masks, NAMES_OPTION: self._names})
         yield "data.conversation_input_key_map", self._field, turns.column(self._field)
 
     def _iter_pieces(self, senders: list[str | None], words: list[str | None]) -> Iterator[_Piece]:
@@ -153,7 +156,7 @@ class ChatConversation:
                 {"role": role, "content": (text or "") if self._keeps_control else self._protected.sub(keep, text or "")}
             )
         for sender, turn, (before, said) in zip(senders, turns, self._template.iter_turns(turns), strict=True):
-            weight = self._masks.get(sender or "", turn["role"] == _TRAINED_ROLE)
+            weight = self._masks.get(sender or "", self._masks.get(OTHERS, turn["role"] == _TRAINED_ROLE))
             header = bool(self._prefix_mask) if turn["role"] == _TRAINED_ROLE else weight
             yield from _cut(before, header, kept)
             yield from _cut(said, weight, kept)

@@ -26,6 +26,7 @@ _OF_CONVERSATIONS = _NOT_OF_CHAT_TEMPLATES | {
     "conversation_sender_mask",
     "conversation_prefix_mask",
 }
+OTHERS = "*"  # in options that go by senders: those that are not named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,18 @@ class TemplateConfig:
     conversation_input_key_map: dict[str, Any] = option(
         {}, "sender: each field of a turn that holds text, and the text before it, with {sender} in it"
     )
-    conversation_sender_suffix: dict[str, Any] = option({}, "the text after what a sender says (iopairs: after a field)")
+    conversation_sender_suffix: dict[str, Any] = option(
+        {}, "the text after what a sender says (iopairs: after a field); '*': after what all others say"
+    )
     conversation_sender_mask: dict[str, Any] = option(
-        {}, "whether what each sender says is trained; default: yes (of a chat template: the assistant's)"
+        {},
+        "whether what each sender says is trained, and '*': what all others say; default: yes (of a chat template: the assistant's)",
+    )
+    conversation_trained_senders: str | list[str] | None = option(
+        None,
+        "train what this sender says, or these (a list), given what the others say; without another option of conversations, in chats as "
+        "`whelp collect folder` writes them",
+        known_as=("train_on_sender", "roles_to_train"),
     )
     conversation_end_of_conversation: str | None = option(None, "a text after the last turn")
     conversation_prefix_mask: bool | None = option(None, "whether prefixes are trained; nothing: as what follows them")
@@ -115,7 +125,11 @@ class TemplateConfig:
     def __post_init__(self) -> None:
         problems = [*self._check_columns(), *self._check_conversation()]
         if self.pieces:
-            others = [name for name in ("conversation_format", "conversation_template") if getattr(self, name) is not None]
+            others = [
+                name
+                for name in ("conversation_format", "conversation_template", "conversation_trained_senders")
+                if getattr(self, name) is not None
+            ]
             others += ["multi_column_keys"] if self.multi_column_keys else []
             problems += [f"data.pieces and data.{name} are both set. Keep one of them" for name in others]
             if not any(piece.column for piece in self.pieces):
@@ -140,6 +154,12 @@ class TemplateConfig:
             problems.append("data.multi_column_keys names a column twice")
         return problems
 
+    @property
+    def trained_senders(self) -> list[str] | None:
+        """Those whose words alone are trained; None where it is not said so."""
+        senders = self.conversation_trained_senders
+        return [senders] if isinstance(senders, str) else senders
+
     def _check_conversation(self) -> list[str]:
         problems = []
         for name in ("input_key_mask", "sender_mask"):
@@ -161,10 +181,21 @@ class TemplateConfig:
                 for name in given
                 if name in _NOT_OF_CHAT_TEMPLATES
             ]
-        elif self.conversation_format is None and given:
+        elif self.conversation_format is None and self.conversation_trained_senders is None and given:
             problems.append(
                 f"data.{given[0]} is set, but no conversation is asked for: set data.conversation_format or conversation_template"
             )
+        if self.conversation_trained_senders is not None:
+            if self.conversation_format == "iopairs":
+                problems.append(
+                    "data.conversation_trained_senders is set, but pairs name no sender. Set data.conversation_input_key_mask"
+                )
+            if self.conversation_sender_mask:
+                problems.append(
+                    "data.conversation_trained_senders and data.conversation_sender_mask are both set. Keep one of them"
+                )
+            if not self.conversation_trained_senders:
+                problems.append("data.conversation_trained_senders is empty, so nothing is trained; leave it out")
         if self.conversation_format is not None and self.conversation_template is not None:
             problems.append("data.conversation_format and data.conversation_template are both set. Keep one of them")
         if self.conversation_format == "iopairs" and not self.conversation_input_key_prefix_map:

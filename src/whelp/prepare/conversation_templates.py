@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -12,17 +13,43 @@ import pyarrow.compute as pc
 from whelp.base.arrays import to_arrow, to_numpy
 from whelp.base.join_texts import join_columns, join_items
 from whelp.prepare.column_templates import IsControl, Named, read_column, text_field
-from whelp.prepare.config import TemplateConfig
+from whelp.prepare.config import OTHERS, TemplateConfig
 from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_SENDER_KEY = "sender"
 KEY_OPTION, SENDER_OPTION = "data.conversation_key", "data.conversation_sender_key"
-OPTIONS_OF_SENDERS = MASK_OPTION, NAMES_OPTION, SUFFIX_OPTION = (
+OPTIONS_OF_SENDERS = MASK_OPTION, NAMES_OPTION, SUFFIX_OPTION, TRAINED_OPTION = (
     "data.conversation_sender_mask",
     "data.conversation_sender_value_map",
     "data.conversation_sender_suffix",
+    "data.conversation_trained_senders",
 )
+_CHAT_KEY, _CHAT_FIELD, _CHAT_PREFIX, _CHAT_SUFFIX = (
+    "turns",
+    "text",
+    "{sender}: ",
+    "\n",
+)  # as `whelp collect folder` writes chats
+_MOST_SENDERS = 20  # that are named beside those who are asked for
+
+
+def _complete_chat(config: TemplateConfig) -> TemplateConfig:
+    """Where it is only said whose words are trained, how chats are written: `Name: words`, a line each."""
+    return dataclasses.replace(
+        config,
+        conversation_format="sender",
+        conversation_key=config.conversation_key or _CHAT_KEY,
+        conversation_input_key_map=config.conversation_input_key_map or {_CHAT_FIELD: _CHAT_PREFIX},
+        conversation_sender_suffix=config.conversation_sender_suffix or {OTHERS: _CHAT_SUFFIX},
+    )
+
+
+def choose_masks(config: TemplateConfig) -> dict[str, bool]:
+    """Whose words are trained; `OTHERS` stands for all who are not named."""
+    if config.trained_senders is None:
+        return config.conversation_sender_mask
+    return {**dict.fromkeys(config.trained_senders, True), OTHERS: False}
 
 
 class Conversation:
@@ -45,8 +72,9 @@ class Conversation:
         self._names = config.conversation_sender_value_map
         prefixes = config.conversation_input_key_map if self._has_senders else config.conversation_input_key_prefix_map
         self._prefixes = {field: decode_escapes(text) for field, text in prefixes.items()}
-        masks = config.conversation_sender_mask if self._has_senders else config.conversation_input_key_mask
+        masks = choose_masks(config) if self._has_senders else config.conversation_input_key_mask
         self._masks: dict[str, bool] = masks
+        self._trained = config.trained_senders
         if not self._has_senders:
             self._prefixes |= {field: "" for field in masks if field not in prefixes}
         self._suffixes = {key: decode_escapes(text) for key, text in config.conversation_sender_suffix.items()}
@@ -96,9 +124,8 @@ class Conversation:
         if self._has_senders:
             senders = read_column(turns, self._sender_key)
             yield SENDER_OPTION, self._sender_key, senders
-            yield from iter_senders(
-                senders, {MASK_OPTION: self._masks, NAMES_OPTION: self._names, SUFFIX_OPTION: self._suffixes}
-            )
+            masks = name_trained(senders, self._trained) if self._trained is not None else {MASK_OPTION: self._masks}
+            yield from iter_senders(senders, {**masks, NAMES_OPTION: self._names, SUFFIX_OPTION: self._suffixes})
         yield from ((self._fields_option, field, read_column(turns, field)) for field in self._prefixes)
 
     def _lay_out_turns(self, turns: pa.RecordBatch) -> Slots:
@@ -111,8 +138,9 @@ class Conversation:
                 prefixes = [prefix.replace("{sender}", str(self._names.get(sender, sender))) for sender in senders]
             else:
                 senders, which, prefixes = [field], nobody, [prefix]
-            suffixes = [self._suffixes.get(sender, "") for sender in senders]
-            weights = np.array([self._masks.get(sender, True) for sender in senders], np.uint8)[which]
+            after_others, are_others_trained = self._suffixes.get(OTHERS, ""), self._masks.get(OTHERS, True)
+            suffixes = [self._suffixes.get(sender, after_others) for sender in senders]
+            weights = np.array([self._masks.get(sender, are_others_trained) for sender in senders], np.uint8)[which]
             is_filled = has_text(values)
             self._add(slots, prefixes, which, is_filled, weights if self._prefix_mask is None else self._prefix_mask)
             slots.add(values, is_filled, weights)
@@ -137,11 +165,27 @@ class Conversation:
         return flatten_turns(rows, self._key, self.fields[0].type)
 
 
+def make_conversation(config: TemplateConfig, is_control: IsControl) -> Conversation:
+    """The template of conversations that is asked for: written out, or by whose words are trained."""
+    if config.conversation_format is not None:
+        return Conversation(config, is_control)
+    conversation = Conversation(_complete_chat(config), is_control)
+    conversation.named_by = KEY_OPTION if config.conversation_key is not None else TRAINED_OPTION
+    return conversation
+
+
 def iter_senders(senders: pa.LargeStringArray, options: Mapping[str, Iterable[str]]) -> Iterator[Named]:
     """The senders that options call by name, each as often as it speaks."""
     for option, names in options.items():
-        for name in names:
+        for name in (name for name in names if name != OTHERS):
             yield option, name, senders.filter(pc.fill_null(pc.equal(senders, name), False))
+
+
+def name_trained(senders: pa.LargeStringArray, trained: Iterable[str]) -> dict[str, list[str]]:
+    """The senders whose words are trained, and beside them some who speak most, to be named where one of those never does."""
+    counts = pc.value_counts(senders.drop_null()).to_pylist()
+    most = sorted(counts, key=lambda item: (-item["counts"], item["values"]))[:_MOST_SENDERS]
+    return {TRAINED_OPTION: list(dict.fromkeys([*trained, *(item["values"] for item in most if item["values"])]))}
 
 
 def flatten_turns(rows: pa.RecordBatch, key: str, kind: pa.DataType) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:

@@ -36,7 +36,7 @@ from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.base.worker_threads import WorkerThreads
 from whelp.prepare.config import PrepareConfig, TemplateConfig
-from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, Conversation
+from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, TRAINED_OPTION, Conversation
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.leak import Leak, find_leak
 from whelp.prepare.ledger import Ledger
@@ -47,6 +47,7 @@ from whelp.prepare.write_splits import Group, lay_out_splits
 
 _NOTHING = {"documents": 0, "tokens": 0}
 _MUCH_LEAKED = 0.1  # of the test tokens: short documents, such as lines of talk, come again by nature
+_MOST_SPEAKERS = 5  # named where one is not found
 _FORMAT = 3  # raise it when the same inputs would give another store
 
 
@@ -284,7 +285,16 @@ def _check_named(name: str | None, ledger: Ledger) -> None:
             expected = "the field that says who speaks: masks, prefixes and suffixes go by it"
             raise PlanError(f"{source}{option}", f"no turn has text in its field {field_name}", expected, "Correct the name.")
         found = "no turn is of" if option in OPTIONS_OF_SENDERS else "no text is in"
-        log.warning("%s%s: %s %s. Where it should be, correct the name", source, option, found, field_name)
+        others = _name_speakers(ledger) if option == TRAINED_OPTION else ""
+        log.warning("%s%s: %s %s%s. Where it should be, correct the name", source, option, found, field_name, others)
+
+
+def _name_speakers(ledger: Ledger) -> str:
+    """Who speaks most, with how many turns."""
+    start = f"{TRAINED_OPTION}: "
+    counts = {asked.removeprefix(start): count for asked, count in ledger.named.items() if asked.startswith(start) and count}
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_SPEAKERS]
+    return f" (those who speak most: {', '.join(f'{name} {count:,}' for name, count in most)})" if most else ""
 
 
 def _say_unused(streams: Sequence[SourceStream], ledgers: Sequence[Ledger]) -> None:

@@ -32,7 +32,7 @@ from whelp.prepare.column_templates import (
     make_multi_column,
 )
 from whelp.prepare.config import TemplateConfig
-from whelp.prepare.conversation_templates import Conversation
+from whelp.prepare.conversation_templates import make_conversation
 from whelp.prepare.segments import Pieces, Segments, has_text, merge, no_pieces
 from whelp.prepare.spelled import SpelledTokens
 
@@ -225,8 +225,8 @@ def make_template(config: TemplateConfig, *, text_key: str | None = None, vocabu
             source = vocabulary.chat_template
             chat = make_chat_template(source, _name_control_tokens(vocabulary))
         strategies.append(ChatConversation(config, chat, control))
-    elif config.conversation_format is not None:
-        strategies.append(Conversation(config, is_control))
+    elif config.conversation_format is not None or config.conversation_trained_senders is not None:
+        strategies.append(make_conversation(config, is_control))
     strategies += make_multi_column(config, is_control)
     strategies.append(PromptCompletion(trains_prompt=config.disable_prompt_completion_mask))
     if text_key != "text":

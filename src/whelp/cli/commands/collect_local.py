@@ -120,7 +120,7 @@ def collect_folder(
 
     PDF, too, with `pip install "whelp\[pdf]"`. A file is a document; a mailbox (mbox)
     is one for each mail. Headers and quotes of mail, times of chats (WhatsApp,
-    Telegram) and of subtitles (srt, vtt), menus and scripts of pages, outputs of
+    Telegram, Discord, Slack, ...) and of subtitles (srt, vtt), menus and scripts of pages, outputs of
     notebooks and contents of books are left out; so are files that are no text,
     counted by reason. Killed at any moment, the same command goes on.
 

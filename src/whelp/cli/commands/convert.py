@@ -44,12 +44,21 @@ def convert(
             help=r"Of CSV: what stands between fields, such as ; or the word tab. Default: what the header shows.",
         ),
     ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of a spreadsheet: which sheet. Default: the only one that holds anything."),
+    ] = None,
+    element: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of XML: which elements are a row each. Default: those below the root.")
+    ] = None,
     table: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of a SQLite database: which table or view. Default: the only one.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write rows of Parquet, Arrow, CSV, TSV files or a SQLite database as JSON lines, CSV, TSV or text, with the columns of your choice.
+    """Write rows as JSON lines, CSV, TSV or text, with the columns of your choice.
+
+    Reads what data.source reads (JSON, CSV, spreadsheets, Parquet, Arrow, WET, packed or not), XML and SQLite databases.
 
     All files go into one, in a stated order, and must have the same columns. Text takes one column: no header, no ids.
     Of a database with several tables --table says which.
@@ -64,7 +73,15 @@ def convert(
 
     given = "\n\n" if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t")
     events = iter_convert(
-        list(files), out, columns=columns, separator=given, encoding=encoding, delimiter=delimiter, table=table
+        list(files),
+        out,
+        columns=columns,
+        separator=given,
+        encoding=encoding,
+        delimiter=delimiter,
+        sheet=sheet,
+        element=element,
+        table=table,
     )
     result = run_to_end(drawn(events, draw_bytes("convert", "row")), ConvertResult)
     hand_over(result, show_convert, as_json=as_json)

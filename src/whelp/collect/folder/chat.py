@@ -1,12 +1,9 @@
-"""Chats that WhatsApp and Telegram export: a line for each message, with the name of who wrote it."""
+"""Chats: who said what; and those that WhatsApp exports, a line for each message. Exports in JSON are in `chat_exports.py`."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 _DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?[APap]\.?\s?[Mm]\.?)?"
 _HEAD = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{_DATE}\]\s|{_DATE}\s[-–]\s)(.*)")
@@ -16,11 +13,24 @@ _FEWEST = 2  # messages that make a text a chat
 
 
 @dataclass(frozen=True)
-class Chat:
-    """A conversation: `Name: words`, a line each."""
+class Turn:
+    """What somebody said at once."""
 
+    sender: str
     text: str
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation, in the order in which it was held."""
+
+    turns: list[Turn]
     title: str | None = None
+
+    @property
+    def text(self) -> str:
+        """`Name: words`, a line each."""
+        return "\n".join(f"{turn.sender}: {turn.text}" for turn in self.turns)
 
 
 def read_whatsapp(text: str) -> Chat | None:
@@ -33,47 +43,17 @@ def read_whatsapp(text: str) -> Chat | None:
     written = [line for line in lines if line.strip()]
     if len(written) < _FEWEST or not _HEAD.match(written[0]) or sum(map(bool, map(_HEAD.match, written))) < _FEWEST:
         return None
-    said: list[str] = []
+    said: list[tuple[str, list[str]]] = []
     is_said = False
     for line in lines:
         match = _HEAD.match(line)
         if match is None:  # goes on with the message before
-            said += [_MARKS.sub("", line)] if is_said else []
+            if is_said:
+                said[-1][1].append(_MARKS.sub("", line))
             continue
         name, colon, words = match[1].partition(": ")
         is_said = bool(colon) and not words.startswith("\u200e") and _NO_WORDS.match(words.strip()) is None
         if is_said:
-            said.append(f"{_MARKS.sub('', name)}: {_MARKS.sub('', words)}")
-    return Chat("\n".join(line.rstrip() for line in said).strip())
-
-
-def read_telegram(text: str) -> list[Chat] | None:
-    """Make chats of an export in JSON, of one chat or of all; None for other JSON. Notices, and what has no words, are left out."""
-    if '"messages"' not in text:
-        return None
-    try:
-        export = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(export, dict):
-        return None
-    listed = export.get("chats")
-    chats = listed.get("list") if isinstance(listed, dict) else [export]
-    if not isinstance(chats, list) or not chats or not all(map(_is_telegram, chats)):
-        return None
-    return [Chat("\n".join(_iter_said(chat["messages"])), chat.get("name")) for chat in chats]
-
-
-def _is_telegram(chat: Any) -> bool:
-    if not isinstance(chat, dict) or "type" not in chat or not isinstance(chat.get("messages"), list):
-        return False
-    return all(isinstance(message, dict) and {"id", "type", "date"} <= message.keys() for message in chat["messages"])
-
-
-def _iter_said(messages: list[dict[str, Any]]) -> Iterator[str]:
-    for message in messages:
-        pieces = message.get("text")
-        pieces = pieces if isinstance(pieces, list) else [pieces]
-        words = "".join(str(piece.get("text", "")) if isinstance(piece, dict) else str(piece or "") for piece in pieces).strip()
-        if message["type"] == "message" and words:
-            yield f"{message.get('from') or 'Deleted Account'}: {words}"
+            said.append((_MARKS.sub("", name).strip(), [_MARKS.sub("", words)]))
+    turns = (Turn(name, "\n".join(line.rstrip() for line in words).strip()) for name, words in said)
+    return Chat([turn for turn in turns if turn.text])

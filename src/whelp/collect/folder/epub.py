@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from whelp.base.html_text import read_html
 from whelp.collect.folder.archive import Archive, parse_xml
-from whelp.collect.folder.html_text import read_html
 from whelp.collect.left_out import LeftOut
 
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")

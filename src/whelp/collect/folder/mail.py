@@ -11,8 +11,8 @@ from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
+from whelp.base.html_text import read_html
 from whelp.collect.document import Document
-from whelp.collect.folder.html_text import read_html
 from whelp.collect.left_out import LeftOut
 
 _BORDER = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]*\n")

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from whelp.base.html_text import read_html
 from whelp.base.utf8 import is_mostly_utf8
 from whelp.collect.charsets import find_named
-from whelp.collect.document import Document
-from whelp.collect.folder.chat import Chat, read_telegram, read_whatsapp
+from whelp.collect.document import ConversationDocument, Document
+from whelp.collect.folder.chat import Chat, read_whatsapp
+from whelp.collect.folder.chat_exports import read_chat_export
+from whelp.collect.folder.clippings import read_clippings
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
-from whelp.collect.folder.html_text import read_html
 from whelp.collect.folder.mail import iter_mailbox, read_mail
 from whelp.collect.folder.notebook import read_notebook
 from whelp.collect.folder.office import read_docx, read_odt
@@ -25,7 +27,10 @@ from whelp.collect.left_out import LeftOut
 SOURCE = "folder"
 PACKED = (".docx", ".odt", ".epub", ".pdf")  # what is no text until it is read here
 MARKED_UP = (".mbox", ".eml", ".srt", ".vtt", ".html", ".htm", ".xhtml", ".ipynb")  # what is text, with much that nobody wrote
-_ROWS = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+_ROWS = (
+    *(".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather"),
+    *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+)
 _HTML = (".html", ".htm", ".xhtml")
 
 Decode = Callable[[bytes], str]
@@ -97,8 +102,17 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
     text = decode(data)
     chats = _find_chats(text, suffix)
     if chats:
-        return FileRead(f"{kind} (chat)", [replace(make(chat.text), title=chat.title or plain.title) for chat in chats])
+        return FileRead(f"{kind} (chat)", [_make_conversation(make(chat.text), chat) for chat in chats])
+    books = read_clippings(text) if suffix == ".txt" else None
+    if books is not None:
+        marked = [replace(make(book.text), title=book.title, author=book.author) for book in books]
+        return FileRead(f"{kind} (clippings)", marked)
     return FileRead(kind, [make(_TEXT_READERS[suffix](text) if suffix in _TEXT_READERS else text)])
+
+
+def _make_conversation(document: Document, chat: Chat) -> Document:
+    turns = [vars(turn) for turn in chat.turns]
+    return ConversationDocument(**{**vars(document), "title": chat.title or document.title}, turns=turns)
 
 
 _PACKED_READERS = {".docx": read_docx, ".odt": read_odt, ".pdf": read_pdf}
@@ -114,7 +128,7 @@ def _find_chats(text: str, suffix: str) -> list[Chat]:
     if suffix not in (".txt", ".json"):
         return []
     one = read_whatsapp(text) if suffix == ".txt" else None
-    chats = [one] if one is not None else (read_telegram(text) or []) if suffix == ".json" else []
+    chats = [one] if one is not None else (read_chat_export(text) or []) if suffix == ".json" else []
     spoken = [chat for chat in chats if chat.text]
     if chats and not spoken:
         raise LeftOut("no text", "a chat in which nobody wrote anything")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from whelp.base.errors import SourceError
+from whelp.base.html_text import read_html
 from whelp.base.language_codes import shorten_language
 from whelp.base.warc import Record
 from whelp.collect.answers import Answer, NotFetched
 from whelp.collect.document import Document
-from whelp.collect.folder.html_text import read_html
 from whelp.collect.left_out import LeftOut
 from whelp.collect.page_text import PageText, decode, read_page
 from whelp.collect.web_archive.config import WebArchiveConfig

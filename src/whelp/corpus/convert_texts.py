@@ -1,4 +1,4 @@
-"""All columns of a CSV file as text, to be written otherwise: what stands there, no guess at its type."""
+"""All columns of a file of texts (CSV, a spreadsheet, a WET archive), to be written otherwise: what stands there, no guess at its type."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import pyarrow as pa
 
 from whelp.base.errors import SourceError
 from whelp.corpus.columns import ColumnsFound, ListingShape
-from whelp.corpus.csv_rows import iter_csv_rows
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.open_file import SourceFile, open_checked
 from whelp.corpus.row_shape import BadValue, RowShape
 from whelp.corpus.row_window import Window
-from whelp.corpus.rows import BadRows, Reading
+from whelp.corpus.rows import BadRows, Reading, find_format, iter_rows, name_unit
 
 _BLOCK_BYTES = 16 << 20
 _MOST_ROW_BYTES = 1 << 28
 WRONG_ENCODING = "wrong encoding"
+OF_SHEETS = ("several sheets", "no such sheet")
 
 
 @dataclass(frozen=True)
-class CsvOptions:
-    """How CSV is read where the file does not show it: as in `SourceConfig`."""
+class ReadingOptions:
+    """How a file is read where it does not show it.
+
+    As in `SourceConfig`: `encoding` and `delimiter` of CSV, `sheet` of a spreadsheet; and which `element` of XML is a row.
+    """
 
     encoding: str = "auto"
     delimiter: str | None = None
+    sheet: str | None = None
+    element: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class _TextColumns(RowShape):
         return {}
 
 
-def iter_csv_batches(path: Path, options: CsvOptions, choose: Callable[[list[str]], Sequence[str]]) -> Iterator[pa.RecordBatch]:
+def iter_text_batches(
+    path: Path, options: ReadingOptions, choose: Callable[[list[str]], Sequence[str]]
+) -> Iterator[pa.RecordBatch]:
     """The rows of a file, some at a time.
 
     Args:
@@ -54,28 +61,13 @@ def iter_csv_batches(path: Path, options: CsvOptions, choose: Callable[[list[str
     Raises:
         SourceError: When it cannot be read, or at a row that cannot.
     """
-    status = path.stat()
-    file = SourceFile(path, str(path), status.st_size, status.st_mtime_ns, True, path.suffix.lower().removeprefix("."))
-    bad = BadRows(path, str(path), "row", stops=True)
-
-    def read(shape: RowShape) -> Reading:
-        return Reading(
-            lambda: open_checked(file, options.encoding),
-            shape,
-            None,
-            bad,
-            Window(),
-            _BLOCK_BYTES,
-            _MOST_ROW_BYTES,
-            options.delimiter,
-        )
-
-    assert file.format is not None, path
-    with _explained(path):
-        chosen = tuple(choose(_list_columns(read(ListingShape()), file.format)))
-    rows = iter_csv_rows(read(_TextColumns(chosen)), file.format)
+    format = find_format(path)
+    assert format is not None, path
+    with explained(path):
+        chosen = tuple(choose(_list_columns(make_reading(path, options, ListingShape()), format)))
+    rows = iter_rows(format, make_reading(path, options, _TextColumns(chosen)))
     while True:
-        with _explained(path):
+        with explained(path):
             some = next(rows, None)
         if some is None:
             return
@@ -83,16 +75,34 @@ def iter_csv_batches(path: Path, options: CsvOptions, choose: Callable[[list[str
             yield some.batch
 
 
+def make_reading(path: Path, options: ReadingOptions, shape: RowShape) -> Reading:
+    """How all rows of a file are read; the first bad one stops it."""
+    status = path.stat()
+    format = find_format(path)
+    file = SourceFile(path, str(path), status.st_size, status.st_mtime_ns, True, format)
+    return Reading(
+        lambda: open_checked(file, options.encoding),
+        shape,
+        None,
+        BadRows(path, str(path), name_unit(format), stops=True),
+        Window(),
+        _BLOCK_BYTES,
+        _MOST_ROW_BYTES,
+        options.delimiter,
+        sheet=options.sheet,
+    )
+
+
 def _list_columns(reading: Reading, format: str) -> list[str]:
     try:
-        next(iter_csv_rows(reading, format))
+        next(iter_rows(format, reading))
     except ColumnsFound as found:
         return list(found.columns)
     raise AssertionError("a shape that lists columns reads no row")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Errors with what to do about them where no recipe is."""
     try:
         yield
@@ -100,6 +110,8 @@ def _explained(path: Path) -> Iterator[None]:
         next_step = "Correct it, or get a whole copy." if "data." in error.next_step else error.next_step
         if error.kind == WRONG_ENCODING:
             next_step = "Set encoding to the one it was written in, such as latin-1, cp1251, shift_jis, utf-16-le or gb18030."
+        elif error.kind in OF_SHEETS:
+            next_step = "Choose with --sheet."
         raise SourceError(path, error.reason, "a whole file of rows", next_step) from None
     except SourceError as error:
         next_step = "Correct the row." if "data." in error.next_step else error.next_step

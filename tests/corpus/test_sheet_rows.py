@@ -1,0 +1,143 @@
+"""Spreadsheets as sources: which sheet, which row is which, and every value as text."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import whelp
+from whelp.base.errors import SourceError
+from whelp.corpus import count_skipped
+
+from .sheets import DATE, Rows, make_ods, make_xlsx
+from .test_source import make, read_notes, read_rows, write
+
+HERE = "needs the extra sheets: pip install 'whelp[sheets]'"
+REVIEWS: Rows = [
+    [None, None, None],
+    [None, "text", "stars"],
+    [None, "good\nbook", 5],
+    [],
+    [None, "naïve 日本", 3.5],
+    [None, None, 1],
+    [None, 12, 1e20],
+]
+
+
+@pytest.fixture
+def calamine() -> Any:
+    return pytest.importorskip("python_calamine", reason=HERE)
+
+
+@pytest.mark.usefixtures("calamine")
+def test_rows_are_those_of_the_sheet(tmp_path: Path) -> None:
+    """The first row that is not blank is the header; numbers are those that stand beside the rows; empty cells are no text."""
+    write(tmp_path, {"a.xlsx": make_xlsx({"Reviews": REVIEWS}), "b.xlsx.gz": gzip.compress(make_xlsx({"Reviews": REVIEWS}))})
+    for name in ("a.xlsx", "b.xlsx.gz"):
+        source = make(tmp_path / name)
+        assert read_rows(source) == [(name, "good\nbook", 3), (name, "naïve 日本", 5), (name, "12", 7)]
+        assert read_notes(source) == {"empty documents dropped": 1}
+        assert source.document == "row"
+    stars = read_rows(make(tmp_path / "a.xlsx", custom_text_key="stars"))
+    assert [text for _, text, _ in stars] == ["5", "3.5", "1", "1e+20"]
+
+
+@pytest.mark.usefixtures("calamine")
+def test_many_rows(tmp_path: Path) -> None:
+    """More than are read at a time, and a part of them."""
+    write(tmp_path, {"a.xlsx": make_xlsx({"A": [["id", "text"], *([number, f"row {number}"] for number in range(2, 3002))]})})
+    rows = read_rows(make(tmp_path / "a.xlsx"))
+    assert rows == [("a.xlsx", f"row {number}", number) for number in range(2, 3002)]
+    part = read_rows(make(tmp_path / "a.xlsx", dataset_offset=1500, dataset_length=2))
+    assert [line for _, _, line in part] == [1502, 1503]
+
+
+@pytest.mark.usefixtures("calamine")
+def test_values_as_text(tmp_path: Path) -> None:
+    """Dates as ISO 8601, true and false as JSON writes them; a column without a name is called by its letter."""
+    rows: Rows = [["day", "is_good", None, "text"], [DATE, True, "extra", "a"], [DATE, False, None, "b"]]
+    write(tmp_path, {"a.xlsx": make_xlsx({"A": rows})})
+    whelp.convert(tmp_path / "a.xlsx", out=tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "day,is_good,C,text\n2024-03-01,true,extra,a\n2024-03-01,false,,b\n"
+    assert [row[1] for row in read_rows(make(tmp_path / "a.xlsx", custom_text_key="text"))] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("calamine")
+def test_open_document(tmp_path: Path) -> None:
+    """A sheet of LibreOffice."""
+    write(tmp_path, {"a.ods": make_ods("A", [["text"], ["Été"], ["two"]])})
+    assert read_rows(make(tmp_path / "a.ods")) == [("a.ods", "Été", 2), ("a.ods", "two", 3)]
+
+
+@pytest.mark.usefixtures("calamine")
+def test_which_sheet(tmp_path: Path) -> None:
+    """The only one with anything in it, that is not hidden; of several the one that is named, which makes another store."""
+    sheets: dict[str, Rows] = {"Notes": [], "Data": [["text"], ["a"]], "Old": [["text"], ["b"]]}
+    write(tmp_path, {"one.xlsx": make_xlsx(sheets, hidden=["Old"]), "two.xlsx": make_xlsx(sheets)})
+    assert [row[1] for row in read_rows(make(tmp_path / "one.xlsx"))] == ["a"]
+    assert [row[1] for row in read_rows(make(tmp_path / "one.xlsx", sheet="Old"))] == ["b"]
+    source = make(tmp_path / "two.xlsx", sheet="Data")
+    assert make(tmp_path / "two.xlsx", sheet="Old").changed_since(source.describe()) == ["data.sheet: was 'Data', now 'Old'"]
+    with pytest.raises(SourceError, match=r"two\.xlsx: has 2 sheets: Data, Old, .* Choose one: data\.sheet='Data'\."):
+        make(tmp_path / "two.xlsx")
+    with pytest.raises(SourceError, match=r"has no sheet 'data'; it has Notes, Data, Old, .* Correct data\.sheet"):
+        make(tmp_path / "two.xlsx", sheet="data")
+    with pytest.raises(SourceError, match=r"has 2 sheets: Data, Old, .* Choose with --sheet"):
+        whelp.convert(tmp_path / "two.xlsx", out=tmp_path / "o.jsonl")
+    whelp.convert(tmp_path / "two.xlsx", out=tmp_path / "o.jsonl", sheet="Old")
+    assert (tmp_path / "o.jsonl").read_text() == '{"text": "b"}\n'
+
+
+@pytest.mark.usefixtures("calamine")
+def test_no_header(tmp_path: Path) -> None:
+    """A first row that looks like a text would be lost; its columns can be named, all of them."""
+    write(tmp_path, {"a.xlsx": make_xlsx({"A": [["The cat sat on the mat.", 1], ["The dog did not.", 2]]})})
+    with pytest.raises(
+        SourceError, match=r"its first row looks like a text, .*\('The cat sat on the mat\.'\).* set data\.column_names"
+    ):
+        make(tmp_path / "a.xlsx")
+    rows = read_rows(make(tmp_path / "a.xlsx", column_names=["text", "label"]))
+    assert [text for _, text, _ in rows] == ["The cat sat on the mat.", "The dog did not."]
+    with pytest.raises(SourceError, match=r"has 2 columns, but data\.column_names has 1 names, .* Name every column"):
+        make(tmp_path / "a.xlsx", column_names=["text"])
+
+
+@pytest.mark.usefixtures("calamine")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.xlsx", make_xlsx({"A": REVIEWS})[:300], "cut off or broken data of a spreadsheet .* Get a whole copy"),
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "cut off or broken data of a spreadsheet"),
+        ("a.xlsx", b"%PDF-1.7\0\xe2", "PDF data, and no spreadsheet, though its name says so.*whelp collect folder"),
+        ("a.xlsx", make_xlsx({"A": [], "B": []}), r"no sheet of it holds anything \(A, B\), .* Name another file"),
+        ("a.xlsx", make_xlsx({"A": [["n"], [1]]}), "has no column 'text', and none holds text: n"),
+        (
+            "a.xlsx",
+            make_xlsx({"A": [["a", "b"], ["x", "y"]]}),
+            "has no column .text., and 2 columns hold text: a, b.* Set data.custom_text_key",
+        ),
+        ("a.xlsx", make_xlsx({"A": [["text", "text"], ["x", "y"]]}), "has 2 columns 'text'.* Give each its own name"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """Said with what to do."""
+    write(tmp_path, {name: content})
+    with pytest.raises(SourceError, match=rf"{name}: {message}"):
+        make(tmp_path / name)
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, the command that installs it is said; in a folder the file is left out, and counted."""
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    write(tmp_path, {"a.xlsx": make_xlsx({"A": REVIEWS}), "b.txt": "text"})
+    with pytest.raises(SourceError, match=r'the package python-calamine, .*, is not installed.*pip install "whelp\[sheets\]"'):
+        make(tmp_path / "a.xlsx")
+    with pytest.raises(SourceError, match=r'pip install "whelp\[sheets\]"'):
+        whelp.convert(tmp_path / "a.xlsx", out=tmp_path / "o.jsonl")
+    source = make(tmp_path)
+    assert [row[1] for row in read_rows(source)] == ["text"]
+    assert count_skipped(file for partition in source.iter_partitions() for file in partition.skipped) == {"spreadsheet": 1}
