@@ -26,6 +26,16 @@ def bend(row: Row, logits: torch.Tensor) -> None:
         logits[token_id] += bias
 
 
+def keep_to_patterns(rows: list[Row], logits: torch.Tensor) -> None:
+    """Rule out what does not go on with the rows' patterns: in place, of logits (N, V)."""
+    places = [place for place, row in enumerate(rows) if row.pattern is not None]
+    if not places:
+        return
+    masks = np.stack([row.pattern.look()[: logits.shape[1]] for row in rows if row.pattern is not None])
+    wrong = torch.from_numpy(~masks).to(logits.device, non_blocking=True)
+    logits[places] = logits[places].masked_fill(wrong, -torch.inf)
+
+
 def choose_for_rows(rows: list[Row], logits: torch.Tensor, *, ahead: int = 0, is_slow: bool) -> torch.Tensor:
     """One id for each row of logits (N, V), so many tokens ahead of what has come; `is_slow` as a decoder says it.
 
