@@ -340,7 +340,9 @@ class Batch:
         chosen = choose_for_rows(rows, logits, is_slow=self.decoder.is_slow)
         ids = self._run_ahead(rows, chosen) if is_step and self._may_run_ahead(rows) else chosen.tolist()
         for place, (row, token_id) in enumerate(zip(rows, ids, strict=True)):
-            self._take(row, token_id, describe(place, token_id))
+            followed = self._follow(row, token_id, logits[place : place + 1])
+            if followed is not None:
+                self._take(row, followed, describe(place, followed))
 
     def _goes_on(self, row: Row) -> bool:
         """Whether a token may come in a row; it leaves where none may."""
@@ -354,9 +356,22 @@ class Batch:
             self._leave(row)
             row.generation.fail(error)
             return False
-        row.generation.put(TextPiece(row.maker.finish()[0], []))
+        row.generation.put(TextPiece(row.maker.finish()[0], []))  # whole, and nothing can say so
         self._end(row, "stop")
         return False
+
+    def _follow(self, row: Row, token_id: int, logits: torch.Tensor) -> int | None:
+        """Let a row's pattern go on by a token, or by another where that leads nowhere; None where all do, and the row leaves."""
+        if row.pattern is None or token_id in self.end_ids:
+            return token_id
+        while not row.pattern.take(token_id):
+            if not self._goes_on(row):
+                return None
+            keep_to_patterns([row], logits)
+            (token_id,) = choose_for_rows([row], logits, is_slow=self.decoder.is_slow).tolist()
+            if token_id in self.end_ids:
+                break
+        return token_id
 
     def _may_run_ahead(self, rows: list[Row]) -> bool:
         """Whether the next step can be named now: of the same rows, none of which must wait for what comes."""
@@ -364,7 +379,7 @@ class Batch:
             self.decoder.is_step_recorded
             and rows == self.rows[: self.num_running]
             and any(row.num_new + 1 < row.config.max_tokens for row in rows)
-            and not any(row.guesser.most for row in rows)
+            and not any(row.guesser.most or (row.pattern is not None and row.pattern.may_strand) for row in rows)
             and max(self.decoder.lengths[row.slot] for row in rows) + 1 < self.capacity
         )
 
@@ -383,8 +398,6 @@ class Batch:
         if row.seen is not None:
             row.seen[token_id] = True
         is_end = token_id in self.end_ids
-        if row.pattern is not None and not is_end:
-            row.pattern.take(token_id)
         is_over = row.pattern is not None and row.pattern.is_over
         text, is_stopped = ("", False) if is_end else row.maker.push(token_id)
         reason: Reason | None = None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NUM_KEPT = 64  # compiled patterns of a vocabulary
 _MOST_STATES = 50_000  # of an automaton: what a request may take of memory, about 1.5 KB each
+_LOOKED_AHEAD, _MOST_LOOKED_AT = 16, 200  # tokens, and ways, where a vocabulary of words may not know how to go on
 _SHOWN_CHARACTERS = 40
 
 Mask = npt.NDArray[np.bool_]
@@ -44,6 +45,11 @@ class Pattern:
         self._mask: Mask | None = None
 
     @property
+    def may_strand(self) -> bool:
+        """Whether a token may come after which no other can: the letters of the vocabulary are not among its tokens."""
+        return not self._spelled.can_spell
+
+    @property
     def is_over(self) -> bool:
         """Whether the text is whole, and nothing can follow."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
@@ -54,28 +60,55 @@ class Pattern:
         Raises: PlanError: When the text is not whole, and the vocabulary has no token that goes on; when it takes too much to find out.
         """
         if self._mask is None:
-            self._mask = self._find()
+            self._mask = self._find(self._matcher, is_first=not self._taken)
+        if not self._mask.any() and (self._matcher.is_error() or not self._matcher.is_accepting()):
+            raise self._explain()
         return self._mask
 
-    def _find(self) -> Mask:
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        is_whole = self._matcher.is_accepting()
-        mask = self._spelled.read_mask(bits, is_first=not self._taken)
-        if not mask.any() and not is_whole:
-            raise self._explain()
-        mask[self._end_ids] = is_whole
+    def _find(self, matcher: LLMatcher, *, is_first: bool) -> Mask:
+        mask = self._spelled.read_mask(np.frombuffer(matcher.compute_bitmask(), np.uint8), is_first=is_first)
+        mask[self._end_ids] = matcher.is_accepting() and not matcher.is_error()
         return mask
 
-    def take(self, token_id: int) -> None:
-        """Go on by a token that may come next."""
-        self._matcher.consume_token(self._spelled.find_place(token_id, is_first=not self._taken))
-        self._taken.append(token_id)
+    def take(self, token_id: int) -> bool:
+        """Go on by a token that may come next. False: nothing could follow it, so it is ruled out, and another is to be chosen."""
+        place = self._spelled.find_place(token_id, is_first=not self._taken)
+        if self.may_strand:
+            further = self._matcher.deep_copy()
+            further.consume_token(place)
+            if self.is_stranded(further):
+                self.look()[token_id] = False
+                return False
+        self._matcher.consume_token(place)
         self._mask = None
+        self._taken.append(token_id)
+        return True
+
+    def is_stranded(self, matcher: LLMatcher | None = None) -> bool:
+        """Whether no tokens lead from here, or there, to a whole text. Looks some ahead; what is further away is hoped for."""
+        waiting: list[tuple[LLMatcher, int | None, int]] = [(matcher or self._matcher, None, 0)]
+        num_seen, is_first = 0, matcher is None and not self._taken
+        while waiting:
+            before, token_id, depth = waiting.pop()
+            num_seen += 1
+            if depth == _LOOKED_AHEAD or num_seen == _MOST_LOOKED_AT:
+                return False
+            there = before.deep_copy()
+            if token_id is not None:
+                there.consume_token(self._spelled.find_place(token_id, is_first=is_first and depth == 1))
+            ids = np.flatnonzero(self._find(there, is_first=is_first and depth == 0))
+            if there.is_error():
+                if not _is_dead_end(there):  # which is another matter
+                    return False
+            elif there.is_accepting():
+                return False
+            waiting += [(there, token_id, depth + 1) for token_id in ids[:_MOST_LOOKED_AT].tolist()]
+        return True
 
     def _explain(self) -> PlanError:
-        found = self._matcher.get_error() if self._matcher.is_error() else ""
-        if "too many" in found or "limit" in found:
-            return PlanError(self._name, f"it is too complex ({_first_line(found)})", "", "Ask for less, or for shorter texts.")
+        if self._matcher.is_error() and not _is_dead_end(self._matcher):
+            found = f"it is too complex ({_first_line(self._matcher.get_error())})"
+            return PlanError(self._name, found, "", "Ask for less, or for shorter texts.")
         text = self._spelled.write(self._taken)
         where = f"after {text[-_SHOWN_CHARACTERS:]!r} it" if text else "it"
         return PlanError(
@@ -96,7 +129,7 @@ class SpelledVocabulary:
         self._places = {token_id: self.size + place for place, token_id in enumerate(self._others)}
         table += [firsts[token_id] for token_id in self._others]
         self._table = table
-        self.letters = _find_letters(table[: self.size])
+        self.can_spell, self.letters = _find_letters(table[: self.size])
         self.tokenizer = LLTokenizer(_Wrapper([*table, b"<end>"]))
 
     def read_mask(self, bits: npt.NDArray[np.uint8], *, is_first: bool) -> Mask:
@@ -151,6 +184,9 @@ class Patterns:
         pattern = Pattern(name, matcher.deep_copy(), self._spelled, () if config.ignore_end else self._end_ids)
         if not np.delete(pattern.look(), sorted(self._end_ids)).any():
             raise PlanError(name, "no text but an empty one follows it", "", "Ask for a text.")
+        if pattern.may_strand and pattern.is_stranded():
+            found = "there is no text of it that the tokens of the vocabulary write"
+            raise PlanError(name, found, "", "Ask for a text that the vocabulary can write.")
         return pattern
 
     def _compile(self, name: str, grammar: str) -> LLMatcher:
@@ -198,17 +234,23 @@ def open_patterns(vocabulary: VocabularyLike, end_ids: Collection[int], where: s
         return of_vocabulary[ends]
 
 
-def _find_letters(table: list[bytes]) -> frozenset[str] | None:
-    """The letters that can be written, where each letter of every token can be written by itself, but not everything; else None."""
+def _find_letters(table: list[bytes]) -> tuple[bool, frozenset[str] | None]:
+    """Whether each letter of every token can be written by itself; and all letters that can, if they are not just any."""
     spelled = set(table)
     in_utf8 = [*range(0xC0), *range(0xC2, 0xF5)]
     if all(bytes([byte]) in spelled for byte in in_utf8):
-        return None
+        return True, None
     try:
         letters = frozenset("".join(token.decode() for token in spelled))
     except UnicodeDecodeError:  # parts of letters
-        return None
-    return letters if all(letter.encode() in spelled for letter in letters) else None
+        return False, None
+    can_spell = all(letter.encode() in spelled for letter in letters)
+    return can_spell, letters if can_spell else None
+
+
+def _is_dead_end(matcher: LLMatcher) -> bool:
+    """Whether what is wrong is that no token can follow."""
+    return "NoExtension" in matcher.get_error()
 
 
 def _first_line(message: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from whelp.base.errors import ConfigError, PlanError
 from whelp.generate.config import GenerateConfig
-from whelp.generate.pattern_regex import convert_regex
+from whelp.generate.pattern_regex import convert_regex, write_ranges
 
 _HEAD = '%llguidance {"no_forcing": true}\n'  # the model chooses the tokens, also where it has no choice of letters
 _WHITESPACE = r"(\n {0,32}| )?"  # between the parts of JSON; where any were possible, a small model may never end
@@ -50,19 +50,8 @@ def _write_regex(regex: str, letters: frozenset[str] | None) -> str:
 
     written = f"/{regex_to_lark(convert_regex(regex), '')}/"
     if letters is not None:  # the text keeps to these: so it never comes to where only another one could follow
-        written += f" & /[{_write_ranges(letters)}]*/"
+        written += f" & /[{write_ranges(map(ord, letters))}]*/"
     return f"start: TEXT\nTEXT: {written}\n"
-
-
-def _write_ranges(letters: Iterable[str]) -> str:
-    points = sorted(map(ord, letters))
-    ranges: list[list[int]] = []
-    for point in points:
-        if ranges and point == ranges[-1][1] + 1:
-            ranges[-1][1] = point
-        else:
-            ranges.append([point, point])
-    return "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in ranges)
 
 
 def _read_grammar(text: str) -> str:

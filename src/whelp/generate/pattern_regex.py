@@ -1,17 +1,24 @@
 """A regular expression of Python, as the library writes one that makes automata of them: what it lets through, `re.fullmatch` does.
 
-The two ways to write differ in what braces and signs within a class mean, and in which letters `\\w` and `\\S` are.
+The two ways to write differ in what braces and signs within a class mean, and in which letters `\\w`, `\\d` and `\\s` are: they have
+tables of several years.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from whelp.base.errors import PlanError
 
-_LETTERS = r"\p{L}\p{N}_"  # \w of Python; of the library, marks that stand above a letter are letters, too
-_NO_SPACES = r"\x1c-\x1f"  # white space of Python alone
+_KINDS: dict[str, Callable[[str], bool]] = {
+    "d": str.isdecimal,
+    "w": lambda letter: letter.isalnum() or letter == "_",
+    "s": str.isspace,
+}
 _REPEATED = re.compile(r"\{(\d*)(,?)(\d*)\}")
 _SIGNS_IN_CLASS = "[&~"  # of nested classes, and of what two have in common
 
@@ -19,8 +26,8 @@ _SIGNS_IN_CLASS = "[&~"  # of nested classes, and of what two have in common
 def convert_regex(regex: str) -> str:
     r"""Write a regular expression of Python in the other way.
 
-    >>> convert_regex(r'{"\w": [[\w-]{,3}}')
-    '\\{"[\\p{L}\\p{N}_]": [\\[\\p{L}\\p{N}_-]{0,3}\\}'
+    >>> convert_regex(r'{"a": [[a&-]{,3}}')
+    '\\{"a": [\\[a\\&-]{0,3}\\}'
 
     Raises: PlanError: When it is none of Python's.
     """
@@ -67,14 +74,30 @@ def _convert_class(regex: str, place: int) -> tuple[str, int]:
 
 
 def _convert_escape(sign: str, *, is_in_class: bool = False) -> str:
-    if sign == "w":
-        return _LETTERS if is_in_class else f"[{_LETTERS}]"
-    if sign == "W":
-        return f"[^{_LETTERS}]"
-    if sign == "s":
-        return rf"\s{_NO_SPACES}" if is_in_class else rf"[\s{_NO_SPACES}]"
-    if sign == "S":
-        return rf"[^\s{_NO_SPACES}]"
+    if sign.lower() in _KINDS:
+        ranges = write_ranges(_find_points(sign.lower()))
+        return ranges if is_in_class and sign.islower() else f"[{'^' * sign.isupper()}{ranges}]"
     if sign == "Z":
         return r"\z"
     return sign if sign in "<>" else f"\\{sign}"
+
+
+@cache
+def _find_points(kind: str) -> list[int]:
+    is_of_kind = _KINDS[kind]
+    return [point for point in range(sys.maxunicode + 1) if is_of_kind(chr(point))]
+
+
+def write_ranges(points: Iterable[int]) -> str:
+    r"""Letters, by their numbers, for a class.
+
+    >>> write_ranges([97, 99, 98, 120])
+    '\\x{61}-\\x{63}\\x{78}-\\x{78}'
+    """
+    ranges: list[list[int]] = []
+    for point in sorted(points):
+        if ranges and point == ranges[-1][1] + 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in ranges)
