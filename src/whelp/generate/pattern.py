@@ -60,12 +60,12 @@ class Pattern:
         Raises: PlanError: When the text is not whole, and the vocabulary has no token that goes on; when it takes too much to find out.
         """
         if self._mask is None:
-            self._mask = self._find(self._matcher, is_first=not self._taken)
+            self._mask = self._read(self._matcher, is_first=not self._taken)
         if not self._mask.any() and (self._matcher.is_error() or not self._matcher.is_accepting()):
             raise self._explain()
         return self._mask
 
-    def _find(self, matcher: LLMatcher, *, is_first: bool) -> Mask:
+    def _read(self, matcher: LLMatcher, *, is_first: bool) -> Mask:
         mask = self._spelled.read_mask(np.frombuffer(matcher.compute_bitmask(), np.uint8), is_first=is_first)
         mask[self._end_ids] = matcher.is_accepting() and not matcher.is_error()
         return mask
@@ -96,7 +96,7 @@ class Pattern:
             there = before.deep_copy()
             if token_id is not None:
                 there.consume_token(self._spelled.find_place(token_id, is_first=is_first and depth == 1))
-            ids = np.flatnonzero(self._find(there, is_first=is_first and depth == 0))
+            ids = np.flatnonzero(self._read(there, is_first=is_first and depth == 0))
             if there.is_error():
                 if not _is_dead_end(there):  # which is another matter
                     return False
@@ -180,30 +180,34 @@ class Patterns:
         Raises: PlanError: When it is none, or the vocabulary cannot write anything of it.
         """
         name = str(config.pattern_name)
+        end_ids = () if config.ignore_end else self._end_ids
+        return Pattern(name, self._find(name, config).deep_copy(), self._spelled, end_ids)
+
+    def _find(self, name: str, config: GenerateConfig) -> LLMatcher:
+        key = f"{name} {getattr(config, name)!r}"
+        with self._lock:
+            if key in self._compiled:
+                self._compiled.move_to_end(key)
+                return self._compiled[key]
         matcher = self._compile(name, write_grammar(config, self._spelled.letters))
-        pattern = Pattern(name, matcher.deep_copy(), self._spelled, () if config.ignore_end else self._end_ids)
-        if not np.delete(pattern.look(), sorted(self._end_ids)).any():
-            raise PlanError(name, "no text but an empty one follows it", "", "Ask for a text.")
-        if pattern.may_strand and pattern.is_stranded():
-            found = "there is no text of it that the tokens of the vocabulary write"
-            raise PlanError(name, found, "", "Ask for a text that the vocabulary can write.")
-        return pattern
+        with self._lock:
+            self._compiled[key] = matcher
+            while len(self._compiled) > _NUM_KEPT:
+                self._compiled.popitem(last=False)
+        return matcher
 
     def _compile(self, name: str, grammar: str) -> LLMatcher:
         from llguidance import LLMatcher
 
-        with self._lock:
-            if grammar in self._compiled:
-                self._compiled.move_to_end(grammar)
-                return self._compiled[grammar]
         matcher = LLMatcher(self._spelled.tokenizer, grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise PlanError(name, f"it cannot be followed ({_first_line(matcher.get_error())})", "", "Ask for a simpler one.")
-        matcher.compute_bitmask()  # what comes first is known to all copies
-        with self._lock:
-            self._compiled[grammar] = matcher
-            while len(self._compiled) > _NUM_KEPT:
-                self._compiled.popitem(last=False)
+        pattern = Pattern(name, matcher, self._spelled, ())
+        if not pattern.look().any():  # from here on, all copies know what comes first
+            raise PlanError(name, "no text but an empty one follows it", "", "Ask for a text.")
+        if pattern.may_strand and pattern.is_stranded():
+            found = "there is no text of it that the tokens of the vocabulary write"
+            raise PlanError(name, found, "", "Ask for a text that the vocabulary can write.")
         return matcher
 
 
