@@ -56,7 +56,13 @@ def _make_sentence_pieces(kind: str) -> Vocabulary:
     """As SentencePiece makes them: a space belongs to the word that follows, and none begins a text."""
     letters = sorted(set(TEXT.replace("\n", "").replace(" ", "▁")))
     words = ["▁the", "▁cat", "▁yes", "yes", "▁no", '▁"', '",', "▁{", "▁12"]
-    pieces = ["<unk>", "</s>", *letters, *words, *(["<0x0A>", *(f"<0x{byte:02X}>" for byte in range(128, 256))] * (kind == "bytes"))]
+    pieces = [
+        "<unk>",
+        "</s>",
+        *letters,
+        *words,
+        *(["<0x0A>", *(f"<0x{byte:02X}>" for byte in range(128, 256))] * (kind == "bytes")),
+    ]
     model = models.Unigram([(piece, -float(place)) for place, piece in enumerate(dict.fromkeys(pieces))], 0, kind == "bytes")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -159,7 +165,7 @@ def test_log_probabilities_are_the_models_own(vocabularies, models_of):
     config = GenerateConfig(temperature=0.0, logprobs=2, max_tokens=3)
     free = complete(model, vocabulary, "the", config)[0]
     bound = complete(model, vocabulary, "the", replace(config, regex="[0-9]{3}"))[0]
-    assert not bound.logprobs[0].text == free.logprobs[0].text
+    assert bound.logprobs[0].text != free.logprobs[0].text
     assert bound.logprobs[0].top == free.logprobs[0].top
     assert bound.logprobs[0].logprob < min(entry.logprob for entry in bound.logprobs[0].top)
 
@@ -216,7 +222,9 @@ def test_the_text_as_it_comes(vocabularies, models_of):
 def _say(script: bytes, *, has_eos: bool = True, **settings: Any) -> tuple[str, str, int]:
     """What comes of a model that wants to say the script, and end-of-text after it."""
     vocabulary = PieceVocabulary([], has_eos=has_eos)
-    (whole,) = complete(ScriptedModel(vocabulary.size, list(script)), vocabulary, "x", GenerateConfig(temperature=0.0, **settings))
+    (whole,) = complete(
+        ScriptedModel(vocabulary.size, list(script)), vocabulary, "x", GenerateConfig(temperature=0.0, **settings)
+    )
     return whole.text, whole.reason, whole.num_tokens
 
 
@@ -280,18 +288,38 @@ def test_a_text_that_cannot_go_on(vocabularies, models_of):
 @pytest.mark.parametrize(
     ("kind", "asked", "message"),
     [
-        ("bpe", {"regex": "(a"}, "regex: '(a' is none (missing ), unterminated subpattern at position 0), but expected a regular"),
-        ("bpe", {"regex": "a(?=b)"}, "it cannot be followed (look-around, including look-ahead and look-behind, is not supported)"),
+        (
+            "bpe",
+            {"regex": "(a"},
+            "regex: '(a' is none (missing ), unterminated subpattern at position 0), but expected a regular",
+        ),
+        (
+            "bpe",
+            {"regex": "a(?=b)"},
+            "it cannot be followed (look-around, including look-ahead and look-behind, is not supported)",
+        ),
         ("bpe", {"regex": r"(a)\1"}, "regex: it cannot be followed (backreferences are not supported). Ask for a simpler one."),
         ("bpe", {"regex": r"\bthe"}, "regex: it cannot be followed (invalid regex"),
-        ("bpe", {"json_schema": {"type": "objet"}}, "json_schema: it cannot be followed (failed to compile JSON schema: Invalid type"),
+        (
+            "bpe",
+            {"json_schema": {"type": "objet"}},
+            "json_schema: it cannot be followed (failed to compile JSON schema: Invalid type",
+        ),
         ("bpe", {"json_schema": {"not": {}}}, 'Unimplemented keys: ["not"]'),
-        ("bpe", {"json_schema": {"type": "string", "minLength": 3, "maxLength": 1}}, "minLength (3) is greater than maxLength (1)"),
+        (
+            "bpe",
+            {"json_schema": {"type": "string", "minLength": 3, "maxLength": 1}},
+            "minLength (3) is greater than maxLength (1)",
+        ),
         ("bpe", {"grammar": "start: nothing"}, 'grammar: it cannot be followed (unknown name: "nothing")'),
         ("bpe", {"grammar": 'root ::= "a'}, "grammar: it cannot be read ("),
         ("bpe", {"regex": "a{0}"}, "regex: no text but an empty one follows it. Ask for a text."),
         ("chars", {"regex": "[A-C]?#+"}, "regex: it wants what no token of the vocabulary writes."),
-        ("chars", {"choice": ["yes", "#1", "é✓"]}, "choice: the vocabulary cannot write '#', '✓'. Ask for a text of its letters."),
+        (
+            "chars",
+            {"choice": ["yes", "#1", "é✓"]},
+            "choice: the vocabulary cannot write '#', '✓'. Ask for a text of its letters.",
+        ),
         ("chars", {"json_schema": {"enum": ["#"]}}, "json_schema: the vocabulary cannot write '#'."),
         ("words", {"regex": "Zoo"}, "regex: it wants what no token of the vocabulary writes."),
         ("words", {"regex": "the catalogue"}, "regex: there is no text of it that the tokens of the vocabulary write. Ask for"),
@@ -341,7 +369,9 @@ def test_tokens_whose_text_is_not_fixed(models_of):
     tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, [], end_of_word_suffix="</w>"))
     tokenizer.decoder = decoders.BPEDecoder()
     vocabulary = Vocabulary(tokenizer.to_str())
-    with pytest.raises(TokenizerError, match="the text of a token depends on the tokens around it, but expected tokens that always"):
+    with pytest.raises(
+        TokenizerError, match="the text of a token depends on the tokens around it, but expected tokens that always"
+    ):
         open_patterns(vocabulary, [], "regex")
 
 

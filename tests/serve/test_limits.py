@@ -81,8 +81,14 @@ def _dump(body: Any) -> bytes:
         ({"tools": [{}]}, "tools is a list. Tools are not possible."),
         ({"response_format": {"type": "xml"}}, "response_format.type is 'xml'. text, json_object or json_schema."),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema is missing: it holds the schema that"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.json_schema.schema is missing."),
-        ({"structured_outputs": {"regexp": "a"}}, "unknown parameter structured_outputs.regexp. Did you mean structured_outputs.regex?"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+            "response_format.json_schema.schema is missing.",
+        ),
+        (
+            {"structured_outputs": {"regexp": "a"}},
+            "unknown parameter structured_outputs.regexp. Did you mean structured_outputs.regex?",
+        ),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice has 0 entries, but at least 1 is expected."),
         ({"guided_json": "{"}, "guided_json is not JSON (Expecting property name enclosed in double quotes"),
         ({"guided_json": "[]"}, "guided_json is no JSON schema: an object is expected."),

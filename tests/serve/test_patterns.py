@@ -108,7 +108,9 @@ def random_model(make_model: Any) -> Any:
 
     def open_served() -> ServedModel:
         engine = _NamedSettings(Engine(model, vocabulary, max_rows=4))
-        return ServedModel(id="random", engine=engine, vocabulary=vocabulary, context_tokens=300, created=1, fingerprint="print")
+        return ServedModel(
+            id="random", engine=engine, vocabulary=vocabulary, context_tokens=300, created=1, fingerprint="print"
+        )
 
     return open_served
 
@@ -118,9 +120,13 @@ def test_answers_of_a_model_that_knows_nothing(serve: Serve, random_model: Any) 
     running = serve(random_model())
 
     def ask(number: int) -> None:
-        years = running.post("/v1/completions", {"prompt": ["In", "It was"], "n": 2, "guided_regex": "1[0-9]{3}", "seed": number})
+        years = running.post(
+            "/v1/completions", {"prompt": ["In", "It was"], "n": 2, "guided_regex": "1[0-9]{3}", "seed": number}
+        )
         assert all(re.fullmatch("1[0-9]{3}", choice["text"]) for choice in years.json()["choices"])
-        reply = running.post("/v1/chat/completions", {**CHAT, "response_format": NAMED, "temperature": 1.5}).json()["choices"][0]
+        reply = running.post("/v1/chat/completions", {**CHAT, "response_format": NAMED, "temperature": 1.5}).json()["choices"][
+            0
+        ]
         jsonschema.validate(json.loads(reply["message"]["content"]), SCHEMA)
         assert reply["finish_reason"] == "stop"
         short = running.post("/v1/chat/completions", {**CHAT, "response_format": NAMED, "max_tokens": 3}).json()["choices"][0]

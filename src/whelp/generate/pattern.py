@@ -112,7 +112,10 @@ class Pattern:
         text = self._spelled.write(self._taken)
         where = f"after {text[-_SHOWN_CHARACTERS:]!r} it" if text else "it"
         return PlanError(
-            self._name, f"{where} wants what no token of the vocabulary writes", "", "Ask for a text that the vocabulary can write."
+            self._name,
+            f"{where} wants what no token of the vocabulary writes",
+            "",
+            "Ask for a text that the vocabulary can write.",
         )
 
 

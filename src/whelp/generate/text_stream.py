@@ -30,7 +30,6 @@ class VocabularyLike(Protocol):
         ...
 
 
-
 class TextMaker:
     """The text of one continuation, without the stop text that ends it."""
 

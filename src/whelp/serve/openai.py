@@ -20,8 +20,8 @@ from whelp.serve.body import read_body
 from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, Piece, ServedModel
-from whelp.serve.patterns import PATTERN_SETTINGS, read_pattern
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
+from whelp.serve.patterns import PATTERN_SETTINGS, read_pattern
 from whelp.serve.plain_chat import PLAIN_STOPS, join_content, render_plain
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends

@@ -103,7 +103,10 @@ def _sampling(config: ServeConfig) -> dict[str, Any]:
 def _patterns() -> dict[str, Any]:
     """What a text shall be: OpenAI's way to ask, and those of vLLM."""
     schema = {"type": "object", "description": "a JSON schema"}
-    written = {"anyOf": [schema, {"type": "string", "description": "one as text"}, _NULL], "description": "The text is valid by it."}
+    written = {
+        "anyOf": [schema, {"type": "string", "description": "one as text"}, _NULL],
+        "description": "The text is valid by it.",
+    }
     regex = _text("A regular expression of Python: the whole text matches it.")
     choice = _maybe(
         {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "description": "a list of texts"},
@@ -121,7 +124,10 @@ def _patterns() -> dict[str, Any]:
             {
                 "type": "object",
                 "properties": {
-                    "type": {"enum": ["text", "json_object", "json_schema"], "description": "text, json_object or json_schema."},
+                    "type": {
+                        "enum": ["text", "json_object", "json_schema"],
+                        "description": "text, json_object or json_schema.",
+                    },
                     "json_schema": _maybe(
                         {"type": "object", "properties": named, "required": ["schema"], "additionalProperties": False},
                         "The schema, and what else OpenAI's clients send of it.",

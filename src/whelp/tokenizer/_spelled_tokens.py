@@ -41,7 +41,9 @@ def find_spellings(decode: Callable[[list[int]], str], raw: Sequence[bytes], nam
 
 
 def _to_bytes(texts: Sequence[str], raw: Sequence[bytes]) -> list[bytes]:
-    return [spelled if text == _NO_TEXT and len(spelled) == 1 else text.encode() for text, spelled in zip(texts, raw, strict=True)]
+    return [
+        spelled if text == _NO_TEXT and len(spelled) == 1 else text.encode() for text, spelled in zip(texts, raw, strict=True)
+    ]
 
 
 def _try_out(decode: Callable[[list[int]], str], firsts: Sequence[str], others: Sequence[str], name: str) -> None:
