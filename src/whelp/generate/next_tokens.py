@@ -28,12 +28,10 @@ def bend(row: Row, logits: torch.Tensor) -> None:
 
 def keep_to_patterns(rows: list[Row], logits: torch.Tensor) -> None:
     """Rule out what does not go on with the rows' patterns: in place, of logits (N, V)."""
-    places = [place for place, row in enumerate(rows) if row.pattern is not None]
-    if not places:
-        return
-    masks = np.stack([row.pattern.look()[: logits.shape[1]] for row in rows if row.pattern is not None])
-    wrong = torch.from_numpy(~masks).to(logits.device, non_blocking=True)
-    logits[places] = logits[places].masked_fill(wrong, -torch.inf)
+    for row, scores in zip(rows, logits, strict=True):
+        if row.pattern is not None:
+            wrong = torch.from_numpy(~row.pattern.look()[: len(scores)])
+            scores.masked_fill_(wrong.to(logits.device, non_blocking=True), -torch.inf)
 
 
 def choose_for_rows(rows: list[Row], logits: torch.Tensor, *, ahead: int = 0, is_slow: bool) -> torch.Tensor:

@@ -125,22 +125,23 @@ class SpelledVocabulary:
     def __init__(self, vocabulary: VocabularyLike, end_ids: Collection[int]) -> None:
         from llguidance import LLTokenizer
 
-        firsts, others = vocabulary.spell_tokens()
+        firsts, others = (
+            [b"" if token_id in end_ids else spelled for token_id, spelled in enumerate(spellings)]
+            for spellings in vocabulary.spell_tokens()
+        )
         self.size = len(others)
-        table = [b"" if token_id in end_ids else spelled for token_id, spelled in enumerate(others)]
         self._others = [token_id for token_id in range(self.size) if firsts[token_id] != others[token_id]]
         self._places = {token_id: self.size + place for place, token_id in enumerate(self._others)}
-        table += [firsts[token_id] for token_id in self._others]
-        self._table = table
-        self.can_spell, self.letters = _find_letters(table[: self.size])
-        self.tokenizer = LLTokenizer(_Wrapper([*table, b"<end>"]))
+        self._table = [*others, *(firsts[token_id] for token_id in self._others)]
+        self.can_spell, self.letters = _find_letters(others)
+        self.tokenizer = LLTokenizer(_Wrapper([*self._table, b"<end>"]))
 
     def read_mask(self, bits: npt.NDArray[np.uint8], *, is_first: bool) -> Mask:
         """The ids (V,) of a mask of bits."""
         mask = np.unpackbits(bits, count=len(self._table), bitorder="little").view(np.bool_)
         if is_first and self._others:
             mask[self._others] = mask[self.size :]
-        return mask[: self.size].copy()
+        return mask[: self.size]
 
     def find_place(self, token_id: int, *, is_first: bool) -> int:
         """The number under which the automaton knows an id."""

@@ -28,9 +28,10 @@ def find_spellings(decode: Callable[[list[int]], str], raw: Sequence[bytes], nam
     Raises: TokenizerError: When the text of an id depends on more than whether it is the first.
     """
     firsts = [decode([token_id]) for token_id in range(len(raw))]
-    anchor = next((token_id for token_id, text in enumerate(firsts) if text.isascii() and text.isalpha()), None)
-    if anchor is None:
+    letters = [token_id for token_id, text in enumerate(firsts) if text.isascii() and text.isalpha()]
+    if not letters:
         raise _not_fixed(name)
+    anchor = max(letters, key=lambda token_id: (len(firsts[token_id]), token_id))  # a word: one byte may be part of a letter
     start = firsts[anchor]
     others = [decode([anchor, token_id]) for token_id in range(len(raw))]
     if not all(text.startswith(start) for text in others):
