@@ -136,8 +136,10 @@ def test_patterns(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     """Each option's texts, one prompt and many, streamed and as JSON; what the files hold is checked."""
     pytest.importorskip("llguidance", reason='pip install "whelp[grammar]"')
     schema, grammar, prompts = tmp_path / "schema.json", tmp_path / "sum.lark", tmp_path / "prompts.txt"
-    schema.write_text('{"type": "object", "properties": {"n": {"type": "integer", "maximum": 999}}, "required": ["n"]}')
-    schema.write_text(json.dumps({**json.loads(schema.read_text()), "additionalProperties": False}))
+    number = {"type": "integer", "maximum": 999}
+    schema.write_text(
+        json.dumps({"type": "object", "properties": {"n": number}, "required": ["n"], "additionalProperties": False})
+    )
     grammar.write_text('start: /[0-9]/ ("+" /[0-9]/)~2\n')
     prompts.write_text("The quick\nA dog\n")
     start = ["generate", made.run, "--device", "cpu", "--temperature", 1.5, "--max-tokens", 100]
@@ -145,7 +147,7 @@ def test_patterns(whelp: Whelp, made: Project, tmp_path: Path) -> None:
     for options, expected in (
         (["--regex", "[0-9]{4}"], r"[0-9]{4}"),
         (["--choice", "fox,dog", "--choice", "lazy cat"], r"fox|dog|lazy cat"),
-        (["--json-schema", schema], r'\{[ \n]*"n"[ \n]*:[ \n]*(-[0-9]+|[0-9]{1,3})[ \n]*\}'),
+        (["--json-schema", schema], r'\{"n": ?(-[0-9]+|[0-9]{1,3})\}'),
         (["--grammar", grammar], r"[0-9](\+[0-9]){2}"),
     ):
         outcome = whelp(*one, *options)

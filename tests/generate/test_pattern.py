@@ -247,6 +247,15 @@ def test_what_cuts_a_text_short():
     assert _say(b"1", regex="[0-9]{8}", max_tokens=0) == ("", "length", 0)
 
 
+def test_the_layout_of_json():
+    """No space but one after a comma or a colon, unless the schema says otherwise, in the words of the library."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"const": []}}, "required": ["a", "b"]}
+    written = b'{ "a" :\n 1, "b":[]}'
+    assert _say(b'{"a":1, "b":[]}', json_schema=schema)[0] == '{"a":1, "b":[]}'
+    assert _say(written, json_schema=schema | {"x-guidance": {"whitespace_flexible": True}})[0] == written.decode()
+    assert _say(written, json_schema=schema)[0][:5] == '{"a":'
+
+
 def test_half_a_letter_is_completed():
     """A letter of several bytes comes whole, even where the model ends the text within it."""
     text, reason, _ = _say("a🦊".encode()[:-1], regex="a[🦊é]")

@@ -11,7 +11,11 @@ from whelp.generate.config import GenerateConfig
 from whelp.generate.pattern_regex import convert_regex, write_ranges
 
 _HEAD = '%llguidance {"no_forcing": true}\n'  # the model chooses the tokens, also where it has no choice of letters
-_WHITESPACE = r"(\n {0,32}| )?"  # between the parts of JSON; where any were possible, a small model may never end
+_LAYOUT = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+}  # a small model would fill pages with space
 _STRUCTURE = {
     "object": '{}":',
     "array": "[],",
@@ -39,8 +43,8 @@ def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str
         return _HEAD + _write_regex(config.regex, letters)
     if config.json_schema is not None:
         _check_letters("json_schema", _find_letters(config.json_schema), letters)
-        whitespace = {"whitespace_pattern": _WHITESPACE, **config.json_schema.get("x-guidance", {})}
-        return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': whitespace})}\n"
+        layout = config.json_schema.get("x-guidance", _LAYOUT)
+        return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': layout})}\n"
     assert config.grammar is not None, "a pattern was asked for"
     return _HEAD + _read_grammar(config.grammar)
 
