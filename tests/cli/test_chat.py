@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -199,3 +200,19 @@ def test_wrong_settings_are_named(whelp: Whelp, made: Project) -> None:
     assert outcome.code == 1
     assert "temperature is -1.0, but expected at least 0.0" in outcome.said
     assert whelp("chat", made.run, "--set", "temperature").code == 2
+
+
+def test_answers_that_follow_a_pattern(whelp: Whelp, talking: Path, tmp_path: Path) -> None:
+    """Set, changed and taken back between two answers; patterns are taken as they stand, though they look like YAML."""
+    pytest.importorskip("llguidance", reason='pip install "whelp[grammar]"')
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}')
+    script = (
+        "/set max_tokens=30\n/set regex=[0-9]{2}: [a-c]\nHow many?\n/set regex=\n/set choice=yes,no\nReally?\n/set choice=null\n"
+        f"/set json_schema={schema}\nWhich?\n/set json_schema={{type: boolean}}\nSo?\n/set json_schema=null\n/set regex=(\nWhat?\n"
+    )
+    outcome = whelp("chat", talking, "--device", "cpu", stdin=script)
+    assert outcome.code == 0, outcome.said
+    text = re.sub(r"\s", "", outcome.text)
+    assert re.fullmatch(r"[0-9]{2}:[a-c](yes|no)\[[12],[12]\](true|false)", text), text
+    assert "error: regex: '(' is none" in outcome.said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,41 @@ def test_generate_wants_sensible_settings(whelp: Whelp, made: Project) -> None:
     assert "temperature" in outcome.stderr
     assert "top_p" in outcome.stderr
     assert outcome.stdout == b""
+
+
+def test_patterns(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Each option's texts, one prompt and many, streamed and as JSON; what the files hold is checked."""
+    pytest.importorskip("llguidance", reason='pip install "whelp[grammar]"')
+    schema, grammar, prompts = tmp_path / "schema.json", tmp_path / "sum.lark", tmp_path / "prompts.txt"
+    number = {"type": "integer", "maximum": 999}
+    schema.write_text(
+        json.dumps({"type": "object", "properties": {"n": number}, "required": ["n"], "additionalProperties": False})
+    )
+    grammar.write_text('start: /[0-9]/ ("+" /[0-9]/)~2\n')
+    prompts.write_text("The quick\nA dog\n")
+    start = ["generate", made.run, "--device", "cpu", "--temperature", 1.5, "--max-tokens", 100]
+    one, many = [*start, "--prompt", "The quick "], [*start, "--prompts", prompts, "--n", 2, "--json"]
+    for options, expected in (
+        (["--regex", "[0-9]{4}"], r"[0-9]{4}"),
+        (["--choice", "fox,dog", "--choice", "lazy cat"], r"fox|dog|lazy cat"),
+        (["--json-schema", schema], r'\{"n": ?(-[0-9]+|[0-9]{1,3})\}'),
+        (["--grammar", grammar], r"[0-9](\+[0-9]){2}"),
+    ):
+        outcome = whelp(*one, *options)
+        assert outcome.code == 0, outcome.said
+        assert re.fullmatch(expected, outcome.text.removeprefix("The quick ").removesuffix("\n"))
+        found = [text for result in whelp(*many, *options).json["results"] for text in result["completions"]]
+        assert len(found) == 4
+        assert all(re.fullmatch(expected, text["text"]) and text["reason"] == "stop" for text in found)
+    assert whelp(*one, "--json", "--regex", "[0-9]{200}").json["completions"][0]["reason"] == "length"
+    schema.write_text("[1]")
+    for options, message in (
+        (["--regex", "("], "regex: '(' is none (missing ), unterminated subpattern at position 0)"),
+        (["--regex", "a", "--choice", "b"], "generate: regex and choice are given, but a text follows one pattern"),
+        (["--json-schema", schema], f"{schema}: it is no JSON schema: an object is expected"),
+        (["--json-schema", prompts], f"{prompts}: it is not JSON (Expecting value"),
+        (["--grammar", tmp_path / "none.lark"], "none.lark: there is no such file"),
+    ):
+        outcome = whelp(*one, *options)
+        assert (outcome.code, outcome.text) == (1, "")
+        assert message in outcome.said

@@ -32,6 +32,9 @@ class PieceVocabulary:
     def decode_bytes(self, ids: Ids, *, skip_special: bool) -> bytes:
         return b"".join(self.pieces[token_id] for token_id in ids)
 
+    def spell_tokens(self) -> tuple[list[bytes], list[bytes]]:
+        return self.pieces, self.pieces
+
 
 class NumberVocabulary:
     """Every id is its number and a space."""

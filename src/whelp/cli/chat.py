@@ -80,11 +80,7 @@ class Chat:
 
         Raises: ConfigError: When there is no such setting, or not with this value.
         """
-        import yaml
-
-        parsed = yaml.safe_load(value) if value else value
-        if name == "stop" and isinstance(parsed, str):
-            parsed = [parsed]
+        parsed = _read_value(name, value)
         changed = {**self.settings, name: parsed}
         make_settings(changed)
         self.settings = changed
@@ -173,6 +169,24 @@ def chat(
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device, precision=precision)
     return Chat(loaded, system=system, **settings)
+
+
+def _read_value(name: str, value: str) -> Any:
+    """The value of a setting, as /set has it: YAML, but a regular expression or a grammar as it stands, and choices with commas."""
+    import yaml
+
+    is_none = value in ("", "null")
+    if name in ("regex", "grammar", "json_schema") and is_none:
+        return None
+    if name in ("regex", "grammar"):
+        return value
+    if name == "choice":
+        return [] if is_none else value.split(",")
+    try:
+        parsed = yaml.safe_load(value) if value else value
+    except (yaml.YAMLError, ValueError):
+        parsed = value
+    return [parsed] if name == "stop" and isinstance(parsed, str) else parsed
 
 
 class Terminal:

@@ -121,8 +121,8 @@ def generate(
         model: A run, a checkpoint or a Hugging Face model folder, or what `load_model` gave.
         precision: As for `load_model`.
         settings: Any field of `GenerateConfig`: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-            presence_penalty, frequency_penalty, logit_bias, stop, logprobs, when_full, prompt_lookup_tokens,
-            draft_tokens, seed.
+            presence_penalty, frequency_penalty, logit_bias, stop, regex, choice, json_schema (a schema, or its file), grammar,
+            logprobs, when_full, prompt_lookup_tokens, draft_tokens, seed.
     """
     from whelp.generate import complete
 
@@ -156,11 +156,7 @@ def read_prompts(path: Path) -> list[str]:
         SourceError: When it has none, or a line is not of that form.
     """
     prompts = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "one prompt a line", "Convert it first.") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         if path.suffix != ".jsonl":
@@ -179,6 +175,17 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
+def read_text(path: Path) -> str:
+    """Read a file of text.
+
+    Raises: SourceError: When it is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(path, f"not UTF-8 text (byte {error.start})", "text", "Convert it first.") from None
+
+
 def describe(completion: Completion) -> dict[str, Any]:
     """A completion for JSON; log-probabilities only where they were asked for."""
     values = {"text": completion.text, "reason": completion.reason, "num_tokens": completion.num_tokens}
@@ -195,7 +202,11 @@ def _describe_token(entry: TokenLogprob) -> dict[str, Any]:
 def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:
     """Settings of a request of the terminal: unlike a server's, a text goes on when the context is full."""
     from whelp.generate import GenerateConfig
+    from whelp.generate.pattern_grammar import read_json_schema
 
+    schema = settings.get("json_schema")
+    if isinstance(schema, (str, Path)):
+        settings = {**settings, "json_schema": read_json_schema(read_text(Path(schema)), schema)}
     return load_config(GenerateConfig, {"when_full": "slide", **settings}, "generate")
 
 

@@ -16,12 +16,13 @@ from itertools import takewhile
 
 import torch
 
-from whelp.base.errors import PlanError
+from whelp.base.errors import PlanError, WhelpError
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogprob
 from whelp.generate.interfaces import DecoderLike, GeneratingModel, Prompt, Screen
 from whelp.generate.logprobs import Describer
-from whelp.generate.next_tokens import bend, choose_for_rows, make_screen
+from whelp.generate.next_tokens import bend, choose_for_rows, keep_to_patterns, make_screen
+from whelp.generate.pattern import Pattern, open_patterns
 from whelp.generate.prefix_cache import PrefixCache
 from whelp.generate.prompt import read_prompt
 from whelp.generate.row import Row, SharedPrompt
@@ -78,16 +79,33 @@ class Batch:
     def make_rows(self, prompt: Prompt, config: GenerateConfig, n: int, wake: Callable[[], object] = lambda: None) -> list[Row]:
         """Check a request and make its rows; nothing is queued yet.
 
-        Raises: PlanError: When the prompt is empty, longer than the context, or holds ids that are none.
+        Raises:
+            PlanError: When the prompt is empty, longer than the context, or holds ids that are none; when there is no such pattern.
+            MissingExtraError: When it asks for a pattern, and llguidance is not installed.
         """
         ids = read_prompt(prompt, config, self.vocabulary, self.capacity)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
         shared = SharedPrompt(ids)
         return [
-            Row(Generation(index, len(ids), wake), config, ids, TextMaker(self.vocabulary.stream(), config.stop), shared)
+            Row(
+                Generation(index, len(ids), wake),
+                config,
+                ids,
+                TextMaker(self.vocabulary.stream(), config.stop),
+                shared,
+                self.begin_pattern(config),
+            )
             for index in range(n)
         ]
+
+    def begin_pattern(self, config: GenerateConfig) -> Pattern | None:
+        """The pattern that a request asks for. The first time takes longest: it is compiled then, in whichever thread asks.
+
+        Raises: As `make_rows`.
+        """
+        name = config.pattern_name
+        return None if name is None else open_patterns(self.vocabulary, self.end_ids, name).begin(config)
 
     def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
         """Queue `n` continuations of a prompt."""
@@ -308,12 +326,9 @@ class Batch:
 
     def _advance(self, rows: list[Row], logits: torch.Tensor, *, is_step: bool = False) -> None:
         """Choose a token for each row, hand over its text, and let rows that are done leave; of a step, perhaps run ahead."""
-        over = [row for row in rows if row.num_new == row.config.max_tokens]  # none was asked for
-        if over:
-            places = [place for place, row in enumerate(rows) if row not in over]
+        places = [place for place, row in enumerate(rows) if self._goes_on(row)]
+        if len(places) < len(rows):
             rows, logits = [rows[place] for place in places], logits[places]
-            for row in over:
-                self._end(row, "length")
             if not rows:
                 return
         logits = logits[:, : self.vocabulary.size].float()
@@ -321,10 +336,42 @@ class Batch:
         for place, row in enumerate(rows):
             if row.config.is_penalised or row.config.logit_bias:
                 bend(row, logits[place])
+        keep_to_patterns(rows, logits)
         chosen = choose_for_rows(rows, logits, is_slow=self.decoder.is_slow)
         ids = self._run_ahead(rows, chosen) if is_step and self._may_run_ahead(rows) else chosen.tolist()
         for place, (row, token_id) in enumerate(zip(rows, ids, strict=True)):
-            self._take(row, token_id, describe(place, token_id))
+            followed = self._follow(row, token_id, logits[place : place + 1])
+            if followed is not None:
+                self._take(row, followed, describe(place, followed))
+
+    def _goes_on(self, row: Row) -> bool:
+        """Whether a token may come in a row; it leaves where none may."""
+        if row.num_new == row.config.max_tokens:  # none was asked for
+            self._end(row, "length")
+            return False
+        try:
+            if row.pattern is None or row.pattern.look().any():
+                return True
+        except WhelpError as error:
+            self._leave(row)
+            row.generation.fail(error)
+            return False
+        row.generation.put(TextPiece(row.maker.finish()[0], []))  # whole, and nothing can say so
+        self._end(row, "stop")
+        return False
+
+    def _follow(self, row: Row, token_id: int, logits: torch.Tensor) -> int | None:
+        """Let a row's pattern go on by a token, or by another where that leads nowhere; None where all do, and the row leaves."""
+        if row.pattern is None or token_id in self.end_ids:
+            return token_id
+        while not row.pattern.take(token_id):
+            if not self._goes_on(row):
+                return None
+            keep_to_patterns([row], logits)
+            (token_id,) = choose_for_rows([row], logits, is_slow=self.decoder.is_slow).tolist()
+            if token_id in self.end_ids:
+                break
+        return token_id
 
     def _may_run_ahead(self, rows: list[Row]) -> bool:
         """Whether the next step can be named now: of the same rows, none of which must wait for what comes."""
@@ -332,7 +379,7 @@ class Batch:
             self.decoder.is_step_recorded
             and rows == self.rows[: self.num_running]
             and any(row.num_new + 1 < row.config.max_tokens for row in rows)
-            and not any(row.guesser.most for row in rows)
+            and not any(row.guesser.most or (row.pattern is not None and row.pattern.may_strand) for row in rows)
             and max(self.decoder.lengths[row.slot] for row in rows) + 1 < self.capacity
         )
 
@@ -351,9 +398,10 @@ class Batch:
         if row.seen is not None:
             row.seen[token_id] = True
         is_end = token_id in self.end_ids
+        is_over = row.pattern is not None and row.pattern.is_over
         text, is_stopped = ("", False) if is_end else row.maker.push(token_id)
         reason: Reason | None = None
-        if is_stopped or (is_end and not row.config.ignore_end):
+        if is_stopped or is_over or (is_end and not row.config.ignore_end):
             reason = "stop"
         elif row.num_new == row.config.max_tokens:
             reason = "length"
@@ -386,6 +434,11 @@ class Batch:
             self._place(row, self.num_running, copies=False)
 
     def _end(self, row: Row, reason: Reason) -> None:
+        """A row leaves, and its text is whole."""
+        self._leave(row)
+        row.generation.end(reason)
+
+    def _leave(self, row: Row) -> None:
         """A row leaves; its slot is free at the next step."""
         self.prefixes.keep(row, self.decoder)
         if row.slot < self.num_running:
@@ -393,4 +446,3 @@ class Batch:
         last = self.rows.pop()
         if last is not row:
             self._place(last, row.slot)
-        row.generation.end(reason)

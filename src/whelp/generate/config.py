@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
@@ -34,6 +34,10 @@ class GenerateConfig:
     prompt_logprobs: int | None = option(
         None, "give the log-probability of every token of the prompt after the first, and of so many likeliest", at_least=0
     )
+    regex: str | None = option(None, "a regular expression of Python: the whole text matches it")
+    choice: list[str] = option([], "the text is one of these")
+    json_schema: dict[str, Any] | None = option(None, "a JSON schema: the text is JSON that is valid by it")
+    grammar: str | None = option(None, "a grammar in Lark's form or llama.cpp's (GBNF): the text is one of its")
     when_full: Literal["end", "slide"] = option(
         "end", "a full context ends the text (reason length), or its later half is read anew and the text goes on"
     )
@@ -59,6 +63,19 @@ class GenerateConfig:
             if type(token_id) is not int or token_id < 0 or not is_number:
                 problem = f"logit_bias holds {token_id!r}: {bias!r}, but expected ids with numbers from -10000 to 10000"
                 raise ConfigError("generate", [problem])
+        asked = self._find_patterns()
+        if len(asked) > 1:
+            raise ConfigError("generate", [f"{' and '.join(asked)} are given, but a text follows one pattern"])
+        if "" in self.choice or self.regex == "":
+            raise ConfigError("generate", [f"{asked[0]} has an empty text, but the text that it asks for has some"])
+
+    def _find_patterns(self) -> list[str]:
+        return [name for name in ("regex", "choice", "json_schema", "grammar") if getattr(self, name) not in (None, [])]
+
+    @property
+    def pattern_name(self) -> str | None:
+        """Which setting says what pattern the text follows; None: it follows none."""
+        return next(iter(self._find_patterns()), None)
 
     @property
     def is_greedy(self) -> bool:

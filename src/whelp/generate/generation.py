@@ -89,10 +89,15 @@ class Generation:
             yield piece
 
     def iter_ready(self) -> Iterator[TextPiece]:
-        """The pieces that are there, without waiting."""
+        """The pieces that are there, without waiting.
+
+        Raises: BaseException: As where they are waited for.
+        """
         while not self._pieces.empty():
             piece = self._pieces.get()
-            if isinstance(piece, TextPiece):
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece is not None:
                 yield piece
 
     def cancel(self) -> None:

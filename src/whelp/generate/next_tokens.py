@@ -26,6 +26,14 @@ def bend(row: Row, logits: torch.Tensor) -> None:
         logits[token_id] += bias
 
 
+def keep_to_patterns(rows: list[Row], logits: torch.Tensor) -> None:
+    """Rule out what does not go on with the rows' patterns: in place, of logits (N, V)."""
+    for row, scores in zip(rows, logits, strict=True):
+        if row.pattern is not None:
+            wrong = torch.from_numpy(~row.pattern.look()[: len(scores)])
+            scores.masked_fill_(wrong.to(logits.device, non_blocking=True), -torch.inf)
+
+
 def choose_for_rows(rows: list[Row], logits: torch.Tensor, *, ahead: int = 0, is_slow: bool) -> torch.Tensor:
     """One id for each row of logits (N, V), so many tokens ahead of what has come; `is_slow` as a decoder says it.
 

@@ -12,6 +12,7 @@ from whelp.base.seeds import make_seed
 from whelp.base.shared_beginning import get_head
 from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Generation, TokenLogprob
+from whelp.generate.pattern import Pattern
 from whelp.generate.speculation import Guesser
 from whelp.generate.text_stream import TextMaker
 
@@ -20,9 +21,15 @@ class Row:
     """One continuation and where it stands. Shapes: V vocabulary."""
 
     def __init__(
-        self, generation: Generation, config: GenerateConfig, ids: list[int], maker: TextMaker, prompt: SharedPrompt
+        self,
+        generation: Generation,
+        config: GenerateConfig,
+        ids: list[int],
+        maker: TextMaker,
+        prompt: SharedPrompt,
+        pattern: Pattern | None = None,
     ) -> None:
-        self.generation, self.config, self.maker, self.prompt = generation, config, maker, prompt
+        self.generation, self.config, self.maker, self.prompt, self.pattern = generation, config, maker, prompt, pattern
         self.ids = list(ids)  # the prompt and what has come
         self.unread = list(ids)  # what its slot does not hold yet, while it is being read
         self.pauses: set[int] = set()  # after so many tokens of the prompt, the memory of them is kept
@@ -45,7 +52,7 @@ class Row:
     @property
     def can_be_drafted(self) -> bool:
         """Whether what comes next hangs on the text and the distribution alone."""
-        return not (self.config.is_penalised or self.config.logit_bias)
+        return not (self.config.is_penalised or self.config.logit_bias or self.pattern)
 
     @property
     def can_be_screened(self) -> bool:

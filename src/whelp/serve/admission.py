@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from whelp.base.errors import WhelpError
 from whelp.serve.config import ServeConfig
 from whelp.serve.errors import ApiError
 from whelp.serve.interfaces import Generation, Piece, ServedModel
@@ -90,6 +91,8 @@ class Workplace:
                 for piece in generation:
                     put(index, piece)
                 put(index, None)
+            except WhelpError as error:  # of this text alone
+                put(index, ApiError(400, str(error), code="invalid_value"))
             except BaseException as error:  # it belongs to whoever reads the pieces
                 put(index, RuntimeError(f"the engine failed: {error!r}"))
 

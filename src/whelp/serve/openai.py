@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from whelp.base.errors import WhelpError
+from whelp.base.errors import MissingExtraError, WhelpError
 from whelp.serve.admission import Workplace
 from whelp.serve.answers import LAST_EVENT, Answer, ChatAnswer, CompletionAnswer, Echo, to_event
 from whelp.serve.body import read_body
@@ -21,6 +21,7 @@ from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
+from whelp.serve.patterns import PATTERN_SETTINGS, read_pattern
 from whelp.serve.plain_chat import PLAIN_STOPS, join_content, render_plain
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
@@ -74,7 +75,7 @@ class OpenAI:
         def make_answer(**head: Any) -> Answer:
             return CompletionAnswer(echoes=echoes, with_logprobs="logprobs" in body, **head)
 
-        return self._respond(model, encoded, settings, body, n, "cmpl", make_answer)
+        return await self._respond(model, encoded, settings, body, n, "cmpl", make_answer)
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -98,7 +99,7 @@ class OpenAI:
             with_logprobs = bool(body.get("logprobs"))
             return ChatAnswer(must_strip=is_plain, with_logprobs=with_logprobs, num_choices=n, **head)
 
-        return self._respond(model, [ids], settings, body, n, "chatcmpl", make_answer)
+        return await self._respond(model, [ids], settings, body, n, "chatcmpl", make_answer)
 
     def _settings(self, body: Mapping[str, Any], model: ServedModel) -> dict[str, Any]:
         stop = body.get("stop", [])
@@ -109,9 +110,10 @@ class OpenAI:
             raise ApiError(400, message, code="invalid_value", param="logit_bias")
         seed = int(body["seed"]) % (1 << 63) if "seed" in body else secrets.randbits(48)
         settings = {"temperature": 1.0, **{name: body[name] for name in _PLAIN if name in body}}
-        return {**settings, "logit_bias": bias, "stop": [stop] if isinstance(stop, str) else list(stop), "seed": seed}
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        return {**settings, **read_pattern(body), "logit_bias": bias, "stop": stops, "seed": seed}
 
-    def _respond(
+    async def _respond(
         self,
         model: ServedModel,
         prompts: Sequence[Sequence[int]],
@@ -139,6 +141,8 @@ class OpenAI:
         )
         with ExitStack() as stack:
             stack.enter_context(self.workplace.admit(model, len(prompts) * n))
+            if not settings.keys().isdisjoint(PATTERN_SETTINGS):
+                await _prepare(model, settings)
             generations: list[Generation] = []
             stack.callback(_cancel_all, generations)
             try:
@@ -209,19 +213,21 @@ class GeneratingResponse(Response):
         await _send_last(send, body)
 
     async def _stream(self, send: Send) -> None:
-        async for index, piece in self._iter_pieces():
-            if not self._has_started:
-                self._has_started = True
-                await _send_head(send, "text/event-stream; charset=utf-8", None)
-                await _send_more(send, b"".join(map(to_event, self.answer.start())))
-            await _send_more(send, b"".join(map(to_event, self._take(index, piece))))
-        last = self.answer.last()
-        end = (to_event(last) if last is not None else b"") + LAST_EVENT
         try:
+            async for index, piece in self._iter_pieces():
+                if not self._has_started:
+                    self._has_started = True
+                    await _send_head(send, "text/event-stream; charset=utf-8", None)
+                    await _send_more(send, b"".join(map(to_event, self.answer.start())))
+                await _send_more(send, b"".join(map(to_event, self._take(index, piece))))
             self._check_whole()
         except ApiError as error:
-            end = to_event(error.to_dict()) + LAST_EVENT
-        await _send_last(send, end)
+            if not self._has_started:
+                raise
+            await _send_last(send, to_event(error.to_dict()) + LAST_EVENT)
+            return
+        last = self.answer.last()
+        await _send_last(send, (to_event(last) if last is not None else b"") + LAST_EVENT)
 
     def _take(self, index: int, piece: Piece | None) -> list[dict[str, Any]]:
         """Add a piece to the answer, or end a choice; the events that tell it."""
@@ -270,6 +276,16 @@ async def _send_more(send: Send, body: bytes) -> None:
 
 async def _send_last(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
+
+
+async def _prepare(model: ServedModel, settings: Mapping[str, Any]) -> None:
+    """Compile what the text shall be, beside the event loop."""
+    try:
+        await asyncio.to_thread(model.engine.prepare, settings)
+    except MissingExtraError as error:
+        raise ApiError(501, str(error), code="not_installed") from None
+    except WhelpError as error:
+        raise ApiError(400, str(error), code="invalid_value") from None
 
 
 def _cancel_all(generations: Sequence[Generation]) -> None:

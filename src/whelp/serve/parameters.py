@@ -94,8 +94,68 @@ def _sampling(config: ServeConfig) -> dict[str, Any]:
             },
             "Settings of the stream.",
         ),
+        **_patterns(),
         "user": _text("Accepted, and without effect."),
         "metadata": _maybe({"type": "object"}, "Accepted, and without effect."),
+    }
+
+
+def _patterns() -> dict[str, Any]:
+    """What a text shall be: OpenAI's way to ask, and those of vLLM."""
+    schema = {"type": "object", "description": "a JSON schema"}
+    written = {
+        "anyOf": [schema, {"type": "string", "description": "one as text"}, _NULL],
+        "description": "The text is valid by it.",
+    }
+    regex = _text("A regular expression of Python: the whole text matches it.")
+    choice = _maybe(
+        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "description": "a list of texts"},
+        "The text is one of these.",
+    )
+    grammar = _text("A grammar in Lark's form, or llama.cpp's (GBNF).")
+    named = {
+        "name": {"type": "string"},
+        "schema": schema,
+        "description": _text("Accepted, and without effect."),
+        "strict": _maybe({"type": "boolean"}, "Accepted: the text is always valid."),
+    }
+    return {
+        "response_format": _maybe(
+            {
+                "type": "object",
+                "properties": {
+                    "type": {
+                        "enum": ["text", "json_object", "json_schema"],
+                        "description": "text, json_object or json_schema.",
+                    },
+                    "json_schema": _maybe(
+                        {"type": "object", "properties": named, "required": ["schema"], "additionalProperties": False},
+                        "The schema, and what else OpenAI's clients send of it.",
+                    ),
+                },
+                "required": ["type"],
+                "additionalProperties": False,
+            },
+            "Any text, a JSON object, or JSON by a schema.",
+        ),
+        "structured_outputs": _maybe(
+            {
+                "type": "object",
+                "properties": {
+                    "json": written,
+                    "json_object": _maybe({"type": "boolean"}, "The text is a JSON object."),
+                    "regex": regex,
+                    "choice": choice,
+                    "grammar": grammar,
+                },
+                "additionalProperties": False,
+            },
+            "A pattern that the text follows, as vLLM has it. Not in OpenAI's API.",
+        ),
+        "guided_json": {**written, "description": "An older name of structured_outputs.json. Not in OpenAI's API."},
+        "guided_regex": _text("An older name of structured_outputs.regex. Not in OpenAI's API."),
+        "guided_choice": {**choice, "description": "An older name of structured_outputs.choice. Not in OpenAI's API."},
+        "guided_grammar": _text("An older name of structured_outputs.grammar. Not in OpenAI's API."),
     }
 
 
@@ -162,7 +222,6 @@ def chat_schema(config: ServeConfig) -> Schema:
         "max_completion_tokens": _whole(1, config.max_tokens, "OpenAI's newer name of max_tokens; goes before it."),
         "logprobs": _maybe({"type": "boolean"}, "Give each token's log probability. Default false."),
         "top_logprobs": _whole(0, MAX_LOGPROBS, "Give so many of the likeliest tokens too. Needs logprobs."),
-        "response_format": _only({"type": "text"}, about="Only text is possible."),
         "modalities": _only(["text"], about="Only text is possible."),
         "tools": _only([], about="Tools are not possible."),
         "tool_choice": _only("none", "auto", about="Tools are not possible."),

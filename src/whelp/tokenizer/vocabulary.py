@@ -28,6 +28,7 @@ from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
+from whelp.tokenizer._spelled_tokens import find_spellings
 from whelp.tokenizer._threads import begin_anew_when_forked
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
@@ -188,7 +189,7 @@ class Vocabulary:
     def decode(self, ids: Ids, *, skip_special: bool = True) -> str:
         """Decode ids into text; bytes that are no UTF-8 become U+FFFD."""
         if not self.is_byte_exact:
-            return str(self._reference(True).decode(self._check_ids(ids), skip_special_tokens=skip_special))
+            return str(self._decoder.decode(self._check_ids(ids), skip_special_tokens=skip_special))
         return self.decode_bytes(ids, skip_special=skip_special).decode(errors="replace")
 
     def decode_bytes(self, ids: Ids, *, skip_special: bool = True) -> bytes:
@@ -209,6 +210,15 @@ class Vocabulary:
         if not self.is_byte_exact:
             return WindowStreamDecoder(lambda ids: self.decode(ids, skip_special=skip_special))
         return ByteStreamDecoder(lambda token_id: self.decode_bytes([token_id], skip_special=skip_special))
+
+    def spell_tokens(self) -> tuple[list[bytes], list[bytes]]:
+        """What each id adds to a text that it begins, and to one that it goes on: bytes, none for control tokens and holes.
+
+        Raises: TokenizerError: When that depends on more than whether the id is the first.
+        """
+        if self.is_byte_exact:
+            return self._text_bytes, self._text_bytes
+        return find_spellings(self.decode, self._all_bytes, self.name)
 
     @cached_property
     def token_bytes(self) -> npt.NDArray[np.int32]:
@@ -301,6 +311,10 @@ class Vocabulary:
             self.name,
             model_json=None if self._model_place is None else self._json[self._model_place],
         )
+
+    @cached_property
+    def _decoder(self) -> Tokenizer:
+        return self._reference(True)
 
     def _encoding_specification(self) -> dict[str, Any]:
         """The specification with every control token marked as such, and without what would bend a batch."""

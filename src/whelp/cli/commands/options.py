@@ -43,6 +43,20 @@ TopP = Annotated[float, typer.Option(metavar="P", help="Choose among the likelie
 MinP = Annotated[float, typer.Option(metavar="P", help="Leave out what is less likely than P x the likeliest.")]
 RepetitionPenalty = Annotated[float, typer.Option(metavar="R", help="Above 1: repeat less.")]
 Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be repeated.")]
+Regex = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="The whole continuation matches this regular expression of Python.")
+]
+Choice = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT,...", help="The continuation is one of these; commas part them, or it is repeated."),
+]
+JsonSchema = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The continuation is JSON, valid by the JSON schema in this file.")
+]
+Grammar = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The continuation follows the grammar in this file: Lark's form, or llama.cpp's (GBNF)."),
+]
 
 
 def need(value: Path | None, name: str) -> Path:

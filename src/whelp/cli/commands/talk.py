@@ -10,11 +10,15 @@ import typer
 
 from whelp.cli.commands.options import (
     AsJson,
+    Choice,
     Device,
+    Grammar,
+    JsonSchema,
     MaxTokens,
     MinP,
     ModelPath,
     Precision,
+    Regex,
     RepetitionPenalty,
     StateFile,
     Stop,
@@ -42,6 +46,10 @@ def generate(
     ] = 0.0,
     frequency_penalty: Annotated[float, typer.Option(metavar="P", help="The same, once for each time that it is there.")] = 0.0,
     stop: Stop = None,
+    regex: Regex = None,
+    choice: Choice = None,
+    json_schema: JsonSchema = None,
+    grammar: Grammar = None,
     logprobs: Annotated[
         int | None, typer.Option(metavar="N", help="Give each token's log-probability, and the N likeliest in its place.")
     ] = None,
@@ -76,10 +84,13 @@ def generate(
 
     Example:
       whelp generate run --prompt "def main():" --temperature 0.5 --n 3
+
+    A text that follows a pattern (pip install "whelp[grammar]"):
+      whelp generate run --prompt "The year was " --regex "1[0-9]{3}"
     """
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give one of them.", param_hint="'--prompt' / '--prompts'")
-    from whelp.cli.generate import describe, iter_completions, load_model, read_prompts, stream
+    from whelp.cli.generate import describe, iter_completions, load_model, read_prompts, read_text, stream
     from whelp.cli.generate import generate as complete
     from whelp.cli.screens import show
 
@@ -93,6 +104,10 @@ def generate(
         "presence_penalty": presence_penalty,
         "frequency_penalty": frequency_penalty,
         "stop": stop or [],
+        "regex": regex,
+        "choice": [text for texts in choice or [] for text in texts.split(",")],
+        "json_schema": json_schema,
+        "grammar": None if grammar is None else read_text(grammar),
         "logprobs": logprobs,
         "when_full": when_full,
         "prompt_lookup_tokens": prompt_lookup_tokens,

@@ -1,0 +1,110 @@
+"""What a text shall be, as a grammar in the words of llguidance (Lark's, with regular expressions and JSON schemas in them)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from whelp.base.errors import ConfigError, PlanError
+from whelp.generate.config import GenerateConfig
+from whelp.generate.pattern_regex import convert_regex, write_ranges
+
+_HEAD = '%llguidance {"no_forcing": true}\n'  # the model chooses the tokens, also where it has no choice of letters
+_LAYOUT = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+}  # a small model would fill pages with space
+_STRUCTURE = {
+    "object": '{}":',
+    "array": "[],",
+    "string": '"',
+    "integer": "0123456789",
+    "number": "0123456789",
+    "boolean": "truefalse",
+    "null": "null",
+}
+"""Letters that JSON needs, by type."""
+
+
+def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str:
+    """The grammar of the pattern that a request asks for.
+
+    Args:
+        letters: All that can be written; None where that is not known by letters, or all can be.
+
+    Raises: PlanError: When it is no pattern, or needs other letters.
+    """
+    if config.choice:
+        _check_letters("choice", "".join(config.choice), letters)
+        return f"{_HEAD}start: {' | '.join(json.dumps(text, ensure_ascii=False) for text in config.choice)}\n"
+    if config.regex is not None:
+        return _HEAD + _write_regex(config.regex, letters)
+    if config.json_schema is not None:
+        _check_letters("json_schema", _find_letters(config.json_schema), letters)
+        layout = config.json_schema.get("x-guidance", _LAYOUT)
+        return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': layout})}\n"
+    assert config.grammar is not None, "a pattern was asked for"
+    return _HEAD + _read_grammar(config.grammar)
+
+
+def _write_regex(regex: str, letters: frozenset[str] | None) -> str:
+    from llguidance import regex_to_lark
+
+    written = f"/{regex_to_lark(convert_regex(regex), '')}/"
+    if letters is not None:  # the text keeps to these: so it never comes to where only another one could follow
+        written += f" & /[{write_ranges(map(ord, letters))}]*/"
+    return f"start: TEXT\nTEXT: {written}\n"
+
+
+def _read_grammar(text: str) -> str:
+    """A grammar in Lark's form, or in that of llama.cpp (GBNF)."""
+    from llguidance.gbnf_to_lark import any_to_lark
+
+    try:
+        return str(any_to_lark(text))
+    except Exception as error:  # of several kinds
+        raise PlanError("grammar", f"it cannot be read ({error})", "a grammar in Lark's form, or llama.cpp's (GBNF)") from None
+
+
+def _check_letters(where: str, needed: Iterable[str], letters: frozenset[str] | None) -> None:
+    missing = sorted(set(needed) - letters) if letters is not None else []
+    if missing:
+        shown = ", ".join(map(repr, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise PlanError(where, f"the vocabulary cannot write {shown}", "", "Ask for a text of its letters.")
+
+
+def _find_letters(schema: Any) -> Iterator[str]:
+    """Letters without which no text fits a schema, or hardly any."""
+    if isinstance(schema, list):
+        for entry in schema:
+            yield from _find_letters(entry)
+    if not isinstance(schema, dict):
+        return
+    for key, value in schema.items():
+        if key == "properties" and isinstance(value, dict):
+            yield from "".join(value)
+            for entry in value.values():
+                yield from _find_letters(entry)
+        elif key in ("const", "enum"):
+            yield from "".join(json.dumps(entry, ensure_ascii=False) for entry in (value if key == "enum" else [value]))
+        elif key == "type":
+            for kind in value if isinstance(value, list) else [value]:
+                yield from _STRUCTURE.get(str(kind), "")
+        else:
+            yield from _find_letters(value)
+
+
+def read_json_schema(text: str | bytes, where: object) -> dict[str, Any]:
+    """A JSON schema in a file, or in a text.
+
+    Raises: ConfigError: When it is none.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(where, [f"it is not JSON ({error})"], "A JSON schema is expected.") from None
+    if not isinstance(value, dict):
+        raise ConfigError(where, ["it is no JSON schema: an object is expected"])
+    return value
