@@ -7,6 +7,7 @@ checkpoints/last; evaluations/ of its checkpoints.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_atomic(self.recipe, recipe_text)
         write_json(self.plan, plan)
+
+    def change_plan(self, plan: dict[str, Any], writer: int) -> None:
+        """Write another plan; several processes may write the same one at a time, each under its own number until it is whole."""
+        own = self.plan.with_name(f".{self.plan.name}.{writer}")
+        write_json(own, plan)
+        os.replace(own, self.plan)
 
     def is_half_started(self) -> bool:
         """Whether a run was killed while its folder was made: what `start` writes before the plan, and nothing else."""

@@ -9,6 +9,7 @@ from typing import Any
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.config import to_dict
+from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
@@ -44,6 +45,21 @@ def check_place(run: RunFolder) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
         raise ArtifactError(
             out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
+        )
+
+
+def check_targets(ledger: dict[str, Any]) -> None:
+    """Refuse a run whose rows have nothing to predict: it would train on nothing, and its loss would be zero.
+
+    Raises:
+        PlanError: Saying where the tokens went.
+    """
+    if not ledger["trained"]:
+        raise PlanError(
+            "the training rows",
+            f"none of {say_count(ledger['tokens'], 'token')} is trained ({ledger['masked']:,} masked, {ledger['cut']:,} cut)",
+            "something to predict",
+            "Raise pack.context_tokens, set pack.long=split where documents are cut, or mask less; `whelp inspect` shows the rows.",
         )
 
 
