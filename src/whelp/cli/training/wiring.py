@@ -134,11 +134,12 @@ class RunWiring:
 
     def _fit(self) -> Iterator[StepReport]:
         """Train to the end of the plan, or until an evaluation has changed the plan."""
+        from whelp.train.awake_clock import AwakeClock
         from whelp.train.fit import fit
 
         rows, config, plan = self.session.choose_rows(self.plan), self.session.recipe.train, self.plan
-        steps = fit(self.model, self.optimizer, rows, plan, config, self.progress, processes=self.processes)
-        with contextlib.closing(steps):
+        parts = self.model, self.optimizer, rows, plan, config, self.progress
+        with AwakeClock() as clock, contextlib.closing(fit(*parts, processes=self.processes, clock=clock)) as steps:
             for report in steps:
                 if self.average is not None and not report.is_skipped:
                     self.average.update(report.step)
