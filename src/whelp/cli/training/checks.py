@@ -26,6 +26,10 @@ _MAY_CHANGE = {  # options that do not change what is computed, but for rounding
     "keep_every_steps",
     "keep_best",
     "early_stopping_patience",
+    "on_bad_loss",  # what was computed so far would have been the same, or not at all
+    "spike_factor",
+    "sample_prompts",
+    "sample_tokens",
     "track",
     "record_rows",
     "checkpoint_activations",
@@ -118,11 +122,12 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
             if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
         ]
     if changes:
+        weights = "" if any(change.startswith("model.") for change in changes) else f", from these weights with train.start_from={out}"
         raise PlanError(
             out,
-            f"this run was started with other settings ({'; '.join(changes[:6])})",
+            f"this run was started with other settings ({'; '.join(changes[:6])}{'; ...' if len(changes) > 6 else ''})",
             "",
-            f"Choose another --out for a new run, or go on with the old settings: {out / 'recipe.yaml'}.",
+            f"Go on with those ({out / 'recipe.yaml'}), or begin a new run with another --out{weights}.",
         )
 
 
