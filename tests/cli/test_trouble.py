@@ -17,7 +17,7 @@ from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import TrainingError
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
-from whelp.cli.training.events import Planned
+from whelp.cli.training.events import Planned, Rewound
 from whelp.model import LanguageModel
 from whelp.train import StepReport
 from whelp.train.optimizer import Optimizer
@@ -110,6 +110,19 @@ def test_a_spike_is_rewound(ready: Project, losses: dict[int, float], tmp_path: 
     state = json.loads((run / "checkpoints" / "last" / "trainer" / "state.json").read_text())
     assert (state["rewinds"], state["rows_read"], state["step"]) == (1, 92, 20)
     assert "step 15: a loss of" in (run / "report.html").read_text()
+
+
+def test_a_run_that_is_killed_after_it_was_rewound(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """It goes on from the same checkpoint, meets the spike again, and is rewound once more: that is one event, not two."""
+    run, recipe = tmp_path / "run", load_recipe(ready.recipe, ["train.spike_factor=3"])
+    losses |= {14: 50.0, 16: 50.0}  # step 14 both times: the second time it begins after step 12
+    for event in iter_train(recipe, ready.store, run):
+        if isinstance(event, Rewound):
+            break
+    rewound = [record for record in iter_records(run / "metrics.jsonl") if "rewound_from" in record]
+    assert len(rewound) == 1
+    train(ready, run, "train.spike_factor=3")
+    assert [record for record in iter_records(run / "metrics.jsonl") if "rewound_from" in record] == rewound
 
 
 def test_a_spike_before_the_first_checkpoint(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:

@@ -85,12 +85,18 @@ class RunFolder:
             )
             raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", next_step) from None
 
-    def truncate_after(self, step: int) -> None:
-        """Forget records of steps after `step`: training goes on from there and writes them again."""
+    def truncate_after(self, step: int, *, keep_rewinds: bool = False) -> None:
+        """Forget records of steps after `step`: training goes on from there and writes them again.
+
+        A run that was rewound to `step`, and killed before it saved again, has not left any rows out: its checkpoint is older than
+        that, and it will be rewound again. While it lives, it `keep_rewinds`.
+        """
         for path in (self.metrics, self.samples):
             if path.is_file():
                 records = list(_iter_lines(path))
                 kept = [record for record in records if record is not None and record["step"] <= step]
+                if not keep_rewinds:
+                    kept = [record for record in kept if record["step"] < step or "rewound_from" not in record]
                 num_damaged = records.count(None)
                 if num_damaged:
                     log.warning("%s: left out %s that cannot be read", path, say_count(num_damaged, "line"))

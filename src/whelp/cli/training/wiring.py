@@ -203,7 +203,7 @@ class RunWiring:
         assert report.loss is not None, "a spike has a loss"
         rewound = Rewound(step=step, from_step=report.step, loss=report.loss, skipped_rows=(first_row, rows_read))
         if self.processes.is_first:
-            self.run.truncate_after(step)
+            self.run.truncate_after(step, keep_rewinds=True)
             event = {"rewound_from": report.step, "spike_loss": report.loss, "skipped_rows": [first_row, rows_read]}
             append_record(self.run.metrics, {"step": step, **event})
         return rewound
