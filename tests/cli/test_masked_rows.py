@@ -50,7 +50,9 @@ def test_more_rows_are_evaluated_than_were_asked_for(tmp_path: Path) -> None:
 def test_nothing_to_evaluate(tmp_path: Path) -> None:
     """Only the beginnings of documents are kept, and those are prompts: said before the first step."""
     recipe, store = make_store(tmp_path, num_short=32, long="truncate")
-    message = r"the split: all tokens in its 8 rows are masked, but expected something to predict\. Hold out .*data\.test_split=0"
+    message = (
+        r"the split: all tokens in its 8 rows are masked, but expected something to predict\. Hold out .*data\.test_split=0"
+    )
     with pytest.raises(PlanError, match=message):
         whelp.train(recipe, store=store, out=tmp_path / "run")
 
@@ -58,7 +60,9 @@ def test_nothing_to_evaluate(tmp_path: Path) -> None:
 def test_nothing_to_train(tmp_path: Path) -> None:
     """A run whose loss would be zero is refused, and nothing is written."""
     recipe, store = make_store(tmp_path, test_split=0, long="truncate")
-    message = r"the training rows: none of [\d,]+ tokens is trained \(320 masked, [\d,]+ cut\), but expected something to predict\."
+    message = (
+        r"the training rows: none of [\d,]+ tokens is trained \(320 masked, [\d,]+ cut\), but expected something to predict\."
+    )
     with pytest.raises(PlanError, match=message):
         whelp.train(recipe, store=store, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

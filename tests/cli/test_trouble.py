@@ -257,7 +257,9 @@ def test_out_of_memory_while_steps_are_timed(
 ) -> None:
     """A run by the clock is timed first: that, too, goes on with fewer rows."""
     memory["rows"] = 1
-    whelp.train(ready.recipe, store=ready.store, out=tmp_path / "run", overrides=["train.num_steps=null", "train.minutes=0.001"])
+    whelp.train(
+        ready.recipe, store=ready.store, out=tmp_path / "run", overrides=["train.num_steps=null", "train.minutes=0.001"]
+    )
     assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
     plan = read_plan(tmp_path / "run")
     assert (plan["micro_batch_rows"], plan["is_halved"]) == (1, True)

@@ -88,7 +88,9 @@ with awake_clock.AwakeClock() as clock:
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stopping is of POSIX: run the tests on Linux or macOS")
 def test_a_process_that_is_stopped():
     """By SIGSTOP, as Slurm does it to make room, or Ctrl-Z."""
-    with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGSTOP)

@@ -420,7 +420,9 @@ def test_half_the_micro_batch():
     assert (halved.micro_batch_rows, halved.accumulation, halved.batch_rows, halved.is_halved) == (2, 5, 10, True)
     again = halve_micro_batch(halved)
     assert (again.micro_batch_rows, again.accumulation, again.batch_rows, again.is_halved) == (1, 10, 10, True)
-    with pytest.raises(TrainingError, match=r"out of memory with 1 row at a time, but expected room\. Lower pack\.context_tokens"):
+    with pytest.raises(
+        TrainingError, match=r"out of memory with 1 row at a time, but expected room\. Lower pack\.context_tokens"
+    ):
         halve_micro_batch(again)
 
 

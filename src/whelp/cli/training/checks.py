@@ -122,7 +122,11 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
             if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
         ]
     if changes:
-        weights = "" if any(change.startswith("model.") for change in changes) else f", from these weights with train.start_from={out}"
+        weights = (
+            ""
+            if any(change.startswith("model.") for change in changes)
+            else f", from these weights with train.start_from={out}"
+        )
         raise PlanError(
             out,
             f"this run was started with other settings ({'; '.join(changes[:6])}{'; ...' if len(changes) > 6 else ''})",
