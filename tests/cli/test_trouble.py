@@ -18,9 +18,12 @@ from whelp.base.errors import TrainingError
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
 from whelp.cli.training.events import Planned, Rewound
+from whelp.cli.training.wiring import RunWiring
 from whelp.model import LanguageModel
 from whelp.train import StepReport
 from whelp.train.optimizer import Optimizer
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 from .helpers import Project, make_project
 
@@ -210,6 +213,26 @@ def test_a_run_that_goes_on_with_more_rows_at_a_time(ready: Project, memory: dic
     planned = next(iter(iter_train(load_recipe(ready.recipe, ["train.micro_batch_rows=null"]), ready.store, run)))
     assert isinstance(planned, Planned)
     assert planned.plan.micro_batch_rows == 4
+
+
+def test_out_of_memory_in_one_of_two_processes(
+    ready: Project, undisturbed: list[dict[str, Any]], memory: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other waits in the middle of the step: all end with a message, and the same command goes on with fewer rows."""
+    run, halve, second = tmp_path / "run", RunWiring._halve_micro_batch, ProcessGroup(ProcessRank(rank=1, num_processes=2))
+
+    def halve_as_second(self: RunWiring) -> None:
+        self.processes = second
+        halve(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunWiring, "_halve_micro_batch", halve_as_second)
+        message = r"process 2: out of memory with 4 rows at a time; from now on 2\. The same command goes on so\."
+        with pytest.raises(TrainingError, match=message):
+            train(ready, run)
+    assert sorted(path.name for path in run.glob(".plan*")) == []
+    memory["evaluated_rows"] = 2
+    assert_alike(train(ready, run), undisturbed)
 
 
 def test_out_of_memory_while_evaluating(
