@@ -381,11 +381,14 @@ def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> No
         "train.learning_rate: 0.01 -> 0.5",
         "model.n_layer: 1 -> 2",
         "train.batch_tokens: 64 -> 32",
-        "Choose another --out",
+        "or begin a new run with another --out.",
     ):
         assert change in message
+    weights = f"or begin a new run with another --out, from these weights with train.start_from={project.run}."
+    assert weights in " ".join(said_once(train_project(whelp, project, "train.learning_rate=0.5")).split())
     assert snapshot(project.run) == before
-    assert train_project(whelp, project, "train.log_every_steps=2").code == 0
+    harmless = ["train.log_every_steps=2", "train.on_bad_loss=skip", "train.spike_factor=3", "train.sample_prompts=[The]"]
+    assert train_project(whelp, project, *harmless).code == 0
 
 
 def test_a_run_of_another_store(whelp: Whelp, project: Project) -> None:

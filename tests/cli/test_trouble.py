@@ -17,8 +17,13 @@ from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import TrainingError
 from whelp.cli.recipe import load_recipe
 from whelp.cli.train import iter_train
+from whelp.cli.training.events import Planned, Rewound
+from whelp.cli.training.wiring import RunWiring
 from whelp.model import LanguageModel
 from whelp.train import StepReport
+from whelp.train.optimizer import Optimizer
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 from .helpers import Project, make_project
 
@@ -110,6 +115,19 @@ def test_a_spike_is_rewound(ready: Project, losses: dict[int, float], tmp_path: 
     assert "step 15: a loss of" in (run / "report.html").read_text()
 
 
+def test_a_run_that_is_killed_after_it_was_rewound(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
+    """It goes on from the same checkpoint, meets the spike again, and is rewound once more: that is one event, not two."""
+    run, recipe = tmp_path / "run", load_recipe(ready.recipe, ["train.spike_factor=3"])
+    losses |= {14: 50.0, 16: 50.0}  # step 14 both times: the second time it begins after step 12
+    for event in iter_train(recipe, ready.store, run):
+        if isinstance(event, Rewound):
+            break
+    rewound = [record for record in iter_records(run / "metrics.jsonl") if "rewound_from" in record]
+    assert len(rewound) == 1
+    train(ready, run, "train.spike_factor=3")
+    assert [record for record in iter_records(run / "metrics.jsonl") if "rewound_from" in record] == rewound
+
+
 def test_a_spike_before_the_first_checkpoint(ready: Project, losses: dict[int, float], tmp_path: Path) -> None:
     """Nothing is saved yet: begin again, with the rows after the spike."""
     losses[12] = 50.0
@@ -127,12 +145,12 @@ def test_spikes_without_end(ready: Project, losses: dict[int, float], tmp_path: 
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """A device with room for so many rows while it trains."""
-    room = {"rows": 2}
+    """A device with room for so many rows while it trains, and while it evaluates."""
+    room = {"rows": 2, "evaluated_rows": 100}
     original = LanguageModel.loss
 
     def loss(self: LanguageModel, ids: torch.Tensor, *arguments: Any) -> torch.Tensor:
-        if torch.is_grad_enabled() and len(ids) > room["rows"]:
+        if len(ids) > room["rows" if torch.is_grad_enabled() else "evaluated_rows"]:
             raise torch.OutOfMemoryError("no room")
         return original(self, ids, *arguments)
 
@@ -140,27 +158,134 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return room
 
 
-def test_out_of_memory_halves_the_micro_batch(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
-    """Half the rows at a time give the same losses; the run folder remembers it."""
-    memory["rows"] = 4
-    whole = train(ready, tmp_path / "whole")
-    memory["rows"] = 2
+@pytest.fixture
+def undisturbed(ready: Project, tmp_path: Path) -> list[dict[str, Any]]:
+    """The records of a run with room enough."""
+    return train(ready, tmp_path / "undisturbed")
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "plan.json").read_text())["plan"])
+
+
+def assert_alike(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """The same rows, and losses but for rounding."""
+    assert [record["loss"] for record in ours] == pytest.approx([record["loss"] for record in theirs], abs=1e-4)
+    assert [record["rows_checksum"] for record in ours] == [record["rows_checksum"] for record in theirs]
+
+
+@pytest.mark.parametrize(("rows", "pieces"), [(2, 2), (1, 4)])
+def test_out_of_memory_halves_the_micro_batch(
+    ready: Project, undisturbed: list[dict[str, Any]], memory: dict[str, int], tmp_path: Path, rows: int, pieces: int
+) -> None:
+    """As few rows at a time as fit give the same losses; the run folder remembers it."""
+    memory["rows"] = rows
     run = tmp_path / "run"
-    halved = train(ready, run)
-    assert [record["loss"] for record in halved] == pytest.approx([record["loss"] for record in whole], abs=1e-4)
-    assert [record["rows_checksum"] for record in halved] == [record["rows_checksum"] for record in whole]
-    plan = json.loads((run / "plan.json").read_text())["plan"]
-    assert (plan["micro_batch_rows"], plan["accumulation"], plan["is_halved"]) == (2, 2, True)
+    assert_alike(train(ready, run), undisturbed)
+    plan = read_plan(run)
+    assert (plan["micro_batch_rows"], plan["accumulation"], plan["is_halved"]) == (rows, pieces, True)
     assert whelp.train(ready.recipe, store=ready.store, out=run).is_finished
 
 
-def test_out_of_memory_again(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
-    """It is halved once; then the error says what to lower."""
-    memory["rows"] = 1
-    advice = r"out of memory with 2 rows at a time, halved before, but expected room\. Lower train\.micro_batch_rows"
+def test_not_even_a_row_fits(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
+    """The error says what to lower, each time."""
+    memory["rows"] = 0
+    advice = r"the device: it is out of memory with 1 row at a time, but expected room\. Lower pack\.context_tokens or the model's size"
     for _ in range(2):
         with pytest.raises(TrainingError, match=advice):
             train(ready, tmp_path / "run")
+
+
+def test_a_run_that_goes_on_with_more_rows_at_a_time(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
+    """The option was too much for memory: the same command does not try it again, and another number is taken."""
+    memory["rows"] = 4
+    run, options = tmp_path / "run", ["train.micro_batch_rows=4", "train.save_every_steps=1"]
+    for event in iter_train(load_recipe(ready.recipe, ["train.micro_batch_rows=1"]), ready.store, run):
+        if isinstance(event, StepReport) and event.step == 4:
+            break
+    memory["rows"] = 2
+    for event in iter_train(load_recipe(ready.recipe, options), ready.store, run):
+        if isinstance(event, StepReport) and event.step == 8:
+            break
+    planned = next(iter(iter_train(load_recipe(ready.recipe, options), ready.store, run)))
+    assert isinstance(planned, Planned)
+    assert planned.plan.micro_batch_rows == 2
+    planned = next(iter(iter_train(load_recipe(ready.recipe, ["train.micro_batch_rows=null"]), ready.store, run)))
+    assert isinstance(planned, Planned)
+    assert planned.plan.micro_batch_rows == 4
+
+
+def test_out_of_memory_in_one_of_two_processes(
+    ready: Project, undisturbed: list[dict[str, Any]], memory: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other waits in the middle of the step: all end with a message, and the same command goes on with fewer rows."""
+    run, halve, second = tmp_path / "run", RunWiring._halve_micro_batch, ProcessGroup(ProcessRank(rank=1, num_processes=2))
+
+    def halve_as_second(self: RunWiring) -> None:
+        self.processes = second
+        halve(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunWiring, "_halve_micro_batch", halve_as_second)
+        message = r"process 2: out of memory with 4 rows at a time; from now on 2\. The same command goes on so\."
+        with pytest.raises(TrainingError, match=message):
+            train(ready, run)
+    assert sorted(path.name for path in run.glob(".plan*")) == []
+    memory["evaluated_rows"] = 2
+    assert_alike(train(ready, run), undisturbed)
+
+
+def test_out_of_memory_while_evaluating(
+    ready: Project, undisturbed: list[dict[str, Any]], memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a test row takes more than a training row, both are done in smaller pieces, and no step is lost or done twice."""
+    memory["rows"] = 100
+    run = tmp_path / "run"
+    steps = []
+    for event in iter_train(load_recipe(ready.recipe), ready.store, run):
+        if isinstance(event, StepReport):
+            steps.append(event.step)
+            memory["evaluated_rows"] = 1 if event.step >= 7 else 100
+    assert steps == list(range(1, 21))
+    assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
+    assert "out of memory with 2 rows at a time; from now on 1" in caplog.text
+    assert read_plan(run)["micro_batch_rows"] == 1
+    assert_alike([record for record in iter_records(run / "metrics.jsonl") if "loss" in record], undisturbed)
+
+
+def test_out_of_memory_while_weights_change(
+    ready: Project, undisturbed: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the weights have changed, which no smaller piece takes back: the run ends, and goes on from its checkpoint."""
+    run, original, number = tmp_path / "run", Optimizer.step, 0
+
+    def step(self: Optimizer, learning_rate: float) -> None:
+        nonlocal number
+        number += 1
+        if number == 7:
+            self.groups[0].data.mul_(2)
+            raise torch.OutOfMemoryError("no room")
+        original(self, learning_rate)
+
+    monkeypatch.setattr(Optimizer, "step", step)
+    message = r"step 7: out of memory while the weights were changed: .* The same command goes on from the last checkpoint\."
+    with pytest.raises(TrainingError, match=message):
+        train(ready, run)
+    assert read_plan(run)["micro_batch_rows"] == 2
+    assert_alike(train(ready, run), undisturbed)
+
+
+def test_out_of_memory_while_steps_are_timed(
+    ready: Project, memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run by the clock is timed first: that, too, goes on with fewer rows."""
+    memory["rows"] = 1
+    whelp.train(
+        ready.recipe, store=ready.store, out=tmp_path / "run", overrides=["train.num_steps=null", "train.minutes=0.001"]
+    )
+    assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
+    plan = read_plan(tmp_path / "run")
+    assert (plan["micro_batch_rows"], plan["is_halved"]) == (1, True)
 
 
 def test_which_checkpoints_stay(ready: Project, tmp_path: Path) -> None:

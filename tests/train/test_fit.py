@@ -290,6 +290,30 @@ def test_running_ahead_changes_nothing(make_model, monkeypatch, options, kind):
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected_model.state_dict().items())
 
 
+def test_no_memory_for_the_batch_ahead(make_model, monkeypatch):
+    """Its want of memory is met after the step before it is told: that step is done once, and training can go on from there."""
+    config = _config(micro_batch_rows=3)
+    plan, expected_model = _plan(config), make_model("gpt2")
+    _train(expected_model, config)
+    monkeypatch.setattr("whelp.train.fit._works_alone", lambda _: True)
+    model, rows, progress, steps = make_model("gpt2"), _Rows(_tokens()), Progress(), []
+    optimizer, loss, is_full = build_optimizer(model, config), LanguageModel.loss, True
+
+    def fail_once_in_a_while(self, *arguments):
+        if is_full and set(rows.places) >= {16}:
+            raise torch.OutOfMemoryError("no room")
+        return loss(self, *arguments)
+
+    monkeypatch.setattr(LanguageModel, "loss", fail_once_in_a_while)
+    with pytest.raises(torch.OutOfMemoryError):
+        steps += (report.step for report in fit(model, optimizer, rows, plan, config, progress))
+    assert progress.step == 4
+    is_full = False
+    steps += (report.step for report in fit(model, optimizer, rows, plan, config, progress))
+    assert steps == list(range(1, 11))
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected_model.state_dict().items())
+
+
 def test_a_finished_run_has_nothing_to_do(make_model):
     """Going on after the last step reads nothing and reports nothing."""
     model, config, rows = make_model("gpt2"), _config(), _Rows(_tokens())

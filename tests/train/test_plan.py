@@ -415,13 +415,31 @@ def test_changed_options_go_on(options, taken):
 
 
 def test_half_the_micro_batch():
-    """Half as many rows at a time, twice as often; once."""
+    """Half as many rows at a time, twice as often; down to one."""
     halved = halve_micro_batch(_plan(micro_batch_rows=5))
     assert (halved.micro_batch_rows, halved.accumulation, halved.batch_rows, halved.is_halved) == (2, 5, 10, True)
-    with pytest.raises(TrainingError, match="out of memory with 2 rows at a time, halved before"):
-        halve_micro_batch(halved)
-    with pytest.raises(TrainingError, match="out of memory with 1 row at a time, but expected room"):
-        halve_micro_batch(_plan(micro_batch_rows=1))
+    again = halve_micro_batch(halved)
+    assert (again.micro_batch_rows, again.accumulation, again.batch_rows, again.is_halved) == (1, 10, 10, True)
+    with pytest.raises(
+        TrainingError, match=r"out of memory with 1 row at a time, but expected room\. Lower pack\.context_tokens"
+    ):
+        halve_micro_batch(again)
+
+
+def test_a_halved_micro_batch_stays_so_for_other_processes():
+    """What the device did not hold it does not hold either when there are more processes, or fewer; another device may."""
+    halved = halve_micro_batch(_plan(micro_batch_rows=5))
+    two = _plan({"num_processes": 2}, micro_batch_rows=5)
+    adapted = adapt_plan(halved, two)
+    assert (adapted.micro_batch_rows, adapted.accumulation, adapted.is_halved) == (2, 3, True)
+    elsewhere = adapt_plan(halved, dataclasses.replace(two, device="cuda"))
+    assert (elsewhere.micro_batch_rows, elsewhere.accumulation, elsewhere.is_halved) == (5, 1, False)
+
+
+def test_memory_that_a_probe_found():
+    """What steps needed when they were timed is more than any estimate."""
+    plan = _plan({"most_rows_at_once": 3}, micro_batch_rows=5)
+    assert (plan.micro_batch_rows, plan.accumulation, plan.is_halved) == (3, 4, True)
 
 
 def test_activations_computed_again_need_less_memory():

@@ -7,6 +7,7 @@ checkpoints/last; evaluations/ of its checkpoints.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,12 @@ class RunFolder:
         write_atomic(self.recipe, recipe_text)
         write_json(self.plan, plan)
 
+    def change_plan(self, plan: dict[str, Any], writer: int) -> None:
+        """Write another plan; several processes may write the same one at a time, each under its own number until it is whole."""
+        own = self.plan.with_name(f".{self.plan.name}.{writer}")
+        write_json(own, plan)
+        os.replace(own, self.plan)
+
     def is_half_started(self) -> bool:
         """Whether a run was killed while its folder was made: what `start` writes before the plan, and nothing else."""
         if not self.checkpoints.is_dir() or any(self.checkpoints.iterdir()):
@@ -78,12 +85,18 @@ class RunFolder:
             )
             raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", next_step) from None
 
-    def truncate_after(self, step: int) -> None:
-        """Forget records of steps after `step`: training goes on from there and writes them again."""
+    def truncate_after(self, step: int, *, keep_rewinds: bool = False) -> None:
+        """Forget records of steps after `step`: training goes on from there and writes them again.
+
+        A run that was rewound to `step`, and killed before it saved again, has not left any rows out: its checkpoint is older than
+        that, and it will be rewound again. While it lives, it `keep_rewinds`.
+        """
         for path in (self.metrics, self.samples):
             if path.is_file():
                 records = list(_iter_lines(path))
                 kept = [record for record in records if record is not None and record["step"] <= step]
+                if not keep_rewinds:
+                    kept = [record for record in kept if record["step"] < step or "rewound_from" not in record]
                 num_damaged = records.count(None)
                 if num_damaged:
                     log.warning("%s: left out %s that cannot be read", path, say_count(num_damaged, "line"))

@@ -86,10 +86,11 @@ def evaluate_by_source(
 ) -> LossResult:
     """The loss over the rows of all sources, with that of each; `num_rows` of them in all, of each its share.
 
+    More where all that is in those is masked; a source that is masked altogether has no loss.
+
     Raises:
         PlanError: When no source has anything to predict.
     """
-    from whelp.evaluate import evaluate_loss
     from whelp.evaluate.loss import LossResult
 
     if not parts:
@@ -100,11 +101,30 @@ def evaluate_by_source(
     results = {}
     for name, rows in parts.items():
         wanted = None if num_rows is None else max(1, num_rows * len(rows) // total)
+        results[name] = _evaluate_source(model, rows, wanted, **options)
+    found = {name: result for name, result in results.items() if result.num_tokens}
+    if not found:
+        raise PlanError(
+            "the split",
+            f"all tokens in its {say_count(total, 'row')} are masked",
+            "something to predict",
+            "Hold out more or other documents (data.test_split), or nothing: data.test_split=0; then run `whelp prepare` again.",
+        )
+    if None in found:
+        return found[None]
+    return LossResult.join({str(name): result for name, result in found.items()})
+
+
+def _evaluate_source(model: LossModel, rows: PackedRows, num_rows: int | None, **options: Any) -> LossResult:
+    """The loss over the first `num_rows` rows, or over twice as many as often as it takes until one has something to predict."""
+    from whelp.evaluate import evaluate_loss
+
+    wanted = len(rows) if num_rows is None else min(num_rows, len(rows))
+    while True:
         result = evaluate_loss(model, rows, num_rows=wanted, **options)
-        if name is None:
+        if result.num_tokens or wanted == len(rows):
             return result
-        results[name] = result
-    return LossResult.join(results)
+        wanted = min(2 * wanted, len(rows))
 
 
 class JoinedRows:

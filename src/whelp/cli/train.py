@@ -28,6 +28,7 @@ from whelp.cli.training.checks import (
     check_place,
     check_plan,
     check_same,
+    check_targets,
     describe_seen,
     describe_versions,
     find_changed,
@@ -251,8 +252,10 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
     checkpoint = run.checkpoints / name if name is not None else None
     start = session.read_start() if checkpoint is None else None
     if started is None and processes.is_first:
+        ledger = session.make_ledger(plan)
+        check_targets(ledger)
         identity = {"recipe": session.recipe.to_values(), "store": store.manifest.fingerprint}
-        facts = {"plan": plan.to_dict(), "ledger": session.make_ledger(plan), "versions": describe_versions()}
+        facts = {"plan": plan.to_dict(), "ledger": ledger, "versions": describe_versions()}
         begins = {"start": find_origin_of_start(session.recipe.train.start_from)}
         run.start(session.recipe.to_yaml(), {**identity, **facts, **begins})
     check_shared(processes, run.plan)

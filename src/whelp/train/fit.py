@@ -24,7 +24,7 @@ from whelp.base.errors import TrainingError
 from whelp.base.seeds import make_seed
 from whelp.train.backward import Backward, StepOptimizer, TrainableModel
 from whelp.train.config import TrainConfig
-from whelp.train.device import free_idle_memory
+from whelp.train.device import free_idle_memory, is_out_of_memory
 from whelp.train.plan import TrainPlan
 from whelp.train.process_group import ProcessGroup
 from whelp.train.schedule import make_schedule
@@ -38,6 +38,14 @@ class Rows(Protocol):
     """Rows in an endless order that is a pure function of the seed."""
 
     def read(self, first: int, count: int, seed: int, *, rank: int = 0, world: int = 1) -> RowBatch: ...
+
+
+class TornStepError(TrainingError):
+    """Memory did not suffice while weights were changed: some are those of the next step, and training cannot go on with them."""
+
+    def __init__(self, step: int) -> None:
+        found = "out of memory while the weights were changed: some have changed, others not"
+        super().__init__(f"step {step}", found, "", "The same command goes on from the last checkpoint.")
 
 
 @dataclass
@@ -107,6 +115,8 @@ def fit(
 
     Raises:
         TrainingError: When the loss or the gradient is no longer a finite number, and `on_bad_loss` does not pass it over.
+        TornStepError: When memory does not suffice while weights are changed. Where it does not for a gradient, what PyTorch raises
+            goes through, and `progress` is that of the weights.
     """
     processes = processes or ProcessGroup()
     device = torch.device(plan.device)
@@ -137,19 +147,19 @@ def fit(
                 processes.add_tensor(now.loss)
             numbers = _Numbers(now.loss, norm) if is_read else None
             if not waits:
-                optimizer.step(learning_rate)
+                _update(optimizer, learning_rate, progress)
                 is_over = plan.budget_seconds is None and progress.step + 1 >= plan.num_steps
                 if runs_ahead and not is_over and progress.step > first_step:  # the first step is told at once
                     after = dataclasses.replace(progress, step=progress.step + 1, rows_read=progress.rows_read + now.num_rows)
                     next_rows = ramp.find_rows(find_share_done(after, plan))
                     if next_rows == now.num_rows:  # the next size does not begin while this one's numbers are on their way
-                        ahead = gradients.compute(first_row + now.num_rows, next_rows)
+                        ahead = gradients.compute_ahead(first_row + now.num_rows, next_rows)
             loss_value, norm_value = (None, None) if numbers is None else numbers.read()
             is_skipped = _is_bad(loss_value, norm_value, config, progress)
             if is_skipped:
                 optimizer.zero_grad()  # what lies between the parameters in their buffers is no number now, either
             elif waits:
-                optimizer.step(learning_rate)
+                _update(optimizer, learning_rate, progress)
             progress.step += 1
             progress.rows_read += now.num_rows
             progress.tokens_trained += 0 if is_skipped else now.num_targets
@@ -173,6 +183,15 @@ def fit(
                 is_skipped=is_skipped,
                 rows_checksum=now.checksum % _CHECKSUM if config.record_rows else None,
             )
+
+
+def _update(optimizer: StepOptimizer, learning_rate: float, progress: Progress) -> None:
+    try:
+        optimizer.step(learning_rate)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TornStepError(progress.step + 1) from None
 
 
 def _works_alone(device: torch.device) -> bool:
@@ -217,6 +236,18 @@ class _Gradients:
         own_targets = int(np.count_nonzero(batch.targets != IGNORED))
         num_targets, checksum = map(int, self.processes.add([own_targets, checksum]))
         return _Pass(backward(batch, num_targets), num_targets, num_rows, checksum)
+
+    def compute_ahead(self, first_row: int, num_rows: int) -> _Pass | None:
+        """`compute`, for the batch after one whose step is not yet told; None where memory does not suffice.
+
+        That is met again, and raised, once it is told. Others that have sent their gradients cannot begin again: then it is raised at once.
+        """
+        try:
+            return self.compute(first_row, num_rows)
+        except (RuntimeError, MemoryError) as error:
+            if self.processes.size > 1 or not is_out_of_memory(error):
+                raise
+        return None
 
     def _open(self, num_rows: int) -> Backward:
         if self.backward is None or num_rows != self.backward_rows:

@@ -57,6 +57,7 @@ class Facts:
     slices_logits: bool = False  # whether the logits of a batch never exist at once
     can_compile: bool = True  # whether there is a compiler for this device
     num_cut_tokens: int = 0  # left out of documents longer than a row
+    most_rows_at_once: int | None = None  # that memory was found to hold: more did not fit when steps were timed
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -87,7 +88,7 @@ class TrainPlan:
     warnings: list[str] = field(default_factory=list)
     source_epochs: dict[str, float] = field(default_factory=dict)  # of a mixture: how often the run trains each source's rows
     num_processes: int = 1  # each computes a slice of every batch, `micro_batch_rows` rows at a time
-    is_halved: bool = False  # whether `micro_batch_rows` was halved, once, when memory did not suffice
+    is_halved: bool = False  # whether `micro_batch_rows` was halved, once or more often, when memory did not suffice
     smaller_batch_rows: list[int] = field(default_factory=list)  # of the batches before those of `batch_rows`, smallest first
     batch_ramp_share: float = 0.0  # of the run; each smaller size has an equal part of it
     most_rows: int | None = None  # with a time budget: the run is over once so many are trained, too
@@ -220,6 +221,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
         warnings=_find_doubts(config, facts, num_epochs, batch_rows, total_tokens, is_compiled, is_cut_short),
         num_processes=facts.num_processes,
+        is_halved=facts.most_rows_at_once is not None,
         smaller_batch_rows=list(ramp.smaller),
         batch_ramp_share=ramp.share,
         most_rows=most_rows,
@@ -310,6 +312,8 @@ def _find_steps_in_time(config: TrainConfig, facts: Facts, budget: float, num_ev
 def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
     """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same.
 
+    A device that could not hold more rows at a time holds no more of them for another number of processes.
+
     Args:
         changed: Options that were changed since: what they say of `now` is taken over, too.
     """
@@ -319,12 +323,14 @@ def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozen
     if plan.device != now.device or "compile" in changed:
         plan = replace(plan, compile=now.compile)
     if is_elsewhere or "micro_batch_rows" in changed:
+        is_still_halved = plan.is_halved and plan.device == now.device and "micro_batch_rows" not in changed
+        rows_at_once = min(plan.micro_batch_rows, now.micro_batch_rows) if is_still_halved else now.micro_batch_rows
         plan = replace(
             plan,
-            micro_batch_rows=now.micro_batch_rows,
-            accumulation=now.accumulation,
+            micro_batch_rows=rows_at_once,
+            accumulation=_count_pieces(now, rows_at_once),
             estimated_bytes=now.estimated_bytes,
-            is_halved=False,
+            is_halved=is_still_halved or now.is_halved,
         )
     if "evaluate_every_steps" in changed:
         plan = replace(plan, evaluate_every_steps=now.evaluate_every_steps)
@@ -337,15 +343,18 @@ def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
     """The same batch in micro-batches of half as many rows.
 
     Raises:
-        TrainingError: When that was done before, or a micro-batch is one row.
+        TrainingError: When a micro-batch is one row.
     """
-    if plan.is_halved or plan.micro_batch_rows == 1:
-        found = f"the device is out of memory with {say_count(plan.micro_batch_rows, 'row')} at a time"
-        advice = "Lower train.micro_batch_rows, pack.context_tokens or the model's size, then start a new run."
-        raise TrainingError("the device", found + (", halved before" if plan.is_halved else ""), "room", advice)
-    rows = math.ceil(plan.batch_rows / plan.num_processes)
-    micro_rows = plan.micro_batch_rows // 2
-    return replace(plan, micro_batch_rows=micro_rows, accumulation=math.ceil(rows / micro_rows), is_halved=True)
+    if plan.micro_batch_rows == 1:
+        advice = "Lower pack.context_tokens or the model's size, or set train.checkpoint_activations=true."
+        raise TrainingError("the device", "it is out of memory with 1 row at a time", "room", advice)
+    rows_at_once = plan.micro_batch_rows // 2
+    return replace(plan, micro_batch_rows=rows_at_once, accumulation=_count_pieces(plan, rows_at_once), is_halved=True)
+
+
+def _count_pieces(plan: TrainPlan, rows_at_once: int) -> int:
+    """Micro-batches of a process's share of a batch."""
+    return math.ceil(math.ceil(plan.batch_rows / plan.num_processes) / rows_at_once)
 
 
 def _is_long(estimated_seconds: float | None, num_steps: int) -> bool:
@@ -367,6 +376,7 @@ def _divide_batch(config: TrainConfig, facts: Facts, batch_rows: int) -> tuple[i
         if facts.device.startswith("mps"):
             room = min(room, _MOST_APPLE_BYTES)
         micro_rows = min(batch_rows, max(1, room // max(estimate_row_bytes(facts), 1)))
+    micro_rows = min(micro_rows, facts.most_rows_at_once or micro_rows)
     accumulation = math.ceil(batch_rows / micro_rows)
     return math.ceil(batch_rows / accumulation), accumulation
 

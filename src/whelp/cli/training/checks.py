@@ -9,6 +9,7 @@ from typing import Any
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.config import to_dict
+from whelp.base.counts import say_count
 from whelp.base.errors import ArtifactError, PlanError
 from whelp.base.machine import count_cores
 from whelp.cli.recipe import Recipe
@@ -25,6 +26,10 @@ _MAY_CHANGE = {  # options that do not change what is computed, but for rounding
     "keep_every_steps",
     "keep_best",
     "early_stopping_patience",
+    "on_bad_loss",  # what was computed so far would have been the same, or not at all
+    "spike_factor",
+    "sample_prompts",
+    "sample_tokens",
     "track",
     "record_rows",
     "checkpoint_activations",
@@ -44,6 +49,21 @@ def check_place(run: RunFolder) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
         raise ArtifactError(
             out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
+        )
+
+
+def check_targets(ledger: dict[str, Any]) -> None:
+    """Refuse a run whose rows have nothing to predict: it would train on nothing, and its loss would be zero.
+
+    Raises:
+        PlanError: Saying where the tokens went.
+    """
+    if not ledger["trained"]:
+        raise PlanError(
+            "the training rows",
+            f"none of {say_count(ledger['tokens'], 'token')} is trained ({ledger['masked']:,} masked, {ledger['cut']:,} cut)",
+            "something to predict",
+            "Raise pack.context_tokens, set pack.long=split where documents are cut, or mask less; `whelp inspect` shows the rows.",
         )
 
 
@@ -102,11 +122,16 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
             if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
         ]
     if changes:
+        weights = (
+            ""
+            if any(change.startswith("model.") for change in changes)
+            else f", from these weights with train.start_from={out}"
+        )
         raise PlanError(
             out,
-            f"this run was started with other settings ({'; '.join(changes[:6])})",
+            f"this run was started with other settings ({'; '.join(changes[:6])}{'; ...' if len(changes) > 6 else ''})",
             "",
-            f"Choose another --out for a new run, or go on with the old settings: {out / 'recipe.yaml'}.",
+            f"Go on with those ({out / 'recipe.yaml'}), or begin a new run with another --out{weights}.",
         )
 
 

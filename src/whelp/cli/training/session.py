@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import read_model_folder
 from whelp.artifacts.token_store import TokenStore
-from whelp.base.errors import PlanError
+from whelp.base.counts import say_count
+from whelp.base.errors import PlanError, TrainingError
 from whelp.base.log import log, say_if_long
 from whelp.base.start_up import start_up
 from whelp.cli.init import check_causal
@@ -264,36 +265,66 @@ class Session:
 
     def make_plan(self, *, must_time: bool) -> TrainPlan:
         """Plan the run; a CPU run, and one that must know its time, is probed first."""
-        from whelp.cli.costs import estimate_saving_seconds
-        from whelp.cli.training.times import time_looking
         from whelp.prepare.rows import PackedRows
         from whelp.train.plan import MANY_EPOCHS, make_plan
-        from whelp.train.speed_probe import probe_speed
 
         config, facts = self.recipe.train, self.find_facts()
         plan = make_plan(config, facts)
         must_time = must_time or config.minutes is not None
         must_choose = self.device.type == "cpu" and config.threads is None and self.processes.size == 1
         if must_time or must_choose:
-            built: list[LanguageModel] = []
-
-            def build() -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
-                built.clear()  # one at a time: they may be large
-                trainable = self.make_trainable()
-                built.append(trainable[0])
-                return trainable
-
             note = "timing a few steps of the model on this machine, which takes some time with a large one"
             with say_if_long(note):
-                probe = probe_speed(build, self.choose_rows(plan), plan, config, processes=self.processes)
-                facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
-                if must_time:
-                    looking = time_looking(self, built[0], plan, threads=probe.threads)
-                    saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
-                    facts = dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
-            plan = make_plan(config, facts)
+                plan = make_plan(config, self._find_times(facts, must_time=must_time))
         rows = self.choose_rows(plan)
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
+
+    def _find_times(self, facts: Facts, *, must_time: bool) -> Facts:
+        """What a probe adds to the facts; out of memory, it is tried with half the rows at a time, and so on.
+
+        Raises:
+            TrainingError: When not even one row fits, or others are in the middle of the probe.
+        """
+        from whelp.train.device import free_idle_memory, is_out_of_memory
+        from whelp.train.plan import halve_micro_batch, make_plan
+
+        while True:
+            plan = make_plan(self.recipe.train, facts)
+            try:
+                return self._probe(facts, plan, must_time=must_time)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            rows_at_once = halve_micro_batch(plan).micro_batch_rows
+            found = f"out of memory with {say_count(plan.micro_batch_rows, 'row')} at a time"
+            if self.processes.size > 1:
+                advice = f"Set train.micro_batch_rows={rows_at_once}."
+                raise TrainingError(f"process {self.processes.rank + 1}", found, "room", advice)
+            log.warning("%s; from now on %d", found, rows_at_once)
+            facts = dataclasses.replace(facts, most_rows_at_once=rows_at_once)
+            free_idle_memory(self.device)
+
+    def _probe(self, facts: Facts, plan: TrainPlan, *, must_time: bool) -> Facts:
+        from whelp.cli.costs import estimate_saving_seconds
+        from whelp.cli.training.times import time_looking
+        from whelp.train.speed_probe import probe_speed
+
+        config = self.recipe.train
+        built: list[LanguageModel] = []
+
+        def build() -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
+            built.clear()  # one at a time: they may be large
+            trainable = self.make_trainable()
+            built.append(trainable[0])
+            return trainable
+
+        probe = probe_speed(build, self.choose_rows(plan), plan, config, processes=self.processes)
+        facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
+        if not must_time:
+            return facts
+        looking = time_looking(self, built[0], plan, threads=probe.threads)
+        saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
+        return dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
 
     def adapt_plan(self, plan: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
         """The plan a run was started with, for the processes and the device there are now; another device is said.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import statistics
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,12 @@ from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
-from whelp.base.files import read_json, write_atomic, write_json
+from whelp.base.files import read_json, write_atomic
 from whelp.base.links import is_link
 from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.cli.report import read_run
+from whelp.cli.training.checks import ADAPTED
 from whelp.cli.training.events import Evaluated, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.training.saving import Writing, finish_together
 from whelp.cli.training.session import Session
@@ -112,49 +113,59 @@ class RunWiring:
         self.run.start(recipe.to_yaml(), {**started, **values})
 
     def iter_steps(self) -> Generator[StepReport]:
-        """Train to the end of the plan; out of memory, in micro-batches of half the rows."""
+        """Train to the end of the plan; out of memory, in micro-batches of half the rows, and of half of those, down to one."""
         from whelp.train.device import is_out_of_memory
+        from whelp.train.fit import TornStepError
 
-        try:
-            yield from self._fit()
-            return
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        while True:
+            plan = self.plan
+            try:
+                yield from self._fit()
+                if self.plan is plan:
+                    return
+                continue
+            except TornStepError:
+                self._halve_micro_batch()  # for the one who goes on
                 raise
-        self._halve_micro_batch()  # outside of the handler: the error holds on to what filled the memory
-        try:
-            yield from self._fit()
-            return
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        self._halve_micro_batch()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve_micro_batch()  # outside of the handler: the error holds on to what filled the memory
 
     def _fit(self) -> Iterator[StepReport]:
+        """Train to the end of the plan, or until an evaluation has changed the plan."""
+        from whelp.train.awake_clock import AwakeClock
         from whelp.train.fit import fit
 
-        rows, config = self.session.choose_rows(self.plan), self.session.recipe.train
-        for report in fit(self.model, self.optimizer, rows, self.plan, config, self.progress, processes=self.processes):
-            if self.average is not None and not report.is_skipped:
-                self.average.update(report.step)
-            yield report
+        rows, config, plan = self.session.choose_rows(self.plan), self.session.recipe.train, self.plan
+        parts = self.model, self.optimizer, rows, plan, config, self.progress
+        with AwakeClock() as clock, contextlib.closing(fit(*parts, processes=self.processes, clock=clock)) as steps:
+            for report in steps:
+                if self.average is not None and not report.is_skipped:
+                    self.average.update(report.step)
+                yield report
+                if self.plan is not plan:
+                    return
 
     def _halve_micro_batch(self) -> None:
-        """Halve the micro-batch and remember it in the run folder; it can be done once."""
+        """Halve the micro-batch, and remember that in the run folder, with the options that the plan was adapted to.
+
+        Raises:
+            TrainingError: When it is one row, or when other processes are in the middle of what failed here.
+        """
         from whelp.train.device import free_idle_memory
         from whelp.train.plan import halve_micro_batch
 
-        plan = halve_micro_batch(self.plan)
+        rows_before, self.plan = self.plan.micro_batch_rows, halve_micro_batch(self.plan)
         started = self.run.read_plan()
         assert started is not None, "a run that trains has a plan"
-        write_json(self.run.plan, {**started, "plan": plan.to_dict()})
-        found = (
-            f"out of memory with {say_count(self.plan.micro_batch_rows, 'row')} at a time; from now on {plan.micro_batch_rows}"
-        )
-        if self.processes.size > 1:  # the others are in the middle of the step, and wait for this one's gradient
+        options = {name: getattr(self.session.recipe.train, name) for name in ADAPTED}
+        recipe = {**started["recipe"], "train": {**started["recipe"]["train"], **options}}
+        self.run.change_plan({**started, "recipe": recipe, "plan": self.plan.to_dict()}, self.processes.rank)
+        found = f"out of memory with {say_count(rows_before, 'row')} at a time; from now on {self.plan.micro_batch_rows}"
+        if self.processes.size > 1:  # they wait for this one
             raise TrainingError(f"process {self.processes.rank + 1}", found, "", "The same command goes on so.")
         log.warning("%s", found)
-        self.plan = plan
         self.optimizer.zero_grad()
         free_idle_memory(self.session.device)
 
@@ -192,7 +203,7 @@ class RunWiring:
         assert report.loss is not None, "a spike has a loss"
         rewound = Rewound(step=step, from_step=report.step, loss=report.loss, skipped_rows=(first_row, rows_read))
         if self.processes.is_first:
-            self.run.truncate_after(step)
+            self.run.truncate_after(step, keep_rewinds=True)
             event = {"rewound_from": report.step, "spike_loss": report.loss, "skipped_rows": [first_row, rows_read]}
             append_record(self.run.metrics, {"step": step, **event})
         return rewound
@@ -251,16 +262,24 @@ class RunWiring:
         self.model.train()
 
     def _evaluate(self) -> LossResult:
-        """The loss over the test rows, each process computing a slice of them."""
-        with self._uncompiled():
-            return self.session.evaluate(self.model, self.plan)
+        """The loss over the test rows, each process computing a slice of them; out of memory, as `iter_steps` does it."""
+        from whelp.train.device import is_out_of_memory
 
-    def _uncompiled(self) -> AbstractContextManager[object]:
+        while True:
+            try:
+                with self._uncompiled():
+                    return self.session.evaluate(self.model, self.plan)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve_micro_batch()
+
+    def _uncompiled(self) -> contextlib.AbstractContextManager[object]:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
         import torch
 
         is_compiler_here = "torch._dynamo" in sys.modules  # asking it would bring it in: two seconds
-        return torch.compiler.set_stance("force_eager") if self.plan.compile and is_compiler_here else nullcontext()
+        return torch.compiler.set_stance("force_eager") if self.plan.compile and is_compiler_here else contextlib.nullcontext()
 
     def _describe_average(self) -> dict[str, Any]:
         """The test loss of the averaged weights, as a record and a manifest have it."""
