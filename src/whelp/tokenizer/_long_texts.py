@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import to_texts, view_text
-from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
+from whelp.base.arrays import cut_runs, to_texts, view_text
+from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._normalizing import NORMAL_FORMS
 
 PART_BYTES = 1 << 21
@@ -83,7 +83,7 @@ class PartwiseEngine:
         parts = pa.LargeStringArray.from_buffers(len(borders) - 1, pa.py_buffer(borders), strings.buffers()[2])
         ids: npt.NDArray[Any] | None = None
         ends = np.zeros(len(borders), np.int64)
-        for first, stop in cut_blocks(borders, _BLOCK_BYTES):
+        for first, stop in cut_runs(borders, _BLOCK_BYTES):
             found, found_ends = self._engine.encode_batch(parts.slice(first, stop - first))
             start = 0 if ids is None else len(ids)
             ends[first + 1 : stop + 1] = start + found_ends[1:]

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import to_numpy, to_texts, view_text
-from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
+from whelp.base.arrays import cut_runs, to_numpy, to_texts, view_text
+from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
 
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
@@ -59,7 +59,7 @@ class RecurringEngine:
 
     def encode_batch(self, strings: Texts) -> Encoded:
         data, offsets = view_text(strings)
-        blocks = [offsets[first : stop + 1] for first, stop in cut_blocks(offsets, _BLOCK_BYTES)]
+        blocks = [offsets[first : stop + 1] for first, stop in cut_runs(offsets, _BLOCK_BYTES)]
         parts = [np.zeros(0, np.uint32)]
         ends = [np.zeros(1, np.int64)]
         for ids, block_ends in self._iter_encoded(data, blocks):
