@@ -18,7 +18,8 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._engines import Engine, FastEngine, PatternEngine, ReferenceEngine
+from whelp.tokenizer._engine import Engine
+from whelp.tokenizer._engines import FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
@@ -146,7 +147,7 @@ def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: 
 
 def _open_fast(
     engine: type[FastEngine] | type[PatternEngine], specification: dict[str, Any], written: str, model_json: str | None
-) -> Any:
+) -> Engine:
     form = (specification.get("normalizer") or {}).get("type")
     if form in NORMAL_FORMS and all(not entry["special"] for entry in specification["added_tokens"]):
         return NormalizingEngine(engine(_write({**specification, "normalizer": None}, model_json)), form)

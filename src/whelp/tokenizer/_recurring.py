@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import cut_runs, to_numpy, to_texts, view_text
+from whelp.base.arrays import cut_runs, to_numpy, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer._engine import Engine
 from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
 
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
@@ -30,7 +31,7 @@ _CACHE_IDS = 1 << 23
 _CACHED_BYTES = 256  # longer pieces do not recur
 
 
-class RecurringEngine:
+class RecurringEngine(Engine):
     """The part that is the same wherever texts are cut and however pieces are encoded: subclasses say that."""
 
     _slots: dict[bytes, int]  # piece -> slot
@@ -66,9 +67,6 @@ class RecurringEngine:
             ends.append(block_ends + ends[-1][-1])
             parts.append(ids)
         return np.concatenate(parts), np.concatenate(ends)
-
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
     def _iter_encoded(self, data: npt.NDArray[np.uint8], blocks: list[npt.NDArray[np.int64]]) -> Iterator[Encoded]:
         """Encode blocks of whole documents, several at once where there are cores: numpy and Arrow let go of Python."""

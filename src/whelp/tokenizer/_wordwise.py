@@ -14,7 +14,7 @@ import pyarrow as pa
 from whelp.base.arrays import to_arrow, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._borders import Borders
-from whelp.tokenizer._engines import Engine
+from whelp.tokenizer._engine import Engine
 from whelp.tokenizer._recurring import NewPieces, RecurringEngine
 
 _LARGE_BYTES = 1 << 19  # in less text than this, little recurs at first

@@ -24,7 +24,8 @@ from whelp.tokenizer._arrow import Texts, as_strings, check_utf8
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer._choose import open_engine
-from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
+from whelp.tokenizer._engine import Engine
+from whelp.tokenizer._engines import CharacterEngine, WordEngine
 from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
