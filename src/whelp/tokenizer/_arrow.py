@@ -65,6 +65,12 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
             return
 
 
+def iter_lists(batches: Iterable[Texts]) -> Iterator[list[str]]:
+    """The documents of large_string arrays as Python's strings, without empty ones: what trainers of `tokenizers` take."""
+    for strings in batches:
+        yield [text for text in strings.to_pylist() if text]
+
+
 def join_bytes(strings: Texts, separator: bytes) -> Texts:
     """One Arrow buffer: every document followed by `separator`, except the last."""
     ends = to_arrow(np.array([0, len(strings)], np.int32))
