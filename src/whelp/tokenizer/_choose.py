@@ -24,6 +24,7 @@ from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
 from whelp.tokenizer._new_letters import AgreeingEngine
 from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
 from whelp.tokenizer._pieces import PiecewiseEngine
+from whelp.tokenizer._specification import dump_json
 from whelp.tokenizer._wordwise import WordwiseEngine
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
@@ -171,13 +172,9 @@ def _read_row(encoded: Encoded, row: int) -> Any:
 
 def _write(specification: dict[str, Any], model_json: str | None) -> str:
     if model_json is None:
-        model_json = _dump(specification["model"])
-    rest = _dump({name: value for name, value in specification.items() if name != "model"})
+        model_json = dump_json(specification["model"])
+    rest = dump_json({name: value for name, value in specification.items() if name != "model"})
     return f'{rest[:-1]}{"," if len(rest) > 2 else ""}"model":{model_json}}}'
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _hash_comparison(package: str, written: str, sample: Sequence[str], is_cut: bool) -> str:
