@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, _long_texts, _recurring, _wordwise, learn
-from whelp.tokenizer._choose import NASTY
+from whelp.tokenizer._comparison import NASTY
 from whelp.tokenizer._engines import ReferenceEngine, WordEngine
 from whelp.tokenizer._long_texts import PartwiseEngine
 

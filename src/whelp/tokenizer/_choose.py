@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -12,12 +13,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from whelp.base.arrays import to_texts
-from whelp.base.errors import TokenizerError
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Encoded, Texts
 from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
+from whelp.tokenizer._comparison import BROAD, NASTY, describe_failure, surround
 from whelp.tokenizer._engine import Engine
 from whelp.tokenizer._engines import FastEngine, PatternEngine, ReferenceEngine
 from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
@@ -30,36 +31,7 @@ from whelp.tokenizer._wordwise import WordwiseEngine
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 # package -> engine, the fastest first
 _FAST: dict[str, type[FastEngine] | type[PatternEngine]] = {"gigatoken": FastEngine, "fastokens": PatternEngine}
-
-NASTY = (
-    "",
-    " ",
-    "Hello world, it's 12345 and we'll've done. DON'T  stop\tnow\n",
-    "  leading, trailing  \n\n\n \r\n \t\t mixed   \u00a0\u2003\u3000 end ",
-    "def f(x):\n    if x:\n\t\treturn [1, 2.5e-3]  # note\n\n\n        pass\n",
-    "naïve café Ünïcödé ﬁ ﬀ ß ſ İ ı Ǆ ΑΒΓ ς жыё עברית العربية ไทย हिन्दी ༄ ᚠᛇ",
-    "e\u0301 o\u0308\u0301 a\u0316\u0301\u0327 \u1e9b\u0323 \u0344 \u0958 \u2126 \u212b \u1100\u1161\u11a8 \u0f73\u0f71",
-    "日本語のテキスト。中文，没有空格！한국어 텍스트 ｆｕｌｌ １２３",
-    "👍🏽👩‍👩‍👧‍👦🇩🇪🏴\u200d☠️ \U0001f9ff\U000e0061 🙂🙂",
-    "\x00\x01\x07\x1b[0m\x7f\x80\x9f\ufeff\u200b\u200e\u2028\u2029\ufffd\ufffe\U0010ffff",
-    "①②½²³ⅷ٣٤५ 1,234,567.89 0xFF 1e10 １ 𝟘𝟙 12345678901234567890",
-    "’s 'S 'T'LL 'ſ ''' --- ... !!!!???? $$$ <<>> {}[]()|\\/ ~`@#%^&*_+=",
-    "https://example.org/a?b=c&d=%20#e user@mail.example C:\\dir\\file.txt",
-    "<|endoftext|> <|pad|> <unk> <s></s> <|im_start|>user<|endoftext|><|endoftext|> < |endoftext| >",
-    "a" * 300 + " " * 70 + "\n" * 20 + "=" * 100 + "字" * 50 + "\u0301" * 12,
-    "".join(map(chr, range(0x20, 0x250))),
-    " ".join(map(chr, range(0x2000, 0x2070))),
-)
-
-
-# Is it of a word, or white space? On these encoders differ.
-_BESIDE = "aé1²_-\u0301\u0903\u20dd\u200c\u200d字🙂 \n\t\r\v\f\x1c\x85\u00a0\u1680\u180e\u2028\u200b\u3000"
-_PECULIARITIES = ("single_word", "lstrip", "rstrip")  # of added tokens, which want to know it
-
-BROAD = tuple(  # one character in 29 of those in use, between letters, digits and signs
-    "".join(f"a{chr(point)}1{chr(point)}. {chr(point)}" for point in range(start, start + 29 * 32, 29))
-    for start in (*range(0x250, 0xD400, 29 * 32), *range(0xF900, 0x1FC00, 29 * 32))
-)
+_PECULIARITIES = ("single_word", "lstrip", "rstrip")  # of added tokens, which want to know what stands beside them
 
 
 def open_engine(
@@ -78,54 +50,50 @@ def open_engine(
         model_json: The text of `specification["model"]`, where it is at hand: writing it again takes as long as encoding 20 MB.
     """
     peculiar = [entry["content"] for entry in specification["added_tokens"] if any(map(entry.get, _PECULIARITIES))]
-    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals), *map(_surround, peculiar[:64])]
+    sample = [*NASTY, *(f"a {literal}{literal} b\n{literal}" for literal in literals), *map(surround, peculiar[:64])]
     if specification["model"].get("type", "BPE") != "BPE":  # no fast engine knows other kinds
         return _open_wordwise(specification, open_reference(), sample)
-    is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
     written = _write(specification, model_json)
-    reference: ReferenceEngine | None = None
+    is_large = len(specification["model"]["vocab"]) > _KEPT_FROM_IDS
+    find_reference = functools.cache(lambda: ReferenceEngine(open_reference()))
     problem = ""
-    for package, engine in _FAST.items():
-        if engine is PatternEngine:  # what the classes of a pattern hold is its own matter
-            sample = [*sample, *BROAD]
+    for package, kind in _FAST.items():
         if importlib.util.find_spec(package) is None:
             problem += '; `pip install "whelp[patterns]"` may help'
             continue
-        is_cut = engine is FastEngine and can_cut(specification)
-        record = f"{_hash_comparison(package, written, sample, is_cut)}.agrees" if is_large else ""
-        is_known = is_large and read_cached(record) is not None
-        differs = None
+        is_cut = kind is FastEngine and can_cut(specification)
+        texts = [*sample, *BROAD] if kind is PatternEngine else sample  # what the classes of a pattern hold is its own matter
+        record = _name_record(package, written, texts, is_cut) if is_large else None
+        has_agreed = record is not None and read_cached(record) is not None
         try:
-            opened = _open_fast(engine, specification, written, model_json)
+            opened = _open_fast(kind, specification, written, model_json)
             fast = AgreeingEngine(opened, lambda: ReferenceEngine(open_reference()))
-            if not is_known:
-                reference = reference or ReferenceEngine(open_reference())
-                differs = _find_difference(fast, reference, to_texts(sample))
-                if is_cut and differs is None:  # cut wherever it may be
-                    differs = _find_difference(PartwiseEngine(fast, part_bytes=1), reference, to_texts(sample))
-        except BaseException as error:  # a Rust panic is no Exception
-            if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError, TokenizerError)):
-                raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            problem = problem or f"the fast encoder cannot read it ({reason})"
+            differs = None if has_agreed else _compare(fast, find_reference(), texts, is_cut=is_cut)
+        except BaseException as error:
+            problem = problem or f"the fast encoder cannot read it ({describe_failure(error)})"
             continue
         if differs is None:
-            if is_large and not is_known:
+            if record is not None and not has_agreed:
                 keep(record, name)
-            if engine is not FastEngine:
-                return fast
-            piecewise = PiecewiseEngine(fast, id_type)
-            return PartwiseEngine(piecewise) if is_cut else piecewise
+            return _divide_work(fast, id_type, is_cut=is_cut) if kind is FastEngine else fast
         problem = problem or f"the fast encoder differs from the reference at {differs!r:.40}"
     log.warning("%s: %s; encoding with the slow one.", name, problem)
-    return reference or ReferenceEngine(open_reference())
+    return find_reference()
 
 
-def _surround(literal: str) -> str:
-    """An added token that wants to stand alone, or to take white space along, beside what is hard to tell."""
-    return "".join(
-        f"{character} {literal}{character} {character}{literal} {character}{literal}{character}" for character in _BESIDE
-    )
+def _compare(fast: Engine, reference: Engine, texts: Sequence[str], *, is_cut: bool) -> str | None:
+    """The first text of which the two give different ids, also when it is cut wherever it may be; or None."""
+    strings = to_texts(texts)
+    differs = _find_difference(fast, reference, strings)
+    if differs is None and is_cut:
+        differs = _find_difference(PartwiseEngine(fast, part_bytes=1), reference, strings)
+    return differs
+
+
+def _divide_work(fast: Engine, id_type: type[np.uint16] | type[np.uint32], *, is_cut: bool) -> Engine:
+    """The same, on pieces of a batch and, where they may be cut, on parts of long texts."""
+    piecewise = PiecewiseEngine(fast, id_type)
+    return PartwiseEngine(piecewise) if is_cut else piecewise
 
 
 def _open_wordwise(specification: dict[str, Any], tokenizer: Tokenizer, sample: Sequence[str]) -> Engine:
@@ -177,6 +145,7 @@ def _write(specification: dict[str, Any], model_json: str | None) -> str:
     return f'{rest[:-1]}{"," if len(rest) > 2 else ""}"model":{model_json}}}'
 
 
-def _hash_comparison(package: str, written: str, sample: Sequence[str], is_cut: bool) -> str:
+def _name_record(package: str, written: str, sample: Sequence[str], is_cut: bool) -> str:
+    """What is kept when a comparison went well: named by all that it depends on."""
     versions = [importlib.metadata.version(name) for name in (package, "tokenizers")]
-    return hash_bytes(json.dumps([package, versions, sample, is_cut]).encode(), written.encode())
+    return f"{hash_bytes(json.dumps([package, versions, sample, is_cut]).encode(), written.encode())}.agrees"
