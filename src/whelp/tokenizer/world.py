@@ -14,9 +14,9 @@ import numpy as np
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer._bytes import CHARACTER_OF_BYTE, describe_missing, spell_bytes
-from whelp.tokenizer._greedy import find_neighbours
 from whelp.tokenizer._specification import write_specification
 from whelp.tokenizer.config import END_TOKEN
+from whelp.tokenizer.encoding.greedy import find_neighbours
 
 _MOST_IDS = 1 << 16
 _ROUND = 64  # the number of ids is a multiple of it

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whelp.tokenizer._normalizing import NORMAL_FORMS
 from whelp.tokenizer._patterns import PATTERNS, WORD_PATTERN, find_pattern_name
-from whelp.tokenizer._utf8 import iter_chunks, read_points
+from whelp.tokenizer.encoding.normalizing import NORMAL_FORMS
+from whelp.tokenizer.encoding.utf8 import iter_chunks, read_points
 
 Kinds = frozenset[int]
 

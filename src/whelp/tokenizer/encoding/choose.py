@@ -16,17 +16,17 @@ from whelp.base.arrays import to_texts
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._comparison import BROAD, NASTY, describe_failure, surround
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._engines import FastEngine, PatternEngine, ReferenceEngine
-from whelp.tokenizer._long_texts import PartwiseEngine, can_cut
-from whelp.tokenizer._new_letters import AgreeingEngine
-from whelp.tokenizer._normalizing import NORMAL_FORMS, NormalizingEngine
-from whelp.tokenizer._pieces import PiecewiseEngine
 from whelp.tokenizer._specification import dump_json
-from whelp.tokenizer._wordwise import WordwiseEngine
+from whelp.tokenizer.encoding.borders import find_borders
+from whelp.tokenizer.encoding.comparison import BROAD, NASTY, describe_failure, surround
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.engines import FastEngine, PatternEngine, ReferenceEngine
+from whelp.tokenizer.encoding.long_texts import PartwiseEngine, can_cut
+from whelp.tokenizer.encoding.new_letters import AgreeingEngine
+from whelp.tokenizer.encoding.normalizing import NORMAL_FORMS, NormalizingEngine
+from whelp.tokenizer.encoding.pieces import PiecewiseEngine
+from whelp.tokenizer.encoding.wordwise import WordwiseEngine
 
 _KEPT_FROM_IDS = 16_384  # smaller ones are compared in no time
 # package -> engine, the fastest first

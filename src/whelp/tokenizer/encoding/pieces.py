@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from whelp.base.arrays import view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._threads import count_threads
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.threads import count_threads
 
 _PIECE_BYTES = 1 << 21  # up to here the fast encoder stays on the thread that calls it; a call costs as much as 50 kB of text
 _TAIL_PIECES = 3  # what the last piece of a thread is cut into: at the end, threads wait for each other no longer than for one

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts
-from whelp.tokenizer._build import finish, no_text
 from whelp.tokenizer.config import UNKNOWN_TOKEN, LearnConfig
+from whelp.tokenizer.learning.build import finish, no_text
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _PREFIX = "##"

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from whelp.base.arrays import cut_runs, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._normalizing import NORMAL_FORMS
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.normalizing import NORMAL_FORMS
 
 PART_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 24  # parts that are encoded at once, on all threads

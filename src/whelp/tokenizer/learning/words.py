@@ -9,9 +9,9 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_lists
-from whelp.tokenizer._build import build_words
 from whelp.tokenizer._patterns import WORD_PATTERN
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import build_words
 from whelp.tokenizer.vocabulary import Vocabulary
 
 

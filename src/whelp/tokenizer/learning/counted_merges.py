@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.log import log
-from whelp.tokenizer._comparison import BROAD, NASTY, describe_failure
 from whelp.tokenizer._patterns import PATTERNS
+from whelp.tokenizer.encoding.comparison import BROAD, NASTY, describe_failure
 
 _NEVER = 1 << 40
 _WORD_CHARACTERS = {r"\w": r"[\w--\u200c\u200d]", r"\W": r"[\W\u200c\u200d]"}

@@ -18,10 +18,10 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from whelp.tokenizer._arrow import Texts, iter_lists, join_bytes
-from whelp.tokenizer._build import build_bpe, make_cutter, make_splitter
 from whelp.tokenizer._bytes import spell_bytes
-from whelp.tokenizer._counted_merges import open_counter
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import build_bpe, make_cutter, make_splitter
+from whelp.tokenizer.learning.counted_merges import open_counter
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _SEPARATOR = b"\xff"  # a byte that UTF-8 never uses: no text can hold it by accident

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from whelp.base.arrays import cut_runs, to_numpy, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.threads import begin_anew_when_forked, count_threads
 
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from whelp.tokenizer._arrow import Texts, code_points
-from whelp.tokenizer._build import build_words
 from whelp.tokenizer._patterns import CHARACTER_PATTERN
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import build_words
 from whelp.tokenizer.vocabulary import Vocabulary
 
 

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._utf8 import find_documents, iter_chunks, read_points
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.utf8 import find_documents, iter_chunks, read_points
 
 _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs; both ends are in it
     (0x088F, 0x088F),

@@ -17,8 +17,8 @@ from tokenizers import normalizers
 
 from whelp.base.arrays import to_arrow, to_texts, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._utf8 import find_documents, iter_chunks, read_points
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.utf8 import find_documents, iter_chunks, read_points
 
 NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
 _NOT_ASKED, _INERT, _MAY_CHANGE = 0, 1, -1

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from whelp.tokenizer._arrow import Texts, iter_lists
-from whelp.tokenizer._build import finish, make_cutter
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import finish, make_cutter
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _DIGITS = 4  # of scores, which are logarithms of probabilities

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator
 from whelp.base.arrays import view_text
 from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import no_text
-from whelp.tokenizer.bpe import learn_bpe
-from whelp.tokenizer.chars import learn_chars
 from whelp.tokenizer.config import LearnConfig
-from whelp.tokenizer.retrain import retrain
-from whelp.tokenizer.unigram import learn_unigram
+from whelp.tokenizer.learning.bpe import learn_bpe
+from whelp.tokenizer.learning.build import no_text
+from whelp.tokenizer.learning.chars import learn_chars
+from whelp.tokenizer.learning.retrain import retrain
+from whelp.tokenizer.learning.unigram import learn_unigram
+from whelp.tokenizer.learning.wordpiece import learn_wordpiece
+from whelp.tokenizer.learning.words import learn_words
 from whelp.tokenizer.vocabulary import Vocabulary
-from whelp.tokenizer.wordpiece import learn_wordpiece
-from whelp.tokenizer.words import learn_words
 
 _LEARNERS = {
     "bpe": learn_bpe,

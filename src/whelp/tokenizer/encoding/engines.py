@@ -1,6 +1,6 @@
 """The encoders themselves, each of which reads all of a text.
 
-`FastEngine` (gigatoken) is 60 to 80 times faster than `ReferenceEngine` (tokenizers), and young; `_choose.py` says which one
+`FastEngine` (gigatoken) is 60 to 80 times faster than `ReferenceEngine` (tokenizers), and young; `choose.py` says which one
 is taken.
 """
 
@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from whelp.base.arrays import view_text
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer._arrow import Encoded, Texts, code_points
-from whelp.tokenizer._engine import Engine
-from whelp.tokenizer._word_limit import WordLimit
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.word_limit import WordLimit
 
 
 class FastEngine(Engine):
@@ -37,7 +37,7 @@ class FastEngine(Engine):
         return gigatoken.Tokenizer(load_hf_json(self._json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
-        from whelp.tokenizer._awkward import as_awkward
+        from whelp.tokenizer.encoding.awkward_texts import as_awkward
 
         data, offsets = view_text(strings)
         if not len(strings):
