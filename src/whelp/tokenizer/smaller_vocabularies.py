@@ -55,6 +55,7 @@ def shrink(vocabulary: Vocabulary, vocab_size: int) -> Vocabulary:
     return Vocabulary(
         json.dumps(smaller, ensure_ascii=False),
         **vocabulary.control_tokens,
+        guess_control=False,
         name=f"the first {vocab_size:,} ids of {vocabulary.name}",
     )
 

@@ -21,7 +21,8 @@ def iter_chunks(text: npt.NDArray[np.uint8], lowest: int) -> Iterator[tuple[int,
 
 def find_documents(offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The document that each place is in; places count from where the first document starts."""
-    return np.searchsorted(offsets, places + offsets[0], side="right") - 1
+    documents: npt.NDArray[np.int64] = np.searchsorted(offsets, places + offsets[0], side="right") - 1
+    return documents
 
 
 def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:

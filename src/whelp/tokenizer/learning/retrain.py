@@ -64,6 +64,7 @@ def retrain(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
     return Vocabulary(
         json.dumps(learned, ensure_ascii=False, indent=2),
         **{role: token for role, token in old.control_tokens.items() if token in ids},
+        guess_control=False,
         chat_template=config.chat_template() or old.chat_template,
         name=f"{config.retrain}, learned anew",
     )
