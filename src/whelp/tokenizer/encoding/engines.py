@@ -24,10 +24,10 @@ from whelp.tokenizer.encoding.word_limit import WordLimit
 class FastEngine(Engine):
     """gigatoken over Arrow's own buffers: no Python object per document or token. What it remembers of words has a limit."""
 
-    def __init__(self, specification_json: str, limit: WordLimit | None = None) -> None:
+    def __init__(self, specification_json: str) -> None:
         self._json = specification_json
         self._tokenizer = self._open()
-        self._limit = limit or WordLimit()
+        self._limit = WordLimit()
 
     def _open(self) -> Any:
         import gigatoken

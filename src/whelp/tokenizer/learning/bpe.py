@@ -25,6 +25,7 @@ from whelp.tokenizer.learning.counted_merges import open_counter
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _SEPARATOR = b"\xff"  # a byte that UTF-8 never uses: no text can hold it by accident
+_BLOCK_BYTES = 1 << 17  # looked through at once for a word that is not merged to its end
 
 
 def learn_bpe(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
@@ -71,11 +72,11 @@ def _is_exhausted(merges: list[tuple[bytes, bytes]], path: Path) -> bool:
     return all(word in tokens for block in _iter_blocks(path) for word, _ in pretokenized_counts(block, separator=_SEPARATOR))
 
 
-def _iter_blocks(path: Path, block_bytes: int = 1 << 17) -> Iterator[bytes]:
+def _iter_blocks(path: Path) -> Iterator[bytes]:
     """Yield the file in blocks of whole documents."""
     with open(path, "rb") as file:
         rest = b""
-        while block := file.read(block_bytes):
+        while block := file.read(_BLOCK_BYTES):
             whole, separator, rest_of_block = block.rpartition(_SEPARATOR)
             if separator:
                 yield rest + whole
