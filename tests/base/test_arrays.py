@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from whelp.base.arrays import find_valid, to_arrow, to_numpy, to_texts, view_text
+from whelp.base.arrays import cut_runs, find_valid, to_arrow, to_numpy, to_texts, view_text
 from whelp.tokenizer import LearnConfig, learn
 
 NUMBERS = [np.arange(40, dtype=kind) for kind in ("int8", "uint8", "uint16", "int32", "uint32", "int64", "float64")]
@@ -77,3 +79,12 @@ print("pandas" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20))
+def test_runs_hold_everything_once(lengths: list[int], limit: int) -> None:
+    """Runs touch, and hold no more than the limit unless one thing alone does."""
+    offsets = np.cumsum([0, *lengths])
+    runs = list(cut_runs(offsets, limit))
+    assert [number for first, stop in runs for number in range(first, stop)] == list(range(len(lengths)))
+    assert all(offsets[stop] - offsets[first] <= limit or stop - first == 1 for first, stop in runs)

@@ -263,7 +263,7 @@ def test_sizes_that_the_text_is_too_small_for(whelp: Whelp, shelf: Path) -> None
     sizes = [row["vocab_size"] for row in outcome.json["rows"]]
     assert sizes[0] == 300
     assert len(sizes) == 2
-    assert f"It has {sizes[1]} ids." in outcome.said
+    assert f"it has {sizes[1]} ids." in outcome.said
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,16 @@ def test_slices_add_up(make_model, world, batch_rows):
     assert nats == pytest.approx(whole.nats, rel=1e-6)
     assert (num_tokens, num_bytes) == (whole.num_tokens, whole.num_bytes)
     assert len(set(computed)) == 1
+
+
+def test_a_model_trains_on_after_an_error(make_model):
+    """Rows that cannot be read leave the model as it was: whoever catches that goes on training with dropout."""
+
+    class Broken(_Rows):
+        def read_in_order(self, first: int, count: int) -> RowBatch:
+            raise OSError("the disk has gone")
+
+    model = make_model("gpt2").train()
+    with pytest.raises(OSError, match="the disk has gone"):
+        evaluate_loss(model, Broken(), token_bytes=TOKEN_BYTES)
+    assert model.training

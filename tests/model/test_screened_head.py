@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from whelp.model import screened_head
+from whelp.model.cpu_eight_bits import can_multiply_bytes
 from whelp.model.cpu_few_rows import Product
-from whelp.model.screened_head import MOST_CANDIDATES, ScreenedHead, can_multiply_bytes
+from whelp.model.screened_head import MOST_CANDIDATES, ScreenedHead
 
 pytestmark = pytest.mark.skipif(
     not can_multiply_bytes(), reason="this processor has no instructions for products of 8 bits: run it on one with VNNI"

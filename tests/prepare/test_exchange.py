@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from whelp.prepare.exchange import documents as shared
 from whelp.prepare.exchange import flat, megatron, parquet
-from whelp.prepare.exchange.documents import Documents, cut_documents, divide_long, iter_groups, iter_stored
+from whelp.prepare.exchange.documents import Documents, cut_documents, divide_long, iter_stored
 
 from .fakes import make_split
 
@@ -79,15 +79,6 @@ def test_long_documents_are_divided(lengths: list[int], longest: int) -> None:
     expected = sum(-(-length // longest) if length else 1 for length in lengths)
     assert len(documents) == expected
     assert all(some.mask is not None and some.mask.tolist() == some.ids.tolist() for some in found)
-
-
-@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20))
-def test_groups_hold_all_documents_once(lengths: list[int], limit: int) -> None:
-    """Runs touch, and hold no more than the limit unless a document alone does."""
-    offsets = np.cumsum([0, *lengths])
-    groups = list(iter_groups(offsets, limit))
-    assert [number for first, stop in groups for number in range(first, stop)] == list(range(len(lengths)))
-    assert all(offsets[stop] - offsets[first] <= limit or stop - first == 1 for first, stop in groups)
 
 
 @pytest.fixture

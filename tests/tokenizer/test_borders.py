@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-from whelp.tokenizer._borders import find_borders
 from whelp.tokenizer._patterns import PATTERNS, WORD_PATTERN
+from whelp.tokenizer.encoding.borders import find_borders
 
 from .samples import CHARSMAP, NUM_FUZZED, make_charsmap
 

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, learn
-from whelp.tokenizer import bpe as bpe_module
+from whelp.tokenizer.learning import bpe as bpe_module
 
 from .conftest import TEXTS
 from .samples import make_fuzzed, read_texts

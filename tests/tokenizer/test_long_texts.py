@@ -14,7 +14,7 @@ import pytest
 
 from whelp.base.arrays import to_texts
 from whelp.tokenizer import Vocabulary
-from whelp.tokenizer._long_texts import PartwiseEngine, can_cut, find_border
+from whelp.tokenizer.encoding.long_texts import PartwiseEngine, can_cut, find_border
 
 from .samples import make_fuzzed
 
@@ -60,7 +60,7 @@ class Watched:
 @pytest.mark.parametrize("part_bytes", [1, 17, 500])
 @pytest.mark.parametrize("block_bytes", [100, 1 << 20])
 def test_parts_have_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch, part_bytes: int, block_bytes: int):
-    monkeypatch.setattr("whelp.tokenizer._long_texts._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("whelp.tokenizer.encoding.long_texts._BLOCK_BYTES", block_bytes)
     rows = make_long_texts(part_bytes)
     texts = pa.array(["before it", *rows, "behind it"], pa.large_string())[1:-1]
     reference = bpe._reference(False)

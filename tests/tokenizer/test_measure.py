@@ -14,10 +14,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, make_tolerant, measure_corpus, shrink
-from whelp.tokenizer.pipeline import cut_text, trace_stages
-from whelp.tokenizer.probes import NUMBERS, count_indents, cut_words, find_keywords
+from whelp.tokenizer.measuring.probes import NUMBERS, count_indents, cut_words, find_keywords
+from whelp.tokenizer.measuring.stages import cut_text, trace_stages
+from whelp.tokenizer.measuring.word_counts import WordCounter, find_words
 from whelp.tokenizer.smaller_vocabularies import measure_sizes
-from whelp.tokenizer.word_counts import WordCounter, find_words
 
 from .conftest import TEXTS
 

@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from whelp.tokenizer import LearnConfig, learn
-from whelp.tokenizer._new_letters import _RANGES, find_new
+from whelp.tokenizer.encoding.new_letters import _RANGES, find_new
 
 NEW = [chr(point) for first, last in _RANGES for point in sorted({first, (first + last) // 2, last})]
 KNOWN = [*"a\u00e9\u20ac\u65e5\U0001f642\U00010900\U0001e900\U00020000\u1ab0\ua7cd\u0c5b", "\u2019s"]

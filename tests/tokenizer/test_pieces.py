@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from whelp.tokenizer import Vocabulary, _pieces
-from whelp.tokenizer._pieces import PiecewiseEngine, cut_evenly, take
+from whelp.tokenizer import Vocabulary
+from whelp.tokenizer.encoding import pieces
+from whelp.tokenizer.encoding.pieces import PiecewiseEngine, cut_evenly, take
 
 from .samples import make_fuzzed
 
@@ -44,7 +45,7 @@ def test_pieces_give_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.M
     whole = bpe._engine(False)._engine._engine
     expected_ids, expected_ends = whole.encode_batch(texts)
     monkeypatch.setenv("RAYON_NUM_THREADS", str(threads))
-    monkeypatch.setattr(_pieces, "_PIECE_BYTES", 2 * max(len(row.encode()) for row in ROWS))
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2 * max(len(row.encode()) for row in ROWS))
     watched = Watched(whole)
     engine = PiecewiseEngine(watched, np.uint16)
     with ThreadPoolExecutor(3) as callers:
@@ -59,7 +60,7 @@ def test_pieces_give_the_ids_of_the_whole(bpe: Vocabulary, monkeypatch: pytest.M
 
 def test_a_second_caller_keeps_to_its_share_of_threads(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
     """Alone, a caller has small pieces for two threads; beside another, large ones for one; alone again, both threads once more."""
-    monkeypatch.setattr(_pieces, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 100)
     monkeypatch.setenv("RAYON_NUM_THREADS", "2")
     may_end = threading.Event()
 
@@ -93,7 +94,7 @@ def test_a_second_caller_keeps_to_its_share_of_threads(bpe: Vocabulary, monkeypa
 
 def test_a_long_text_that_cannot_be_cut_is_left_to_the_encoder(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
     """It divides such a one among its own threads, which must not wait for ours."""
-    monkeypatch.setattr(_pieces, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 100)
     monkeypatch.setenv("RAYON_NUM_THREADS", "2")
     watched = Watched(bpe._engine(False)._engine._engine)
     rows = ["short", "long " * 100, "short"]
@@ -103,7 +104,7 @@ def test_a_long_text_that_cannot_be_cut_is_left_to_the_encoder(bpe: Vocabulary, 
 
 
 def test_an_error_of_a_piece_is_raised(bpe: Vocabulary, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_pieces, "_PIECE_BYTES", 10)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 10)
     monkeypatch.setenv("RAYON_NUM_THREADS", "2")
 
     class Failing:
@@ -136,5 +137,5 @@ def test_no_piece_is_empty_or_out_of_order():
         sizes = np.diff(offsets[borders])
         assert (borders[0], borders[-1]) == (0, 200)
         assert sizes.min() > 0
-        assert sizes.max() <= _pieces._PIECE_BYTES + (1 << 18)
+        assert sizes.max() <= pieces._PIECE_BYTES + (1 << 18)
         assert len(borders) - 1 == -(-(len(borders) - 1) // threads) * threads

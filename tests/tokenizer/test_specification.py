@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from whelp.tokenizer._choose import _write
 from whelp.tokenizer._specification import read_specification
+from whelp.tokenizer.encoding.choose import _write
 
 MODEL = {"type": "BPE", "vocab": {'"}, "model": {': 0, "é\n": 1}, "merges": [["a", "b"]]}
 

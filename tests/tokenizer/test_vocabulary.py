@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
-from whelp.tokenizer._engines import PatternEngine
+from whelp.tokenizer.encoding.engines import PatternEngine
 
 from .samples import make_fuzzed
 
@@ -199,27 +199,27 @@ def test_added_tokens_are_compared(bpe, flag, allow_special):
 
 def test_fast_encoder_that_differs_is_not_used(bpe, texts, monkeypatch, warnings_logged):
     """A wrong or broken fast encoder costs speed and a warning, never an id."""
-    from whelp.tokenizer import _choose, _engines
+    from whelp.tokenizer.encoding import choose, engines
 
-    monkeypatch.setattr(_choose, "_FAST", {"gigatoken": _engines.FastEngine})
+    monkeypatch.setattr(choose, "_FAST", {"gigatoken": engines.FastEngine})
     expected = bpe.encode_batch(texts)[0].tolist()
-    honest = _engines.FastEngine.encode_batch
+    honest = engines.FastEngine.encode_batch
 
     def lie(self, strings):
         ids, offsets = honest(self, strings)
         return np.where(ids == ord(" "), 0, ids).astype(ids.dtype), offsets
 
-    monkeypatch.setattr(_engines.FastEngine, "encode_batch", lie)
+    monkeypatch.setattr(engines.FastEngine, "encode_batch", lie)
     assert pickle.loads(pickle.dumps(bpe)).encode_batch(texts)[0].tolist() == expected
     assert "the fast encoder differs from the reference at" in warnings_logged.text
-    monkeypatch.setattr(_engines.FastEngine, "__init__", lambda self, specification: 1 / 0)
+    monkeypatch.setattr(engines.FastEngine, "__init__", lambda self, specification: 1 / 0)
     assert pickle.loads(pickle.dumps(bpe)).encode_batch(texts)[0].tolist() == expected
     assert "the fast encoder cannot read it (division by zero)" in warnings_logged.text
 
 
 def test_fast_encoder_is_used(bpe, warnings_logged):
     """Our own vocabularies pass the comparison."""
-    from whelp.tokenizer._engines import FastEngine
+    from whelp.tokenizer.encoding.engines import FastEngine
 
     fresh = pickle.loads(pickle.dumps(bpe))
     fresh.encode("a")

@@ -11,9 +11,10 @@ import pytest
 
 from whelp.base.arrays import to_texts
 from whelp.base.machine import count_own_bytes, return_freed_memory
-from whelp.tokenizer import Vocabulary, _word_limit
-from whelp.tokenizer._engines import FastEngine
-from whelp.tokenizer._word_limit import WordLimit
+from whelp.tokenizer import Vocabulary
+from whelp.tokenizer.encoding import word_limit
+from whelp.tokenizer.encoding.engines import FastEngine
+from whelp.tokenizer.encoding.word_limit import WordLimit
 
 from .samples import make_fuzzed
 
@@ -23,8 +24,8 @@ MEGABYTE = 1 << 20
 def watch(monkeypatch: pytest.MonkeyPatch, own: list[int | None]) -> list[str]:
     """Let the system say these numbers, one after the other; note what it is asked to do."""
     told: list[str] = []
-    monkeypatch.setattr(_word_limit, "count_own_bytes", lambda: own.pop(0))
-    monkeypatch.setattr(_word_limit, "return_freed_memory", lambda: told.append("returned"))
+    monkeypatch.setattr(word_limit, "count_own_bytes", lambda: own.pop(0))
+    monkeypatch.setattr(word_limit, "return_freed_memory", lambda: told.append("returned"))
     return told
 
 

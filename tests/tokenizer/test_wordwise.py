@@ -13,10 +13,11 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer import LearnConfig, Vocabulary, _long_texts, _recurring, _wordwise, learn
-from whelp.tokenizer._choose import NASTY
-from whelp.tokenizer._engines import ReferenceEngine, WordEngine
-from whelp.tokenizer._long_texts import PartwiseEngine
+from whelp.tokenizer import LearnConfig, Vocabulary, learn
+from whelp.tokenizer.encoding import long_texts, recurring, wordwise
+from whelp.tokenizer.encoding.comparison import NASTY
+from whelp.tokenizer.encoding.engines import ReferenceEngine, WordEngine
+from whelp.tokenizer.encoding.long_texts import PartwiseEngine
 
 from .conftest import TEXTS
 from .samples import CHARSMAP, NUM_FUZZED, make_fuzzed
@@ -116,8 +117,8 @@ def test_blocks_threads_and_a_full_memory(vocabulary, monkeypatch):
     """Small blocks, several threads that encode and call at once, and a memory that is emptied all the time, change nothing."""
     texts = [text[start : start + 40] for text in (*NASTY, TEXT) for start in range(0, len(text), 40)] * 3
     expected = encode_elsewhere(vocabulary, texts)
-    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 500)
-    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 20)
+    monkeypatch.setattr(recurring, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(recurring, "_CACHE_PIECES", 20)
     monkeypatch.setenv("RAYON_NUM_THREADS", "3")
     found: dict[int, list[list[int]]] = {}
 
@@ -137,7 +138,7 @@ def test_long_texts_in_parts(vocabulary, monkeypatch):
     text = "\n".join([*NASTY, TEXT]) * 3
     expected = encode_elsewhere(vocabulary, [text, "a b", text])
     monkeypatch.setattr(find_partwise(vocabulary), "_part_bytes", 50)
-    monkeypatch.setattr(_long_texts, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(long_texts, "_BLOCK_BYTES", 200)
     assert split(vocabulary.encode_batch(pa.array([text, "a b", text]))) == expected
     monkeypatch.setattr(find_partwise(vocabulary)._engine, "encode", lambda text: pytest.fail("the whole at once"))
     assert vocabulary.encode(text).tolist() == expected[0]
@@ -146,9 +147,9 @@ def test_long_texts_in_parts(vocabulary, monkeypatch):
 def test_what_is_remembered_has_a_limit(monkeypatch):
     """Neither new words without end nor long pieces make the memory grow without end."""
     vocabulary = learn_kind("unigram")
-    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 1000)
-    monkeypatch.setattr(_recurring, "_CACHE_IDS", 5000)
-    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 2000)
+    monkeypatch.setattr(recurring, "_CACHE_PIECES", 1000)
+    monkeypatch.setattr(recurring, "_CACHE_IDS", 5000)
+    monkeypatch.setattr(recurring, "_BLOCK_BYTES", 2000)
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
     memory = vocabulary._engine(False)._engine
     for number in range(40):
@@ -282,7 +283,7 @@ def test_an_interrupt_changes_nothing(monkeypatch):
 
         new = pa.array([f" new{place}a new{place}b"])
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-            patch.setattr(_recurring.np, "cumsum", interrupt)
+            patch.setattr(recurring.np, "cumsum", interrupt)
             memory.encode_batch(new.cast(pa.large_string()))
         other = f" other{place}"
         assert split(vocabulary.encode_batch(pa.array([other]))) == encode_elsewhere(vocabulary, [other])
@@ -323,7 +324,7 @@ def test_broken_bytes_have_their_place(vocabulary, raw):
 
 def test_text_in_which_nothing_recurs(monkeypatch):
     """A large text of words that are all different goes to the reference as it is, and is not remembered."""
-    monkeypatch.setattr(_wordwise, "_LARGE_BYTES", 1000)
+    monkeypatch.setattr(wordwise, "_LARGE_BYTES", 1000)
     vocabulary = open_sentencepiece("t5")
     memory = find_partwise(vocabulary)._engine
     num_known = len(memory._slots)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer import Vocabulary, _greedy, _recurring, load_tokenizer
-from whelp.tokenizer._greedy import GreedyEngine
+from whelp.tokenizer import Vocabulary, load_tokenizer
+from whelp.tokenizer.encoding import greedy, recurring
+from whelp.tokenizer.encoding.greedy import GreedyEngine
 from whelp.tokenizer.world import make_world_json, read_world
 
 from .test_names import write_world
@@ -41,7 +42,7 @@ def test_ids_equal_the_obvious_encoders(tokens, cuts, rows):
     ids = {**BYTES, **{token: 257 + number for number, token in enumerate(dict.fromkeys([*tokens, *cuts]))}}
     expected = [encode_obviously(ids, row.encode()) for row in rows]
     for fewest, longest in ((1, 64), (1, 3), (64, 64)):  # pieces read by the trie: all, the short ones, none
-        with mock.patch.multiple(_greedy, _TRIE_PIECES=fewest, _TRIE_BYTES=longest):
+        with mock.patch.multiple(greedy, _TRIE_PIECES=fewest, _TRIE_BYTES=longest):
             engine = GreedyEngine(ids, {})
             found, offsets = engine.encode_batch(pa.array(rows, pa.large_string()))
             assert [found[start:end].tolist() for start, end in itertools.pairwise(offsets)] == expected
@@ -56,8 +57,8 @@ def test_blocks_threads_and_a_full_cache(monkeypatch):
     rows = [f"the cat {number}\n\n the" * (number % 5) for number in range(400)]
     strings = pa.array(rows, pa.large_string())
     expected, expected_offsets = GreedyEngine(ids, {}).encode_batch(strings)
-    monkeypatch.setattr(_recurring, "_BLOCK_BYTES", 100)
-    monkeypatch.setattr(_recurring, "_CACHE_PIECES", 3)
+    monkeypatch.setattr(recurring, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(recurring, "_CACHE_PIECES", 3)
     for threads in ("1", "3"):
         monkeypatch.setenv("RAYON_NUM_THREADS", threads)
         found, offsets = GreedyEngine(ids, {}).encode_batch(strings)

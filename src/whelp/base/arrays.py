@@ -6,7 +6,7 @@ pandas for that: a quarter of a second, as long as it takes to encode 40 MB of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,19 @@ def view_text(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.ND
     offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
     return data, offsets
+
+
+def cut_runs(offsets: npt.NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    """Cut what lies between `offsets` into runs of at most `limit` in all; a longer one is alone: first and end of each run.
+
+    >>> list(cut_runs(np.array([0, 3, 5, 20, 21]), limit=5))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    first, count = 0, len(offsets) - 1
+    while first < count:
+        stop = max(first + 1, int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1)
+        yield first, stop
+        first = stop
 
 
 def to_texts(strings: Sequence[str]) -> pa.LargeStringArray:

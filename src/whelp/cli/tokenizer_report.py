@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from whelp.corpus import Partition, Source
-    from whelp.tokenizer.tolerant import Tolerant
+    from whelp.tokenizer.measuring.tolerant import Tolerant
 
 DEFAULT_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyReport(ResultRepr):
-    """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measure.Use`.
+    """One vocabulary, held against the corpus. The fields of `use` are explained in `whelp.tokenizer.measuring.corpus.Use`.
 
     Attributes:
         first, last: The first and the last ids, single bytes left out: in most vocabularies those learned first and last.
@@ -101,7 +101,7 @@ def report_tokenizer(
     """
     from whelp.corpus import open_source
     from whelp.tokenizer import load_tokenizer, make_tolerant, measure_corpus
-    from whelp.tokenizer.probes import cut_words
+    from whelp.tokenizer.measuring.probes import cut_words
 
     given = as_list(names)
     labels = list(dict.fromkeys(str(name) for name in given))
@@ -143,9 +143,9 @@ def report_tokenizer(
 
 
 def _describe_vocabulary(label: str, tolerant: Tolerant, use: dict[str, Any], texts: Sequence[str]) -> VocabularyReport:
-    from whelp.tokenizer.measure import find_ends
-    from whelp.tokenizer.pipeline import cut_text, trace_stages
-    from whelp.tokenizer.probes import NUMBERS, count_indents, cut_words, find_keywords
+    from whelp.tokenizer.measuring.corpus import find_ends
+    from whelp.tokenizer.measuring.probes import NUMBERS, count_indents, cut_words, find_keywords
+    from whelp.tokenizer.measuring.stages import cut_text, trace_stages
 
     vocabulary = tolerant.vocabulary
     first, last = find_ends(tolerant)

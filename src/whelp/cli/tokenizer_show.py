@@ -66,8 +66,8 @@ def show_tokenizer(name: str | Path, *, text: str | None = None, num_samples: in
         TokenizerError: When it is not found, or cannot encode the text.
     """
     from whelp.tokenizer import load_tokenizer
-    from whelp.tokenizer.pipeline import cut_text, describe_cutting, describe_normalizer
-    from whelp.tokenizer.tolerant import make_tolerant
+    from whelp.tokenizer.measuring.stages import cut_text, describe_cutting, describe_normalizer
+    from whelp.tokenizer.measuring.tolerant import make_tolerant
 
     vocabulary = load_tokenizer(name)
     used = [token_id for token_id in range(vocabulary.size) if vocabulary.token_text(token_id)]

@@ -61,6 +61,14 @@ def map_texts(column: pa.Array, change: Callable[[pa.LargeStringArray], pa.Large
     return pa.LargeListArray.from_arrays(pc.subtract(offsets, offsets[0]), whole, type=column.type, mask=column.is_null())
 
 
+def add_reasons(rows: pa.RecordBatch, pairs: Sequence[tuple[str, str]], numbers: pa.Array) -> pa.RecordBatch:
+    """Rows with the columns `rule` and `reason`: of each row the pair of its number."""
+    for place, name in enumerate(("rule", "reason")):
+        words = pa.array([pair[place] for pair in pairs], pa.large_string())
+        rows = rows.append_column(pa.field(name, pa.large_string()), words.take(numbers))
+    return rows
+
+
 def set_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
     """A batch with other values in a column."""
     place = batch.schema.get_field_index(name)

@@ -68,6 +68,12 @@ def _hash_points(points: list[int]) -> int:
     return int(mix([total])[0])
 
 
+def find_runs(owners: Places, size: int, is_asked: npt.NDArray[np.bool_]) -> Places:
+    """Where runs of so many items begin that belong to one owner, of the owners that are asked for. `owners` count up."""
+    places = np.arange(max(0, len(owners) - size + 1))
+    return np.asarray(places[(owners[places] == owners[places + size - 1]) & is_asked[owners[places]]])
+
+
 def find_repeats(hashes: Hashes, owners: Places) -> npt.NDArray[np.bool_]:
     """Which items have an equal one before them that belongs to the same owner. `owners` count up."""
     order, group_starts = group(hashes, owners)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.curate.columns import ReadTexts, TextColumns, map_texts, set_column
+from whelp.curate.columns import ReadTexts, TextColumns, add_reasons, map_texts, set_column
 from whelp.curate.config import CurateConfig
 from whelp.curate.rules.boilerplate import BoilerplateLines
 from whelp.curate.rules.c4 import C4
@@ -144,8 +144,8 @@ class Pipeline:
             dropped=reasons.add_columns(batch, code),
             signatures=join_signatures(signatures or [make_signatures(Texts(text), near, paragraphs)]),
             documents_in=batch.num_rows,
-            bytes_in=_num_bytes(whole),
-            bytes_kept=_num_bytes(text),
+            bytes_in=count_bytes(whole),
+            bytes_kept=count_bytes(text),
             changes=dict(changes),
             notes={} if is_single or not _OF_LINES & set(self.config.rules()) else {NOTE_SEVERAL_COLUMNS: batch.num_rows},
             sizes_in=count_sizes(whole),
@@ -226,11 +226,7 @@ class _Reasons:
     def add_columns(self, batch: pa.RecordBatch, code: npt.NDArray[np.int64]) -> pa.RecordBatch:
         """The rows that have a reason, with the columns `rule` and `reason`."""
         is_out = code != KEEP
-        dropped, numbers = batch.filter(pa.array(is_out)), pa.array(code[is_out])
-        for place, name in enumerate(("rule", "reason")):
-            words = pa.array([key[place] for key in self._numbers], pa.large_string())
-            dropped = dropped.append_column(pa.field(name, pa.large_string()), words.take(numbers))
-        return dropped
+        return add_reasons(batch.filter(pa.array(is_out)), list(self._numbers), pa.array(code[is_out]))
 
 
 def count_sizes(array: pa.LargeStringArray) -> list[int]:
@@ -240,5 +236,6 @@ def count_sizes(array: pa.LargeStringArray) -> list[int]:
     return [int(count) for count in counts]
 
 
-def _num_bytes(array: pa.LargeStringArray) -> int:
+def count_bytes(array: pa.LargeStringArray) -> int:
+    """Bytes of all texts."""
     return int(pc.sum(pc.binary_length(array)).as_py() or 0)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from whelp.curate.characters import SPACE
 from whelp.curate.config import DuplicateParagraphsConfig, NearDuplicatesConfig
-from whelp.curate.hashing import Hashes, Places, Prefix, mix
+from whelp.curate.hashing import Hashes, Places, Prefix, find_runs, mix
 from whelp.curate.texts import Mask, Segments, Texts, no_segments, read_buffers
 
 _WORD_MASKS = np.array([(1 << (8 * size)) - 1 for size in range(9)], np.uint64)
@@ -128,8 +128,7 @@ def _make_minhash(texts: Texts, config: NearDuplicatesConfig | None) -> tuple[np
     size = config.shingle_words
     has_minhash = np.diff(bounds) >= max(size, _FEWEST_WORDS)
     owners = np.repeat(np.arange(len(texts)), np.diff(bounds))
-    places = np.arange(max(0, len(words) - size + 1))
-    places = places[(owners[places] == owners[places + size - 1]) & has_minhash[owners[places]]]
+    places = find_runs(owners, size, has_minhash)
     found = np.zeros((num_hashes, int(np.count_nonzero(has_minhash))), np.uint32)
     if len(places):
         shingles = (Prefix(words).hash_ranges(places, places + size) >> np.uint64(32)).astype(np.uint32)

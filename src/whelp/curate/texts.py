@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from whelp.base.arrays import cut_runs, view_text
 from whelp.curate.characters import ALONE, LINE_BREAK, SPACE, SYMBOL, WORD, character_flags, lower_case
 from whelp.curate.hashing import Hashes, Places, Prefix, mix
 
@@ -309,13 +310,8 @@ def to_mask(values: pa.BooleanArray) -> Mask:
 
 def read_buffers(array: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], Places]:
     """The bytes of all texts, and the offsets of each (texts + 1), from 0."""
-    _, offsets_buffer, data = array.buffers()
-    if not len(array):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    offsets = np.frombuffer(offsets_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
-    if data is None:
-        return np.zeros(0, np.uint8), offsets - offsets[0]
-    return np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]], offsets - offsets[0]
+    data, offsets = view_text(array)
+    return data[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
 def gather(data: npt.NDArray[np.uint8], starts: Places, stops: Places) -> pa.LargeStringArray:
@@ -362,10 +358,4 @@ def iter_blocks(array: pa.LargeStringArray) -> Iterator[Texts]:
 
 def cut_blocks(array: pa.LargeStringArray) -> Iterator[tuple[int, int]]:
     """Cut an array into ranges of about BLOCK_BYTES of text; a longer text is alone."""
-    _, offsets = read_buffers(array)
-    first = 0
-    while first < len(array):
-        end = int(np.searchsorted(offsets, offsets[first] + BLOCK_BYTES, side="right")) - 1
-        end = min(max(end, first + 1), len(array))
-        yield first, end
-        first = end
+    return cut_runs(view_text(array)[1], BLOCK_BYTES)

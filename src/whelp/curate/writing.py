@@ -17,13 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.curate.columns import PLACES, TextColumns, set_column
+from whelp.curate.columns import PLACES, TextColumns, add_reasons, set_column
 from whelp.curate.config import CurateConfig, DuplicateParagraphsConfig
 from whelp.curate.duplicates import Duplicates
 from whelp.curate.kept_columns import JSON, decode_column, find_types
 from whelp.curate.ledger import Ledger, add_sizes
 from whelp.curate.parts import Part
-from whelp.curate.pipeline import count_sizes
+from whelp.curate.pipeline import count_bytes, count_sizes
 from whelp.curate.shards import ShardWriter
 from whelp.curate.signatures import choose_paragraphs
 from whelp.curate.texts import Mask, iter_blocks, join
@@ -119,7 +119,7 @@ def _write_source(
             kept_writer.write(kept)
             kept_texts = columns.read(kept)
             ledger.documents_kept += kept.num_rows
-            ledger.bytes_kept += int(pc.sum(pc.binary_length(kept_texts)).as_py() or 0)
+            ledger.bytes_kept += count_bytes(kept_texts)
             ledger.sizes_kept = add_sizes(ledger.sizes_kept, count_sizes(kept_texts))
             repeats = _describe_repeats(rows, here, ~is_kept, origins)
             for batch in (part.read_rows(DROPPED), repeats):
@@ -219,9 +219,7 @@ def _describe_repeats(rows: pa.RecordBatch, found: Duplicates, is_out: Mask, ori
     rows = rows.filter(pa.array(is_out))
     original, is_equal, similarity = found.original[is_out], found.is_equal[is_out], found.similarity[is_out]
     kinds = np.where(original < 0, 2, np.where(is_equal, 0, 1))
-    for place, name in enumerate(("rule", "reason")):
-        words = pa.array([pair[place] for pair in (EXACT, NEAR, LITTLE_LEFT)], pa.large_string())
-        rows = rows.append_column(pa.field(name, pa.large_string()), words.take(pa.array(kinds)))
+    rows = add_reasons(rows, (EXACT, NEAR, LITTLE_LEFT), pa.array(kinds))
     rows = rows.append_column(
         pa.field("duplicate_of", pa.large_string()), pa.array(origins.describe(original), pa.large_string())
     )

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
+from whelp.base.evaluation_mode import evaluation_mode
 from whelp.base.result_repr import ResultRepr
 
 
@@ -115,24 +115,20 @@ def evaluate_loss(
     """
     assert len(rows) > 0, "no rows to evaluate"
     total = len(rows) if num_rows is None else min(num_rows, len(rows))
-    was_training = isinstance(model, nn.Module) and model.training
-    if isinstance(model, nn.Module):
-        model.eval()
     nats, num_tokens, num_bytes = 0.0, 0, 0
     device_type = torch.device(device).type
     begin, end = total * rank // world, total * (rank + 1) // world
     most = -(-total // world)  # rows of any slice: all compute equally often, as processes that divide a model must
-    for first in range(begin, begin + most, batch_rows):
-        batch = rows.read_in_order(first, min(batch_rows, end - first)) if first < end else _read_empty(rows)
-        ids, targets = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.targets).to(device)
-        documents = None if batch.documents is None else torch.from_numpy(batch.documents).to(device)
-        with torch.autocast(device_type, precision, enabled=precision != torch.float32):
-            loss = model.loss(ids, targets, documents)
-        nats += float(loss)
-        real = batch.targets[batch.targets != IGNORED]
-        num_tokens += real.size
-        num_bytes += int(token_bytes[real].sum())
-    if isinstance(model, nn.Module):
-        model.train(was_training)
+    with evaluation_mode(model):
+        for first in range(begin, begin + most, batch_rows):
+            batch = rows.read_in_order(first, min(batch_rows, end - first)) if first < end else _read_empty(rows)
+            ids, targets = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.targets).to(device)
+            documents = None if batch.documents is None else torch.from_numpy(batch.documents).to(device)
+            with torch.autocast(device_type, precision, enabled=precision != torch.float32):
+                loss = model.loss(ids, targets, documents)
+            nats += float(loss)
+            real = batch.targets[batch.targets != IGNORED]
+            num_tokens += real.size
+            num_bytes += int(token_bytes[real].sum())
     nats, *counts = add([nats, num_tokens, num_bytes])
     return LossResult(nats=nats, num_tokens=int(counts[0]), num_bytes=int(counts[1]), num_rows=total)

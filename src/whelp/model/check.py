@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from whelp.base.evaluation_mode import evaluation_mode
 from whelp.model.language_model import LanguageModel
+
+_ROUNDING = 1e-5  # what logits of the same tokens may differ by in the quick look
 
 
 @torch.no_grad()
@@ -25,34 +28,29 @@ def check_model(model: LanguageModel, *, num_tokens: int = 24, seed: int = 0, to
     - so does continuing texts of several lengths side by side;
     - documents packed into one row do not see each other: each has the logits that it has alone.
     """
-    was_training = model.training
-    model.eval()
     generator = torch.Generator().manual_seed(seed)
     num_tokens = min(num_tokens, model.spec.context_tokens)
     ids = torch.randint(0, model.spec.vocab_size, (3, num_tokens), generator=generator)
     other = (ids + 1 + torch.randint(0, model.spec.vocab_size - 1, ids.shape, generator=generator)) % model.spec.vocab_size
     ids, other = ids.to(model.head_weight.device), other.to(model.head_weight.device)
-    tried = _Tried(model, ids, other, model(ids), tolerance)
     checks = (_check_future, _check_past, _check_rows, _check_cache, _check_documents)
-    failures = [failure for check in checks if (failure := check(tried))]
-    if not failures and (failure := _check_slots(tried)):  # it builds on all of them
-        failures.append(failure)
-    model.train(was_training)
+    with evaluation_mode(model):
+        tried = _Tried(model, ids, other, model(ids), tolerance)
+        failures = [failure for check in checks if (failure := check(tried))]
+        if not failures and (failure := _check_slots(tried)):  # it builds on all of them
+            failures.append(failure)
     return failures
 
 
 @torch.no_grad()
-def find_leak(model: LanguageModel, *, tolerance: float = 1e-5) -> str | None:
+def find_leak(model: LanguageModel) -> str | None:
     """What makes a model of any weights no causal language model: a look into the future, or at other rows. Quick."""
-    was_training = model.training
-    model.eval()
     num_tokens = min(8, model.spec.context_tokens)
     ids = torch.arange(2 * num_tokens, device=model.head_weight.device).view(2, num_tokens) % model.spec.vocab_size
     other = (ids + 1) % model.spec.vocab_size
-    tried = _Tried(model, ids, other, model(ids), tolerance)
-    found = _check_future(tried) or _check_rows(tried)
-    model.train(was_training)
-    return found
+    with evaluation_mode(model):
+        tried = _Tried(model, ids, other, model(ids), _ROUNDING)
+        return _check_future(tried) or _check_rows(tried)
 
 
 def _difference(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -10,6 +10,14 @@ from whelp.base.errors import ConfigError
 
 RECURRENT_FAMILIES = ("rwkv7", "rwkv6", "rwkv5", "rwkv4")
 _MODEL_TYPES = {"rwkv": "rwkv4"}  # what transformers calls a family of ours, where it is not our name
+_OF_ONE_FAMILY = {  # options that one family alone has
+    "n_kv_head": "qwen3",
+    "head_width": "qwen3",
+    "rope_base": "qwen3",
+    "dropout": "gpt2",
+    "activation": "gpt2",
+    "bias": "gpt2",
+}
 VOCAB_MULTIPLE = 64  # rows of the embedding are rounded up to this: an odd vocabulary costs up to 5x in the head on a GPU
 
 
@@ -91,31 +99,20 @@ class ModelConfig:
             width = self.head_width or self.n_embd // self.n_head
             if width % 2:
                 problems.append(f"the head width ({width}) must be even for rotary positions")
-            if self.dropout:
-                problems.append(f"model.dropout is {self.dropout}, but qwen3 has none. Set it to 0, or use family gpt2")
-            if self.activation != "gelu_tanh" or not self.bias:
-                problems.append("model.activation and model.bias are for gpt2 only. Remove them, or use family gpt2")
-        elif self.family in RECURRENT_FAMILIES:
-            others = ("n_kv_head", "head_width", "dropout", "activation", "bias", "rope_base")
-            defaults = {field.name: field.default for field in fields(self)}
-            problems += [
-                f"model.{name} is set, but {self.family} has no such option. Remove it, or use family gpt2 or qwen3"
-                for name in others
-                if getattr(self, name) != defaults[name]
-            ]
-        else:
-            defaults = {field.name: field.default for field in fields(self)}
-            problems += [
-                f"model.{name} is set, but gpt2 has no such option. Remove it, or use family qwen3"
-                for name in ("n_kv_head", "head_width", "rope_base")
-                if getattr(self, name) != defaults[name]
-            ]
+        problems += [
+            f"model.{name} is set, but {self.family} has no such option. Remove it, or use family {family}"
+            for name, family in _OF_ONE_FAMILY.items()
+            if self.family != family and name in self._list_set()
+        ]
         if problems:
             raise ConfigError("model", problems)
 
     def _say_heads(self) -> str:
-        default = next(item.default for item in fields(self) if item.name == "n_head")
-        return f"{self.n_head}, if nothing is set" if self.n_head == default else str(self.n_head)
+        return str(self.n_head) if "n_head" in self._list_set() else f"{self.n_head}, if nothing is set"
+
+    def _list_set(self) -> list[str]:
+        """The options that are not as they are when nothing is set."""
+        return [field.name for field in fields(self) if getattr(self, field.name) not in (field.default, {})]
 
     def _check_hugging_face(self) -> list[str]:
         if self.family != "hf":
@@ -124,12 +121,11 @@ class ModelConfig:
         problems = (
             [] if self.hf_config else ["model.family is hf, but model.hf_config is missing. Example: model.hf_config=llama"]
         )
-        ours = [field for field in fields(self) if field.name not in ("family", "hf_config", "hf_overrides", "vocab_size")]
         problems += [
-            f"model.{field.name} is set, but with family hf sizes have the architecture's own names: "
+            f"model.{name} is set, but with family hf sizes have the architecture's own names: "
             "use model.hf_overrides (num_hidden_layers, num_attention_heads, hidden_size, ...)"
-            for field in ours
-            if getattr(self, field.name) != field.default
+            for name in self._list_set()
+            if name not in ("family", "hf_config", "hf_overrides", "vocab_size")
         ]
         return problems
 

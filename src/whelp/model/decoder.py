@@ -9,11 +9,12 @@ import torch.nn.functional as F
 
 from whelp.base.log import log
 from whelp.model.cpu_decode_step import MOST_TOKENS, make_product, make_step
+from whelp.model.cpu_eight_bits import can_multiply_bytes
 from whelp.model.draft import Drafter, is_worth_drafting, make_drafter
 from whelp.model.gpu_decode_step import FixedStep
 from whelp.model.key_value_cache import Cache
 from whelp.model.language_model import LanguageModel
-from whelp.model.screened_head import LEAST_SCREENED, Screen, ScreenedHead, can_multiply_bytes
+from whelp.model.screened_head import LEAST_SCREENED, Screen, ScreenedHead
 from whelp.model.slot_snapshot import SlotSnapshot
 
 

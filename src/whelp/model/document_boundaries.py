@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask
 
+from whelp.artifacts.document_starts import find_starts
 from whelp.model.block_mask import has_working_kernel, make_block_mask
 
 
@@ -62,9 +63,7 @@ def find_boundaries(
         return None
     num_tokens = documents.shape[1]
     places = torch.arange(num_tokens, device=documents.device)
-    begins = torch.zeros_like(documents, dtype=torch.bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    starts = torch.where(begins, places, 0).cummax(dim=1).values  # (B, T): where a token's document starts
+    starts = torch.where(find_starts(documents), places, 0).cummax(dim=1).values  # (B, T): where a token's document starts
     positions = places - starts
     if as_spans:
         return Boundaries(positions, make_spans(starts))

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from whelp.artifacts.checkpoint import find_model_folder
+from whelp.artifacts.document_starts import find_starts
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError
 from whelp.base.files import read_json
@@ -64,8 +65,8 @@ class HuggingFaceModel(LanguageModel):
 
     def _read_documents(self, ids: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
         """Each document in a row of its own, filled up behind its end, where no token of it looks."""
-        begins = torch.ones_like(documents, dtype=torch.bool)
-        begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+        begins = find_starts(documents)
+        begins[:, 0] = True
         number = begins.flatten().cumsum(0) - 1  # (B * T,): which document of the batch
         starts = begins.flatten().nonzero()[:, 0]  # (N,)
         place = torch.arange(number.numel(), device=ids.device) - starts[number]  # (B * T,): where in it

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.artifacts.document_starts import find_starts
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel, narrow
 from whelp.model.recurrent_state import RecurrentState, StateCache, make_state, memory_shape
@@ -46,15 +47,6 @@ class Flow:
         if self.last is None:
             return shifted, x[:, -1]
         return shifted, x[torch.arange(len(x), device=x.device), self.last]
-
-
-def find_starts(documents: torch.Tensor | None) -> torch.Tensor | None:
-    """Where documents begin inside of rows, from their numbers (B, T); the first token of a row goes on."""
-    if documents is None:
-        return None
-    starts = torch.zeros_like(documents, dtype=torch.bool)
-    starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return starts
 
 
 class Block(nn.Module):
@@ -162,7 +154,7 @@ class Rwkv(LanguageModel):
     def hidden(self, ids: torch.Tensor, cache: Any = None, documents: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T) -> (B, T, D); a cache goes on from the texts in its slots, and documents know nothing of each other."""
         if cache is None:
-            return self.read(ids, None, find_starts(documents))[0]
+            return self.read(ids, None, None if documents is None else find_starts(documents))[0]
         assert isinstance(cache, StateCache), "a recurrent model keeps states, not keys and values"
         state, counts = cache.begin(ids)
         hidden, state = self.read(ids, state, None, counts)
@@ -173,7 +165,7 @@ class Rwkv(LanguageModel):
         """As for every model; without gradients a long row is read in pieces, so memory does not grow with its length."""
         if torch.is_grad_enabled() or ids.shape[1] <= _PIECE_TOKENS:
             return super().loss(ids, targets, documents)
-        starts, state = find_starts(documents), None
+        starts, state = None if documents is None else find_starts(documents), None
         total = torch.zeros((), device=ids.device)
         for begin in range(0, ids.shape[1], _PIECE_TOKENS):
             part = slice(begin, begin + _PIECE_TOKENS)
@@ -291,6 +283,24 @@ def count_low_rank(width: int, factor: float) -> int:
 def ramp(width: int) -> torch.Tensor:
     """0 to almost 1 over the channels."""
     return torch.arange(width) / width
+
+
+def whole_ramp(width: int) -> torch.Tensor:
+    """0 to 1 over the channels."""
+    return torch.arange(width) / max(width - 1, 1)
+
+
+def zigzag(width: int) -> torch.Tensor:
+    """0, 1, -1, 0, 1, -1 ... over the channels."""
+    return (torch.arange(width) + 1) % 3 - 1
+
+
+def set_vectors(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Give parameters, by name, their first values (D,); they may be stored as (1, 1, D) or as (H, K)."""
+    with torch.no_grad():
+        for name, value in values.items():
+            parameter = module.get_parameter(name)
+            parameter.copy_(value.view(parameter.shape))
 
 
 def layer_ratios(spec: ModelSpec, layer: int) -> tuple[float, float]:

@@ -19,7 +19,18 @@ from torch import nn
 from whelp.model import decayed_average
 from whelp.model.config import ModelSpec
 from whelp.model.decayed_average import Inputs
-from whelp.model.rwkv import Block, Flow, Rwkv, as_plain, draw_orthogonal, first_mixes, layer_ratios
+from whelp.model.rwkv import (
+    Block,
+    Flow,
+    Rwkv,
+    as_plain,
+    draw_orthogonal,
+    first_mixes,
+    layer_ratios,
+    set_vectors,
+    whole_ramp,
+    zigzag,
+)
 from whelp.model.rwkv5 import ChannelMix
 
 _MIXES = "kvr"
@@ -73,16 +84,12 @@ class Rwkv4(Rwkv):
         assert isinstance(ffn, ChannelMix)
         width = spec.n_embd
         depth, _ = layer_ratios(spec, block.layer)
-        channels = torch.arange(width)
-        share = channels / max(width - 1, 1)  # 0 to 1
         values = first_mixes(spec, block.layer)
+        decay = -5 + 8 * whole_ramp(width) ** (0.7 + 1.3 * depth)
+        bonus = _WEIGHT_OF_ITSELF + 0.5 * zigzag(width)
+        set_vectors(att, {f"time_mix_{name}": values[name] for name in _MIXES} | {"time_decay": decay, "time_first": bonus})
+        set_vectors(ffn, {"time_mix_k": values["k"], "time_mix_r": values["k"]})
         with torch.no_grad():
-            att.time_decay.copy_(-5 + 8 * share ** (0.7 + 1.3 * depth))
-            att.time_first.copy_(_WEIGHT_OF_ITSELF + 0.5 * ((channels + 1) % 3 - 1))
-            for name in _MIXES:
-                att.get_parameter(f"time_mix_{name}").copy_(values[name].view(1, 1, -1))
-            for mix in (ffn.time_mix_k, ffn.time_mix_r):
-                mix.copy_(values["k"].view(1, 1, -1))
             for matrix in (att.key, att.receptance, att.output, ffn.receptance, ffn.value):
                 matrix.weight.zero_()
         draw_orthogonal(att.value.weight, 1.0, generator)

@@ -25,6 +25,9 @@ from whelp.model.rwkv import (
     first_mixes,
     group_norm,
     layer_ratios,
+    set_vectors,
+    whole_ramp,
+    zigzag,
 )
 from whelp.model.rwkv_kernels import run_linear_attention
 
@@ -126,11 +129,8 @@ class Rwkv5(Rwkv):
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, ChannelMix)
         values = first_mixes(spec, block.layer)
-        with torch.no_grad():
-            for name, value in values.items():
-                att.get_parameter(f"time_mix_{name}").copy_(value.view(1, 1, -1))
-            for mix in (ffn.time_mix_k, ffn.time_mix_r):
-                mix.copy_(values["k"].view(1, 1, -1))
+        set_vectors(att, {f"time_mix_{name}": value for name, value in values.items()})
+        set_vectors(ffn, {"time_mix_k": values["k"], "time_mix_r": values["k"]})
         draw_shared_weights(spec, block, generator)
 
     def learning_rate_scale(self, name: str) -> float:
@@ -189,15 +189,13 @@ def draw_shared_weights(spec: ModelSpec, block: Block, generator: torch.Generato
     assert isinstance(att, GatedTimeMix)
     assert isinstance(ffn, GatedChannelMix)
     depth, _ = layer_ratios(spec, block.layer)
-    channels = torch.arange(spec.n_embd)
-    share = channels / max(spec.n_embd - 1, 1)  # 0 to 1
+    share = whole_ramp(spec.n_embd)
+    decay = -6 + 5 * share ** (0.7 + 1.3 * depth)
+    set_vectors(att, {"time_decay": decay, "time_faaaa": depth * (1 - share) + 0.1 * zigzag(spec.n_embd)})
     with torch.no_grad():
         att.ln_x.weight.fill_(((1 + block.layer) / spec.n_layer) ** 0.7)
         for matrix in (att.output, ffn.value, ffn.receptance):
             matrix.weight.zero_()
-        att.time_decay.copy_((-6 + 5 * share ** (0.7 + 1.3 * depth)).view(att.time_decay.shape))
-        bonus = depth * (1 - share) + 0.1 * ((channels + 1) % 3 - 1)
-        att.time_faaaa.copy_(bonus.view(att.time_faaaa.shape))
     drawn = ((att.receptance, 1.0), (att.key, 0.1), (att.value, 1.0), (att.gate, 0.1), (ffn.key, 1.0))
     for matrix, gain in drawn:
         draw_orthogonal(matrix.weight, gain, generator)

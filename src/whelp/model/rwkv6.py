@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from whelp.model.config import ModelSpec
-from whelp.model.rwkv import Block, Flow, first_mixes
+from whelp.model.rwkv import Block, Flow, first_mixes, set_vectors
 from whelp.model.rwkv5 import GatedChannelMix, GatedTimeMix, Rwkv5, draw_shared_weights
 
 _MIXES = "wkvrg"
@@ -86,11 +86,9 @@ class Rwkv6(Rwkv5):
         assert isinstance(ffn, _ChannelMix)
         values = first_mixes(spec, block.layer)
         values |= {"x": values["k"], "w": values["k"]}
+        set_vectors(att, {f"time_maa_{name}": 1 - value for name, value in values.items()})
+        set_vectors(ffn, {"time_maa_k": 1 - values["k"], "time_maa_r": 1 - values["k"]})
         with torch.no_grad():
-            for name, value in values.items():
-                att.get_parameter(f"time_maa_{name}").copy_((1 - value).view(1, 1, -1))
-            for mix in (ffn.time_maa_k, ffn.time_maa_r):
-                mix.copy_((1 - values["k"]).view(1, 1, -1))
             for first in (att.time_maa_w1, att.time_decay_w1):
                 first.zero_()
             for second in (att.time_maa_w2, att.time_decay_w2):

@@ -27,6 +27,8 @@ from whelp.model.rwkv import (
     group_norm,
     layer_ratios,
     ramp,
+    set_vectors,
+    whole_ramp,
 )
 from whelp.model.rwkv_kernels import run_delta_rule
 
@@ -132,22 +134,20 @@ class Rwkv7(Rwkv):
         """Draw the official first weights of a layer."""
         spec, layer = self.spec, block.layer
         width, head_width = spec.n_embd, spec.head_width
-        channels = torch.arange(width)
-        linear = channels / max(width - 1, 1) - 0.5  # -1/2 to 1/2
-        zigzag = (channels % head_width - (head_width - 1) / 2) / max((head_width - 1) / 2, 0.5)
+        linear = whole_ramp(width) - 0.5  # -1/2 to 1/2
+        zigzag = (torch.arange(width) % head_width - (head_width - 1) / 2) / max((head_width - 1) / 2, 0.5)
         zigzag = zigzag * zigzag.abs()  # -1 to 1 in every head
         depth, rest = layer_ratios(spec, layer)
         att, ffn = block.att, block.ffn
         assert isinstance(att, _TimeMix)
         assert isinstance(ffn, _ChannelMix)
         values = {f"x_{name}": 1 - ramp(width) ** (power * rest) for name, power in _MIX_POWERS.items()}
-        slope = -6 + 6 * (channels / max(width - 1, 1)) ** (1 + depth**0.3)
+        slope = -6 + 6 * whole_ramp(width) ** (1 + depth**0.3)
         values |= {"w0": slope + 0.5 + 2.5 * zigzag, "a0": -0.19 + 0.3 * zigzag + 0.4 * linear, "v0": 0.73 - 0.4 * linear}
         values |= {"k_k": 0.71 - 0.1 * linear, "k_a": torch.full((width,), 1.02)}
+        set_vectors(att, values)
+        set_vectors(ffn, {"x_k": 1 - ramp(width) ** rest**4})
         with torch.no_grad():
-            for name, value in values.items():
-                att.get_parameter(name).copy_(value.view(1, 1, -1))
-            ffn.x_k.copy_((1 - ramp(width) ** rest**4).view(1, 1, -1))
             att.r_k.fill_(-0.04)
             att.ln_x.weight.fill_(((1 + layer) / spec.n_layer) ** 0.7)
             for name in _LOW_RANKS:

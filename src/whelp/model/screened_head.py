@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import torch
 
+from whelp.model.cpu_eight_bits import LARGEST, EightBitMatrix, round_rows
 from whelp.model.cpu_few_rows import Product
-from whelp.model.huge_pages import move_to_huge_pages
 
 Screen = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From the lowest and the highest that logits (N, V) can be: which of them matter, (N, V) or fewer columns."""
@@ -24,15 +24,7 @@ LEAST_ASKED = 16  # times, before the copy is made: that takes as long as so man
 _PATIENCE = 4  # times in vain, before it is asked how many times it was not
 MOST_CANDIDATES = 512  # of a row: for more, the whole head is as quick
 _FINE = 254.0  # a second number of 8 bits for each input, in units so much smaller
-_LEAST_ROWS = 4  # for fewer, oneDNN takes longer
 _ROUNDING = 1e-5  # of |w| |x|: what sums of float32 may be wrong by
-_OPERATIONS = torch.ops.onednn
-
-
-def can_multiply_bytes() -> bool:
-    """Whether sums of products of 8 bits are exact here: without instructions for them, some are cut off at 16 bits."""
-    has_operations = all(hasattr(_OPERATIONS, name) for name in ("qlinear_prepack", "qlinear_pointwise"))
-    return torch.backends.mkldnn.is_available() and has_operations and getattr(torch.cpu, "_is_vnni_supported", bool)()
 
 
 class ScreenedHead:
@@ -41,7 +33,7 @@ class ScreenedHead:
     def __init__(self, weight: torch.Tensor, product: Product) -> None:
         self._weight, self._product = weight, product
         self._num_asked = self._num_in_vain = 0
-        self._packed: torch.Tensor | None = None
+        self._matrix: EightBitMatrix | None = None
 
     def __call__(self, x: torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
         """(N, D) -> (N, V), with -inf for what does not matter."""
@@ -63,29 +55,23 @@ class ScreenedHead:
 
     def bound(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The lowest and the highest that the logits (N, V) of hidden states (N, D) can be."""
-        if self._packed is None:
-            self._copy()
-        units = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(127.0)  # (N, 1)
+        if self._matrix is None:
+            self._matrix = self._copy()
+        units = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(LARGEST)  # (N, 1)
         scaled = x / units
         coarse = scaled.round()
         fine = (scaled - coarse).mul_(_FINE).round_()
-        both = torch.cat((coarse, fine)).to(torch.int8)  # (2 N, D)
-        if len(both) < _LEAST_ROWS:
-            both = both.repeat(2, 1)
-        weight = self._packed, self._scales, self._zeros, None
-        product = _OPERATIONS.qlinear_pointwise(both, 1.0, 0, *weight, 1.0, 0, torch.float32, "none", [], "")
-        logits = torch.add(product[: len(x)], product[len(x) : 2 * len(x)], alpha=1 / _FINE).mul_(units)
+        product = self._matrix.multiply(torch.cat((coarse, fine)), 1.0)  # (2 N, V)
+        logits = torch.add(product[: len(x)], product[len(x) :], alpha=1 / _FINE).mul_(units)
         size = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         lost = torch.linalg.vector_norm(torch.add(coarse, fine, alpha=1 / _FINE).mul_(units).sub_(x), dim=1, keepdim=True)
         slack = torch.cat((size, lost + _ROUNDING * size), dim=1) @ self._bounds
         return logits - slack, logits + slack
 
-    def _copy(self) -> None:
-        weight = self._weight
-        self._scales = weight.abs().amax(dim=1).clamp_(min=1e-12).div_(127.0)  # (V,)
-        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
-        rounded = (weight / self._scales.unsqueeze(1)).round_()
-        self._packed = _OPERATIONS.qlinear_prepack(rounded.to(torch.int8), None)
-        move_to_huge_pages([self._packed])
-        lost = rounded.mul_(self._scales.unsqueeze(1)).sub_(weight)
-        self._bounds = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in (lost, weight)])  # (2, V)
+    def _copy(self) -> EightBitMatrix:
+        """The head in 8 bits; and how much that may be off, (2, V): by what rounding lost of each row, and by its length."""
+        scales, rounded = round_rows(self._weight)
+        matrix = EightBitMatrix(scales, rounded)
+        lost = rounded.mul_(scales.unsqueeze(1)).sub_(self._weight)
+        self._bounds = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in (lost, self._weight)])
+        return matrix

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import TokenSplit
+from whelp.base.arrays import cut_runs
 from whelp.base.mix_bits import mix
 
 _BLOCK_TOKENS = 1 << 22
@@ -16,15 +17,13 @@ def hash_documents(split: TokenSplit) -> npt.NDArray[np.uint64]:
 
     Equal documents have equal numbers; of a million different pairs none is likely to (64 bits).
     """
-    ends = split.document_ends
-    hashes = np.empty(len(ends), np.uint64)
-    first, start = 0, 0
-    while first < len(ends):
-        stop = max(first + 1, int(np.searchsorted(ends, start + _BLOCK_TOKENS, side="right")))
-        ids = np.empty(int(ends[stop - 1]) - start, split.dtype)
+    offsets = np.concatenate((np.zeros(1, np.int64), split.document_ends))
+    hashes = np.empty(split.num_documents, np.uint64)
+    for first, stop in cut_runs(offsets, _BLOCK_TOKENS):
+        start = int(offsets[first])
+        ids = np.empty(int(offsets[stop]) - start, split.dtype)
         split.read_into(start, ids)
-        hashes[first:stop] = hash_ids(ids, np.concatenate(([0], ends[first:stop] - start)))
-        first, start = stop, int(ends[stop - 1])
+        hashes[first:stop] = hash_ids(ids, offsets[first : stop + 1] - start)
     return hashes
 
 

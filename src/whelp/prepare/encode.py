@@ -14,7 +14,6 @@ the work was interrupted.
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -25,18 +24,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
 from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
-from whelp.artifacts.token_store import LEDGER_FILE, SOURCES_FILE, TOKENIZER_FOLDER, read_split, write_splits
+from whelp.artifacts.token_store import read_split
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
-from whelp.base.files import sync_tree, write_json
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
 from whelp.base.worker_threads import WorkerThreads
 from whelp.prepare.config import PrepareConfig, TemplateConfig
 from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, TRAINED_OPTION, Conversation
+from whelp.prepare.finish_store import finish_store
 from whelp.prepare.held_out import can_draw, draw_held_out
 from whelp.prepare.leak import Leak, find_leak
 from whelp.prepare.ledger import Ledger
@@ -167,28 +165,22 @@ def prepare(
     splits = ledger.count_splits()
     if "test" in splits and not ledger.documents_divided:
         _say_leak(ledger, find_leak(read_split(folder / "train"), read_split(folder / "test")))
-    shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
-    (folder / TOKENIZER_FOLDER).mkdir()
-    vocabulary.save(folder / TOKENIZER_FOLDER)
-    write_json(folder / SOURCES_FILE, sources())
-    write_json(folder / LEDGER_FILE, ledger.to_dict())
-    write_splits(folder, list(splits))
-    sync_tree(folder)
     own = {str(stream.name): stream.options for stream in streams}
     config = {"mixture": own} if is_mixture else streams[0].options
-    inputs = {"source": described, "tokenizer": vocabulary.fingerprint, "format": _FORMAT}
+    inputs: dict[str, Any] = {"format": _FORMAT}
     for stream in streams:
         if stream.template.chat_template is not None:
             inputs["chat_template"] = hash_json(stream.template.chat_template)
-    write_manifest(
+    finish_store(
         folder,
-        Manifest(
-            kind="token_store",
-            config={**config, "seed": seed},
-            counts=_count(made, ledger, vocabulary, is_mixture=is_mixture),
-            inputs=inputs,
-            files=files | describe_files(folder, [SOURCES_FILE, LEDGER_FILE]),
-        ),
+        vocabulary,
+        ledger,
+        sources=sources(),
+        source=described,
+        config={**config, "seed": seed},
+        files=files,
+        more_inputs=inputs,
+        more_counts={"sources": _count_sources(made, splits)} if is_mixture else {},
     )
     clear_parts(folder)
 
@@ -232,21 +224,17 @@ def _iter_encoded(
         looked_through.result()
 
 
-def _count(made: Sequence[_Made], ledger: Ledger, vocabulary: VocabularyLike, *, is_mixture: bool) -> dict[str, Any]:
-    """The counts of the manifest: of all, and of each source of a mixture."""
-    splits = ledger.count_splits()
-    counts: dict[str, Any] = {"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes}
-    if is_mixture:
-        counts["sources"] = [
-            {
-                "name": one.stream.name,
-                "weight": one.stream.weight,
-                "max_repeats": one.stream.max_repeats,
-                "splits": {side: one.ledger.count_splits().get(side, _NOTHING) for side in splits},
-            }
-            for one in made
-        ]
-    return counts
+def _count_sources(made: Sequence[_Made], splits: Iterable[str]) -> list[dict[str, Any]]:
+    """What the manifest says of each source of a mixture."""
+    return [
+        {
+            "name": one.stream.name,
+            "weight": one.stream.weight,
+            "max_repeats": one.stream.max_repeats,
+            "splits": {side: one.ledger.count_splits().get(side, _NOTHING) for side in splits},
+        }
+        for one in made
+    ]
 
 
 def _make_rules(vocabulary: VocabularyLike, config: PrepareConfig) -> Rules:

@@ -24,18 +24,18 @@ from whelp.prepare.rows import Fates, PackedRows
 
 
 @dataclass(frozen=True)
-class Pieces:
+class DocumentPieces:
     """Pieces of documents; (P,) each, in dtypes as narrow as their values allow."""
 
     documents: npt.NDArray[Any]
     starts: npt.NDArray[Any]
     lengths: npt.NDArray[Any]
 
-    def __getitem__(self, places: npt.NDArray[Any]) -> Pieces:
-        return Pieces(self.documents[places], self.starts[places], self.lengths[places])
+    def __getitem__(self, places: npt.NDArray[Any]) -> DocumentPieces:
+        return DocumentPieces(self.documents[places], self.starts[places], self.lengths[places])
 
 
-def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> Pieces:
+def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> DocumentPieces:
     """Cut documents into pieces of at most `length` tokens; with `truncates`, only the first piece of each is kept."""
     sizes = np.diff(split.document_ends, prepend=0)
     num_full, rests = np.divmod(sizes, length)
@@ -45,7 +45,7 @@ def make_pieces(split: TokenSplit, length: int, *, truncates: bool = False) -> P
     documents = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
     starts = (np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)) * length
     lengths = np.minimum(length, sizes[documents] - starts)
-    return Pieces(documents, _narrow(starts), _narrow(lengths))
+    return DocumentPieces(documents, _narrow(starts), _narrow(lengths))
 
 
 def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -56,7 +56,7 @@ def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
 class PieceRows(PackedRows):
     """Rows made of pieces; `offsets[k]` is row k's first piece, (rows + 1,)."""
 
-    pieces: Pieces
+    pieces: DocumentPieces
     offsets: npt.NDArray[np.int64]
     truncates: bool = False
     is_fixed_width: bool = True

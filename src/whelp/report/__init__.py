@@ -4,7 +4,7 @@
 
 Start reading in `run_report.py`, `rows_report.py`, `vocabulary_report.py`; `_page.py` has the frame, the tables and the curves.
 `compare_report.py` sets several models side by side, `recipes_report.py` several recipes; `model_card.py` describes a model,
-`dataset_card.py` a data set; `corpus_report.py` draws a corpus.
+`dataset_card.py` a data set; `corpus_report.py` draws a corpus, `curate_report.py` what became of one.
 """
 
 from typing import TYPE_CHECKING

@@ -21,7 +21,6 @@ FATES_STYLE = """
 .key { display: inline-block; border-radius: .2em; padding: 0 .5em; margin: 0 .6em .3em 0; }
 .share { display: flex; height: .9rem; max-width: 44rem; margin: .3rem 0 .5rem; border-radius: .25rem; overflow: hidden; }
 .share div { min-width: 1px; border: 0; box-shadow: none; }
-.dim { opacity: .7; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 
 

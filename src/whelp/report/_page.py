@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 240, 64, 28
 _MOST_POINTS = 1000
 _LETTER = 9  # width of one on a phone
@@ -29,7 +31,12 @@ table { border-collapse: collapse; }
   linear-gradient(to left, Canvas 50%, #0000) 100% 0 / 2.5rem 100% no-repeat local,
   linear-gradient(to right, #8886, #0000) 0 0 / .8rem 100% no-repeat scroll,
   linear-gradient(to left, #8886, #0000) 100% 0 / .8rem 100% no-repeat scroll; }
+.wide { margin-bottom: 1rem; }
 td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.dim { opacity: .7; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
+.charts figure { margin: 0; }
 @media (max-width: 40rem) { text { font-size: 16px; } td, th { padding-right: .6rem; } }
 """
 
@@ -67,6 +74,30 @@ def draw_values(values: Mapping[str, Any]) -> str:
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(write_number(value))}</td></tr>" for name, value in values.items()
     )
     return f"<table>{rows}</table>"
+
+
+def draw_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, has_names: bool = False) -> str:
+    """A table of ready HTML; nothing where there is no row.
+
+    Args:
+        heads: One that begins with - is of numbers.
+        has_names: Whether the first cell of each row is its name.
+    """
+    kinds = [' class="number"' if head.startswith("-") else "" for head in heads]
+    names = "".join(f"<th{kind}>{head.removeprefix('-')}</th>" for head, kind in zip(heads, kinds, strict=True))
+    tags = ["th" if has_names and not number else "td" for number in range(len(heads))]
+    body = "".join(
+        f"<tr>{''.join(f'<{tag}{kind}>{cell}</{tag}>' for cell, tag, kind in zip(row, tags, kinds, strict=True))}</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><tr>{names}</tr>{body}</table></div>' if body else ""
+
+
+def write_option(value: Any) -> str:
+    """A value of an option, as a recipe has it."""
+    if value is None:
+        return "not set"
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...")
 
 
 def write_number(value: Any) -> str:

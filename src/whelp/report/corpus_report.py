@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.report._page import Series, draw_chart, make_page, write_number, write_share
+from whelp.report._page import Series, draw_chart, draw_table, make_page, write_number, write_share
 
 Report = Mapping[str, Any]
 
 _MOST_GROUPS, _MOST_LISTED, _MOST_LANGUAGES = 100, 25, 30
 _LONG = 24  # characters of a text that may be broken into lines
 _STYLE = """
-.wide { margin-bottom: 1rem; } .dim { opacity: .7; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; } .columns > div { max-width: 100%; }
-th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { font-weight: 600; }
 tr:hover td { background: #8881; }
 .bar { height: .6rem; min-width: 1px; border-radius: .2rem; background: var(--c0); } .bars { width: 10rem; }
 .text { white-space: pre-wrap; max-width: 42rem; } .long { display: block; min-width: 14rem; overflow-wrap: anywhere; }
@@ -56,7 +55,7 @@ def _draw_head(report: Report) -> str:
         ("files", source["num_files"]),
         ("bytes on disk", source["num_file_bytes"]),
     ]
-    facts = _table(["", "-"], ([name, write_number(value)] for name, value in rows))
+    facts = draw_table(["", "-"], ([name, write_number(value)] for name, value in rows))
     splits = ", ".join(f"{name} {count:,}" for name, count in source["splits"].items())
     text = f"<p>A document is a {html.escape(source['document'])}. Documents in each split: {html.escape(splits)}.</p>"
     for title, counts in (("Left out", report["skipped"]), ("Changed on the way", report["changed"])):
@@ -81,7 +80,7 @@ def _draw_groups(report: Report) -> str:
     )
     num_more = report["num_groups"] - len(shown)
     more = f'<p class="dim">and {num_more:,} smaller ones</p>' if num_more else ""
-    return _table([report["by"], "", "-share", "-bytes", "-documents", "-words", "-lines"], rows) + more
+    return draw_table([html.escape(report["by"]), "", "-share", "-bytes", "-documents", "-words", "-lines"], rows) + more
 
 
 def _draw_languages(languages: Sequence[Report] | None) -> str:
@@ -101,7 +100,7 @@ def _draw_languages(languages: Sequence[Report] | None) -> str:
     return (
         f"<h2>Languages</h2><p>Told from {pieces:,} pieces of 400 bytes, evenly spread over the text. und: cannot be told, as of "
         "code, tables and names. A language with a few pieces may be a mistake: look at its example.</p>"
-        + _table(["language", "", "-share", "-pieces", "the first piece"], rows)
+        + draw_table(["language", "", "-share", "-pieces", "the first piece"], rows)
     )
 
 
@@ -112,7 +111,7 @@ def _draw_lengths(lengths: Report) -> str:
     quantiles = ", ".join(f"{name} than {value:,}" for name, value in lengths["quantiles"].items())
     return (
         f"<p>In characters: from {lengths['shortest']:,} to {lengths['longest']:,}, on average {lengths['mean']:,.0f}. "
-        f"So many are shorter (within 9 %): {quantiles}.</p>" + _table(["-characters", "", "-documents"], rows)
+        f"So many are shorter (within 9 %): {quantiles}.</p>" + draw_table(["-characters", "", "-documents"], rows)
     )
 
 
@@ -124,7 +123,7 @@ def _draw_duplicates(duplicates: Report) -> str:
     return (
         f"<h3>Documents</h3><p>{duplicates['repeated_share']:.1%} of the documents, {duplicates['repeated_bytes_share']:.1%} of "
         f"the bytes, are an exact copy of one before: {duplicates['num_distinct']:,} of {duplicates['num_all']:,} are distinct"
-        f"{_about(duplicates)}.</p>" + _table(["-times", "document", "the first"], rows, is_left_out=not duplicates["most"])
+        f"{_about(duplicates)}.</p>" + draw_table(["-times", "document", "the first"], rows)
     )
 
 
@@ -132,7 +131,7 @@ def _draw_lines(lines: Report) -> str:
     rows = ([write_number(entry["count"]), _text(entry["text"])] for entry in lines["most"][:_MOST_LISTED])
     return (
         f"<h3>Lines</h3><p>{lines['repeated_share']:.1%} of {lines['num_all']:,} lines are an exact copy of one before"
-        f"{_about(lines)}. {_missing(lines)}</p>" + _table(["-times", "line"], rows, is_left_out=not lines["most"])
+        f"{_about(lines)}. {_missing(lines)}</p>" + draw_table(["-times", "line"], rows)
     )
 
 
@@ -150,7 +149,10 @@ def _draw_words(report: Report) -> str:
     lists += [(f"{one['size']} words", one["most"], _missing(one)) for one in report["ngrams"]]
     columns = "".join(
         "<div>"
-        + _table(["-times", name], ([write_number(entry["count"]), _text(entry["text"])] for entry in entries[:_MOST_LISTED]))
+        + draw_table(
+            ["-times", html.escape(name)],
+            ([write_number(entry["count"]), _text(entry["text"])] for entry in entries[:_MOST_LISTED]),
+        )
         + (f'<p class="dim">{note}</p>' if note else "")
         + "</div>"
         for name, entries, note in lists
@@ -184,7 +186,7 @@ def _draw_vocabulary(vocabulary: Report | None) -> str:
     for title, name in (("More than there", "more"), ("Less than there", "less"), ("Not there at all", "unknown")):
         if vocabulary[name]:
             rows = ([write(entry) for _, write in columns] for entry in vocabulary[name][:_MOST_LISTED])
-            lists += f"<div><h3>{title}</h3>{_table([name for name, _ in columns], rows)}</div>"
+            lists += f"<div><h3>{title}</h3>{draw_table([name for name, _ in columns], rows)}</div>"
     never = ", ".join(html.escape(entry["text"]) for entry in vocabulary["never"])
     dots = Series(points=[(there, here) for here, there in vocabulary["common"]], has_dots=True)
     chart = draw_chart(
@@ -207,7 +209,7 @@ def _draw_licences(licences: Report) -> str:
     rows = ([html.escape(one["sign"]), write_number(one["num_documents"]), _text(one["file"])] for one in licences["signs"])
     return (
         f"<p>Documents with words that licences and notices are known by: {licences['num_documents']:,}. That is a hint where to "
-        "read, and no legal advice.</p>" + _table(["sign", "-documents", "the first in"], rows)
+        "read, and no legal advice.</p>" + draw_table(["sign", "-documents", "the first in"], rows)
     )
 
 
@@ -216,20 +218,8 @@ def _draw_columns(columns: Mapping[str, Report]) -> str:
     for name, values in columns.items():
         rows = ([write_number(entry["count"]), _text(entry["text"])] for entry in values["most"][:_MOST_LISTED])
         title = f"Column {html.escape(name)}"
-        drawn += f"<div><h3>{title}</h3><p>{say_count(values['num_rows'], 'row')} with it.</p>{_table(['-rows', 'value'], rows)}</div>"
+        drawn += f"<div><h3>{title}</h3><p>{say_count(values['num_rows'], 'row')} with it.</p>{draw_table(['-rows', 'value'], rows)}</div>"
     return f'<div class="columns">{drawn}</div>' if drawn else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, is_left_out: bool = False) -> str:
-    """Cells are HTML; a head that begins with - is of numbers."""
-    if is_left_out:
-        return ""
-    classes = [' class="number"' if head.startswith("-") else "" for head in heads]
-    names = "".join(f"<th{kind}>{html.escape(head.removeprefix('-'))}</th>" for head, kind in zip(heads, classes, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, classes, strict=True)) + "</tr>" for row in rows
-    )
-    return f'<div class="wide"><table><tr>{names}</tr>{body}</table></div>'
 
 
 def _bar(share: float) -> str:

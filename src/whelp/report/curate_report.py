@@ -8,7 +8,7 @@ from typing import Any
 
 from whelp.base.counts import say_count
 from whelp.base.visible_text import make_readable
-from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
+from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_table, draw_values, make_page, write_number
 
 Report = Mapping[str, Any]
 
@@ -16,8 +16,7 @@ _MOST_CELLS = 12
 _MOST_OF_A_SOURCE = 3
 _KEPT_COLOR = 2
 _STYLE = """
-h2 { margin: 2.2rem 0 .5rem; } .dim { opacity: .7; } .wide { margin-bottom: 1rem; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .beside { width: 20rem; }
+h2 { margin: 2.2rem 0 .5rem; } .beside { width: 20rem; }
 .share { display: flex; height: 1.4rem; max-width: 60rem; margin: .3rem 0 .5rem; border-radius: .25rem; overflow: hidden; }
 .share div { min-width: 1px; } .bar { height: .7rem; border-radius: .2rem; min-width: 1px; }
 .text { font: .88em/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem;
@@ -100,13 +99,9 @@ def _draw_sources(ledger: Report) -> str:
             _share(one["documents_kept"], one["documents_in"]),
             _size(one["bytes_kept"]),
         )
-        cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
-        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}<td>{html.escape(most)}</td></tr>")
-    if not rows:
-        return ""
-    titles = "".join(f'<th class="number">{title}</th>' for title in ("read", "kept", "share", "text kept"))
-    head = f"<tr><th>source</th>{titles}<th>dropped most for</th></tr>"
-    return f'<h2>The sources</h2><div class="wide"><table>{head}{"".join(rows)}</table></div>'
+        rows.append([html.escape(name), *numbers, html.escape(most)])
+    table = draw_table(["source", "-read", "-kept", "-share", "-text kept", "dropped most for"], rows)
+    return f"<h2>The sources</h2>{table}" if table else ""
 
 
 def _draw_sizes(ledger: Report) -> str:

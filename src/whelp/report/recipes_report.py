@@ -6,18 +6,15 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from whelp.base.counts import say_bytes, say_count
-from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number
+from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_table, make_page, write_number, write_option
 
 _FEW_VERDICTS = 4
 _WIDTH, _LEFT, _MOST_LEFT, _RIGHT, _LINE, _LETTER = 640, 200, 264, 16, 26, 9
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; } td pre { margin: 0; }
 .verdict { font-size: 1.15rem; max-width: 60rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
-.charts figure { margin: 0; } .wide + figure { margin-top: 1rem; }
+.wide + figure { margin-top: 1rem; }
 """
 _HOW = (
     "Every recipe's model was trained once for each seed, as long as the table says; the runs of a seed begin with the same "
@@ -256,14 +253,8 @@ def _draw_options(sides: Sequence[Values], options: Mapping[str, Sequence[Any]])
     if not options:
         return "<p>The recipes are the same.</p>"
     return "<h3>What differs</h3>" + _draw_table(
-        ["option", *(side["name"] for side in sides)], [[name, *map(_write, values)] for name, values in options.items()]
+        ["option", *(side["name"] for side in sides)], [[name, *map(write_option, values)] for name, values in options.items()]
     )
-
-
-def _write(value: Any) -> str:
-    if value is None:
-        return "not set"
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...")
 
 
 def _draw_held_out(result: Values) -> str:
@@ -306,6 +297,5 @@ def _say_runs(result: Values) -> str:
 
 
 def _draw_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    """A table of plain text."""
+    return draw_table([html.escape(name) for name in heads], ([html.escape(cell) for cell in row] for row in rows))

@@ -17,7 +17,6 @@ _BAR_WIDTH, _BAR_HEIGHT, _BARS_TOP, _BARS_FOOT = 44, 120, 18, 34
 _CLASSES = {"trained": "t", "masked": "m", "opening": "o"}
 _STYLE = """
 h2 { margin: 2.2rem 0 .5rem; } h3 { margin: 2rem 0 .3rem; } h3 + p { margin: 0; }
-.wide { margin-bottom: 1rem; }
 .text { font: .92em/1.75 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 .9rem; }
 .text span { border-radius: .2em; padding: .08em 0; }
 .text span:hover { outline: 2px solid; }

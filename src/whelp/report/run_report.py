@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from whelp.base.counts import say_bytes
 from whelp.report._fates import FATES_STYLE, draw_fates
-from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number
+from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_values, make_page, write_number, write_option
 
 _WIDE_RANGE = 30  # largest over smallest, from where on an axis is logarithmic
 _SMOOTH_SHARE = 0.02  # of a run, on each side of a point of the bold line
@@ -24,8 +22,7 @@ _STYLE = """
   .runs td { display: flex; padding: .1rem 0; } .runs td::before { content: attr(data-name); flex: 0 0 11rem; font-weight: normal; }
 }
 .best { font-weight: bold; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1.5rem; }
-.charts figure { margin: 0; } figcaption { margin-bottom: .4rem; }
+figcaption { margin-bottom: .4rem; }
 td pre { margin: 0; white-space: pre-wrap; } details { margin: .5rem 0; } summary { cursor: pointer; }
 """
 
@@ -170,17 +167,11 @@ def _draw_differences(runs: Sequence[RunRecords]) -> str:
     rows = ""
     for name, values in differences.items():
         cells = (
-            f'<td data-name="{html.escape(run.name)}">{html.escape(_write(value))}</td>'
+            f'<td data-name="{html.escape(run.name)}">{html.escape(write_option(value))}</td>'
             for run, value in zip(runs, values, strict=True)
         )
         rows += f"<tr><th>{html.escape(name)}</th>{''.join(cells)}</tr>"
     return f'<h2>What differs</h2><div class="wide runs"><table><tr><th>option</th>{head}</tr>{rows}</table></div>'
-
-
-def _write(value: Any) -> str:
-    return (
-        "not set" if value is None else yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("\n...")
-    )
 
 
 def _draw_end(run: RunRecords) -> str:

@@ -8,17 +8,16 @@ from typing import Any
 
 from whelp.base.counts import say_count
 from whelp.base.visible_text import make_visible
-from whelp.report._page import NUM_COLORS, Series, draw_chart, make_page, write_number, write_share
+from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_table, make_page, write_number, write_share
 
 Report = Mapping[str, Any]
 
 _MOST_GROUPS = 300
 _MOST_SIGNS = 24
 _STYLE = """
-.wide { margin-bottom: 1rem; }
-th { font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { font-weight: 600; }
 tr:hover td { background: #8881; }
-.best { font-weight: 700; } .dim { opacity: .65; } .lost { color: var(--c3); font-weight: 600; }
+.best { font-weight: 700; } .lost { color: var(--c3); font-weight: 600; }
 .tokens { font-family: ui-monospace, monospace; font-size: .9em; line-height: 1.6; overflow-wrap: anywhere; }
 table.grid th { white-space: nowrap; }
 .t { display: inline-block; max-width: 100%; line-height: 1.4; padding: 0 .15em; border-radius: .25em; margin: .1em 1px .1em 0; }
@@ -140,12 +139,8 @@ def list_facts(vocabularies: Sequence[Report]) -> list[tuple[str, list[str], int
     return facts
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of ready HTML cells; the first of each row is its name."""
-    lines = "<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"
-    for name, *cells in rows:
-        lines += f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    return f'<div class="wide"><table>{lines}</table></div>'
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return draw_table(heads, rows, has_names=True)
 
 
 def _names(vocabularies: Sequence[Report]) -> list[str]:

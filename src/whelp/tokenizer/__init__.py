@@ -11,7 +11,10 @@ Gives: a `Vocabulary`, saved as Hugging Face tokenizer files that `tokenizers` a
     vocabulary.save(Path("my-tokenizer"))
     vocabulary = load_tokenizer("my-tokenizer")
 
-    measured = measure_corpus([make_tolerant(vocabulary)], [(texts, groups)], ["all"])  # how good it is; see also probes.py
+    measured = measure_corpus([make_tolerant(vocabulary)], [(texts, groups)], ["all"])  # how good it is
+
+Start reading in `vocabulary.py`, which opens an encoder of `encoding/`; `load.py` finds a vocabulary by name, `learning/` learns one,
+`measuring/` says how good it is.
 
 Control tokens never come out of plain text: the ten letters and signs of `<|endoftext|>` typed by a user stay text.
 """
@@ -24,20 +27,20 @@ from whelp.base.lazy import make_door
 
 if TYPE_CHECKING:
     from whelp.tokenizer.config import LearnConfig as LearnConfig
-    from whelp.tokenizer.learning import learn as learn
+    from whelp.tokenizer.learning.learn import learn as learn
     from whelp.tokenizer.load import load_tokenizer as load_tokenizer
-    from whelp.tokenizer.measure import measure_corpus as measure_corpus
+    from whelp.tokenizer.measuring.corpus import measure_corpus as measure_corpus
+    from whelp.tokenizer.measuring.tolerant import make_tolerant as make_tolerant
     from whelp.tokenizer.smaller_vocabularies import shrink as shrink
-    from whelp.tokenizer.tolerant import make_tolerant as make_tolerant
     from whelp.tokenizer.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
     "LearnConfig": "config",
     "Vocabulary": "vocabulary",
-    "learn": "learning",
+    "learn": "learning.learn",
     "load_tokenizer": "load",
-    "make_tolerant": "tolerant",
-    "measure_corpus": "measure",
+    "make_tolerant": "measuring.tolerant",
+    "measure_corpus": "measuring.corpus",
     "shrink": "smaller_vocabularies",
 }
 __all__ = sorted(_HOMES)

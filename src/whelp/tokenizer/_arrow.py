@@ -43,19 +43,6 @@ def check_utf8(strings: Texts) -> None:
             raise TokenizerError("texts", found, "UTF-8 text", 'Read it with errors="replace".') from None
 
 
-def cut_blocks(offsets: npt.NDArray[np.int64], block_bytes: int) -> Iterator[tuple[int, int]]:
-    """Cut documents into runs of at most `block_bytes` (a longer document is alone): first and end of each.
-
-    >>> list(cut_blocks(np.array([0, 3, 5, 20, 21]), block_bytes=5))
-    [(0, 2), (2, 3), (3, 4)]
-    """
-    first, count = 0, len(offsets) - 1
-    while first < count:
-        stop = max(first + 1, int(np.searchsorted(offsets, offsets[first] + block_bytes, side="right")) - 1)
-        yield first, stop
-        first = stop
-
-
 def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: int | None = None) -> Iterator[Texts]:
     """Yield large_string arrays until `max_bytes` of text (the last document is cut at a character) or `max_documents`."""
     left, rows_left = max_bytes, max_documents
@@ -76,6 +63,12 @@ def iter_strings(texts: Iterable[Texts], max_bytes: int | None, max_documents: i
         yield strings
         if rows_left == 0:
             return
+
+
+def iter_lists(batches: Iterable[Texts]) -> Iterator[list[str]]:
+    """The documents of large_string arrays as Python's strings, without empty ones: what trainers of `tokenizers` take."""
+    for strings in batches:
+        yield [text for text in strings.to_pylist() if text]
 
 
 def join_bytes(strings: Texts, separator: bytes) -> Texts:

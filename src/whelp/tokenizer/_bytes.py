@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 
@@ -25,3 +27,9 @@ def read_spelling(token: str) -> bytes:
         return token.translate(_FROM_CHARACTERS).encode("latin-1")
     except UnicodeEncodeError:
         return token.encode()
+
+
+def describe_missing(tokens: Container[bytes]) -> str | None:
+    """Which single bytes are no tokens, in words; None: all are, so that every text can be written."""
+    missing = [byte for byte in range(256) if bytes([byte]) not in tokens]
+    return f"{len(missing)} of the 256 single bytes are missing, the first is {bytes(missing[:1])!r}" if missing else None

@@ -1,4 +1,4 @@
-"""The values of a tokenizer.json, and the text of its model as it stands there.
+"""A tokenizer.json as text: read with the text of its model as it stands there, and written.
 
 The model is nearly all of a large file. Encoders want the file with other settings around the same model, and take longer to be
 told of it than to be opened when the model is written as JSON anew.
@@ -59,3 +59,30 @@ def _skip(text: str, place: int) -> int:
     found = _SPACE.match(text, place)
     assert found is not None, place  # no white space matches, too
     return found.end()
+
+
+def write_specification(model: dict[str, Any], *, special: dict[str, int], pre_tokenizer: dict[str, Any]) -> str:
+    """The text of a tokenizer.json whose tokens are spelled byte by byte, and read back so.
+
+    Args:
+        model: With the special tokens in its vocabulary, too: one that it has not is numbered anew when read.
+        special: Control tokens and their ids, in the order of ids.
+    """
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    specification = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": token_id, "content": token, **flags} for token, token_id in special.items()],
+        "normalizer": None,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": model,
+    }
+    return dump_json(specification)
+
+
+def dump_json(value: Any) -> str:
+    """JSON without indents, which take half as long again to read."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

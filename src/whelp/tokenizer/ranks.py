@@ -11,15 +11,14 @@ import base64
 import binascii
 import dataclasses
 import importlib.util
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer._bytes import spell_bytes
+from whelp.tokenizer._bytes import describe_missing, spell_bytes
 from whelp.tokenizer._patterns import make_cutter_entry
+from whelp.tokenizer._specification import write_specification
 from whelp.tokenizer.config import END_TOKEN
 
 _FIM = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
@@ -136,10 +135,9 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         ranks[token] = rank
     if len(set(ranks.values())) < len(ranks):
         raise TokenizerError(path, "two tokens have the same rank", "each rank once", _NEXT_STEP)
-    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
-    if missing:
-        found = f"{len(missing)} of the 256 single bytes are missing, the first is {bytes(missing[:1])!r}"
-        raise TokenizerError(path, found, "all of them, so that every text can be written", _NEXT_STEP)
+    missing = describe_missing(ranks)
+    if missing is not None:
+        raise TokenizerError(path, missing, "all of them, so that every text can be written", _NEXT_STEP)
     return dict(sorted(ranks.items(), key=lambda pair: pair[1]))
 
 
@@ -206,30 +204,17 @@ def make_bpe_json(
     ignore_merges: bool = False,
 ) -> str:
     """The tokenizer.json of a byte-level BPE; `ids` without the special tokens."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     by_id = sorted(special.items(), key=lambda pair: pair[1])
-    specification: dict[str, Any] = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": token_id, "content": token, **flags} for token, token_id in by_id],
-        "normalizer": None,
-        "pre_tokenizer": make_cutter_entry(pattern),
-        "post_processor": None,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": ignore_merges,
-            "vocab": {**ids, **special},  # an added token that the model has not is numbered anew when read
-            "merges": merges,
-        },
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": ignore_merges,
+        "vocab": {**ids, **special},
+        "merges": merges,
     }
-    return json.dumps(
-        specification, ensure_ascii=False, separators=(",", ":")
-    )  # with indents it takes half as long again to read
+    return write_specification(model, special=dict(by_id), pre_tokenizer=make_cutter_entry(pattern))

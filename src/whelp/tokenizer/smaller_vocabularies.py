@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from whelp.base.errors import TokenizerError
-from whelp.base.files import read_json
 from whelp.tokenizer._arrow import Texts, as_strings
 from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -38,12 +34,9 @@ def shrink(vocabulary: Vocabulary, vocab_size: int) -> Vocabulary:
 
     Raises: TokenizerError: When the vocabulary is not a learned byte-level BPE, or is not that large.
     """
-    with tempfile.TemporaryDirectory(prefix="whelp-vocabulary-") as folder:
-        vocabulary.save(folder)
-        path = Path(folder) / "tokenizer.json"
-        specification: dict[str, Any] = read_json(path) if path.is_file() else {}
+    specification = vocabulary.specification()
     control = sorted(specification.get("added_tokens") or [], key=lambda entry: entry["id"])
-    model = specification.get("model") or {}
+    model = specification["model"]
     num_tokens = vocabulary.size - len(control)
     if vocabulary.kind != "bpe" or [entry["id"] for entry in control] != list(range(num_tokens, vocabulary.size)):
         raise TokenizerError(
@@ -59,13 +52,10 @@ def shrink(vocabulary: Vocabulary, vocab_size: int) -> Vocabulary:
     merges = list(itertools.takewhile(lambda pair: "".join(pair) in tokens, model["merges"]))
     added = [{**entry, "id": num_kept + index} for index, entry in enumerate(control)]
     smaller = {**specification, "model": {**model, "vocab": tokens, "merges": merges}, "added_tokens": added}
-    names = {entry["id"]: entry["content"] for entry in control}
     return Vocabulary(
         json.dumps(smaller, ensure_ascii=False),
-        eos_token=None if vocabulary.eos_id is None else names[vocabulary.eos_id],
-        pad_token=None if vocabulary.pad_id is None else names[vocabulary.pad_id],
-        unk_token=None if vocabulary.unk_id is None else names[vocabulary.unk_id],
-        bos_token=None if vocabulary.bos_id is None else names[vocabulary.bos_id],
+        **vocabulary.control_tokens,
+        guess_control=False,
         name=f"the first {vocab_size:,} ids of {vocabulary.name}",
     )
 

@@ -23,14 +23,15 @@ from whelp.base.log import log
 from whelp.tokenizer._arrow import Texts, as_strings, check_utf8
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
-from whelp.tokenizer._choose import open_engine
-from whelp.tokenizer._engines import CharacterEngine, Engine, WordEngine
-from whelp.tokenizer._greedy import GreedyEngine
 from whelp.tokenizer._patterns import CHARACTER_PATTERN, WORD_PATTERN
 from whelp.tokenizer._specification import read_specification
 from whelp.tokenizer._spelled_tokens import find_spellings
-from whelp.tokenizer._threads import begin_anew_when_forked
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN
+from whelp.tokenizer.encoding.choose import open_engine
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.engines import CharacterEngine, WordEngine
+from whelp.tokenizer.encoding.greedy import GreedyEngine
+from whelp.tokenizer.encoding.threads import begin_anew_when_forked
 from whelp.tokenizer.streaming import ByteStreamDecoder, StreamDecoder, WindowStreamDecoder
 
 Kind = Literal["bpe", "unigram", "greedy", "wordpiece", "chars", "words", "other"]

@@ -8,16 +8,15 @@ the ids between are reserved tokens here.
 from __future__ import annotations
 
 import ast
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer._bytes import CHARACTER_OF_BYTE, spell_bytes
-from whelp.tokenizer._greedy import find_neighbours
+from whelp.tokenizer._bytes import CHARACTER_OF_BYTE, describe_missing, spell_bytes
+from whelp.tokenizer._specification import write_specification
 from whelp.tokenizer.config import END_TOKEN
+from whelp.tokenizer.encoding.greedy import find_neighbours
 
 _MOST_IDS = 1 << 16
 _ROUND = 64  # the number of ids is a multiple of it
@@ -59,10 +58,9 @@ def read_world(path: Path) -> dict[bytes, int]:
             raise TokenizerError(path, f"line {number} has {what} a second time", "each once", _NEXT_STEP)
         ids[token] = token_id
         used.add(token_id)
-    missing = [byte for byte in range(256) if bytes([byte]) not in ids]
-    if missing:
-        found = f"{len(missing)} of the 256 single bytes are missing, the first is {bytes(missing[:1])!r}"
-        raise TokenizerError(path, found, "all of them, so that every text can be written", _NEXT_STEP)
+    missing = describe_missing(ids)
+    if missing is not None:
+        raise TokenizerError(path, missing, "all of them, so that every text can be written", _NEXT_STEP)
     return ids
 
 
@@ -71,28 +69,16 @@ def make_world_json(ids: dict[bytes, int]) -> str:
     num_ids = -(-(max(ids.values()) + 1) // _ROUND) * _ROUND
     special = {END_TOKEN: 0, **{f"<|reserved_{number}|>": number for number in range(max(ids.values()) + 1, num_ids)}}
     tokens = {spell_bytes(token): token_id for token, token_id in ids.items()}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     cut = {"type": "Split", "pattern": {"Regex": _make_border_pattern(ids)}, "behavior": "Isolated", "invert": False}
-    specification: dict[str, Any] = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": token_id, "content": text, **flags} for text, token_id in special.items()],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [byte_level, cut]},
-        "post_processor": None,
-        "decoder": {**byte_level, "add_prefix_space": True, "use_regex": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": END_TOKEN,
-            "continuing_subword_prefix": "",
-            "max_input_chars_per_word": 1 << 30,
-            # An added token that the model has not is numbered anew when read. In text these are cut, for no token holds "|>".
-            "vocab": {**special, **tokens},
-        },
+    model = {
+        "type": "WordPiece",
+        "unk_token": END_TOKEN,
+        "continuing_subword_prefix": "",
+        "max_input_chars_per_word": 1 << 30,
+        "vocab": {**special, **tokens},  # in text the special ones are cut, for no token holds "|>"
     }
-    return json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
+    return write_specification(model, special=special, pre_tokenizer={"type": "Sequence", "pretokenizers": [byte_level, cut]})
 
 
 def _make_border_pattern(ids: dict[bytes, int]) -> str:

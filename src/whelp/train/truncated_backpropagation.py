@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from whelp.artifacts.document_starts import find_starts
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
 
@@ -91,7 +92,8 @@ def iter_losses(
             if chunk.is_trained:
                 yield compute_alone(ids[:, part], targets[:, part], None if documents is None else documents[:, part])
         return
-    starts, state, total = _find_starts(documents), None, None
+    starts = None if documents is None else find_starts(documents)  # there the state of the document before is forgotten
+    state, total = None, None
     for chunk in chunks:
         part = slice(chunk.start, chunk.stop)
         with torch.set_grad_enabled(chunk.is_trained):
@@ -104,12 +106,3 @@ def iter_losses(
             total = nats if total is None else total + nats
     if total is not None:
         yield total
-
-
-def _find_starts(documents: torch.Tensor | None) -> torch.Tensor | None:
-    """(B, T) true where a document begins inside of a row, so that the state of the one before is forgotten."""
-    if documents is None:
-        return None
-    starts = torch.zeros_like(documents, dtype=torch.bool)
-    starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return starts

@@ -111,7 +111,7 @@ def _iter_measured(run: ComparedRun, checkpoint: Path, texts: TextIds, *, share:
     import torch
 
     from whelp.cli.generate import load_model
-    from whelp.evaluate.losses_by_text import measure_texts
+    from whelp.evaluate.text_loss import measure_texts
 
     step = int(checkpoint.name.removeprefix("step-"))
     if step % (run.recipe.train.save_every_steps or 1) and step != run.num_steps:

@@ -6,6 +6,7 @@ Sentences are counted by their punctuation: an end, then white space, then more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -25,15 +26,15 @@ _SIGN = rf"(?i)\[|\{{|lorem ipsum|javascript|{'|'.join(POLICIES)}"
 _ENDS = (".", "?", "!", '"', "'")
 
 
+@dataclass(frozen=True)
 class C4:
     """Keeps the lines that look like sentences."""
 
-    def __init__(self, config: C4Config) -> None:
-        self._config = config
+    config: C4Config
 
     def apply(self, texts: Texts) -> Outcome:
         """Take lines out; drop what has too few sentences then, or what gives itself away."""
-        config = self._config
+        config = self.config
         lines = _strip(texts, texts.wide_lines)
         num_before = len(lines)
         starts, stops = _find_runs(texts)

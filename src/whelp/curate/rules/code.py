@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,27 +15,27 @@ from whelp.curate.rules.outcome import Outcome, judge
 from whelp.curate.texts import Mask, Segments, Texts, to_mask
 
 
+@dataclass(frozen=True)
 class GeneratedCode:
     """A file that says in its first lines that a program wrote it."""
 
-    def __init__(self, config: GeneratedCodeConfig) -> None:
-        self._config = config
+    config: GeneratedCodeConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """Generated."""
-        head = _take_head(texts, self._config.look_at_lines)
-        return judge(len(texts), [("generated code", _has_any(head, self._config.words))])
+        head = _take_head(texts, self.config.look_at_lines)
+        return judge(len(texts), [("generated code", _has_any(head, self.config.words))])
 
 
+@dataclass(frozen=True)
 class ConfigOrTest:
     """A file that is a test or a configuration, or that speaks of these all the time."""
 
-    def __init__(self, config: ConfigOrTestConfig) -> None:
-        self._config = config
+    config: ConfigOrTestConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """Configuration or test, of which a share is dropped."""
-        config = self._config
+        config = self.config
         lowered = pc.ascii_lower(texts.array)
         most = np.floor(config.max_mentions_per_line * (texts.lines.counts - 1))
         says = _has_any(_take_head(texts, config.look_at_lines), config.words)
@@ -43,15 +44,15 @@ class ConfigOrTest:
         return judge(len(texts), [("configuration or test", says & _draw(texts, config.dropped_share, 1))])
 
 
+@dataclass(frozen=True)
 class FewSignsOfCode:
     """A Python file without definitions, loops or assignments."""
 
-    def __init__(self, config: FewSignsOfCodeConfig) -> None:
-        self._config = config
+    config: FewSignsOfCodeConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """No definition or loop (a share is dropped), few assignments."""
-        config = self._config
+        config = self.config
         lacks = ~_has_any(texts.array, config.keywords) if config.keywords else np.zeros(len(texts), np.bool_)
         checks = [
             ("no definition or loop", lacks & _draw(texts, config.dropped_share, 2)),

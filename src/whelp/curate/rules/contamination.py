@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from whelp.base.hashing import hash_bytes
-from whelp.curate.hashing import Hashes, Places, Prefix
+from whelp.curate.hashing import Hashes, Places, Prefix, find_runs
 from whelp.curate.rules.outcome import KEEP, Outcome
 from whelp.curate.texts import Texts, iter_blocks
 
@@ -95,6 +95,5 @@ def _make_filter(hashes: Hashes) -> npt.NDArray[np.bool_]:
 def _hash_runs(words: Hashes, bounds: Places, size: int, is_owner: npt.NDArray[np.bool_]) -> tuple[Hashes, Places]:
     """Hashes of all runs of so many words within one text, and the text of each; of some texts alone."""
     owners = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    places = np.arange(max(0, len(words) - size + 1))
-    places = places[(owners[places] == owners[places + size - 1]) & is_owner[owners[places]]]
+    places = find_runs(owners, size, is_owner)
     return Prefix(words).hash_ranges(places, places + size), owners[places]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from whelp.curate.characters import SENTENCE_END, SPACE
@@ -11,15 +13,15 @@ from whelp.curate.rules.outcome import Outcome, judge, share
 from whelp.curate.texts import Texts
 
 
+@dataclass(frozen=True)
 class FineWeb:
     """Lines that end no sentence, short lines, lines that repeat, newlines."""
 
-    def __init__(self, config: FineWebConfig) -> None:
-        self._config = config
+    config: FineWebConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """The first of the bounds that a text is beyond."""
-        config = self._config
+        config = self.config
         lines = texts.lines.choose(texts.first_place(texts.lines, texts.has(SPACE)) >= 0)
         is_end = texts.has(SENTENCE_END)
         punctuated = share(lines.sum(is_end[lines.stops - 1]), lines.counts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from whelp.curate.characters import ALPHANUMERIC
@@ -10,36 +12,36 @@ from whelp.curate.rules.outcome import Outcome, judge, share
 from whelp.curate.texts import Texts
 
 
+@dataclass(frozen=True)
 class Length:
     """Characters of a text."""
 
-    def __init__(self, config: LengthConfig) -> None:
-        self._config = config
+    config: LengthConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """Too short or too long."""
-        most = self._config.max_characters
+        most = self.config.max_characters
         is_long = texts.lengths > most if most >= 0 else np.zeros(len(texts), np.bool_)
-        return judge(len(texts), [("too short", texts.lengths < self._config.min_characters), ("too long", is_long)])
+        return judge(len(texts), [("too short", texts.lengths < self.config.min_characters), ("too long", is_long)])
 
 
+@dataclass(frozen=True)
 class Alphanumeric:
     """The share of letters and digits."""
 
-    def __init__(self, config: AlphanumericConfig) -> None:
-        self._config = config
+    config: AlphanumericConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """Too few."""
         found = share(texts.count(texts.has(ALPHANUMERIC)), texts.lengths)
-        return judge(len(texts), [("few letters and digits", found < self._config.min_share)])
+        return judge(len(texts), [("few letters and digits", found < self.config.min_share)])
 
 
+@dataclass(frozen=True)
 class LineLengths:
     """Lines on average, and the longest, as `splitlines` cuts them."""
 
-    def __init__(self, config: LineLengthConfig) -> None:
-        self._config = config
+    config: LineLengthConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """Too long."""
@@ -47,5 +49,5 @@ class LineLengths:
         longest = np.zeros(len(texts), np.int64)
         np.maximum.at(longest, lines.owners, lines.lengths)
         mean = share(lines.sum(lines.lengths), lines.counts)
-        checks = [("a very long line", longest > self._config.max_longest), ("long lines", mean > self._config.max_mean)]
+        checks = [("a very long line", longest > self.config.max_longest), ("long lines", mean > self.config.max_mean)]
         return judge(len(texts), checks)

@@ -7,11 +7,12 @@ here bounds that hold for whole arrays clear nearly every text, and only the oth
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
 from whelp.curate.config import RepetitionConfig
-from whelp.curate.hashing import Hashes, Places, Prefix, find_repeats, group
+from whelp.curate.hashing import Hashes, Places, Prefix, find_repeats, find_runs, group
 from whelp.curate.rules.outcome import Outcome, judge, share
 from whelp.curate.texts import Mask, Segments, Texts
 
@@ -19,15 +20,15 @@ _FIRST_TOP, _FIRST_DUPLICATE = 2, 5  # words of the shortest runs
 _ROUNDING = 1 - 1e-9  # bounds must clear no text that the exact division would not
 
 
+@dataclass(frozen=True)
 class Repetition:
     """Shares of what has stood before."""
 
-    def __init__(self, config: RepetitionConfig) -> None:
-        self._config = config
+    config: RepetitionConfig
 
     def apply(self, texts: Texts) -> Outcome:
         """The first of the shares that is too large."""
-        config = self._config
+        config = self.config
         paragraphs, in_paragraphs = _share_repeated(texts, texts.paragraphs)
         lines, in_lines = _share_repeated(texts, texts.filled_lines)
         checks = [
@@ -72,7 +73,7 @@ class _Words:
     def find_top(self, size: int, most: float, is_open: Mask) -> Mask:
         """Texts whose most frequent run of words, of those equally frequent the first, has too large a share of characters."""
         holds = np.zeros(len(self._texts), np.bool_)
-        places = self._places(size, is_open)
+        places = find_runs(self._words.owners, size, is_open)
         if not len(places):
             return holds
         owners = self._words.owners[places]
@@ -95,7 +96,7 @@ class _Words:
 
         What a longer run covers is covered by shorter ones, so this bounds `find_repeated` of any size from here on.
         """
-        places = self._places(size, np.ones(len(self._texts), np.bool_))
+        places = find_runs(self._words.owners, size, np.ones(len(self._texts), np.bool_))
         is_repeat = find_repeats(self._hash_joined(places, size), self._words.owners[places])
         steps = np.zeros(len(self._words) + 1, np.int64)
         np.add.at(steps, places[is_repeat], 1)
@@ -114,12 +115,6 @@ class _Words:
             lengths = self._ends[places + size] - self._ends[places]
             holds[number] = _count_repeated(hashes, lengths, size) / self._texts.lengths[number] > most
         return holds
-
-    def _places(self, size: int, is_open: Mask) -> Places:
-        """Where runs begin that lie within one text."""
-        places = np.arange(max(0, len(self._words) - size + 1))
-        owners = self._words.owners
-        return np.asarray(places[(owners[places] == owners[places + size - 1]) & is_open[owners[places]]])
 
     def _hash_joined(self, places: Places, size: int) -> Hashes:
         """Hashes of the characters of runs, words put together without anything between them."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
+from whelp.base.arrays import cut_runs
 
 Ids = npt.NDArray[Any]
 Mask = npt.NDArray[np.uint8]
@@ -34,20 +35,6 @@ class Documents:
         return len(self.offsets) - 1
 
 
-def iter_groups(offsets: Offsets, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut documents into runs first:stop of at most `limit` tokens, or of one document.
-
-    >>> list(iter_groups(np.array([0, 2, 4, 9, 10]), 4))
-    [(0, 2), (2, 3), (3, 4)]
-    """
-    first, count = 0, len(offsets) - 1
-    while first < count:
-        stop = int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1
-        stop = max(stop, first + 1)
-        yield first, stop
-        first = stop
-
-
 def iter_stored(split: TokenSplit) -> Iterator[Documents]:
     """The documents of a store, views of its memory map."""
     for batch in split.table.to_batches():
@@ -55,7 +42,7 @@ def iter_stored(split: TokenSplit) -> Iterator[Documents]:
         offsets = lists.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
         ids = lists.values.to_numpy(zero_copy_only=True)
         mask = batch.column(MASK_COLUMN).values.to_numpy(zero_copy_only=True) if split.has_mask else None
-        for first, stop in iter_groups(offsets, PIECE_TOKENS):
+        for first, stop in cut_runs(offsets, PIECE_TOKENS):
             inside = slice(offsets[first], offsets[stop])
             yield Documents(
                 ids=ids[inside],
@@ -118,7 +105,7 @@ def divide_long(documents: Documents, longest: int = LONGEST_DOCUMENT) -> Iterat
     more = [np.arange(offsets[index] + longest, offsets[index + 1], longest) for index in np.flatnonzero(is_long)]
     added = np.concatenate(more)
     offsets = np.sort(np.concatenate([offsets, added]))
-    for first, stop in iter_groups(offsets, longest):
+    for first, stop in cut_runs(offsets, longest):
         inside = slice(offsets[first], offsets[stop])
         yield Documents(
             ids=documents.ids[inside],

@@ -12,39 +12,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
+from whelp.artifacts.manifest import describe_files
 from whelp.artifacts.token_store import (
-    LEDGER_FILE,
     MASK_COLUMN,
-    SOURCES_FILE,
-    TOKENIZER_FOLDER,
     finish_split,
     make_batch,
     make_schema,
     name_data_file,
     open_sink,
-    write_splits,
 )
 from whelp.base.errors import PlanError
-from whelp.base.files import write_json
 from whelp.prepare.exchange.documents import Documents
 from whelp.prepare.exchange.formats import TokenFile
+from whelp.prepare.finish_store import SavedVocabulary, finish_store
 from whelp.prepare.held_out import draw_held_out
 from whelp.prepare.ledger import Ledger
 from whelp.prepare.parts import join_ranges
 
 
-class SizedVocabulary(Protocol):
+class NamedVocabulary(SavedVocabulary, Protocol):
     """The vocabulary that made the ids."""
 
     name: str
-    size: int
 
     @property
-    def fingerprint(self) -> str: ...
-    @property
     def token_bytes(self) -> npt.NDArray[np.int32]: ...
-    def save(self, folder: Path) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +50,7 @@ class ImportReport:
 
 def import_tokens(
     files: Sequence[tuple[TokenFile, str]],
-    vocabulary: SizedVocabulary,
+    vocabulary: NamedVocabulary,
     folder: Path,
     *,
     source: Mapping[str, Any],
@@ -109,40 +101,18 @@ def import_tokens(
         if not written.num_tokens:
             found = f"none of {ledger.documents_in:,} documents is for the {name} split"
             raise PlanError("import", found, "at least one with a token", "Give more documents, or another --test-split.")
-    _finish(folder, schema, sides, ledger, vocabulary, [file.label for file, _ in files], source, test_split, seed)
-
-
-def _finish(
-    folder: Path,
-    schema: pa.Schema,
-    sides: Mapping[str, _Side],
-    ledger: Ledger,
-    vocabulary: SizedVocabulary,
-    sources: list[str],
-    source: Mapping[str, Any],
-    test_split: float,
-    seed: int,
-) -> None:
-    """Write what makes the split's files a store."""
     names = []
-    for name, side in sides.items():
-        written = finish_split(folder / name, schema, 1, side.num_documents, side.num_tokens)
-        names += [f"{name}/{file}" for file in written]
-    (folder / TOKENIZER_FOLDER).mkdir()
-    vocabulary.save(folder / TOKENIZER_FOLDER)
-    write_json(folder / SOURCES_FILE, sources)
-    write_json(folder / LEDGER_FILE, ledger.to_dict())
-    write_splits(folder, list(sides))
-    splits = {name: {"documents": side.num_documents, "tokens": side.num_tokens} for name, side in sides.items()}
-    write_manifest(
+    for name, written in sides.items():
+        made = finish_split(folder / name, schema, 1, written.num_documents, written.num_tokens)
+        names += [f"{name}/{file}" for file in made]
+    finish_store(
         folder,
-        Manifest(
-            kind="token_store",
-            config={"test_split": test_split, "seed": seed},
-            counts={"vocab_size": vocabulary.size, "splits": splits, "text_bytes": ledger.text_bytes},
-            inputs={"source": dict(source), "tokenizer": vocabulary.fingerprint},
-            files=describe_files(folder, [*names, SOURCES_FILE, LEDGER_FILE]),
-        ),
+        vocabulary,
+        ledger,
+        sources=[file.label for file, _ in files],
+        source=source,
+        config={"test_split": test_split, "seed": seed},
+        files=describe_files(folder, names),
     )
 
 
@@ -181,7 +151,7 @@ def _choose(documents: Documents, chosen: npt.NDArray[np.bool_]) -> Documents:
     )
 
 
-def _check_ids(documents: Documents, vocabulary: SizedVocabulary, label: str, num_before: int) -> None:
+def _check_ids(documents: Documents, vocabulary: NamedVocabulary, label: str, num_before: int) -> None:
     ids = documents.ids
     if not len(ids) or (int(ids.max()) < vocabulary.size and int(ids.min()) >= 0):
         return

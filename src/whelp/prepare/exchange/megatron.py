@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whelp.artifacts.token_store import TokenSplit
+from whelp.base.arrays import cut_runs
 from whelp.base.errors import ArtifactError
-from whelp.prepare.exchange.documents import PIECE_TOKENS, Documents, Ids, iter_groups, iter_stored
+from whelp.prepare.exchange.documents import PIECE_TOKENS, Documents, Ids, iter_stored
 from whelp.prepare.parts import join_ranges
 
 MAGIC = b"MMIDIDX\x00\x00"
@@ -154,7 +155,7 @@ def _read_some(ids: Ids, index: _Index, first: int, path: Path) -> Iterator[Docu
     ends = np.concatenate(([0], np.cumsum(lengths)))
     sequences = (documents - documents[0]).astype(np.int64)  # of each document the first, from 0
     offsets = ends[sequences]  # tokens
-    for begin, end in iter_groups(offsets, PIECE_TOKENS):
+    for begin, end in cut_runs(offsets, PIECE_TOKENS):
         some = slice(int(sequences[begin]), int(sequences[end]))
         yield Documents(ids=_gather(ids, starts[some], stops[some]), offsets=offsets[begin : end + 1] - offsets[begin])
 

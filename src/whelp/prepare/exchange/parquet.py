@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
+from whelp.base.arrays import cut_runs
 from whelp.base.errors import ArtifactError
-from whelp.prepare.exchange.documents import PIECE_TOKENS, Documents, Ids, Mask, cut_documents, divide_long, iter_groups
+from whelp.prepare.exchange.documents import PIECE_TOKENS, Documents, Ids, Mask, cut_documents, divide_long
 
 Rows = Literal["auto", "documents", "packed"]
 _METADATA_KEY = b"whelp"
@@ -36,7 +37,7 @@ def write_documents(path: Path, split: TokenSplit, sources: list[str]) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in split.table.to_batches():
             offsets = batch.column("input_ids").offsets.to_numpy(zero_copy_only=False).astype(np.int64)
-            for first, stop in iter_groups(offsets, PIECE_TOKENS):
+            for first, stop in cut_runs(offsets, PIECE_TOKENS):
                 rows = batch.slice(first, stop - first)
                 files = pa.DictionaryArray.from_arrays(rows.column("file_index"), names)
                 lists = [rows.column(name).cast(kind) for name, kind in columns]

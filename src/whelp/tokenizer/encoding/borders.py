@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whelp.tokenizer._new_letters import read_points
-from whelp.tokenizer._normalizing import NORMAL_FORMS
 from whelp.tokenizer._patterns import PATTERNS, WORD_PATTERN, find_pattern_name
+from whelp.tokenizer.encoding.normalizing import NORMAL_FORMS
+from whelp.tokenizer.encoding.utf8 import iter_chunks, read_points
 
 Kinds = frozenset[int]
 
@@ -42,7 +42,6 @@ _PREPENDED = (  # they are one with the letter behind
 )
 _LAST = 0x2FFFF
 _MANY_LETTERS = ((0x3400, 0x4DB5), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0x20000, 0x2A6D6))  # Chinese and Korean
-_CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 
 
 class Borders:
@@ -87,10 +86,7 @@ def read_kinds(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The kind of the character that each byte is of."""
     beyond = bytes(3)  # broken UTF-8 may end within a character
     kinds = np.frombuffer(bytearray(text.tobytes().translate(_kinds_of_ascii()) + beyond), np.uint8)
-    for start in range(0, len(text), _CHUNK_BYTES):
-        chunk = text[start : start + _CHUNK_BYTES]
-        if chunk.max() < 0xC0:
-            continue
+    for start, chunk, _ in iter_chunks(text, 0xC0):
         places = start + np.flatnonzero(chunk >= 0xC0)
         found = _kinds_of_all()[np.minimum(read_points(text, places), _LAST + 1)]
         leads = text[places]

@@ -19,14 +19,14 @@ import numpy.typing as npt
 
 from whelp.base.arrays import view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._engines import Engine
-from whelp.tokenizer._threads import count_threads
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.threads import count_threads
 
 _PIECE_BYTES = 1 << 21  # up to here the fast encoder stays on the thread that calls it; a call costs as much as 50 kB of text
 _TAIL_PIECES = 3  # what the last piece of a thread is cut into: at the end, threads wait for each other no longer than for one
 
 
-class PiecewiseEngine:
+class PiecewiseEngine(Engine):
     """`engine` on pieces of a batch; ids come as `id_type`. The ids are the same however it is cut."""
 
     def __init__(self, engine: Engine, id_type: type[np.uint16] | type[np.uint32]) -> None:

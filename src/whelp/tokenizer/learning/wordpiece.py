@@ -7,28 +7,28 @@ becomes `<unk>`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import finish, no_text
+from whelp.tokenizer._arrow import Texts
 from whelp.tokenizer.config import UNKNOWN_TOKEN, LearnConfig
+from whelp.tokenizer.learning.build import finish, no_text
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _PREFIX = "##"
 _ROWS = 1024
 
 
-def learn_wordpiece(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
-    """Learn a cased WordPiece vocabulary from Arrow string arrays: control tokens first, then characters, then parts.
+def learn_wordpiece(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
+    """Learn a cased WordPiece vocabulary from large_string arrays: control tokens first, then characters, then parts.
 
     The text waits in a temporary file, since it is read twice: the trainer numbers the letters in the order of a hash
     table, another one in each run, so they are found and numbered before. Every different word is kept in memory.
 
-    Raises: TokenizerError: When there is no text at all.
+    Raises: TokenizerError: When there is nothing but white space.
     """
     import pyarrow as pa
 
@@ -42,14 +42,14 @@ def learn_wordpiece(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
         path = Path(folder) / "text.arrow"
         schema = pa.schema([("text", pa.large_string())])
         with pa.ipc.new_file(path, schema) as writer:
-            for strings in iter_strings(texts, config.max_bytes, config.max_documents):
-                for text in strings.to_pylist():
+            for batch in strings:
+                for text in batch.to_pylist():
                     words = {
                         word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
                     }
                     firsts.update(word[0] for word in words)
                     others.update(*(word[1:] for word in words))
-                writer.write_batch(pa.record_batch([strings], schema))
+                writer.write_batch(pa.record_batch([batch], schema))
         if not firsts:
             raise no_text()
         control = config.control_tokens()
@@ -71,8 +71,6 @@ def learn_wordpiece(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     vocabulary = finish(learned, config, "a learned WordPiece vocabulary")
     if vocabulary.size > config.vocab_size:
         log.warning("The text has %d letters: the vocabulary has %d ids.", len(letters), vocabulary.size)
-    elif vocabulary.size < config.vocab_size:
-        log.warning("The text is too small for a vocabulary of %d: it has %d ids.", config.vocab_size, vocabulary.size)
     return vocabulary
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 
 from whelp.base.machine import count_own_bytes, return_freed_memory
-from whelp.tokenizer._threads import count_threads
+from whelp.tokenizer.encoding.threads import count_threads
 
 _LOOK_BYTES = 1 << 22  # of text between two looks at the memory
 _SLACK_BYTES = 48 << 20  # so much more than last time is not looked into: partitions come and go

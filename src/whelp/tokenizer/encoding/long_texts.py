@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import to_texts, view_text
-from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
-from whelp.tokenizer._normalizing import NORMAL_FORMS
+from whelp.base.arrays import cut_runs, view_text
+from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.normalizing import NORMAL_FORMS
 
 PART_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 24  # parts that are encoded at once, on all threads
@@ -59,31 +60,27 @@ def _holds_border(token: str) -> bool:
     return any(before.isalnum() and here == " " for before, here in itertools.pairwise(token))
 
 
-class PartwiseEngine:
+class PartwiseEngine(Engine):
     """`engine`, which gives the same ids wherever `can_cut` lets a text be cut."""
 
-    def __init__(self, engine: Any, part_bytes: int | None = None) -> None:
+    def __init__(self, engine: Engine, part_bytes: int | None = None) -> None:
         self._engine, self._part_bytes = engine, part_bytes or PART_BYTES
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        if len(text) > self._part_bytes:
-            return self.encode_batch(to_texts([text]))[0]
-        ids: npt.NDArray[Any] = self._engine.encode(text)
-        return ids
+        return super().encode(text) if len(text) > self._part_bytes else self._engine.encode(text)
 
     def encode_batch(self, strings: Texts) -> Encoded:
         data, offsets = view_text(strings)
         cuts = list(self._iter_cuts(data, offsets))
         if not cuts:
-            encoded: Encoded = self._engine.encode_batch(strings)
-            return encoded
+            return self._engine.encode_batch(strings)
         places = np.searchsorted(offsets, cuts)
         borders = np.insert(offsets, places, cuts)
         is_document = np.insert(np.ones(len(offsets), np.bool_), places, False)
         parts = pa.LargeStringArray.from_buffers(len(borders) - 1, pa.py_buffer(borders), strings.buffers()[2])
         ids: npt.NDArray[Any] | None = None
         ends = np.zeros(len(borders), np.int64)
-        for first, stop in cut_blocks(borders, _BLOCK_BYTES):
+        for first, stop in cut_runs(borders, _BLOCK_BYTES):
             found, found_ends = self._engine.encode_batch(parts.slice(first, stop - first))
             start = 0 if ids is None else len(ids)
             ends[first + 1 : stop + 1] = start + found_ends[1:]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from whelp.base.files import read_json
 from whelp.tokenizer.config import UNKNOWN_TOKEN
 from whelp.tokenizer.vocabulary import Vocabulary
 
@@ -53,16 +50,11 @@ def make_tolerant(vocabulary: Vocabulary) -> Tolerant:
 
 
 def _read_specification(vocabulary: Vocabulary) -> dict[str, Any] | None:
-    with tempfile.TemporaryDirectory(prefix="whelp-vocabulary-") as folder:
-        vocabulary.save(folder)
-        path = Path(folder) / "tokenizer.json"
-        if not path.is_file():
-            return None
-        try:
-            Tokenizer.from_file(str(path))
-        except Exception:  # what `tokenizers` raises has no type of its own
-            return None
-        return dict(read_json(path))
+    try:
+        Tokenizer.from_str(vocabulary.to_json())
+    except Exception:  # what `tokenizers` raises has no type of its own
+        return None
+    return vocabulary.specification()
 
 
 def _find_unknown(vocabulary: Vocabulary, model: dict[str, Any]) -> int | None:

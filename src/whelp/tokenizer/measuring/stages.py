@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from whelp.tokenizer._patterns import find_pattern_name
-from whelp.tokenizer.tolerant import Tolerant
+from whelp.tokenizer.measuring.tolerant import Tolerant
 from whelp.tokenizer.vocabulary import Vocabulary
 
 Spans = list[tuple[int, int]]  # in bytes of the text

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import build_words, no_text
+from whelp.tokenizer._arrow import Texts, iter_lists
 from whelp.tokenizer._patterns import WORD_PATTERN
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import build_words
 from whelp.tokenizer.vocabulary import Vocabulary
 
 
-def learn_words(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
+def learn_words(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
     r"""Keep the most frequent pieces of `\w+|[^\w\s]|\s`, ties by text; then the control tokens.
 
     'It is.' -> 'It', ' ', 'is', '.'; the pieces joined are the text. With `unknown: error` a text with any other word
     cannot be encoded, which new text nearly always has; with `unknown: token` the word becomes `<unk>` and is lost.
-
-    Raises: TokenizerError: When there is no text at all.
     """
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
     trainer = trainers.WordLevelTrainer(vocab_size=1 << 31, min_frequency=0, show_progress=False)
-    strings = iter_strings(texts, config.max_bytes, config.max_documents)
-    tokenizer.train_from_iterator((batch.to_pylist() for batch in strings), trainer)
+    tokenizer.train_from_iterator(iter_lists(strings), trainer)
     ranks: dict[str, int] = json.loads(tokenizer.to_str())["model"]["vocab"]
-    if not ranks:
-        raise no_text()
     num_words = config.vocab_size - len(config.control_tokens())
     words = sorted(ranks, key=ranks.__getitem__)[:num_words]
     if len(words) < len(ranks) and config.unknown == "error":

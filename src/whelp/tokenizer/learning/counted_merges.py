@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.log import log
-from whelp.tokenizer._choose import BROAD, NASTY
 from whelp.tokenizer._patterns import PATTERNS
+from whelp.tokenizer.encoding.comparison import BROAD, NASTY, describe_failure
 
 _NEVER = 1 << 40
 _WORD_CHARACTERS = {r"\w": r"[\w--\u200c\u200d]", r"\W": r"[\W\u200c\u200d]"}
@@ -70,11 +70,8 @@ def open_counter(pattern: str, cutter: Any) -> WordCounter | None:
             if differing is None:
                 return WordCounter(pre_tokenizer)
             problem = f"the fast trainer cuts {differing!r:.40} otherwise"
-        except BaseException as error:  # a Rust panic is no Exception
-            if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-                raise
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            problem = f"the fast trainer cannot read the pattern ({reason})"
+        except BaseException as error:
+            problem = f"the fast trainer cannot read the pattern ({describe_failure(error)})"
     log.warning("pattern %.40r: %s; learning with the slow one.", pattern, problem)
     return None
 

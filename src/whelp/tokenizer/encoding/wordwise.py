@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from whelp.base.arrays import to_arrow, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._borders import Borders
-from whelp.tokenizer._engines import Engine
-from whelp.tokenizer._recurring import NewPieces, RecurringEngine
+from whelp.tokenizer.encoding.borders import Borders
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.recurring import NewPieces, RecurringEngine
 
 _LARGE_BYTES = 1 << 19  # in less text than this, little recurs at first
 _MOST_DIFFERENT = 0.9  # of a large text: Japanese between spaces, hashes; English has a quarter, Python's source three quarters

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.tokenizer.keywords import list_keywords
-from whelp.tokenizer.tolerant import Tolerant
+from whelp.tokenizer.measuring.keywords import list_keywords
+from whelp.tokenizer.measuring.tolerant import Tolerant
 
 NUMBERS = ("1", "12", "123", "1234", "2026", "3.14159", "1,000,000")
 LONGEST_INDENT = 16

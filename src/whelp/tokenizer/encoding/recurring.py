@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.base.arrays import to_numpy, to_texts, view_text
-from whelp.tokenizer._arrow import Encoded, Texts, cut_blocks
-from whelp.tokenizer._threads import begin_anew_when_forked, count_threads
+from whelp.base.arrays import cut_runs, to_numpy, view_text
+from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.threads import begin_anew_when_forked, count_threads
 
 NewPieces = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.int64]]]
 
@@ -30,7 +31,7 @@ _CACHE_IDS = 1 << 23
 _CACHED_BYTES = 256  # longer pieces do not recur
 
 
-class RecurringEngine:
+class RecurringEngine(Engine):
     """The part that is the same wherever texts are cut and however pieces are encoded: subclasses say that."""
 
     _slots: dict[bytes, int]  # piece -> slot
@@ -59,16 +60,13 @@ class RecurringEngine:
 
     def encode_batch(self, strings: Texts) -> Encoded:
         data, offsets = view_text(strings)
-        blocks = [offsets[first : stop + 1] for first, stop in cut_blocks(offsets, _BLOCK_BYTES)]
+        blocks = [offsets[first : stop + 1] for first, stop in cut_runs(offsets, _BLOCK_BYTES)]
         parts = [np.zeros(0, np.uint32)]
         ends = [np.zeros(1, np.int64)]
         for ids, block_ends in self._iter_encoded(data, blocks):
             ends.append(block_ends + ends[-1][-1])
             parts.append(ids)
         return np.concatenate(parts), np.concatenate(ends)
-
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
     def _iter_encoded(self, data: npt.NDArray[np.uint8], blocks: list[npt.NDArray[np.int64]]) -> Iterator[Encoded]:
         """Encode blocks of whole documents, several at once where there are cores: numpy and Arrow let go of Python."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
 
 from whelp.base.errors import TokenizerError
-from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import no_text
+from whelp.tokenizer._arrow import Texts, iter_lists
 from whelp.tokenizer.config import LearnConfig
 from whelp.tokenizer.load import load_tokenizer
 from whelp.tokenizer.vocabulary import Vocabulary
@@ -26,13 +24,13 @@ _TRAINERS = {
 _EMPTY = {"BPE": {"vocab": {}, "merges": []}, "Unigram": {"vocab": []}, "WordPiece": {"vocab": {}}, "WordLevel": {"vocab": {}}}
 
 
-def retrain(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
-    """Keep normalizer, pre-tokenizer, decoder and special tokens of `config.retrain`; learn its tokens from `texts`.
+def retrain(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
+    """Keep normalizer, pre-tokenizer, decoder and special tokens of `config.retrain`; learn its tokens anew.
 
     The ids are those of `train_new_from_iterator` in `transformers`: special tokens first. Those of
     `config.special_tokens` that it has not are added after them.
 
-    Raises: TokenizerError: When there is no text, or its kind cannot be learned (RWKV World).
+    Raises: TokenizerError: When its kind cannot be learned (RWKV World).
     """
     assert config.retrain is not None, "called with something to retrain"
     old = load_tokenizer(config.retrain)
@@ -58,26 +56,18 @@ def retrain(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     special = [AddedToken(**{name: value for name, value in entry.items() if name != "id"}) for entry in kept]
     known = {entry["content"] for entry in kept}
     special += [AddedToken(token, special=True, normalized=False) for token in config.extra_tokens() if token not in known]
-    tokenizer.train_from_iterator(
-        _iter_lists(texts, config), _make_trainer(kind, model, specification, special, unknown, config)
-    )
+    tokenizer.train_from_iterator(iter_lists(strings), _make_trainer(kind, model, specification, special, unknown, config))
     learned = json.loads(tokenizer.to_str())
     ids = tokenizer.get_vocab()
     if post_processor is not None:
         learned["post_processor"] = _renumber(post_processor, ids)
-    kept_control = {role: token for role, token in old.control_tokens.items() if token in ids}
-    vocabulary = Vocabulary(
+    return Vocabulary(
         json.dumps(learned, ensure_ascii=False, indent=2),
-        eos_token=kept_control.get("eos_token"),
-        pad_token=kept_control.get("pad_token"),
-        unk_token=kept_control.get("unk_token"),
-        bos_token=kept_control.get("bos_token"),
+        **{role: token for role, token in old.control_tokens.items() if token in ids},
+        guess_control=False,
         chat_template=config.chat_template() or old.chat_template,
         name=f"{config.retrain}, learned anew",
     )
-    if vocabulary.size < config.vocab_size:
-        log.warning("The text is too small for a vocabulary of %d: it has %d ids.", config.vocab_size, vocabulary.size)
-    return vocabulary
 
 
 def _make_trainer(
@@ -98,16 +88,6 @@ def _make_trainer(
     if kind == "Unigram" and unknown is not None:
         options["unk_token"] = unknown
     return _TRAINERS[kind](**options)
-
-
-def _iter_lists(texts: Iterable[Texts], config: LearnConfig) -> Iterator[list[str]]:
-    num_characters = 0
-    for batch in iter_strings(texts, config.max_bytes, config.max_documents):
-        rows = batch.to_pylist()
-        num_characters += sum(map(len, rows))
-        yield [row for row in rows if row]
-    if not num_characters:
-        raise no_text()
 
 
 def _renumber(post_processor: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:

@@ -11,63 +11,45 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from whelp.base.arrays import view_text
-from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings, join_bytes
-from whelp.tokenizer._build import build_bpe, make_cutter, make_splitter, no_text
+from whelp.tokenizer._arrow import Texts, iter_lists, join_bytes
 from whelp.tokenizer._bytes import spell_bytes
-from whelp.tokenizer._counted_merges import open_counter
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import build_bpe, make_cutter, make_splitter
+from whelp.tokenizer.learning.counted_merges import open_counter
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _SEPARATOR = b"\xff"  # a byte that UTF-8 never uses: no text can hold it by accident
+_BLOCK_BYTES = 1 << 17  # looked through at once for a word that is not merged to its end
 
 
-def learn_bpe(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
-    """Learn a byte-level BPE from Arrow string arrays; no merge crosses two documents.
+def learn_bpe(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
+    """Learn a byte-level BPE from large_string arrays; no merge crosses two documents.
 
-    Deterministic. The result is smaller than `vocab_size` when there is nothing left to merge; a warning says so.
-    With `pattern: gpt2` the text waits in a temporary file, so memory stays flat.
-
-    Raises: TokenizerError: When there is no text at all.
+    Deterministic. With `pattern: gpt2` the text waits in a temporary file, so memory stays flat.
     """
     num_merges = config.vocab_size - 256 - len(config.control_tokens())
-    strings = iter_strings(texts, config.max_bytes, config.max_documents)
     if config.pattern == "gpt2":
         merges = _learn_fast(strings, num_merges, make_cutter(config))
     else:
         merges = _learn_by_pattern(strings, num_merges, config)
-    vocabulary = build_bpe(merges, config)
-    if vocabulary.size < config.vocab_size:
-        log.warning(
-            "The text is too small for a vocabulary of %d: there was nothing left to merge at %d. It has %d ids.",
-            config.vocab_size,
-            vocabulary.size,
-            vocabulary.size,
-        )
-    return vocabulary
+    return build_bpe(merges, config)
 
 
 def _learn_fast(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[tuple[str, str]]:
     import gigatoken
 
-    num_bytes = 0
     with tempfile.TemporaryDirectory(prefix="whelp-bpe-") as folder:
         path = Path(folder) / "text"
         with open(path, "wb") as file:
             for batch in strings:
-                _, offsets = view_text(batch)
-                num_bytes += int(offsets[-1] - offsets[0])
                 file.write(join_bytes(batch, _SEPARATOR))
                 file.write(_SEPARATOR)
-        if not num_bytes:
-            raise no_text()
         source = gigatoken.TextFileSource([path], separator=_SEPARATOR)
         with _silence():
             _, merges = gigatoken.train_bpe(source, 256 + num_merges, [], separator=_SEPARATOR)
@@ -90,11 +72,11 @@ def _is_exhausted(merges: list[tuple[bytes, bytes]], path: Path) -> bool:
     return all(word in tokens for block in _iter_blocks(path) for word, _ in pretokenized_counts(block, separator=_SEPARATOR))
 
 
-def _iter_blocks(path: Path, block_bytes: int = 1 << 17) -> Iterator[bytes]:
+def _iter_blocks(path: Path) -> Iterator[bytes]:
     """Yield the file in blocks of whole documents."""
     with open(path, "rb") as file:
         rest = b""
-        while block := file.read(block_bytes):
+        while block := file.read(_BLOCK_BYTES):
             whole, separator, rest_of_block = block.rpartition(_SEPARATOR)
             if separator:
                 yield rest + whole
@@ -106,24 +88,11 @@ def _iter_blocks(path: Path, block_bytes: int = 1 << 17) -> Iterator[bytes]:
 def _learn_by_pattern(strings: Iterator[Texts], num_merges: int, config: LearnConfig) -> list[tuple[str, str]]:
     cutter = make_cutter(config)
     counter = open_counter(config.pattern_regex or config.pattern, make_splitter(config))
-    num_characters = 0
-
-    def iter_lists() -> Iterator[list[str]]:
-        nonlocal num_characters
-        for batch in strings:
-            rows = batch.to_pylist()
-            num_characters += sum(map(len, rows))
-            yield rows
-
     if counter is None:
-        merges = _train_reference(iter_lists(), num_merges, cutter)
-    else:
-        for rows in iter_lists():
-            counter.add(rows)
-        merges = counter.learn_merges(num_merges)
-    if not num_characters:
-        raise no_text()
-    return merges
+        return _train_reference(iter_lists(strings), num_merges, cutter)
+    for rows in iter_lists(strings):
+        counter.add(rows)
+    return counter.learn_merges(num_merges)
 
 
 def _train_reference(batches: Iterator[list[str]], num_merges: int, cutter: Any) -> list[tuple[str, str]]:

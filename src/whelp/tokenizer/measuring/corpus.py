@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.tokenizer._arrow import Texts, as_strings
-from whelp.tokenizer.tolerant import Tolerant
+from whelp.tokenizer.measuring.tolerant import Tolerant
+from whelp.tokenizer.measuring.word_counts import WordCounter, WordTable
 from whelp.tokenizer.vocabulary import Vocabulary
-from whelp.tokenizer.word_counts import WordCounter, WordTable
 
 Batch = tuple[Texts, npt.NDArray[np.int64]]  # documents, and the number of each one's group
 

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 
 from whelp.base.arrays import to_arrow, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.utf8 import find_documents, iter_chunks, read_points
 
 _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs; both ends are in it
     (0x088F, 0x088F),
@@ -40,7 +42,6 @@ _RANGES = (  # what Unicode 17 added that is no symbol, rounded up to whole runs
     (0x2CEA2, 0x2CEAD),
     (0x323B0, 0x33479),
 )
-_CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 _FIRST_WIDE = 0xE0  # the first byte of a character of three bytes or four: all of these are
 
 
@@ -76,11 +77,7 @@ def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
     data, offsets = view_text(strings)
     found = np.zeros(len(strings), np.bool_)
     text = data[offsets[0] : offsets[-1]]
-    for start in range(0, len(text), _CHUNK_BYTES):
-        chunk = text[start : start + _CHUNK_BYTES]
-        highest = chunk.max()
-        if highest < _FIRST_WIDE:
-            continue
+    for start, chunk, highest in iter_chunks(text, _FIRST_WIDE):
         raw = chunk.tobytes()
         for lead in _NEW_LEADS:
             if lead > highest or lead not in raw:  # far faster than looking each byte up
@@ -88,33 +85,22 @@ def find_new(strings: Texts) -> npt.NDArray[np.bool_]:
             places = start + np.flatnonzero(chunk == lead)
             places = places[_BEGINS_NEW[lead << 8 | text[places + 1].astype(np.uint16)]]
             places = places[_IS_NEW[read_points(text, places)]]
-            found[np.searchsorted(offsets, places + offsets[0], side="right") - 1] = True
+            found[find_documents(offsets, places)] = True
     return found
 
 
-def read_points(data: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The code points of the characters of two bytes and more that begin at `places` of UTF-8 text."""
-    first = data[places].astype(np.int32)
-    rest = [(data.take(places + step, mode="clip") & 0x3F).astype(np.int32) for step in (1, 2, 3)]
-    two = (first & 0x1F) << 6 | rest[0]
-    three = (first & 0x0F) << 12 | rest[0] << 6 | rest[1]
-    four = (first & 0x07) << 18 | rest[0] << 12 | rest[1] << 6 | rest[2]
-    return np.where(first < 0xE0, two, np.where(first < 0xF0, three, four))
-
-
-class AgreeingEngine:
+class AgreeingEngine(Engine):
     """The fast engine; documents with new characters go to the reference, which is built when the first one comes."""
 
-    def __init__(self, fast: Any, open_reference: Callable[[], Any]) -> None:
+    def __init__(self, fast: Engine, open_reference: Callable[[], Engine]) -> None:
         self._fast, self._open_reference = fast, open_reference
-        self._reference: Any = None
+        self._reference: Engine | None = None
         self._lock = threading.Lock()
 
     def encode_batch(self, strings: Texts) -> Encoded:
         is_new = find_new(strings)
         if not is_new.any():
-            encoded: Encoded = self._fast.encode_batch(strings)
-            return encoded
+            return self._fast.encode_batch(strings)
         known_ids, known_offsets = self._fast.encode_batch(pc.filter(strings, to_arrow(~is_new)))
         new_ids, new_offsets = self._find_reference().encode_batch(pc.filter(strings, to_arrow(is_new)))
         lengths = np.empty(len(is_new), np.int64)
@@ -126,10 +112,9 @@ class AgreeingEngine:
 
     def encode(self, text: str) -> npt.NDArray[Any]:
         is_new = any(_IS_NEW[ord(character)] for character in set(text) if ord(character) > 0x7F)
-        ids: npt.NDArray[Any] = (self._find_reference() if is_new else self._fast).encode(text)
-        return ids
+        return (self._find_reference() if is_new else self._fast).encode(text)
 
-    def _find_reference(self) -> Any:
+    def _find_reference(self) -> Engine:
         with self._lock:
             if self._reference is None:
                 self._reference = self._open_reference()

@@ -17,17 +17,17 @@ from tokenizers import normalizers
 
 from whelp.base.arrays import to_arrow, to_texts, view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._new_letters import read_points
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.utf8 import find_documents, iter_chunks, read_points
 
 NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")  # none of them changes ASCII
-_CHUNK_BYTES = 1 << 17  # stays in the processor's cache
 _NOT_ASKED, _INERT, _MAY_CHANGE = 0, 1, -1
 
 
-class NormalizingEngine:
+class NormalizingEngine(Engine):
     """`fast`, which must not normalize, behind the normalizer `form` of `tokenizers`."""
 
-    def __init__(self, fast: Any, form: str) -> None:
+    def __init__(self, fast: Engine, form: str) -> None:
         self._fast, self._form = fast, form
         self._normalizer = getattr(normalizers, form)()
         self._lowest = 0xCC if form == "NFC" else 0xC2  # the first byte of U+0300, below which NFC changes nothing
@@ -41,12 +41,10 @@ class NormalizingEngine:
             mask = to_arrow(may_change)
             normalized = list(map(self._normalize, strings.filter(mask).to_pylist()))
             strings = pc.replace_with_mask(strings, mask, to_texts(normalized))
-        encoded: Encoded = self._fast.encode_batch(strings)
-        return encoded
+        return self._fast.encode_batch(strings)
 
     def encode(self, text: str) -> npt.NDArray[Any]:
-        ids: npt.NDArray[Any] = self._fast.encode(self._normalize(text))
-        return ids
+        return self._fast.encode(self._normalize(text))
 
     def _normalize(self, text: str) -> str:
         is_normal = unicodedata.is_normalized(self._form, text)  # type: ignore[arg-type]  # one of the four
@@ -57,10 +55,7 @@ class NormalizingEngine:
         data, offsets = view_text(strings)
         found = np.zeros(len(strings), np.bool_)
         text = data[offsets[0] : offsets[-1]]
-        for start in range(0, len(text), _CHUNK_BYTES):
-            chunk = text[start : start + _CHUNK_BYTES]
-            if chunk.max() < self._lowest:
-                continue
+        for start, chunk, _ in iter_chunks(text, self._lowest):
             places = start + np.flatnonzero(chunk >= self._lowest)
             beginnings = _read_beginnings(text, places)
             states = self._beginnings[beginnings]
@@ -70,7 +65,7 @@ class NormalizingEngine:
             places = places[states == _MAY_CHANGE]
             if len(places):
                 places = places[self._points[read_points(text, places)] == _MAY_CHANGE]
-                found[np.searchsorted(offsets, places + offsets[0], side="right") - 1] = True
+                found[find_documents(offsets, places)] = True
         return found
 
     def _ask(self, beginnings: npt.NDArray[np.int32]) -> None:

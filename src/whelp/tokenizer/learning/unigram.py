@@ -8,27 +8,23 @@ and bytes that are no piece of their own in any order. Rounding and sorting make
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from whelp.base.errors import TokenizerError
-from whelp.base.log import log
-from whelp.tokenizer._arrow import Texts, iter_strings
-from whelp.tokenizer._build import finish, make_cutter, no_text
+from whelp.tokenizer._arrow import Texts, iter_lists
 from whelp.tokenizer.config import LearnConfig
+from whelp.tokenizer.learning.build import finish, make_cutter
 from whelp.tokenizer.vocabulary import Vocabulary
 
 _DIGITS = 4  # of scores, which are logarithms of probabilities
 _STEP = 1e-4  # between the scores of the bytes that the trainer adds in the end, in the order of a hash table
 
 
-def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
-    """Learn a byte-level Unigram from Arrow string arrays; no piece crosses two documents.
+def learn_unigram(strings: Iterator[Texts], config: LearnConfig) -> Vocabulary:
+    """Learn a byte-level Unigram from large_string arrays; no piece crosses two documents.
 
     The trainer keeps every different word of the text in memory.
-
-    Raises: TokenizerError: When there is no text at all.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Tokenizer(models.Unigram())
@@ -36,28 +32,10 @@ def learn_unigram(texts: Iterable[Texts], config: LearnConfig) -> Vocabulary:
     tokenizer.decoder = decoders.ByteLevel()
     num_pieces = config.vocab_size - len(config.control_tokens())
     trainer = trainers.UnigramTrainer(vocab_size=num_pieces, initial_alphabet=alphabet, show_progress=False)
-    num_characters = 0
-
-    def iter_lists() -> Iterable[list[str]]:
-        nonlocal num_characters
-        for batch in iter_strings(texts, config.max_bytes, config.max_documents):
-            rows = batch.to_pylist()
-            num_characters += sum(map(len, rows))
-            yield [row for row in rows if row]
-
-    try:
-        tokenizer.train_from_iterator(iter_lists(), trainer)
-    except Exception as error:  # the trainer's own complaint about no text is not clear
-        if num_characters or isinstance(error, TokenizerError):
-            raise
-    if not num_characters:
-        raise no_text()
+    tokenizer.train_from_iterator(iter_lists(strings), trainer)
     pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
     tokenizer.model = models.Unigram(_make_reproducible(pieces))
-    vocabulary = finish(tokenizer, config, "a learned byte-level Unigram")
-    if vocabulary.size < config.vocab_size:
-        log.warning("The text is too small for a vocabulary of %d: it has %d ids.", config.vocab_size, vocabulary.size)
-    return vocabulary
+    return finish(tokenizer, config, "a learned byte-level Unigram")
 
 
 def _make_reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:

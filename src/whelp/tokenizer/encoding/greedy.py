@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from whelp.base.arrays import view_text
 from whelp.tokenizer._arrow import Encoded, Texts
-from whelp.tokenizer._recurring import NewPieces, RecurringEngine
-from whelp.tokenizer._trie import Trie
+from whelp.tokenizer.encoding.recurring import NewPieces, RecurringEngine
+from whelp.tokenizer.encoding.trie import Trie
 
 _TRIE_BYTES = 64  # longer pieces would make the trie take many steps for few pieces
 _TRIE_PIECES = 64  # fewer are read sooner one by one

@@ -1,4 +1,4 @@
-"""The loss of each of many texts."""
+"""The loss of a text, and of each of many."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Encoders behind `Vocabulary.encode_batch`: large_string arrays in, flat ids and offsets out.
+"""The encoders themselves, each of which reads all of a text.
 
-`FastEngine` (gigatoken) is 60 to 80 times faster than `ReferenceEngine` (tokenizers), and young; `_choose.py` says which one
+`FastEngine` (gigatoken) is 60 to 80 times faster than `ReferenceEngine` (tokenizers), and young; `choose.py` says which one
 is taken.
 """
 
@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from whelp.base.arrays import to_texts, view_text
+from whelp.base.arrays import view_text
 from whelp.base.errors import TokenizerError
 from whelp.tokenizer._arrow import Encoded, Texts, code_points
-from whelp.tokenizer._word_limit import WordLimit
+from whelp.tokenizer.encoding.engine import Engine
+from whelp.tokenizer.encoding.word_limit import WordLimit
 
 
-class Engine(Protocol):
-    """What `Vocabulary` asks of an encoder."""
-
-    def encode_batch(self, strings: Texts) -> Encoded: ...
-
-    def encode(self, text: str) -> npt.NDArray[Any]: ...
-
-
-class FastEngine:
+class FastEngine(Engine):
     """gigatoken over Arrow's own buffers: no Python object per document or token. What it remembers of words has a limit."""
 
-    def __init__(self, specification_json: str, limit: WordLimit | None = None) -> None:
+    def __init__(self, specification_json: str) -> None:
         self._json = specification_json
         self._tokenizer = self._open()
-        self._limit = limit or WordLimit()
+        self._limit = WordLimit()
 
     def _open(self) -> Any:
         import gigatoken
@@ -44,7 +37,7 @@ class FastEngine:
         return gigatoken.Tokenizer(load_hf_json(self._json))
 
     def encode_batch(self, strings: Texts) -> Encoded:
-        from whelp.tokenizer._awkward import as_awkward
+        from whelp.tokenizer.encoding.awkward_texts import as_awkward
 
         data, offsets = view_text(strings)
         if not len(strings):
@@ -59,7 +52,7 @@ class FastEngine:
         return np.asarray(self._tokenizer.encode(text))
 
 
-class PatternEngine:
+class PatternEngine(Engine):
     """fastokens, for what gigatoken refuses, such as splitting patterns of one's own: 5 to 18 times as fast as `tokenizers`.
 
     Takes Python strings, and gives flat buffers.
@@ -74,11 +67,8 @@ class PatternEngine:
         ids, offsets = self._tokenizer.encode_batch_flat(strings.to_pylist())
         return np.frombuffer(ids, np.uint32), np.frombuffer(offsets, np.uint64).astype(np.int64)
 
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
-
-class ReferenceEngine:
+class ReferenceEngine(Engine):
     """tokenizers: slow and exact by definition; makes Python lists."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -94,11 +84,8 @@ class ReferenceEngine:
             parts.append(np.fromiter(itertools.chain.from_iterable(lists), np.uint32))
         return np.concatenate(parts), np.cumsum(np.concatenate(lengths))
 
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
-
-class WordEngine:
+class WordEngine(Engine):
     """`engine`, with an error that says which word is unknown, and where."""
 
     def __init__(self, engine: Engine, open_reference: Callable[[], Tokenizer], vocabulary: dict[str, int]) -> None:
@@ -120,11 +107,8 @@ class WordEngine:
                         ) from None
             raise
 
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
-
-class CharacterEngine:
+class CharacterEngine(Engine):
     """One table look-up per character."""
 
     def __init__(self, vocabulary: dict[str, int], unk_id: int | None) -> None:
@@ -149,9 +133,6 @@ class CharacterEngine:
                 "Learn it from this text too, learn with unknown: token, or choose learn: bpe, which can write every text.",
             )
         return ids, offsets
-
-    def encode(self, text: str) -> npt.NDArray[Any]:
-        return self.encode_batch(to_texts([text]))[0]
 
 
 def _say_place(document: int, character: int, num_documents: int) -> str:
