@@ -29,15 +29,19 @@ def completion(
 ) -> None:
     """Print the script that lets your shell complete commands, options and their values with Tab.
 
-    bash: echo 'eval "$(whelp completion bash)"' >> ~/.bashrc
+    Where your shell reads it when it starts, as below; then open a new terminal: whelp tr[Tab], whelp train recipe.yaml train.le[Tab]
 
-    zsh: echo 'eval "$(whelp completion zsh)"' >> ~/.zshrc (after compinit)
+    bash:
+      echo 'eval "$(whelp completion bash)"' >> ~/.bashrc
 
-    fish: whelp completion fish > ~/.config/fish/completions/whelp.fish
+    zsh (after compinit):
+      echo 'eval "$(whelp completion zsh)"' >> ~/.zshrc
 
-    powershell: whelp completion powershell >> $PROFILE
+    fish:
+      whelp completion fish > ~/.config/fish/completions/whelp.fish
 
-    Then open a new terminal: whelp tr[Tab]
+    powershell:
+      whelp completion powershell >> $PROFILE
     """
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # said in its pages, not in its __all__
 

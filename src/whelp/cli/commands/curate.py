@@ -55,7 +55,7 @@ def curate(
       whelp prepare clean/recipe.yaml --out store
 
     Keep evaluations out:
-      whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' \
+      whelp curate recipe.yaml 'curate.decontaminate.against=[gsm8k_test.jsonl]' \
         --out clean
     """
     from whelp.base.engines import make_engine
