@@ -152,6 +152,8 @@ def test_pipes_are_utf8_in_any_locale(project: Path) -> None:
     shown = whelp("tokenizer", "show", "tok", cwd=project)
     assert shown.returncode == 0, shown.stderr
     assert "␣" in shown.stdout.decode("utf-8")
+    missing = whelp("tokenizer", "show", "nö-tok", cwd=project, LC_ALL="C.UTF-8")
+    assert "nö-tok" in missing.stderr.decode("utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

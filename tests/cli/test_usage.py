@@ -73,7 +73,10 @@ def test_an_option_of_the_recipe_after_dashes(whelp: Whelp, command: str, option
         (["split", "a.txt"], "error: Missing option '--out'. `whelp split --help` says how it goes."),
         (["demo", "--minutes"], "error: Option '--minutes' requires an argument. `whelp demo --help` says how it goes."),
         (["new", "a", "b"], "error: Got unexpected extra argument(s) (b). `whelp new --help` says how it goes."),
-        (["split", "a", "--out", "b", "--parts", "0"], "error: Invalid value for '--parts': This must be greater than or equal to 1."),
+        (
+            ["split", "a", "--out", "b", "--parts", "0"],
+            "error: Invalid value for '--parts': This must be greater than or equal to 1.",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line(whelp: Whelp, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str) -> None:

@@ -104,7 +104,13 @@ def _fail(error: Any) -> NoReturn:
     if isinstance(error, typer.BadParameter):
         error.message = explain(error.message)
     _explain_unknown(error)
-    said = error.format_message()
+    hint = getattr(error, "param_hint", None)
+    if (
+        isinstance(error, typer.BadParameter) and isinstance(hint, str) and error.param is None
+    ):  # it comes from a command of ours
+        said = f"{hint}{'' if error.message.startswith('is ') else ':'} {error.message}"
+    else:
+        said = error.format_message()
     if not said.endswith((".", "?", "!")):
         said += "."
     sys.stderr.write(f"error: {said} `{command} --help` says how it goes.\n")
