@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from whelp.base.config import list_names
+from whelp.cli.commands.complete_words import complete_override
 from whelp.cli.main import app
 from whelp.cli.recipe import Recipe
 from whelp.cli.training.signals import Requests
@@ -180,10 +181,21 @@ def test_a_script_for_the_shell(whelp: Whelp, shell: str) -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash: install one")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [(["whelp", "verif"], "verify-resume"), (["whelp", "export", "run", "--format", "gg"], "gguf")],
+    [
+        (["whelp", "verif"], "verify-resume"),
+        (["whelp", "export", "run", "--format", "gg"], "gguf"),
+        (["whelp", "train", "shakes"], "shakespeare"),
+        (["whelp", "train", "mi"], "mine.yaml"),
+        (["whelp", "train", "mine.yaml", "train.learning_r"], "train.learning_rate="),
+        (["whelp", "train", "mine.yaml", "pack.plan", "=", "be"], "best_fit"),
+        (["whelp", "curate", "mine.yaml", "curate.near_duplicates.jac"], "curate.near_duplicates.jaccard="),
+        (["whelp", "train", "mine.yaml", "--store", "st"], ""),
+        (["whelp", "train", "mine.yaml", "data.source", "=", "te"], ""),
+    ],
 )
 def test_bash_completes(whelp: Whelp, tmp_path: Path, words: list[str], expected: str) -> None:
-    """The script as a shell runs it."""
+    """The script as a shell runs it, which offers files where nothing of ours fits."""
+    (tmp_path / "mine.yaml").touch()
     command = tmp_path / "bin" / "whelp"
     command.parent.mkdir()
     command.write_text(f"#!{sys.executable}\nfrom whelp.cli.main import main\n\nmain()\n")
@@ -192,4 +204,34 @@ def test_bash_completes(whelp: Whelp, tmp_path: Path, words: list[str], expected
 COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _whelp_completion whelp; echo "${{COMPREPLY[@]}}" """
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path})
-    assert done.stdout.split() == [expected], done.stderr
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "expected"),
+    [
+        ("pack.plan=", ["pack.plan=concat", "pack.plan=best_fit", "pack.plan=none", "pack.plan=stream"]),
+        ("train.keep_best=t", ["train.keep_best=true"]),
+        ("train.learning_rate=", ["train.learning_rate=auto"]),
+        ("train.learning_rate=1", []),
+        ("nothing.of=", []),
+        ("", []),
+        ("books/", []),
+    ],
+)
+def test_options_of_a_recipe_are_completed(monkeypatch: pytest.MonkeyPatch, incomplete: str, expected: list[str]) -> None:
+    """In shells that keep a word whole: values where there is a choice; else files."""
+    monkeypatch.delenv("COMP_WORDS", raising=False)
+    assert complete_override(incomplete) == expected
+
+
+def test_every_option_of_a_recipe_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that a recipe can be given on the command line."""
+    monkeypatch.delenv("COMP_WORDS", raising=False)
+    places = {place for found in list_names(Recipe).values() for place in found}
+    offered = {
+        word[0].removesuffix("=") for section in ("data", "pack", "model", "train") for word in complete_override(section)
+    }
+    assert {place for place in offered if not place.startswith("data.tokenizer.")} <= places
+    assert "data.tokenizer.vocab_size" in offered
+    assert {place for place in places if place.startswith(("pack.", "model.", "train."))} <= offered
