@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import enum
-import re
 import textwrap
-import typing
 from collections.abc import Iterator
 from typing import Any
 
 import typer
 
+from whelp.cli.help_text import describe_argument, list_choices, split_paragraphs
 from whelp.cli.main import app
 
 HEAD = """<!-- Written by docs/make_options.py from the command line; do not edit. -->
@@ -38,7 +37,7 @@ def make_page() -> str:
     for panel in dict.fromkeys(panel for panel, _, _ in commands):
         lines = [f"\n## {panel}\n\n| command | what it does |\n|---|---|"]
         inside = [(path, command) for its_panel, path, command in commands if its_panel == panel]
-        lines += [f"| [`{path}`](#{_anchor(path)}) | {_cell(_paragraphs(command)[0])} |" for path, command in inside]
+        lines += [f"| [`{path}`](#{_anchor(path)}) | {_cell(split_paragraphs(command.help)[0])} |" for path, command in inside]
         parts += ["\n".join(lines) + "\n", *(_make_section(path, command) for path, command in inside)]
     return "".join(parts)
 
@@ -55,13 +54,13 @@ def _iter_commands(group: Any, path: str, panel: str = "") -> Iterator[tuple[str
 
 def _make_section(path: str, command: Any) -> str:
     parameters = [parameter for parameter in command.params if parameter.name not in {"json_output", "as_json", "json"}]
-    usage = [_name_argument(each) for each in parameters if each.param_type_name == "argument"]
+    usage = [describe_argument(each) for each in parameters if each.param_type_name == "argument"]
     usage += [
         f"{each.opts[0]} {_name_value(each)}" for each in parameters if each.param_type_name == "option" and each.required
     ]
     lines = [f"\n### `{path}`\n", "```text", " ".join([path, *usage, "[OPTIONS]"]), "```"]
     texts, examples = [], []
-    for paragraph in _paragraphs(command):
+    for paragraph in split_paragraphs(command.help):
         title, _, body = paragraph.partition("\n")
         if body.startswith("  "):
             shown = "" if title in TITLES else f"# {title.removesuffix(':')}\n"
@@ -79,7 +78,7 @@ def _make_section(path: str, command: Any) -> str:
 def _make_row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
     is_flag = not is_argument and parameter.is_flag
-    name = _name_argument(parameter) if is_argument else ", ".join([*parameter.opts, *parameter.secondary_opts])
+    name = describe_argument(parameter) if is_argument else ", ".join([*parameter.opts, *parameter.secondary_opts])
     value = "" if is_argument or is_flag else _name_value(parameter)
     default = parameter.default.value if isinstance(parameter.default, enum.Enum) else parameter.default
     if parameter.required:
@@ -88,30 +87,12 @@ def _make_row(parameter: Any) -> str:
         shown = ""
     else:
         shown = f"`{parameter.opts[0] if is_flag else default}`"
-    return f"| `{name}` | {_cell(value)} | {_cell(shown)} | {_cell(_plain(parameter.help or ''))} |"
-
-
-def _name_argument(parameter: Any) -> str:
-    return str(parameter.metavar or parameter.name.upper())
+    return f"| `{name}` | {_cell(value)} | {_cell(shown)} | {_cell(parameter.help or '')} |"
 
 
 def _name_value(parameter: Any) -> str:
     """What stands after the option: the choices where there are some, else its name."""
-    kind = parameter.type_descriptor.annotation
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return ", ".join(str(choice.value) for choice in kind)
-    if typing.get_origin(kind) is typing.Literal:
-        return ", ".join(map(str, typing.get_args(kind)))
-    return str(parameter.metavar or "")
-
-
-def _paragraphs(command: Any) -> list[str]:
-    """Of the help text, without the marks of the terminal."""
-    return re.split(r"\n\s*\n", _plain(command.help or "").strip())
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"(?<!\\)\[/?(?:bold|dim|italic)?\]", "", text).replace("\\[", "[")
+    return ", ".join(list_choices(parameter)) or str(parameter.metavar or "")
 
 
 def _anchor(path: str) -> str:

@@ -1,7 +1,8 @@
 """A hub of models and data sets for tests: what its library asks of one, answered from memory, as the real one answers.
 
 Repositories have kinds, owners, branches and commits; small files are blobs of git, others large ones, which are sent apart: as LFS has
-it, or by `hf_xet` into a storage, which here is a folder. Tokens say who may write where. `refusals` answers chosen requests otherwise.
+it, or by `hf_xet` into a storage, which here is a folder. Tokens say who may write where, and
+`told_of_rights` is what it tells of that. `refusals` answers chosen requests otherwise.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Hub:
         self.asked: list[str] = []
         self.refusals: list[tuple[str, int, str]] = []
         self.cut_uploads = 0
+        self.told_of_rights: dict[str, Any] | None = None
         self.card_problems: list[dict[str, str]] = []
         self.endpoint = ""
         self._lock = threading.Lock()
@@ -114,7 +116,7 @@ class Hub:
 
     def _route(self, method: str, path: str, token: str | None, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if path == "/api/whoami-v2":
-            return _say({"name": _TOKENS[token][0], "type": "user"}) if token else _fail(401, _MESSAGES[401])
+            return self._say_who(token) if token else _fail(401, _MESSAGES[401])
         if path == "/api/validate-yaml":
             status = 400 if self.card_problems else 200
             return _say({"errors": self.card_problems, "warnings": []}, status)
@@ -131,6 +133,11 @@ class Hub:
             prefix, name, revision, file = found.groups()
             return self._resolve("dataset" if prefix else "model", name, unquote(revision), unquote(file), token)
         return _fail(404, f"{method} {path} is not known here")
+
+    def _say_who(self, token: str) -> tuple[int, dict[str, str], bytes]:
+        """The user, and as much of their rights as this hub tells."""
+        user, _ = _TOKENS[token]
+        return _say({"name": user, "type": "user", **(self.told_of_rights or {})})
 
     def _find(self, kind: str, name: str, token: str | None) -> Repository | None:
         found = self.repositories.get((kind, name))

@@ -145,6 +145,13 @@ def whelp(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
     return subprocess.run(command, cwd=cwd, env={**given, **old, **source, **environment}, capture_output=True, check=False)
 
 
+def test_what_is_said_is_utf8_in_any_locale(project: Path) -> None:
+    """In a file, as what is printed is; in an encoding that was asked for a letter that it has not is one sign."""
+    (project / "g.yaml").write_text('"größe█": 1', encoding="utf-8")
+    assert "größe█" in whelp("prepare", "g.yaml", "--out", "x", cwd=project).stderr.decode("utf-8")
+    assert b"gr\xf6\xdfe?" in whelp("prepare", "g.yaml", "--out", "x", cwd=project, PYTHONIOENCODING="latin-1").stderr
+
+
 def test_pipes_are_utf8_in_any_locale(project: Path) -> None:
     """Output that goes into a file or a program is UTF-8, whatever the system would write."""
     trained = whelp("tokenizer", "train", "--source", "corpus", "--vocab-size", "300", "--out", "tok", cwd=project)

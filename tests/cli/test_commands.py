@@ -73,13 +73,26 @@ def test_version_and_help(whelp: Whelp) -> None:
     ],
 )
 def test_wrong_usage_is_exit_code_2(whelp: Whelp, arguments: list[str], made: Project) -> None:
-    """A missing argument, an unknown option, a word for a number: the usage, and exit code 2."""
+    """A missing argument, an unknown option, a word for a number: where the usage is told, or itself, and exit code 2."""
     if arguments == ["train", "demo"]:
         arguments = ["train", str(made.recipe), "--store", str(made.store)]
     outcome = whelp(*arguments)
     assert outcome.code == 2
     assert "Traceback" not in outcome.stderr
-    assert "Usage" in outcome.stderr + outcome.text
+    assert ("--help` says how it goes." in outcome.stderr) != outcome.text.startswith("Usage: whelp")
+
+
+def test_the_next_command_is_named(whelp: Whelp, project: Project) -> None:
+    """With the options that were given, and a name that is free; not to programs, nor to whoever wants to hear little."""
+    project.run.mkdir()
+    os.chdir(project.folder)
+    prepared = whelp("prepare", "recipe.yaml", "train.num_steps=2", "--out", "my store")
+    assert prepared.stderr.endswith("\nnext       whelp train recipe.yaml train.num_steps=2 --store 'my store' --out run-2\n")
+    assert "next" not in whelp("prepare", "recipe.yaml", "train.num_steps=2", "--out", "my store", "--json").stderr
+    command = "train", "recipe.yaml", "train.num_steps=2", "--store", "my store", "--out", "run-2"
+    assert whelp(*command).stderr.endswith("\nnext       whelp chat run-2\n")
+    assert "next" not in whelp(*command, "--quiet").stderr
+    assert "next" not in whelp(*command, "--json").stderr
 
 
 def test_a_process_of_its_own(tmp_path: Path, made: Project) -> None:

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import whelp as package
 from hub import READER, WRITER, Hub, open_hub
 from whelp.base.errors import HubError, MissingExtraError
+from whelp.cli import push as push_command
 from whelp.cli.generate import load_model
 from whelp.cli.screens import show
 
@@ -280,6 +281,67 @@ def test_nobody_is_logged_in(whelp: Whelp, made: Project, hub: Hub, monkeypatch:
     assert "hf_expired" not in outcome.stderr
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     said_once(whelp("push", made.run, "ada/fox"), "HF_HUB_OFFLINE is set, so the hub is not asked. Unset it.")
+
+
+def test_the_folder_is_looked_at_first(whelp: Whelp, made: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelled one is said to somebody who is not logged in, too, and no hub is asked."""
+    monkeypatch.delenv("HF_TOKEN")
+    said_once(whelp("push", "nowhere", "ada/fox"), "nowhere: ")
+    said_once(whelp("push", "nowhere", "ada/fox", "--dataset"), "nowhere: there is no such file or folder")
+    said_once(whelp("push", made.store, "ada/fox"), "is a token store, not a model")
+    said_once(whelp("push", made.run, "ada/fox", "--dataset"), "is no data set")
+    assert whelp("export", made.run, "--out", "mine").code == 0
+    said_once(whelp("push", "mine", "ada/fox", "--license", "mit"), "goes as it stands")
+    assert hub.asked == []
+
+
+_MAY_WRITE = [{"name": "herd", "roleInOrg": "write"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "words"),
+    [
+        (
+            "guest/fox",
+            {"orgs": _MAY_WRITE},
+            "guest/fox: ada may not write there (only for ada, herd), but expected a right to write",
+        ),
+        ("ada/fox", {"auth": {"accessToken": {"role": "read"}}}, "ada/fox: ada may not write there (the token may only read)"),
+        (
+            "ada/fox",
+            {
+                "auth": {
+                    "accessToken": {"role": "fineGrained", "fineGrained": {"scoped": [{"permissions": ["repo.content.read"]}]}}
+                }
+            },
+            "ada/fox: ada may not write there (the token may only read)",
+        ),
+    ],
+)
+def test_rights_are_looked_at_before_the_work(
+    whelp: Whelp, made: Project, hub: Hub, name: str, told: dict, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is laid out for a hub that would refuse it; a dry run goes on, and says so."""
+    hub.told_of_rights = told
+    assert f"note a push would be refused: {words}" in whelp("push", made.run, name, "--dry-run").said
+    monkeypatch.setattr(push_command, "lay_out_model", lambda *_, **__: pytest.fail("it was laid out"))
+    assert "Take a token that may write for " in said_once(whelp("push", made.run, name), words)
+    assert hub.repositories == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Herd/fox", {"orgs": _MAY_WRITE}),
+        ("ada/fox", {"orgs": [], "auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"global": ["repo.write"]}}}}),
+        ("ada/fox", {"orgs": [], "auth": {"accessToken": {"role": "write", "fineGrained": None}}}),
+        ("ada/fox", {"orgs": "not a list of organizations"}),
+    ],
+)
+def test_what_does_not_speak_against_a_push(whelp: Whelp, made: Project, hub: Hub, name: str, told: dict) -> None:
+    """What a hub tells in another way is not taken for a no."""
+    hub.told_of_rights = told
+    assert "would be refused" not in whelp("push", made.run, name, "--dry-run").said
 
 
 def test_no_network(whelp: Whelp, made: Project, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import whelp as package
 
-from .helpers import Project, Whelp
+from .helpers import Project, Whelp, said_once
 
 
 def test_one_run(whelp: Whelp, made: Project, tmp_path: Path) -> None:
@@ -52,3 +52,12 @@ def test_a_folder_that_is_no_run(whelp: Whelp, made: Project) -> None:
     assert "is a token store, but expected a run folder" in whelp("report", made.store).said
     assert "is a checkpoint, but expected a run folder" in whelp("report", made.run / "checkpoints" / "last").said
     assert "there is no plan.json in it" in whelp("report", made.store / "train").said
+
+
+def test_a_folder_of_runs(whelp: Whelp, made: Project) -> None:
+    """The runs in it are named, to whoever gave it for one."""
+    folder = made.run.parent
+    said_once(whelp("report", folder), "there is no plan.json in it", f"Give runs that `whelp train` wrote: {made.run}")
+    Path("all").mkdir()
+    Path("all/first").symlink_to(made.run)
+    said_once(whelp("evaluate", "all"), "all: holds no config.json", f"Latest runs there: {Path('all/first')}.")

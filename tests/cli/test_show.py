@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,11 +114,90 @@ def test_what_was_not_judged_is_said(capsys: pytest.CaptureFixture[str]) -> None
 def test_no_time_is_guessed_before_any_byte_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the first file only what was counted is said; after it, speed and the time that is left, too."""
     said: list[str] = []
-    monkeypatch.setattr(show_file_work, "say", said.append)
-    monkeypatch.setattr(show_file_work, "LINE_SECONDS", -1)
-    with show_file_work.bar("convert") as advance:
+    monkeypatch.setattr(show, "say", lambda text, **_: said.append(text))
+    monkeypatch.setattr(show, "LINE_SECONDS", -1)
+    with show_file_work.bar_of_bytes("convert") as advance:
         advance(0, 1000, "600 rows")
         advance(500, 1000, "900 rows")
     assert "0%  600 rows[" in said[0]
     assert "50%  900 rows, " in said[1]
     assert " left" in said[1]
+
+
+def make_terminal(width: int, **options: Any) -> Console:
+    """One that keeps what it is told, without colours."""
+    return Console(file=io.StringIO(), width=width, color_system=None, highlight=False, emoji=False, **options)
+
+
+def read(terminal: Console) -> list[str]:
+    """The lines that it has been told."""
+    assert isinstance(terminal.file, io.StringIO)
+    return terminal.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_long_lines_go_on_below_themselves(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Beside their label, as far as the terminal is wide; what is to be copied stays in one line, and nothing is made a picture."""
+    monkeypatch.setattr(show, "console", make_terminal(width))
+    words = "a sentence of :bug: words " * 6
+    show.say(f"[bold]store[/]      {words}")
+    show.say(f"[yellow]note[/]  {words}")
+    show.say(f"           [dim]{words}[/]")
+    show.say(f"[dim]step 7    [/] [green]first\n           \n           {words}[/]")
+    lines = read(show.console)
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if line != line.rstrip()] == []
+    heads = ("store      a", "note  a", "           a", "step 7     first")
+    begins = [place for place, line in enumerate(lines) if line.startswith(heads)]
+    assert begins[0] == 0
+    margins = [
+        line[: len(line) - len(line.lstrip())] for line in lines if not line.startswith(("store", "note", "step")) and line
+    ]
+    assert {len(margin) for margin in margins} == {11, 6}
+    assert " ".join(" ".join(lines).split()).count("a sentence of :bug: words") == 24
+    assert "" in lines  # of the text of a model
+    show.say(f"[bold]finished[/]   {words}", wraps=False)
+    assert read(show.console)[-1] == f"finished   {words}".rstrip()
+
+
+def test_texts_of_blank_lines_take_little_room() -> None:
+    """A model that has learned little else."""
+    assert show.squeeze("def a():\n\n\n  \n\n    pass\n\n\n") == "def a():\n\n    pass"
+    assert show.squeeze("a\n\nb\nc") == "a\n\nb\nc"
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    """Nothing can move there: it is told now and then, as a file is."""
+    terminal = make_terminal(80, force_terminal=True, _environ={"TERM": term})
+    monkeypatch.setattr(show, "console", terminal)
+    monkeypatch.setattr(show, "LINE_SECONDS", -1)
+    events = [
+        SimpleNamespace(num_documents=3, num_bytes=500, last_file=0),
+        SimpleNamespace(num_documents=3, num_bytes=500, last_file=0),
+    ]
+    assert list(show.track(events, [1_000], "prepare")) == events
+    lines = [line for line in read(terminal) if line.startswith("prepare     50%  3 documents, ")]
+    assert len(lines) == (term == "dumb")
+    view = show_training.TrainingView()
+    monkeypatch.setattr(show_training, "console", terminal)
+    monkeypatch.setattr(show_training, "show_plan", lambda *_: None)
+    plan = SimpleNamespace(device="cpu", num_steps=4, budget_seconds=None)
+    view._on_planned(SimpleNamespace(plan=plan, ledger={}, resumed_step=0))
+    view.close()
+    assert ("starting" in "".join(read(terminal))) == (term == "xterm")
+
+
+def test_curves_where_there_are_no_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign for each value, in any encoding."""
+    assert show.sparkline([3, 2, 1]) == "█▅▁"
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert show.sparkline([3, 2, 1]) == "#=_"
+
+
+def test_the_next_command_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, and quoted for a shell, however narrow the terminal is."""
+    monkeypatch.setattr(show, "console", make_terminal(40))
+    show.say_next("train", "recipe.yaml", "data.custom_text_key=Text (lang)", "--store", "my store", "--out", "run")
+    words = "whelp train recipe.yaml 'data.custom_text_key=Text (lang)' --store 'my store' --out run"
+    assert read(show.console) == [f"next       {words}"]

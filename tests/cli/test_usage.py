@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from whelp.base.config import list_names
+from whelp.cli.commands.complete_words import complete_override
 from whelp.cli.main import app
 from whelp.cli.recipe import Recipe
 from whelp.cli.training.signals import Requests
@@ -24,10 +25,9 @@ def test_a_wrong_choice_is_explained(whelp: Whelp, made: Project) -> None:
     """Without the library's jargon, with the nearest word."""
     outcome = whelp("export", made.run, "--format", "onx", "--out", "x")
     assert outcome.code == 2
-    said = " ".join(outcome.stderr.replace("│", " ").split())
-    assert "Invalid value for '--format': 'onx' is not one of 'hf', 'gguf', 'onnx'," in said
-    assert "Did you mean 'onnx'?" in said
-    assert "Value error" not in said
+    assert "Invalid value for '--format': 'onx' is not one of 'hf', 'gguf', 'onnx'," in outcome.said
+    assert "Did you mean 'onnx'?" in outcome.said
+    assert "Value error" not in outcome.said
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_word_for_a_number(whelp: Whelp, arguments: list[str], said: str) -> N
     """No talk of parsing."""
     outcome = whelp(*arguments)
     assert outcome.code == 2
-    assert said in " ".join(outcome.stderr.replace("│", " ").split())
+    assert said in outcome.said
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,41 @@ def test_an_option_of_the_recipe_after_dashes(whelp: Whelp, command: str, option
     """Other programs have flags for what the recipe says here: where it is, not only that there is no such flag."""
     outcome = whelp(command, "demo", option)
     assert outcome.code == 2
-    words = " ".join(outcome.stderr.replace("│", " ").split())
-    assert f"No such option: {option.partition('=')[0]}" in words
-    assert said in words
+    assert f"No such option: {option.partition('=')[0]}" in outcome.said
+    assert said in outcome.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fast"], "error: No such option: --fast. `whelp --help` says how it goes."),
+        (["trian"], "error: No such command 'trian'. Did you mean 'train', 'trace'? `whelp --help` says how it goes."),
+        (["tokenizer", "x"], "error: No such command 'x'. `whelp tokenizer --help` says how it goes."),
+        (["new"], "error: Missing argument 'NAME'. `whelp new --help` says how it goes."),
+        (["split", "a.txt"], "error: Missing option '--out'. `whelp split --help` says how it goes."),
+        (["demo", "--minutes"], "error: Option '--minutes' requires an argument. `whelp demo --help` says how it goes."),
+        (["new", "a", "b"], "error: Got unexpected extra argument(s) (b). `whelp new --help` says how it goes."),
+        (
+            ["split", "a", "--out", "b", "--parts", "0"],
+            "error: Invalid value for '--parts': This must be greater than or equal to 1.",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line(whelp: Whelp, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str) -> None:
+    """As other errors are, however narrow the terminal is: what is wrong, and which command says how it goes."""
+    monkeypatch.setenv("COLUMNS", "40")
+    outcome = whelp(*arguments)
+    assert (outcome.code, outcome.text) == (2, "")
+    assert outcome.stderr.startswith(said), outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("group", [[], ["tokenizer"], ["collect"]])
+def test_a_group_alone_shows_what_it_has(whelp: Whelp, group: list[str]) -> None:
+    """It is wrong usage still, as of other programs."""
+    outcome = whelp(*group)
+    assert (outcome.code, outcome.stderr) == (2, "")
+    assert outcome.text == whelp(*group, "--help").text
 
 
 def test_an_option_of_a_command_without_recipe(whelp: Whelp) -> None:
@@ -84,7 +116,7 @@ def test_a_command_of_another_program(whelp: Whelp, command: str, said: str) -> 
     """It is told what does that here; a misspelling its spelling."""
     outcome = whelp(command)
     assert outcome.code == 2
-    assert said in " ".join(outcome.stderr.replace("│", " ").split())
+    assert said in outcome.said
 
 
 def test_what_is_named_instead_is_there() -> None:
@@ -149,10 +181,21 @@ def test_a_script_for_the_shell(whelp: Whelp, shell: str) -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash: install one")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [(["whelp", "verif"], "verify-resume"), (["whelp", "export", "run", "--format", "gg"], "gguf")],
+    [
+        (["whelp", "verif"], "verify-resume"),
+        (["whelp", "export", "run", "--format", "gg"], "gguf"),
+        (["whelp", "train", "shakes"], "shakespeare"),
+        (["whelp", "train", "mi"], "mine.yaml"),
+        (["whelp", "train", "mine.yaml", "train.learning_r"], "train.learning_rate="),
+        (["whelp", "train", "mine.yaml", "pack.plan", "=", "be"], "best_fit"),
+        (["whelp", "curate", "mine.yaml", "curate.near_duplicates.jac"], "curate.near_duplicates.jaccard="),
+        (["whelp", "train", "mine.yaml", "--store", "st"], ""),
+        (["whelp", "train", "mine.yaml", "data.source", "=", "te"], ""),
+    ],
 )
 def test_bash_completes(whelp: Whelp, tmp_path: Path, words: list[str], expected: str) -> None:
-    """The script as a shell runs it."""
+    """The script as a shell runs it, which offers files where nothing of ours fits."""
+    (tmp_path / "mine.yaml").touch()
     command = tmp_path / "bin" / "whelp"
     command.parent.mkdir()
     command.write_text(f"#!{sys.executable}\nfrom whelp.cli.main import main\n\nmain()\n")
@@ -161,4 +204,34 @@ def test_bash_completes(whelp: Whelp, tmp_path: Path, words: list[str], expected
 COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _whelp_completion whelp; echo "${{COMPREPLY[@]}}" """
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path})
-    assert done.stdout.split() == [expected], done.stderr
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("incomplete", "expected"),
+    [
+        ("pack.plan=", ["pack.plan=concat", "pack.plan=best_fit", "pack.plan=none", "pack.plan=stream"]),
+        ("train.keep_best=t", ["train.keep_best=true"]),
+        ("train.learning_rate=", ["train.learning_rate=auto"]),
+        ("train.learning_rate=1", []),
+        ("nothing.of=", []),
+        ("", []),
+        ("books/", []),
+    ],
+)
+def test_options_of_a_recipe_are_completed(monkeypatch: pytest.MonkeyPatch, incomplete: str, expected: list[str]) -> None:
+    """In shells that keep a word whole: values where there is a choice; else files."""
+    monkeypatch.delenv("COMP_WORDS", raising=False)
+    assert complete_override(incomplete) == expected
+
+
+def test_every_option_of_a_recipe_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that a recipe can be given on the command line."""
+    monkeypatch.delenv("COMP_WORDS", raising=False)
+    places = {place for found in list_names(Recipe).values() for place in found}
+    offered = {
+        word[0].removesuffix("=") for section in ("data", "pack", "model", "train") for word in complete_override(section)
+    }
+    assert {place for place in offered if not place.startswith("data.tokenizer.")} <= places
+    assert "data.tokenizer.vocab_size" in offered
+    assert {place for place in places if place.startswith(("pack.", "model.", "train."))} <= offered

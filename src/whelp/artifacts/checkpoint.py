@@ -268,7 +268,8 @@ def find_model_folder(path: Path) -> Path:
         what = "a pickle, which can run code and is never opened" if path.suffix in _PICKLES else "a file"
         advice = "Give the folder: a run, or what `save_pretrained(folder)` of transformers writes."
         raise ArtifactError(path, f"is {what}", "the folder of a model: config.json and model.safetensors", advice)
-    raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", "Give a run folder of `whelp train`.")
+    advice = f"Give a run folder of `whelp train`.{_say_runs(path)}"
+    raise ArtifactError(path, "holds no config.json and no checkpoints", "a model", advice)
 
 
 def _list_checkpoint_folders(path: Path) -> list[Path]:

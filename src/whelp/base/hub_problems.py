@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.counts import list_some
 from whelp.base.errors import HubError
 
 if TYPE_CHECKING:
@@ -79,10 +80,7 @@ def _explain_status(status: int, said: str, name: str, api: HfApi) -> HubError:
         )
         return HubError(name, f"the hub does not take the token ({answer})", "a valid one", advice)
     if status in (402, 403):
-        owner = name.partition("/")[0]
-        found = f"{_ask_who(api)} may not write there ({answer})"
-        advice = f"Take a token that may write for {owner}, ask {owner} to let you, or name a repository of your own."
-        return HubError(name, found, "a right to write", advice)
+        return _say_no_right(name, _ask_who(api), answer)
     if status in (404, 410):
         return HubError(name, f"it is not there, or not for you to see ({answer})", "", "Check the spelling and the token.")
     if status in (409, 412):
@@ -91,6 +89,33 @@ def _explain_status(status: int, said: str, name: str, api: HfApi) -> HubError:
     if status == _BUSY or status >= _FAILING:
         return HubError(name, f"the hub is busy or failing ({status}: {answer})", "", f"Wait. {_AGAIN}")
     return HubError(name, f"the hub refuses ({status}: {answer})", "", "Nothing else was tried.")
+
+
+def find_refusal(name: str, api: HfApi) -> HubError | None:
+    """Why a hub would not let the owner of the token write, found by asking who that is; None where it does not tell.
+
+    What a hub does not say speaks against nobody: only a token that it does not take, one that may only read, and an owner who is neither
+    the user nor an organization of theirs.
+    """
+    try:
+        who = api.whoami()
+        user, owners = str(who["name"]), [str(one["name"]) for one in who.get("orgs", [])]
+        token = who.get("auth", {}).get("accessToken", {})
+        role, may_write = token.get("role"), "write" in str(token.get("fineGrained") or "write")
+    except Exception as error:  # a hub that is not reached, or is busy, is found out when it is looked at
+        is_refused = any(_read_status(one) == 401 for one in _iter_causes(error))
+        return explain_problem(error, name, api, lambda _: None) if is_refused else None
+    if role == "read" or not may_write:
+        return _say_no_right(name, user, "the token may only read")
+    if "orgs" in who and name.partition("/")[0].lower() not in {one.lower() for one in (user, *owners)}:
+        return _say_no_right(name, user, f"only for {list_some([user, *owners])}")
+    return None
+
+
+def _say_no_right(name: str, who: str, reason: str) -> HubError:
+    owner = name.partition("/")[0]
+    advice = f"Take a token that may write for {owner}, ask {owner} to let you, or name a repository of your own."
+    return HubError(name, f"{who} may not write there ({reason})", "a right to write", advice)
 
 
 def _ask_who(api: HfApi) -> str:

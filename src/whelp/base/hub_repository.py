@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.errors import ConfigError, HubError, MissingExtraError
-from whelp.base.hub_problems import explain_problem, is_conflict, is_missing
+from whelp.base.hub_problems import explain_problem, find_refusal, is_conflict, is_missing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -81,6 +81,10 @@ class HubRepository:
         if not self.is_logged_in:
             next_step = "Run `hf auth login`, or put a token that may write into the variable HF_TOKEN."
             raise HubError(self.name, "nobody is logged in to the hub on this machine", "a token", next_step)
+
+    def find_refusal(self) -> HubError | None:
+        """Why whoever is logged in could not push there, as far as the hub tells; None where nothing speaks against it."""
+        return find_refusal(self.name, self._api)
 
     def look(self) -> Remote:
         """What stands there now.

@@ -141,8 +141,7 @@ def _iter_curate(
     opened = open_recipe_sources(recipe, rows=rows, shape=lambda template: _Shape(template, recipe.curate.keep_columns))
     labels = [file.label for one in opened for file in one.source.files]
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
-    file_bytes = [file.num_bytes for one in opened for file in one.source.files]
-    yield SourceOpened(name=name_sources(opened), file_bytes=file_bytes, skipped=skipped)
+    yield SourceOpened(name=name_sources(opened), files=[file for one in opened for file in one.source.files], skipped=skipped)
     pipelines = make_pipelines(recipe, opened, templates)
     inputs = [_describe_inputs(pipeline, template) for pipeline, template in zip(pipelines, templates, strict=True)]
     changes = _find_changes(out, opened, pipelines, inputs)

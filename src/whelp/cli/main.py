@@ -35,17 +35,11 @@ from whelp.cli.commands import (
     train,
 )
 from whelp.cli.commands.convert import append, convert, split
-from whelp.cli.usage import TeachingGroup
+from whelp.cli.usage import Commands
 
-app = typer.Typer(
+app = Commands(
     name="whelp",
-    cls=TeachingGroup,
-    help="Raw text to a language model of your own.\n\nStart with [bold]whelp demo[/], then [bold]whelp new my-model[/].",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Raw text to a language model of your own.\n\nStart with `whelp demo`, then `whelp new my-model`.",
 )
 
 _PANELS: dict[str, list[tuple[str, Callable[..., None]]]] = {

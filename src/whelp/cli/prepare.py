@@ -32,7 +32,7 @@ from whelp.cli.screens.draw_events import draw_preparing, watch
 
 if TYPE_CHECKING:
     from whelp.base.engines import Engine
-    from whelp.corpus import Source
+    from whelp.corpus import Source, SourceFile
     from whelp.corpus.row_shape import RowShape
     from whelp.prepare.encode import PrepareReport
     from whelp.prepare.template import Template
@@ -87,13 +87,22 @@ class SourceOpened:
     """The files are known, in the order in which they are read."""
 
     name: str
-    file_bytes: list[int]
+    files: Sequence[SourceFile]
     skipped: dict[str, int]
+
+    @property
+    def file_bytes(self) -> list[int]:
+        """Their sizes."""
+        return [file.num_bytes for file in self.files]
 
     @property
     def num_files(self) -> int:
         """How many there are."""
-        return len(self.file_bytes)
+        return len(self.files)
+
+    def find_position(self, number: int) -> int | None:
+        """How many bytes of a packed file are read so far; None of others."""
+        return self.files[number].find_position()
 
     @property
     def num_bytes(self) -> int:
@@ -202,11 +211,11 @@ def _iter_prepare(
         raise ArtifactError(out, "holds an imported store", expected, "Choose another --out; nothing was changed.")
     check_place(out, "token_store", "a token store")  # now, not after a vocabulary has been learned
     opened = open_recipe_sources(recipe, rows=rows)
-    labels = [file.label for one in opened for file in one.source.files]
+    files = [file for one in opened for file in one.source.files]
+    labels = [file.label for file in files]
     skipped = count_skipped([file for one in opened for file in one.source.skipped])
-    file_bytes = [file.num_bytes for one in opened for file in one.source.files]
-    yield SourceOpened(name=name_sources(opened), file_bytes=file_bytes, skipped=skipped)
-    say_marked_up([file for one in opened for file in one.source.files])
+    yield SourceOpened(name=name_sources(opened), files=files, skipped=skipped)
+    say_marked_up(files)
     _say_unused(recipe, opened)
     changes = find_changes(out, recipe, opened, vocabulary)
     if changes == []:

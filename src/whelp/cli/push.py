@@ -28,8 +28,9 @@ from whelp.base.links import follow_link
 from whelp.base.log import log
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import read_license
+from whelp.cli.pushing.dataset import check_dataset, lay_out_dataset
 from whelp.cli.pushing.layout import CARD, check_private_words
-from whelp.cli.pushing.model import lay_out_model
+from whelp.cli.pushing.model import check_model, lay_out_model
 from whelp.cli.screens.draw_events import draw_pushing, watch
 
 _OPENED = re.compile(r'from_pretrained\("([^"]+)"\)')
@@ -156,8 +157,9 @@ def iter_push(
     """Push, yielding what is going to be brought, and the end."""
     hub = HubRepository(name, DATASET if dataset else MODEL, revision)
     given = follow_link(Path(source))
-    if not dry_run:
-        hub.check_login()
+    check = check_dataset if dataset else check_model
+    check(given, format=format, dtype=dtype, license=license)
+    _check_rights(hub, is_needed=not dry_run)
     remote = _look(hub, is_needed=not dry_run)
     if remote is not None and remote.is_there and private and not remote.is_private:
         advice = "Make it private on its page first, or choose another name; nothing was changed."
@@ -165,9 +167,7 @@ def iter_push(
     with tempfile.TemporaryDirectory(prefix="whelp-push-") as place, _quiet_library():
         folder = Path(place)
         if dataset:
-            from whelp.cli.pushing.dataset import lay_out_dataset
-
-            read_together = lay_out_dataset(given, folder, name, format=format, dtype=dtype, license=license)
+            read_together = lay_out_dataset(given, folder, name, license=license)
         else:
             read_together = lay_out_model(given, folder, name, format=format, dtype=dtype, license=license)
         check_private_words(given, folder)
@@ -180,6 +180,18 @@ def iter_push(
         assert remote is not None
         _check_replaced(hub, remote, plan, replace=replace)
         yield Pushed(_bring(hub, folder, remote, plan, private=private, message=message))
+
+
+def _check_rights(hub: HubRepository, *, is_needed: bool) -> None:
+    """Find out, before anything is laid out, whether the hub would take it; a dry run only says so, and needs no login."""
+    if is_needed:
+        hub.check_login()
+    refusal = hub.find_refusal() if hub.is_logged_in else None
+    if refusal is None:
+        return
+    if is_needed:
+        raise refusal
+    log.warning("a push would be refused: %s", refusal)
 
 
 def _look(hub: HubRepository, *, is_needed: bool) -> Remote | None:

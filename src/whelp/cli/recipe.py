@@ -163,7 +163,7 @@ def find_recipe(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {found.stem: found for found in sorted(_shipped_folder().glob("*.yaml"))}
+    shipped = list_shipped()
     if str(name) in shipped:
         return shipped[str(name)]
     if path.is_dir() and (path / "recipe.yaml").is_file():
@@ -187,6 +187,11 @@ def _shipped_folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "_recipes"
     return installed if installed.is_dir() else package.parents[1] / "recipes"
+
+
+def list_shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {found.stem: found for found in sorted(_shipped_folder().glob("*.yaml"))}
 
 
 def schema() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.base.as_list import as_list
+from whelp.base.counts import list_some
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
 from whelp.base.result_repr import ResultRepr
@@ -83,7 +84,9 @@ def read_run(folder: Path) -> RunRecords:
         found, next_step = "there is no such folder", "Check the spelling."
         if folder.is_dir():
             found = f"is a {kind.replace('_', ' ')}" if kind else "there is no plan.json in it"
-            next_step = "Give the folder that `whelp train` wrote (its --out)."
+            inside = sorted(str(plan.parent) for plan in folder.glob("*/plan.json"))
+            runs = f": {list_some(inside)}" if inside else " (its --out)"
+            next_step = f"Give {'runs' if inside else 'the folder'} that `whelp train` wrote{runs}."
         raise ArtifactError(folder, found, "a run folder of `whelp train`", next_step)
     place = folder.resolve()
     return RunRecords(

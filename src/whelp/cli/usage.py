@@ -1,20 +1,20 @@
-"""What the terminal says to `--help`, soon, and to wrong usage: the library's words, without its jargon and with a suggestion."""
+"""The groups of commands, and what the terminal says to `--help` and to wrong usage: without jargon, and with a suggestion."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 import sys
-import types
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from whelp.cli.help_text import make_help
 from whelp.cli.words_elsewhere import COMMANDS, explain_option
 
+_WRONG = 2  # the exit code
 _JARGON = "Value error, "
 _PLAIN = {
     "Input should be a valid integer, unable to parse string as an integer": "This is not a whole number.",
@@ -24,27 +24,50 @@ _WrongUsage: type[Exception] = cast(Any, typer.BadParameter.__bases__[0])  # the
 _CHOICE = re.compile(r"^'(?P<given>.*)' is not one of (?P<known>'.*')\.$")
 
 
-# What the library imports to show help, and uses only for Markdown and for tracebacks of its own, which there are none of
-# here: Markdown's parser and Pygments, a fifth of the processor time of `whelp --help`.
-_UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
+class _Helpful:
+    """What commands and groups of them share: how they say what they are."""
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the whole help."""
+        formatter.write(make_help(self, ctx))
 
-class TeachingGroup(TyperGroup):
-    """The commands; a wrong value of one of their options is explained before it is shown."""
-
-    def make_context(self, *args: Any, **options: Any) -> Any:
-        """Read the options; help, if that is asked for, is shown meanwhile."""
-        if "typer.rich_utils" not in sys.modules and set(sys.argv) & {"--help", "-h"}:
-            with contextlib.suppress(ImportError), _left_out(_UNUSED):  # where it needs more of them, it imports them itself
-                import typer.rich_utils  # noqa: F401 (it is imported for what it imports)
-        return super().make_context(*args, **options)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed; what is wrong with it is known to be of this command."""
+        try:
+            return cast(list[str], super().parse_args(ctx, args))  # type: ignore[misc]  # of the library's class beside this one
+        except _WrongUsage as error:
+            error.ctx = error.ctx or ctx  # type: ignore[attr-defined]
+            raise
 
     def get_help_option(self, ctx: Any) -> Any:
         """The option --help, which is false where it is not given: for None, the library imports its checker of types."""
-        option = super().get_help_option(ctx)
+        option = super().get_help_option(ctx)  # type: ignore[misc]  # of the library's class beside this one
         if option is not None:
-            option.default = False
+            option.default, option.help = False, "Show this."
         return option
+
+
+class _TeachingCommand(_Helpful, TyperCommand):
+    pass
+
+
+class _TeachingGroup(_Helpful, TyperGroup):
+    """The commands; what is wrong with the words that were typed is explained before it is said."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command, and leave with its exit code."""
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except _WrongUsage as error:
+            _fail(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the command; without any, show which there are."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit(_WRONG)
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that was asked for; of those that other programs have, say what it is here."""
@@ -56,16 +79,42 @@ class TeachingGroup(TyperGroup):
                 error.message = f"No such command '{args[0]}'. Here it is: whelp {here}"  # type: ignore[attr-defined]
             raise
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = explain(error.message)
-            raise
-        except _WrongUsage as error:
-            _explain_unknown(error)
-            raise
+
+class Commands(typer.Typer):
+    """A group of commands, each with our help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            cls=_TeachingGroup,
+            rich_markup_mode=None,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **options,
+        )
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]
+        """Make a command of a function."""
+        return super().command(name, cls=_TeachingCommand, **options)
+
+
+def _fail(error: Any) -> NoReturn:
+    """Say in one line what is wrong with what was typed, and where it is told how it goes."""
+    command = getattr(error.ctx, "command_path", "whelp")
+    if isinstance(error, typer.BadParameter):
+        error.message = explain(error.message)
+    _explain_unknown(error)
+    hint = getattr(error, "param_hint", None)
+    if (
+        isinstance(error, typer.BadParameter) and isinstance(hint, str) and error.param is None
+    ):  # it comes from a command of ours
+        said = f"{hint}{'' if error.message.startswith('is ') else ':'} {error.message}"
+    else:
+        said = error.format_message()
+    if not said.endswith((".", "?", "!")):
+        said += "."
+    sys.stderr.write(f"error: {said} `{command} --help` says how it goes.\n")
+    sys.exit(_WRONG)
 
 
 def _explain_unknown(error: Any) -> None:
@@ -78,21 +127,6 @@ def _explain_unknown(error: Any) -> None:
         error.message, error.possibilities = f"{error.message}. {here}", None
 
 
-@contextlib.contextmanager
-def _left_out(classes: dict[str, str]) -> Iterator[None]:
-    """Let modules of one class be imported in name alone, for as long as this lasts."""
-    names = [name for name in classes if name not in sys.modules]
-    for name in names:
-        module = types.ModuleType(name)
-        setattr(module, classes[name], type(classes[name], (), {}))
-        sys.modules[name] = module
-    try:
-        yield
-    finally:
-        for name in names:
-            del sys.modules[name]
-
-
 def explain(message: str) -> str:
     """A message about a wrong value, for people.
 
@@ -101,7 +135,7 @@ def explain(message: str) -> str:
     >>> explain("Input should be a valid integer, unable to parse string as an integer")
     'This is not a whole number.'
     """
-    plain = _PLAIN.get(message, message.removeprefix(_JARGON))
+    plain = _PLAIN.get(message, message.removeprefix(_JARGON)).replace("Input should be", "This must be")
     found = _CHOICE.match(plain)
     if found is None:
         return plain

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from whelp.base.hashing import hash_bytes, hash_file
 from whelp.corpus.compressed import split_name, unpack
@@ -50,6 +50,21 @@ class SourceFile:
         """Whether it is unpacked on the way, as its name says."""
         return split_name(self.path)[1] is not None
 
+    @cached_property
+    def _handles(self) -> list[IO[bytes]]:
+        """Where it is packed, what it is read by."""
+        return []
+
+    def find_position(self) -> int | None:
+        """How many of its bytes are read while it is unpacked, for which nothing else tells; None where it is not packed."""
+        if not self.is_packed:
+            return None
+        handle = self._handles[-1] if self._handles else None
+        try:
+            return 0 if handle is None else handle.tell()
+        except ValueError:  # it is closed: all of it was read
+            return self.num_bytes
+
     @property
     def where(self) -> object:
         """How an error names it: by its path when the user named that."""
@@ -67,6 +82,8 @@ def open_checked(file: SourceFile, encoding: str = "auto", tell: Tell = lambda i
         with open(file.path, "rb", buffering=0) as handle:
             if _size_and_time(handle.fileno()) != listed:
                 raise changed_while_reading()
+            if file.is_packed:
+                file._handles[:] = [handle]
             stream = unpack(handle, file.path)
             if file.format in TEXT_FORMATS:
                 stream = recode(

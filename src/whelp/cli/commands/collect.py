@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.cli.commands.options import AsJson
-from whelp.cli.usage import TeachingGroup
+from whelp.cli.usage import Commands
 
 if TYPE_CHECKING:
     from whelp.collect import Collector
 
-collect_app = typer.Typer(
-    cls=TeachingGroup,
-    help="Collect text from the web and from files into JSON lines that say where each document is from.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+collect_app = Commands(help="Collect text from the web and from files into JSON lines that say where each document is from.")
 
 _MANNERS = "Manners"
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Where it goes: .jsonl, or .txt for text alone.")]

@@ -118,7 +118,7 @@ def collect_folder(
 ) -> None:
     r"""Turn files into clean text: documents (txt, Markdown, code, HTML, DOCX, ODT, EPUB, notebooks), mail, chats, subtitles.
 
-    PDF, too, with `pip install "whelp\[pdf]"`. A file is a document; a mailbox (mbox)
+    PDF, too, with `pip install "whelp[pdf]"`. A file is a document; a mailbox (mbox)
     is one for each mail. Headers and quotes of mail, times of chats (WhatsApp,
     Telegram, Discord, Slack, ...) and of subtitles (srt, vtt), menus and scripts of pages, outputs of
     notebooks and contents of books are left out; so are files that are no text,

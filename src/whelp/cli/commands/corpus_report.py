@@ -9,11 +9,9 @@ import typer
 
 from whelp.cli.commands.options import AsJson
 from whelp.cli.commands.shared import part_overrides
-from whelp.cli.usage import TeachingGroup
+from whelp.cli.usage import Commands
 
-app = typer.Typer(
-    cls=TeachingGroup, help="Look at text before anything is made of it.", no_args_is_help=True, rich_markup_mode="rich"
-)
+app = Commands(help="Look at text before anything is made of it.")
 
 
 @app.callback()

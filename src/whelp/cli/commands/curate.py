@@ -55,7 +55,7 @@ def curate(
       whelp prepare clean/recipe.yaml --out store
 
     Keep evaluations out:
-      whelp curate recipe.yaml 'curate.decontaminate.against=\[gsm8k_test.jsonl]' \
+      whelp curate recipe.yaml 'curate.decontaminate.against=[gsm8k_test.jsonl]' \
         --out clean
     """
     from whelp.base.engines import make_engine
@@ -64,7 +64,7 @@ def curate(
     from whelp.cli.screens.show_curate import show_curated
 
     if out is None:
-        raise typer.BadParameter("it is needed", param_hint="--out")
+        raise typer.BadParameter("is needed.", param_hint="'--out'")
     given = list(overrides or [])
     if recipe is not None and "=" in recipe and not Path(recipe).exists():  # with --source, there need not be a recipe
         given = [recipe, *given]

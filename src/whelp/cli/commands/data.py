@@ -20,7 +20,7 @@ from whelp.cli.commands.options import (
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
-from whelp.cli.commands.shared import FormatName, load, say_page
+from whelp.cli.commands.shared import FormatName, find_free_name, load, say_page
 
 
 def prepare(
@@ -58,10 +58,15 @@ def prepare(
     if dry_run:
         _dry_run_prepare(loaded, as_json)
         return
-    events = iter_prepare(loaded, need(out or find_data_path(recipe), "--out"), engine=make_engine(engine.value, workers))
+    store = need(out or find_data_path(recipe), "--out")
+    events = iter_prepare(loaded, store, engine=make_engine(engine.value, workers))
     result = run_to_end(drawn(events, draw_preparing), StoreReady).result
     if as_json:
         show.print_json(result)
+        return
+    typed = [recipe, *(overrides or []), *(["--scale", scale] if scale is not None else [])]
+    place = ["--store", str(out)] if out is not None else []
+    show.say_next("train", *typed, *place, "--out", find_free_name("run"))
 
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:

@@ -105,7 +105,7 @@ def evaluate(
     Loss:
       whelp evaluate run --store store
 
-    Tasks (pip install "whelp\\[tasks]"):
+    Tasks (pip install "whelp[tasks]"):
       whelp evaluate run --tasks hellaswag,my-task.yaml --limit 100
 
     Programs:

@@ -8,11 +8,21 @@ from typing import Annotated
 
 import typer
 
+from whelp.cli.commands.complete_words import complete_override, complete_recipe
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.", autocompletion=complete_recipe),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[section.field=value]...", help="Options that replace the recipe's.", show_default=False),
+    typer.Argument(
+        metavar="[section.field=value]...",
+        help="Options that replace the recipe's.",
+        show_default=False,
+        autocompletion=complete_override,
+    ),
 ]
 Scale = Annotated[
     str | None,

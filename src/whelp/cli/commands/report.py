@@ -40,8 +40,8 @@ def schema(
     Example:
       whelp schema > recipe.schema.json
 
-    Your editor then completes recipe.yaml, if its first line is
-    # yaml-language-server: $schema=recipe.schema.json
+    Your editor then completes recipe.yaml, if its first line is:
+      # yaml-language-server: $schema=recipe.schema.json
     """
     import json
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -30,6 +32,12 @@ class FormatName(Enum):
     nanogpt = "nanogpt"
     llmc = "llmc"
     parquet = "parquet"
+
+
+def find_free_name(name: str) -> str:
+    """A name for a new folder here: this one, or with a number.   'run' -> 'run-2', where there is a run"""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in names if not os.path.lexists(free))
 
 
 def hand_over(result: Result, show_it: Callable[[Result], object], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from whelp.cli.commands.options import AsJson
 from whelp.cli.commands.shared import part_overrides, say_page
-from whelp.cli.usage import TeachingGroup
+from whelp.cli.usage import Commands
 
 VocabularyName = Annotated[
     str,
@@ -22,12 +22,7 @@ SourceOptions = Annotated[
     list[str] | None,
     typer.Argument(metavar="[data.field=value]...", help="Options of the source, as in a recipe.", show_default=False),
 ]
-app = typer.Typer(
-    cls=TeachingGroup,
-    help="Learn a vocabulary, see how good it is, turn text into ids and back.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+app = Commands(help="Learn a vocabulary, see how good it is, turn text into ids and back.")
 
 
 @app.command("train")

@@ -15,6 +15,7 @@ from whelp.cli.commands.shared import hand_over
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
+    from whelp.cli.training.events import TrainResult
 
 
 def train(
@@ -77,7 +78,6 @@ def train(
     from whelp.cli.screens import show, show_training
     from whelp.cli.screens.draw_events import draw_training, drawn
     from whelp.cli.screens.lasting_stream import keep_standard_error
-    from whelp.cli.screens.show_result import say_result
     from whelp.cli.train import iter_train
     from whelp.cli.training.events import Finished
     from whelp.cli.training.launched_process import follow_launcher
@@ -109,7 +109,17 @@ def train(
     result = run_to_end(drawn(events, draw_training) if is_first and not quiet else events, Finished).result
     if not is_first:
         return
+    _hand_over(result, as_json=as_json, quiet=quiet)
+
+
+def _hand_over(result: TrainResult, *, as_json: bool, quiet: bool) -> None:
+    """The end of a run, and what to do with it."""
+    from whelp.cli.screens import show
+    from whelp.cli.screens.show_result import say_result
+
     hand_over(result, say_result, as_json=as_json)
+    if result.is_finished and not (as_json or quiet):
+        show.say_next("chat", result.folder)
 
 
 def _train_together(
@@ -123,7 +133,6 @@ def _train_together(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from whelp.cli.screens.show_result import say_result
     from whelp.cli.train import plan_together, train_together
     from whelp.cli.training.launch import FirstProcessError
 
@@ -134,7 +143,7 @@ def _train_together(
         result = train_together(recipe, store, need(out, "--out"), nproc, quiet=quiet)
     except FirstProcessError as error:
         sys.exit(error.code)
-    hand_over(result, say_result, as_json=as_json)
+    _hand_over(result, as_json=as_json, quiet=quiet)
 
 
 def verify_resume(

@@ -50,10 +50,8 @@ class _Facts:
     columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def lay_out_dataset(
-    source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None
-) -> re.Pattern[str] | None:
-    """Bring a data set into an empty folder, with a card where it has none of its own.
+def lay_out_dataset(source: Path, target: Path, name: str, *, license: str | None) -> re.Pattern[str] | None:
+    """Bring a data set that was checked into an empty folder, with a card where it has none of its own.
 
     Of a curated corpus only what is kept goes, and its test split: what was dropped, and the examples of it, stay here.
 
@@ -62,18 +60,12 @@ def lay_out_dataset(
 
     Raises:
         ArtifactError: When there is nothing, or rows of a curated corpus name folders of this machine.
-        ConfigError: When an option is for models, or `source` is one.
     """
-    _check(source, format, dtype)
-    has_card = source.is_dir() and (source / CARD).is_file()
-    if has_card and license is not None:
-        problem = f"{source} has a {CARD}, so it goes as it stands, and --license would change nothing"
-        raise ConfigError(COMMAND, [problem], f"Change {CARD}.")
     lay_out_files(source.parent if source.is_file() else source, target, _choose_files(source))
     if find_kind(target) == "token_store":
         leave_folders_out_of_store(target)
     read_together = _READ_TOGETHER.get(find_kind(source) or "")
-    if has_card:
+    if _has_card(source):
         return read_together
     from whelp.report import make_dataset_card
 
@@ -95,7 +87,13 @@ def lay_out_dataset(
     return read_together
 
 
-def _check(source: Path, format: str | None, dtype: str | None) -> None:
+def check_dataset(source: Path, *, format: str | None, dtype: str | None, license: str | None) -> None:
+    """Look whether there is a data set that can be pushed as asked, before anybody is asked for anything.
+
+    Raises:
+        ArtifactError: When nothing is there.
+        ConfigError: When an option is for models, or `source` is one.
+    """
     given = [word for word, value in (("--format", format), ("--dtype", dtype)) if value is not None]
     if given:
         raise ConfigError(COMMAND, [f"{' and '.join(given)} is for models, and --dataset is given"], "Leave out one of them.")
@@ -105,6 +103,13 @@ def _check(source: Path, format: str | None, dtype: str | None) -> None:
     is_model = source.is_dir() and any((source / name).exists() for name in ("config.json", "plan.json", "checkpoints"))
     if is_model or find_kind(source) not in (None, *DATASET_KINDS):
         raise ConfigError(COMMAND, [f"{source} is no data set"], "To push a model, leave out --dataset.")
+    if license is not None and _has_card(source):
+        problem = f"{source} has a {CARD}, so it goes as it stands, and --license would change nothing"
+        raise ConfigError(COMMAND, [problem], f"Change {CARD}.")
+
+
+def _has_card(source: Path) -> bool:
+    return source.is_dir() and (source / CARD).is_file()
 
 
 def _choose_files(source: Path) -> Iterable[Path]:

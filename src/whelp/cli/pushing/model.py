@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from whelp.artifacts.checkpoint import choose_model_folder
+from whelp.artifacts.checkpoint import choose_model_folder, find_model_folder
 from whelp.artifacts.manifest import find_kind
 from whelp.base.errors import ConfigError
 from whelp.cli.export import check_wishes, write_export
@@ -16,13 +16,8 @@ _MODEL_SUFFIXES = (".safetensors", ".gguf", ".onnx", ".pth")
 _WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")  # which are read in this order, or all together
 
 
-def lay_out_model(
-    source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None
-) -> re.Pattern[str] | None:
-    """Bring a model and its card into an empty folder: an export as it stands, of a run or a checkpoint a new one.
-
-    Returns:
-        Paths that are read together with these files: under one of them nothing of an earlier push may stay.
+def check_model(source: Path, *, format: str | None, dtype: str | None, license: str | None) -> None:
+    """Look whether there is a model that can be pushed as asked, before anybody is asked for anything.
 
     Raises:
         ArtifactError: When no model is there.
@@ -33,6 +28,23 @@ def lay_out_model(
         found = DATASET_KINDS.get(kind or "", "a file")
         raise ConfigError(COMMAND, [f"{source} is {found}, not a model"], "To push it as a data set, add --dataset.")
     check_wishes(COMMAND, format or "hf", dtype)
+    if not _is_export(source):
+        find_model_folder(source)
+        return
+    given = [f"--{word}" for word, value in (("format", format), ("dtype", dtype), ("license", license)) if value is not None]
+    if given:
+        problem = f"{source} has a {CARD}, so it goes as it stands, and {', '.join(given)} would change nothing"
+        raise ConfigError(COMMAND, [problem], f"Push the run that it is of, or change {CARD}.")
+
+
+def lay_out_model(
+    source: Path, target: Path, name: str, *, format: str | None, dtype: str | None, license: str | None
+) -> re.Pattern[str] | None:
+    """Bring a model that was checked, and its card, into an empty folder: an export as it stands, of a run or a checkpoint a new one.
+
+    Returns:
+        Paths that are read together with these files: under one of them nothing of an earlier push may stay.
+    """
     if not _is_export(source):
         folder = choose_model_folder(source)
         write_export(
@@ -46,10 +58,6 @@ def lay_out_model(
             take=link_file,
         )
         return _find_read_together(target)
-    given = [f"--{word}" for word, value in (("format", format), ("dtype", dtype), ("license", license)) if value is not None]
-    if given:
-        problem = f"{source} has a {CARD}, so it goes as it stands, and {', '.join(given)} would change nothing"
-        raise ConfigError(COMMAND, [problem], f"Push the run that it is of, or change {CARD}.")
     lay_out_files(source, target, (path for path in source.rglob("*") if path.is_file()))
     return _find_read_together(target)
 

@@ -100,7 +100,9 @@ def _draw_counted(events: Events, title: str, show_event: Callable[[Any], None])
     first = next(events)
     show_event(first)
     yield first
-    for event in track(events, getattr(first, "file_bytes", None) or [getattr(first, "num_bytes", 0)], title):
+    sizes = getattr(first, "file_bytes", None) or [getattr(first, "num_bytes", 0)]
+    known = {"find_position": first.find_position} if hasattr(first, "find_position") else {}
+    for event in track(events, sizes, title, **known):
         show_event(event)
         yield event
 
@@ -137,9 +139,9 @@ def draw_bytes(title: str, counted: str | None = None) -> Draw:
     def draw(events: Events) -> Iterator[Any]:
         from whelp.base.counts import say_count
         from whelp.cli.given_files import FileProgress
-        from whelp.cli.screens.show_file_work import bar
+        from whelp.cli.screens.show_file_work import bar_of_bytes
 
-        with bar(title) as advance:
+        with bar_of_bytes(title) as advance:
             for event in events:
                 if isinstance(event, FileProgress):
                     advance(event.position, event.total, "" if counted is None else say_count(event.count, counted))

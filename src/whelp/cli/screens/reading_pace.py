@@ -1,22 +1,27 @@
 """How far the reading of files has come, and when it will be done, told from what came of them.
 
 What is made of a file has another size than the file: packed text is larger, the text of rows smaller. So the place is known by the
-file that was reached last, and within it by how much text files gave so far for each of their bytes.
+file that was reached last, and within it by how far that is read, or else by how much text files gave so far for each of their bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
+FindPosition = Callable[[int], int | None]
 _ENOUGH = 0.05  # of all, after which one piece alone tells a pace
 
 
 class ReadingPace:
     """Counts pieces of work in the order of the files that they are from."""
 
-    def __init__(self, file_bytes: Sequence[int], *, now: float) -> None:
-        """`file_bytes` are the sizes of all files, in order; of one that is unknown, the size of all."""
+    def __init__(self, file_bytes: Sequence[int], *, now: float, find_position: FindPosition = lambda number: None) -> None:
+        """`file_bytes` are the sizes of all files, in order; of one that is unknown, the size of all.
+
+        `find_position` says how many bytes of a file are read so far; None where that is not known.
+        """
+        self._find_position = find_position
         self._ends = [0, *accumulate(file_bytes)]
         self.total = max(self._ends[-1], 1)
         self.done = 0.0  # bytes of files
@@ -36,7 +41,8 @@ class ReadingPace:
             self._border, self._text_at_border = begin, self._text
         share = self._text_at_border / self._border if self._text_at_border else 1.0
         self._text += num_bytes
-        reached = min(max(self.done + num_bytes / share, begin), end)
+        position = None if last_file is None else self._find_position(last_file)
+        reached = min(begin + position if position is not None else max(self.done + num_bytes / share, begin), end)
         self.done = max(self.done, reached)
         self._num_fresh += not is_reused
         if is_reused or (self._num_fresh == 1 and self.done < _ENOUGH * self.total):

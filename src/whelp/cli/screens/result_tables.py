@@ -24,12 +24,12 @@ _recorded: ContextVar[Console | None] = ContextVar("recorded", default=None)
 def open_output(file_width: int = _FILE_WIDTH) -> Console:
     """Standard output, for results."""
     width = None if sys.stdout.isatty() else file_width
-    return _recorded.get() or Console(file=sys.stdout, highlight=False, width=width)
+    return _recorded.get() or Console(file=sys.stdout, highlight=False, emoji=False, width=width)
 
 
 def make_html(show: Callable[[Result], None], result: Result) -> str:
     """What `show` prints of a result with `open_output`, as a piece of HTML for a notebook."""
-    console = Console(file=io.StringIO(), record=True, highlight=False, width=_FILE_WIDTH, force_jupyter=False)
+    console = Console(file=io.StringIO(), record=True, highlight=False, emoji=False, width=_FILE_WIDTH, force_jupyter=False)
     before = _recorded.set(console)
     try:
         show(result)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,12 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.interactive import is_notebook
 from whelp.base.log import log
 from whelp.cli.screens.live_drawing import Bars, SignOfLife
-from whelp.cli.screens.reading_pace import ReadingPace
+from whelp.cli.screens.reading_pace import FindPosition, ReadingPace
 from whelp.cli.screens.result_tables import open_output
 from whelp.cli.screens.stream_encodings import is_unicode
 
@@ -30,10 +33,16 @@ if TYPE_CHECKING:
 
 # In a notebook all goes into one stream, as plain lines: rich would make an output of each, or take it for a terminal.
 console = Console(
-    stderr=not is_notebook(), highlight=False, force_jupyter=False, force_terminal=False if is_notebook() else None
+    stderr=not is_notebook(),
+    highlight=False,
+    emoji=False,  # or words of a text, such as :bug:, would become pictures
+    force_jupyter=False,
+    force_terminal=False if is_notebook() else None,
 )
-_BLOCKS = "▁▂▃▄▅▆▇█"
+_BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+Advance = Callable[[float, float, str], None]  # how much is done, of how much, what to say
 megabytes, duration = say_bytes, say_duration
+_NARROWEST = 20  # columns beside a label
 LINE_SECONDS = 10.0  # without a terminal to draw on: one line so often
 
 
@@ -45,8 +54,35 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str, *, wraps: bool = True) -> None:
-    """One line for people; `text` may hold markup. Lines with a path do not wrap: it is to be copied."""
-    console.print(text, soft_wrap=not wraps)
+    """Lines for people; `text` may hold markup. What is longer than the terminal goes on below itself, beside its label.
+
+    Lines with a path do not wrap: it is to be copied.
+    """
+    for line in Text.from_markup(text, emoji=False).split("\n", allow_blank=True):
+        indent = _find_indent(line) if wraps else 0
+        label, rest = line.divide([indent])
+        parts = rest.wrap(console, max(console.width - indent, _NARROWEST)) if wraps else [rest]
+        for part in parts or [rest]:
+            part.rstrip()
+            console.print(label + part, soft_wrap=True)
+            label = Text(" " * indent)
+
+
+def say_next(*words: str) -> None:
+    """The command that most people give after this one, to be copied."""
+    say(f"[bold]next[/]       whelp {escape(shlex.join(words))}", wraps=False)
+
+
+def _find_indent(line: Text) -> int:
+    """Where what a line says begins: after its label, which has a style of its own, or after spaces."""
+    label = max((span.end for span in line.spans if span.start == 0 and span.end < len(line)), default=0)
+    rest = line.plain[label:]
+    return len(line.plain) - len(rest.lstrip(" ")) if rest.startswith(" ") and rest.strip() else 0
+
+
+def squeeze(text: str) -> str:
+    """A text of a model without its end of blank lines, and with one where there are several.   squeeze("a\\n \\n\\nb\\n") -> 'a\\n\\nb'"""
+    return re.sub(r"\n(?:[^\S\n]*\n){2,}", "\n\n", text.rstrip())
 
 
 def say_plain(text: str) -> None:
@@ -87,10 +123,15 @@ def say_left_out(skipped: dict[str, int]) -> None:
         say(f"           [dim]left out: {escape(', '.join(f'{reason} {count:,}' for reason, count in skipped.items()))}[/]")
 
 
+def can_draw() -> bool:
+    """Whether lines can change in place: on a terminal that is not too dumb for it. Elsewhere there is a new line now and then."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A sign of life while nothing can be counted; nothing at all where there is no terminal."""
-    if not console.is_terminal:
+    """A sign of life while nothing can be counted; nothing at all where it could not move."""
+    if not can_draw():
         yield
         return
     with SignOfLife(text, console=console):
@@ -115,8 +156,9 @@ def sparkline(values: list[float], width: int = 24) -> str:
         step = len(values) / width
         values = [values[int(index * step)] for index in range(width - 1)] + [values[-1]]
     low, high = min(values), max(values)
-    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
+    blocks = _BLOCKS if is_unicode(sys.stderr) and is_unicode(sys.stdout) else _PLAIN_BLOCKS
+    scale = (len(blocks) - 1) / (high - low) if high > low else 0.0
+    return "".join(blocks[round((value - low) * scale)] for value in values)
 
 
 def show_comparison(result: Comparison) -> None:
@@ -166,17 +208,23 @@ class EventView:
             self._progress = None
 
 
-def make_bar(title: str) -> Bars:
-    """A bar with a text beside it, on a terminal only; it goes when the work is done."""
-    return Bars(
-        SpinnerColumn(),
-        TextColumn(f"[bold]{title}[/]"),
-        BarColumn(24),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+@contextmanager
+def bar(title: str) -> Iterator[Advance]:
+    """A bar with a text beside it, which goes when the work is done; where none can be drawn, a line now and then."""
+    columns = SpinnerColumn(), TextColumn(f"[bold]{title}[/]"), BarColumn(24), TextColumn("{task.fields[text]}")
+    last_line = time.monotonic()
+    with Bars(*columns, console=console, transient=True, disable=not can_draw()) as progress:
+        task = progress.add_task(title, total=1, text="")
+
+        def advance(done: float, total: float, text: str) -> None:
+            nonlocal last_line
+            progress.update(task, completed=done, total=max(total, 1), text=text)
+            now = time.monotonic()
+            if not can_draw() and now - last_line > LINE_SECONDS:
+                last_line = now
+                say(f"[dim]{title:<10} {min(done / max(total, 1), 1):4.0%}  {escape(text)}[/]", wraps=False)
+
+        yield advance
 
 
 @contextmanager
@@ -187,7 +235,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], object]]:
         A function that is told what is done, how much of it, and how much there is.
     """
     columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not can_draw()) as progress:
         bars: dict[str, Any] = {}
 
         def update(title: str, done: int, total: int) -> None:
@@ -203,12 +251,13 @@ def say_model(name: str, number: int, total: int) -> None:
     say_plain(f"model      {name} ({number + 1:,} of {total:,})")
 
 
-def track(events: Iterable[Any], file_bytes: Sequence[int], title: str) -> Iterator[Any]:
+def track(
+    events: Iterable[Any], file_bytes: Sequence[int], title: str, find_position: FindPosition = lambda number: None
+) -> Iterator[Any]:
     """Pass events on, drawing a bar over those that count bytes (`num_bytes`, `num_documents`, and maybe `num_tokens`, `last_file`)."""
-    pace = ReadingPace(file_bytes, now=time.monotonic())
+    pace = ReadingPace(file_bytes, now=time.monotonic(), find_position=find_position)
     documents = tokens = 0
-    with make_bar(title) as progress:
-        task = progress.add_task(title, total=pace.total, text="")
+    with bar(title) as advance:
         for event in events:
             now = time.monotonic()
             if hasattr(event, "num_documents") and hasattr(event, "num_bytes"):
@@ -219,7 +268,7 @@ def track(events: Iterable[Any], file_bytes: Sequence[int], title: str) -> Itera
                 speed, left = pace.find_bytes_per_second(now), pace.find_seconds_left(now)
                 said += [f"{megabytes(speed)}/s"] if speed is not None else []
                 said += [f"{duration(left)} left"] if left is not None else []
-                progress.update(task, completed=pace.done, text=", ".join(said))
+                advance(pace.done, pace.total, ", ".join(said))
             else:
                 pace.wait(now)
             yield event
@@ -256,6 +305,6 @@ def show_side_by_side(title_left: str, title_right: str, pairs: list[tuple[str, 
     table.add_column(title_left, ratio=1, overflow="fold")
     table.add_column(title_right, ratio=1, overflow="fold")
     for prompt, left, right in pairs:
-        row = [f"[bold]{escape(prompt)}[/]{escape(printable(text))}" for text in (left, right)]
+        row = [f"[bold]{escape(prompt)}[/]{escape(printable(squeeze(text)))}" for text in (left, right)]
         table.add_row(*row)
     console.print(table)

@@ -15,7 +15,7 @@ from rich.table import Table
 from whelp.base.counts import say_count
 from whelp.cli.collect import CollectResumed
 from whelp.cli.screens.live_drawing import Bars
-from whelp.cli.screens.show import LINE_SECONDS, console, duration, megabytes, printable, say
+from whelp.cli.screens.show import LINE_SECONDS, can_draw, console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.collect import CollectResult
@@ -37,7 +37,7 @@ class CollectView:
             TextColumn("{task.fields[text]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not can_draw(),
             refresh_per_second=4,
         )
         self._task = self._progress.add_task("collect", text="asking")
@@ -63,7 +63,7 @@ class CollectView:
         """Pass the time; say so when it is long."""
         if reason:
             self._draw(f"waiting {duration(seconds)}: {reason}")
-            if not console.is_terminal and seconds >= _LONG_WAIT_SECONDS:
+            if not can_draw() and seconds >= _LONG_WAIT_SECONDS:
                 say(f"[dim]waiting    {duration(seconds)}: {escape(reason)}[/]")
         time.sleep(seconds)
         if reason:
@@ -74,7 +74,7 @@ class CollectView:
         text = escape(f"{counts}   {state or printable(self._newest)[:60]}")
         self._progress.update(self._task, text=text)
         now = time.monotonic()
-        if not console.is_terminal and now - self._last_line > LINE_SECONDS:
+        if not can_draw() and now - self._last_line > LINE_SECONDS:
             self._last_line = now
             say(f"[dim]collect    {text}[/]")
 

@@ -61,7 +61,7 @@ class CompareRecipesView(show.EventView):
         if event.num_jobs > 1:
             show.say(f"           {event.num_jobs} at once")
         self._started = time.monotonic()
-        if show.console.is_terminal:
+        if show.can_draw():
             columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
             self._progress = Bars(*columns, console=show.console, refresh_per_second=4)
             self._task = self._progress.add_task("runs", total=event.num_runs, text="starting")

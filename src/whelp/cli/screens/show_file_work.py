@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.cli.screens.show import LINE_SECONDS, console, duration, make_bar, megabytes, printable, say
+from whelp.cli.screens import show
+from whelp.cli.screens.show import console, duration, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.append import AppendResult
@@ -24,28 +25,21 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN = 10
 _MAX_RECORDS_SHOWN = 16
-Advance = Callable[[int, int, str], None]  # done, of how many bytes, what to say
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Advance]:
-    """A bar over bytes; where there is no terminal, a line now and then."""
-    started = last_line = time.monotonic()
-    with make_bar(title) as progress:
-        task = progress.add_task(title, total=1, text="")
+def bar_of_bytes(title: str) -> Iterator[show.Advance]:
+    """A bar over bytes, with their speed and the time left."""
+    started = time.monotonic()
+    with show.bar(title) as advance_bar:
 
-        def advance(done: int, total: int, text: str) -> None:
-            nonlocal last_line
-            now = time.monotonic()
-            seconds = now - started
+        def advance(done: float, total: float, text: str) -> None:
+            seconds = time.monotonic() - started
             left = duration(seconds / max(done, 1) * max(total - done, 0))
             said = (
                 f"{text}, {megabytes(done / max(seconds, 1e-9))}/s, {left} left" if done else text
             )  # in the first file nobody knows
-            progress.update(task, completed=done, total=max(total, 1), text=said)
-            if not console.is_terminal and now - last_line > LINE_SECONDS:
-                last_line = now
-                say(f"[dim]{title:<10} {100 * done // max(total, 1)}%  {said}[/]")
+            advance_bar(done, total, said)
 
         yield advance
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from whelp.base.counts import say_bytes, say_count
 from whelp.base.hub_repository import REMOVED, REPLACED, UNCHANGED
-from whelp.cli.screens.show import console, printable, say
+from whelp.cli.screens.show import can_draw, console, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.push import Pushed, PushPlanned, PushResult
@@ -29,7 +29,7 @@ def show_push_event(event: PushPlanned | Pushed) -> None:
 
     if isinstance(event, PushPlanned):
         _show_plan(event.plan)
-        if console.is_terminal and not event.plan.is_dry_run:
+        if can_draw() and not event.plan.is_dry_run:
             show_library_bars(True)
     else:
         _show_end(event.result)

@@ -17,7 +17,18 @@ from whelp.base.counts import say_count
 from whelp.base.interactive import is_notebook
 from whelp.cli.screens.live_panel import LivePanel, NotebookLive, TerminalLive
 from whelp.cli.screens.result_tables import open_output, print_records
-from whelp.cli.screens.show import LINE_SECONDS, EventView, console, duration, megabytes, printable, say, sparkline
+from whelp.cli.screens.show import (
+    LINE_SECONDS,
+    EventView,
+    can_draw,
+    console,
+    duration,
+    megabytes,
+    printable,
+    say,
+    sparkline,
+    squeeze,
+)
 
 if TYPE_CHECKING:
     from whelp.cli.costs import Costs
@@ -66,7 +77,7 @@ def show_plan(plan: TrainPlan, ledger: dict[str, Any] | None = None, costs: Cost
         table.add_row(f"[bold]{name}[/]", value)
     console.print(Panel(table, title="plan", title_align="left", border_style="dim", expand=False))
     for doubt in plan.warnings:
-        console.print(f"[yellow]note[/]  {escape(doubt)}")
+        say(f"[yellow]note[/]  {escape(doubt)}")
 
 
 _LOST = {"cut": "cut off", "dropped": "dropped"}
@@ -129,7 +140,7 @@ class TrainingView(EventView):
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)
-        if console.is_terminal:
+        if can_draw():
             self._live = TerminalLive(self._panel, console=console, refresh_per_second=4)
         elif is_notebook():
             self._live = NotebookLive(self._panel)
@@ -219,7 +230,7 @@ class TrainingView(EventView):
         return f" ({escape(parts)})" if parts else ""
 
     def _on_sampled(self, event: Any) -> None:
-        first_lines = printable(event.prompt + event.text).strip("\n").split("\n")[:6]
+        first_lines = printable(squeeze(event.prompt + event.text)).strip("\n").split("\n")[:6]
         body = "\n           ".join(escape(line[:100]) for line in first_lines)
         say(f"[dim]step {event.step:<5,}[/] [green]{body}[/]")
 
@@ -241,7 +252,7 @@ def show_runs(result: RunsReport) -> None:
     """The table of the runs, what is to be known of them, and where the page is."""
     print_runs(result)
     for warning in result.warnings:
-        console.print(f"[yellow]note[/]  {escape(warning)}")
+        say(f"[yellow]note[/]  {escape(warning)}")
     say(f"page: [bold]{escape(result.html)}[/]", wraps=False)
 
 
