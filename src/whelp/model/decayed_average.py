@@ -29,7 +29,7 @@ LOWEST_LOG_DECAY = -1e30
 
 
 class Inputs(NamedTuple):
-    """What every token brings, (B, T, D), and what is learned of every channel, (D,); all float32."""
+    """What every token brings, (B, T, D), and what is learned of every channel, (D,); all float32, but for kernels of a GPU."""
 
     k: torch.Tensor
     v: torch.Tensor

@@ -56,7 +56,7 @@ def _load_chunk(start, num_left, STRIDE: tl.constexpr, IS_RAGGED: tl.constexpr, 
     """C tokens of a block, a vector each: all are asked for at once. Those behind the last of `num_left` are zeros."""
     parts = ()
     for step in tl.static_range(C):
-        parts = parts + (tl.load(start + step * STRIDE, mask=num_left > (step if IS_RAGGED else 0), other=0),)
+        parts = parts + (tl.load(start + step * STRIDE, mask=num_left > (step if IS_RAGGED else 0), other=0),)  # noqa: RUF005  # Triton has no stars
     return parts
 
 
@@ -177,7 +177,7 @@ def _backward(  # type: ignore[no-untyped-def]
             key, value = chunk_keys[step].to(tl.float32), chunk_values[step].to(tl.float32)
             if HAS_STARTS:
                 largest = tl.where(chunk_starts[step] != 0, _NOTHING, largest)
-            totals, weights, logs = totals + (total,), weights + (weight,), logs + (largest,)
+            totals, weights, logs = totals + (total,), weights + (weight,), logs + (largest,)  # noqa: RUF005
             joined, old, new = _weigh(largest + decay, key)
             if IS_RAGGED:
                 is_live = step < num_live
@@ -286,7 +286,13 @@ def _(keys: torch.Tensor, values: torch.Tensor, log_w: torch.Tensor, u: torch.Te
 @_run_backward.register_fake
 def _(keys: torch.Tensor, values: torch.Tensor, log_w: torch.Tensor, u: torch.Tensor, *rest: Any) -> Any:
     after = rest[3]
-    return torch.empty_like(keys), torch.empty_like(values), torch.empty_like(log_w), torch.empty_like(u), torch.empty_like(after)
+    return (
+        torch.empty_like(keys),
+        torch.empty_like(values),
+        torch.empty_like(log_w),
+        torch.empty_like(u),
+        torch.empty_like(after),
+    )
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
@@ -350,7 +356,7 @@ def _measure_error(device: torch.device, dtype: torch.dtype, width: int, has_doc
     after_grad, starts = make(num_rows, 2, width), None
     if has_documents:
         starts = torch.zeros(num_rows, num_tokens, dtype=torch.bool, device=device)
-        starts[0, 5] = starts[0, 16] = starts[1, 0] = True
+        starts[0, _CHUNK_TOKENS + 1] = starts[0, 2 * _CHUNK_TOKENS] = starts[1, 0] = True
     results = []
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         for way, number in ((scan, dtype), (decayed_average.scan, torch.float32)):
