@@ -67,7 +67,7 @@ def _weigh(one, other):  # type: ignore[no-untyped-def]
     return tl.maximum(one, other), tl.where(one >= other, 1.0, smaller), tl.where(one >= other, smaller, 1.0)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["num_tokens"])  # type: ignore[untyped-decorator]
 def _forward(  # type: ignore[no-untyped-def]
     keys, values, log_w, u, state, starts, lengths, out, after, checkpoints, num_tokens,
     D: tl.constexpr, HAS_STARTS: tl.constexpr, HAS_LENGTHS: tl.constexpr, IS_RAGGED: tl.constexpr,
@@ -125,7 +125,7 @@ def _forward(  # type: ignore[no-untyped-def]
     tl.store(after + row * 2 * D + D + columns, log_weight, mask=is_inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["num_tokens"])  # type: ignore[untyped-decorator]
 def _backward(  # type: ignore[no-untyped-def]
     keys, values, log_w, u, starts, lengths, checkpoints, after, out_grad, after_grad,
     key_grad, value_grad, log_w_grad, u_grad, state_grad, num_tokens,
