@@ -57,11 +57,11 @@ def _load_chunk(start, num_left, STRIDE: tl.constexpr, IS_RAGGED: tl.constexpr, 
     """C tokens of a block, a vector each: all are asked for at once. Those behind the last of `num_left` are zeros."""
     parts = ()
     for step in tl.static_range(C):
-        parts = parts + (tl.load(start + step * STRIDE, mask=num_left > (step if IS_RAGGED else 0), other=0),)  # noqa: RUF005  # Triton has no stars
+        parts = parts + (tl.load(start + step * STRIDE, mask=num_left > (step if IS_RAGGED else 0), other=0),)  # type: ignore[assignment]  # noqa: RUF005  # no stars in Triton
     return parts
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _weigh(one, other):  # type: ignore[no-untyped-def]
     """The larger of two logarithms, and what the two are beside it."""
     smaller = tl.exp2(tl.abs(one - other) * -_LOG2_E)
@@ -178,7 +178,7 @@ def _backward(  # type: ignore[no-untyped-def]
             key, value = chunk_keys[step].to(tl.float32), chunk_values[step].to(tl.float32)
             if HAS_STARTS:
                 largest = tl.where(chunk_starts[step] != 0, _NOTHING, largest)
-            totals, weights, logs = totals + (total,), weights + (weight,), logs + (largest,)  # noqa: RUF005
+            totals, weights, logs = totals + (total,), weights + (weight,), logs + (largest,)  # type: ignore[assignment]  # noqa: RUF005
             joined, old, new = _weigh(largest + decay, key)
             if IS_RAGGED:
                 is_live = step < num_live
