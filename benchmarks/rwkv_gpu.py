@@ -90,7 +90,7 @@ def build(family: str, n_layer: int, n_embd: int, *, num_ids: int, context_token
 
 
 def check_kernels(family: str) -> None:
-    """The model with the kernels in bf16 against the same model in PyTorch and float32.
+    """The model of a family with the kernels in bf16 against the same model in PyTorch and float32.
 
     As many heads as the model that is timed, so that nothing is compiled for the check alone.
     """
@@ -103,7 +103,7 @@ def check_kernels(family: str) -> None:
     starts = (torch.rand(4, 700, generator=draw) < 0.01).cuda()
     starts[:, 0] = False
     starts[0, :2] = True  # a document that begins with the row, and one of one token
-    with _kernels(False), torch.no_grad():
+    with use_kernels(False), torch.no_grad():
         state = model.read(ids[:, :100])[1].detach()
     problems = []
     for name, begins, before in (("plain", None, None), ("state", None, state), ("documents", starts, state)):
@@ -111,19 +111,19 @@ def check_kernels(family: str) -> None:
         expected = _run(*arguments, torch.float32, uses_kernels=False)
         rounded = _run(*arguments, torch.bfloat16, uses_kernels=False)
         found = _run(*arguments, torch.bfloat16, uses_kernels=True)
-        worst = {key: _distance(found[key], expected[key]) for key in expected}
-        limits = {key: max(TOLERANCE, 3 * _distance(rounded[key], expected[key])) for key in expected}
+        worst = {key: measure_distance(found[key], expected[key]) for key in expected}
+        limits = {key: max(TOLERANCE, 3 * measure_distance(rounded[key], expected[key])) for key in expected}
         is_good = all(value <= limits[key] for key, value in worst.items())
         top = dict(sorted(worst.items(), key=lambda item: -item[1])[:3])
         say(what="check", case=f"{family} {name}", good=is_good, worst={key: round(value, 4) for key, value in top.items()})
         problems += [] if is_good else [name]
-    with torch.no_grad(), _kernels(True), torch.autocast("cuda", torch.bfloat16):
+    with torch.no_grad(), use_kernels(True), torch.autocast("cuda", torch.bfloat16):
         whole, end = model.read(ids)
         parts, carried = [], None
         for piece in (ids[:, :300], ids[:, 300:301], ids[:, 301:]):
             hidden, carried = model.read(piece, carried)
             parts.append(hidden)
-    drift = max(_distance(torch.cat(parts, 1), whole), _distance(carried.memory, end.memory))
+    drift = max(measure_distance(torch.cat(parts, 1), whole), measure_distance(carried.memory, end.memory))
     say(what="check", case=f"{family} in pieces", good=drift < TOLERANCE, drift=round(drift, 5))
     problems += [] if drift < TOLERANCE else ["in pieces"]
     assert not problems, f"{family}: {', '.join(problems)}"
@@ -142,7 +142,7 @@ def _run(
     """Loss, state and gradients, the first state's among them."""
     model.zero_grad()
     leaf = None if before is None else type(before)(*(part.clone().requires_grad_() for part in before.tensors().values()))
-    with _kernels(uses_kernels), torch.autocast("cuda", precision, enabled=precision != torch.float32):
+    with use_kernels(uses_kernels), torch.autocast("cuda", precision, enabled=precision != torch.float32):
         nats, state = model.loss_and_state(ids, targets, leaf, starts)
     (nats / ids.numel() + 1e-3 * state.memory.square().mean()).backward()
     found = {"loss": nats.detach().view(1), "memory": state.memory.detach()}
@@ -152,13 +152,13 @@ def _run(
     return found
 
 
-def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     """Of two tensors, as a share of the second one's length."""
     return float((one.float() - other.float()).norm() / (other.float().norm() + 1e-12))
 
 
 @contextlib.contextmanager
-def _kernels(are_used: bool) -> Iterator[None]:
+def use_kernels(are_used: bool) -> Iterator[None]:
     """Use the kernels, or PyTorch, and nothing else: a kernel that is distrusted must not be replaced by what it is compared with."""
     before = rwkv.choose_kernel
     rwkv.choose_kernel = lambda name, *_, **__: name if are_used else None
@@ -190,10 +190,10 @@ class Contestant(NamedTuple):
 
 
 MODELS = {
-    "whelp-compiled": Contestant(lambda: _ours(compiles=True), [AT_ONCE, *OTHERS]),
+    "whelp-compiled": Contestant(lambda: train_ours(compiles=True), [AT_ONCE, *OTHERS]),
     "fla": Contestant(lambda: _theirs(), [AT_ONCE]),
     "fla-bf16": Contestant(lambda: _theirs(is_narrow=True), [AT_ONCE]),
-    "whelp": Contestant(lambda: _ours(), [AT_ONCE, *OTHERS]),
+    "whelp": Contestant(lambda: train_ours(), [AT_ONCE, *OTHERS]),
 }
 
 
@@ -267,7 +267,7 @@ def _answer(pipe: multiprocessing.connection.Connection, step: _Step) -> None:
                 _profile(step, case, wish)
                 pipe.send({"what": "profile", "file": str(wish)})
             else:
-                pipe.send({"what": "speed", **_measure(step, case, wish)})
+                pipe.send({"what": "speed", **measure_step(step, case, wish)})
         except Exception as error:
             pipe.send({"what": "failed", "error": _name(error)})
         torch.cuda.empty_cache()
@@ -277,7 +277,7 @@ def _draw_ids(case: Case) -> torch.Tensor:
     return torch.randint(0, NUM_IDS, (case.rows, case.length + 1), device="cuda")
 
 
-def _measure(step: _Step, case: Case, seconds: float) -> dict[str, float]:
+def measure_step(step: _Step, case: Case, seconds: float) -> dict[str, float]:
     """Tokens a second, and the most memory in use, of training steps: forward, backward, AdamW, in bf16."""
     ids = _draw_ids(case)
     for _ in range(1 if case.length > 4096 else 3):
@@ -315,9 +315,10 @@ def _drawn_fast() -> Iterator[None]:
         torch.nn.init.orthogonal_ = before
 
 
-def _ours(*, compiles: bool = False, chunk: int = 4096) -> _Step:
+def train_ours(family: str = "rwkv7", *, compiles: bool = False, chunk: int = 4096) -> _Step:
+    """A training step of our model, with the state carried from chunk to chunk."""
     with _drawn_fast():
-        model = build("rwkv7", LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
+        model = build(family, LAYERS, WIDTH, num_ids=NUM_IDS, context_tokens=4096).cuda()
     config = TrainConfig(optimizer="adamw", learning_rate=1e-4, bptt_tokens=chunk)
     optimizer = build_optimizer(model, config)
     if compiles:

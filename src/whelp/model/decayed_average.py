@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch.library import Library, register_autograd, register_fake
 
 NOTHING = -1e38  # the logarithm of no weight at all: finite, so that differences of two are numbers
-_LOWEST_LOG_DECAY = -1e30
+LOWEST_LOG_DECAY = -1e30
 
 
 class Inputs(NamedTuple):
-    """What every token brings, (B, T, D), and what is learned of every channel, (D,); all float32."""
+    """What every token brings, (B, T, D), and what is learned of every channel, (D,); all float32, but for kernels of a GPU."""
 
     k: torch.Tensor
     v: torch.Tensor
@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
 def step(inputs: Inputs, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """One token: inputs with T = 1 and a state (B, 2, D) of averages and logarithms; what is read (B, 1, D), and the state after."""
     k, v, (average, log) = inputs.k[:, 0], inputs.v[:, 0], state.unbind(1)  # (B, D)
-    aged = log + inputs.log_w.clamp(min=_LOWEST_LOG_DECAY)
+    aged = log + inputs.log_w.clamp(min=LOWEST_LOG_DECAY)
     after = torch.stack((torch.lerp(average, v, torch.sigmoid(k - aged)), torch.logaddexp(aged, k)), dim=1)
     return _read(inputs, average.unsqueeze(1), log.unsqueeze(1)), after
 
@@ -55,7 +55,7 @@ def scan(
         counts: (B, T) bool, false at padding behind the tokens of a row, which leaves the state as it is.
     """
     resets = None if starts is None else F.pad(starts, (0, 1))
-    log_w = inputs.log_w.clamp(min=_LOWEST_LOG_DECAY)
+    log_w = inputs.log_w.clamp(min=LOWEST_LOG_DECAY)
     averages, logs = torch.ops.whelp.average(inputs.k, inputs.v, log_w, state, resets)  # (B, T + 1, D)
     out = _read(inputs, averages[:, :-1], logs[:, :-1])
     if counts is None:

@@ -35,6 +35,11 @@ def warm_up(spec: ModelSpec, device: torch.device, *, eight_bits: bool = False) 
         if spec.context_tokens % gpu_document_attention.MULTIPLE == 0:
             uses += [lambda: gpu_document_attention.has_working_kernels(own, spec.n_head, spec.head_width)]
 
+    if spec.family == "rwkv4":
+        from whelp.model.gpu_decayed_average import has_working_kernels
+
+        uses += [lambda: has_working_kernels(own, torch.bfloat16, spec.n_embd, has_documents=False)]
+
     def run(use: Callable[[], object]) -> None:
         try:
             with torch.cuda.device(own):

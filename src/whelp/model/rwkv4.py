@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from whelp.model import decayed_average
 from whelp.model.config import ModelSpec
 from whelp.model.decayed_average import Inputs
 from whelp.model.rwkv import (
@@ -32,6 +31,7 @@ from whelp.model.rwkv import (
     zigzag,
 )
 from whelp.model.rwkv5 import ChannelMix
+from whelp.model.rwkv_kernels import run_decayed_average
 
 _MIXES = "kvr"
 _WEIGHT_OF_ITSELF = math.log(0.3)
@@ -60,11 +60,8 @@ class _TimeMix(nn.Module):
         mixes = (self.time_mix_k, self.time_mix_v, self.time_mix_r)
         xk, xv, xr = (torch.lerp(shifted, x, mix.to(x.dtype)) for mix in mixes)
         k, v, r = self.key(xk), self.value(xv), self.receptance(xr)
-        inputs = Inputs(k.float(), v.float(), -self.time_decay.float().exp(), self.time_first.float())
-        if x.shape[1] == 1 and flow.starts is None and flow.counts is None:
-            found, memory = decayed_average.step(inputs, memory)
-        else:
-            found, memory = decayed_average.scan(inputs, memory, flow.starts, flow.counts)
+        inputs = Inputs(k, v, -self.time_decay.float().exp(), self.time_first)
+        found, memory = run_decayed_average(inputs, memory, flow.starts, flow.counts, flow.kernel)
         mixed: torch.Tensor = self.output((torch.sigmoid(r) * found).to(x.dtype))
         return mixed, shared, last, memory
 

@@ -1,8 +1,9 @@
-"""Which code runs a layer's memory: the Triton kernels of flash-linear-attention on a GPU, PyTorch elsewhere.
+"""Which code runs a layer's memory: the Triton kernels of flash-linear-attention on a GPU, our own for RWKV-4; PyTorch elsewhere.
 
-A GPU without that library is served by PyTorch, too, at a fraction of the speed; `find_kernels` tells. So is float32, which the
-kernels do not promise to compute well. They are trusted only after they have agreed with PyTorch once, on a small text, values
-and gradients: they choose their own settings on each kind of GPU, and their releases differ.
+What follows is of the library; of our own kernels `gpu_decayed_average` tells. A GPU without the library is served by PyTorch, too, at a
+fraction of the speed; `find_kernels` tells. So is float32, which the kernels do not promise to compute well. They are trusted
+only after they have agreed with PyTorch once, on a small text, values and gradients: they choose their own settings on each kind of
+GPU, and their releases differ.
 
 A kernel is one operator of the framework, `whelp::read`, so that its compiler sees what is before and after as one graph.
 Shapes: B rows, T tokens, H heads, K head width, N documents of all rows.
@@ -20,8 +21,12 @@ import torch
 from torch.library import Library, register_autograd, register_fake
 
 from whelp.base.log import log
-from whelp.model import delta_rule, linear_attention
+from whelp.model import decayed_average, delta_rule, linear_attention
 from whelp.model.kernel_tuning import limit_tuning
+from whelp.model.triton_support import HAS_TRITON
+
+if HAS_TRITON:
+    from whelp.model import gpu_decayed_average
 
 _TOLERANCE = 0.1  # of bf16 kernels against float32; a wrong one is off by its whole length
 _Kind = type[delta_rule.Inputs] | type[linear_attention.Inputs]
@@ -39,6 +44,9 @@ def choose_kernel(name: str, x: torch.Tensor, num_heads: int, head_width: int, *
 
     Outside of what is compiled: a kernel of a new form is compared first.
     """
+    if name == "rwkv4" and x.is_cuda and HAS_TRITON:
+        works = gpu_decayed_average.has_working_kernels(x.device, x.dtype, x.shape[-1], has_documents=has_documents)
+        return name if works else None
     if name not in KERNELS or not x.is_cuda or x.dtype == torch.float32 or not find_kernels():
         return None
     form = Form(x.device, x.dtype, num_heads, head_width, has_documents)
@@ -89,6 +97,22 @@ def run_linear_attention(
         return run_kernel(kernel, inputs, memory, starts)
     with torch.autocast(inputs.r.device.type, enabled=False):
         return linear_attention.scan(inputs, memory, starts)
+
+
+def run_decayed_average(
+    inputs: decayed_average.Inputs,
+    memory: torch.Tensor,
+    starts: torch.Tensor | None,
+    counts: torch.Tensor | None,
+    kernel: str | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """RWKV-4: as `run_delta_rule`, with what is read (B, T, D) and the memory (B, 2, D)."""
+    if kernel is not None and inputs.k.shape[1] > 1:
+        return gpu_decayed_average.scan(inputs, memory, starts, counts)
+    inputs = decayed_average.Inputs(*(part.float() for part in inputs))
+    if inputs.k.shape[1] == 1 and starts is None and counts is None:
+        return decayed_average.step(inputs, memory)
+    return decayed_average.scan(inputs, memory, starts, counts)
 
 
 class Kernel(NamedTuple):
