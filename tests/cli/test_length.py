@@ -47,6 +47,7 @@ def test_a_longer_run_is_the_run_that_had_been_planned_so(whelp: Whelp, made: Pr
     plan = json.loads((tmp_path / "twice/plan.json").read_text())
     assert (plan["plan"]["num_steps"], plan["recipe"]["train"]["num_steps"]) == (8, 8)
     assert plan["lengths"] == [{"until_step": 4, "length": "4 steps"}]
+    assert plan["recipe"] == json.loads((tmp_path / "once/plan.json").read_text())["recipe"], "what was left to us still is"
     assert "num_steps: 8" in (tmp_path / "twice/recipe.yaml").read_text()
 
 

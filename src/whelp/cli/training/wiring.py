@@ -108,6 +108,8 @@ class RunWiring:
         log.warning(note, change.now, change.before, step + 1, *rates)
         started = self.run.read_plan()
         assert started is not None, "a run that goes on has a plan"
+        asked = dataclasses.replace(recipe.train, precision=started["recipe"]["train"]["precision"])  # `auto` stays that
+        recipe = dataclasses.replace(recipe, train=asked)
         lengths = [*started.get("lengths", []), {"until_step": step, "length": change.before}]
         values = {"recipe": recipe.to_values(), "plan": self.plan.to_dict(), "lengths": lengths}
         self.run.start(recipe.to_yaml(), {**started, **values})
