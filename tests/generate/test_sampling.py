@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whelp.generate import GenerateConfig
-from whelp.generate.sampling import _keep_likeliest, choose, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
+from whelp.generate.sampling import _keep_likeliest, choose, find_rivals, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
 
 # distinct logits, so that "the k largest" is one set and no border depends on rounding
 _ROWS = st.lists(st.lists(st.integers(-60, 60), min_size=6, max_size=6, unique=True), min_size=1, max_size=3)
@@ -201,6 +201,37 @@ def test_the_numbers_decide():
         chosen = choose(logits, config, numbers)
         assert chosen.shape == (64,)
         assert torch.equal(choose(logits[7:9], config, numbers[7:9]), chosen[7:9])
+
+
+@pytest.mark.parametrize(
+    ("options", "num_left"),
+    [
+        ({"temperature": 0.0}, 1),
+        ({"temperature": 0.7}, 1),
+        ({"temperature": 1.5, "top_k": 3}, 3),
+        ({"temperature": 1.0, "top_k": 3, "top_p": 0.5, "min_p": 0.1}, 3),
+        ({"temperature": 1.5, "min_p": 0.3}, None),
+        ({"temperature": 1.0, "top_p": 0.5}, 30),
+    ],
+)
+def test_rivals_hold_whatever_may_be_chosen(options, num_left):
+    """Also where one logit is as high as it can be and all others as low; where bounds leave no doubt there are as few as can be."""
+    generator = torch.Generator().manual_seed(0)
+    middle = 2 * torch.randn(20, 30, generator=generator)
+    slack = torch.rand(20, 30, generator=generator)
+    times = torch.empty(20, 30).exponential_(generator=generator)
+    settings = GenerateConfig(**options)
+    rivals = find_rivals(middle - slack, middle + slack, settings, None if settings.is_greedy else times)
+    for token in range(30):
+        logits = middle - slack
+        logits[:, token] += 2 * slack[:, token]
+        chosen = choose(logits, settings, times)
+        assert rivals.gather(-1, chosen.unsqueeze(1)).all()
+    certain = find_rivals(middle, middle, settings, times)
+    if num_left is None:
+        assert torch.equal(certain, keep_min_p(middle / settings.temperature, settings.min_p).isfinite())
+    else:
+        assert certain.sum(dim=-1).tolist() == [num_left] * 20
 
 
 @pytest.mark.parametrize("number", [2.0**-24, 1.0])
