@@ -128,6 +128,28 @@ def test_every_token_has_one_fate(tmp_path: Path, options: dict[str, Any], lengt
 
 
 @every_plan
+def test_masks_are_counted_in_blocks(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask that is not counted at once has as many tokens that may not be trained."""
+    rows = pack(write(tmp_path, LENGTHS, random.Random(1).choices([0, 1], [1, 2], k=77)), 8, **options)
+    expected = make_pack_ledger(rows)
+    for block in (1, 7, 76):
+        monkeypatch.setattr("whelp.prepare.pack._MASK_BLOCK", block)
+        assert make_pack_ledger(rows) == expected
+
+
+@pytest.mark.parametrize("options", PLANS[:8], ids=NAMES[:8])
+@pytest.mark.parametrize("length", [2, 5, 8, 20, 76])
+def test_documents_cut_by_rows_are_counted(tmp_path: Path, options: dict[str, Any], length: int) -> None:
+    """Those with tokens on both sides of a border between rows, or in a row and in the dropped rest; not those that no row has."""
+    rows = pack(write(tmp_path, LENGTHS), length, **options)
+    places = {document: [] for document in range(len(LENGTHS))}
+    for token, document in document_of(LENGTHS).items():
+        places[document].append((token - 1) // length)
+    is_cut = [len(set(found)) > 1 and found[0] < len(rows) for found in places.values()]
+    assert make_pack_ledger(rows)["cut_documents"] == sum(is_cut)
+
+
+@every_plan
 @pytest.mark.parametrize("length", [3, 8, 20])
 def test_targets_follow_their_inputs(tmp_path: Path, options: dict[str, Any], length: int) -> None:
     """A target is the next token of the document, or, not isolated, the first one of the next document in the row."""
