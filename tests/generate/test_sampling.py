@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whelp.generate import GenerateConfig
-from whelp.generate.sampling import _keep_likeliest, choose, find_rivals, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
+from whelp.generate.batch import Batch
+from whelp.generate.next_tokens import choose_for_rows
+from whelp.generate.row import Row
+from whelp.generate.sampling import (
+    _keep_likeliest,
+    choose,
+    find_rivals,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+)
+
+from .helpers import PieceVocabulary, ScriptedModel
 
 # distinct logits, so that "the k largest" is one set and no border depends on rounding
 _ROWS = st.lists(st.lists(st.integers(-60, 60), min_size=6, max_size=6, unique=True), min_size=1, max_size=3)
@@ -232,6 +245,30 @@ def test_rivals_hold_whatever_may_be_chosen(options, num_left):
         assert torch.equal(certain, keep_min_p(middle / settings.temperature, settings.min_p).isfinite())
     else:
         assert certain.sum(dim=-1).tolist() == [num_left] * 20
+
+
+def _rows(count: int, **options: float) -> list[Row]:
+    """So many continuations of one prompt."""
+    vocabulary = PieceVocabulary([])
+    return Batch(ScriptedModel(vocabulary.size, []), vocabulary, max_rows=1).make_rows("x", GenerateConfig(**options), count)
+
+
+def test_a_text_draws_from_the_distribution():
+    """The numbers of many continuations and places: tokens come as often as they are likely (chi-square)."""
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    rows = _rows(50, temperature=1.0)
+    chosen = torch.cat([choose_for_rows(rows, weights.log().expand(50, -1), is_slow=False) for _ in range(60)])
+    counts = chosen.bincount(minlength=4)
+    assert ((counts - 3000 * weights) ** 2 / (3000 * weights)).sum() < 16  # of 3 degrees: about 1 in 1,000
+
+
+@pytest.mark.parametrize(("bits", "chosen"), [(0, 1), ((1 << 24) - 1, 3)])
+def test_the_borders_of_what_a_text_draws(bits, chosen):
+    """The least and the most that random bits can be still choose tokens that have a probability."""
+    (row,) = _rows(1, temperature=1.0)
+    row.random.getrandbits = lambda _: bits
+    logits = torch.tensor([[-torch.inf, 1.0, -torch.inf, 0.0, -torch.inf]])
+    assert choose_for_rows([row], logits, is_slow=False).tolist() == [chosen]
 
 
 @pytest.mark.parametrize("number", [2.0**-24, 1.0])

@@ -212,6 +212,21 @@ def test_rows_laid_out_at_once_do_not_matter(tmp_path: Path, options: dict[str, 
 
 
 @every_plan
+def test_values_by_slices_or_one_by_one(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are the same, whichever is quicker."""
+    mask = random.Random(1).choices([0, 1], [1, 2], k=77)
+    split = write(tmp_path, LENGTHS, mask, documents_in_batch=len(LENGTHS))
+    found = []
+    for values_for_a_slice in (0, 1 << 30):
+        for module in ("artifacts.token_column", "prepare.row_layout"):
+            monkeypatch.setattr(f"whelp.{module}.VALUES_FOR_A_SLICE", values_for_a_slice)
+        rows = pack(split, 5, **options)
+        batches = [rows.read(first, 3, seed=3) for first in range(0, 60, 3)]
+        found.append([[part if part is None else part.tolist() for part in batch] for batch in batches])
+    assert found[0] == found[1]
+
+
+@every_plan
 def test_no_row_of_less_than_a_row(tmp_path: Path, options: dict[str, Any]) -> None:
     """A reader whose slice is empty gets no row, also where all documents together are shorter than one."""
     split = write(tmp_path, [3, 0, 2])

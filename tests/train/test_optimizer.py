@@ -168,7 +168,9 @@ class _Played(ProcessGroup):
     """One of three processes; what it would add up with the others is kept."""
 
     def __init__(self, rank: int, num_processes: int) -> None:
-        super().__init__(ProcessRank(rank=rank, num_processes=num_processes, local_rank=rank, num_local_processes=num_processes))
+        super().__init__(
+            ProcessRank(rank=rank, num_processes=num_processes, local_rank=rank, num_local_processes=num_processes)
+        )
         self.given: list[torch.Tensor] = []
 
     def add_tensor(self, tensor: torch.Tensor) -> None:
