@@ -63,9 +63,11 @@ def test_the_text_is_the_same_with_the_whole_head(make_large, monkeypatch, numbe
     for least, texts in ((0, found), (1 << 40, expected)):
         monkeypatch.setattr(decoder, "LEAST_SCREENED", least)
         num_left_out.clear()
-        for drafted in (0, 4):
-            settings = GenerateConfig(max_tokens=50, prompt_lookup_tokens=0, draft_tokens=drafted, **style)
-            texts.append([(whole.text, whole.reason) for whole in _run(model, VOCABULARY, PROMPT, settings, 2)[1]])
+        for drafted, options in ((0, {}), (4, {}), (0, {"max_tokens": 9, "logprobs": 3})):
+            settings = GenerateConfig(
+                **{"max_tokens": 50, "prompt_lookup_tokens": 0, "draft_tokens": drafted} | style | options
+            )
+            texts.append(_run(model, VOCABULARY, PROMPT, settings, 2)[0])
         assert any(num_left_out) == (least == 0 and not settings.is_penalised)
     assert found == expected
 

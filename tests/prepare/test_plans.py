@@ -380,17 +380,28 @@ def naive_best_fit(lengths: list[int], capacity: int) -> list[int]:
     return sorted(rooms)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_packing_by_counting_is_best_fit_decreasing(seed: int) -> None:
+def check_best_fit(lengths: list[int], capacity: int) -> None:
     """The rows are as full as those of the slow version, and numbered by their first piece."""
-    draw = random.Random(seed)
-    capacity = draw.randint(2, 50)
-    lengths = [draw.randint(1, draw.choice([capacity, max(capacity // 3, 1)])) for _ in range(draw.randint(1, 90))]
     rows, num_rows = pack_best_fit(np.array(lengths), capacity)
     filled = np.bincount(rows, weights=lengths, minlength=num_rows).astype(int)
     assert sorted((capacity - filled).tolist()) == naive_best_fit(lengths, capacity)
     firsts = [rows.tolist().index(row) for row in range(num_rows)]
     assert firsts == sorted(firsts)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_packing_by_counting_is_best_fit_decreasing(seed: int) -> None:
+    """Of any lengths."""
+    draw = random.Random(seed)
+    capacity = draw.randint(2, 50)
+    check_best_fit(
+        [draw.randint(1, draw.choice([capacity, max(capacity // 3, 1)])) for _ in range(draw.randint(1, 90))], capacity
+    )
+
+
+def test_a_group_of_rows_is_divided() -> None:
+    """Of four rows with room for 4, one takes two pieces of 2, one takes one, and two none: each has a room of its own then."""
+    check_best_fit([10] * 4 + [2] * 3 + [1] * 10, 14)
 
 
 def test_many_lengths_fill_their_rows() -> None:
