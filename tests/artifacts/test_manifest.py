@@ -110,7 +110,16 @@ def test_older(folder: Path) -> None:
         read_manifest(folder, "token_store")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"kind": "token_store", "wat": 1}', '{"version": 2}', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "5", '{"kind": "token_store", "wat": 1}', '{"version": 2}', "\x00"),
+        '{"kind": "token_store", "counts": []}',
+        '{"kind": "token_store", "files": {"a.arrow": 10}}',
+        '{"kind": "token_store", "files": {"a.arrow": {"checksum": "0"}}}',
+        '{"kind": "token_store", "files": {"a.arrow": {"bytes": 10}}}',
+    ],
+)
 def test_manifest_that_cannot_be_read(folder: Path, content: str) -> None:
     """A broken manifest is named, and is of no kind or lacks what it must have."""
     (folder / NAME).write_text(content)

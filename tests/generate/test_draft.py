@@ -13,6 +13,7 @@ from whelp.generate.sampling import choose
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, LEAST_PLAIN, MOST_ROWS, Guesser, Speculation
 from whelp.model import decoder, draft
 from whelp.model.decoder import Decoder
+from whelp.model.screened_head import Screen, ScreenedHead
 
 from .helpers import NumberVocabulary, check_joining
 from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run
@@ -34,17 +35,40 @@ def test_the_text_is_the_same(make_large, number):
             assert [(piece.text, piece.token_ids) for piece in some] == [(piece.text, piece.token_ids) for piece in others]
 
 
+def _bound_by_the_whole_head(head: ScreenedHead, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bounds as a copy in 8 bits would give them, on any processor: as wide, and the logits anywhere between."""
+    logits = x @ head._weight.t()
+    width = 0.05 * logits.std(dim=1, keepdim=True)
+    place = torch.rand(logits.shape, generator=torch.Generator().manual_seed(0))
+    return logits - place * width, logits + (1 - place) * width
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 4])  # one of a kind: greedy, drawn, among the likeliest, penalised
 def test_the_text_is_the_same_with_the_whole_head(make_large, monkeypatch, number):
-    """With every setting, of two rows side by side and with checks of several tokens."""
+    """With every setting, of two rows side by side and with checks of several tokens; few logits are made, if the setting allows."""
     style, (family, options) = STYLES[number], FAMILIES[number % 2]
     model = make_large(family, context_tokens=60, **options)
+    num_left_out = []
+    ask = ScreenedHead.__call__
+
+    def count(head: ScreenedHead, x: torch.Tensor, screen: Screen | None = None) -> torch.Tensor:
+        logits = ask(head, x, screen)
+        num_left_out.append(int(logits.isinf().sum()))
+        return logits
+
+    monkeypatch.setattr(ScreenedHead, "__call__", count)
+    monkeypatch.setattr(ScreenedHead, "bound", _bound_by_the_whole_head)
+    monkeypatch.setattr(decoder, "can_multiply_bytes", lambda: True)
     found, expected = [], []
     for least, texts in ((0, found), (1 << 40, expected)):
         monkeypatch.setattr(decoder, "LEAST_SCREENED", least)
-        for drafted in (0, 4):
-            settings = GenerateConfig(max_tokens=50, prompt_lookup_tokens=0, draft_tokens=drafted, **style)
-            texts.append([(whole.text, whole.reason) for whole in _run(model, VOCABULARY, PROMPT, settings, 2)[1]])
+        num_left_out.clear()
+        for drafted, options in ((0, {}), (4, {}), (0, {"max_tokens": 9, "logprobs": 3})):
+            settings = GenerateConfig(
+                **{"max_tokens": 50, "prompt_lookup_tokens": 0, "draft_tokens": drafted} | style | options
+            )
+            texts.append(_run(model, VOCABULARY, PROMPT, settings, 2)[0])
+        assert any(num_left_out) == (least == 0 and not settings.is_penalised)
     assert found == expected
 
 

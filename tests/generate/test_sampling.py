@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whelp.generate import GenerateConfig
-from whelp.generate.sampling import _keep_likeliest, choose, keep_min_p, keep_top_k, keep_top_p, penalise_repetition
+from whelp.generate.batch import Batch
+from whelp.generate.next_tokens import choose_for_rows
+from whelp.generate.row import Row
+from whelp.generate.sampling import (
+    _keep_likeliest,
+    choose,
+    find_rivals,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+)
+
+from .helpers import PieceVocabulary, ScriptedModel
 
 # distinct logits, so that "the k largest" is one set and no border depends on rounding
 _ROWS = st.lists(st.lists(st.integers(-60, 60), min_size=6, max_size=6, unique=True), min_size=1, max_size=3)
@@ -201,6 +214,61 @@ def test_the_numbers_decide():
         chosen = choose(logits, config, numbers)
         assert chosen.shape == (64,)
         assert torch.equal(choose(logits[7:9], config, numbers[7:9]), chosen[7:9])
+
+
+@pytest.mark.parametrize(
+    ("options", "num_left"),
+    [
+        ({"temperature": 0.0}, 1),
+        ({"temperature": 0.7}, 1),
+        ({"temperature": 1.5, "top_k": 3}, 3),
+        ({"temperature": 1.0, "top_k": 3, "top_p": 0.5, "min_p": 0.1}, 3),
+        ({"temperature": 1.5, "min_p": 0.3}, None),
+        ({"temperature": 1.0, "top_p": 0.5}, 30),
+    ],
+)
+def test_rivals_hold_whatever_may_be_chosen(options, num_left):
+    """Also where one logit is as high as it can be and all others as low; where bounds leave no doubt there are as few as can be."""
+    generator = torch.Generator().manual_seed(0)
+    middle = 2 * torch.randn(20, 30, generator=generator)
+    slack = torch.rand(20, 30, generator=generator)
+    times = torch.empty(20, 30).exponential_(generator=generator)
+    settings = GenerateConfig(**options)
+    rivals = find_rivals(middle - slack, middle + slack, settings, None if settings.is_greedy else times)
+    for token in range(30):
+        logits = middle - slack
+        logits[:, token] += 2 * slack[:, token]
+        chosen = choose(logits, settings, times)
+        assert rivals.gather(-1, chosen.unsqueeze(1)).all()
+    certain = find_rivals(middle, middle, settings, times)
+    if num_left is None:
+        assert torch.equal(certain, keep_min_p(middle / settings.temperature, settings.min_p).isfinite())
+    else:
+        assert certain.sum(dim=-1).tolist() == [num_left] * 20
+
+
+def _rows(count: int, **options: float) -> list[Row]:
+    """So many continuations of one prompt."""
+    vocabulary = PieceVocabulary([])
+    return Batch(ScriptedModel(vocabulary.size, []), vocabulary, max_rows=1).make_rows("x", GenerateConfig(**options), count)
+
+
+def test_a_text_draws_from_the_distribution():
+    """The numbers of many continuations and places: tokens come as often as they are likely (chi-square)."""
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    rows = _rows(50, temperature=1.0)
+    chosen = torch.cat([choose_for_rows(rows, weights.log().expand(50, -1), is_slow=False) for _ in range(60)])
+    counts = chosen.bincount(minlength=4)
+    assert ((counts - 3000 * weights) ** 2 / (3000 * weights)).sum() < 16  # of 3 degrees: about 1 in 1,000
+
+
+@pytest.mark.parametrize(("bits", "chosen"), [(0, 1), ((1 << 24) - 1, 3)])
+def test_the_borders_of_what_a_text_draws(bits, chosen):
+    """The least and the most that random bits can be still choose tokens that have a probability."""
+    (row,) = _rows(1, temperature=1.0)
+    row.random.getrandbits = lambda _: bits
+    logits = torch.tensor([[-torch.inf, 1.0, -torch.inf, 0.0, -torch.inf]])
+    assert choose_for_rows([row], logits, is_slow=False).tolist() == [chosen]
 
 
 @pytest.mark.parametrize("number", [2.0**-24, 1.0])

@@ -252,6 +252,15 @@ def test_wrong_guesses_cost_little():
             else:
                 trust.note_step(3)
         assert 0 < lost < LOSS_AT_ONCE + cost + 2000 * LOSS_SHARE
+    trust, left = Trust(), []
+    for _ in range(3):
+        trust.note_check(3, 8, 0, 1.7)
+        left.append(trust.is_left)
+    assert left == [True, True, False], "0.7 steps are lost each time: of any check one token comes"
+    trust = Trust()
+    for _ in range(30):
+        trust.note_check(3, 8, 1, 1.7)
+        assert trust.is_left, "two tokens for less than two steps"
     trust = Trust()
     for _ in range(30):
         trust.note_check(6, 4, 0, 1.5)
@@ -259,6 +268,17 @@ def test_wrong_guesses_cost_little():
     for _ in range(30):
         trust.note_check(6, 4, 4, 1.5)
     assert doubted < 0.2 < 0.9 < trust.expect(6)
+
+
+@pytest.mark.parametrize(("most", "is_left_alone"), [(None, True), (4, False)])
+def test_a_text_that_is_guessed_wrong_is_left_alone(most, is_left_alone):
+    """Its own past is no longer asked, unless so many tokens were asked for."""
+    guesser = Guesser(most, is_draft=True)
+    for _ in range(4):
+        guesser.look_up([1, 2, 3] * 4, 9)
+        guesser.note_check(len(guesser.tokens), 0, 1.9)
+    assert not guesser.is_draft
+    assert (guesser.tokens == []) == is_left_alone
 
 
 def test_as_many_as_pay():

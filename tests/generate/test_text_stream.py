@@ -64,6 +64,10 @@ def test_what_is_held_back_is_shown_at_the_end():
 def test_a_stop_text_in_the_last_token():
     """A stop text that comes with the last allowed token is a stop, not a lack of room."""
     assert _finish([b"a", b"bENDc"], stop=["END"], max_tokens=2) == ("ab", "stop")
+    assert _finish([b"a", b"b\xe6"], stop=["\ufffd"], max_tokens=2) == (
+        "ab",
+        "stop",
+    )  # half a character, known as such at the end
 
 
 def test_the_first_of_several_stops():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from whelp.prepare import PrepareConfig, SourceStream, prepare
 
 from .fakes import (
     EOS,
+    FakePartition,
     FakeVocabulary,
     contents,
     expect,
@@ -226,8 +228,9 @@ def test_auto(tmp_path: Path, num_documents: int, num_train: int) -> None:
     partitions = make_partitions(["abcdefghij"] * num_documents)
     train, _ = finish(tmp_path / "a", partitions, test_split=0.1)
     assert len(train.documents) == num_train
-    train, test = finish(tmp_path / "b", partitions, test_split=3)
-    assert (len(train.documents), len(test.documents)) == (num_documents - 3, 3)
+    for name, test_split, by in (("b", 3, "auto"), ("c", 3, "document"), ("d", 3 / num_documents, "document")):
+        train, test = finish(tmp_path / name, partitions, test_split=test_split, test_split_by=by)
+        assert (len(train.documents), len(test.documents)) == (num_documents - 3, 3)
 
 
 @pytest.mark.parametrize(("test_split", "found"), [(36, "36 of 36"), (50, "50 of 36"), (0.999, "36 of 36")])
@@ -271,10 +274,27 @@ def test_share_of_many_documents(tmp_path: Path, share: float, num_documents: in
 
 
 def test_a_drawn_share_is_never_nothing(tmp_path: Path) -> None:
-    """A share that comes to no document still holds out one."""
+    """A share that comes to no document still holds out one; so does the number one, which is no share."""
     texts = [f"document {number}" for number in range(60)]
-    train, test = finish(tmp_path, make_partitions(texts[:30], texts[30:]), test_split=0.001)
-    assert (len(train.documents), len(test.documents)) == (59, 1)
+    for test_split in (0.001, 1):
+        train, test = finish(tmp_path / str(test_split), make_partitions(texts[:30], texts[30:]), test_split=test_split)
+        assert (len(train.documents), len(test.documents)) == (59, 1)
+
+
+def test_nothing_is_drawn_beside_a_test_split_of_its_own(tmp_path: Path) -> None:
+    """All documents of the other partitions are trained."""
+
+    @dataclass(frozen=True)
+    class OwnTest(FakePartition):
+        split: str = "test"
+
+    texts = [f"document {number}" for number in range(60)]
+    partitions = [*make_partitions(texts[:30], texts[30:]), OwnTest(2, ["held out"] * 5)]
+    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0.1), has_own_test=True)
+    for _ in prepare([stream], FakeVocabulary(), tmp_path, describe_source=dict, sources=list):
+        pass
+    train, test = (read_split(tmp_path, name) for name in ("train", "test"))
+    assert (len(train.documents), len(test.documents)) == (60, 5)
 
 
 # --- many workers ---

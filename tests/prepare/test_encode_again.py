@@ -18,6 +18,7 @@ from .fakes import (
     FakeVocabulary,
     contents,
     finish,
+    make_partitions,
     random_partitions,
     run,
 )
@@ -107,6 +108,20 @@ def test_changed_options(tmp_path: Path, options: dict[str, Any], is_reused: boo
     work.close()
     assert {report.is_reused for report in run(tmp_path / "cut", partitions, **options)} == {is_reused}
     finish(tmp_path / "fresh", partitions, **options)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(("added", "seed"), [(["new"], 0), ([], 5)])
+def test_documents_are_drawn_anew(tmp_path: Path, added: list[str], seed: int) -> None:
+    """Where held-out documents are drawn by their numbers, a part hangs on the seed and on how many came before it."""
+    texts = [f"document {number}" for number in range(80)]
+    work = run(tmp_path / "cut", make_partitions(texts[:40], texts[40:]), test_split=0.1)
+    for _ in range(2):
+        next(work)
+    work.close()
+    edited = make_partitions(texts[:40] + added, texts[40:])
+    assert not any(report.is_reused for report in run(tmp_path / "cut", edited, test_split=0.1, seed=seed))
+    finish(tmp_path / "fresh", edited, test_split=0.1, seed=seed)
     assert contents(tmp_path / "cut") == contents(tmp_path / "fresh")
 
 

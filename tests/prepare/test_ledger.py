@@ -42,7 +42,8 @@ def test_adds_up(tmp_path: Path, separator: str, test_split: float, by: str, siz
     for name in store.manifest.counts["splits"]:
         split = store.split(name)
         assert ledger["documents"][name] == split.num_documents
-        assert ledger["tokens"][name] == split.num_tokens
+        assert ledger["tokens"][name] == ledger["trained"][name] == split.num_tokens
+        assert ledger["masked"][name] == 0
 
 
 def test_files_and_notes_are_asked_for_at_the_end(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_ledger(sources: list[PackedRows]) -> None:
     [
         ((0, 0, 0), (None, None, None), "the mixture: no source gives a row, but expected at least one"),
         ((1, -1, 1), (None, None, None), "the mixture's middle: its weight is -1, but expected a number of at least 0"),
+        ((1, float("inf"), 1), (None, None, None), "the mixture's middle: its weight is inf"),
         ((1, 1, float("nan")), (None, None, None), "the mixture's small: its weight is nan"),
         ((1, 1, 1), (None, -2, None), "the mixture's middle: max_repeats is -2, but expected at least 0"),
         ((1, 1, 1), (0, 0, 0.05), "no source gives a row"),

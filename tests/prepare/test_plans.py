@@ -128,6 +128,28 @@ def test_every_token_has_one_fate(tmp_path: Path, options: dict[str, Any], lengt
 
 
 @every_plan
+def test_masks_are_counted_in_blocks(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask that is not counted at once has as many tokens that may not be trained."""
+    rows = pack(write(tmp_path, LENGTHS, random.Random(1).choices([0, 1], [1, 2], k=77)), 8, **options)
+    expected = make_pack_ledger(rows)
+    for block in (1, 7, 76):
+        monkeypatch.setattr("whelp.prepare.pack._MASK_BLOCK", block)
+        assert make_pack_ledger(rows) == expected
+
+
+@pytest.mark.parametrize("options", PLANS[:8], ids=NAMES[:8])
+@pytest.mark.parametrize("length", [2, 5, 8, 20, 76])
+def test_documents_cut_by_rows_are_counted(tmp_path: Path, options: dict[str, Any], length: int) -> None:
+    """Those with tokens on both sides of a border between rows, or in a row and in the dropped rest; not those that no row has."""
+    rows = pack(write(tmp_path, LENGTHS), length, **options)
+    places = {document: [] for document in range(len(LENGTHS))}
+    for token, document in document_of(LENGTHS).items():
+        places[document].append((token - 1) // length)
+    is_cut = [len(set(found)) > 1 and found[0] < len(rows) for found in places.values()]
+    assert make_pack_ledger(rows)["cut_documents"] == sum(is_cut)
+
+
+@every_plan
 @pytest.mark.parametrize("length", [3, 8, 20])
 def test_targets_follow_their_inputs(tmp_path: Path, options: dict[str, Any], length: int) -> None:
     """A target is the next token of the document, or, not isolated, the first one of the next document in the row."""
@@ -187,6 +209,21 @@ def test_rows_laid_out_at_once_do_not_matter(tmp_path: Path, options: dict[str, 
                     continue
                 wanted, width = theirs[first : first + count], min(ours.shape[1], theirs.shape[1])
                 assert (ours[:, :width] == wanted[:, :width]).all(), (name, first, count)
+
+
+@every_plan
+def test_values_by_slices_or_one_by_one(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are the same, whichever is quicker."""
+    mask = random.Random(1).choices([0, 1], [1, 2], k=77)
+    split = write(tmp_path, LENGTHS, mask, documents_in_batch=len(LENGTHS))
+    found = []
+    for values_for_a_slice in (0, 1 << 30):
+        for module in ("artifacts.token_column", "prepare.row_layout"):
+            monkeypatch.setattr(f"whelp.{module}.VALUES_FOR_A_SLICE", values_for_a_slice)
+        rows = pack(split, 5, **options)
+        batches = [rows.read(first, 3, seed=3) for first in range(0, 60, 3)]
+        found.append([[part if part is None else part.tolist() for part in batch] for batch in batches])
+    assert found[0] == found[1]
 
 
 @every_plan
@@ -343,17 +380,28 @@ def naive_best_fit(lengths: list[int], capacity: int) -> list[int]:
     return sorted(rooms)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_packing_by_counting_is_best_fit_decreasing(seed: int) -> None:
+def check_best_fit(lengths: list[int], capacity: int) -> None:
     """The rows are as full as those of the slow version, and numbered by their first piece."""
-    draw = random.Random(seed)
-    capacity = draw.randint(2, 50)
-    lengths = [draw.randint(1, draw.choice([capacity, max(capacity // 3, 1)])) for _ in range(draw.randint(1, 90))]
     rows, num_rows = pack_best_fit(np.array(lengths), capacity)
     filled = np.bincount(rows, weights=lengths, minlength=num_rows).astype(int)
     assert sorted((capacity - filled).tolist()) == naive_best_fit(lengths, capacity)
     firsts = [rows.tolist().index(row) for row in range(num_rows)]
     assert firsts == sorted(firsts)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_packing_by_counting_is_best_fit_decreasing(seed: int) -> None:
+    """Of any lengths."""
+    draw = random.Random(seed)
+    capacity = draw.randint(2, 50)
+    check_best_fit(
+        [draw.randint(1, draw.choice([capacity, max(capacity // 3, 1)])) for _ in range(draw.randint(1, 90))], capacity
+    )
+
+
+def test_a_group_of_rows_is_divided() -> None:
+    """Of four rows with room for 4, one takes two pieces of 2, one takes one, and two none: each has a room of its own then."""
+    check_best_fit([10] * 4 + [2] * 3 + [1] * 10, 14)
 
 
 def test_many_lengths_fill_their_rows() -> None:

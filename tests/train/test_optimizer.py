@@ -7,6 +7,8 @@ import torch
 
 from whelp.train import TrainConfig, build_optimizer
 from whelp.train.muon import orthogonalise
+from whelp.train.process_group import ProcessGroup
+from whelp.train.process_rank import ProcessRank
 
 FAMILIES = ("gpt2", "qwen3")
 
@@ -160,6 +162,40 @@ def test_muon_is_muon(make_model, family):
         adamw.step()
         optimizer.step(0.01)
     _assert_same_weights(model, other, atol=2e-5, rtol=1e-5)
+
+
+class _Played(ProcessGroup):
+    """One of three processes; what it would add up with the others is kept."""
+
+    def __init__(self, rank: int, num_processes: int) -> None:
+        super().__init__(
+            ProcessRank(rank=rank, num_processes=num_processes, local_rank=rank, num_local_processes=num_processes)
+        )
+        self.given: list[torch.Tensor] = []
+
+    def add_tensor(self, tensor: torch.Tensor) -> None:
+        self.given.append(tensor.clone())
+
+    def copy_from_first(self, tensor: torch.Tensor) -> None:
+        """All have the same already."""
+
+
+def test_muon_is_shared_out(make_model):
+    """Each of three processes gives the updates of its own matrices and zeros for the others': their sum is that of one alone."""
+    config, given = TrainConfig(optimizer="muon"), {}
+    for num_processes in (1, 3):
+        for rank in range(num_processes):
+            model, process = make_model("qwen3", n_layer=1), _Played(rank, num_processes)
+            optimizer = build_optimizer(model, config, process)
+            for step in range(2):
+                _set_gradients(model, step)
+                optimizer.step(0.0)
+            given[num_processes, rank] = process.given
+    for step in range(2):
+        whole, parts = given[1, 0][step], [given[3, rank][step] for rank in range(3)]
+        torch.testing.assert_close(sum(parts), whole)
+        assert [int((part != 0).any()) for part in parts] == [1, 1, 1]
+        assert (torch.stack(parts) != 0).sum(dim=0).max() == 1, "two of them gave the same matrix"
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])

@@ -54,10 +54,11 @@ def test_stable_then_decay():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_but_warm_up(kind):
-    """A run that is all warm-up divides by nothing."""
-    schedule = Schedule(kind=kind, warmup_share=1.0, decay_share=0.0)
+    """A run that is all warm-up divides by nothing, also where the clock has run past its end."""
+    schedule = Schedule(kind=kind, warmup_share=1.0, decay_share=0.0, final_share=0.2)
     assert schedule.at(0.99) == 0.99
     assert schedule.at(1.0) == 1.0
+    assert schedule.at(1.01) == (1.0 if kind == "constant" else pytest.approx(0.2))
 
 
 @settings(deadline=None)
@@ -73,3 +74,10 @@ def test_the_last_step_before_the_decay(num_steps: int, percent: int, from_step:
     rates = [make_schedule(config, plan).at(step / num_steps) for step in range(1, num_steps + 1)]
     assert rates[:expected] == pytest.approx([1.0] * expected)
     assert all(rate < 1.0 - 1e-9 for rate in rates[expected:])
+
+
+def test_no_step_before_the_decay() -> None:
+    """Where the rate never stays at its peak, or steps are not what a run is long of."""
+    for options in ({"schedule": "cosine"}, {"schedule": "constant"}, {"schedule": "warmup_stable_decay", "minutes": 5.0}):
+        config = TrainConfig(**options)
+        assert find_step_before_decay(config, make_plan(config, FACTS)) is None
