@@ -45,10 +45,8 @@ def draw_held_out(first: int, count: int, share: float, seed: int) -> npt.NDArra
     blocks = np.arange(math.floor(first * share), math.floor((first + count) * share) + 2)
     starts = np.ceil(blocks / share).astype(np.int64)
     sizes = np.diff(starts)
-    drawn = starts[:-1] + (_scatter(blocks[:-1], make_seed(seed, "held out")) % np.maximum(sizes, 1).astype(np.uint64)).astype(
-        np.int64
-    )
-    drawn = drawn[(sizes > 0) & (drawn >= first) & (drawn < first + count)]
+    drawn = starts[:-1] + (_scatter(blocks[:-1], make_seed(seed, "held out")) % sizes.astype(np.uint64)).astype(np.int64)
+    drawn = drawn[(drawn >= first) & (drawn < first + count)]
     is_held_out = np.zeros(count, dtype=bool)
     is_held_out[drawn - first] = True
     return is_held_out
