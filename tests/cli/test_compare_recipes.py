@@ -18,16 +18,25 @@ from rich.console import Console
 
 import whelp as package
 from whelp.artifacts.token_store import open_store
-from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError, TrainingError
+from whelp.base.errors import (
+    ArtifactError,
+    ConfigError,
+    LostProcessError,
+    PlanError,
+    SourceError,
+    TrainingError,
+    WhelpError,
+)
 from whelp.base.machine import count_cores
 from whelp.cli.compare_recipes import iter_compare_recipes
 from whelp.cli.held_out_texts import HeldOutTexts
 from whelp.cli.recipe_comparison.events import RecipeComparison, RunAdvanced, RunMeasured, RunsPlanned, RunStarted
 from whelp.cli.recipe_comparison.jobs import find_places
-from whelp.cli.recipe_comparison.settle import Settled
+from whelp.cli.recipe_comparison.settle import Settled, name_side
 from whelp.cli.recipe_comparison.sides import load_sides
 from whelp.cli.screens import show_compare_recipes
 from whelp.tokenizer import load_tokenizer
+from whelp.train.fit import TornStepError
 from whelp.train.speed_probe import ProbeResult
 
 from .helpers import Whelp, snapshot
@@ -198,6 +207,13 @@ def test_a_run_that_fails(make: Make, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("whelp.cli.train.iter_train", diverge)
     with pytest.raises(TrainingError, match=r"a.seed-0, step 7: the loss is nan, but expected a finite number. Lower it."):
         package.compare_recipes([recipe, recipe], out=tmp_path / "other", seeds=2)
+
+
+@pytest.mark.parametrize("kind", [TrainingError, TornStepError, LostProcessError, PlanError])
+def test_an_error_names_its_run(kind: type[WhelpError]) -> None:
+    """Whatever kind it is of."""
+    error = name_side(kind("step 7", "out of memory", "", "Go on."), "wild")
+    assert (type(error), str(error)) == (kind, "wild, step 7: out of memory. Go on.")
 
 
 def test_where_runs_go_at_once(caplog: pytest.LogCaptureFixture) -> None:

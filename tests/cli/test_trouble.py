@@ -20,7 +20,7 @@ from whelp.cli.train import iter_train
 from whelp.cli.training.events import Planned, Rewound
 from whelp.cli.training.wiring import RunWiring
 from whelp.model import LanguageModel
-from whelp.train import StepReport
+from whelp.train import StepReport, awake_clock
 from whelp.train.optimizer import Optimizer
 from whelp.train.process_group import ProcessGroup
 from whelp.train.process_rank import ProcessRank
@@ -221,9 +221,9 @@ def test_out_of_memory_in_one_of_two_processes(
     """The other waits in the middle of the step: all end with a message, and the same command goes on with fewer rows."""
     run, halve, second = tmp_path / "run", RunWiring._halve_micro_batch, ProcessGroup(ProcessRank(rank=1, num_processes=2))
 
-    def halve_as_second(self: RunWiring) -> None:
+    def halve_as_second(self: RunWiring, rows_tried: int) -> None:
         self.processes = second
-        halve(self)
+        halve(self, rows_tried)
 
     with monkeypatch.context() as patched:
         patched.setattr(RunWiring, "_halve_micro_batch", halve_as_second)
@@ -286,6 +286,77 @@ def test_out_of_memory_while_steps_are_timed(
     assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
     plan = read_plan(tmp_path / "run")
     assert (plan["micro_batch_rows"], plan["is_halved"]) == (1, True)
+
+
+def test_out_of_memory_while_weights_change_in_steps_that_are_timed(
+    ready: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is timed is thrown away, so nothing is torn."""
+    original, is_first = Optimizer.step, True
+
+    def step(self: Optimizer, learning_rate: float) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            raise torch.OutOfMemoryError("no room")
+        original(self, learning_rate)
+
+    monkeypatch.setattr(Optimizer, "step", step)
+    options = ["train.num_steps=null", "train.minutes=0.001"]
+    assert whelp.train(ready.recipe, store=ready.store, out=tmp_path / "run", overrides=options).is_finished
+    assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
+
+
+def test_out_of_memory_while_batches_are_small(
+    ready: Project, memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows that did not fit are those that were tried, fewer than a later step's: halves of those are not tried in vain."""
+    memory["rows"] = 1
+    train(ready, tmp_path / "run", "train.first_batch_tokens=32", "train.batch_ramp_share=0.5")
+    assert "out of memory with 2 rows at a time; from now on 1" in caplog.text
+    assert "out of memory with 4 rows" not in caplog.text
+
+
+class _Clock:
+    """Hardly goes on, but for what a test adds."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> _Clock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __call__(self) -> float:
+        _Clock.seconds += 1e-6
+        return _Clock.seconds
+
+
+@pytest.mark.parametrize("kind", ["rows", "evaluated_rows"])
+def test_the_time_of_what_is_done_twice(
+    ready: Project, memory: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It is of the run's minutes: an evaluation, or a step, that memory does not suffice for at first. No step is left out for it."""
+    memory["rows"] = 100
+    halve = RunWiring._halve_micro_batch
+
+    def halve_slowly(self: RunWiring, rows_tried: int) -> None:
+        halve(self, rows_tried)
+        _Clock.seconds += 100
+
+    monkeypatch.setattr(RunWiring, "_halve_micro_batch", halve_slowly)
+    monkeypatch.setattr(_Clock, "seconds", 0.0)
+    monkeypatch.setattr(awake_clock, "AwakeClock", _Clock)
+    recipe = load_recipe(ready.recipe, ["train.num_steps=null", "train.minutes=2.5", "train.evaluate_every_steps=4"])
+    steps = []
+    for event in iter_train(recipe, ready.store, tmp_path / "run"):
+        if isinstance(event, StepReport):
+            steps.append((event.step, round(event.share_done * 150), event.is_last))
+            memory[kind] = 1 if event.step >= 4 else 100
+            _Clock.seconds += 10
+    assert steps == [(1, 0, False), (2, 10, False), (3, 20, False), (4, 30, False), (5, 150, True)]
+    assert saved_steps(tmp_path / "run")[-1] == 5
 
 
 def test_which_checkpoints_stay(ready: Project, tmp_path: Path) -> None:

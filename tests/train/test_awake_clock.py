@@ -26,7 +26,8 @@ class _Machine:
 @pytest.mark.parametrize(
     ("passed", "work", "counted"),
     [
-        (3600.0, 0.1, 0.0),  # asleep
+        (3600.0, 0.0, 0.0),  # asleep
+        (3600.0, 0.25, 0.25),  # asleep in the midst of its work: no step takes no time at all
         (3600.0, 3500.0, 3600.0),  # at work, in one long call
         (4.0, 0.0, 4.0),  # waiting for its turn
     ],

@@ -16,9 +16,10 @@ from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import TrainingError
 from whelp.model import LanguageModel
 from whelp.train import Progress, StepReport, TrainConfig, TrainPlan, build_optimizer, make_plan
+from whelp.train.backward import Backward
 from whelp.train.device import get_product_type
 from whelp.train.fit import _check_rows, fit
-from whelp.train.plan import Facts
+from whelp.train.plan import Facts, halve_micro_batch
 from whelp.train.schedule import Schedule
 
 LENGTH = 16
@@ -311,6 +312,38 @@ def test_no_memory_for_the_batch_ahead(make_model, monkeypatch):
     is_full = False
     steps += (report.step for report in fit(model, optimizer, rows, plan, config, progress))
     assert steps == list(range(1, 11))
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected_model.state_dict().items())
+
+
+@pytest.mark.parametrize("runs_ahead", [False, True])
+@pytest.mark.parametrize("num_steps", [0, 1, 5])
+def test_smaller_pieces_after_want_of_memory(make_model, monkeypatch, runs_ahead, num_steps):
+    """The same bits as with smaller pieces from that step on, where they are added up as a GPU's recorded ones are."""
+
+    class AsOnGpu(Backward):
+        def __init__(self, model, optimizer, plan, *others):
+            super().__init__(model, optimizer, plan, *others)
+            self.adds_recorded = plan.micro_batch_rows < self.most_rows
+
+    def fail(_):
+        if max(rows.places) >= 4 * num_steps:
+            raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("whelp.train.fit.Backward", AsOnGpu)
+    monkeypatch.setattr("whelp.train.fit._works_alone", lambda _: runs_ahead)
+    config, rows, progress, expected_model = _config(micro_batch_rows=4), _Rows(_tokens()), Progress(), make_model("gpt2")
+    plan, optimizer = _plan(config), build_optimizer(expected_model, config)
+    pieces = halve_micro_batch(plan)
+    expected = list(itertools.islice(fit(expected_model, optimizer, rows, plan, config, progress), num_steps))
+    expected += fit(expected_model, optimizer, rows, pieces, config, progress)
+    model, rows, progress, reports = make_model("gpt2"), _Rows(_tokens()), Progress(), []
+    optimizer, hook = build_optimizer(model, config), model.embed.weight.register_hook(fail)  # of the gradient that comes last
+    with pytest.raises(torch.OutOfMemoryError):
+        reports += fit(model, optimizer, rows, plan, config, progress)
+    hook.remove()
+    reports += fit(model, optimizer, rows, pieces, config, progress)
+    assert [report.step for report in reports] == list(range(1, 11))
+    assert [report.gradient_norm for report in reports] == [report.gradient_norm for report in expected]
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in expected_model.state_dict().items())
 
 

@@ -48,3 +48,31 @@ def test_no_gradient_is_a_gradient_of_zeros(make_model):
     for name, parameter in model.named_parameters():
         assert (parameter.grad == (1.0 if name == "embed.weight" else 0.0)).all(), name
     buffers.close()
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_what_a_pass_that_failed_left_behind(make_model, monkeypatch, is_alone):
+    """Out of memory in its midst, some gradients lie elsewhere: others that are added to the buffers from then on are not added to those."""
+    monkeypatch.setattr(gradient_buffers, "_SMALL", 300)
+    model, plain = make_model("gpt2"), make_model("gpt2")
+    optimizer = build_optimizer(model, TrainConfig(optimizer="adamw"))
+    ids = torch.arange(12).view(1, -1)
+
+    def fail(_: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=is_alone)
+    handle = model.embed.weight.register_hook(fail)  # the last to come
+    buffers.begin()
+    with pytest.raises(torch.OutOfMemoryError):
+        model.loss(ids, ids).backward()
+    handle.remove()
+    buffers.close()
+    buffers = GradientBuffers(optimizer, dict(model.named_parameters()), is_alone=is_alone)
+    optimizer.zero_grad()  # as a batch of several recorded passes begins
+    for each in (model, plain):
+        each.loss(ids, ids).backward()
+    buffers.finish()
+    buffers.close()
+    for name, parameter in plain.named_parameters():
+        assert torch.equal(model.get_parameter(name).grad, parameter.grad), name

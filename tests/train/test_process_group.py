@@ -31,6 +31,19 @@ def test_a_lost_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ProcessGroup(TWO).add([1.0])
 
 
+def test_want_of_memory_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message takes memory of its own: where there is none, nobody else is to blame."""
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise torch.distributed.DistBackendError(
+            "NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"
+        )
+
+    monkeypatch.setattr(process_group_module.dist, "all_reduce", fail)
+    with pytest.raises(torch.distributed.DistBackendError, match="out of memory"):
+        ProcessGroup(TWO).add_tensor(torch.ones(2))
+
+
 def test_alone_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group of one answers itself."""
     monkeypatch.delattr(process_group_module.dist, "all_reduce")

@@ -45,8 +45,9 @@ class AwakeClock:
             seconds, work = now - self._last[0], processor - self._last[1]
             self._last = now, processor
             if seconds >= _LEAST_SECONDS and work < _IDLE * seconds:
-                self._stopped_seconds += seconds
-                log.warning("this process was stopped for %s, which does not count as training", say_duration(seconds))
+                stopped = seconds - work  # nearly: a step that was stopped in its midst has taken some time, too
+                self._stopped_seconds += stopped
+                log.warning("this process was stopped for %s, which does not count as training", say_duration(stopped))
             return now - self._stopped_seconds
 
     def _watch(self) -> None:

@@ -20,6 +20,10 @@ _BF16_WIDTH = 128  # narrower models gain little or lose
 _OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
+    "CUDA error: out of memory",  # of what the driver itself takes: pinned memory, graphs
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Cuda failure 2 'out of memory'",  # of NCCL
+    "Triton Error [CUDA]: out of memory",  # a kernel is loaded when it is first called
     "MPS backend out of memory",
     "Invalid buffer size",  # of Apple's GPU: one tensor is larger than all there is
 )

@@ -43,10 +43,6 @@ class Rows(Protocol):
 class TornStepError(TrainingError):
     """Memory did not suffice while weights were changed: some are those of the next step, and training cannot go on with them."""
 
-    def __init__(self, step: int) -> None:
-        found = "out of memory while the weights were changed: some have changed, others not"
-        super().__init__(f"step {step}", found, "", "The same command goes on from the last checkpoint.")
-
 
 @dataclass
 class Progress:
@@ -105,6 +101,7 @@ def fit(
     *,
     processes: ProcessGroup | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    told: float | None = None,
 ) -> Generator[StepReport]:
     """Train until the plan is done; yield a report after every optimizer step. `progress` is kept up to date.
 
@@ -112,16 +109,17 @@ def fit(
 
     Args:
         processes: The processes that train together; each calls this with its own copy of the model.
+        told: What the clock was when `progress` was up to date; by default, now.
 
     Raises:
         TrainingError: When the loss or the gradient is no longer a finite number, and `on_bad_loss` does not pass it over.
         TornStepError: When memory does not suffice while weights are changed. Where it does not for a gradient, what PyTorch raises
-            goes through, and `progress` is that of the weights.
+            goes through; in one process `progress` is that of the weights, of several the weights may be a step further.
     """
     processes = processes or ProcessGroup()
     device = torch.device(plan.device)
     schedule = make_schedule(config, plan)
-    before, started, first_step = progress.elapsed_seconds, clock(), progress.step
+    before, started, first_step = progress.elapsed_seconds, clock() if told is None else told, progress.step
     waits = config.on_bad_loss == "skip" or not _works_alone(device)  # for the loss, before the weights change
     # A gradient needs only the weights: a GPU has that of the next batch in hand while the loss of the last is read, written down and
     # shown, and never waits for the processor. Not where random numbers are drawn in between.
@@ -191,7 +189,9 @@ def _update(optimizer: StepOptimizer, learning_rate: float, progress: Progress) 
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise TornStepError(progress.step + 1) from None
+        found = "out of memory while the weights were changed: some have changed, others not"
+        advice = "The same command goes on from the last checkpoint."
+        raise TornStepError(f"step {progress.step + 1}", found, "", advice) from None
 
 
 def _works_alone(device: torch.device) -> bool:

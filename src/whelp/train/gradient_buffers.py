@@ -41,7 +41,7 @@ class GradientBuffers:
             parameter.grad = None
 
     def take_up(self) -> None:
-        """Take what was recorded, and lies in the buffers by now, for the gradients of the batch."""
+        """Take what lies in the buffers, where recorded work has put it, for the gradients of the batch."""
         for parameter, view in self._places:
             parameter.grad = view
 
@@ -60,9 +60,10 @@ class GradientBuffers:
             torch._foreach_copy_(places, moved)
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Take the hooks off; gradients are added to the buffers again, also where a pass failed and left some of its own elsewhere."""
         for hook in self._hooks:
             hook.remove()
+        self.take_up()
         for parameter, view in self._places:
             take_away(parameter, "gradient", view)
 

@@ -339,16 +339,17 @@ def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozen
     return replace(plan, device=now.device, num_processes=now.num_processes) if is_elsewhere else plan
 
 
-def halve_micro_batch(plan: TrainPlan) -> TrainPlan:
-    """The same batch in micro-batches of half as many rows.
+def halve_micro_batch(plan: TrainPlan, rows_tried: int | None = None) -> TrainPlan:
+    """The same batch in micro-batches of half as many rows as were tried: those of the plan, or fewer while batches grow.
 
     Raises:
-        TrainingError: When a micro-batch is one row.
+        TrainingError: When that was one row.
     """
-    if plan.micro_batch_rows == 1:
+    rows_tried = rows_tried or plan.micro_batch_rows
+    if rows_tried == 1:
         advice = "Lower pack.context_tokens or the model's size, or set train.checkpoint_activations=true."
         raise TrainingError("the device", "it is out of memory with 1 row at a time", "room", advice)
-    rows_at_once = plan.micro_batch_rows // 2
+    rows_at_once = rows_tried // 2
     return replace(plan, micro_batch_rows=rows_at_once, accumulation=_count_pieces(plan, rows_at_once), is_halved=True)
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from whelp.base.errors import LostProcessError, PlanError
+from whelp.train.device import is_out_of_memory
 from whelp.train.process_rank import FILE_MEETING, ProcessRank
 
 has_met = False  # whether this process has met others
@@ -106,9 +107,9 @@ class ProcessGroup:
         """Inside, a broken connection becomes a `LostProcessError`."""
         try:
             yield
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise self.explain_loss(error) from error
 
     def explain_loss(self, error: RuntimeError) -> LostProcessError:

@@ -286,12 +286,15 @@ class Session:
             TrainingError: When not even one row fits, or others are in the middle of the probe.
         """
         from whelp.train.device import free_idle_memory, is_out_of_memory
+        from whelp.train.fit import TornStepError
         from whelp.train.plan import halve_micro_batch, make_plan
 
         while True:
             plan = make_plan(self.recipe.train, facts)
             try:
                 return self._probe(facts, plan, must_time=must_time)
+            except TornStepError:
+                pass  # the next probe builds its model anew
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

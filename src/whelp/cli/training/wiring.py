@@ -116,40 +116,49 @@ class RunWiring:
 
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows, and of half of those, down to one."""
+        from whelp.train.awake_clock import AwakeClock
         from whelp.train.device import is_out_of_memory
         from whelp.train.fit import TornStepError
 
-        while True:
-            plan = self.plan
-            try:
-                yield from self._fit()
-                if self.plan is plan:
-                    return
-                continue
-            except TornStepError:
-                self._halve_micro_batch()  # for the one who goes on
-                raise
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+        with AwakeClock() as clock:
+            told = clock()
+            while True:
+                plan = self.plan
+                try:
+                    with contextlib.closing(self._fit(clock, told)) as steps:
+                        for report in steps:
+                            told = clock()
+                            if self.average is not None and not report.is_skipped:
+                                self.average.update(report.step)
+                            yield report
+                            if self.plan is not plan:  # an evaluation has changed it
+                                break
+                        else:
+                            return
+                    continue
+                except TornStepError:
+                    self._halve_micro_batch(self._count_rows_at_once())  # for the one who goes on
                     raise
-            self._halve_micro_batch()  # outside of the handler: the error holds on to what filled the memory
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                self._halve_micro_batch(self._count_rows_at_once())  # outside of the handler: the error holds on to much memory
 
-    def _fit(self) -> Iterator[StepReport]:
-        """Train to the end of the plan, or until an evaluation has changed the plan."""
-        from whelp.train.awake_clock import AwakeClock
+    def _fit(self, clock: Callable[[], float], told: float) -> Generator[StepReport]:
+        """The steps by the plan as it is now; what passed since `told` by the clock counts, too."""
         from whelp.train.fit import fit
 
-        rows, config, plan = self.session.choose_rows(self.plan), self.session.recipe.train, self.plan
-        parts = self.model, self.optimizer, rows, plan, config, self.progress
-        with AwakeClock() as clock, contextlib.closing(fit(*parts, processes=self.processes, clock=clock)) as steps:
-            for report in steps:
-                if self.average is not None and not report.is_skipped:
-                    self.average.update(report.step)
-                yield report
-                if self.plan is not plan:
-                    return
+        rows, config = self.session.choose_rows(self.plan), self.session.recipe.train
+        parts = self.model, self.optimizer, rows, self.plan, config, self.progress
+        return fit(*parts, processes=self.processes, clock=clock, told=told)
 
-    def _halve_micro_batch(self) -> None:
+    def _count_rows_at_once(self) -> int:
+        """Rows of a micro-batch of the next step, which has fewer than others while batches grow."""
+        from whelp.train.fit import find_share_done
+
+        return self.plan.at_batch(self.plan.ramp.find_rows(find_share_done(self.progress, self.plan))).micro_batch_rows
+
+    def _halve_micro_batch(self, rows_tried: int) -> None:
         """Halve the micro-batch, and remember that in the run folder, with the options that the plan was adapted to.
 
         Raises:
@@ -158,13 +167,13 @@ class RunWiring:
         from whelp.train.device import free_idle_memory
         from whelp.train.plan import halve_micro_batch
 
-        rows_before, self.plan = self.plan.micro_batch_rows, halve_micro_batch(self.plan)
+        self.plan = halve_micro_batch(self.plan, rows_tried)
         started = self.run.read_plan()
         assert started is not None, "a run that trains has a plan"
         options = {name: getattr(self.session.recipe.train, name) for name in ADAPTED}
         recipe = {**started["recipe"], "train": {**started["recipe"]["train"], **options}}
         self.run.change_plan({**started, "recipe": recipe, "plan": self.plan.to_dict()}, self.processes.rank)
-        found = f"out of memory with {say_count(rows_before, 'row')} at a time; from now on {self.plan.micro_batch_rows}"
+        found = f"out of memory with {say_count(rows_tried, 'row')} at a time; from now on {self.plan.micro_batch_rows}"
         if self.processes.size > 1:  # they wait for this one
             raise TrainingError(f"process {self.processes.rank + 1}", found, "", "The same command goes on so.")
         log.warning("%s", found)
@@ -274,7 +283,7 @@ class RunWiring:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._halve_micro_batch()
+            self._halve_micro_batch(self.plan.micro_batch_rows)
 
     def _uncompiled(self) -> contextlib.AbstractContextManager[object]:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
