@@ -171,12 +171,47 @@ def test_xml_of_elements(tmp_path: Path) -> None:
     whelp.convert(tmp_path / "a.xml", out=tmp_path / "o.txt", columns="Abstract.Text")
     assert (tmp_path / "o.txt").read_text() == "Dogs  bark.\n\nThey do.\n\n"
     (tmp_path / "feed.xml").write_text(
-        '<rss xmlns:x="urn:x"><channel><item id="1">One</item><x:item>Two</x:item></channel></rss>'
+        '<rss xmlns:x="urn:x"><channel><item xmlns="urn:y" id="1">One</item><x:item>Two</x:item></channel></rss>'
     )
     whelp.convert(tmp_path / "feed.xml", out=tmp_path / "feed.jsonl", element="item")
     assert read_lines(tmp_path / "feed.jsonl") == [{"id": "1", "text": "One"}, {"id": None, "text": "Two"}]
     with pytest.raises(SourceError, match="XML with no element entry"):
         whelp.convert(tmp_path / "feed.xml", out=tmp_path / "none.jsonl", element="entry")
+
+
+def test_xml_of_entities(tmp_path: Path) -> None:
+    """Those of HTML stand for their signs, in attributes too, where a document type that lies elsewhere may declare them; it is not read."""
+    (tmp_path / "dtd").write_text('<!ENTITY mine "read">')
+    (tmp_path / "a.xml").write_text(
+        f'<!DOCTYPE a SYSTEM "{(tmp_path / "dtd").as_uri()}"><a><b c="caf&eacute; &amp;">na&iuml;ve &lt; &mine;</b></a>'
+    )
+    whelp.convert(tmp_path / "a.xml", out=tmp_path / "o.jsonl")
+    assert read_lines(tmp_path / "o.jsonl") == [{"c": "café &", "text": "naïve < &mine;"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "encoding"),
+    [("gb2312", "gb18030", "auto"), ("Shift_JIS", "cp932", "auto"), ("utf-16", "utf-16", "auto"), ("utf-8", "cp932", "cp932")],
+)
+def test_xml_in_other_encodings(tmp_path: Path, name: str, codec: str, encoding: str) -> None:
+    """As the file says, or as it is said."""
+    (tmp_path / "a.xml").write_bytes(f'<?xml version="1.0" encoding="{name}"?><a><b>日本①</b></a>'.encode(codec))
+    whelp.convert(tmp_path / "a.xml", out=tmp_path / "o.jsonl", encoding=encoding)
+    assert read_lines(tmp_path / "o.jsonl") == [{"text": "日本①"}]
+
+
+def test_xml_that_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would lie in memory whole is refused, with what it might be made of; and so is what is nested without end."""
+    monkeypatch.setattr("whelp.corpus.convert_texts._MOST_ROW_BYTES", 1 << 16)
+    (tmp_path / "feed.xml").write_text(f"<rss><channel><title>t</title>{'<item>words</item>' * 2000}</channel></rss>")
+    said = r"element channel takes more than 65,536 bytes, .* Name with --element .* inside it, such as title, item\."
+    with pytest.raises(SourceError, match=said):
+        whelp.convert(tmp_path / "feed.xml", out=tmp_path / "o.jsonl")
+    whelp.convert(tmp_path / "feed.xml", out=tmp_path / "o.jsonl", element="item")
+    assert len(read_lines(tmp_path / "o.jsonl")) == 2000
+    (tmp_path / "deep.xml").write_text(f"<a>{'<b>' * 110}x{'</b>' * 110}</a>")
+    with pytest.raises(SourceError, match="more than 100 elements in each other"):
+        whelp.convert(tmp_path / "deep.xml", out=tmp_path / "deep.jsonl")
 
 
 def test_options_of_other_formats(whelp: Whelp, tmp_path: Path) -> None:

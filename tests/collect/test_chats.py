@@ -34,6 +34,7 @@ SLACK = [
         "user_profile": {"real_name": "Ann"},
     },
     {"type": "message", "ts": "3.0", "user": "U2", "text": "<@U1>: <https://b.org>"},
+    {"type": "message", "ts": "4.0", "user": "U1", "text": "<@U3>?"},
 ]
 MESSENGER = {
     "participants": [{"name": "Ann"}],
@@ -62,7 +63,7 @@ CHATGPT = [
     ("export", "said", "title"),
     [
         (DISCORD, "Ann: Hi\nthere\nbob: Yes?", "general"),
-        (SLACK, "Ann: Hi <3 here\nU2: @U1: https://b.org", None),
+        (SLACK, "Ann: Hi <3 here\nU2: @Ann: https://b.org\nAnn: @U3?", None),
         (MESSENGER, "Müller: Hi\nBob: Yes ✓", "Müller"),
         (CHATGPT, "user: Why?\nassistant: So.", "Dogs"),
     ],
@@ -221,6 +222,7 @@ def test_as_the_chat_template_writes_it(collected: Path, tmp_path: Path) -> None
             "conversation_trained_senders is set, but pairs name no sender",
         ),
         ({"conversation_trained_senders": []}, "conversation_trained_senders is empty, so nothing is trained"),
+        ({"conversation_trained_senders": "*"}, "conversation_trained_senders takes names, and '*' is none"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, options: dict[str, Any], said: str) -> None:

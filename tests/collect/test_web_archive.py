@@ -15,12 +15,12 @@ import zstandard
 import whelp
 from archives import DATE, INFO, make_http, make_page, make_record, make_response, make_text, pack, pack_zstd
 from whelp.artifacts.growing_file import GrowingFile
+from whelp.base.charsets import decode_page
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
 from whelp.cli.given_files import FileProgress
-from whelp.collect.charsets import decode_page
 from whelp.collect.web_archive import WebArchiveConfig, shares
 
 HTML = "Content-Type: text/html"

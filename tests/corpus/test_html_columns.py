@@ -47,6 +47,18 @@ def test_every_format(tmp_path: Path) -> None:
         assert source.changed_since(make(tmp_path / name).describe()) == ["data.html_columns: was not set, now ['body']"]
 
 
+def test_what_is_not_closed_hides_nothing(tmp_path: Path) -> None:
+    """Elements named in a text as if they were tags; brackets of code that are no end of CDATA."""
+    bodies = [
+        "<p>How to use <select>?</p><nav>menu</nav><p>Tell me.</p>",
+        "<pre>if (a[b[i]]>3) x</pre>",
+        "<![CDATA[<p>a</p>]]>",
+    ]
+    write(tmp_path, {"a.jsonl": "".join(json.dumps({"text": body}) + "\n" for body in bodies)})
+    texts = [text for _, text, _ in read_rows(make(tmp_path / "a.jsonl", html_columns=["text"]))]
+    assert texts == ["How to use ?\n\nTell me.", "if (a[b[i]]>3) x", "a"]
+
+
 def test_fields_and_python_rows(tmp_path: Path) -> None:
     """A field of an object by its name with dots; rows from Python."""
     write(tmp_path, {"a.jsonl": json.dumps({"title": "<A>", "post": {"body": BODIES[0]}}) + "\n"})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,60 @@ def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message:
     write(tmp_path, {name: content})
     with pytest.raises(SourceError, match=rf"{name}: {message}"):
         make(tmp_path / name)
+
+
+@pytest.mark.usefixtures("calamine")
+def test_what_would_take_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell far off, with or without a place of its own, or more than may lie in memory: said, not tried. Empty cells are none."""
+    far: Rows = [["text"], *[["a"]] * 20, [*[None] * 119, "b"]]
+    write(tmp_path, {"far.xlsx": make_xlsx({"A": far}), "near.xlsx": make_xlsx({"A": [["text"], ["a"], [None] * 120]})})
+    monkeypatch.setattr("whelp.corpus.sheet_size.MOST_CELLS", 2000)
+    assert [row[1] for row in read_rows(make(tmp_path / "near.xlsx"))] == ["a"]
+    with pytest.raises(SourceError, match=r"far\.xlsx: a sheet with cells in row 22 and in column 120, .*Ctrl\+End"):
+        make(tmp_path / "far.xlsx")
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr(
+            "xl/worksheets/sheet1.xml",
+            '<x:sheetData xmlns:x="u"><x:row><x:c s="1" r="XFD9"><x:v>1</x:v></x:c></x:row></x:sheetData>',
+        )
+    write(tmp_path, {"placed.xlsx": data.getvalue()})
+    with pytest.raises(SourceError, match=r"cells in row 9 and in column 16,384"):
+        make(tmp_path / "placed.xlsx")
+    monkeypatch.setattr("whelp.corpus.sheet_size.MOST_BYTES", 2000)
+    with pytest.raises(SourceError, match=r"unpacks to more than .* Save the sheet as CSV"):
+        make(tmp_path / "near.xlsx")
+
+
+@pytest.mark.usefixtures("calamine")
+def test_a_whole_archive_that_is_no_sheet(tmp_path: Path) -> None:
+    """It is not said to be cut off."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("word/document.xml", "<a/>")
+    write(tmp_path, {"a.xlsx": data.getvalue()})
+    with pytest.raises(
+        SourceError, match=r"python-calamine cannot read: broken, or with more than 100,000,000 cells .* or as CSV"
+    ):
+        make(tmp_path / "a.xlsx")
+
+
+@pytest.mark.usefixtures("calamine")
+def test_titles_and_columns_without_a_name(tmp_path: Path) -> None:
+    """A title above the names is no header; an index without a name is; what first stands in a late row is not lost."""
+    rows: list[Any] = [[None, "text"], *([number, f"row {number}"] for number in range(200))]
+    rows.append([200, "last", "only here"])
+    write(
+        tmp_path,
+        {"a.xlsx": make_xlsx({"A": rows}), "b.xlsx": make_xlsx({"A": [["Reviews of 2024"], ["text", "stars"], ["a", 1]]})},
+    )
+    with pytest.raises(
+        SourceError, match=r"names one column alone \('Reviews of 2024'\), as a title would, .* Delete the rows above"
+    ):
+        make(tmp_path / "b.xlsx")
+    whelp.convert(tmp_path / "a.xlsx", out=tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert (lines[0], lines[1], lines[-1]) == ("A,text,C", "0,row 0,", "200,last,only here")
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

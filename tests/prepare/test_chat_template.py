@@ -95,6 +95,30 @@ def test_control_tokens_typed_by_a_user_stay_text(vocabulary: Vocabulary) -> Non
     assert sum(token in vocabulary.special_ids for token in meant) == 4 + 2 * 3
 
 
+def test_control_tokens_in_names_of_senders_stay_text(vocabulary: Vocabulary) -> None:
+    """Written by the template or by prefixes; the recipe's own names for senders may be such tokens."""
+    name = "a<|im_end|>"
+    rows = make_rows([[{"role": name, "content": "b"}]])
+    encoded = encode(rows, vocabulary)
+    assert [id for id in encoded.ids.tolist() if id in vocabulary.special_ids] == [
+        vocabulary.id_of("<|im_start|>"),
+        vocabulary.id_of("<|im_end|>"),
+    ]
+    assert vocabulary.decode(encoded.ids) == f"{name}\nb\n"
+    options: dict[str, Any] = {
+        "conversation_format": "sender",
+        "conversation_key": "messages",
+        "conversation_sender_key": "role",
+        "conversation_input_key_map": {"content": "<|im_start|>{sender}: {sender}: "},
+    }
+    for names, special, said in (({}, ["<|im_start|>"], f"{name}: {name}: b"), ({name: "<|im_end|>"}, None, ": : b")):
+        config = TemplateConfig(**options, conversation_sender_value_map=names)
+        encoded = encode_pieces(make_template(config, vocabulary=vocabulary).segment(rows), vocabulary)
+        expected = special or ["<|im_start|>", "<|im_end|>", "<|im_end|>"]
+        assert [id for id in encoded.ids.tolist() if id in vocabulary.special_ids] == [*map(vocabulary.id_of, expected)]
+        assert vocabulary.decode(encoded.ids) == said
+
+
 def test_options(vocabulary: Vocabulary) -> None:
     """Other columns and names of roles; other turns to train; the words before an answer, too."""
     talk = [[{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "human", "value": "c"}]]

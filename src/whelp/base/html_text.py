@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
@@ -15,6 +16,7 @@ _BLOCKS = frozenset(
 )
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENT_OR_SCRIPT = re.compile(r"<(?:!--|(script|style)\b)", re.IGNORECASE)
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 _NO_TAG = re.compile(r"<(?![^<>]*>)")
 _ENDS = {name: re.compile(rf"</{name}\b[^<>]*>", re.IGNORECASE) for name in ("script", "style")}
 
@@ -34,7 +36,7 @@ class _Parser(HTMLParser):
         self.parts: list[str] = []  # of the text, each with what separates it from the one before
         self.title: list[str] = []
         self.language: str | None = None
-        self.depth = 0  # of elements that are left out
+        self.open: Counter[str] = Counter()  # elements that are left out
         self._left_out = left_out
         self._line: list[str] = []
         self._prefix = ""
@@ -46,7 +48,7 @@ class _Parser(HTMLParser):
         if tag == "html":
             self.language = dict(attributes).get("lang") or self.language
         if tag in self._left_out:
-            self.depth += 1
+            self.open[tag] += 1
         self._is_title = tag == "title"
         if tag == "br":
             self._line.append("\n" if self._num_pre else "\0")
@@ -62,8 +64,8 @@ class _Parser(HTMLParser):
             self.handle_starttag(tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self._left_out:
-            self.depth = max(0, self.depth - 1)
+        if tag in self.open:
+            self.open -= Counter((tag,))  # none is left where it was one
         self._is_title = False
         if tag in _BLOCKS:
             self.end_block()
@@ -72,7 +74,7 @@ class _Parser(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._is_title:
             self.title.append(data)
-        elif not self.depth:
+        elif not self.open:
             self._line.append(data if self._num_pre else _BLANKS.sub(" ", data))
 
     def end_block(self) -> None:
@@ -92,19 +94,20 @@ class _Parser(HTMLParser):
 def read_html(html: str) -> HtmlText:
     """Make text of a page: one block a paragraph, headings with `#`, list items with `-`, cells of a row with tabs.
 
-    Scripts, styles, menus, forms, footers and asides are left out; where one is never closed, they stay.
+    Scripts, styles, menus, forms, footers and asides are left out; those of a name that is not closed every time stay.
 
     >>> read_html("<title>Dogs</title><nav>Home</nav><h1>Dogs</h1><p>A <b>whelp</b><br>is young.<ul><li>a<li>b</ul>").text
     '# Dogs\\n\\nA whelp\\nis young.\\n\\n- a\\n- b'
     """
     source = _make_safe(html)
-    parser = _Parser(_SILENT | _AROUND)
-    parser.feed(source)
-    parser.close()
-    if parser.depth:
-        parser = _Parser(_SILENT)
+    left_out = _SILENT | _AROUND
+    while True:
+        parser = _Parser(left_out)
         parser.feed(source)
         parser.close()
+        if not parser.open:
+            break
+        left_out = left_out.difference(parser.open)
     parser.end_block()
     title = _BLANKS.sub(" ", "".join(parser.title)).strip()
     return HtmlText("".join(parser.parts), title or None, parser.language)
@@ -123,7 +126,7 @@ def _make_safe(html: str) -> str:
             closing = _ENDS[match[1].lower()].search(html, match.end())
             position = closing.end() if closing else len(html)
     parts.append(html[position:])
-    source = _NO_TAG.sub("&lt;", "".join(parts).replace("<![CDATA[", "").replace("]]>", ""))
+    source = _NO_TAG.sub("&lt;", _CDATA.sub(r"\1", "".join(parts)))
     return source.replace(
         "<!", "<?"
     )  # passed over up to the next >; at declarations that it does not know the parser would stop

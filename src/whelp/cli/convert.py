@@ -69,7 +69,8 @@ def convert(
         files: Files, or folders whose files are taken in the order of their names.
         columns: Which columns, in which order; None for all. Text takes one. Fields of objects in JSON are named with dots.
         separator: Text: what stands after each row's text; by default a blank line.
-        encoding: Of CSV files: `auto` finds UTF-8, Windows-1252, and what a byte order mark says; or a name that Python knows.
+        encoding: Of CSV and XML files: `auto` finds UTF-8, Windows-1252, and what a byte order mark or XML says; or a name that Python
+            knows.
         delimiter: What stands between the fields of CSV files; None for what the header shows.
         sheet: Which sheet of spreadsheets; None for the only one that holds anything.
         element: Which elements of XML files are a row each; None for those below the root.

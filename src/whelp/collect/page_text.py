@@ -7,8 +7,8 @@ import re
 import threading
 from dataclasses import dataclass
 
+from whelp.base.charsets import decode_page
 from whelp.collect.answers import Answer, NotFetched, refuse
-from whelp.collect.charsets import decode_page
 
 _PAGES = {"text/html", "application/xhtml+xml", ""}
 _LIST_LINE = re.compile(r"(- |\|)")

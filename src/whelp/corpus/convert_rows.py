@@ -103,7 +103,7 @@ def _iter_objects(path: Path, options: ReadingOptions) -> Iterator[dict[str, Any
     format = find_format(path)
     with explained(path):
         if format is None:
-            yield from convert_xml.iter_xml_objects(reading, options.element)
+            yield from convert_xml.iter_xml_objects(reading, options.element, options.encoding)
             return
         for number, row in iter_parsed(reading, format):
             if not isinstance(row, dict):

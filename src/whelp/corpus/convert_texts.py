@@ -27,7 +27,7 @@ OF_SHEETS = ("several sheets", "no such sheet")
 class ReadingOptions:
     """How a file is read where it does not show it.
 
-    As in `SourceConfig`: `encoding` and `delimiter` of CSV, `sheet` of a spreadsheet; and which `element` of XML is a row.
+    As in `SourceConfig`: `encoding` of CSV and XML, `delimiter` of CSV, `sheet` of a spreadsheet; and which `element` of XML is a row.
     """
 
     encoding: str = "auto"

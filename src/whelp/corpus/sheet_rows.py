@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -22,6 +23,7 @@ from whelp.corpus.header import select_by_header
 from whelp.corpus.magic import find_kind_of_rows
 from whelp.corpus.number_texts import write_number
 from whelp.corpus.rows import NUM_HEAD_ROWS, Reading, Rows, make_rows
+from whelp.corpus.sheet_size import MOST_BYTES, MOST_CELLS, check_size, too_much
 
 _ROWS = 1024  # at a time
 _MOST_NAMED = 20
@@ -45,8 +47,9 @@ def iter_sheet_rows(reading: Reading) -> Iterator[Rows]:
         filled = ((number, cells) for number, cells in enumerate(sheet.iter_rows(), 1) if not _is_blank(cells))
         header = list(reading.column_names) or _read_header(filled)
         head = list(islice(filled, NUM_HEAD_ROWS))
-        width = max((len(cells) for _, cells in head), default=len(header))
-        names = _name_columns(header, head, width, left)
+        if not reading.column_names:
+            _check_header(header, head)
+        names = _name_columns(header, sheet, left)
         if reading.column_names and len(names) != len(header):
             found = f"has {len(names)} columns, but data.column_names has {len(header)} names"
             raise BadFile("no text column", found, "Name every column, in order.")
@@ -76,7 +79,10 @@ def _open_sheet(reading: Reading) -> Iterator[Any]:
         reason = "a spreadsheet, and the package python-calamine, which reads it, is not installed"
         raise BadFile("spreadsheet", reason, 'Run `pip install "whelp[sheets]"`, or save it as CSV.') from None
     with reading.open_file() as stream:
-        data = stream.read()
+        data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise too_much()
+        check_size(data)
         try:
             with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
                 yield _choose_sheet(book, calamine, reading.sheet)
@@ -89,6 +95,9 @@ def _open_sheet(reading: Reading) -> Iterator[Any]:
 def _explain(data: bytes, error: Exception) -> BadFile:
     if "encrypted" in str(error).lower() or "EncryptedPackage".encode("utf-16-le") in data[: 1 << 20]:
         return _encrypted()
+    if zipfile.is_zipfile(io.BytesIO(data)):  # and whole
+        reason = f"a spreadsheet that python-calamine cannot read: broken, or with more than {MOST_CELLS:,} cells ({error})"
+        return BadFile("unreadable", reason, "Save it anew, or as CSV.")
     kind = find_kind_of_rows(data[:_HEAD_BYTES])
     if data.startswith((_ZIP, _OLD_OFFICE)) or kind is None:
         return damaged("data of a spreadsheet", error)
@@ -132,12 +141,19 @@ def _read_header(filled: Iterator[tuple[int, Cells]]) -> list[str]:
     return [_write(value).strip() for value in cells]
 
 
-def _name_columns(header: list[str], head: list[tuple[int, Cells]], width: int, left: int) -> dict[int, str]:
+def _check_header(header: list[str], head: list[tuple[int, Cells]]) -> None:
+    """A title above the header is no header."""
+    if header[0] and not any(header[1:]) and head and not _is_blank(head[0][1][1:]):
+        reason = f"its first row names one column alone ({header[0]!r}), as a title would"
+        raise BadFile("no header", reason, "Delete the rows above the names of the columns, or name the others, too.")
+
+
+def _name_columns(header: list[str], sheet: Any, left: int) -> dict[int, str]:
     """The columns by their places; one without a name that holds anything has the letters that a spreadsheet shows above it."""
     names = {}
-    for place in range(max(width, len(header))):
+    for place in range(max(sheet.width, len(header))):
         name = header[place] if place < len(header) else ""
-        if name or any(place < len(cells) and _write(cells[place]).strip() for _, cells in head):
+        if name or any(not _is_blank(cells[place : place + 1]) for cells in sheet.iter_rows()):
             names[place] = name or _spell_column(left + place)
     return names
 

@@ -148,13 +148,14 @@ class ChatConversation:
             kept.append(found[0])
             return chr(ord(_FIRST_PRIVATE) + len(kept) - 1)
 
-        turns = []
-        for sender, text in zip(senders, words, strict=True):
-            role = str(self._names.get(sender or "", sender or ""))
-            # A control token that a user typed must not become one: it is out of the text while the template is at work.
-            turns.append(
-                {"role": role, "content": (text or "") if self._keeps_control else self._protected.sub(keep, text or "")}
-            )
+        def protect(text: str) -> str:
+            return text if self._keeps_control else self._protected.sub(keep, text)
+
+        # A control token that a user typed must not become one: it is out of the text while the template is at work.
+        turns = [
+            {"role": str(self._names[sender]) if sender in self._names else protect(sender), "content": protect(text or "")}
+            for sender, text in zip((sender or "" for sender in senders), words, strict=True)
+        ]
         for sender, turn, (before, said) in zip(senders, turns, self._template.iter_turns(turns), strict=True):
             weight = self._masks.get(sender or "", self._masks.get(OTHERS, turn["role"] == _TRAINED_ROLE))
             header = bool(self._prefix_mask) if turn["role"] == _TRAINED_ROLE else weight

@@ -196,6 +196,10 @@ class TemplateConfig:
                 )
             if not self.conversation_trained_senders:
                 problems.append("data.conversation_trained_senders is empty, so nothing is trained; leave it out")
+            elif OTHERS in (self.trained_senders or []):
+                problems.append(
+                    f"data.conversation_trained_senders takes names, and {OTHERS!r} is none. Leave it out to train all"
+                )
         if self.conversation_format is not None and self.conversation_template is not None:
             problems.append("data.conversation_format and data.conversation_template are both set. Keep one of them")
         if self.conversation_format == "iopairs" and not self.conversation_input_key_prefix_map:

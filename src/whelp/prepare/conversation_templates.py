@@ -18,6 +18,7 @@ from whelp.prepare.escapes import decode_escapes
 from whelp.prepare.segments import Flags, Pieces, Slots, has_text
 
 _DEFAULT_SENDER_KEY = "sender"
+_NAME = "{sender}"  # in a prefix
 KEY_OPTION, SENDER_OPTION = "data.conversation_key", "data.conversation_sender_key"
 OPTIONS_OF_SENDERS = MASK_OPTION, NAMES_OPTION, SUFFIX_OPTION, TRAINED_OPTION = (
     "data.conversation_sender_mask",
@@ -133,19 +134,33 @@ class Conversation:
         nobody = np.zeros(turns.num_rows, np.int64)
         for field, prefix in self._prefixes.items():
             values = read_column(turns, field)
-            if self._has_senders:
-                senders, which = self._read_senders(turns)
-                prefixes = [prefix.replace("{sender}", str(self._names.get(sender, sender))) for sender in senders]
-            else:
-                senders, which, prefixes = [field], nobody, [prefix]
+            senders, which = self._read_senders(turns) if self._has_senders else ([field], nobody)
             after_others, are_others_trained = self._suffixes.get(OTHERS, ""), self._masks.get(OTHERS, True)
             suffixes = [self._suffixes.get(sender, after_others) for sender in senders]
             weights = np.array([self._masks.get(sender, are_others_trained) for sender in senders], np.uint8)[which]
             is_filled = has_text(values)
-            self._add(slots, prefixes, which, is_filled, weights if self._prefix_mask is None else self._prefix_mask)
+            prefix_weights = weights if self._prefix_mask is None else self._prefix_mask
+            self._add_prefix(slots, prefix, senders, which, is_filled, prefix_weights)
             slots.add(values, is_filled, weights)
             self._add(slots, suffixes, which, is_filled, weights if self._suffix_mask is None else self._suffix_mask)
         return slots
+
+    def _add_prefix(
+        self, slots: Slots, prefix: str, senders: list[str], which: npt.NDArray[np.int64], is_filled: Flags, weights: object
+    ) -> None:
+        """The prefix before what each sender says. A name in the data that spells a control token is text, in a piece of its own."""
+        if not self._has_senders:
+            self._add(slots, [prefix], which, is_filled, weights)
+            return
+        names = [str(self._names.get(sender, sender)) for sender in senders]
+        is_apart = [sender not in self._names and self._is_control(sender) for sender in senders]
+        whole = ["" if apart else prefix.replace(_NAME, name) for name, apart in zip(names, is_apart, strict=True)]
+        self._add(slots, whole, which, is_filled, weights)
+        for number, part in enumerate(prefix.split(_NAME) if any(is_apart) else []):
+            if number:
+                texts = [name if apart else "" for name, apart in zip(names, is_apart, strict=True)]
+                slots.add_choice(texts, which, is_filled, weights)
+            self._add(slots, [part if apart else "" for apart in is_apart], which, is_filled, weights)
 
     def _add(self, slots: Slots, texts: list[str], which: npt.NDArray[np.int64], is_filled: Flags, weights: object) -> None:
         is_control = any(self._is_control(text) for text in texts)

@@ -35,7 +35,7 @@ def convert(
         typer.Option(metavar="TEXT", help=r"Text: what ends each row's text; \n is a line feed. Default: a blank line."),
     ] = None,
     encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Of CSV: auto, or a name such as cp1251, where it cannot be found.")
+        str, typer.Option(metavar="NAME", help="Of CSV and XML: auto, or a name such as cp1251, where it cannot be found.")
     ] = "auto",
     delimiter: Annotated[
         str | None,

@@ -80,16 +80,21 @@ def _read_slack(export: Any) -> list[Chat] | None:
     if not all({"type", "ts"} <= some for some in keys):
         return None
 
+    names: dict[object, str] = {}  # not every message of somebody says it
+    for message in export:
+        profile = message.get("user_profile") or {}
+        name = profile.get("display_name") or profile.get("real_name")
+        names |= {message.get("user"): str(name)} if name else {}
+
     def show_link(match: re.Match[str]) -> str:
-        return match[2] or match[1]
+        return match[2] or (f"@{names.get(match[1][1:], match[1][1:])}" if match[1].startswith("@") else match[1])
 
     def iter_turns() -> Iterator[Turn]:
         for message in export:
             if message["type"] == "message" and message.get("subtype") in _SPOKEN_IN_SLACK:
-                profile = message.get("user_profile") or {}
-                named = (profile.get("display_name"), profile.get("real_name"), message.get("username"), message.get("user"))
+                user = message.get("user")
                 words = html.unescape(_SLACK_LINK.sub(show_link, str(message.get("text") or "")))
-                yield Turn(str(next(filter(None, named), _NOBODY)), words)
+                yield Turn(str(names.get(user) or message.get("username") or user or _NOBODY), words)
 
     return [_make_chat(iter_turns())]
 

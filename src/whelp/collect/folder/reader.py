@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from whelp.base.charsets import find_named
 from whelp.base.html_text import read_html
 from whelp.base.utf8 import is_mostly_utf8
-from whelp.collect.charsets import find_named
 from whelp.collect.document import ConversationDocument, Document
 from whelp.collect.folder.chat import Chat, read_whatsapp
 from whelp.collect.folder.chat_exports import read_chat_export

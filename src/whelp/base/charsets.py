@@ -1,4 +1,4 @@
-"""The characters of a page of the web: in which encoding it is, whatever it and its server say."""
+"""The characters of a page of the web, or of XML: in which encoding it is, whatever it and its server say."""
 
 from __future__ import annotations
 
