@@ -444,7 +444,11 @@ def test_a_device_that_is_not_there(whelp: Whelp, made: Project, device: str, re
     """Said before anything is written."""
     outcome = whelp("train", made.recipe, f"train.device={device}", "--store", made.store, "--out", "x")
     said_once(outcome, f"train.device: '{device}' cannot be used ({reason}")
+    assert "Use train.device=cpu." in outcome.said
     assert not Path("x").exists()
+    outcome = whelp("generate", made.run, "--prompt", "a", "--device", device)
+    said_once(outcome, f"--device: '{device}' cannot be used ({reason}")
+    assert "Use --device=cpu." in outcome.said
 
 
 def test_a_loss_that_is_not_a_number(whelp: Whelp, project: Project) -> None:

@@ -57,6 +57,17 @@ def test_words_are_found(words: list[str], name: str) -> None:
     assert name in [section.name for section in package.docs(" ".join(words)).sections[:3]]
 
 
+def test_what_is_found_stands_below_its_place(whelp: Whelp) -> None:
+    """However long it is: all of it is indented, and nothing is lost."""
+    lines = whelp("docs", "fast accumulation").text.splitlines()
+    sections = package.docs("fast accumulation").sections
+    assert max(len(section.text) for section in sections) > 140
+    assert max(map(len, lines)) <= 140
+    assert [line for line in lines if not line.startswith(("whelp docs ", "    ")) or line != line.rstrip()] == []
+    shown = " ".join(" ".join(lines).split())
+    assert all(" ".join(section.text.split()) in shown for section in sections)
+
+
 def test_what_is_found_can_be_shown(whelp: Whelp) -> None:
     """Each place that a search names is one that can be asked for, and holds a word of it."""
     for section in whelp("docs", "loss", "mask", "--json").json["sections"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,24 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, problem: str) -> No
         load_recipe(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["plays.txt", "notes.md", "rows.jsonl", "rows.csv.gz", "my table.xlsx"])
+def test_a_text_is_no_recipe(tmp_path: Path, name: str) -> None:
+    """Who gives text in place of the recipe is told how it becomes the source, whatever YAML would make of it."""
+    path = write(tmp_path / name, "data: {source: stdlib}")
+    source = shlex.quote(f"data.source={path}")
+    with pytest.raises(ConfigError, match="is a file of text or rows by its name, but a recipe is expected") as caught:
+        load_recipe(path)
+    assert str(caught.value).endswith(f"Give one, of yours or shipped, and the file as its source: project {source}")
+    with pytest.raises(ConfigError, match=r"is a folder without a recipe\.yaml\. .* it is a source: project data\.source="):
+        load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yml", "a", "a.conf"])
+def test_a_recipe_may_be_called_otherwise(tmp_path: Path, name: str) -> None:
+    """Only names of text and of rows are refused; YAML may be JSON."""
+    assert load_recipe(write(tmp_path / name, '{"data": {"source": "stdlib"}}')).data.source == "stdlib"
 
 
 def test_a_file_of_comments_is_all_defaults(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +159,18 @@ def test_long_lines_go_on_below_themselves(monkeypatch: pytest.MonkeyPatch, widt
     assert "" in lines  # of the text of a model
     show.say(f"[bold]finished[/]   {words}", wraps=False)
     assert read(show.console)[-1] == f"finished   {words}".rstrip()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_notes_hang_on_a_terminal(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    """In a file each is one line, so that a search for its words finds it."""
+    monkeypatch.setattr(show, "console", make_terminal(40, force_terminal=is_terminal))
+    words = "a note of [several] words " * 4
+    show.say_note(logging.makeLogRecord({"msg": words}))
+    lines = read(show.console)
+    assert " ".join(" ".join(lines).split()) == f"note {words}".rstrip()
+    assert [line[:6] for line in lines] == (["note  ", *[" " * 6] * (len(lines) - 1)] if is_terminal else ["note  "])
+    assert len(lines) == (4 if is_terminal else 1)
 
 
 def test_texts_of_blank_lines_take_little_room() -> None:

@@ -56,7 +56,7 @@ def load_model(
     from whelp.train.device import choose_device
 
     folder = choose_model_folder(Path(path))
-    chosen = choose_device(device)
+    chosen = choose_device(device, option="--device")
     config = read_model_config(folder)
     find_weight_files(folder)  # first: without weights, no architecture helps
     model: LanguageModel | HuggingFaceModel

@@ -6,6 +6,7 @@ import difflib
 import html
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from whelp.tokenizer.config import VocabularyConfig
 from whelp.train.config import TrainConfig
 
 _OVERRIDE = re.compile(r"[a-z]+(\.\w+)+=")
+_TEXTS = (".txt", ".text", ".md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +160,14 @@ def find_recipe(name: str | Path) -> Path:
     """The file of a recipe.
 
     Raises:
-        ConfigError: When there is neither such a file nor such a shipped recipe.
+        ConfigError: When there is neither such a file nor such a shipped recipe, or when it is text or rows by its name.
     """
     path = Path(name)
+    as_source = f"project {shlex.quote(f'data.source={name}')}"
     if path.is_file():
+        if _is_data(path):
+            problem = "is a file of text or rows by its name, but a recipe is expected"
+            raise ConfigError(name, [problem], f"Give one, of yours or shipped, and the file as its source: {as_source}")
         return path
     shipped = list_shipped()
     if str(name) in shipped:
@@ -169,7 +175,8 @@ def find_recipe(name: str | Path) -> Path:
     if path.is_dir() and (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
     if path.is_dir():
-        raise ConfigError(name, ["is a folder without a recipe.yaml"], "Give the YAML file; `whelp new NAME` writes one.")
+        advice = f"Give the YAML file; `whelp new NAME` writes one. If it holds your text, it is a source: {as_source}"
+        raise ConfigError(name, ["is a folder without a recipe.yaml"], advice)
     if _OVERRIDE.match(str(name)):
         problem = "is an override, but a recipe is expected before it"
         raise ConfigError(name, [problem], f"Give one, of yours or shipped: project {name}")
@@ -181,6 +188,16 @@ def find_recipe(name: str | Path) -> Path:
         ["there is no such recipe file"],
         f"{hint}Shipped recipes: {', '.join(shipped)}. `whelp new NAME` writes a new one.",
     )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a name says that it holds text or rows. A recipe may be JSON, and have a name without a known ending."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return False
+    from whelp.corpus.compressed import split_name  # they take long to import
+    from whelp.corpus.rows import find_format
+
+    return split_name(path)[0] in _TEXTS or find_format(path) not in (None, "json")
 
 
 def _shipped_folder() -> Path:

@@ -54,13 +54,16 @@ class _Ragged:
         """How many there are so far."""
         return len(self._found)
 
-    def tell(self) -> None:
-        for number in sorted(self._found)[self._num_told :]:
+    def tell(self, num_good: int = _MOST_ROWS) -> None:
+        """Tell of those with fewer good rows than that before them: of one behind, it is not known yet whether the file ends in it."""
+        for place, number in list(enumerate(sorted(self._found)))[self._num_told :]:
+            if number - 1 - place >= num_good:
+                return
             expected, actual, text = self._found[number]
             if self._first_number < number <= self._end_number:
                 wanted = f"{expected}, as in {self._said_by}"
                 self._bad.add(number, BadValue(_RAGGED, say_count(actual, "field"), wanted, _say_remedy(expected)), text)
-        self._num_told = len(self._found)
+            self._num_told += 1
 
     def check_end(self, num_good: int, stream: _Stream) -> None:
         """Tell a quote left open from a row that is ragged for another reason, when it is the last of the file."""
@@ -100,7 +103,7 @@ def iter_csv_rows(reading: Reading, format: str) -> Iterator[Rows]:
         try:
             with reading.open_file() as stream, closing(_Stream(stream, dialect)) as checked:
                 for batch, is_last in _mark_last(_open(checked, dialect, block_bytes, convert, ragged)):
-                    ragged.tell()
+                    ragged.tell(num_seen + batch.num_rows)
                     if is_last and checked.is_left_open(batch.column(last_index)[-1].as_py()):
                         raise _left_open(reading.bad, int(ragged.number_rows(num_seen + batch.num_rows - 1, 1)[0]))
                     first = max(0, num_read - num_seen)  # after a new start: rows that are out already

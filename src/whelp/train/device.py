@@ -29,8 +29,13 @@ _OUT_OF_MEMORY = (
 )
 
 
-def choose_device(asked: str, process: ProcessRank | None = None) -> torch.device:
+def choose_device(asked: str, process: ProcessRank | None = None, *, option: str = "train.device") -> torch.device:
     """'auto' is a GPU when there is one; of many processes each takes the GPU of its number on this machine.
+
+    Args:
+        asked: auto, or a device of PyTorch.
+        process: Which of many this one is.
+        option: Where it was asked for: its name in what is said of a device that is not there.
 
     Raises:
         PlanError: When the asked device is not there, or there are more processes than GPUs.
@@ -67,7 +72,7 @@ def choose_device(asked: str, process: ProcessRank | None = None) -> torch.devic
         if "Expected one of" in reason or "Could not run" in reason:  # lists of all that torch was ever built for
             reason = "PyTorch has no such device here"
         raise PlanError(
-            "train.device", f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", "Use train.device=cpu."
+            option, f"{asked!r} cannot be used ({reason})", "auto, cpu, cuda or mps", f"Use {option}=cpu."
         ) from None
     return device
 

@@ -91,8 +91,8 @@ def say_plain(text: str) -> None:
 
 
 def say_note(record: logging.LogRecord) -> None:
-    """What is logged, as a line for people."""
-    console.print(f"[yellow]note[/]  {escape(record.getMessage())}", soft_wrap=True)
+    """What is logged, for people: beside its label on a terminal, elsewhere one line, to be searched for."""
+    say(f"[yellow]note[/]  {escape(record.getMessage())}", wraps=console.is_terminal)
 
 
 @contextmanager

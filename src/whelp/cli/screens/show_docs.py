@@ -7,10 +7,13 @@ import os
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.pager import SystemPager
+from rich.text import Text
 
 from whelp.cli.docs import DocsResult
 from whelp.cli.screens import show
 from whelp.cli.screens.result_tables import open_output
+
+_INDENT = "    "  # of what is found, below its place
 
 
 def show_docs(result: DocsResult) -> None:
@@ -29,7 +32,9 @@ def show_docs(result: DocsResult) -> None:
     for section in result.sections:
         if result.asked:
             console.print(f"[bold]whelp docs {escape(section.name)}[/]")
-            console.print(f"    [dim]{escape(section.text)}[/]")
+            for line in Text(section.text, style="dim").wrap(console, console.width - len(_INDENT)):
+                line.rstrip()
+                console.print(Text(_INDENT) + line, soft_wrap=True)
         else:
             console.print(f"[bold]{escape(section.name):{width}}[/]  {escape(section.text)}", soft_wrap=not console.is_terminal)
     if not result.asked:
