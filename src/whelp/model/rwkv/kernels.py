@@ -29,8 +29,10 @@ if HAS_TRITON:
     from whelp.model.gpu import decayed_average as gpu_decayed_average
 
 _TOLERANCE = 0.1  # of bf16 kernels against float32; a wrong one is off by its whole length
-_Kind = type[delta_rule.Inputs] | type[linear_attention.Inputs]
-_Run = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+MatrixInputs = delta_rule.Inputs | linear_attention.Inputs
+Reading = tuple[torch.Tensor, torch.Tensor]
+"""What every token reads, and the memory after the last."""
+_Run = Callable[..., Reading]
 
 
 @functools.cache
@@ -53,14 +55,15 @@ def choose_kernel(name: str, x: torch.Tensor, num_heads: int, head_width: int, *
     return name if find_disagreement(name, form) is None else None
 
 
-def run_delta_rule(
-    inputs: delta_rule.Inputs,
+def run_matrix_memory(
+    inputs: MatrixInputs,
     memory: torch.Tensor,
     starts: torch.Tensor | None,
     counts: torch.Tensor | None,
     kernel: str | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """RWKV-7: what every token reads (B, T, H, K), and the memory after the last (B, H, K, K), float32.
+) -> Reading:
+    """RWKV-7, by the delta rule, RWKV-6 and RWKV-5, by linear attention: what every token reads (B, T, H, K), and the memory
+    after the last (B, H, K, K), float32.
 
     Args:
         starts: (B, T) bool, true where a document begins.
@@ -69,34 +72,17 @@ def run_delta_rule(
     """
     if counts is not None:
         keep = counts[..., None, None]
-        log_w, k, b = (torch.where(keep, part, 0.0) for part in (inputs.log_w, inputs.k, inputs.b))
-        inputs = inputs._replace(log_w=log_w, k=k, b=b)
+        changing = [name for name in ("log_w", "k", "b") if name in inputs._fields]
+        inputs = inputs._replace(**{name: torch.where(keep, getattr(inputs, name), 0.0) for name in changing})
+    rule = delta_rule if isinstance(inputs, delta_rule.Inputs) else linear_attention
     if inputs.r.shape[1] == 1 and starts is None:
-        return delta_rule.step(inputs, memory)
-    if kernel is not None:
-        return run_kernel(kernel, inputs, memory, starts)
-    with torch.autocast(inputs.r.device.type, enabled=False):
-        return delta_rule.scan(inputs, memory, starts)
-
-
-def run_linear_attention(
-    inputs: linear_attention.Inputs,
-    memory: torch.Tensor,
-    starts: torch.Tensor | None,
-    counts: torch.Tensor | None,
-    kernel: str | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """RWKV-5: as `run_delta_rule`."""
-    if counts is not None:
-        keep = counts[..., None, None]
-        log_w, k = (torch.where(keep, part, 0.0) for part in (inputs.log_w, inputs.k))
-        inputs = inputs._replace(log_w=log_w, k=k)
-    if inputs.r.shape[1] == 1 and starts is None:
-        return linear_attention.step(inputs, memory)
-    if kernel is not None:
-        return run_kernel(kernel, inputs, memory, starts)
-    with torch.autocast(inputs.r.device.type, enabled=False):
-        return linear_attention.scan(inputs, memory, starts)
+        read: Reading = rule.step(inputs, memory)
+    elif kernel is not None:
+        read = run_kernel(kernel, inputs, memory, starts)
+    else:
+        with torch.autocast(inputs.r.device.type, enabled=False):
+            read = rule.scan(inputs, memory, starts)
+    return read
 
 
 def run_decayed_average(
@@ -105,8 +91,8 @@ def run_decayed_average(
     starts: torch.Tensor | None,
     counts: torch.Tensor | None,
     kernel: str | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """RWKV-4: as `run_delta_rule`, with what is read (B, T, D) and the memory (B, 2, D)."""
+) -> Reading:
+    """RWKV-4: as `run_matrix_memory`, with what is read (B, T, D) and the memory (B, 2, D)."""
     if kernel is not None and inputs.k.shape[1] > 1:
         return gpu_decayed_average.scan(inputs, memory, starts, counts)
     inputs = decayed_average.Inputs(*(part.float() for part in inputs))
@@ -121,7 +107,7 @@ class Kernel(NamedTuple):
     run: _Run  # where no gradient is asked for
     run_for_gradient: _Run  # keeps what its backward pass would otherwise compute again
     scan: _Run  # the same in PyTorch
-    kind: _Kind
+    kind: type[MatrixInputs]
 
 
 class Form(NamedTuple):
@@ -151,21 +137,15 @@ def _find_documents(starts: torch.Tensor) -> _Documents:
     return _Documents(ends, (begins.flatten().cumsum(0) - 1).view(starts.shape))
 
 
-def run_kernel(
-    name: str, inputs: delta_rule.Inputs | linear_attention.Inputs, memory: torch.Tensor, starts: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def run_kernel(name: str, inputs: MatrixInputs, memory: torch.Tensor, starts: torch.Tensor | None) -> Reading:
     """What every token reads, and the memory after the last, by a kernel."""
     number = inputs.r.dtype
     parts = [part if field == "log_w" else part.to(number) for field, part in zip(inputs._fields, inputs, strict=True)]
-    read: tuple[torch.Tensor, torch.Tensor] = torch.ops.whelp.read(
-        name, [part.contiguous() for part in parts], memory.float().contiguous(), starts
-    )
+    read: Reading = torch.ops.whelp.read(name, [part.contiguous() for part in parts], memory.float().contiguous(), starts)
     return read
 
 
-def _run_apart(
-    run: _Run, parts: Sequence[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _run_apart(run: _Run, parts: Sequence[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None) -> Reading:
     """Run a kernel; documents of all rows side by side become sequences of one long row, as the kernels have it."""
     with torch.autocast(memory.device.type, enabled=False):
         if starts is None:
@@ -178,9 +158,7 @@ def _run_apart(
         return out.view(*starts.shape, *out.shape[2:]), after[number[:, -1]]
 
 
-def _read(
-    name: str, parts: list[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _read(name: str, parts: list[torch.Tensor], memory: torch.Tensor, starts: torch.Tensor | None) -> Reading:
     with torch.no_grad():
         out, after = _run_apart(KERNELS[name].run, parts, memory, starts)
     return out.to(parts[0].dtype).contiguous(), after.contiguous()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from whelp.model.config import ModelSpec
-from whelp.model.rwkv.kernels import run_linear_attention
+from whelp.model.rwkv.kernels import run_matrix_memory
 from whelp.model.rwkv.linear_attention import Inputs
 from whelp.model.rwkv.shared import (
     Block,
@@ -54,7 +54,7 @@ class GatedTimeMix(nn.Module):
         xk, xv, xr, xg = mixed
         r, k, v = (self._heads(part) for part in (self.receptance(xr), self.key(xk), self.value(xv)))  # (B, T, H, K)
         inputs = Inputs(r, log_w.expand(r.shape), k, v, self.time_faaaa.float())
-        found, memory = run_linear_attention(inputs, memory, flow.starts, flow.counts, flow.kernel)
+        found, memory = run_matrix_memory(inputs, memory, flow.starts, flow.counts, flow.kernel)
         out = group_norm(found, self.ln_x.weight, self.ln_x.bias, NORM_EPSILON)  # (B, T, D)
         read: torch.Tensor = self.output((out * F.silu(self.gate(xg))).to(xk.dtype))
         return read, memory

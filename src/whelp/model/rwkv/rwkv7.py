@@ -17,7 +17,7 @@ from torch import nn
 
 from whelp.model.config import ModelSpec
 from whelp.model.rwkv.delta_rule import LOWEST_LOG_DECAY, Inputs
-from whelp.model.rwkv.kernels import run_delta_rule
+from whelp.model.rwkv.kernels import run_matrix_memory
 from whelp.model.rwkv.shared import (
     Block,
     Flow,
@@ -92,7 +92,7 @@ class _TimeMix(nn.Module):
         direction = F.normalize(self._heads(k * self.k_k.to(k.dtype)), dim=-1)  # (B, T, H, K)
         k = self._heads(k * (1 + (rate - 1) * self.k_a.to(k.dtype)))
         r, v = self._heads(r), self._heads(v)
-        found, memory = run_delta_rule(
+        found, memory = run_matrix_memory(
             Inputs(r, self._heads(log_w), k, v, -direction, direction * self._heads(rate)),
             memory,
             flow.starts,
