@@ -20,9 +20,9 @@ from torch import nn
 from whelp.base.log import log
 from whelp.model.gpu import block_eight_bits
 from whelp.model.gpu.document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
-from whelp.model.gpu.feed_forward import measure_distance, multiply_feed_forward, multiply_slope
+from whelp.model.gpu.feed_forward import measure_distance, multiply_slope
 from whelp.model.gpu.heads import join_heads
-from whelp.model.gpu.linear import Linear, flatten, multiply_back, narrow, sum_rows, wide_product
+from whelp.model.gpu.linear import Linear, flatten, multiply_back, run_feed_forward, sum_rows, wide_product
 from whelp.model.gpu.norm import norm_and_past, norm_gradients
 from whelp.model.gpu.timing import take_time
 from whelp.model.layers.document_boundaries import Spans
@@ -132,21 +132,8 @@ class _FeedForward(torch.autograd.Function):
     """residual + contract(GELU(expand(x)))."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        residual: torch.Tensor,
-        expand: torch.Tensor,
-        expand_bias: torch.Tensor | None,
-        contract: torch.Tensor,
-        contract_bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        flat, wide, back, past = flatten(x), narrow(expand), narrow(contract), flatten(residual)
-        biases = narrow(expand_bias), narrow(contract_bias)
-        out, activated, seen = multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
-        ctx.save_for_backward(flat, wide, back, activated, seen)
-        ctx.weights = expand, contract
-        return out.view(x.shape)
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        return run_feed_forward(ctx, *inputs, keeps_activated=True)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -30,8 +30,7 @@ from whelp.model.gpu.eight_bits import (
     to_eight_bits,
     turn_by_framework,
 )
-from whelp.model.gpu.feed_forward import multiply_feed_forward
-from whelp.model.gpu.linear import find_gradient_place, flatten, multiply_into_new, narrow, sum_rows
+from whelp.model.gpu.linear import find_gradient_place, flatten, multiply_into_new, narrow, run_feed_forward, sum_rows
 from whelp.model.gpu.norm import add_up
 
 # What norms and GELU give is of order 1, weights are of order 0.01: inputs up to 112 and weights up to 14 are not clamped, and full
@@ -162,21 +161,8 @@ class _FeedForward(torch.autograd.Function):
     """residual + contract(GELU(expand(x)))."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        residual: torch.Tensor,
-        expand: torch.Tensor,
-        expand_bias: torch.Tensor | None,
-        contract: torch.Tensor,
-        contract_bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        flat, wide, back, past = flatten(x), narrow(expand), narrow(contract), flatten(residual)
-        biases = narrow(expand_bias), narrow(contract_bias)
-        out, _, seen = multiply_feed_forward(flat, past, wide, biases[0], back, biases[1])
-        ctx.save_for_backward(flat, wide, back, seen)
-        ctx.weights = expand, contract
-        return out.view(x.shape)
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        return run_feed_forward(ctx, *inputs, keeps_activated=False)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -1,4 +1,4 @@
-"""A linear layer of GPT-2's block on a GPU: products of bf16 by the library, gradients of weights where they are wanted, in float32.
+"""Linear layers of GPT-2's block on a GPU: products of bf16 by the library, gradients of weights where they are wanted, in float32.
 
 Shapes: N tokens, D width, F features.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from whelp.base.beside_parameter import find_beside
-from whelp.model.gpu.feed_forward import multiply_linear
+from whelp.model.gpu.feed_forward import multiply_feed_forward, multiply_linear
 from whelp.model.gpu.product import multiply_plain
 
 
@@ -40,6 +40,30 @@ class Linear(torch.autograd.Function):
         x_grad = multiply_back(above, weight).view(*grad.shape[:-1], weight.shape[1])
         bias_grad = sum_rows(above) if ctx.needs_input_grad[3] else None
         return x_grad, grad if ctx.has_residual else None, wide_product(above.t(), flat, ctx.weight), bias_grad
+
+
+def run_feed_forward(
+    ctx: Any,
+    x: torch.Tensor,
+    residual: torch.Tensor,
+    expand: torch.Tensor,
+    expand_bias: torch.Tensor | None,
+    contract: torch.Tensor,
+    contract_bias: torch.Tensor | None,
+    *,
+    keeps_activated: bool,
+) -> torch.Tensor:
+    """residual + contract(GELU(expand(x))); x, both weights in bf16 and what GELU saw are kept for a backward pass.
+
+    Args:
+        keeps_activated: Whether what GELU gave is kept, too, before what it saw.
+    """
+    flat, wide, back = flatten(x), narrow(expand), narrow(contract)
+    biases = narrow(expand_bias), narrow(contract_bias)
+    out, activated, seen = multiply_feed_forward(flat, flatten(residual), wide, biases[0], back, biases[1])
+    ctx.save_for_backward(flat, wide, back, *([activated] if keeps_activated else []), seen)
+    ctx.weights = expand, contract
+    return out.view(x.shape)
 
 
 def multiply_into_new(
