@@ -112,7 +112,10 @@ def products_of(name: str) -> Iterator[None]:
     if name not in ("head", "blocks", "nearest"):
         yield
         return
-    from whelp.model import gpu_block, gpu_block_eight_bits, gpu_cross_entropy, gpu_linear
+    from whelp.model.gpu import block as gpu_block
+    from whelp.model.gpu import block_eight_bits as gpu_block_eight_bits
+    from whelp.model.gpu import cross_entropy as gpu_cross_entropy
+    from whelp.model.gpu import linear as gpu_linear
 
     place, attribute, instead = {
         "head": (gpu_block_eight_bits, "WAYS", (gpu_linear.Linear, gpu_block._FeedForward)),
@@ -131,7 +134,7 @@ def round_to_nearest(logits: Any, targets: Any, normalisers: Any) -> tuple[Any, 
     """What `write_gradient` gives, to the nearest number; for sizes that are multiples of 16."""
     import torch
 
-    from whelp.model.gpu_head_eight_bits import GRADIENT_FACTOR
+    from whelp.model.gpu.head_eight_bits import GRADIENT_FACTOR
 
     gradient = torch.exp2(logits.float() * 1.4426950408889634 - normalisers[:, None])
     rows = torch.arange(len(logits), device=logits.device)

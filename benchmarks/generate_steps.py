@@ -19,10 +19,10 @@ from generate import CONFIGS, IdsAlone
 from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.model import build_model, make_spec
-from whelp.model.triton_support import HAS_TRITON
+from whelp.model.gpu.triton_support import HAS_TRITON
 
 if HAS_TRITON:
-    from whelp.model import gpu_step_attention
+    from whelp.model.gpu import step_attention as gpu_step_attention
 
 NUM_PROMPT, NUM_NEW = 16, 64
 

@@ -81,7 +81,7 @@ def run_ours(name: str, rows: int, steps: int):
     from whelp.base.machine import count_cores
     from whelp.model import ModelConfig, build_model, make_spec
     from whelp.model.build import count_parameters
-    from whelp.model.kernel_warm_up import warm_up
+    from whelp.model.gpu.warm_up import warm_up
     from whelp.train import Progress, TrainConfig, build_optimizer, make_plan
     from whelp.train.fit import fit
     from whelp.train.plan import Facts

@@ -17,8 +17,9 @@ from importlib.metadata import version
 import torch
 from rwkv_gpu import WIDTH, Case, check_kernels, measure_distance, measure_step, say, train_ours, use_kernels
 
-from whelp.model import decayed_average, gpu_decayed_average
-from whelp.model.decayed_average import Inputs
+from whelp.model.gpu import decayed_average as gpu_decayed_average
+from whelp.model.rwkv import decayed_average
+from whelp.model.rwkv.decayed_average import Inputs
 
 LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.01}  # of a distance, as a share of the length
 NAMES = ("out", "state", "k", "v", "log_w", "u", "first state")

@@ -27,7 +27,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv, rwkv_kernels
+from whelp.model import LanguageModel, ModelConfig, build_model, make_spec
+from whelp.model.rwkv import kernels as rwkv_kernels
+from whelp.model.rwkv import shared
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
 
@@ -160,12 +162,12 @@ def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
 @contextlib.contextmanager
 def use_kernels(are_used: bool) -> Iterator[None]:
     """Use the kernels, or PyTorch, and nothing else: a kernel that is distrusted must not be replaced by what it is compared with."""
-    before = rwkv.choose_kernel
-    rwkv.choose_kernel = lambda name, *_, **__: name if are_used else None
+    before = shared.choose_kernel
+    shared.choose_kernel = lambda name, *_, **__: name if are_used else None
     try:
         yield
     finally:
-        rwkv.choose_kernel = before
+        shared.choose_kernel = before
 
 
 # --- fast ---

@@ -24,7 +24,8 @@ import torch
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
-from whelp.model import LanguageModel, ModelConfig, build_model, make_spec, rwkv_kernels
+from whelp.model import LanguageModel, ModelConfig, build_model, make_spec
+from whelp.model.rwkv import kernels as rwkv_kernels
 from whelp.train.config import TrainConfig
 from whelp.train.optimizer import build_optimizer
 from whelp.train.truncated_backpropagation import iter_losses, plan_chunks

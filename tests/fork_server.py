@@ -31,8 +31,11 @@ def list_modules() -> list[str]:
     ]
     for room in ROOMS:
         for path in sorted((SOURCES / "whelp" / room).rglob("*.py")):
-            if not path.stem.startswith(("gpu", "_", "ray")):  # kernels; what is inside comes along; a cluster
-                names.append(".".join(path.relative_to(SOURCES).with_suffix("").parts))
+            parts = path.relative_to(SOURCES).with_suffix("").parts
+            if not any(
+                part.startswith(("gpu", "_", "ray")) for part in parts
+            ):  # kernels; what is inside comes along; a cluster
+                names.append(".".join(parts))
     return names
 
 

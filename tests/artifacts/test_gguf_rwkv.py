@@ -16,7 +16,7 @@ import torch
 from whelp.artifacts.gguf_file import write_gguf
 from whelp.base.errors import ArtifactError, TokenizerError
 from whelp.model import ModelConfig, build_model, make_spec
-from whelp.model.rwkv import Rwkv
+from whelp.model.rwkv.shared import Rwkv
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 from whelp.tokenizer.world import make_world_json
 

@@ -13,7 +13,7 @@ import torch
 from whelp.base.errors import ConfigError
 from whelp.cli.chat import Chat, Terminal, chat
 from whelp.cli.generate import generate, load_model
-from whelp.model.decoder import Decoder
+from whelp.model.decoding.decoder import Decoder
 
 from .helpers import Project, Whelp
 

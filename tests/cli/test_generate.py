@@ -37,7 +37,7 @@ def test_model_may_be_a_run_or_a_checkpoint(whelp: Whelp, made: Project, place: 
 
 def test_generate_quicker(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guesses change no text; numbers that are rounded are for processors that compute with them, and other words are refused."""
-    from whelp.model import cpu_few_rows
+    from whelp.model.cpu import few_rows as cpu_few_rows
 
     arguments = [
         "generate",

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from whelp.model import decoder, draft, screened_head
+from whelp.model.decoding import decoder, draft, screened_head
 from whelp.model.hugging_face import HuggingFaceModel, describe_config
 
 from .prefixes import CONTEXT

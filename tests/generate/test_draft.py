@@ -11,9 +11,9 @@ from whelp.generate import GenerateConfig
 from whelp.generate.batch import Batch
 from whelp.generate.sampling import choose
 from whelp.generate.speculation import LEAST_DRAFTED_TOKENS, LEAST_PLAIN, MOST_ROWS, Guesser, Speculation
-from whelp.model import decoder, draft
-from whelp.model.decoder import Decoder
-from whelp.model.screened_head import Screen, ScreenedHead
+from whelp.model.decoding import decoder, draft
+from whelp.model.decoding.decoder import Decoder
+from whelp.model.decoding.screened_head import Screen, ScreenedHead
 
 from .helpers import NumberVocabulary, check_joining
 from .test_speculation import FAMILIES, PROMPT, STYLES, VOCABULARY, _run

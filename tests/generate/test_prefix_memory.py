@@ -14,8 +14,8 @@ from whelp.generate import Engine, PrefixCache, stream_text
 from whelp.generate import prefix_cache as module
 from whelp.generate.batch import Batch
 from whelp.generate.prefix_cache import DEFAULT_BYTES, choose_bytes
+from whelp.model.decoding.slot_snapshot import SlotSnapshot
 from whelp.model.hugging_face import _iter_cache
-from whelp.model.slot_snapshot import SlotSnapshot
 
 from .prefixes import (
     KINDS,

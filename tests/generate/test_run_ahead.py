@@ -7,8 +7,8 @@ import torch
 from whelp.generate import GenerateConfig, complete
 from whelp.generate.batch import Batch
 from whelp.generate.run_ahead import start_fetching
-from whelp.model.decoder import Decoder
-from whelp.model.gpu_decode_step import FixedStep
+from whelp.model.decoding.decoder import Decoder
+from whelp.model.gpu.decode_step import FixedStep
 
 from .helpers import NumberVocabulary
 from .test_speculation import FAMILIES, STYLES

@@ -6,11 +6,11 @@ from torch.nn.attention.flex_attention import create_block_mask
 from transformers import AutoModelForCausalLM
 
 from whelp.artifacts.targets import IGNORED
-from whelp.model.attention import causal_attention
-from whelp.model.block_mask import has_working_kernel, make_block_mask
 from whelp.model.check import check_model
-from whelp.model.document_boundaries import Boundaries, find_boundaries
-from whelp.model.key_value_cache import Cache
+from whelp.model.decoding.key_value_cache import Cache
+from whelp.model.layers.attention import causal_attention
+from whelp.model.layers.block_mask import has_working_kernel, make_block_mask
+from whelp.model.layers.document_boundaries import Boundaries, find_boundaries
 
 VARIANTS = [
     ("gpt2", {}),
@@ -198,11 +198,11 @@ def test_a_kernel_that_fails_is_not_used(monkeypatch, caplog):
 
         caplog.clear()
         has_working_kernel.cache_clear()
-        monkeypatch.setattr("whelp.model.block_mask._measure_error", measure)
+        monkeypatch.setattr("whelp.model.layers.block_mask._measure_error", measure)
         assert [has_working_kernel(torch.device("cpu"), 16) for _ in range(2)] == [False, False]
         assert caplog.text.count(message) == 1
     has_working_kernel.cache_clear()
-    monkeypatch.setattr("whelp.model.block_mask._measure_error", lambda device, head_width: 0.003)
+    monkeypatch.setattr("whelp.model.layers.block_mask._measure_error", lambda device, head_width: 0.003)
     assert has_working_kernel(torch.device("cpu"), 16)
     assert not has_working_kernel(torch.device("cpu"), 8), "too narrow"
     has_working_kernel.cache_clear()

@@ -217,7 +217,7 @@ def _write_pth(folder: Path, path: Path, dtype: str | None) -> int:
 def _name_officially(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """An RWKV's weights by the names of its authors."""
     from whelp.model import model_from_hugging_face
-    from whelp.model.rwkv import Rwkv
+    from whelp.model.rwkv.shared import Rwkv
 
     model = model_from_hugging_face(config, weights, folder)
     assert isinstance(model, Rwkv), type(model)

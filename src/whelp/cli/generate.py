@@ -77,7 +77,7 @@ def load_model(
 def _set_precision(model: LanguageModel | HuggingFaceModel, precision: str, device: torch.device) -> None:
     import torch
 
-    from whelp.model.cpu_few_rows import has_bf16_instructions
+    from whelp.model.cpu.few_rows import has_bf16_instructions
 
     if precision not in ("auto", "fp32", "bf16"):
         raise ConfigError("--precision", [f"it is {precision!r}, but expected auto, fp32 or bf16"])

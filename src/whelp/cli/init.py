@@ -71,7 +71,7 @@ def init(
     """
     from whelp.artifacts.rwkv_file import write_rwkv_file
     from whelp.model import build_model, make_spec
-    from whelp.model.rwkv import Rwkv
+    from whelp.model.rwkv.shared import Rwkv
 
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

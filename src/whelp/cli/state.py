@@ -15,7 +15,7 @@ from whelp.cli.generate import LoadedModel, load_model
 if TYPE_CHECKING:
     from torch import nn
 
-    from whelp.model.rwkv import Rwkv
+    from whelp.model.rwkv.shared import Rwkv
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def take_up_state(model: nn.Module, path: Path) -> int:
         ArtifactError: When there is no such file, or it holds no state.
         PlanError: When the model has no state, or the file is of another model.
     """
-    from whelp.model.recurrent_state import RecurrentState
+    from whelp.model.rwkv.recurrent_state import RecurrentState
 
     recurrent = _check_recurrent(model)
     tensors, about = read_state(path)
@@ -85,7 +85,7 @@ _PIECE_TOKENS = 2048  # read at a time
 
 
 def _check_recurrent(model: nn.Module, where: str = "the model") -> Rwkv:
-    from whelp.model.rwkv import Rwkv
+    from whelp.model.rwkv.shared import Rwkv
 
     if not isinstance(model, Rwkv):
         next_step = "Leave the state out: give the text as part of the prompt."

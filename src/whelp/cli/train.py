@@ -215,7 +215,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
     """Open a run where it stands: its plan, its newest whole checkpoint; or start its folder."""
     import torch
 
-    from whelp.model.kernel_warm_up import warm_up
+    from whelp.model.gpu.warm_up import warm_up
     from whelp.train import TrainPlan
     from whelp.train.process_checks import check_alike, check_shared
 

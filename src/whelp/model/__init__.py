@@ -5,7 +5,8 @@
     logits = model(ids)                    # (B, T) -> (B, T, V)
     nats = model.loss(ids, targets)        # summed over targets >= 0
 
-A family is one file: `gpt2.py`, `qwen3.py`. `check.py` proves of any of them that no token sees its future.
+A family is one file: `gpt2.py`, `qwen3.py`, `rwkv/rwkv7.py`; `layers/` has what several are made of. What the framework does slowly is
+done otherwise in `gpu/` and `cpu/`, and `decoding/` continues texts. `check.py` proves of any family that no token sees its future.
 """
 
 from typing import TYPE_CHECKING
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from whelp.model.config import ModelConfig as ModelConfig
     from whelp.model.config import ModelSpec as ModelSpec
     from whelp.model.config import make_spec as make_spec
+    from whelp.model.decoding.key_value_cache import Cache as Cache
     from whelp.model.hugging_face import HuggingFaceModel as HuggingFaceModel
     from whelp.model.hugging_face import open_hugging_face as open_hugging_face
-    from whelp.model.key_value_cache import Cache as Cache
     from whelp.model.language_model import LanguageModel as LanguageModel
 
 _HOMES = {
@@ -31,7 +32,7 @@ _HOMES = {
     "model_from_hugging_face": "build",
     "HuggingFaceModel": "hugging_face",
     "open_hugging_face": "hugging_face",
-    "Cache": "key_value_cache",
+    "Cache": "decoding.key_value_cache",
     "check_model": "check",
     "ModelConfig": "config",
     "ModelSpec": "config",

@@ -11,15 +11,15 @@ from torch.overrides import TorchFunctionMode
 from whelp.base.errors import ArtifactError
 from whelp.base.seeds import make_seed
 from whelp.model.config import RECURRENT_FAMILIES, ModelSpec, name_family
+from whelp.model.cpu.huge_pages import ask_for_huge_pages, move_to_huge_pages
 from whelp.model.gpt2 import GPT2
-from whelp.model.huge_pages import ask_for_huge_pages, move_to_huge_pages
 from whelp.model.hugging_face import HuggingFaceModel
 from whelp.model.language_model import LanguageModel
 from whelp.model.qwen3 import Qwen3
-from whelp.model.rwkv4 import Rwkv4
-from whelp.model.rwkv5 import Rwkv5
-from whelp.model.rwkv6 import Rwkv6
-from whelp.model.rwkv7 import Rwkv7
+from whelp.model.rwkv.rwkv4 import Rwkv4
+from whelp.model.rwkv.rwkv5 import Rwkv5
+from whelp.model.rwkv.rwkv6 import Rwkv6
+from whelp.model.rwkv.rwkv7 import Rwkv7
 
 Family = type[GPT2] | type[Qwen3] | type[Rwkv4] | type[Rwkv5] | type[Rwkv6] | type[Rwkv7]
 FAMILIES: dict[str, Family] = {

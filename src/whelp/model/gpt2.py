@@ -18,20 +18,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from whelp.artifacts.targets import IGNORED
-from whelp.model import gpu_feed_forward
-from whelp.model.attention import causal_attention
 from whelp.model.config import ModelSpec
-from whelp.model.document_boundaries import Boundaries, Spans, find_boundaries
-from whelp.model.gelu import gelu
-from whelp.model.key_value_cache import Cache
+from whelp.model.decoding.key_value_cache import Cache
+from whelp.model.gpu import feed_forward as gpu_feed_forward
+from whelp.model.gpu.triton_support import HAS_TRITON
 from whelp.model.language_model import LanguageModel, init_normal, narrow
-from whelp.model.triton_support import HAS_TRITON
+from whelp.model.layers.attention import causal_attention
+from whelp.model.layers.document_boundaries import Boundaries, Spans, find_boundaries
+from whelp.model.layers.gelu import gelu
 
 if HAS_TRITON:
-    from whelp.model import gpu_block, gpu_cross_entropy, gpu_document_attention, gpu_embedding
+    from whelp.model.gpu import block as gpu_block
+    from whelp.model.gpu import cross_entropy as gpu_cross_entropy
+    from whelp.model.gpu import document_attention as gpu_document_attention
+    from whelp.model.gpu import embedding as gpu_embedding
 
 if TYPE_CHECKING:
-    from whelp.model.gpu_embedding import SharedGradient
+    from whelp.model.gpu.embedding import SharedGradient
 
 # Ours -> Hugging Face's, inside a block. Its Conv1D stores matrices as (in, out): transposed.
 _BLOCK_NAMES = {

@@ -12,15 +12,15 @@ from torch.utils.checkpoint import checkpoint
 
 from whelp.artifacts.targets import IGNORED
 from whelp.model.config import ModelSpec
-from whelp.model.cross_entropy import linear_cross_entropy
-from whelp.model.key_value_cache import Cache
-from whelp.model.triton_support import HAS_TRITON
+from whelp.model.decoding.key_value_cache import Cache
+from whelp.model.gpu.triton_support import HAS_TRITON
+from whelp.model.layers.cross_entropy import linear_cross_entropy
 
 if HAS_TRITON:
-    from whelp.model import gpu_cross_entropy
+    from whelp.model.gpu import cross_entropy as gpu_cross_entropy
 if TYPE_CHECKING:
-    from whelp.model.decoder import Decoder
-    from whelp.model.recurrent_state import StateCache
+    from whelp.model.decoding.decoder import Decoder
+    from whelp.model.rwkv.recurrent_state import StateCache
 
 
 class LanguageModel(nn.Module):
@@ -90,7 +90,7 @@ class LanguageModel(nn.Module):
 
     def make_decoder(self, num_slots: int, capacity: int) -> Decoder:
         """The model with room for `capacity` tokens of `num_slots` texts, on its device."""
-        from whelp.model.decoder import Decoder  # which knows the families
+        from whelp.model.decoding.decoder import Decoder  # which knows the families
 
         return Decoder(self, num_slots, capacity)
 

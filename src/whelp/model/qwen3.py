@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from whelp.model.attention import causal_attention
 from whelp.model.config import ModelSpec
-from whelp.model.document_boundaries import Boundaries, find_boundaries
-from whelp.model.key_value_cache import Cache, Positions
+from whelp.model.decoding.key_value_cache import Cache, Positions
 from whelp.model.language_model import LanguageModel, init_normal, narrow
-from whelp.model.rms_norm import RMSNorm, rms_norm
-from whelp.model.rotary import Rotation, make_rotation, rotate
-from whelp.model.swiglu import swiglu
+from whelp.model.layers.attention import causal_attention
+from whelp.model.layers.document_boundaries import Boundaries, find_boundaries
+from whelp.model.layers.rms_norm import RMSNorm, rms_norm
+from whelp.model.layers.rotary import Rotation, make_rotation, rotate
+from whelp.model.layers.swiglu import swiglu
 
 
 class _Block(nn.Module):

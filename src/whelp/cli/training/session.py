@@ -43,7 +43,7 @@ class Session:
 
         from whelp.base.machine import keep_freed_memory
         from whelp.model import make_spec
-        from whelp.model.rwkv_kernels import KERNELS, find_kernels
+        from whelp.model.rwkv.kernels import KERNELS, find_kernels
         from whelp.tokenizer import load_tokenizer
         from whelp.train.device import allow_fast_products, choose_device, choose_precision
         from whelp.train.plan import count_batch_rows
@@ -195,7 +195,7 @@ class Session:
     def find_facts(self) -> Facts:
         """What a plan is made from; the same in every process."""
         from whelp.model.build import count_parameters
-        from whelp.model.triton_support import HAS_TRITON
+        from whelp.model.gpu.triton_support import HAS_TRITON
         from whelp.train.device import can_compile_for, count_free_memory
         from whelp.train.plan import Facts
         from whelp.train.process_checks import share_cores
