@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -362,6 +363,57 @@ def test_too_complex(monkeypatch):
     with pytest.raises(PlanError, match=r"regex: it is too complex \(.*too many.*\)\. Ask for less, or for shorter texts\."):
         Completion.collect(bad)
     assert Completion.collect(good).num_tokens == 300
+
+
+def test_texts_do_not_fill_what_they_share(monkeypatch):
+    """Of one compiled pattern, each text may come to as many states as if it were alone."""
+    monkeypatch.setattr(pattern_module, "_MOST_STATES", 80)
+    vocabulary = PieceVocabulary([])
+    for script in (b"abbabaab", b"bbbbabbb", b"aaababaa", b"bababbab") * 2:
+        model = ScriptedModel(vocabulary.size, list(script * 2))
+        config = GenerateConfig(temperature=0.0, regex="(a|b)*a(a|b){10}", max_tokens=40)
+        (whole,) = complete(model, vocabulary, "x", config)
+        assert whole.reason == "stop"
+        assert re.fullmatch(config.regex, whole.text)
+
+
+def test_a_grammar_of_many_meanings():
+    """It is an error before it takes seconds a token."""
+    vocabulary = PieceVocabulary(["".join(letters).encode() for letters in itertools.product("ab", repeat=6)])
+    config = GenerateConfig(temperature=0.0, max_tokens=200, grammar='start: s\ns: s s s | s s | "a" | "b" | "ab" |')
+    with pytest.raises(PlanError, match=r"grammar: it is too complex \(.*[Tt]oo many items"):
+        complete(ScriptedModel(vocabulary.size, list(b"ab" * 100)), vocabulary, "x", config)
+
+
+def test_many_choices():
+    """Thousands of them are one automaton."""
+    texts = [f"word{number}" for number in range(5000)]
+    assert _say(b"word4321", choice=texts)[:2] == ("word4321", "stop")
+
+
+def test_rules_that_lead_to_rules():
+    """However many: the stack of the program holds them."""
+    links = {f"d{number}": {"$ref": f"#/$defs/d{number + 1}"} for number in range(6000)}
+    schema = {"$ref": "#/$defs/d0", "$defs": {**links, "d6000": {"type": "null"}}}
+    assert _say(b"null", json_schema=schema)[:2] == ("null", "stop")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"choice": ["x" * 300_000]}, "choice: it is too large: its grammar has 300,"),
+        ({"regex": r"\w" * 100}, "regex: it is too large: its grammar has"),
+        ({"choice": ["\ud800"]}, "choice: it holds half a surrogate pair, but expected Unicode text."),
+        ({"regex": "\ud800"}, "regex: it holds half a surrogate pair, but expected Unicode text."),
+        ({"json_schema": {"enum": [json.loads("[" * 900 + "]" * 900)]}}, "json_schema: "),
+    ],
+    ids=["choice", "words", "surrogate-choice", "surrogate", "deep"],
+)
+def test_what_is_too_much(asked, message):
+    """Refused as a pattern, whatever fails within."""
+    with pytest.raises(PlanError) as caught:
+        _say(b"a", **asked)
+    assert message in str(caught.value)
 
 
 def test_without_the_library(vocabularies, models_of, monkeypatch):

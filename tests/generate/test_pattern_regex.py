@@ -1,6 +1,7 @@
 """Regular expressions of Python, in the other way to write: texts that are drawn from them match the original."""
 
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -81,3 +82,25 @@ def test_anything_drawn_matches(parts, seed):
             assert compiled.fullmatch("")
             return
         assert text is None or compiled.fullmatch(text), (regex, text)
+
+
+@pytest.mark.parametrize(
+    ("regex", "message"),
+    [
+        pytest.param(
+            "ab++b",
+            "regex: a possessive quantifier at position 2 is not",
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 has them"),
+        ),
+        ("a(?#[)b", "regex: a comment at position 1 is not supported. Write it without."),
+        ("(?x)a # [", "regex: the flag x at position 0 is not supported"),
+        ("(?ix:[^ a])", "regex: the flag x at position 0 is not supported"),
+        (r"\w" * 9000, "regex: it has 18,000 characters, but expected at most 16,384. Is it a choice?"),
+    ],
+    ids=lambda value: value[:9],
+)
+def test_what_is_refused(regex, message):
+    """What would be another pattern in the other way to write, or take too much to write."""
+    with pytest.raises(PlanError) as caught:
+        convert_regex(regex)
+    assert message in str(caught.value)

@@ -116,7 +116,6 @@ class FakeEngine:
     running: list[Generation] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    prepared: list[dict[str, Any]] = field(default_factory=list)
     refusal: Exception | None = None
     num_waiting: int = 0
     num_cached: int = 0  # tokens of every prompt
@@ -125,12 +124,9 @@ class FakeEngine:
     def num_running(self) -> int:
         return len(self.running)
 
-    def prepare(self, settings: Mapping[str, Any]) -> None:
-        self.prepared.append(dict(settings))
+    def submit(self, prompt: Sequence[int], settings: Mapping[str, Any], *, n: int = 1) -> list[Generation]:
         if self.refusal is not None:
             raise self.refusal
-
-    def submit(self, prompt: Sequence[int], settings: Mapping[str, Any], *, n: int = 1) -> list[Generation]:
         self.asked.append((list(prompt), dict(settings), n))
         made = [Generation(self, index, prompt, settings) for index in range(n)]
         with self.lock:

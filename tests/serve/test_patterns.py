@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +28,8 @@ SCHEMA = {
     "required": ["name", "size"],
     "additionalProperties": False,
 }
+NESTED = '{"items": ' * 900 + "{}" + "}" * 900
+JSON = {"content-type": "application/json"}
 NAMED = {"type": "json_schema", "json_schema": {"name": "it", "schema": SCHEMA, "strict": True}}
 
 
@@ -50,13 +53,12 @@ NAMED = {"type": "json_schema", "json_schema": {"name": "it", "schema": SCHEMA, 
     ],
 )
 def test_each_way_to_ask(serve: Serve, asked: dict[str, Any], expected: dict[str, Any]) -> None:
-    """What the engine is asked for; compiled before, where there is something to compile."""
+    """What the engine is asked for."""
     running = serve()
     for path, body in (("/v1/chat/completions", CHAT), ("/v1/completions", {"prompt": "x"})):
         assert running.post(path, {**body, **asked}).status_code == 200
         settings = running.engine.asked[-1][1]
         assert {name: settings[name] for name in ("regex", "choice", "json_schema", "grammar") if name in settings} == expected
-        assert [entry["seed"] for entry in running.engine.prepared[-1:]] == [settings["seed"]] * bool(expected)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,27 @@ def test_what_cannot_be_compiled(serve: Serve, refusal: Exception, status: int, 
         assert answer.status_code == status
         assert message in answer.json()["error"]["message"]
     assert engine.asked == []
+
+
+def test_compiling_holds_up_nobody(serve: Serve) -> None:
+    """However many patterns take long to compile, one after another: who asks for none is answered."""
+    is_compiled, begun = threading.Event(), threading.Semaphore(0)
+
+    class Slow(FakeEngine):
+        def submit(self, prompt: Any, settings: Any, *, n: int = 1) -> Any:
+            if "regex" in settings:
+                begun.release()
+                assert is_compiled.wait(20)
+            return super().submit(prompt, settings, n=n)
+
+    running = serve(make_model(engine=Slow()))
+    with ThreadPoolExecutor(40) as threads:
+        slow = [threads.submit(running.post, "/v1/completions", {"prompt": "x", "guided_regex": "a"}) for _ in range(40)]
+        assert begun.acquire(timeout=20)
+        assert running.post("/v1/completions", {"prompt": "x"}).status_code == 200
+        assert not begun.acquire(blocking=False)
+        is_compiled.set()
+        assert [answer.result().status_code for answer in slow] == [200] * 40
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -134,6 +157,16 @@ def test_answers_of_a_model_that_knows_nothing(serve: Serve, random_model: Any) 
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(ask, range(4)))
+    spaced = running.post("/v1/chat/completions", {**CHAT, "guided_regex": " \nUser: small"}).json()["choices"][0]
+    assert (spaced["message"]["content"], spaced["finish_reason"]) == (" \nUser: small", "stop")
+    for broken in (
+        {"guided_regex": "\ud800"},
+        {"guided_regex": "a(?#[)"},
+        {"guided_choice": ["\ud800"]},
+        {"guided_json": NESTED},
+    ):
+        refused = running.client.post("/v1/completions", content=json.dumps({"prompt": "x", **broken}), headers=JSON)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
     wrong = running.post("/v1/chat/completions", {**CHAT, "structured_outputs": {"regex": "a(?=b)"}})
     assert (wrong.status_code, "look-around" in wrong.json()["error"]["message"]) == (400, True)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from whelp.cli.inspect import InspectedRow
-    from whelp.generate import Engine, GenerateConfig
+    from whelp.generate import Engine
     from whelp.model import HuggingFaceModel, LanguageModel
     from whelp.serve import ServeConfig, ServedModel, ServedStore, Server
 
@@ -210,20 +210,13 @@ class _NamedSettings:
     def num_waiting(self) -> int:
         return self._engine.num_waiting
 
-    def prepare(self, settings: Mapping[str, Any]) -> None:
-        self._engine.prepare(_read_settings(settings))
-
     def submit(self, prompt: Sequence[int], settings: Mapping[str, Any], *, n: int = 1) -> Sequence[Any]:
-        return self._engine.submit(prompt, _read_settings(settings), n=n)
+        from whelp.generate import GenerateConfig
+
+        return self._engine.submit(prompt, load_config(GenerateConfig, settings, "the request"), n=n)
 
     def close(self, *, drain: bool = True) -> None:
         self._engine.close(drain=drain)
-
-
-def _read_settings(settings: Mapping[str, Any]) -> GenerateConfig:
-    from whelp.generate import GenerateConfig
-
-    return load_config(GenerateConfig, settings, "the request")
 
 
 def _open_model(name: str, path: Path, device: str, precision: str, config: ServeConfig) -> ServedModel:

@@ -22,7 +22,7 @@ from whelp.generate.generation import Generation, Reason, TextPiece, TokenLogpro
 from whelp.generate.interfaces import DecoderLike, GeneratingModel, Prompt, Screen
 from whelp.generate.logprobs import Describer
 from whelp.generate.next_tokens import bend, choose_for_rows, keep_to_patterns, make_screen
-from whelp.generate.pattern import Pattern, open_patterns
+from whelp.generate.pattern import open_patterns
 from whelp.generate.prefix_cache import PrefixCache
 from whelp.generate.prompt import read_prompt
 from whelp.generate.row import Row, SharedPrompt
@@ -86,7 +86,8 @@ class Batch:
         ids = read_prompt(prompt, config, self.vocabulary, self.capacity)
         if n < 1:
             raise PlanError("n", f"is {n}", "at least 1")
-        shared = SharedPrompt(ids)
+        shared, name = SharedPrompt(ids), config.pattern_name
+        patterns = name and open_patterns(self.vocabulary, self.end_ids, name)
         return [
             Row(
                 Generation(index, len(ids), wake),
@@ -94,18 +95,10 @@ class Batch:
                 ids,
                 TextMaker(self.vocabulary.stream(), config.stop),
                 shared,
-                self.begin_pattern(config),
+                patterns.begin(config) if patterns else None,
             )
             for index in range(n)
         ]
-
-    def begin_pattern(self, config: GenerateConfig) -> Pattern | None:
-        """The pattern that a request asks for. The first time takes longest: it is compiled then, in whichever thread asks.
-
-        Raises: As `make_rows`.
-        """
-        name = config.pattern_name
-        return None if name is None else open_patterns(self.vocabulary, self.end_ids, name).begin(config)
 
     def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
         """Queue `n` continuations of a prompt."""

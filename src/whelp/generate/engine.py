@@ -88,15 +88,8 @@ class Engine:
         """Continuations that wait for a slot."""
         return len(self._arrived) + len(self._batch.waiting)
 
-    def prepare(self, config: GenerateConfig) -> None:
-        """Compile the pattern that a request asks for, if any, so that its `submit` takes no time.
-
-        Raises: As `submit`.
-        """
-        self._batch.begin_pattern(config)
-
     def submit(self, prompt: Prompt, config: GenerateConfig, *, n: int = 1) -> list[Generation]:
-        """Queue `n` continuations of a prompt; returns at once.
+        """Queue `n` continuations of a prompt; returns at once, or when the pattern that they shall follow is compiled.
 
         Raises: PlanError: When the prompt is empty or too long for the context, or the engine is closed.
         """

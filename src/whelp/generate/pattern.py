@@ -5,14 +5,16 @@
     pattern.take(token_id)
 
 A pattern is compiled once, outside of the loop over steps, and begun for each text. The end of a text may come where the pattern is
-whole, and comes by itself where nothing more can follow. Shapes: V vocabulary.
+whole, and comes by itself where nothing more can follow. What a request may take is bounded: of its size, of time and of memory.
+Shapes: V vocabulary.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -27,8 +29,11 @@ from whelp.generate.text_stream import VocabularyLike
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-_NUM_KEPT = 64  # compiled patterns of a vocabulary
-_MOST_STATES = 50_000  # of an automaton: what a request may take of memory, about 1.5 KB each
+_NUM_KEPT = 16  # compiled patterns of a vocabulary: of as much memory as their automata come to take
+_MOST_STATES = 50_000  # of an automaton, about 1.5 KB each; all texts of a compiled pattern share one, which grows
+_MOST_ITEMS = 10_000  # of a step: a grammar of many meanings would hold the others up for seconds
+_MOST_BYTES = 1 << 18  # of a grammar: a second or two of compiling
+_STACK_BYTES = 1 << 28  # the library goes down rule by rule, and a stack that is full ends the program
 _LOOKED_AHEAD, _MOST_LOOKED_AT = 16, 200  # tokens, and ways, where a vocabulary of words may not know how to go on
 _SHOWN_CHARACTERS = 40
 
@@ -38,9 +43,16 @@ Mask = npt.NDArray[np.bool_]
 class Pattern:
     """How far one text has come in its pattern."""
 
-    def __init__(self, name: str, matcher: LLMatcher, spelled: SpelledVocabulary, end_ids: Collection[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        matcher: LLMatcher,
+        spelled: SpelledVocabulary,
+        end_ids: Collection[int],
+        compile_anew: Callable[[], LLMatcher] | None = None,
+    ) -> None:
         self._name, self._matcher, self._spelled = name, matcher, spelled
-        self._end_ids = sorted(end_ids)
+        self._end_ids, self._compile_anew = sorted(end_ids), compile_anew
         self._taken: list[int] = []
         self._mask: Mask | None = None
 
@@ -61,9 +73,18 @@ class Pattern:
         """
         if self._mask is None:
             self._mask = self._read(self._matcher, is_first=not self._taken)
+            if self._compile_anew is not None and _has_too_many_states(self._matcher):
+                self._begin_anew(self._compile_anew)
+                self._mask = self._read(self._matcher, is_first=not self._taken)
         if not self._mask.any() and (self._matcher.is_error() or not self._matcher.is_accepting()):
             raise self._explain()
         return self._mask
+
+    def _begin_anew(self, compile_anew: Callable[[], LLMatcher]) -> None:
+        """Come as far with an automaton of this text's own: others may have filled the one that was shared."""
+        self._compile_anew, self._matcher = None, compile_anew()
+        for number, token_id in enumerate(self._taken):
+            self._matcher.consume_token(self._spelled.find_place(token_id, is_first=not number))
 
     def _read(self, matcher: LLMatcher, *, is_first: bool) -> Mask:
         mask = self._spelled.read_mask(np.frombuffer(matcher.compute_bitmask(), np.uint8), is_first=is_first)
@@ -174,7 +195,7 @@ class Patterns:
         from llguidance import LLParserLimits
 
         self._spelled, self._end_ids = spelled, end_ids
-        self._limits = LLParserLimits(max_lexer_states=_MOST_STATES, verbose_errors=False)
+        self._limits = LLParserLimits(max_lexer_states=_MOST_STATES, step_max_items=_MOST_ITEMS, verbose_errors=False)
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -185,25 +206,41 @@ class Patterns:
         """
         name = str(config.pattern_name)
         end_ids = () if config.ignore_end else self._end_ids
-        return Pattern(name, self._find(name, config).deep_copy(), self._spelled, end_ids)
+        try:
+            key = f"{name} {getattr(config, name)!r}"
+            matcher = self._find(key, name, config)
+        except UnicodeEncodeError:
+            raise PlanError(name, "it holds half a surrogate pair", "Unicode text") from None
+        except RecursionError:
+            raise PlanError(name, "it is nested too deeply", "", "Ask for a simpler one.") from None
 
-    def _find(self, name: str, config: GenerateConfig) -> LLMatcher:
-        key = f"{name} {getattr(config, name)!r}"
+        def compile_anew() -> LLMatcher:
+            with self._lock:
+                self._compiled.pop(key, None)
+            return self._compile(name, config)
+
+        return Pattern(name, matcher.deep_copy(), self._spelled, end_ids, compile_anew)
+
+    def _find(self, key: str, name: str, config: GenerateConfig) -> LLMatcher:
         with self._lock:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
                 return self._compiled[key]
-        matcher = self._compile(name, write_grammar(config, self._spelled.letters))
+        matcher = self._compile(name, config)
         with self._lock:
             self._compiled[key] = matcher
             while len(self._compiled) > _NUM_KEPT:
                 self._compiled.popitem(last=False)
         return matcher
 
-    def _compile(self, name: str, grammar: str) -> LLMatcher:
+    def _compile(self, name: str, config: GenerateConfig) -> LLMatcher:
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(self._spelled.tokenizer, grammar, log_level=0, limits=self._limits)
+        grammar = write_grammar(config, self._spelled.letters)
+        size = len(grammar.encode())
+        if size > _MOST_BYTES:
+            raise PlanError(name, f"it is too large: its grammar has {size:,} bytes, and at most {_MOST_BYTES:,} are followed")
+        matcher = _run_with_room(LLMatcher, self._spelled.tokenizer, grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise PlanError(name, f"it cannot be followed ({_first_line(matcher.get_error())})", "", "Ask for a simpler one.")
         pattern = Pattern(name, matcher, self._spelled, ())
@@ -213,6 +250,25 @@ class Patterns:
             found = "there is no text of it that the tokens of the vocabulary write"
             raise PlanError(name, found, "", "Ask for a text that the vocabulary can write.")
         return matcher
+
+
+def _run_with_room(make: Callable[..., LLMatcher], *args: Any, **options: Any) -> LLMatcher:
+    """Call in a thread whose stack is large."""
+    done: Future[LLMatcher] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(make(*args, **options))
+        except BaseException as error:  # it belongs to whoever asked for it
+            done.set_exception(error)
+
+    with _lock:
+        usual = threading.stack_size(_STACK_BYTES)
+        try:
+            threading.Thread(target=run, name="whelp-pattern", daemon=True).start()
+        finally:
+            threading.stack_size(usual)
+    return done.result()
 
 
 _opened: WeakKeyDictionary[Any, dict[frozenset[int], Patterns]] = WeakKeyDictionary()
@@ -259,6 +315,11 @@ def _find_letters(table: list[bytes]) -> tuple[bool, frozenset[str] | None]:
 def _is_dead_end(matcher: LLMatcher) -> bool:
     """Whether what is wrong is that no token can follow."""
     return "NoExtension" in matcher.get_error()
+
+
+def _has_too_many_states(matcher: LLMatcher) -> bool:
+    """Whether its automaton is full."""
+    return bool(matcher.is_error()) and "too many states" in matcher.get_error()
 
 
 def _first_line(message: str) -> str:

@@ -38,7 +38,8 @@ def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str
     """
     if config.choice:
         _check_letters("choice", "".join(config.choice), letters)
-        return f"{_HEAD}start: {' | '.join(json.dumps(text, ensure_ascii=False) for text in config.choice)}\n"
+        texts = " | ".join(json.dumps(text, ensure_ascii=False) for text in config.choice)
+        return f"{_HEAD}start: TEXT\nTEXT: {texts}\n"  # one automaton, of however many
     if config.regex is not None:
         return _HEAD + _write_regex(config.regex, letters)
     if config.json_schema is not None:

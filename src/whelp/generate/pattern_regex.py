@@ -19,7 +19,13 @@ _KINDS: dict[str, Callable[[str], bool]] = {
     "w": lambda letter: letter.isalnum() or letter == "_",
     "s": str.isspace,
 }
-_REPEATED = re.compile(r"\{(\d*)(,?)(\d*)\}")
+_REPEATED = re.compile(r"\{(?!\})(\d*)(,?)(\d*)\}")
+_REFUSED = {  # what the other way to write has not, or means otherwise
+    "a possessive quantifier": re.compile(r"(?:[*+?]|\{(?!\})\d*,?\d*\})\+"),
+    "a comment": re.compile(r"\(\?#"),
+    "the flag x": re.compile(r"\(\?[aiLmsu]*x"),
+}
+MOST_CHARACTERS = 1 << 14  # each may stand for a class of thousands of letters
 _SIGNS_IN_CLASS = "[&~"  # of nested classes, and of what two have in common
 
 
@@ -29,8 +35,10 @@ def convert_regex(regex: str) -> str:
     >>> convert_regex(r'{"a": [[a&-]{,3}}')
     '\\{"a": [\\[a\\&-]{0,3}\\}'
 
-    Raises: PlanError: When it is none of Python's.
+    Raises: PlanError: When it is none of Python's, too long, or of a kind that the other way to write has not.
     """
+    if len(regex) > MOST_CHARACTERS:
+        raise PlanError("regex", f"it has {len(regex):,} characters", f"at most {MOST_CHARACTERS:,}", "Is it a choice?")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of signs that may mean something else one day
@@ -40,13 +48,16 @@ def convert_regex(regex: str) -> str:
     written, place = "", 0
     while place < len(regex):
         sign = regex[place]
+        for what, form in _REFUSED.items():
+            if form.match(regex, place):
+                raise PlanError("regex", f"{what} at position {place} is not supported", "", "Write it without.")
         if sign == "\\":
             written += _convert_escape(regex[place + 1])
             place += 2
         elif sign == "[":
             part, place = _convert_class(regex, place)
             written += part
-        elif sign == "{" and (match := _REPEATED.match(regex, place)) and match.group() != "{}":
+        elif sign == "{" and (match := _REPEATED.match(regex, place)):
             low, comma, high = match.groups()
             written += f"{{{low or 0}{comma}{high}}}"
             place = match.end()
@@ -75,7 +86,7 @@ def _convert_class(regex: str, place: int) -> tuple[str, int]:
 
 def _convert_escape(sign: str, *, is_in_class: bool = False) -> str:
     if sign.lower() in _KINDS:
-        ranges = write_ranges(_find_points(sign.lower()))
+        ranges = _write_kind(sign.lower())
         return ranges if is_in_class and sign.islower() else f"[{'^' * sign.isupper()}{ranges}]"
     if sign == "Z":
         return r"\z"
@@ -83,16 +94,16 @@ def _convert_escape(sign: str, *, is_in_class: bool = False) -> str:
 
 
 @cache
-def _find_points(kind: str) -> list[int]:
+def _write_kind(kind: str) -> str:
     is_of_kind = _KINDS[kind]
-    return [point for point in range(sys.maxunicode + 1) if is_of_kind(chr(point))]
+    return write_ranges(point for point in range(sys.maxunicode + 1) if is_of_kind(chr(point)))
 
 
 def write_ranges(points: Iterable[int]) -> str:
     r"""Letters, by their numbers, for a class.
 
     >>> write_ranges([97, 99, 98, 120])
-    '\\x{61}-\\x{63}\\x{78}-\\x{78}'
+    'a-cx-x'
     """
     ranges: list[list[int]] = []
     for point in sorted(points):
@@ -100,4 +111,9 @@ def write_ranges(points: Iterable[int]) -> str:
             ranges[-1][1] = point
         else:
             ranges.append([point, point])
-    return "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in ranges)
+    return "".join(f"{_write_point(first)}-{_write_point(last)}" for first, last in ranges)
+
+
+def _write_point(point: int) -> str:
+    letter = chr(point)
+    return letter if letter.isalnum() else rf"\x{{{point:x}}}"

@@ -28,6 +28,9 @@ class Workplace:
         self.num_texts: Counter[str] = Counter()
         num_threads = max(1, len(models)) * config.max_texts  # one waits for each text; they are made when needed
         self._running: set[Generation] = set()
+        self.compiling = ThreadPoolExecutor(
+            1, thread_name_prefix="whelp-compile"
+        )  # one after another: the others are not held up
         self.threads = ThreadPoolExecutor(num_threads, thread_name_prefix="whelp-serve")
 
     def find_model(self, name: str | None) -> ServedModel:
@@ -122,4 +125,5 @@ class Workplace:
         """End the engines, then the threads that wait for them."""
         for model in self.models.values():
             model.engine.close(drain=False)
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.compiling, self.threads):
+            threads.shutdown(wait=False, cancel_futures=True)

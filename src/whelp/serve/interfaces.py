@@ -65,16 +65,14 @@ class Generation(Protocol):
 class Engine(Protocol):
     """Continues many prompts side by side, in a thread of its own.
 
-    `submit` takes the settings by name (`max_tokens`, `temperature`, `stop`, ...) and returns at once.
+    `submit` takes the settings by name (`max_tokens`, `temperature`, `stop`, ...) and returns at once, or, where the text shall follow
+    a pattern, when that is compiled.
     """
 
     @property
     def num_running(self) -> int: ...
     @property
     def num_waiting(self) -> int: ...
-    def prepare(self, settings: Mapping[str, Any]) -> None:
-        """Compile the pattern that a request asks for, which takes a while the first time; `submit` takes none then."""
-        ...
 
     def submit(self, prompt: Sequence[int], settings: Mapping[str, Any], *, n: int = 1) -> Sequence[Generation]: ...
     def close(self, *, drain: bool = True) -> None: ...

@@ -21,7 +21,7 @@ from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
-from whelp.serve.patterns import PATTERN_SETTINGS, read_pattern
+from whelp.serve.patterns import has_pattern, read_pattern
 from whelp.serve.plain_chat import PLAIN_STOPS, join_content, render_plain
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
@@ -86,9 +86,11 @@ class OpenAI:
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
         messages = [{"role": entry["role"], "content": join_content(entry["content"])} for entry in body["messages"]]
         settings = self._settings(body, model)
-        is_plain = model.encode_chat is None
+        must_cut = model.encode_chat is None and not has_pattern(
+            settings
+        )  # else the pattern says where the text begins and ends
         ids = await asyncio.to_thread(_encode_chat, model, messages)
-        if is_plain:
+        if must_cut:
             settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
         left = max(1, min(model.context_tokens - len(ids), self.workplace.config.max_tokens))
         settings["max_tokens"] = int(body.get("max_completion_tokens", body.get("max_tokens", left)))
@@ -97,7 +99,7 @@ class OpenAI:
 
         def make_answer(**head: Any) -> Answer:
             with_logprobs = bool(body.get("logprobs"))
-            return ChatAnswer(must_strip=is_plain, with_logprobs=with_logprobs, num_choices=n, **head)
+            return ChatAnswer(must_strip=must_cut, with_logprobs=with_logprobs, num_choices=n, **head)
 
         return await self._respond(model, [ids], settings, body, n, "chatcmpl", make_answer)
 
@@ -141,13 +143,20 @@ class OpenAI:
         )
         with ExitStack() as stack:
             stack.enter_context(self.workplace.admit(model, len(prompts) * n))
-            if not settings.keys().isdisjoint(PATTERN_SETTINGS):
-                await _prepare(model, settings)
             generations: list[Generation] = []
             stack.callback(_cancel_all, generations)
-            try:
+
+            def submit() -> None:
                 for ids in prompts:
-                    generations += model.engine.submit(ids, settings, n=n)
+                    generations.extend(model.engine.submit(ids, settings, n=n))
+
+            try:
+                if has_pattern(settings):
+                    await asyncio.get_running_loop().run_in_executor(self.workplace.compiling, submit)
+                else:
+                    submit()
+            except MissingExtraError as error:
+                raise ApiError(501, str(error), code="not_installed") from None
             except WhelpError as error:
                 raise ApiError(400, str(error), code="invalid_value") from None
             self.workplace.stats.prompt_tokens[model.id] += answer.prompt_tokens
@@ -276,16 +285,6 @@ async def _send_more(send: Send, body: bytes) -> None:
 
 async def _send_last(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
-
-
-async def _prepare(model: ServedModel, settings: Mapping[str, Any]) -> None:
-    """Compile what the text shall be, beside the event loop."""
-    try:
-        await asyncio.to_thread(model.engine.prepare, settings)
-    except MissingExtraError as error:
-        raise ApiError(501, str(error), code="not_installed") from None
-    except WhelpError as error:
-        raise ApiError(400, str(error), code="invalid_value") from None
 
 
 def _cancel_all(generations: Sequence[Generation]) -> None:

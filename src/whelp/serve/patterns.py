@@ -10,7 +10,6 @@ from whelp.serve.errors import ApiError
 
 _OBJECT = {"type": "object"}
 _OLD_NAMES = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
-PATTERN_SETTINGS = ("regex", "choice", "json_schema", "grammar")
 _SETTINGS = {"json": "json_schema", "regex": "regex", "choice": "choice", "grammar": "grammar"}
 
 
@@ -29,6 +28,11 @@ def read_pattern(body: Mapping[str, Any]) -> dict[str, Any]:
         message = f"{' and '.join(asked)} are given, but a text follows one pattern."
         raise ApiError(400, message, code="invalid_value", param=next(iter(asked)))
     return next(({name: value} for name, value in asked.values()), {})
+
+
+def has_pattern(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings of a request say what the text shall be."""
+    return not settings.keys().isdisjoint(_SETTINGS.values())
 
 
 def _read_format(asked: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
