@@ -159,6 +159,8 @@ def test_long_lines_go_on_below_themselves(monkeypatch: pytest.MonkeyPatch, widt
     assert "" in lines  # of the text of a model
     show.say(f"[bold]finished[/]   {words}", wraps=False)
     assert read(show.console)[-1] == f"finished   {words}".rstrip()
+    show.say(f"[yellow]note[/]  it is in {'/folder-of-a-run' * 6}, whole")
+    assert any(line.strip() == f"{'/folder-of-a-run' * 6}," for line in read(show.console))
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -61,7 +61,8 @@ def say(text: str, *, wraps: bool = True) -> None:
     for line in Text.from_markup(text, emoji=False).split("\n", allow_blank=True):
         indent = _find_indent(line) if wraps else 0
         label, rest = line.divide([indent])
-        parts = rest.wrap(console, max(console.width - indent, _NARROWEST)) if wraps else [rest]
+        room = max(console.width - indent, _NARROWEST)
+        parts = rest.wrap(console, room, overflow="ignore") if wraps else [rest]  # a path that is longer stays whole
         for part in parts or [rest]:
             part.rstrip()
             console.print(label + part, soft_wrap=True)
