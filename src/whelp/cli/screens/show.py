@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -62,11 +64,22 @@ def say(text: str, *, wraps: bool = True) -> None:
         indent = _find_indent(line) if wraps else 0
         label, rest = line.divide([indent])
         room = max(console.width - indent, _NARROWEST)
-        parts = rest.wrap(console, room, overflow="ignore") if wraps else [rest]  # a path that is longer stays whole
+        parts = _wrap(rest, room) if wraps else [rest]
         for part in parts or [rest]:
             part.rstrip()
             console.print(label + part, soft_wrap=True)
             label = Text(" " * indent)
+
+
+def _wrap(text: Text, room: int) -> list[Text]:
+    """Lines of so many columns; a path that is longer has one of its own, whole, since it is to be copied."""
+    if not any(os.sep in word and cell_len(word) > room for word in text.plain.split()):
+        return list(text.wrap(console, room))
+    begins = [0]
+    for word in re.finditer(r"\S+", text.plain):
+        if word.start() > begins[-1] and cell_len(text.plain[begins[-1] : word.end()]) > room:
+            begins.append(word.start())
+    return list(text.divide(begins[1:]))
 
 
 def say_next(*words: str) -> None:
