@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 END_TEXT = "<|endoftext|>"  # texts that spell the control token are left out: not all take it for text
+# And so are those that read otherwise as a file: marks of a byte order, which are no text there, and Asian encodings of seven bits.
+FILE_MARKS = ("\ufeff", "\x1b$", "\x1b(")
 SUFFIXES = (".py", ".pyi", ".md", ".rst", ".txt")
 
 
@@ -31,7 +33,8 @@ def iter_texts(extra: list[Path]) -> Iterator[str]:
         except (OSError, UnicodeDecodeError):
             continue
         digest = hashlib.sha256(data).digest()
-        if "\0" in text or "\r" in text or END_TEXT in text or not text.strip() or digest in seen:
+        is_odd = "\0" in text or "\r" in text or END_TEXT in text or any(mark in text for mark in FILE_MARKS)
+        if is_odd or not text.strip() or digest in seen:
             continue
         seen.add(digest)
         yield text
