@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+
+from whelp.serve import ServeConfig, make_app
 
 from .conftest import Serve
 from .fakes import SAYING, FakeEngine, make_model
@@ -276,6 +280,52 @@ def test_a_broken_engine_is_an_error_of_the_server(serve: Serve, caplog: pytest.
     assert "secret inside" in caplog.text
     engine.error = None
     assert running.post("/v1/completions", {"prompt": "x"}).status_code == 200
+
+
+def test_whoever_has_a_whole_answer_finds_it_counted_and_its_place_free() -> None:
+    """Also who asks in the moment in which the answer's last byte leaves, before the server does anything else."""
+    model = make_model()
+    app = make_app([model], ServeConfig(max_rows=1, max_waiting=0), version="test")
+
+    async def ask(
+        method: str, path: str, body: Any = None, *, then: Callable[[], Awaitable[None]] | None = None
+    ) -> tuple[int, str]:
+        requests = iter([{"type": "http.request", "body": json.dumps(body).encode()}])
+        status, text = 0, b""
+
+        async def receive() -> Any:
+            for request in requests:
+                return request
+            await asyncio.Event().wait()  # the client stays
+
+        async def send(message: Any) -> None:
+            nonlocal status, text
+            status = message.get("status", status)
+            text += message.get("body", b"")
+            if then is not None and message["type"] == "http.response.body" and not message.get("more_body"):
+                await then()
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+        await app(scope, receive, send)
+        return status, text.decode()
+
+    async def ask_at_the_last_byte(is_stream: bool) -> tuple[str, int]:
+        seen = []
+
+        async def then() -> None:
+            seen.append((await ask("GET", "/metrics"))[1])
+            seen.append((await ask("POST", "/v1/completions", {"prompt": "abc", "max_tokens": 2}))[0])
+
+        body = {"prompt": "abc", "max_tokens": 7, "stream": is_stream}
+        assert (await ask("POST", "/v1/completions", body, then=then))[0] == 200
+        return seen[0], seen[1]
+
+    for is_stream, num_requests, num_tokens in ((False, 1, 7), (True, 3, 16)):
+        text, status = asyncio.run(ask_at_the_last_byte(is_stream))
+        assert f'whelp_requests_total{{path="/v1/completions",status="200"}} {num_requests}' in text.splitlines()
+        assert f'whelp_generated_tokens_total{{model="fake"}} {num_tokens}' in text.splitlines()
+        assert status == 200
 
 
 def test_metrics_count(serve: Serve) -> None:

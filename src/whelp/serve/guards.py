@@ -60,7 +60,17 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.monotonic(), 0
+        started, status, is_counted = time.monotonic(), 0, False
+
+        def count() -> None:
+            nonlocal is_counted
+            if is_counted:
+                return
+            is_counted = True
+            path = scope["path"] if scope["path"] in self.known_paths else "other"
+            self.stats.requests[path, status] += 1
+            if path.startswith("/v1/") and scope["method"] == "POST":
+                self.stats.request_seconds.add(time.monotonic() - started)
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -69,6 +79,8 @@ class Guard:
                 present = {name for name, _ in message["headers"]}
                 marks = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
                 message["headers"] = [*message["headers"], *(mark for mark in marks if mark[0] not in present)]
+            elif not message.get("more_body"):
+                count()  # first: whoever has the whole answer may ask for the counts at once
             await send(message)
 
         scope["app"] = self  # so that the router raises what it does not find
@@ -85,10 +97,7 @@ class Guard:
                 raise
             await _send_error(ApiError(500, "The server made a mistake; its log says which.", code="internal"), send_marked)
         finally:
-            path = scope["path"] if scope["path"] in self.known_paths else "other"
-            self.stats.requests[path, status] += 1
-            if path.startswith("/v1/") and scope["method"] == "POST":
-                self.stats.request_seconds.add(time.monotonic() - started)
+            count()
 
     def _check(self, scope: Scope) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -178,25 +178,31 @@ class GeneratingResponse(Response):
         super().__init__()
         self.workplace, self.model, self.generations = workplace, model, generations
         self.answer, self.is_stream, self.stack = answer, is_stream, stack
-        self._has_started = False
+        self._has_started = self._is_settled = False
         self._begun: set[int] = set()
         self._started = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.stack:
-            work = asyncio.create_task(self._work(send))
-            watch = asyncio.create_task(_wait_for_disconnect(receive))
-            try:
-                await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
-                    await work
-                else:
-                    self.workplace.stats.num_disconnects += 1
-            finally:
-                for task in (work, watch):
-                    task.cancel()
-                await asyncio.gather(work, watch, return_exceptions=True)
-                self.workplace.stats.generated_tokens[self.model.id] += self.answer.completion_tokens
+        work = asyncio.create_task(self._work(send))
+        watch = asyncio.create_task(_wait_for_disconnect(receive))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+            else:
+                self.workplace.stats.num_disconnects += 1
+        finally:
+            for task in (work, watch):
+                task.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make room for other texts and count the tokens, once."""
+        if not self._is_settled:
+            self._is_settled = True
+            self.stack.close()
+            self.workplace.stats.generated_tokens[self.model.id] += self.answer.completion_tokens
 
     async def _work(self, send: Send) -> None:
         seconds = self.workplace.config.request_seconds
@@ -210,7 +216,7 @@ class GeneratingResponse(Response):
             if not self._has_started:
                 raise error from None
             async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await _send_last(send, to_event(error.to_dict()) + LAST_EVENT)
+                await self._send_last(send, to_event(error.to_dict()) + LAST_EVENT)
 
     async def _send_whole(self, send: Send) -> None:
         async for index, piece in self._iter_pieces():
@@ -219,7 +225,7 @@ class GeneratingResponse(Response):
         body = json.dumps(self.answer.whole(), ensure_ascii=False).encode()
         self._has_started = True
         await _send_head(send, "application/json", len(body))
-        await _send_last(send, body)
+        await self._send_last(send, body)
 
     async def _stream(self, send: Send) -> None:
         try:
@@ -233,10 +239,14 @@ class GeneratingResponse(Response):
         except ApiError as error:
             if not self._has_started:
                 raise
-            await _send_last(send, to_event(error.to_dict()) + LAST_EVENT)
+            await self._send_last(send, to_event(error.to_dict()) + LAST_EVENT)
             return
         last = self.answer.last()
-        await _send_last(send, (to_event(last) if last is not None else b"") + LAST_EVENT)
+        await self._send_last(send, (to_event(last) if last is not None else b"") + LAST_EVENT)
+
+    async def _send_last(self, send: Send, body: bytes) -> None:
+        self._settle()  # first: whoever has the whole answer may ask again at once
+        await send({"type": "http.response.body", "body": body})
 
     def _take(self, index: int, piece: Piece | None) -> list[dict[str, Any]]:
         """Add a piece to the answer, or end a choice; the events that tell it."""
@@ -281,10 +291,6 @@ async def _send_head(send: Send, kind: str, length: int | None) -> None:
 async def _send_more(send: Send, body: bytes) -> None:
     if body:
         await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def _send_last(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body})
 
 
 def _cancel_all(generations: Sequence[Generation]) -> None:
