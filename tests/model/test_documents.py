@@ -188,7 +188,8 @@ def test_a_kernel_that_fails_is_not_used(monkeypatch, caplog):
     """What a compiler says, or a result that is another one: said once, and the boolean mask is used."""
     for outcome, message in (
         (RuntimeError("no such device\nand more"), "RuntimeError: no such device)"),
-        (0.5, "it differs by 0.5"),
+        ([0.003, 0.5], "off by 0.5, where"),
+        ([0.003, float("nan")], "off by nan, where"),
     ):
 
         def measure(device, head_width, outcome=outcome):
@@ -198,11 +199,11 @@ def test_a_kernel_that_fails_is_not_used(monkeypatch, caplog):
 
         caplog.clear()
         has_working_kernel.cache_clear()
-        monkeypatch.setattr("whelp.model.layers.block_mask._measure_error", measure)
+        monkeypatch.setattr("whelp.model.layers.block_mask._measure_errors", measure)
         assert [has_working_kernel(torch.device("cpu"), 16) for _ in range(2)] == [False, False]
         assert caplog.text.count(message) == 1
     has_working_kernel.cache_clear()
-    monkeypatch.setattr("whelp.model.layers.block_mask._measure_error", lambda device, head_width: 0.003)
+    monkeypatch.setattr("whelp.model.layers.block_mask._measure_errors", lambda device, head_width: [0.003])
     assert has_working_kernel(torch.device("cpu"), 16)
     assert not has_working_kernel(torch.device("cpu"), 8), "too narrow"
     has_working_kernel.cache_clear()

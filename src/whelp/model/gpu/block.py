@@ -20,12 +20,13 @@ from torch import nn
 from whelp.base.log import log
 from whelp.model.gpu import block_eight_bits
 from whelp.model.gpu.document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
-from whelp.model.gpu.feed_forward import measure_distance, multiply_slope
+from whelp.model.gpu.feed_forward import multiply_slope
 from whelp.model.gpu.heads import join_heads
 from whelp.model.gpu.linear import Linear, flatten, multiply_back, run_feed_forward, sum_rows, wide_product
 from whelp.model.gpu.norm import norm_and_past, norm_gradients
 from whelp.model.gpu.timing import take_time
 from whelp.model.layers.document_boundaries import Spans
+from whelp.model.trial import find_fault, measure_distance
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
 _EIGHT_BIT_TOLERANCE = 0.2  # measured: 0.12
@@ -152,27 +153,23 @@ class _FeedForward(torch.autograd.Function):
 
 def agrees(block: nn.Module, device: torch.device, *, eight_bits: bool = False) -> bool:
     """Whether `run_block` gives on this device what calling the block gives, value and gradients; its weights are drawn anew."""
-    try:
+
+    def measure() -> list[float]:
         block.to(device)
         if device.type == "cuda" and not eight_bits:
             _use_first(block, device)
-        error = _measure_error(block, device, eight_bits=eight_bits)
-    except Exception as problem:  # a library or a compiler that is not as expected: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        log.debug("a block%s: it differs by %.2g", " with factors of 8 bits" if eight_bits else "", error)
-        if error <= (_EIGHT_BIT_TOLERANCE if eight_bits else _TOLERANCE):
-            return True
-        reason = f"it differs by {error:.2g}"
-    if eight_bits:
-        log.warning("products of blocks stay in bf16, slower: those of 8 bits fail (%s)", reason)
-    else:
-        log.warning("blocks are compiled, slower to start: kernels of our own fail (%s)", reason)
-    return False
+        return _measure_errors(block, device, eight_bits=eight_bits)
+
+    fault = find_fault(measure, allowed=_EIGHT_BIT_TOLERANCE if eight_bits else _TOLERANCE)
+    if fault is not None and eight_bits:
+        log.warning("products of blocks stay in bf16, slower: those of 8 bits fail (%s)", fault)
+    elif fault is not None:
+        log.warning("blocks are compiled, slower to start: kernels of our own fail (%s)", fault)
+    return fault is None
 
 
 def _use_first(block: Any, device: torch.device) -> None:
-    """Have kernels compiled and libraries loaded side by side, which `_measure_error` would do one after the other."""
+    """Have kernels compiled and libraries loaded side by side, which `_measure_errors` would do one after the other."""
     (width,), heads = block.norm_1.weight.shape, block.num_heads
     x = torch.zeros(2, _CHECKED_TOKENS, width, device=device, dtype=torch.bfloat16)
     joined = torch.zeros(*x.shape[:2], 3 * width, device=device, dtype=torch.bfloat16)
@@ -201,8 +198,8 @@ def _use_first(block: Any, device: torch.device) -> None:
         list(threads.map(use, uses))
 
 
-def _measure_error(block: Any, device: torch.device, *, eight_bits: bool) -> float:
-    """The largest relative distance of the block's contribution and of all gradients, bf16 or less from float32."""
+def _measure_errors(block: Any, device: torch.device, *, eight_bits: bool) -> list[float]:
+    """Relative distances of the block's contribution and of all gradients, bf16 or less from float32."""
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in block.parameters():
@@ -216,5 +213,5 @@ def _measure_error(block: Any, device: torch.device, *, eight_bits: bool) -> flo
             given = (x if is_ours else x.float()).requires_grad_()
             out = run_block(block, given, eight_bits=eight_bits) if is_ours else block(given, None, None)
             gradients = torch.autograd.grad(out, [given, *block.parameters()], grad.to(out.dtype))
-            found.append([tensor.detach().float() for tensor in (out, *gradients)])
-    return max(measure_distance(*pair) for pair in zip(*found, strict=True))
+            found.append([out.detach(), *gradients])
+    return [measure_distance(*pair) for pair in zip(*found, strict=True)]

@@ -23,6 +23,7 @@ from whelp.model.gpu.eight_bits import MULTIPLE, measure_worth, multiply, round_
 from whelp.model.gpu.embedding import SharedGradient, find_place
 from whelp.model.gpu.head_eight_bits import GRADIENT_FACTOR, write_gradient
 from whelp.model.gpu.product import multiply_plain
+from whelp.model.trial import find_fault, measure_distance
 
 _SLICE_SHARE = 32  # slices are at most this part of a GPU's memory
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
@@ -293,20 +294,14 @@ def has_working_eight_bits(device: torch.device) -> bool:
 
 @functools.cache
 def _try_eight_bits(device: torch.device) -> bool:
-    try:
-        error = _measure_eight_bit_error(device)
-    except Exception as problem:  # whatever a library or a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        if error <= _EIGHT_BIT_TOLERANCE:
-            return True
-        reason = f"they differ by {error:.2g}"
-    log.warning("the head's gradients stay in bf16, slower: those of 8 bits fail (%s)", reason)
-    return False
+    fault = find_fault(lambda: _measure_eight_bit_errors(device), allowed=_EIGHT_BIT_TOLERANCE)
+    if fault is not None:
+        log.warning("the head's gradients stay in bf16, slower: those of 8 bits fail (%s)", fault)
+    return fault is None
 
 
-def _measure_eight_bit_error(device: torch.device, vocab_size: int = 301) -> float:
-    """The largest relative distance of the gradients from those of bf16."""
+def _measure_eight_bit_errors(device: torch.device, vocab_size: int = 301) -> list[float]:
+    """Relative distances of the gradients from those of bf16."""
     draw = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(count, 64, generator=draw).to(device, torch.bfloat16) for count in (25, vocab_size))
     hidden, weight = hidden.requires_grad_(), (weight / 4).requires_grad_()
@@ -317,5 +312,4 @@ def _measure_eight_bit_error(device: torch.device, vocab_size: int = 301) -> flo
         for eight_bits in (True, False):
             loss = _LinearCrossEntropy.apply(hidden, weight, targets.to(device), -100, None, eight_bits)
             found.append(torch.autograd.grad(loss, [hidden, weight]))
-    distances = [(one.float() - other.float()).norm() / other.float().norm() for one, other in zip(*found, strict=True)]
-    return max(map(float, distances))
+    return [measure_distance(*pair) for pair in zip(*found, strict=True)]

@@ -41,6 +41,7 @@ import triton.language as tl
 from whelp.base.log import log
 from whelp.model.rwkv import decayed_average
 from whelp.model.rwkv.decayed_average import LOWEST_LOG_DECAY, NOTHING, Inputs
+from whelp.model.trial import find_fault, measure_distance
 
 # C. Of 16, states take half the memory, but the backward kernel five times as long to compile (9 CPU seconds); of 4, it compiles in a third
 # of the time, but the forward kernel has 53 instructions a token, and states take twice the memory.
@@ -332,20 +333,14 @@ def has_working_kernels(device: torch.device, dtype: torch.dtype, width: int, *,
 
 @functools.cache
 def _try_kernels(device: torch.device, dtype: torch.dtype, width: int, has_documents: bool) -> bool:
-    try:
-        error = _measure_error(device, dtype, width, has_documents)
-    except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        if error <= 1.0:
-            return True
-        reason = f"they differ by {error:.2g} times what rounding explains"
-    log.warning("the memory of RWKV-4 runs in PyTorch, several times slower: kernels of our own fail (%s)", reason)
-    return False
+    fault = find_fault(lambda: _measure_errors(device, dtype, width, has_documents), allowed=1.0)
+    if fault is not None:
+        log.warning("the memory of RWKV-4 runs in PyTorch, several times slower: kernels of our own fail (%s)", fault)
+    return fault is None
 
 
-def _measure_error(device: torch.device, dtype: torch.dtype, width: int, has_documents: bool) -> float:
-    """The largest relative distance of values and gradients from the framework's, as a share of what is allowed."""
+def _measure_errors(device: torch.device, dtype: torch.dtype, width: int, has_documents: bool) -> list[float]:
+    """Relative distances of values and gradients from the framework's, as shares of what rounding explains."""
     draw = torch.Generator().manual_seed(0)
     num_rows, num_tokens = 2, 3 * _CHUNK_TOKENS  # whole chunks, as in training: the same kernels
 
@@ -368,8 +363,4 @@ def _measure_error(device: torch.device, dtype: torch.dtype, width: int, has_doc
             results.append([out.detach(), after.detach(), *grads])
     rounding = _SUM_ROUNDING if dtype == torch.float32 else _ROUNDING
     pairs = zip(*results, strict=True)
-    return max(_measure_distance(*pair) / (rounding if pair[0].dtype == dtype else _SUM_ROUNDING) for pair in pairs)
-
-
-def _measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one.float() - other).norm() / other.norm())
+    return [measure_distance(*pair) / (rounding if pair[0].dtype == dtype else _SUM_ROUNDING) for pair in pairs]

@@ -23,6 +23,7 @@ import triton.language as tl
 
 from whelp.base.log import log
 from whelp.model.layers.document_boundaries import Spans, make_spans
+from whelp.model.trial import find_fault, measure_distance
 
 _NOTHING = tl.constexpr(-1e30)  # a score of what is not seen; finite, so that a block without anything seen makes no NaN
 _LARGEST_ERROR = 0.02  # of kernels in bf16 beside float32, as a share of the whole
@@ -335,19 +336,12 @@ def has_working_kernels(device: torch.device, num_heads: int, head_width: int) -
 def _try_kernels(device: torch.device, num_heads: int, head_width: int) -> bool:
     if head_width < 16 or head_width > 128 or head_width & (head_width - 1):
         return False
-    try:
-        if device.type == "cuda":
-            _use_first(device, num_heads, head_width)
-        error = _measure_error(device, num_heads, head_width)
-    except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        if error <= _LARGEST_ERROR:
-            log.debug("documents are kept apart by kernels of our own: they differ by %.2g", error)
-            return True
-        reason = f"they differ by {error:.2g}"
-    log.warning("documents are kept apart by the framework's compiler, slower to start: kernels of our own fail (%s)", reason)
-    return False
+    fault = find_fault(lambda: _measure_errors(device, num_heads, head_width), allowed=_LARGEST_ERROR)
+    if fault is not None:
+        log.warning(
+            "documents are kept apart by the framework's compiler, slower to start: kernels of our own fail (%s)", fault
+        )
+    return fault is None
 
 
 def _use_first(device: torch.device, num_heads: int, head_width: int) -> None:
@@ -370,8 +364,10 @@ def _use_first(device: torch.device, num_heads: int, head_width: int) -> None:
         list(threads.map(use, uses))
 
 
-def _measure_error(device: torch.device, num_heads: int, head_width: int, num_tokens: int = 3 * MULTIPLE) -> float:
-    """The largest relative distance, of output and gradients, from plain attention in float32."""
+def _measure_errors(device: torch.device, num_heads: int, head_width: int, num_tokens: int = 3 * MULTIPLE) -> list[float]:
+    """Relative distances of output and gradients from plain attention in float32."""
+    if device.type == "cuda":
+        _use_first(device, num_heads, head_width)
     draw = torch.Generator().manual_seed(0)
     joined = torch.randn(2, num_tokens, 3 * num_heads * head_width, generator=draw).to(device)
     grad = torch.randn(2, num_tokens, num_heads * head_width, generator=draw).to(device)
@@ -390,4 +386,4 @@ def _measure_error(device: torch.device, num_heads: int, head_width: int, num_to
                 mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=mask).transpose(1, 2).flatten(2)
             (slope,) = torch.autograd.grad(mixed, given, grad.to(mixed.dtype))
             found.append([mixed.detach(), *slope.chunk(3, dim=-1)])
-    return max(float((ours.float() - plain).norm() / plain.norm()) for ours, plain in zip(*found, strict=True))
+    return [measure_distance(*pair) for pair in zip(*found, strict=True)]

@@ -17,6 +17,7 @@ import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
+from whelp.model.trial import find_fault, measure_distance
 
 # Distances from the framework's results, as shares of their lengths: rounding to bf16, and sums of float32 in another order.
 _ROUNDING, _SUM_ROUNDING = 0.008, 1e-5
@@ -142,20 +143,14 @@ def has_working_kernels(device: torch.device, width: int) -> bool:
 
 @functools.cache
 def _try_kernels(device: torch.device, width: int) -> bool:
-    try:
-        error = _measure_error(device, width)
-    except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        if error <= 1.0:
-            return True
-        reason = f"they differ by {error:.2g} times what rounding explains"
-    log.warning("embeddings are looked up in several passes, slower: kernels of our own fail (%s)", reason)
-    return False
+    fault = find_fault(lambda: _measure_errors(device, width), allowed=1.0)
+    if fault is not None:
+        log.warning("embeddings are looked up in several passes, slower: kernels of our own fail (%s)", fault)
+    return fault is None
 
 
-def _measure_error(device: torch.device, width: int) -> float:
-    """The largest relative distance of values and gradients from the framework's, as a share of what is allowed."""
+def _measure_errors(device: torch.device, width: int) -> list[float]:
+    """Relative distances of values and gradients from the framework's, as shares of what rounding explains."""
     draw = torch.Generator().manual_seed(0)
     words, places = (torch.randn(count, width, generator=draw).to(device).requires_grad_() for count in (50, 32))
     ids = torch.randint(0, 9, (3, 16), generator=draw).to(device)
@@ -166,11 +161,7 @@ def _measure_error(device: torch.device, width: int) -> float:
         for given in (None, positions):
             wanted = words[ids] + places[torch.arange(16, device=device) if given is None else given]
             found = embed(ids, given, words, places)
-            errors.append(_measure_distance(found, wanted) / _ROUNDING)
+            errors.append(measure_distance(found, wanted) / _ROUNDING)
             ours, plain = (torch.autograd.grad(out, [words, places], grad.to(out.dtype)) for out in (found, wanted))
-            errors += [_measure_distance(*pair) / _SUM_ROUNDING for pair in zip(ours, plain, strict=True)]
-    return max(errors)
-
-
-def _measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float(((one.float() - other).norm() / other.norm()).detach())
+            errors += [measure_distance(*pair) / _SUM_ROUNDING for pair in zip(ours, plain, strict=True)]
+    return errors

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.gpu.product import AUX, BIAS, GELU, GELU_SLOPE, PLAIN, multiply
+from whelp.model.trial import measure_distance
 
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
@@ -126,8 +127,3 @@ def _is_same(device: torch.device, *, bias: bool) -> bool:
         pairs = [(found, wanted)]
         pairs += zip(torch.autograd.grad(found, leaves, grad), torch.autograd.grad(wanted, leaves, grad), strict=True)
     return all(measure_distance(one, other) <= TOLERANCE for one, other in pairs)
-
-
-def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Of two tensors, as a share of the second one's length."""
-    return float(((one - other).norm() / other.norm()).detach())

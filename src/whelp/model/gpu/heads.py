@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.log import log
+from whelp.model.trial import find_fault, measure_distance
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -57,16 +58,16 @@ def _join_by_copies(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
 @functools.cache
 def has_working_kernel(device: torch.device) -> bool:
     """Whether the kernel moves every number to its place on this device; tried once."""
-    try:
+
+    def measure() -> list[float]:
         parts = torch.randn(3, 2, 3, 32, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16).unbind(0)
         mixed = (parts[0], parts[1].transpose(1, 2).contiguous().transpose(1, 2), parts[2])
-        if torch.equal(_join_by_kernel(mixed), _join_by_copies(mixed)):
-            return True
-        reason = "it moves numbers to wrong places"
-    except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    log.warning("gradients of attention are joined by copies, slower: the kernel fails (%s)", reason)
-    return False
+        return [measure_distance(_join_by_kernel(mixed), _join_by_copies(mixed))]
+
+    fault = find_fault(measure, allowed=0.0)
+    if fault is not None:
+        log.warning("gradients of attention are joined by copies, slower: the kernel fails (%s)", fault)
+    return fault is None
 
 
 def join_heads(*parts: torch.Tensor) -> torch.Tensor:

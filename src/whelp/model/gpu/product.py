@@ -13,12 +13,13 @@ import ctypes
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
 
 from whelp.base.log import log
+from whelp.model.trial import find_fault, measure_distance
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
 _BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
@@ -255,16 +256,18 @@ def has_working_products(device: torch.device) -> bool:
 
 
 def _try_products(device: torch.device) -> bool:
-    try:
-        error = max(_measure_error(device, turns, number) for turns, number in itertools.product(_TURNS, _NUMBERS))
-    except (AssertionError, AttributeError, OSError, RuntimeError) as problem:  # the framework's way is always there
-        log.debug("products are the framework's (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
-        return False
-    return error <= _TOLERANCE
+    def measure() -> Iterable[float]:
+        for turns, number in itertools.product(_TURNS, _NUMBERS):
+            yield from _measure_errors(device, turns, number)
+
+    fault = find_fault(measure, allowed=_TOLERANCE)
+    if fault is not None:
+        log.debug("products are the framework's (%s)", fault)
+    return fault is None
 
 
-def _measure_error(device: torch.device, turns: tuple[bool, bool], number: torch.dtype) -> float:
-    """The largest distance of a product, and of it added to one, from float32, as a share of the length."""
+def _measure_errors(device: torch.device, turns: tuple[bool, bool], number: torch.dtype) -> tuple[float, float]:
+    """Relative distances of a product, and of it added to one, from float32."""
     draw = torch.Generator().manual_seed(0)
     shapes = ((32, 48), (48, 24))
     factors = [torch.randn(shape[::-1] if turn else shape, generator=draw) for shape, turn in zip(shapes, turns, strict=True)]
@@ -274,6 +277,6 @@ def _measure_error(device: torch.device, turns: tuple[bool, bool], number: torch
     )
     exact, out = left.float() @ right.float(), torch.empty(32, 24, dtype=number, device=device)
     multiply(left, right, out)
-    once = float((out.float() - exact).norm() / exact.norm())
+    once = measure_distance(out, exact)
     multiply(left, right, out, add=out)
-    return max(once, float((out.float() - 2 * exact).norm() / exact.norm()))
+    return once, measure_distance(out, 2 * exact)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from whelp.base.log import log
+from whelp.model.trial import find_fault, measure_distance
 
 _BLOCK = 128  # tokens; what the kernel skips or takes whole
 _LEAST_HEAD_WIDTH = 16  # of the kernel
@@ -51,23 +52,16 @@ def has_working_kernel(device: torch.device, head_width: int) -> bool:
     """Whether the compiled kernel gives on this device what plain attention gives, output and gradients; tried once."""
     if head_width < _LEAST_HEAD_WIDTH:
         return False
-    try:
-        error = _measure_error(device, head_width)
-    except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
-    else:
-        if error <= _LARGEST_ERROR:
-            log.debug("documents are kept apart by a kernel that skips what they do not see: it differs by %.2g", error)
-            return True
-        reason = f"it differs by {error:.2g}"
-    log.warning(
-        "documents are kept apart by a whole mask, slower: the kernel that skips what they do not see fails (%s)", reason
-    )
-    return False
+    fault = find_fault(lambda: _measure_errors(device, head_width), allowed=_LARGEST_ERROR)
+    if fault is not None:
+        log.warning(
+            "documents are kept apart by a whole mask, slower: the kernel that skips what they do not see fails (%s)", fault
+        )
+    return fault is None
 
 
-def _measure_error(device: torch.device, head_width: int, num_tokens: int = 320) -> float:
-    """The largest relative distance, of output and gradients in bf16, from plain attention in float32."""
+def _measure_errors(device: torch.device, head_width: int, num_tokens: int = 320) -> list[float]:
+    """Relative distances of output and gradients in bf16 from plain attention in float32."""
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randn((2, 2, num_tokens, head_width), generator=generator) for _ in range(4)]
     begins = torch.rand((2, num_tokens), generator=generator) < 0.02
@@ -85,4 +79,4 @@ def _measure_error(device: torch.device, head_width: int, num_tokens: int = 320)
             else:
                 output = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
             found.append([output.detach(), *torch.autograd.grad(output, inputs, upstream)])
-    return max(float((ours.float() - plain).norm() / plain.norm()) for ours, plain in zip(*found, strict=True))
+    return [measure_distance(*pair) for pair in zip(*found, strict=True)]

@@ -24,6 +24,7 @@ from whelp.base.log import log
 from whelp.model.gpu.triton_support import HAS_TRITON
 from whelp.model.rwkv import decayed_average, delta_rule, linear_attention
 from whelp.model.rwkv.kernel_tuning import limit_tuning
+from whelp.model.trial import find_fault, measure_distance
 
 if HAS_TRITON:
     from whelp.model.gpu import decayed_average as gpu_decayed_average
@@ -217,12 +218,8 @@ _OPERATORS = _define_operator()
 def find_disagreement(name: str, form: Form) -> str | None:
     """What a kernel says otherwise than PyTorch about a small text, said once; None when they agree."""
     log.info("the kernels of flash-linear-attention are compiled and tuned: a minute at most, once on this machine")
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(form.device.type, enabled=False):
-            worst = max(_compare(name, form))
-        found = None if worst < _TOLERANCE else f"they are off by {worst:.1%}"
-    except Exception as error:  # of a compiler, of a release that takes other arguments
-        found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(form.device.type, enabled=False):
+        found = find_fault(lambda: _compare(name, form), allowed=_TOLERANCE)
     if found is not None:
         log.warning(
             "the kernels of flash-linear-attention are not used (%s): RWKV runs in PyTorch, several times slower", found
@@ -263,7 +260,7 @@ def _compare(name: str, form: Form) -> Iterator[float]:
     for found, expected in zip(*results, strict=True):
         assert found is not None, "a kernel without a gradient"
         assert expected is not None, "a scan without a gradient"
-        yield float((found.detach().float() - expected.detach().float()).norm() / expected.detach().float().norm())
+        yield measure_distance(found, expected)
 
 
 @functools.cache

@@ -1,0 +1,31 @@
+"""Other ways to the same numbers, kernels and libraries, are tried beside PyTorch's before a model relies on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+
+
+def find_fault(measure: Callable[[], Iterable[float]], *, allowed: float) -> str | None:
+    """What speaks against a way to the same numbers; None for nothing.
+
+    Args:
+        measure: Tries it, and gives how far each of its results is off. What it raises speaks against it.
+        allowed: The most that a result may be off. NaN is more.
+    """
+    try:
+        errors = list(measure())
+    except Exception as problem:  # whatever a library or a compiler may say: PyTorch's way is always there
+        return f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+    if all(error <= allowed for error in errors):
+        return None
+    worst = max(errors, key=lambda error: (math.isnan(error), error))
+    return f"off by {worst:.2g}, where {allowed:.2g} is allowed"
+
+
+def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Of two tensors, in float32, as a share of the second one's length."""
+    one, other = one.detach().float(), other.detach().float()
+    return float((one - other).norm() / other.norm())
