@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from fork_server import start_fork_server
 from interpreter import run_interpreted as run_interpreted
@@ -30,6 +31,13 @@ _OF_THE_MACHINE = {
     *("HF_DATASETS_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "TRANSFORMERS_OFFLINE", "YOUTUBE_API_KEY"),
     *("WHELP_CACHE", "WHELP_CONTACT", "WHELP_TOKEN", "WHELP_TOKENIZERS", "WHELP_TUNE_KERNELS"),
 }
+
+
+# How long an example takes says something of the machine; and what one run draws, the next draws, too: WHELP_TEST_FUZZ draws anew.
+settings.register_profile(
+    "whelp", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="WHELP_TEST_FUZZ" not in os.environ
+)
+settings.load_profile("whelp")
 
 
 def pytest_configure() -> None:
