@@ -1,4 +1,4 @@
-"""Small models, on one thread; no cache of the user's."""
+"""Small models, on one thread; no cache of the user's, and nothing else that only this machine has."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,10 +6,45 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from fork_server import start_fork_server
 from interpreter import run_interpreted as run_interpreted
 from whelp.model import LanguageModel, ModelConfig, build_model, make_spec
+
+_OF_THE_MACHINE = {
+    *(
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "COLUMNS",
+        "FORCE_COLOR",
+        "LINES",
+        "NO_COLOR",
+        "PY_COLORS",
+        "TTY_COMPATIBLE",
+        "TTY_INTERACTIVE",
+    ),
+    *("GITHUB_ACTIONS", "LESS", "PAGER"),  # its terminal
+    *("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK", "RAY_ADDRESS", "WORLD_SIZE"),  # a cluster
+    *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),  # its way into the network, where our own servers are not
+    *("DATA_GYM_CACHE_DIR", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "RAYON_NUM_THREADS", "TIKTOKEN_CACHE_DIR"),
+    *("HF_DATASETS_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "TRANSFORMERS_OFFLINE", "YOUTUBE_API_KEY"),
+    *("WHELP_CACHE", "WHELP_CONTACT", "WHELP_TOKEN", "WHELP_TOKENIZERS", "WHELP_TUNE_KERNELS"),
+}
+
+
+# How long an example takes says something of the machine; and what one run draws, the next draws, too: WHELP_TEST_FUZZ draws anew.
+settings.register_profile(
+    "whelp", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="WHELP_TEST_FUZZ" not in os.environ
+)
+settings.load_profile("whelp")
+
+
+def pytest_configure() -> None:
+    """What is set on one machine and not on another decides no test."""
+    for name in list(os.environ):
+        if name.upper() in _OF_THE_MACHINE or name.startswith(("SLURM_", "WANDB_")):
+            del os.environ[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

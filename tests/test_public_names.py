@@ -368,5 +368,5 @@ def test_files_of_a_callable_room() -> None:
 )
 def test_a_room_can_be_called_whatever_was_imported_first(code: str) -> None:
     """Each order of imports reaches the command, which here complains about its arguments."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "TypeError: prepare() takes" in done.stderr

@@ -146,7 +146,7 @@ from pathlib import Path
 from whelp.base import files
 with getattr(files, sys.argv[1])(Path(sys.argv[2])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(1000)
 """
 
 
@@ -197,6 +197,7 @@ def test_a_process_that_is_about_to_end_is_waited_for(tmp_path: Path, monkeypatc
     """What was just stopped may take a moment: the folder is taken when it is free."""
     first = hold_folder(tmp_path / "run")
     first.__enter__()
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 60.0)
     monkeypatch.setattr(time, "sleep", lambda seconds: first.__exit__(None, None, None))
     with hold_folder(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()

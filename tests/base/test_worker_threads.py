@@ -6,15 +6,19 @@ import _thread
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from waiting import SECONDS, wait_until
 from whelp.base import worker_threads
 from whelp.base.worker_threads import WorkerThreads, are_at_work
 
-SECONDS = 60  # nothing here takes longer
+
+@pytest.fixture(autouse=True)
+def nobody_else() -> None:
+    """Tests before these may have left threads that only read, and end by themselves."""
+    wait_until(lambda: not are_at_work())
 
 
 @pytest.fixture
@@ -58,10 +62,7 @@ def leave_early(work: Work, error: BaseException, *, reads_only: bool = False) -
 
 def end(work: Work) -> None:
     work.go_on.set()
-    deadline = time.monotonic() + SECONDS
-    while are_at_work():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not are_at_work())
 
 
 def test_left_early(on_note: list[Callable[[], object]]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import whelp
 from cli.helpers import Project, make_project
 from serve.conftest import serve as serve
+from waiting import SECONDS
 from whelp.cli.serve import Serving, open_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -25,7 +26,8 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=1000 * SECONDS)
         yield chromium
         chromium.close()
 
@@ -42,7 +44,7 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1000 * SECONDS)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if "Content Security Policy" in message.text else None)
         page.goto(f"{url}/#{tab}")
@@ -79,4 +81,4 @@ def run_in_thread(run: Path, **options: Any) -> Iterator[Serving]:
     thread.start()
     yield opened
     opened.stop()
-    thread.join(20)
+    thread.join(SECONDS)

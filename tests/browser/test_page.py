@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ import yaml
 
 import whelp
 from cli.helpers import Project
+from cli.processes import wait_for as wait_for_process
 from serve.conftest import Serve
 from serve.fakes import SAYING, FakeEngine, make_model
+from waiting import wait_until
 from whelp.cli.serve import Serving
 
 from .conftest import OpenPage, run_in_thread
@@ -26,12 +27,9 @@ SERIOUS = {"serious", "critical"}
 TABS = ["chat", "compare", "training", "data", "vocabulary"]
 
 
-def wait_for(page: Any, expression: str, seconds: float = 20) -> None:
+def wait_for(page: Any, expression: str) -> None:
     """Until an expression of JavaScript is true. (Playwright's own way needs `eval`, which the page does not allow.)"""
-    end = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, f"{expression} is not true after {seconds} seconds"
-        page.wait_for_timeout(20)
+    wait_until(lambda: page.evaluate(expression), every_seconds=0.02)
 
 
 def ask(page: Any, text: str) -> None:
@@ -42,13 +40,14 @@ def ask(page: Any, text: str) -> None:
 def test_a_chat_streams(serve: Serve, open_page: OpenPage) -> None:
     """The reply grows while it is written; each turn is sent with those before it."""
     running = serve(
-        make_model(seconds=0.005, context_tokens=4000, encode_chat=lambda messages: list(json.dumps(list(messages)).encode()))
+        make_model(seconds=0.1, context_tokens=4000, encode_chat=lambda messages: list(json.dumps(list(messages)).encode()))
     )
     page = open_page(running.url)
     ask(page, "Who are you?")
     wait_for(page, "document.querySelector('.reply-text')?.textContent.length > 3")
     assert page.locator(".reply.writing").count() == 1
     early = page.locator(".reply-text").inner_text()
+    running.engine.seconds = 0.0
     page.wait_for_selector("text=Retry")
     whole = page.locator(".reply-text").inner_text()
     assert whole.startswith(early)
@@ -62,7 +61,7 @@ def test_a_chat_streams(serve: Serve, open_page: OpenPage) -> None:
 
 def test_stop_ends_the_work(serve: Serve, open_page: OpenPage) -> None:
     """The button turns into Stop; what was written stays; the engine is told."""
-    running = serve(make_model(seconds=0.1))
+    running = serve(make_model(seconds=1.0))
     page = open_page(running.url)
     ask(page, "Once")
     page.wait_for_selector(".reply .token")
@@ -80,12 +79,14 @@ def test_retry_and_edit(serve: Serve, open_page: OpenPage) -> None:
     page = open_page(running.url)
     ask(page, "Once")
     page.click("text=Retry")
+    wait_until(lambda: len(running.engine.asked) == 2)
     page.wait_for_selector(".actions >> text=Copy")
     assert [bytes(prompt) for prompt, _, _ in running.engine.asked] == [b"Once", b"Once"]
     page.click("text=Edit")
     page.fill("[aria-label='Edit your text']", "Twice")
     page.keyboard.press("Enter")
     page.wait_for_selector(".said >> text=Twice")
+    wait_until(lambda: len(running.engine.asked) == 3)
     page.wait_for_selector("text=Retry")
     assert bytes(running.engine.asked[2][0]) == b"Twice"
     assert page.locator(".said").all_inner_texts() == ["Twice"]
@@ -253,18 +254,14 @@ def test_training_moves(open_page: OpenPage, project: Project, tmp_path: Path) -
         [*command, "--store", str(project.store), "--out", str(out)], env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        end = time.monotonic() + 60
-        while not (out / "plan.json").is_file():
-            assert training.poll() is None, training.communicate()[1]
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_for_process((out / "plan.json").is_file, training)
         for serving in run_in_thread(out):
             page = open_page(serving.url, "training")
             step = "Number(document.querySelector('.tiles')?.dataset.step ?? 0)"
-            wait_for(page, f"{step} > 0", seconds=60)
+            wait_for(page, f"{step} > 0")
             before = page.evaluate(step)
             curve = page.locator("polyline.curve").first.get_attribute("points")
-            wait_for(page, f"{step} > {before}", seconds=60)
+            wait_for(page, f"{step} > {before}")
             page.wait_for_selector(".badge.live")
             assert page.locator("polyline.curve").first.get_attribute("points") != curve
             page.click("#tab-chat")

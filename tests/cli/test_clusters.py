@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import pytest
 import yaml
 
 import whelp
+from waiting import wait_until
 from whelp.artifacts.checkpoint import find_checkpoints
 
 from .helpers import Project, make_project
-from .processes import SECONDS, find_children, find_children_of, wait_for
+from .processes import SECONDS, find_children, find_children_of, is_running, wait_for
 
 PAGE = Path(whelp.__file__).parents[2] / "docs" / "clusters.md"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clusters are of Linux: run the tests there")
@@ -84,7 +86,8 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
     yield processes
     for process in processes:
         for child in find_children(process):
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         process.kill()
         process.communicate()
 
@@ -102,10 +105,12 @@ def start(command: list[str], folder: Path, environment: dict[str, str]) -> subp
 
 
 def find_free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port that nobody listens at, of those that systems give to nobody who does not name them: it stays free."""
+    while True:
+        port = random.SystemRandom().randrange(20_010, 30_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def set_steps(project: Project, num_steps: int) -> None:
@@ -122,7 +127,7 @@ def test_the_batch_script(prepared: Project, environment: dict[str, str], starte
     assert (asked["nodes"], asked["signal"], asked["ntasks-per-node"], asked["gpus-per-node"]) == ("2", "TERM@300", "8", "8")
     (prepared.folder / "train.sbatch").write_text(script)
     job = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": asked["cpus-per-task"]}
-    job["SLURM_JOB_ID"] = str(find_free_port() - 20_000)  # whose port is surely free
+    job["SLURM_JOB_ID"] = str(find_free_port() - 20_000)  # from which the port follows
     process = start(["bash", "train.sbatch"], prepared.folder, environment | job)
     started.append(process)
     wait_for(lambda: find_checkpoints(run / "checkpoints"), process)
@@ -199,13 +204,4 @@ def test_torchrun_is_killed(
     own = [child for script in find_children(process) for child in find_children_of(script)]
     assert len(own) == 2
     process.kill()
-    deadline = time.monotonic() + SECONDS
-    while any(map(is_running, own)):
-        assert time.monotonic() < deadline, "they train on without torchrun"
-        time.sleep(0.05)
-
-
-def is_running(process_id: int) -> bool:
-    """Whether a process is there, and not only waiting to be counted."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
-    return done.stdout.strip() not in ("", "Z", "Zs")
+    wait_until(lambda: not any(map(is_running, own)))  # else they train on without torchrun

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +19,8 @@ from collect.sites import FLAGS, Reply, Site, serving
 from collect.wiki_site import make_wiki
 
 from .helpers import Whelp
+from .processes import PROGRAM, SECONDS, wait_for
 
-PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
 COMMANDS = ["wikipedia", "britannica", "youtube", "urls"]
 
 
@@ -144,18 +142,14 @@ def test_without_the_extra(whelp: Whelp, monkeypatch: pytest.MonkeyPatch, comman
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX: run the tests on Linux or macOS")
 def test_interrupted_and_finished(whelp: Whelp, site: Site) -> None:
     """Ctrl-C: exit code 130, what was collected is kept; --finish writes it; the same command goes on to the end."""
-    site.faults.append(lambda request: Reply(body=b"{}", stall=30) if request.query.get("pageids") == "10" else None)
+    site.faults.append(lambda request: Reply(body=b"{}", stall=100) if request.query.get("pageids") == "10" else None)
     arguments = ["collect", "wikipedia", "--search", "odd", "--base-url", site.url, *FLAGS, "--out", "x.jsonl"]
     program = [*PROGRAM[:-1], f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {PROGRAM[-1]}"]
     # (what is started in the background, these tests for one, is told to ignore Ctrl-C)
     process = subprocess.Popen([*program, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not any(request.query.get("pageids") == "10" for request in site.requests):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: any(request.query.get("pageids") == "10" for request in site.requests), process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, said
     assert "interrupted; what was finished is kept, and the same command goes on" in " ".join(said.split())
     assert "Traceback" not in said

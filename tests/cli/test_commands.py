@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +16,8 @@ import whelp as package
 from whelp.cli.prepare import prepare
 
 from .helpers import Project, Whelp, make_project, snapshot
+from .processes import PROGRAM, SECONDS, wait_for
 
-PROGRAM = [sys.executable, "-c", "from whelp.cli.main import main; main()"]
 TEXTS = [
     b"",
     b"The quick brown fox",
@@ -99,7 +97,7 @@ def test_a_process_of_its_own(tmp_path: Path, made: Project) -> None:
     """As a shell starts it: exit codes 0, 1 and 2; one line of JSON on standard output; no traceback."""
 
     def start(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=SECONDS)
 
     fine = start("new", "mine", "--json")
     assert fine.returncode == 0
@@ -120,15 +118,10 @@ def test_interrupted_is_exit_code_130(tmp_path: Path) -> None:
     arguments = ["train", project.recipe, "train.num_steps=100000", "--store", project.store, "--out", project.run]
     prepare(project.recipe, out=project.store)
     process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 100
     metrics = project.run / "metrics.jsonl"
-    while (
-        not (metrics.exists() and "learning_rate" in metrics.read_text()) and process.poll() is None
-    ):  # a step is written down
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: metrics.exists() and "learning_rate" in metrics.read_text(), process)  # a step is written down
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
@@ -144,7 +137,7 @@ def test_a_reader_that_goes_away(made: Project, tmp_path: Path) -> None:
     process.stdout.close()
     stderr = process.stderr.read().decode()
     process.stderr.close()
-    process.wait(timeout=60)
+    process.wait(timeout=SECONDS)
     assert "Traceback" not in stderr
 
 
@@ -432,10 +425,10 @@ def test_a_run_that_is_done(whelp: Whelp, made: Project) -> None:
 
 def test_a_chat_whose_answers_nobody_reads(made: Project) -> None:
     """A pipe that is closed ends it without a word, as it ends the others."""
-    program = [sys.executable, "-c", "from whelp.cli.main import main; main()", "chat", str(made.run), "--device", "cpu"]
+    program = [*PROGRAM, "chat", str(made.run), "--device", "cpu"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
-        assert b"error" not in process.communicate(b"a\nb\n", timeout=120)[1]
+        assert b"error" not in process.communicate(b"a\nb\n", timeout=SECONDS)[1]
         assert process.returncode == 1

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from whelp.base.errors import PlanError
 from whelp.cli import evaluate_code as module
 from whelp.cli.evaluate_code import evaluate_code
 from whelp.cli.screens import show
+from whelp.evaluate.sandbox import Limits, Outcome, run_program
 
 from .helpers import Project, Whelp, make_project, run_whelp, snapshot
 
@@ -84,7 +86,12 @@ def says(made_wider: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         text = WRITTEN[names[generation.prompt_tokens]][generation.index]
         return Completion(text=text, reason="stop", num_tokens=told.num_tokens)
 
+    def run_patiently(program: str, limits: Limits) -> Outcome:
+        """A busy machine may let a program that does end wait for long."""
+        return run_program(program, limits if "while True" in program else replace(limits, timeout_seconds=60.0))
+
     monkeypatch.setattr(Completion, "collect", collect)
+    monkeypatch.setattr("whelp.evaluate.sandbox.run_program", run_patiently)
 
 
 OPTIONS: dict[str, Any] = {"n": 4, "k": [1, 2, 4], "max_tokens": 2, "timeout_seconds": 1.0, "device": "cpu"}

@@ -75,7 +75,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path
         made[variant] = (whole, parts)
     environment = {**os.environ, "PYTHONPATH": str(Path(whelp.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     program = [sys.executable, str(Path(__file__).with_name("relay.py"))]
-    done = subprocess.run(program, input=json.dumps(tasks), env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(program, input=json.dumps(tasks), env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return made
 

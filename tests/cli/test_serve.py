@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from transformers import AutoTokenizer
 
 import whelp
+from waiting import SECONDS, wait_until
 from whelp.cli.serve import TOKEN_VARIABLE, open_server
 
 from .helpers import Project, Whelp, make_project, snapshot
@@ -39,7 +39,7 @@ def served(trained: Project) -> Iterator[tuple[dict[str, Any], subprocess.Popen[
     process = _start(trained.run, "--compare", trained.run / "checkpoints" / "step-00000002")
     assert process.stdout is not None
     said = json.loads(process.stdout.readline())
-    with httpx.Client(base_url=said["url"], timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=said["url"], timeout=SECONDS, trust_env=False) as client:
         yield said, process, client
     process.kill()
     process.communicate()
@@ -156,12 +156,12 @@ def test_sigterm_ends_it_with_0(trained: Project) -> None:
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
     body = {"prompt": "The", "max_tokens": 10, "stream": True}
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=30, trust_env=False) as response:
+    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=SECONDS, trust_env=False) as response:
         lines = response.iter_lines()
         next(lines)
         process.send_signal(signal.SIGTERM)
         assert [line for line in lines if line][-1] == "data: [DONE]"
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
     assert snapshot(trained.folder) == before
 
@@ -245,7 +245,7 @@ def test_a_chat_template_of_the_model(tmp_path: Path) -> None:
     thread = threading.Thread(target=serving.run)
     thread.start()
     try:
-        with httpx.Client(base_url=serving.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=serving.url, timeout=SECONDS, trust_env=False) as client:
 
             def ask(*said: dict[str, str]) -> httpx.Response:
                 return client.post("/v1/chat/completions", json={"messages": said, "max_tokens": 1})
@@ -259,7 +259,7 @@ def test_a_chat_template_of_the_model(tmp_path: Path) -> None:
             assert client.get("/api/state").json()["models"][0]["has_chat_template"]
     finally:
         serving.stop()
-        thread.join(20)
+        thread.join(SECONDS)
 
 
 def test_a_prompt_is_scored(served: Served, trained: Project) -> None:
@@ -288,7 +288,7 @@ def watched(trained: Project, tmp_path: Path) -> Iterator[tuple[Path, Callable[[
         serving = open_server(run, port=0, renew_seconds=0.05, device="cpu", drain_seconds=1)
         thread = threading.Thread(target=serving.run)
         thread.start()
-        client = httpx.Client(base_url=serving.url, timeout=30, trust_env=False)
+        client = httpx.Client(base_url=serving.url, timeout=SECONDS, trust_env=False)
         opened.append((serving, thread, client))
         return client
 
@@ -296,7 +296,7 @@ def watched(trained: Project, tmp_path: Path) -> Iterator[tuple[Path, Callable[[
     for serving, thread, client in opened:
         client.close()
         serving.stop()
-        thread.join(30)
+        thread.join(SECONDS)
         assert not thread.is_alive()
 
 
@@ -309,10 +309,7 @@ def point(run: Path, target: str | Path) -> None:
 
 def wait_for(client: httpx.Client, **expected: Any) -> None:
     """Until /health says so."""
-    end = time.monotonic() + 30
-    while (found := client.get("/health").json()) != {**found, **expected}:
-        assert time.monotonic() < end, found
-        time.sleep(0.02)
+    wait_until(lambda: expected.items() <= client.get("/health").json().items())
 
 
 def ask_for_text(client: httpx.Client) -> tuple[str, str]:
@@ -353,7 +350,7 @@ def test_a_conversation_is_read_once(tmp_path: Path) -> None:
         thread = threading.Thread(target=serving.run)
         thread.start()
         try:
-            with httpx.Client(base_url=serving.url, timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=serving.url, timeout=SECONDS, trust_env=False) as client:
 
                 def ask(messages: list[dict[str, str]], client: httpx.Client = client) -> tuple[str, int, int]:
                     body = {"messages": messages, "max_tokens": 6, "temperature": 0}
@@ -378,7 +375,7 @@ def test_a_conversation_is_read_once(tmp_path: Path) -> None:
                     assert (first[2], second[2]) == (0, 0)
         finally:
             serving.stop()
-            thread.join(20)
+            thread.join(SECONDS)
     assert replies[None] == replies[0]
 
 
@@ -391,10 +388,7 @@ def test_another_model_is_not_taken_up(watched: Any, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "other" / "config.json").read_text())
     (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "rope_theta": 5.0}))
     point(run, tmp_path / "other")
-    end = time.monotonic() + 30
-    while not client.get("/health").json()["failed"]:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: client.get("/health").json()["failed"])
     assert ask_for_text(client) == before
     point(run, "step-00000004")
     wait_for(client, steps=[4], taken_up=1)

@@ -6,12 +6,12 @@ import json
 import shutil
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from waiting import wait_until
 from whelp.artifacts.run_folder import RunFolder, append_record
 from whelp.cli import track
 from whelp.cli.recipe import load_recipe
@@ -80,10 +80,7 @@ def test_wandb(whelp: Whelp, made: Project, tmp_path: Path, home: Path) -> None:
     train(whelp, made, "wandb")
     identity = (tmp_path / "run" / "wandb-id.txt").read_text()
     (log,) = (tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{identity}.wandb")
-    until = time.monotonic() + 10  # its own process writes the file, an instant after it has said that it is done
-    while b"train/gradient_norm" not in log.read_bytes():
-        assert time.monotonic() < until, log.stat()
-        time.sleep(0.05)
+    wait_until(lambda: b"train/gradient_norm" in log.read_bytes())  # another process writes it, a moment after the end
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")
     train(whelp, made, "wandb")
     assert (tmp_path / "run" / "wandb-id.txt").read_text() == identity

@@ -9,20 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from whelp.collect.addresses import host_of
+from whelp.collect.client import Client
 
 MANNERS: dict[str, Any] = {  # quick ones, for tests
     "contact": "tests@example.org",
     "delay_seconds": 0.0,
     "back_off_seconds": 0.001,
     "max_wait_seconds": 2.0,
-    "timeout_seconds": 5.0,
+    "timeout_seconds": 60.0,
     "allow_private": ["127.0.0.1"],
 }
 FLAGS = [
     *("--contact", "tests@example.org", "--delay-seconds", "0", "--back-off-seconds", "0.001"),
-    *("--max-wait-seconds", "2", "--allow-private", "127.0.0.1"),
+    *("--max-wait-seconds", "2", "--timeout-seconds", "60", "--allow-private", "127.0.0.1"),
 ]
 
 
@@ -158,6 +164,24 @@ class Site:
     def asked(self, path: str) -> list[Request]:
         """The requests of a path."""
         return [request for request in self.requests if request.path == path]
+
+
+def note_turns(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
+    """When requests begin, by host: what the client's own clock says, from which it counts. Servers may hear of them late."""
+    turns: dict[str, list[float]] = {}
+    own, pace = threading.local(), Client._pace
+
+    def look_at_the_clock() -> float:
+        own.now = time.monotonic()
+        return own.now
+
+    def pace_and_note(self: Client, url: str) -> None:
+        pace(self, url)
+        turns.setdefault(host_of(url), []).append(own.now)
+
+    monkeypatch.setattr("whelp.collect.client.time", SimpleNamespace(monotonic=look_at_the_clock))
+    monkeypatch.setattr(Client, "_pace", pace_and_note)
+    return turns
 
 
 @contextmanager

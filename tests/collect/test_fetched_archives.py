@@ -15,6 +15,7 @@ import pytest
 
 import whelp
 from archives import make_text, pack
+from waiting import SECONDS, wait_until
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
@@ -128,12 +129,11 @@ def test_a_fetch_that_is_wanted_no_more(archives_online: tuple[Site, dict[str, b
         except BaseException as error:
             raised.append(error)
 
-    is_asked, may_answer = threading.Event(), threading.Event()
-    site.faults.append(lambda request: is_asked.set() or (may_answer.wait(30) and None))
+    is_asked = threading.Event()
+    site.faults.append(lambda request: is_asked.set() or wait_until(lambda: borrowed._is_ended))
     thread = threading.Thread(target=fetch)
     thread.start()
-    assert is_asked.wait(30)
-    threading.Timer(0.1, may_answer.set).start()
+    assert is_asked.wait(SECONDS)
     borrowed.let_go()
     thread.join()
     assert [type(error) for error in raised] == [NotWantedError]

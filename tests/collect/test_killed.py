@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 import whelp
+from waiting import SECONDS, wait_until
 from whelp.base.errors import ArtifactError, DiskError
 from whelp.collect import Document, Journal
 
@@ -31,7 +31,7 @@ from .tube_site import KEY, make_tube
 from .wiki_site import make_wiki
 
 NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))
-SECONDS = 120
+MOST_TRIES = 10  # to be in time
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX: run the tests on Linux or macOS"
@@ -103,10 +103,7 @@ class Victims:
         """Collect until the server has seen so many requests and a moment has passed; tell whether the kill came in time."""
         last = len(self._site.requests) + num_requests
         process = self.start(call, asked)
-        deadline = time.monotonic() + SECONDS
-        while process.is_alive() and len(self._site.requests) < last:
-            assert time.monotonic() < deadline
-            time.sleep(0.0005)
+        wait_until(lambda: not process.is_alive() or len(self._site.requests) >= last, every_seconds=0.0005)
         process.join(delay)
         process.kill()
         process.join(SECONDS)
@@ -137,8 +134,9 @@ def test_killed_at_any_moment(case: str, fork_server: Any, tmp_path: Path) -> No
         num_requests = victims.finish(call, {**asked, "out": tmp_path / "whole.jsonl"})
         expected = read(tmp_path / "whole.jsonl")
         assert len(expected) == num_documents
-        moments, num_killed = random.Random(case), 0
-        for number in range(NUM_KILLS):
+        moments, num_killed, number = random.Random(case), 0, 0
+        while number < NUM_KILLS or not num_killed:  # who looks on may be too late, on a busy machine
+            assert number < NUM_KILLS + MOST_TRIES, "no kill came before the end"
             out = tmp_path / f"{number}.jsonl"
             start = len(site.requests)
             for _ in range(2):
@@ -150,7 +148,7 @@ def test_killed_at_any_moment(case: str, fork_server: Any, tmp_path: Path) -> No
             again = Counter((request.path, tuple(request.query.items()), request.body) for request in site.requests[start:])
             repeated = sum(count - 1 for (path, _, _), count in again.items() if path not in ("/robots.txt", "/watch"))
             assert repeated <= 2 * 3, "a kill costs the item that was being read, no more"
-        assert num_killed, "no kill came before the end"
+            number += 1
 
 
 def test_two_collections_do_not_write_one_file(fork_server: Any, tmp_path: Path) -> None:
@@ -165,11 +163,8 @@ def test_two_collections_do_not_write_one_file(fork_server: Any, tmp_path: Path)
     with serving(answer) as site:
         asked = {"search": ["odd"], "base_url": site.url, "out": tmp_path / "x.jsonl"}
         process = Victims(fork_server, site).start("collect_wikipedia", asked)
-        deadline = time.monotonic() + SECONDS
-        while not site.requests:
-            assert process.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: site.requests or not process.is_alive())
+        assert process.is_alive()
         with pytest.raises(ArtifactError, match="another process is writing into it"):
             whelp.collect_wikipedia(**MANNERS, **asked)
         gate.set()

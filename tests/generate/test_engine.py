@@ -1,11 +1,11 @@
 """The engine: any thread may submit at any time; a text does not depend on its neighbours; slots come free."""
 
 import threading
-import time
 
 import pytest
 import torch
 
+from waiting import wait_until
 from whelp.base.errors import PlanError
 from whelp.generate import Completion, Engine, GenerateConfig, complete
 
@@ -20,13 +20,6 @@ def _text(generation) -> str:
 
 def _endless(**options) -> GenerateConfig:
     return GenerateConfig(max_tokens=10**9, when_full="slide", **options)
-
-
-def _wait_until(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "waited for half a minute"
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -81,7 +74,7 @@ def test_cancelling_frees_the_slot(model):
         assert _text(given_up) == ""
         endless.cancel()
         assert _text(waiting) == complete(model, VOCABULARY, [2], GenerateConfig(max_tokens=3, temperature=0.0))[0].text
-        _wait_until(lambda: engine.num_running == 0)
+        wait_until(lambda: engine.num_running == 0)
         assert [generation.finish_reason for generation in (endless, waiting, given_up)] == ["cancelled", "length", "cancelled"]
 
 
@@ -154,7 +147,7 @@ def test_memory_decides_about_the_context(model, monkeypatch):
         assert engine.max_context_tokens == 6
 
 
-def test_weights_are_exchanged_between_requests(make_model):
+def test_weights_are_exchanged_between_requests(make_model, monkeypatch):
     """A text under way ends with the weights it began with; one that waits takes the new ones; nobody is dropped."""
     old, new = (make_model("qwen3", context_tokens=400) for _ in range(2))
     with torch.no_grad():
@@ -165,6 +158,16 @@ def test_weights_are_exchanged_between_requests(make_model):
     expected = [complete(each, VOCABULARY, [1, 2, 3], settings)[0].text for each in (old, new)]
     assert expected[0] != expected[1]
     with Engine(model, VOCABULARY, max_rows=1) as engine:
+        work, steps = engine._batch.work, []
+
+        def work_when_asked() -> None:
+            """The first text has begun, and is not done before the weights are asked for."""
+            steps.append(1)
+            if len(steps) == 5:
+                wait_until(lambda: engine._exchange)
+            work()
+
+        monkeypatch.setattr(engine._batch, "work", work_when_asked)
         first, second = engine.submit([1, 2, 3], settings)[0], engine.submit([1, 2, 3], settings)[0]
         pieces = iter(first)
         begun = next(pieces).text

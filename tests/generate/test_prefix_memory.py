@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 import torch
 
+from waiting import SECONDS
 from whelp.base.errors import PlanError
 from whelp.base.shared_beginning import count_shared
 from whelp.generate import Engine, PrefixCache, stream_text
@@ -277,7 +278,7 @@ def test_a_memory_that_cannot_be_put_back(make_kind, monkeypatch, kind):
         generations = engine.submit([*prompt, 1], make_settings(), n=3)
         with ThreadPoolExecutor(3) as readers:
             told = [readers.submit(list, generation) for generation in generations]
-            wait(told, timeout=20)
+            wait(told, timeout=SECONDS)
             for generation in generations:
                 generation.fail(TimeoutError("nobody told"))  # only read where nothing else came
             for future in told:
@@ -298,12 +299,12 @@ def test_nobody_waits_for_a_copy(make_kind, monkeypatch):
 
         def restore_late(*arguments):
             is_copying.set()
-            seen.append(has_submitted.wait(20))
+            seen.append(has_submitted.wait(SECONDS))
             return restore(*arguments)
 
         monkeypatch.setattr(engine._batch.decoder, "restore", restore_late)
         (first,) = engine.submit([*prompt, 1], make_settings())
-        assert is_copying.wait(20)
+        assert is_copying.wait(SECONDS)
         (other,) = engine.submit([1], make_settings())
         assert engine.num_waiting == 2
         first.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import whelp
+from cli.processes import SECONDS, find_descendants
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import MissingExtraError
 from whelp.base.ray_engine import RayEngine
@@ -29,6 +31,7 @@ def cluster() -> Iterator[Any]:
 
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    patch.setenv("RAY_gcs_server_port_wait_time_s", str(round(SECONDS)))
     patch.setenv("PYTHONPATH", str(Path(whelp.__file__).parents[1]))  # the nodes import the same package as this process
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.add_node(num_cpus=1)
@@ -52,14 +55,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def find_encoders() -> list[int]:
-    """Process ids of the encoders."""
+    """Process ids of the encoders of our own cluster: tests beside these may have one, too."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"ray::_Worker" in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
+    for process in find_descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # it has ended
+            if b"ray::_Worker" in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from waiting import SECONDS, wait_until
 from whelp.serve import ServeConfig, ServedModel, ServedStore, Server, make_app
 
 from .fakes import make_model
@@ -36,8 +37,20 @@ class Running:
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
         return self.client.post(path, json=body, **options)
 
+    def post_when_free(self, path: str, body: Any) -> httpx.Response:
+        """The server hears a moment later of clients that went away."""
+        answers = [self.post(path, body)]
+
+        def is_answered() -> bool:
+            if answers[-1].status_code == 429:
+                answers.append(self.post(path, body))
+            return answers[-1].status_code != 429
+
+        wait_until(is_answered)
+        return answers[-1]
+
     def open_socket(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
 
 
 Serve = Callable[..., Running]
@@ -62,11 +75,11 @@ def serve() -> Iterator[Serve]:
             server = Server(make_app(chosen, config, run=run, store=store, version="test"), config, on_ready=ready.set)
             thread = threading.Thread(target=server.run)
             thread.start()
-            stack.callback(thread.join, 20)
+            stack.callback(thread.join, SECONDS)
             stack.callback(server.stop)
-            assert ready.wait(20)
+            assert ready.wait(SECONDS)
             url = f"http://127.0.0.1:{server.port}"
-            client = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=20, trust_env=False))
+            client = stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=SECONDS, trust_env=False))
             return Running(url, server.port, server, chosen, client)
 
         yield start

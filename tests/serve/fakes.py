@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from waiting import wait_until
 from whelp.base.errors import PlanError
 from whelp.serve import ServedModel
 
@@ -137,12 +137,9 @@ class FakeEngine:
         for generation in list(self.running):
             generation.cancel()
 
-    def wait_until_idle(self, seconds: float = 10.0) -> None:
+    def wait_until_idle(self) -> None:
         """Until nothing runs any more."""
-        end = time.monotonic() + seconds
-        while self.running and time.monotonic() < end:
-            time.sleep(0.01)
-        assert not self.running, f"{len(self.running)} still run after {seconds} seconds"
+        wait_until(lambda: not self.running)
 
 
 def make_model(name: str = "fake", *, context_tokens: int = 400, **options: Any) -> ServedModel:

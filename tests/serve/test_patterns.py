@@ -12,6 +12,7 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
+from waiting import SECONDS
 from whelp.base.errors import MissingExtraError, PlanError
 from whelp.cli.serve import _NamedSettings
 from whelp.generate import Engine
@@ -87,13 +88,13 @@ def test_compiling_holds_up_nobody(serve: Serve) -> None:
         def submit(self, prompt: Any, settings: Any, *, n: int = 1) -> Any:
             if "regex" in settings:
                 begun.release()
-                assert is_compiled.wait(20)
+                assert is_compiled.wait(SECONDS)
             return super().submit(prompt, settings, n=n)
 
     running = serve(make_model(engine=Slow()))
     with ThreadPoolExecutor(40) as threads:
         slow = [threads.submit(running.post, "/v1/completions", {"prompt": "x", "guided_regex": "a"}) for _ in range(40)]
-        assert begun.acquire(timeout=20)
+        assert begun.acquire(timeout=SECONDS)
         assert running.post("/v1/completions", {"prompt": "x"}).status_code == 200
         assert not begun.acquire(blocking=False)
         is_compiled.set()
@@ -111,7 +112,7 @@ def test_a_text_that_cannot_go_on(serve: Serve, is_stream: bool) -> None:
 
 def test_a_stream_that_cannot_go_on(serve: Serve) -> None:
     """The last event says so."""
-    engine = FakeEngine(seconds=0.02)
+    engine = FakeEngine(seconds=0.2)
     running = serve(make_model(engine=engine))
     with running.client.stream("POST", "/v1/completions", json={"prompt": "x", "max_tokens": 400, "stream": True}) as answer:
         lines = answer.iter_lines()

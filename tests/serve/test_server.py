@@ -7,6 +7,7 @@ import threading
 
 import httpx
 
+from waiting import SECONDS
 from whelp.serve import ServeConfig, Server, make_app
 
 from .fakes import make_model
@@ -22,12 +23,12 @@ def test_a_server_runs_beside_a_loop_of_events() -> None:
         asker = threading.Thread(target=ask, args=(server,))
         asker.start()
         server.run()
-        asker.join(20)
+        asker.join(SECONDS)
 
     def ask(server: Server) -> None:
-        assert ready.wait(20)
+        assert ready.wait(SECONDS)
         with httpx.Client(trust_env=False) as client:
-            statuses.append(client.get(f"http://127.0.0.1:{server.port}/health", timeout=20).status_code)
+            statuses.append(client.get(f"http://127.0.0.1:{server.port}/health", timeout=SECONDS).status_code)
         server.stop()
 
     ready = threading.Event()

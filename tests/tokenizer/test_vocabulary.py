@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import json
+import os
 import pickle
 import random
 import time
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from whelp.base.errors import TokenizerError
-from whelp.tokenizer import LearnConfig, Vocabulary, learn
+from whelp.tokenizer import LearnConfig, Vocabulary, _cache, learn
 from whelp.tokenizer.encoding.engines import PatternEngine
 
 from .samples import make_fuzzed
@@ -281,6 +282,22 @@ def test_fingerprint_of_a_large_vocabulary_is_kept(bpe, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.fingerprint"))) == 1
     other = Vocabulary(bpe.to_json(), name=bpe.name)  # without an end-of-text token
     assert other.fingerprint != expected
+
+
+def test_what_several_processes_keep_at_once(tmp_path, monkeypatch):
+    """Another keeps the same before the first is done: neither writes into the file of the other, which a third may read."""
+    monkeypatch.setenv("WHELP_CACHE", str(tmp_path))
+    found = []
+
+    def sync(_):
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+        _cache.keep("x", "second")
+        found.append(_cache.read_cached("x"))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    _cache.keep("x", "first")
+    assert [*found, _cache.read_cached("x")] == ["second", "first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_other_kinds(prefix_space_json, tmp_path):

@@ -16,7 +16,7 @@ import torch
 from whelp.train.process_group import ProcessGroup, join_process_group
 from whelp.train.process_rank import ProcessRank
 
-SECONDS = 60
+SECONDS = 120
 
 
 def run_together(num_processes: int, folder: Path, function: Callable[[ProcessGroup], Any]) -> list[Any]:

@@ -210,10 +210,11 @@ class Batch:
     def fail(self, error: BaseException) -> None:
         """Every request ends with this error."""
         self.prefixes.clear()  # memory may be what is missing
-        for row in [*self.rows, *self.waiting]:
-            row.generation.fail(error)
+        failed = [*self.rows, *self.waiting]
         self.rows, self.num_running, self._ahead = [], 0, None
         self.waiting.clear()
+        for row in failed:  # last: whoever hears of it may look at once for what still runs
+            row.generation.fail(error)
 
     def _give_slots(self) -> None:
         """Admit in order of arrival; one whose prompt, or much of it, is just being read for another waits for that."""

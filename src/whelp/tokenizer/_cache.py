@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from whelp.base.files import write_atomic
@@ -24,11 +25,13 @@ def read_cached(name: str) -> str | None:
 
 
 def keep(name: str, content: str) -> None:
-    """Keep `content` where it can be kept."""
+    """Keep `content` where it can be kept. Several processes may keep the same at once: each writes a file of its own."""
     with contextlib.suppress(OSError, RuntimeError):
         folder = _folder()
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / name, content)
+        own = folder / f"{name}.{secrets.token_hex(8)}"
+        write_atomic(own, content)
+        os.replace(own, folder / name)
 
 
 def _folder() -> Path:

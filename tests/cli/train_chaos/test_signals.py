@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import whelp
+from waiting import SECONDS, wait_until
 from whelp.artifacts.checkpoint import find_checkpoints, step_name
 from whelp.artifacts.run_folder import RunFolder
 from whelp.cli.recipe import load_recipe
@@ -23,9 +24,9 @@ from whelp.cli.training.signals import Requests
 from whelp.train import StepReport
 
 from ..helpers import Project, Whelp
+from ..processes import is_running
 from .helpers import assert_goes_on
 
-SECONDS = 60  # nothing here takes longer, on the slowest machine
 needs_signals = pytest.mark.skipif(
     not hasattr(signal, "SIGUSR1"), reason="signals are of POSIX: run the tests on Linux or macOS"
 )
@@ -136,20 +137,6 @@ def start_deaf(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Pope
         os.kill(child, signal.SIGKILL)
 
 
-def wait_until(is_so: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.01)
-
-
-def is_running(process_id: int) -> bool:
-    """Whether a process is there, and not only waiting to be counted."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
-    return done.stdout.strip() not in ("", "Z", "Zs")
-
-
 Start = Callable[[str], tuple[subprocess.Popen[bytes], list[int]]]
 
 
@@ -161,6 +148,10 @@ def test_asked_to_stop_twice_while_one_hangs(start_deaf: Start) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         launcher.wait(0.5)
     launcher.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it may have been asked again before it had heard the first
+        launcher.wait(10)
+    if launcher.poll() is None:
+        launcher.send_signal(signal.SIGINT)
     assert launcher.wait(SECONDS) == 130
     assert not any(map(is_running, children))
 
