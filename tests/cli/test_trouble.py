@@ -257,7 +257,9 @@ def test_out_of_memory_while_evaluating(
 
 def test_not_even_a_row_can_be_evaluated(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
     memory |= {"rows": 100, "evaluated_rows": 0}
-    with pytest.raises(TrainingError, match=r"out of memory in an evaluation with 1 row at a time, but expected room\. Lower pack"):
+    with pytest.raises(
+        TrainingError, match=r"out of memory in an evaluation with 1 row at a time, but expected room\. Lower pack"
+    ):
         train(ready, tmp_path / "run")
 
 
@@ -274,7 +276,9 @@ def test_a_run_that_goes_on_evaluates_as_few_rows_as_fit(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(RunWiring, "_take_fewer_rows", as_second)
-        message = r"process 2: out of memory in an evaluation with 4 rows at a time; from now on 2\. The same command goes on so\."
+        message = (
+            r"process 2: out of memory in an evaluation with 4 rows at a time; from now on 2\. The same command goes on so\."
+        )
         with pytest.raises(TrainingError, match=message):
             train(ready, run)
     train(ready, run)

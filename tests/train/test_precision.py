@@ -95,7 +95,8 @@ def test_how_much_longer_products_take_is_found_on_one_thread(monkeypatch: pytes
 def test_fp8_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere it is refused, with what is usual there, for such a run to go on with; where it is, it is never chosen by itself."""
     with pytest.raises(
-        PlanError, match=r"train\.precision: fp8 on cpu .*NVIDIA since Ada and Hopper.*Use train\.precision=fp32, also for a run that goes on\."
+        PlanError,
+        match=r"train\.precision: fp8 on cpu .*NVIDIA since Ada and Hopper.*Use train\.precision=fp32, also for a run that goes on\.",
     ):
         choose_precision("fp8", CPU, family="gpt2", width=768)
     gpu = torch.device("cuda")
