@@ -123,7 +123,8 @@ def start_deaf(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Pope
     def start(when: str) -> tuple[subprocess.Popen[bytes], list[int]]:
         environment = os.environ | {"PYTHONPATH": str(Path(whelp.__file__).parents[1])}
         command = [sys.executable, "-c", _LAUNCH, _DEAF, str(tmp_path), when]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+        # a group of its own within this session, as a shell makes one: the system lets no other be stopped by a Ctrl-Z
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, process_group=0))
         wait_until(lambda: all((tmp_path / rank).is_file() and (tmp_path / rank).read_text() for rank in "01"))
         children.extend(int((tmp_path / rank).read_text()) for rank in "01")
         return started[0], children
@@ -144,10 +145,15 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def find_state(process_id: int) -> str:
+    """The letter that `ps` has for what a process does; none where there is none."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1]
+
+
 def is_running(process_id: int) -> bool:
     """Whether a process is there, and not only waiting to be counted."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False)
-    return done.stdout.strip() not in ("", "Z", "Zs")
+    return find_state(process_id) not in ("", "Z")
 
 
 Start = Callable[[str], tuple[subprocess.Popen[bytes], list[int]]]
@@ -163,6 +169,19 @@ def test_asked_to_stop_twice_while_one_hangs(start_deaf: Start) -> None:
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(SECONDS) == 130
     assert not any(map(is_running, children))
+
+
+@needs_signals
+def test_ctrl_z_stops_all_until_they_go_on(start_deaf: Start) -> None:
+    """A shell stops the launcher alone, whose processes would train on, unseen; the second time as the first."""
+    launcher, children = start_deaf("at once")
+    everybody = [launcher.pid, *children]
+    for _ in range(2):
+        launcher.send_signal(signal.SIGTSTP)
+        wait_until(lambda: all(find_state(each) == "T" for each in everybody))
+        launcher.send_signal(signal.SIGCONT)
+        wait_until(lambda: not any(find_state(each) == "T" for each in everybody))
+    assert all(map(is_running, everybody))
 
 
 @needs_signals
