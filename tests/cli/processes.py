@@ -41,8 +41,13 @@ def find_descendants(process_id: int) -> list[int]:
 
 def is_running(process_id: int) -> bool:
     """Whether a process is there, and not only waiting to be counted."""
-    _, state = _list_processes().get(process_id, (0, "Z"))
-    return not state.startswith("Z")
+    return find_state(process_id) not in ("", "Z")
+
+
+def find_state(process_id: int) -> str:
+    """The letter that systems have for what a process does; none where there is no such process."""
+    _, state = _list_processes().get(process_id, (0, ""))
+    return state[:1]
 
 
 def _list_processes() -> dict[int, tuple[int, str]]:

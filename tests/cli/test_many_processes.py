@@ -213,6 +213,19 @@ def test_who_is_to_blame(tmp_path: Path, codes: list[int], texts: list[str], mes
         _explain(list(range(len(codes))), codes, said)
 
 
+def test_a_stop_is_what_they_lost_each_other_by(tmp_path: Path) -> None:
+    """Nobody is to blame, and what to raise is said; one that failed by itself is named all the same."""
+    said = [tmp_path / "0", tmp_path / "1"]
+    message = (
+        r"2 processes: they were stopped for 12 min 05 s .*longer than train\.timeout_minutes\. .*the same command goes on"
+    )
+    with pytest.raises(TrainingError, match=message):
+        _explain([0, 1], [3, 3], said, stopped_seconds=725)
+    said[1].write_text("error: no room.\n")
+    with pytest.raises(TrainingError, match=r"process 2 of 2: it ended with exit code 1, and said: no room"):
+        _explain([0, 1], [3, 1], said, stopped_seconds=725)
+
+
 def test_one_that_hangs_is_named(tmp_path: Path) -> None:
     """The others gave up waiting for it, and ended by themselves; it did not."""
     said = [tmp_path / "0", tmp_path / "1"]

@@ -238,7 +238,7 @@ def test_out_of_memory_in_one_of_two_processes(
 def test_out_of_memory_while_evaluating(
     ready: Project, undisturbed: list[dict[str, Any]], memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where a test row takes more than a training row, both are done in smaller pieces, and no step is lost or done twice."""
+    """Fewer test rows at a time, and as many training rows as before; no step is lost or done twice, and the run folder remembers it."""
     memory["rows"] = 100
     run = tmp_path / "run"
     steps = []
@@ -247,10 +247,46 @@ def test_out_of_memory_while_evaluating(
             steps.append(event.step)
             memory["evaluated_rows"] = 1 if event.step >= 7 else 100
     assert steps == list(range(1, 21))
-    assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
-    assert "out of memory with 2 rows at a time; from now on 1" in caplog.text
-    assert read_plan(run)["micro_batch_rows"] == 1
-    assert_alike([record for record in iter_records(run / "metrics.jsonl") if "loss" in record], undisturbed)
+    assert "out of memory in an evaluation with 4 rows at a time; from now on 2" in caplog.text
+    assert "out of memory in an evaluation with 2 rows at a time; from now on 1" in caplog.text
+    plan = read_plan(run)
+    assert (plan["micro_batch_rows"], plan["evaluate_micro_batch_rows"], plan["is_halved"]) == (4, 1, False)
+    records = [record for record in iter_records(run / "metrics.jsonl") if "loss" in record]
+    assert [record["loss"] for record in records] == [record["loss"] for record in undisturbed], "to the bit"
+
+
+def test_not_even_a_row_can_be_evaluated(ready: Project, memory: dict[str, int], tmp_path: Path) -> None:
+    memory |= {"rows": 100, "evaluated_rows": 0}
+    with pytest.raises(
+        TrainingError, match=r"out of memory in an evaluation with 1 row at a time, but expected room\. Lower pack"
+    ):
+        train(ready, tmp_path / "run")
+
+
+def test_a_run_that_goes_on_evaluates_as_few_rows_as_fit(
+    ready: Project, memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several processes none can go on at once; the same command does. Another micro-batch is tried with as many test rows."""
+    run, take_fewer = tmp_path / "run", RunWiring._take_fewer_rows
+    memory |= {"rows": 100, "evaluated_rows": 2}
+
+    def as_second(self: RunWiring, found: str, rows_now: int) -> None:
+        self.processes = ProcessGroup(ProcessRank(rank=1, num_processes=2))
+        take_fewer(self, found, rows_now)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RunWiring, "_take_fewer_rows", as_second)
+        message = (
+            r"process 2: out of memory in an evaluation with 4 rows at a time; from now on 2\. The same command goes on so\."
+        )
+        with pytest.raises(TrainingError, match=message):
+            train(ready, run)
+    train(ready, run)
+    assert "out of memory" not in caplog.text
+    assert (read_plan(run)["micro_batch_rows"], read_plan(run)["evaluate_micro_batch_rows"]) == (4, 2)
+    planned = next(iter(iter_train(load_recipe(ready.recipe, ["train.micro_batch_rows=4"]), ready.store, run)))
+    assert isinstance(planned, Planned)
+    assert (planned.plan.micro_batch_rows, planned.plan.rows_evaluated_at_once) == (4, 4)
 
 
 def test_out_of_memory_while_weights_change(
@@ -285,7 +321,23 @@ def test_out_of_memory_while_steps_are_timed(
     )
     assert "out of memory with 4 rows at a time; from now on 2" in caplog.text
     plan = read_plan(tmp_path / "run")
-    assert (plan["micro_batch_rows"], plan["is_halved"]) == (1, True)
+    assert (plan["micro_batch_rows"], plan["is_halved"], plan["evaluate_micro_batch_rows"]) == (1, True, None)
+
+
+def test_out_of_memory_while_an_evaluation_is_timed(
+    ready: Project, memory: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Steps are as large as they were."""
+    memory |= {"rows": 100, "evaluated_rows": 1}
+    whelp.train(
+        ready.recipe,
+        store=ready.store,
+        out=tmp_path / "run",
+        overrides=["train.num_steps=null", "train.minutes=0.001", "train.device=cpu"],
+    )
+    assert "out of memory with" not in caplog.text
+    plan = read_plan(tmp_path / "run")
+    assert (plan["micro_batch_rows"], plan["is_halved"], plan["evaluate_micro_batch_rows"]) == (4, False, 1)
 
 
 def test_out_of_memory_while_weights_change_in_steps_that_are_timed(
@@ -339,13 +391,13 @@ def test_the_time_of_what_is_done_twice(
 ) -> None:
     """It is of the run's minutes: an evaluation, or a step, that memory does not suffice for at first. No step is left out for it."""
     memory["rows"] = 100
-    halve = RunWiring._halve_micro_batch
+    take_fewer = RunWiring._take_fewer_rows
 
-    def halve_slowly(self: RunWiring, rows_tried: int) -> None:
-        halve(self, rows_tried)
+    def take_fewer_slowly(self: RunWiring, found: str, rows_now: int) -> None:
+        take_fewer(self, found, rows_now)
         _Clock.seconds += 100
 
-    monkeypatch.setattr(RunWiring, "_halve_micro_batch", halve_slowly)
+    monkeypatch.setattr(RunWiring, "_take_fewer_rows", take_fewer_slowly)
     monkeypatch.setattr(_Clock, "seconds", 0.0)
     monkeypatch.setattr(awake_clock, "AwakeClock", _Clock)
     recipe = load_recipe(ready.recipe, ["train.num_steps=null", "train.minutes=2.5", "train.evaluate_every_steps=4"])

@@ -21,8 +21,8 @@ from whelp.train.plan import adapt_plan, halve_micro_batch
 from whelp.train.process_group import ProcessGroup
 
 from .many import run_together
+from .plans import FACTS
 from .test_fit import LENGTH, _plan, _Rows, _SlowRows, _tokens, _weights
-from .test_plan import FACTS
 
 SIZES = [2] * 3 + [4] * 2 + [8] * 5  # of ten steps, half of them the ramp
 

@@ -59,8 +59,8 @@ def test_a_run_keeps_its_precision(asked: str, recorded: str, expected: str) -> 
     assert keep_choices(recipe, None).train.precision == asked
 
 
-def test_going_on_with_another_precision_is_refused(tmp_path: Path) -> None:
-    """What `auto` came to counts, so going on with `auto`, or with that, is no change."""
+def test_going_on_with_another_precision_is_no_other_run(tmp_path: Path) -> None:
+    """Losses are the same but for rounding; the optimizer is another matter, and is named."""
     values: dict[str, Any] = {
         "data": {"source": "stdlib", "tokenizer": {"learn": "bpe", "vocab_size": 512}},
         "train": {"learning_rate": 1e-3, "num_steps": 3},
@@ -68,16 +68,35 @@ def test_going_on_with_another_precision_is_refused(tmp_path: Path) -> None:
     begun = load_recipe(values)
     store = cast(TokenStore, SimpleNamespace(manifest=SimpleNamespace(fingerprint="same")))
     started = {"plan": {"precision": "bf16"}, "recipe": begun.to_values(), "store": "same"}
-    check_same(started, begun, store, tmp_path)
-    check_same(started, load_recipe(values, ["train.precision=bf16"]), store, tmp_path)
-    with pytest.raises(PlanError, match=r"train\.precision: 'bf16' -> 'fp32'"):
-        check_same(started, load_recipe(values, ["train.precision=fp32"]), store, tmp_path)
+    for asked in ("auto", "bf16", "fp32"):
+        check_same(started, load_recipe(values, [f"train.precision={asked}"]), store, tmp_path)
+    with pytest.raises(PlanError, match=r"settings \(train\.optimizer: 'muon' -> 'adamw'\)"):
+        check_same(started, load_recipe(values, ["train.precision=fp32", "train.optimizer=adamw"]), store, tmp_path)
+
+
+def test_how_much_longer_products_take_is_found_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of threads is afterwards as before, also where it fails."""
+    seen: list[int] = []
+
+    def measure(device: torch.device, number: torch.dtype, **sizes: int) -> float:
+        seen.append(torch.get_num_threads())
+        return {torch.float32: 12e9, torch.bfloat16: 1e9}[number]
+
+    monkeypatch.setattr(device, "measure_ceiling", measure)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert (device.measure_slowdown(CPU, "bf16"), device.measure_slowdown(CPU, "fp32")) == (12.0, 1.0)
+        assert (seen, torch.get_num_threads()) == ([1] * 4, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_fp8_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere it is refused, with what to do; where it is, it is never chosen by itself."""
+    """Elsewhere it is refused, with what is usual there, for such a run to go on with; where it is, it is never chosen by itself."""
     with pytest.raises(
-        PlanError, match=r"train\.precision: fp8 on cpu .*NVIDIA since Ada and Hopper.*Use train\.precision=auto\."
+        PlanError,
+        match=r"train\.precision: fp8 on cpu .*NVIDIA since Ada and Hopper.*Use train\.precision=fp32, also for a run that goes on\.",
     ):
         choose_precision("fp8", CPU, family="gpt2", width=768)
     gpu = torch.device("cuda")
@@ -91,7 +110,7 @@ def test_fp8_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
         if has:
             assert choose_precision("fp8", gpu, family="gpt2", width=768, num_processes=2) == "fp8"
         else:
-            with pytest.raises(PlanError, match="fp8 on one of them"):
+            with pytest.raises(PlanError, match=r"fp8 on one of them.*Use train\.precision=bf16"):
                 choose_precision("fp8", gpu, family="gpt2", width=768)
     with pytest.raises(PlanError, match=r"fp8 with model\.family: hf"):
         choose_precision("fp8", gpu, family="hf", width=768)

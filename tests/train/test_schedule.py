@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from whelp.train import TrainConfig, make_plan
 from whelp.train.schedule import Schedule, find_step_before_decay, make_schedule
 
-from .test_plan import FACTS
+from .plans import FACTS
 
 KINDS = ("cosine", "linear", "constant", "warmup_stable_decay")
 

@@ -16,7 +16,7 @@ from whelp.train import TrainConfig, make_plan
 from whelp.train.plan import TrainPlan
 from whelp.train.speed_probe import probe_speed
 
-from .test_plan import FACTS
+from .plans import FACTS
 
 ROWS = 10  # of a batch
 

@@ -38,6 +38,7 @@ from whelp.cli.training.checks import (
 from whelp.cli.training.events import Evaluated, Finished, Planned, Rewound, Sampled, Saved, TrainResult
 from whelp.cli.training.launch import launch
 from whelp.cli.training.pace import Pace
+from whelp.cli.training.plan_changes import change_length, change_precision
 from whelp.cli.training.session import Session
 from whelp.cli.training.signals import Requests
 from whelp.cli.training.wiring import RunWiring
@@ -263,9 +264,12 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
         torch.set_num_threads(plan.threads)
     wiring = RunWiring(session, run, plan, checkpoint, start)
     start_up.reach("model")
+    if started is not None:
+        change_precision(session, run, plan, wiring.progress)
     if former is not None:
         assert started is not None, "a run that had another length has a plan"
-        wiring.change_length(former, started["recipe"]["train"].get("decay_from_step"))
+        former_decay = started["recipe"]["train"].get("decay_from_step")
+        change_length(session, run, plan, wiring.progress, former=former, former_decay=former_decay)
     if processes.is_first:
         run.truncate_after(wiring.progress.step if checkpoint is not None else -1)
     if checkpoint is not None:

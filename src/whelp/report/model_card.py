@@ -27,6 +27,7 @@ class RunFacts:
             mixture: `documents`, `share` of the training).
         numbers: The last measurements on the test split: a record of `metrics.jsonl`.
         lengths: Where the run's length was changed: `until_step`, `length`.
+        precisions: Where its precision was changed: `until_step`, `precision`.
         versions: Of the packages.
         start_licenses: Of the weights that it began with; None of such that name none.
     """
@@ -43,6 +44,7 @@ class RunFacts:
     lengths: Sequence[Mapping[str, Any]]
     versions: Mapping[str, Any]
     start_licenses: Sequence[str | None] = ()
+    precisions: Sequence[Mapping[str, Any]] = ()
 
 
 def make_model_card(
@@ -184,6 +186,7 @@ def _describe_training(run: RunFacts) -> str:
         else ""
     )
     processes = f", {say_count(plan['num_processes'], 'process')}" if plan.get("num_processes", 1) > 1 else ""
+    formerly = "".join(f"{one['precision']} until step {one['until_step']:,}, then " for one in run.precisions)
     facts = {
         "steps": f"{run.step:,}, each of {batch} ({plan.get('batch_rows', 0):,} rows of {plan.get('context_tokens', 0):,}){grown}",
         "optimizer": optimizer,
@@ -191,7 +194,7 @@ def _describe_training(run: RunFacts) -> str:
         if train.get("learning_rate") != "auto"
         else "",
         "weight decay": f"{train.get('weight_decay', 0):g}",
-        "arithmetic": f"{plan.get('precision')}, on {plan.get('device')}{processes}",
+        "arithmetic": f"{formerly}{plan.get('precision')}, on {plan.get('device')}{processes}",
         "seed": f"{train.get('seed', 0)}",
         "begun with": leave_folders_out(str(train["start_from"])) if train.get("start_from") else "random weights",
         "time": "" if run.elapsed_seconds is None else say_duration(run.elapsed_seconds),

@@ -17,6 +17,7 @@ from whelp.train.process_rank import ProcessRank
 
 _BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
 _BF16_WIDTH = 128  # narrower models gain little or lose
+_SMALL, _SMALL_TRIES = 128, 24  # products so short that some are not interrupted, on a busy machine either
 _OUT_OF_MEMORY = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -91,15 +92,17 @@ def choose_precision(asked: str, device: torch.device, *, family: str, width: in
         return "bf16" if is_wide and num_processes == 1 and has_bf16_tiles() else "fp32"
     if asked == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    usual = choose_precision("auto", device, family=family, width=width, num_processes=num_processes)
+    advice = f"Use train.precision={usual}, also for a run that goes on."
     if asked == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         found = describe_device(device)
-        raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", "Use train.precision=auto.")
+        raise PlanError("train.precision", f"tf32 on {found}", "a GPU that has it", advice)
     if asked == "fp8" and not has_eight_bit_products(device):
         expected = "a GPU of NVIDIA since Ada and Hopper (RTX 40, L4, H100), with Triton"
-        raise PlanError("train.precision", f"fp8 on {describe_device(device)}", expected, "Use train.precision=auto.")
+        raise PlanError("train.precision", f"fp8 on {describe_device(device)}", expected, advice)
     if asked == "fp8" and family == "hf":
         expected = "a family of ours: architectures of transformers come with products of their own"
-        raise PlanError("train.precision", "fp8 with model.family: hf", expected, "Use train.precision=auto.")
+        raise PlanError("train.precision", "fp8 with model.family: hf", expected, advice)
     return asked
 
 
@@ -199,12 +202,14 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type} ({count_cores()} cores)" if device.type == "cpu" else device.type
 
 
-def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int = 8192, num_products: int = 8) -> float:
+def measure_ceiling(
+    device: torch.device, precision: torch.dtype, *, size: int = 8192, num_products: int = 8, num_tries: int = 3
+) -> float:
     """Floating-point operations a second of plain matrix products: the most that a model can hope for. Takes an instant."""
     # Drawn, not all alike: products of such take less power on a GPU, which would then be faster than any model can be.
     matrix = torch.randn(size, size, generator=torch.Generator(device).manual_seed(0), device=device, dtype=precision)
     best = float("inf")
-    for _ in range(3):  # the first one warms up
+    for _ in range(num_tries):  # the first one warms up
         wait_for(device)
         start = time.perf_counter()
         for _ in range(num_products):
@@ -212,6 +217,23 @@ def measure_ceiling(device: torch.device, precision: torch.dtype, *, size: int =
         wait_for(device)
         best = min(best, time.perf_counter() - start)
     return num_products * 2 * size**3 / best
+
+
+def measure_slowdown(device: torch.device, precision: str) -> float:
+    """How many times as long as fp32's small matrix products of a precision take, on one thread of a CPU. Takes an instant.
+
+    Large ones, of a wide vocabulary for example, may take longer still.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # more would tell how busy the cores are
+    try:
+        plain, other = (
+            measure_ceiling(device, number, size=_SMALL, num_products=1, num_tries=_SMALL_TRIES)
+            for number in (torch.float32, get_product_type(precision))
+        )
+    finally:
+        torch.set_num_threads(before)
+    return plain / other
 
 
 def is_out_of_memory(error: BaseException) -> bool:

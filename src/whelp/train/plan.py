@@ -58,6 +58,7 @@ class Facts:
     can_compile: bool = True  # whether there is a compiler for this device
     num_cut_tokens: int = 0  # left out of documents longer than a row
     most_rows_at_once: int | None = None  # that memory was found to hold: more did not fit when steps were timed
+    most_rows_evaluated_at_once: int | None = None  # likewise, of an evaluation
     is_mixture: bool = False  # rows of several sources do not come equally often; how often they do is said elsewhere
 
 
@@ -92,6 +93,12 @@ class TrainPlan:
     smaller_batch_rows: list[int] = field(default_factory=list)  # of the batches before those of `batch_rows`, smallest first
     batch_ramp_share: float = 0.0  # of the run; each smaller size has an equal part of it
     most_rows: int | None = None  # with a time budget: the run is over once so many are trained, too
+    evaluate_micro_batch_rows: int | None = None  # the most that memory was found to hold while evaluating
+
+    @property
+    def rows_evaluated_at_once(self) -> int:
+        """Rows of a micro-batch of an evaluation: as many as are trained at a time, unless memory did not suffice."""
+        return min(self.micro_batch_rows, self.evaluate_micro_batch_rows or self.micro_batch_rows)
 
     @property
     def ramp(self) -> BatchRamp:
@@ -225,6 +232,7 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         smaller_batch_rows=list(ramp.smaller),
         batch_ramp_share=ramp.share,
         most_rows=most_rows,
+        evaluate_micro_batch_rows=facts.most_rows_evaluated_at_once,
     )
 
 
@@ -310,7 +318,7 @@ def _find_steps_in_time(config: TrainConfig, facts: Facts, budget: float, num_ev
 
 
 def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
-    """The plan a run was started with, for the device and as many processes as there are now; what is computed is the same.
+    """The plan a run was started with, for the device, the precision and as many processes as there are now; the run is the same.
 
     A device that could not hold more rows at a time holds no more of them for another number of processes.
 
@@ -322,7 +330,9 @@ def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozen
         plan = replace(plan, threads=now.threads)
     if plan.device != now.device or "compile" in changed:
         plan = replace(plan, compile=now.compile)
-    if is_elsewhere or "micro_batch_rows" in changed:
+    if plan.device != now.device or "micro_batch_rows" in changed:
+        plan = replace(plan, evaluate_micro_batch_rows=now.evaluate_micro_batch_rows)
+    if is_elsewhere or changed & {"micro_batch_rows", "precision"}:
         is_still_halved = plan.is_halved and plan.device == now.device and "micro_batch_rows" not in changed
         rows_at_once = min(plan.micro_batch_rows, now.micro_batch_rows) if is_still_halved else now.micro_batch_rows
         plan = replace(
@@ -332,6 +342,8 @@ def adapt_plan(plan: TrainPlan, now: TrainPlan, changed: frozenset[str] = frozen
             estimated_bytes=now.estimated_bytes,
             is_halved=is_still_halved or now.is_halved,
         )
+    if "precision" in changed:
+        plan = replace(plan, precision=now.precision)
     if "evaluate_every_steps" in changed:
         plan = replace(plan, evaluate_every_steps=now.evaluate_every_steps)
     if changed & {"evaluate_every_steps", "save_every_steps"}:
@@ -351,6 +363,19 @@ def halve_micro_batch(plan: TrainPlan, rows_tried: int | None = None) -> TrainPl
         raise TrainingError("the device", "it is out of memory with 1 row at a time", "room", advice)
     rows_at_once = rows_tried // 2
     return replace(plan, micro_batch_rows=rows_at_once, accumulation=_count_pieces(plan, rows_at_once), is_halved=True)
+
+
+def halve_evaluation(plan: TrainPlan) -> TrainPlan:
+    """The same plan, evaluating half as many rows at a time.
+
+    Raises:
+        TrainingError: When that was one row.
+    """
+    rows_tried = plan.rows_evaluated_at_once
+    if rows_tried == 1:
+        advice = "Lower pack.context_tokens or the model's size."
+        raise TrainingError("the device", "it is out of memory in an evaluation with 1 row at a time", "room", advice)
+    return replace(plan, evaluate_micro_batch_rows=rows_tried // 2)
 
 
 def _count_pieces(plan: TrainPlan, rows_at_once: int) -> int:

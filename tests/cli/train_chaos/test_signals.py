@@ -24,7 +24,7 @@ from whelp.cli.training.signals import Requests
 from whelp.train import StepReport
 
 from ..helpers import Project, Whelp
-from ..processes import is_running
+from ..processes import find_state, is_running
 from .helpers import assert_goes_on
 
 needs_signals = pytest.mark.skipif(
@@ -124,7 +124,8 @@ def start_deaf(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Pope
     def start(when: str) -> tuple[subprocess.Popen[bytes], list[int]]:
         environment = os.environ | {"PYTHONPATH": str(Path(whelp.__file__).parents[1])}
         command = [sys.executable, "-c", _LAUNCH, _DEAF, str(tmp_path), when]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+        # a group of its own within this session, as a shell makes one: the system lets no other be stopped by a Ctrl-Z
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, process_group=0))
         wait_until(lambda: all((tmp_path / rank).is_file() and (tmp_path / rank).read_text() for rank in "01"))
         children.extend(int((tmp_path / rank).read_text()) for rank in "01")
         return started[0], children
@@ -154,6 +155,19 @@ def test_asked_to_stop_twice_while_one_hangs(start_deaf: Start) -> None:
         launcher.send_signal(signal.SIGINT)
     assert launcher.wait(SECONDS) == 130
     assert not any(map(is_running, children))
+
+
+@needs_signals
+def test_ctrl_z_stops_all_until_they_go_on(start_deaf: Start) -> None:
+    """A shell stops the launcher alone, whose processes would train on, unseen; the second time as the first."""
+    launcher, children = start_deaf("at once")
+    everybody = [launcher.pid, *children]
+    for _ in range(2):
+        launcher.send_signal(signal.SIGTSTP)
+        wait_until(lambda: all(find_state(each) == "T" for each in everybody))
+        launcher.send_signal(signal.SIGCONT)
+        wait_until(lambda: not any(find_state(each) == "T" for each in everybody))
+    assert all(map(is_running, everybody))
 
 
 @needs_signals

@@ -223,6 +223,7 @@ def _read_facts(folder: Path, run: RunFolder) -> RunFacts:
         tokens=trained[-1]["tokens"] if trained else 0,
         elapsed_seconds=trained[-1].get("elapsed_seconds") if trained else None,
         lengths=started.get("lengths", []),
+        precisions=started.get("precisions", []),
         versions=started.get("versions", {}),
         start_licenses=describe_start_licenses(started),
     )

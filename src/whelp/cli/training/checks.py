@@ -26,6 +26,7 @@ _MAY_CHANGE = {  # options that do not change what is computed, but for rounding
     "keep_every_steps",
     "keep_best",
     "early_stopping_patience",
+    "precision",  # said, and written down with the step
     "on_bad_loss",  # what was computed so far would have been the same, or not at all
     "spike_factor",
     "sample_prompts",
@@ -107,8 +108,6 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
     now = to_dict(recipe)
     for part in ("pack", "model", "train"):
         before = started["recipe"][part]
-        if part == "train" and before.get("precision") == "auto":
-            before = {**before, "precision": started["plan"]["precision"]}  # as keep_choices has it
         changes += [
             f"{part}.{name}: {before[name]!r} -> {value!r}"
             for name, value in now[part].items()
@@ -150,7 +149,7 @@ def keep_choices(recipe: Recipe, started: dict[str, Any] | None) -> Recipe:
     train = recipe.train
     if train.learning_rate == "auto":
         train = dataclasses.replace(train, learning_rate=started["recipe"]["train"]["learning_rate"])
-    if train.precision == "auto":  # another machine would choose another one
+    if train.precision == "auto":  # another machine would choose another one, which is to be asked for
         train = dataclasses.replace(train, precision=started["plan"]["precision"])
     return dataclasses.replace(recipe, train=train)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from whelp.base.counts import say_duration
 from whelp.base.errors import PlanError, TrainingError
 from whelp.base.machine import count_cores
 from whelp.cli.training.launched_process import LAUNCHER, LOST
@@ -27,6 +28,7 @@ COMMAND = "from whelp.cli.main import main; main()"
 _INTERRUPTED = 130
 _GO_ON = "The others were ended. The last checkpoint stands; the same command goes on from there."
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
+_LEAST_STOP_SECONDS = 5.0  # a busy machine may hold this process up as long
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
 _TAIL_LINES = 8  # of what a process said last
 _WHY_KILLED = {
@@ -51,7 +53,7 @@ class FirstProcessError(TrainingError):
 def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND, is_heard: bool = True) -> str:
     """Run `python -c CODE ARGUMENTS` as several processes; return what the first wrote on standard output.
 
-    Signals to this process reach all of them. When one fails, the others are ended.
+    Signals to this process reach all of them, and a Ctrl-Z stops all until this one goes on. When one fails, the others are ended.
 
     Args:
         is_heard: What the first says goes to standard error; without it, the last of that is part of the error of a failure.
@@ -88,8 +90,9 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
                         )
                         for number in forwarded:  # it came before this process was there
                             _pass_on(children[-1], number)
-                    with _forwarding(children, _REQUESTS):  # not before: who is started while one is ignored, ignores it, too
-                        failed = _watch(children, forwarded)
+                    # not before: who is started while one is ignored, ignores it, too
+                    with _forwarding(children, _REQUESTS), _stopping_together(children):
+                        failed, stopped_seconds = _watch(children, forwarded)
                 finally:
                     for child in children:
                         if child.poll() is None:
@@ -101,7 +104,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
         if any(codes) and (is_insisted_on or all(code in stopped for code in codes)):
             raise KeyboardInterrupt
         if failed:
-            _explain(failed, codes, said, is_first_heard=is_heard)
+            _explain(failed, codes, said, is_first_heard=is_heard, stopped_seconds=stopped_seconds)
         return output.read_text(encoding="utf-8")
 
 
@@ -150,6 +153,37 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]], numbers: Sequence[i
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def _stopping_together(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Inside, a Ctrl-Z stops the processes as well, whose sessions a terminal does not know; they go on when this one does."""
+    number = getattr(signal, "SIGTSTP", None)
+    if (
+        number is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(number) == signal.SIG_IGN
+    ):
+        yield
+        return
+
+    def send_all(what: int) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(what)
+
+    def stop(_: int, __: Any) -> None:
+        send_all(signal.SIGSTOP)
+        signal.signal(number, before)
+        os.kill(os.getpid(), number)  # what it does by itself: nothing, where no shell could let it go on
+        signal.signal(number, stop)
+        send_all(signal.SIGCONT)
+
+    before = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
     """Send a signal to a child; a console of Windows tells all its processes of a Ctrl-C by itself."""
     if sys.platform != "win32" or number != signal.SIGINT:
@@ -160,14 +194,15 @@ def _count_stops(forwarded: Sequence[int]) -> int:
     return sum(number in _STOPS for number in forwarded)
 
 
-def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]) -> list[int]:
-    """Wait for all; return the numbers of those that failed, in the order in which they did.
+def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]) -> tuple[list[int], float]:
+    """Wait for all; return the numbers of those that failed, in the order in which they did, and the longest stop of this process.
 
     Asked to stop for the second time, it waits a moment only: one that hears nobody any more, or waits for such a one, does not
     stop by itself. The third time it does not wait at all.
     """
     failed: list[int] = []
     deadline = float("inf")
+    looked, longest = time.monotonic(), 0.0
     while any(child.poll() is None for child in children) and time.monotonic() < deadline:
         for rank, child in enumerate(children):
             code = child.poll()
@@ -179,10 +214,14 @@ def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]
         if num_stops > 1:
             deadline = min(deadline, time.monotonic() + (_GRACE_SECONDS if num_stops == 2 else 0.0))
         time.sleep(0.02)
-    return failed + [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]
+        longest, looked = max(longest, time.monotonic() - looked), time.monotonic()
+    failed += [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]
+    return failed, longest if longest >= _LEAST_STOP_SECONDS else 0.0
 
 
-def _explain(failed: list[int], codes: list[int], said: list[Path], *, is_first_heard: bool = True) -> None:
+def _explain(
+    failed: list[int], codes: list[int], said: list[Path], *, is_first_heard: bool = True, stopped_seconds: float = 0.0
+) -> None:
     """Say which process failed first of its own: one that only lost another is not to blame."""
     count = len(codes)
     own = [rank for rank in failed if codes[rank] != LOST]
@@ -192,7 +231,11 @@ def _explain(failed: list[int], codes: list[int], said: list[Path], *, is_first_
         found = "it did not answer for as long as train.timeout_minutes says, and was ended"
         raise TrainingError(f"process {silent[0] + 1} of {count}", found, "", _GO_ON)
     if not own:
-        raise TrainingError(f"{count} processes", "they lost each other: one did not answer in time", "", _GO_ON)
+        found = "they lost each other: one did not answer in time (train.timeout_minutes)"
+        if stopped_seconds:
+            found = f"they were stopped for {say_duration(stopped_seconds)} (Ctrl-Z, a suspended job), and lost each other: "
+            found += "that may happen after a stop longer than train.timeout_minutes"
+        raise TrainingError(f"{count} processes", found, "", _GO_ON)
     cause, code = own[0], codes[own[0]]
     is_heard = cause == 0 and is_first_heard
     if is_heard and code > 0:

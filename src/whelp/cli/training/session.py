@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from whelp.train.process_group import ProcessGroup
     from whelp.train.shard import ShardedOptimizer
 
+_SLOW = 2.0  # times as long as products of fp32; where there are instructions for bf16 a step takes at most 1.3 times as long
+
 
 class Session:
     """What a recipe and a store come to in this process; of many processes, each has one. Nothing is written."""
@@ -81,15 +83,25 @@ class Session:
                 "%s runs without its GPU kernels, several times slower: pip install 'whelp[rwkv]' (then start again)",
                 self.spec.family,
             )
-        if (
-            recipe.train.precision == "auto"
-            and self.device.type == "cpu"
-            and self.precision == "bf16"
-            and self.processes.is_first
-        ):
-            log.info("train.precision: auto is bf16, which this processor multiplies in tiles (AMX)")
+        if self.device.type == "cpu" and self.precision == "bf16" and self.processes.is_first:
+            self._say_bf16()
         self._settle_learning_rate()
         keep_freed_memory()
+
+    def _say_bf16(self) -> None:
+        """Say why products are bf16 on this processor, or that they take long on it."""
+        from whelp.train.device import measure_slowdown
+
+        if self.recipe.train.precision == "auto":
+            log.info("train.precision: auto is bf16, which this processor multiplies in tiles (AMX)")
+            return
+        slowdown = measure_slowdown(self.device, "bf16")
+        if slowdown >= _SLOW:
+            note = (
+                "matrix products in bf16 take %.0f times as long as in fp32 on this processor, which has no instructions for them: "
+                "train.precision=fp32 is far faster, also for a run that goes on"
+            )
+            log.warning(note, slowdown)
 
     def _settle_learning_rate(self) -> None:
         """Make a number of `train.learning_rate: auto`, and say it."""
@@ -247,7 +259,7 @@ class Session:
             self.test_parts,
             token_bytes=self.vocabulary.token_bytes,
             num_rows=plan.evaluate_rows if num_rows is None else num_rows,
-            batch_rows=plan.micro_batch_rows,
+            batch_rows=plan.rows_evaluated_at_once,
             rank=self.processes.rank,
             world=self.processes.size,
             add=self.processes.add,
@@ -280,39 +292,26 @@ class Session:
         return plan if isinstance(rows, PackedRows) else add_repeats(plan, rows, MANY_EPOCHS)
 
     def _find_times(self, facts: Facts, *, must_time: bool) -> Facts:
-        """What a probe adds to the facts; out of memory, it is tried with half the rows at a time, and so on.
+        """What a probe adds to the facts; out of memory, each part of it is tried with half the rows at a time, and so on.
 
         Raises:
             TrainingError: When not even one row fits, or others are in the middle of the probe.
         """
-        from whelp.train.device import free_idle_memory, is_out_of_memory
+        from whelp.cli.costs import estimate_saving_seconds
+
+        facts, model = self._time_steps(facts)
+        if not must_time:
+            return facts
+        saving = estimate_saving_seconds(self.recipe.train, self.spec, is_gpu=facts.is_gpu)
+        return dataclasses.replace(self._time_looking(facts, model), seconds_per_save=saving)
+
+    def _time_steps(self, facts: Facts) -> tuple[Facts, LanguageModel]:
+        """The time of a step, on how many threads; and the model that was stepped."""
+        from whelp.train.device import is_out_of_memory
         from whelp.train.fit import TornStepError
         from whelp.train.plan import halve_micro_batch, make_plan
-
-        while True:
-            plan = make_plan(self.recipe.train, facts)
-            try:
-                return self._probe(facts, plan, must_time=must_time)
-            except TornStepError:
-                pass  # the next probe builds its model anew
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            rows_at_once = halve_micro_batch(plan).micro_batch_rows
-            found = f"out of memory with {say_count(plan.micro_batch_rows, 'row')} at a time"
-            if self.processes.size > 1:
-                advice = f"Set train.micro_batch_rows={rows_at_once}."
-                raise TrainingError(f"process {self.processes.rank + 1}", found, "room", advice)
-            log.warning("%s; from now on %d", found, rows_at_once)
-            facts = dataclasses.replace(facts, most_rows_at_once=rows_at_once)
-            free_idle_memory(self.device)
-
-    def _probe(self, facts: Facts, plan: TrainPlan, *, must_time: bool) -> Facts:
-        from whelp.cli.costs import estimate_saving_seconds
-        from whelp.cli.training.times import time_looking
         from whelp.train.speed_probe import probe_speed
 
-        config = self.recipe.train
         built: list[LanguageModel] = []
 
         def build() -> tuple[LanguageModel, Optimizer | ShardedOptimizer]:
@@ -321,13 +320,46 @@ class Session:
             built.append(trainable[0])
             return trainable
 
-        probe = probe_speed(build, self.choose_rows(plan), plan, config, processes=self.processes)
-        facts = dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step)
-        if not must_time:
-            return facts
-        looking = time_looking(self, built[0], plan, threads=probe.threads)
-        saving = estimate_saving_seconds(config, self.spec, is_gpu=facts.is_gpu)
-        return dataclasses.replace(facts, seconds_per_look=looking, seconds_per_save=saving)
+        while True:
+            plan = make_plan(self.recipe.train, facts)
+            try:
+                probe = probe_speed(build, self.choose_rows(plan), plan, self.recipe.train, processes=self.processes)
+                return dataclasses.replace(facts, threads=probe.threads, seconds_per_step=probe.seconds_per_step), built[0]
+            except TornStepError:
+                pass  # the next probe builds its model anew
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            rows_at_once = halve_micro_batch(plan).micro_batch_rows
+            self._take_fewer_rows(plan.micro_batch_rows, rows_at_once)
+            facts = dataclasses.replace(facts, most_rows_at_once=rows_at_once)
+
+    def _time_looking(self, facts: Facts, model: LanguageModel) -> Facts:
+        """The time of an evaluation with its samples."""
+        from whelp.cli.training.times import time_looking
+        from whelp.train.device import is_out_of_memory
+        from whelp.train.plan import halve_evaluation, make_plan
+
+        while True:
+            plan = make_plan(self.recipe.train, facts)
+            try:
+                return dataclasses.replace(facts, seconds_per_look=time_looking(self, model, plan, threads=facts.threads))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            rows_at_once = halve_evaluation(plan).rows_evaluated_at_once
+            self._take_fewer_rows(plan.rows_evaluated_at_once, rows_at_once, " in an evaluation")
+            facts = dataclasses.replace(facts, most_rows_evaluated_at_once=rows_at_once)
+
+    def _take_fewer_rows(self, rows_tried: int, rows_now: int, doing: str = "") -> None:
+        """Say what did not fit; make room for the next try, where no other process waits in the midst of this one."""
+        from whelp.train.device import free_idle_memory
+
+        if self.processes.size > 1:
+            found, advice = say_out_of_memory(rows_tried, doing), f"Set train.micro_batch_rows={rows_now}."
+            raise TrainingError(f"process {self.processes.rank + 1}", found, "room", advice)
+        log.warning("%s; from now on %d", say_out_of_memory(rows_tried, doing), rows_now)
+        free_idle_memory(self.device)
 
     def adapt_plan(self, plan: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
         """The plan a run was started with, for the processes and the device there are now; another device is said.
@@ -337,11 +369,14 @@ class Session:
         """
         from whelp.train.plan import adapt_plan, make_plan
 
+        if plan.precision != self.precision:
+            changed |= {"precision"}
         if plan.num_processes == self.processes.size and plan.device == str(self.device) and not changed:
             return plan
         if plan.device != str(self.device) and self.processes.is_first:
-            note = "this run was on %s so far, and goes on on %s, in %s as before: losses are the same but for rounding"
-            log.warning(note, plan.device, self.device, self.precision)
+            precision = f"{self.precision} as before" if plan.precision == self.precision else self.precision
+            note = "this run was on %s so far, and goes on on %s, in %s: losses are the same but for rounding"
+            log.warning(note, plan.device, self.device, precision)
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()), changed)
 
     def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:
@@ -349,6 +384,11 @@ class Session:
         from whelp.train.length_change import lengthen_plan
 
         return lengthen_plan(plan, self.make_plan(must_time=False), self.recipe.train)
+
+
+def say_out_of_memory(rows_tried: int, doing: str = "") -> str:
+    """What did not fit."""
+    return f"out of memory{doing} with {say_count(rows_tried, 'row')} at a time"
 
 
 def cut_rows(recipe: Recipe) -> PackConfig:

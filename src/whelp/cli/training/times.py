@@ -24,15 +24,17 @@ def time_looking(session: Session, model: LanguageModel, plan: TrainPlan, *, thr
     before = torch.get_num_threads()
     if session.device.type == "cpu":
         torch.set_num_threads(threads)
-    seconds = _time_evaluation(session, model, plan) + _time_samples(session, model)
-    torch.set_num_threads(before)
+    try:
+        seconds = _time_evaluation(session, model, plan) + _time_samples(session, model)
+    finally:
+        torch.set_num_threads(before)
     return session.processes.add([seconds if session.processes.is_first else 0.0])[0]
 
 
 def _time_evaluation(session: Session, model: LanguageModel, plan: TrainPlan) -> float:
     if not session.test_parts:
         return 0.0
-    wanted = min(plan.evaluate_rows, plan.micro_batch_rows * session.processes.size)
+    wanted = min(plan.evaluate_rows, plan.rows_evaluated_at_once * session.processes.size)
     least = min(wanted, session.processes.size) if session.device.type == "cpu" else wanted
     num_rows = least
     for _ in range(2):

@@ -25,17 +25,16 @@ from whelp.artifacts.checkpoint import (
 from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, unfinished_folder, write_part
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, append_record
-from whelp.base.counts import say_count
 from whelp.base.errors import TrainingError
 from whelp.base.files import read_json, write_atomic
 from whelp.base.links import is_link
 from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.cli.report import read_run
-from whelp.cli.training.checks import ADAPTED
 from whelp.cli.training.events import Evaluated, Rewound, Sampled, Saved, TrainResult
+from whelp.cli.training.plan_changes import remember_plan
 from whelp.cli.training.saving import Writing, finish_together
-from whelp.cli.training.session import Session
+from whelp.cli.training.session import Session, say_out_of_memory
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
@@ -91,29 +90,6 @@ class RunWiring:
         elif self.session.recipe.train.start_optimizer:
             self.optimizer.load_state(self.session.read_start_state())
 
-    def change_length(self, former: TrainPlan, former_decay: int | None) -> None:
-        """Say what another length, or decay, than the run had so far does to the learning rate, and write it into the run folder.
-
-        Raises:
-            PlanError: When the run has come further than that.
-        """
-        from whelp.train.length_change import describe_change
-
-        recipe, step = self.session.recipe, self.progress.step
-        change = describe_change(former, self.plan, recipe.train, self.progress, former_decay=former_decay)
-        if change is None or not self.processes.is_first:
-            return
-        note = "the run is to be %s long, not %s: from step %d on the learning rate is that of a run so long (%s): %.3g, where it was %.3g"
-        rates = recipe.train.schedule, change.rate_now, change.rate_before
-        log.warning(note, change.now, change.before, step + 1, *rates)
-        started = self.run.read_plan()
-        assert started is not None, "a run that goes on has a plan"
-        asked = dataclasses.replace(recipe.train, precision=started["recipe"]["train"]["precision"])  # `auto` stays that
-        recipe = dataclasses.replace(recipe, train=asked)
-        lengths = [*started.get("lengths", []), {"until_step": step, "length": change.before}]
-        values = {"recipe": recipe.to_values(), "plan": self.plan.to_dict(), "lengths": lengths}
-        self.run.start(recipe.to_yaml(), {**started, **values})
-
     def iter_steps(self) -> Generator[StepReport]:
         """Train to the end of the plan; out of memory, in micro-batches of half the rows, and of half of those, down to one."""
         from whelp.train.awake_clock import AwakeClock
@@ -123,7 +99,6 @@ class RunWiring:
         with AwakeClock() as clock:
             told = clock()
             while True:
-                plan = self.plan
                 try:
                     with contextlib.closing(self._fit(clock, told)) as steps:
                         for report in steps:
@@ -131,11 +106,7 @@ class RunWiring:
                             if self.average is not None and not report.is_skipped:
                                 self.average.update(report.step)
                             yield report
-                            if self.plan is not plan:  # an evaluation has changed it
-                                break
-                        else:
-                            return
-                    continue
+                    return
                 except TornStepError:
                     self._halve_micro_batch(self._count_rows_at_once())  # for the one who goes on
                     raise
@@ -159,25 +130,26 @@ class RunWiring:
         return self.plan.at_batch(self.plan.ramp.find_rows(find_share_done(self.progress, self.plan))).micro_batch_rows
 
     def _halve_micro_batch(self, rows_tried: int) -> None:
-        """Halve the micro-batch, and remember that in the run folder, with the options that the plan was adapted to.
+        """Halve the micro-batch, and remember that in the run folder.
 
         Raises:
             TrainingError: When it is one row, or when other processes are in the middle of what failed here.
         """
-        from whelp.train.device import free_idle_memory
         from whelp.train.plan import halve_micro_batch
 
         self.plan = halve_micro_batch(self.plan, rows_tried)
-        started = self.run.read_plan()
-        assert started is not None, "a run that trains has a plan"
-        options = {name: getattr(self.session.recipe.train, name) for name in ADAPTED}
-        recipe = {**started["recipe"], "train": {**started["recipe"]["train"], **options}}
-        self.run.change_plan({**started, "recipe": recipe, "plan": self.plan.to_dict()}, self.processes.rank)
-        found = f"out of memory with {say_count(rows_tried, 'row')} at a time; from now on {self.plan.micro_batch_rows}"
-        if self.processes.size > 1:  # they wait for this one
+        self._take_fewer_rows(say_out_of_memory(rows_tried), self.plan.micro_batch_rows)
+        self.optimizer.zero_grad()
+
+    def _take_fewer_rows(self, found: str, rows_now: int) -> None:
+        """Say what did not fit, remember the plan as it is now, and make room, where no other process waits in the midst of this one."""
+        from whelp.train.device import free_idle_memory
+
+        remember_plan(self.session, self.run, self.plan)
+        found = f"{found}; from now on {rows_now}"
+        if self.processes.size > 1:
             raise TrainingError(f"process {self.processes.rank + 1}", found, "", "The same command goes on so.")
         log.warning("%s", found)
-        self.optimizer.zero_grad()
         free_idle_memory(self.session.device)
 
     def is_spike(self, report: StepReport) -> bool:
@@ -273,8 +245,9 @@ class RunWiring:
         self.model.train()
 
     def _evaluate(self) -> LossResult:
-        """The loss over the test rows, each process computing a slice of them; out of memory, as `iter_steps` does it."""
+        """The loss over the test rows, each process computing a slice of them; out of memory, of fewer rows at a time."""
         from whelp.train.device import is_out_of_memory
+        from whelp.train.plan import halve_evaluation
 
         while True:
             try:
@@ -283,7 +256,9 @@ class RunWiring:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._halve_micro_batch(self.plan.micro_batch_rows)
+            rows_tried = self.plan.rows_evaluated_at_once
+            self.plan = halve_evaluation(self.plan)
+            self._take_fewer_rows(say_out_of_memory(rows_tried, " in an evaluation"), self.plan.rows_evaluated_at_once)
 
     def _uncompiled(self) -> contextlib.AbstractContextManager[object]:
         """Inside, a compiled model runs as it is written: other sizes than a training step's would be compiled anew, each."""
