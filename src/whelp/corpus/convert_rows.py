@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 from whelp.corpus import convert_sqlite, convert_xml
 from whelp.corpus.columns import ListingShape
 from whelp.corpus.compressed import open_seekable, split_name, unpack
@@ -87,7 +87,7 @@ def iter_batches(
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        reason = say_first_line(error)
         raise SourceError(path, f"cannot be read ({reason})", f"a whole {suffix} file", "Get it again.") from None
 
 

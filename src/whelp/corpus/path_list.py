@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 from whelp.corpus.find_files import expand
 from whelp.corpus.source_words import is_url
 
@@ -64,7 +64,9 @@ def read_path_list(path: Path, name: str, base_url: str = COMMON_CRAWL) -> list[
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise SourceError(name, f"cannot be read ({error})", "a list of files, one a line", "Get it again.") from None
+        raise SourceError(
+            name, f"cannot be read ({say_first_line(error)})", "a list of files, one a line", "Get it again."
+        ) from None
     if len(data) > _MAX_BYTES:
         raise SourceError(name, f"is larger than {_MAX_BYTES:,} bytes", "a list of files, one a line", "Divide it.")
     lines = [line.strip() for line in text.splitlines()]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from whelp.base.errors import PlanError
+from whelp.base.errors import PlanError, say_first_line
 from whelp.base.machine import count_cores, count_free_bytes
 from whelp.train.process_rank import ProcessRank
 
@@ -68,7 +68,7 @@ def choose_device(asked: str, process: ProcessRank | None = None, *, option: str
         device = torch.device("cpu" if asked == "auto" else asked)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = say_first_line(error)
         if "Expected one of" in reason or "Could not run" in reason:  # lists of all that torch was ever built for
             reason = "PyTorch has no such device here"
         raise PlanError(

@@ -17,7 +17,7 @@ import yaml
 
 from whelp.base.as_list import as_list
 from whelp.base.config import read_yaml
-from whelp.base.errors import ArtifactError, ConfigError, PlanError
+from whelp.base.errors import ArtifactError, ConfigError, PlanError, say_first_line
 from whelp.base.files import read_json, write_json
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 from whelp.cli.recipe_comparison.events import SideStarted
@@ -182,7 +182,9 @@ def check_asked(out: Path, sides: Sequence[Side], equal: Equal) -> None:
         kept = read_json(path)
         before, equal_before = dict(kept["sides"]), kept["equal"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "what was compared", "Choose another --out.") from None
+        raise ArtifactError(
+            path, f"cannot be read ({say_first_line(error)})", "what was compared", "Choose another --out."
+        ) from None
     now = asked["sides"]
     changes = [f"equal: {equal_before} -> {equal}"] if equal_before != equal else []
     changes += [f"recipes: {', '.join(before)} -> {', '.join(now)}"] if list(before) != list(now) else []

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.gpu import block_eight_bits
 from whelp.model.gpu.document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
@@ -91,7 +92,7 @@ def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: 
     try:
         own, plain = (take_time(functools.partial(differentiate, way)) for way in (attend_whole, _attend_by_framework))
     except Exception as problem:  # whatever a library may say: the framework's way is always there
-        log.debug("attention is the framework's alone (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
+        log.debug("attention is the framework's alone (%s)", say_first_line(problem, with_kind=True))
         return False
     error = measure_distance(own[1], plain[1])
     log.debug(
@@ -158,7 +159,7 @@ def agrees(block: nn.Module, device: torch.device, *, eight_bits: bool = False) 
             _use_first(block, device)
         error = _measure_error(block, device, eight_bits=eight_bits)
     except Exception as problem:  # a library or a compiler that is not as expected: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         log.debug("a block%s: it differs by %.2g", " with factors of 8 bits" if eight_bits else "", error)
         if error <= (_EIGHT_BIT_TOLERANCE if eight_bits else _TOLERANCE):

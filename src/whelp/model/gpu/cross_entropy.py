@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.gpu.eight_bits import MULTIPLE, measure_worth, multiply, round_flipped, round_up
 from whelp.model.gpu.embedding import SharedGradient, find_place
@@ -296,7 +297,7 @@ def _try_eight_bits(device: torch.device) -> bool:
     try:
         error = _measure_eight_bit_error(device)
     except Exception as problem:  # whatever a library or a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         if error <= _EIGHT_BIT_TOLERANCE:
             return True

@@ -38,6 +38,7 @@ import torch
 import triton
 import triton.language as tl
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.rwkv import decayed_average
 from whelp.model.rwkv.decayed_average import LOWEST_LOG_DECAY, NOTHING, Inputs
@@ -335,7 +336,7 @@ def _try_kernels(device: torch.device, dtype: torch.dtype, width: int, has_docum
     try:
         error = _measure_error(device, dtype, width, has_documents)
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         if error <= 1.0:
             return True

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.layers.document_boundaries import Spans, make_spans
 
@@ -340,7 +341,7 @@ def _try_kernels(device: torch.device, num_heads: int, head_width: int) -> bool:
             _use_first(device, num_heads, head_width)
         error = _measure_error(device, num_heads, head_width)
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         if error <= _LARGEST_ERROR:
             log.debug("documents are kept apart by kernels of our own: they differ by %.2g", error)

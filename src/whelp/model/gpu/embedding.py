@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 
 # Distances from the framework's results, as shares of their lengths: rounding to bf16, and sums of float32 in another order.
@@ -145,7 +146,7 @@ def _try_kernels(device: torch.device, width: int) -> bool:
     try:
         error = _measure_error(device, width)
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         if error <= 1.0:
             return True

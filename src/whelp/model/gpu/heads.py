@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 
 
@@ -64,7 +65,7 @@ def has_working_kernel(device: torch.device) -> bool:
             return True
         reason = "it moves numbers to wrong places"
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     log.warning("gradients of attention are joined by copies, slower: the kernel fails (%s)", reason)
     return False
 

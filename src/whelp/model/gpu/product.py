@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
@@ -258,7 +259,7 @@ def _try_products(device: torch.device) -> bool:
     try:
         error = max(_measure_error(device, turns, number) for turns, number in itertools.product(_TURNS, _NUMBERS))
     except (AssertionError, AttributeError, OSError, RuntimeError) as problem:  # the framework's way is always there
-        log.debug("products are the framework's (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
+        log.debug("products are the framework's (%s)", say_first_line(problem, with_kind=True))
         return False
     return error <= _TOLERANCE
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 
 _BLOCK = 128  # tokens; what the kernel skips or takes whole
@@ -54,7 +55,7 @@ def has_working_kernel(device: torch.device, head_width: int) -> bool:
     try:
         error = _measure_error(device, head_width)
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     else:
         if error <= _LARGEST_ERROR:
             log.debug("documents are kept apart by a kernel that skips what they do not see: it differs by %.2g", error)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.library import Library, register_autograd, register_fake
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.gpu.triton_support import HAS_TRITON
 from whelp.model.rwkv import decayed_average, delta_rule, linear_attention
@@ -222,7 +223,7 @@ def find_disagreement(name: str, form: Form) -> str | None:
             worst = max(_compare(name, form))
         found = None if worst < _TOLERANCE else f"they are off by {worst:.1%}"
     except Exception as error:  # of a compiler, of a release that takes other arguments
-        found = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        found = say_first_line(error, with_kind=True)
     if found is not None:
         log.warning(
             "the kernels of flash-linear-attention are not used (%s): RWKV runs in PyTorch, several times slower", found
