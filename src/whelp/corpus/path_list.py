@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from whelp.base.errors import SourceError, say_first_line
-from whelp.corpus.find_files import expand
+from whelp.corpus.find_files import as_written, expand
 from whelp.corpus.source_words import is_url
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
@@ -44,7 +44,9 @@ def read_listed(item: str, fetch: Callable[[str], Path], base_url: str = COMMON_
 
         return read_path_list(fetch(item), show_url(item), base_url)
     _, paths, _, is_named = expand(item, None, expected="a list of files, or a glob of lists")
-    return [entry for path in paths for entry in read_path_list(path, item if is_named else str(path), base_url)]
+    return [
+        entry for path in paths for entry in read_path_list(path, item if is_named else str(as_written(path, item)), base_url)
+    ]
 
 
 def read_path_list(path: Path, name: str, base_url: str = COMMON_CRAWL) -> list[str]:
