@@ -138,6 +138,11 @@ def say_first_line(error: BaseException, *, with_kind: bool = False) -> str:
     return ": ".join(filter(None, [kind, text])) if with_kind or not text else text
 
 
+def say_os_reason(error: OSError) -> str:
+    """What the system says is wrong, without the file, to stand in brackets.   'permission denied'"""
+    return (error.strerror or type(error).__name__).lower()
+
+
 def _find_words(error: BaseException) -> str:
     if not isinstance(error, KeyError) or len(error.args) != 1:
         return str(error)

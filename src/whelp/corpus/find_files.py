@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_os_reason
 
 _FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
 _FILES_OF_SYSTEMS = ("desktop.ini", "thumbs.db")  # which Windows hides
@@ -79,9 +79,9 @@ def walk_folder(
         if error.filename is not None and Path(error.filename) == folder:
             where = folder if written is None else written
             raise SourceError(
-                where, f"cannot be listed ({_say(error)})", "a folder that can be read", "Change its permissions."
+                where, f"cannot be listed ({say_os_reason(error)})", "a folder that can be read", "Change its permissions."
             ) from None
-        skipped.append(SkippedFile(str(error.filename), f"cannot be listed ({_say(error)})", "unreadable"))
+        skipped.append(SkippedFile(str(error.filename), f"cannot be listed ({say_os_reason(error)})", "unreadable"))
 
     for root, folder_names, file_names in os.walk(folder, onerror=note_error, followlinks=True):
         here = Path(root)
@@ -165,7 +165,7 @@ def look_at(path: Path) -> os.stat_result | SkippedFile:
     try:
         status = os.stat(path)
     except OSError as error:
-        return SkippedFile(str(path), f"cannot be read ({_say(error)})", "unreadable")
+        return SkippedFile(str(path), f"cannot be read ({say_os_reason(error)})", "unreadable")
     if not stat.S_ISREG(status.st_mode):
         return SkippedFile(str(path), "not a regular file (a pipe, a socket or a device)", "not a file")
     return status
@@ -197,7 +197,3 @@ def _missing(item: str, path: Path, expected: str, words: Sequence[str]) -> Sour
         "" if first == path else f" ({as_written(first.parent, item)} has no {first.name})"
     )
     return SourceError(item, found, ", ".join([*words, expected]), hint)
-
-
-def _say(error: OSError) -> str:
-    return (error.strerror or error.__class__.__name__).lower()

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from whelp.base.errors import say_os_reason
 from whelp.base.hashing import hash_bytes, hash_file
 from whelp.corpus.compressed import split_name, unpack
 from whelp.corpus.encodings import BadFile, changed_while_reading
@@ -149,8 +150,7 @@ def fingerprint_table(table: Table, columns: list[str]) -> str:
 
 
 def _unreadable(error: OSError) -> BadFile:
-    reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
-    return BadFile("unreadable", reason, "Change its permissions, or name another file.")
+    return BadFile("unreadable", f"cannot be read ({say_os_reason(error)})", "Change its permissions, or name another file.")
 
 
 def _size_and_time(handle: int) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from whelp.base.errors import PlanError, say_first_line
-from whelp.base.machine import count_cores, count_free_bytes
+from whelp.base.machine import count_cores, count_free_bytes, count_peak_bytes
 from whelp.train.process_rank import ProcessRank
 
 _BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
@@ -255,9 +254,4 @@ def used_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_reserved(device))
     if device.type == "mps":  # what was taken is kept, but where memory did not suffice
         return int(torch.mps.driver_allocated_memory())
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return count_peak_bytes()
