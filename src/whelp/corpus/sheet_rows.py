@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from whelp.base.errors import say_first_line
 from whelp.corpus.compressed import damaged
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.header import select_by_header
@@ -97,7 +96,7 @@ def _explain(data: bytes, error: Exception) -> BadFile:
     if "encrypted" in str(error).lower() or "EncryptedPackage".encode("utf-16-le") in data[: 1 << 20]:
         return _encrypted()
     if zipfile.is_zipfile(io.BytesIO(data)):  # and whole
-        reason = f"a spreadsheet that python-calamine cannot read: broken, or with more than {MOST_CELLS:,} cells ({say_first_line(error)})"
+        reason = f"a spreadsheet that python-calamine cannot read: broken, or with more than {MOST_CELLS:,} cells ({error})"
         return BadFile("unreadable", reason, "Save it anew, or as CSV.")
     kind = find_kind_of_rows(data[:_HEAD_BYTES])
     if data.startswith((_ZIP, _OLD_OFFICE)) or kind is None:
