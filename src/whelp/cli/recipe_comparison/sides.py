@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
+from whelp.artifacts.output_place import refuse_place
 from whelp.base.as_list import as_list
 from whelp.base.config import read_yaml
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, say_first_line
@@ -174,8 +175,7 @@ def check_asked(out: Path, sides: Sequence[Side], equal: Equal) -> None:
     path = out / ASKED_FILE
     if not path.is_file():
         if any(found.name != f".{ASKED_FILE}.tmp" for found in out.iterdir()):
-            expected = "an empty place or a comparison"
-            raise ArtifactError(out, "something else stands there", expected, "Choose another --out; nothing was changed.")
+            raise refuse_place(out, "a comparison")
         write_json(path, asked)
         return
     try:
