@@ -89,7 +89,7 @@ DOORS = {
         "iter_texts",
         "open_source",
     ],
-    "curate": ["CurateConfig", "Ledger", "Pipeline", "SourceStream", "curate", "make_index"],
+    "curate": ["CurateConfig", "Ledger", "Pipeline", "SourceToCurate", "curate", "make_index"],
     "tokenizer": ["LearnConfig", "Vocabulary", "learn", "load_tokenizer", "make_tolerant", "measure_corpus", "shrink"],
     "prepare": [
         "MixtureRows",
@@ -97,7 +97,7 @@ DOORS = {
         "PackConfig",
         "PackedRows",
         "PrepareConfig",
-        "SourceStream",
+        "SourceToPrepare",
         "TemplateConfig",
         "make_template",
         "pack_rows",

@@ -16,6 +16,7 @@ from whelp.base.errors import (
     StaleError,
     WhelpError,
     explain_os_error,
+    say_first_line,
 )
 
 
@@ -100,3 +101,39 @@ def test_a_real_missing_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing") as caught:
         (tmp_path / "missing").read_text()
     assert str(explain_os_error(caught.value)).startswith(f"{tmp_path / 'missing'}: there is no such file")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("sizes differ"), "sizes differ"),
+        (ValueError("sizes differ.\nSee the manual."), "sizes differ"),
+        (ValueError("\n\n  sizes\tdiffer.  \r\nSee the manual."), "sizes differ"),
+        (
+            RuntimeError("Error(s) in loading:\n\tMissing keys:\n\n\t\ta, b.\n\tUnexpected keys: c"),
+            "Error(s) in loading: Missing keys: a, b",
+        ),
+        (RuntimeError("nothing follows:\n"), "nothing follows"),
+        (KeyError("size"), "'size' is missing"),
+        (KeyError(3), "3 is missing"),
+        (KeyError("no table is called rows"), "no table is called rows"),
+        (KeyError("two", "arguments"), "('two', 'arguments')"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), "No such file or directory: 'a.txt'"),
+        (
+            UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "unexpected end"),
+            "'utf-8' codec can't decode byte 0xe9 in position 0: unexpected end",
+        ),
+        (ValueError("x" * 200), "x" * 200),
+        (ValueError("x" * 5000), "x" * 200 + "..."),
+    ],
+)
+def test_the_first_line_of_an_error(error: Exception, words: str) -> None:
+    """One line, as it stands in brackets in a message of ours: no full stop, no line break, no quoted message, no page of text."""
+    assert say_first_line(error) == words
+    assert say_first_line(error, with_kind=True) == f"{type(error).__name__}: {words}"
+
+
+@pytest.mark.parametrize("error", [EOFError(), EOFError(""), EOFError(" \n.")])
+def test_an_error_without_words_is_called_by_its_class(error: Exception) -> None:
+    """Empty brackets would say nothing."""
+    assert say_first_line(error) == say_first_line(error, with_kind=True) == "EOFError"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from whelp.base.machine import count_cores, count_free_bytes, find_allowances, find_cores
+from whelp.base.machine import count_cores, count_free_bytes, count_peak_bytes, find_allowances, find_cores
 
 
 def write(group: Path, **files: object) -> None:
@@ -72,3 +72,14 @@ def test_free_memory_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_free_bytes() == 5 << 30
     kernel.answer = 0
     assert count_free_bytes() == 0
+
+
+def test_peak_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bytes, whatever the system counts in; 0 where it does not count."""
+    peak = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: SimpleNamespace(ru_maxrss=5000))
+    monkeypatch.setitem(sys.modules, "resource", peak)
+    for system, expected in (("linux", 5000 * 1024), ("darwin", 5000)):
+        monkeypatch.setattr(sys, "platform", system)
+        assert count_peak_bytes() == expected
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert count_peak_bytes() == 0

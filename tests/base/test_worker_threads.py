@@ -12,7 +12,7 @@ import pytest
 
 from waiting import SECONDS, wait_until
 from whelp.base import worker_threads
-from whelp.base.worker_threads import WorkerThreads, are_at_work
+from whelp.base.worker_threads import WorkerThreads, are_at_work, working_apart
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +102,19 @@ def test_left_as_it_should_be() -> None:
     with WorkerThreads(2, name="test") as pool:
         futures = [pool.submit(pow, 2, number) for number in range(9)]
     assert [future.result() for future in futures] == [2**number for number in range(9)]
+
+
+def test_working_apart() -> None:
+    """All calls run beside each other and beside what is inside; the end waits for them, and gives the error of one."""
+    together = threading.Barrier(3, timeout=60)
+    with working_apart(together.wait, together.wait):
+        together.wait()
+    ended: list[int] = []
+
+    def fail() -> None:
+        ended.append(0)
+        raise ValueError("apart")
+
+    with pytest.raises(ValueError, match="apart"), working_apart(fail):
+        pass
+    assert ended == [0]

@@ -17,8 +17,8 @@ from .helpers import Whelp
 
 
 def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    folder.mkdir(exist_ok=True)
     for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return [folder / name for name in files]
 
@@ -143,3 +143,18 @@ def test_append_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> N
     path.write_text('[\n{"text": "one"},\n{"text": "two"}\n]\n')
     with pytest.raises(SourceError, match=r"jq -c '\.\[\]' FILE > FILE.jsonl"):
         whelp.append(path, out=tmp_path / "o.jsonl")
+
+
+def test_paths_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In messages; the results and what is found again later go by the whole paths."""
+    write(tmp_path, {"data/a.txt": b"a", "data/b.jsonl": b"{}", "c.txt": b"c"})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"\Adata/a\.txt: is text, but data/b\.jsonl holds JSON lines"):
+        whelp.append("data", out="o.txt")
+    with pytest.raises(SourceError, match=r"\Ac\.txt: is given twice"):
+        whelp.append(["c.txt", tmp_path / "c.txt"], out="o.txt")
+    with pytest.raises(SourceError, match=rf"\A{tmp_path}/data/a\.txt: is text, but {tmp_path}/data/b\.jsonl holds"):
+        whelp.append(tmp_path / "data", out="o.txt")
+    assert not whelp.append(["c.txt", "data/a.txt"], out="o.txt").is_reused
+    again = whelp.append([tmp_path / "c.txt", tmp_path / "data/a.txt"], out="o.txt")
+    assert (again.is_reused, again.files) == (True, [str(tmp_path / "c.txt"), str(tmp_path / "data/a.txt")])

@@ -19,7 +19,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.config import load_config, read_yaml
 from whelp.cli.infctx import find_data_path, map_infctx
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
-from whelp.prepare import SourceStream, make_template, prepare
+from whelp.prepare import SourceToPrepare, make_template, prepare
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 
 from .helpers import Outcome, Whelp, run_whelp
@@ -80,11 +80,11 @@ def make_store(
     places = {"file_index": pa.array([0] * count, pa.int32()), "line": pa.array(range(1, count + 1), pa.int64())}
 
     class Partition:
-        index, fingerprint = 0, "rows"
+        index, fingerprint, split = 0, "rows", "train"
         batch = pa.record_batch({**columns, **places})
 
     assert template.find_bad(Partition.batch) == {}
-    stream = SourceStream(partitions=[Partition()], config=data, template=template)
+    stream = SourceToPrepare(partitions=[Partition()], config=data, template=template)
     for _ in prepare([stream], vocabulary, folder, describe_source=dict, sources=list):
         pass
     split = open_store(folder).split("train")

@@ -107,6 +107,20 @@ def test_damaged(tmp_path: Path, content: str) -> None:
         make(tmp_path / "b")
 
 
+def test_messages_name_it_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path stays one, whichever file it is about; what is kept of the files is the same as of the whole path."""
+    save(tmp_path / "a", train=["a"], test=["b"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"\Aa: has no split 'dev'"):
+        make("a", source_dataset_split="dev")
+    written, whole = make("a", source_dataset_split="test"), make(tmp_path / "a", source_dataset_split="test")
+    assert {**written.describe(), "name": ""} == {**whole.describe(), "name": ""}
+    assert written.skipped == whole.skipped
+    (tmp_path / "a" / "test" / "data-00000-of-00001.arrow").unlink()
+    with pytest.raises(SourceError, match=r"\Aa/test/data-00000-of-00001\.arrow: cannot be read"):
+        make("a")
+
+
 def test_not_text_of_documents(tmp_path: Path) -> None:
     """Rows are rows: a way to cut text does not fit."""
     with pytest.raises(SourceError, match=r"holds rows, but data\.document is line"):

@@ -138,6 +138,42 @@ def test_glob_without_match(tmp_path: Path) -> None:
         make(tmp_path / "*.text")
 
 
+def test_paths_in_messages_are_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path stays one in every message; what is kept of the files is the same as of the whole path."""
+    write(
+        tmp_path, {"data/rows.jsonl": '{"text": "a"}\n{', "data/zeros.txt": "\0", "data/empty.txt": "", "data/good.txt": "text"}
+    )
+    write(tmp_path, {"splits/test.jsonl": '{"text": "a"}\n', "splits/validation.jsonl": '{"text": "a"}\n'})
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, str] = {}
+    for item in (
+        "data/rows.jsonl",
+        "./data/../data/zeros.txt",
+        "data/empty.txt",
+        "data/no*.txt",
+        "data/none/a.txt",
+        "none/a.txt",
+    ):
+        with pytest.raises(SourceError) as caught:
+            list(make(item).iter_partitions())
+        found[item] = str(caught.value)
+    assert found["data/rows.jsonl"].startswith("data/rows.jsonl, line 2: broken JSON")
+    assert found["./data/../data/zeros.txt"].startswith("./data/../data/zeros.txt: contains NUL bytes")
+    assert found["data/empty.txt"].startswith("data/empty.txt: the file is empty")
+    assert found["data/no*.txt"].endswith("Look at what is in data.")
+    assert found["data/none/a.txt"].startswith("data/none/a.txt: there is no such file or folder (data has no none)")
+    assert found["none/a.txt"].startswith(f"none/a.txt: there is no such file or folder ({tmp_path} has no none)")
+    with pytest.raises(SourceError, match=r"\Asplits: has no split 'dev'"):
+        make("splits", source_dataset_split="dev")
+    with pytest.raises(SourceError, match=rf"\A{tmp_path}/data/zeros\.txt: contains NUL bytes"):
+        make(tmp_path / "data" / "zeros.txt")
+    for item in ("data/good.txt", "data"):
+        written, whole = (make(one, on_bad_files="skip", on_bad_rows="skip") for one in (item, tmp_path / item))
+        assert {**written.describe(), "name": ""} == {**whole.describe(), "name": ""}
+        assert [file.path for file in written.files] == [file.path for file in whole.files]
+        assert written.skipped == whole.skipped
+
+
 def test_empty_folder(tmp_path: Path) -> None:
     """An empty folder is an error."""
     with pytest.raises(SourceError, match="the folder is empty"):

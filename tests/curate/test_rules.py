@@ -112,6 +112,8 @@ def test_boilerplate_lines() -> None:
     assert apply(own, [text]).changes == {"lines taken out": 1}
     with pytest.raises(ConfigError, match=r"curate\.boilerplate_lines\.patterns: '\(\?<=a\)b' is not a pattern that RE2 knows"):
         BoilerplateLines(BoilerplateLinesConfig(patterns=["(?<=a)b"]))
+    with pytest.raises(ConfigError, match=r"2 problems\n  - '\(' is not a pattern.*\n  - '\\ud800' is not a pattern"):
+        BoilerplateLines(BoilerplateLinesConfig(patterns=["(", "a", "\ud800"]))
 
 
 def test_encoding_is_repaired_as_ftfy_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from whelp.artifacts.json_lines import make_json_lines
 from whelp.artifacts.manifest import find_damage, read_manifest
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import ArtifactError, PlanError
-from whelp.curate import CurateConfig, Ledger, Pipeline, SourceStream, curate, make_index
+from whelp.curate import CurateConfig, Ledger, Pipeline, SourceToCurate, curate, make_index
 from whelp.curate.config import DuplicateParagraphsConfig, GopherQualityConfig, LengthConfig
 from whelp.curate.run import PartCurated
 
@@ -43,7 +43,7 @@ def iter_run(
     folder: Path, partitions: list[FakePartition], config: CurateConfig = CONFIG, engine: Engine | None = None, **more: Any
 ) -> Iterator[Any]:
     """Curate, event by event."""
-    stream = SourceStream(partitions=partitions, pipeline=Pipeline(config, **more))
+    stream = SourceToCurate(partitions=partitions, pipeline=Pipeline(config, **more))
     return curate([stream], folder, labels=lambda: ["rows.jsonl"], describe_source=dict, engine=engine)
 
 
@@ -122,7 +122,7 @@ def test_sources_of_a_mixture(tmp_path: Path) -> None:
 
     def iter_mixture(folder: Path, workers: int) -> Iterator[Any]:
         streams = [
-            SourceStream(partitions=partitions, pipeline=Pipeline(config), name=name, first_file=number)
+            SourceToCurate(partitions=partitions, pipeline=Pipeline(config), name=name, first_file=number)
             for number, (name, partitions, config) in enumerate(zip(("one", "two"), (first, second), configs, strict=True))
         ]
         labels = ["one.jsonl", "two.jsonl"]

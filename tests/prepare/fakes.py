@@ -17,7 +17,7 @@ from whelp.artifacts.token_store import TokenSplit, make_batch, make_schema, wri
 from whelp.artifacts.token_store import read_split as open_split
 from whelp.base.engines import LocalEngine
 from whelp.base.hashing import hash_json
-from whelp.prepare import PrepareConfig, SourceStream, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, prepare
 from whelp.prepare.encode import PrepareReport
 
 EOS = 256
@@ -69,6 +69,7 @@ class FakePartition:
 
     index: int
     texts: list[str]
+    split: str = "train"
 
     @property
     def batch(self) -> pa.RecordBatch:
@@ -110,7 +111,7 @@ def run(
 ) -> Iterator[PrepareReport]:
     """Prepare with the fakes; a generator, as the real one."""
     return prepare(
-        [SourceStream(partitions=partitions, config=PrepareConfig(**options))],
+        [SourceToPrepare(partitions=partitions, config=PrepareConfig(**options))],
         vocabulary or FakeVocabulary(),
         folder,
         describe_source=lambda: {"name": "fake"},

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from whelp.base.errors import PlanError
-from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, TemplateConfig, make_template, prepare
 from whelp.prepare.segments import EncodedRows, encode_pieces
 from whelp.tokenizer import LearnConfig, Vocabulary, learn, load_tokenizer
 
@@ -199,11 +199,11 @@ def test_into_a_store(vocabulary: Vocabulary, tmp_path: Path) -> None:
     """From turns to documents on disk."""
 
     class Partition:
-        index, fingerprint, batch = 0, "x", make_rows([TALK, TALK[:3]])
+        index, fingerprint, split, batch = 0, "x", "train", make_rows([TALK, TALK[:3]])
 
     template = make_template(TemplateConfig(conversation_template="tokenizer"), vocabulary=vocabulary)
     config = PrepareConfig(test_split=0, separator="none")
-    stream = SourceStream(partitions=[Partition()], config=config, template=template)
+    stream = SourceToPrepare(partitions=[Partition()], config=config, template=template)
     for _ in prepare([stream], vocabulary, tmp_path, describe_source=dict, sources=list):
         pass
     from whelp.artifacts.token_store import open_store

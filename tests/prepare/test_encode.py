@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from whelp.artifacts.parts_folder import PARTS_FOLDER
 from whelp.artifacts.token_store import open_store
 from whelp.base.engines import LocalEngine
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
-from whelp.prepare import PrepareConfig, SourceStream, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, prepare
 
 from .fakes import (
     EOS,
@@ -97,7 +96,7 @@ def test_real_vocabulary_and_partition(tmp_path: Path) -> None:
     batch = pa.record_batch([pa.array(row, kind.type) for row, kind in zip(rows, schema, strict=True)], schema=schema)
     empty = pa.record_batch([pa.array([], kind.type) for kind in schema], schema=schema)
     partitions = [Partition(0, empty, "x", [], {}), Partition(1, batch, "y", [], {}), Partition(2, empty, "z", [], {})]
-    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0))
+    stream = SourceToPrepare(partitions=partitions, config=PrepareConfig(test_split=0))
     reports = list(prepare([stream], vocabulary, tmp_path, describe_source=dict, sources=lambda: ["a.txt"]))
     assert [report.num_documents for report in reports] == [0, 21, 0]
     documents = read_split(tmp_path, "train").documents
@@ -283,14 +282,9 @@ def test_a_drawn_share_is_never_nothing(tmp_path: Path) -> None:
 
 def test_nothing_is_drawn_beside_a_test_split_of_its_own(tmp_path: Path) -> None:
     """All documents of the other partitions are trained."""
-
-    @dataclass(frozen=True)
-    class OwnTest(FakePartition):
-        split: str = "test"
-
     texts = [f"document {number}" for number in range(60)]
-    partitions = [*make_partitions(texts[:30], texts[30:]), OwnTest(2, ["held out"] * 5)]
-    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0.1), has_own_test=True)
+    partitions = [*make_partitions(texts[:30], texts[30:]), FakePartition(2, ["held out"] * 5, "test")]
+    stream = SourceToPrepare(partitions=partitions, config=PrepareConfig(test_split=0.1), has_own_test=True)
     for _ in prepare([stream], FakeVocabulary(), tmp_path, describe_source=dict, sources=list):
         pass
     train, test = (read_split(tmp_path, name) for name in ("train", "test"))
@@ -358,14 +352,14 @@ def test_streams_of_a_mixture(tmp_path: Path) -> None:
     """Each stream by its own rules and template, one after the other, its files counted on; the same on any number of threads."""
     first, second = make_partitions(["aa", "b"] * 20, ["cc"] * 30), make_partitions(["d", "eee"] * 15, ["ff"] * 25)
 
-    def write(folder: Path, *streams: SourceStream, workers: int) -> list[int]:
+    def write(folder: Path, *streams: SourceToPrepare, workers: int) -> list[int]:
         files = {"describe_source": dict, "sources": lambda: ["1", "2", "3", "4"]}
         reports = prepare(streams, FakeVocabulary(), folder, engine=LocalEngine(workers), **files)
         return [report.partition for report in reports]
 
     streams = [
-        SourceStream(partitions=first, config=PrepareConfig(test_split=0.1, separator="none"), name="first"),
-        SourceStream(
+        SourceToPrepare(partitions=first, config=PrepareConfig(test_split=0.1, separator="none"), name="first"),
+        SourceToPrepare(
             partitions=second,
             config=PrepareConfig(test_split=2, min_token_size=2),
             first_file=2,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from whelp.artifacts.token_store import open_store
-from whelp.prepare import PrepareConfig, SourceStream, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, prepare
 from whelp.prepare.ledger import Ledger
 
 from .fakes import FakeVocabulary, random_partitions, run
@@ -56,7 +56,7 @@ def test_files_and_notes_are_asked_for_at_the_end(tmp_path: Path) -> None:
         ledger.files["read"] = 2
         ledger.notes["files with a byte order mark"] = 1
 
-    stream = SourceStream(partitions=partitions, config=PrepareConfig())
+    stream = SourceToPrepare(partitions=partitions, config=PrepareConfig())
     work = prepare([stream], FakeVocabulary(), tmp_path, describe_source=dict, sources=list, count_files=count_files)
     for _ in work:
         assert seen == []

@@ -12,7 +12,7 @@ import pytest
 from whelp.artifacts.token_store import open_store
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
-from whelp.prepare import PrepareConfig, SourceStream, TemplateConfig, make_template, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, TemplateConfig, make_template, prepare
 from whelp.prepare.config import PieceConfig
 from whelp.prepare.unused import find_unused
 
@@ -54,7 +54,7 @@ def finish(
 ) -> dict[str, Any]:
     """Prepare to the end; return each split as a list of (text, trained) runs of documents."""
     vocabulary = vocabulary or FakeVocabulary()
-    stream = SourceStream(
+    stream = SourceToPrepare(
         partitions=partitions,
         config=PrepareConfig(**{"test_split": 0, **options}),
         template=make_template(TemplateConfig(**(template or {})), vocabulary=vocabulary),
@@ -235,7 +235,7 @@ def test_interrupted_then_run_again(tmp_path: Path) -> None:
     def start(folder: Path, **template: Any) -> Any:
         made = make_template(TemplateConfig(**template), vocabulary=FakeVocabulary())
         config = PrepareConfig(test_split=3)
-        stream = SourceStream(partitions=partitions, config=config, template=made)
+        stream = SourceToPrepare(partitions=partitions, config=config, template=made)
         return prepare([stream], FakeVocabulary(), folder, describe_source=dict, sources=list)
 
     for _ in start(tmp_path / "whole"):

@@ -17,7 +17,7 @@ from cli.processes import SECONDS, find_descendants
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import MissingExtraError
 from whelp.base.ray_engine import RayEngine
-from whelp.prepare import PrepareConfig, SourceStream, prepare
+from whelp.prepare import PrepareConfig, SourceToPrepare, prepare
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
 
 from .fakes import FakePartition, random_partitions
@@ -44,7 +44,7 @@ def cluster() -> Iterator[Any]:
 
 def write(folder: Path, partitions: list[FakePartition], engine: Engine, vocabulary: Vocabulary) -> Iterator[int]:
     """Prepare on an engine; yield the numbers of finished partitions."""
-    stream = SourceStream(partitions=partitions, config=PrepareConfig(test_split=0.1))
+    stream = SourceToPrepare(partitions=partitions, config=PrepareConfig(test_split=0.1))
     reports = prepare([stream], vocabulary, folder, describe_source=dict, sources=list, engine=engine)
     yield from (report.partition for report in reports)
 

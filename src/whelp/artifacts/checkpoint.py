@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint_parts import SavedTensors, find_state_files, write_tensors
 from whelp.artifacts.manifest import Manifest, describe_files, find_damage, find_kind, read_manifest, write_manifest
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.base.files import atomic_folder, read_json, write_json
 from whelp.base.links import follow_link, point_link
 from whelp.base.log import log
@@ -310,7 +310,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         return dict(read_json(folder / _CONFIG))
     except (ValueError, TypeError) as error:
         raise ArtifactError(
-            folder / _CONFIG, f"is damaged ({error})", "a JSON object", "Copy it again, or use another."
+            folder / _CONFIG, f"is damaged ({say_first_line(error)})", "a JSON object", "Copy it again, or use another."
         ) from None
 
 
@@ -344,6 +344,6 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
             weights.update(load_file(folder / name))
         except SafetensorError as error:
             raise ArtifactError(
-                folder / name, f"is damaged ({error})", "safetensors", "Copy it again, or use another."
+                folder / name, f"is damaged ({say_first_line(error)})", "safetensors", "Copy it again, or use another."
             ) from None
     return config, weights

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.base.files import read_json, write_json
 from whelp.base.hashing import hash_file, hash_json
 
@@ -84,7 +84,9 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
         manifest = Manifest(**values)
         _check_fields(manifest)
     except (ValueError, TypeError) as error:
-        raise ArtifactError(folder / NAME, f"cannot be read ({error})", "a manifest", f"Run {maker} again.") from None
+        raise ArtifactError(
+            folder / NAME, f"cannot be read ({say_first_line(error)})", "a manifest", f"Run {maker} again."
+        ) from None
     if manifest.kind != kind:
         found = manifest.kind.replace("_", " ")
         raise ArtifactError(folder, f"is a {found}", f"a {noun}", f"Give the folder that {maker} wrote.")

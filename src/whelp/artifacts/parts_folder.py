@@ -1,20 +1,12 @@
-"""A folder that is made of parts: each partition of a source leaves one in FOLDER/.parts, where a killed run finds it again.
-
-Of several sources the partitions come one source after the other, numbered on, and so are their files.
-"""
+"""A folder that is made of parts: each partition of a source leaves one in FOLDER/.parts (`source_stream.py` says how it is called)."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import find_kind
-from whelp.base.arrays import to_arrow
 from whelp.base.errors import ArtifactError
 
 PARTS_FOLDER = ".parts"
@@ -56,12 +48,3 @@ def check_place(folder: Path, kind: str, name: str) -> None:
 def clear_parts(folder: Path) -> None:
     """Remove the parts of a finished folder; a run that was killed just before its end has left them."""
     shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
-
-
-def move_files(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
-    """A partition that points into the files of all sources, of which its own begin at `first`."""
-    if not first:
-        return batch
-    place = batch.schema.get_field_index("file_index")
-    moved = pc.add(batch.column(place), to_arrow(np.array([first], np.int32))[0])
-    return batch.set_column(place, batch.schema.field(place), moved)

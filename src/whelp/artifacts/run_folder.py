@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.base.files import read_json, sync_file, write_atomic, write_json
 from whelp.base.log import log
 
@@ -83,7 +83,9 @@ class RunFolder:
                 "Put back a copy of it, or begin a new run with the weights of this one: "
                 f"train.start_from={self.folder}, another --out."
             )
-            raise ArtifactError(self.plan, f"cannot be read ({error})", "the plan of this run", next_step) from None
+            raise ArtifactError(
+                self.plan, f"cannot be read ({say_first_line(error)})", "the plan of this run", next_step
+            ) from None
 
     def truncate_after(self, step: int, *, keep_rewinds: bool = False) -> None:
         """Forget records of steps after `step`: training goes on from there and writes them again.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +53,7 @@ def _open(path: Path, *, is_mapped: bool) -> dict[str, torch.Tensor]:
             "Save its state dict alone: torch.save(model.state_dict(), path).",
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ArtifactError(path, f"is damaged ({line})", "RWKV weights", "Copy it again.") from None
+        raise ArtifactError(path, f"is damaged ({say_first_line(error)})", "RWKV weights", "Copy it again.") from None
     if not isinstance(found, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
         raise ArtifactError(path, f"it holds a {type(found).__name__}", "a state dict of tensors", "Save its state dict alone.")
     return {str(name): tensor for name, tensor in found.items()}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.base.files import write_atomic
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except SafetensorError as error:
-        raise ArtifactError(path, f"is damaged, or no safetensors ({error})", expected, "Make it again.") from None
+        raise ArtifactError(
+            path, f"is damaged, or no safetensors ({say_first_line(error)})", expected, "Make it again."
+        ) from None
     if about.get("kind") != "recurrent_state":
         raise ArtifactError(
             path, "it holds tensors, but no state", expected, "Make one with `whelp state MODEL --prompt TEXT`."

@@ -68,6 +68,13 @@ def find_byte(data: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.int64]:
     return (places[0] if len(places) == 1 else np.concatenate([np.zeros(0, np.int64), *places])).astype(np.int64, copy=False)
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is text."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def view_text(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """View the UTF-8 bytes and the offsets into them (texts + 1) of a large_string array, without a copy.
 

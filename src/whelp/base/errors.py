@@ -14,12 +14,15 @@
     `-- DiskError             the disk is full or not writable
 
 A broken promise of our own code is an `assert` with both values, never one of these.
+
+What others raise is put into our words by `explain_os_error`; where only they know what is wrong, `say_first_line` quotes them.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
 
@@ -106,6 +109,46 @@ class MissingExtraError(WhelpError):
     def __init__(self, where: object, package: str, extra: str = "", *, other: str = "") -> None:
         wanted = [f'"whelp[{extra}]"'] * bool(extra) + [other] * bool(other)
         super().__init__(where, f"the package {package} is not installed", "", f"Run `pip install {' '.join(wanted)}`.")
+
+
+_MOST_QUOTED = 200  # characters
+
+
+def say_first_line(error: BaseException, *, with_kind: bool = False) -> str:
+    r"""What a library says is wrong, to quote in a message of ours: one line, neither empty nor long, without a full stop.
+
+    A line that ends in a colon takes the next along. An error without words is called by its class; `with_kind` puts the class
+    before the words of any other, too. Of a `KeyError`, whose text is a bare key, it says that the key is missing.
+
+    >>> say_first_line(ValueError("sizes differ:\n  3 and 4.\nSee the manual.")), say_first_line(EOFError())
+    ('sizes differ: 3 and 4', 'EOFError')
+    >>> say_first_line(KeyError("size"), with_kind=True)
+    "KeyError: 'size' is missing"
+    """
+    kind = type(error).__name__
+    lines = [words for line in _find_words(error).splitlines() if (words := " ".join(line.split()))]
+    text = ""
+    for line in lines:
+        text = f"{text} {line}".strip()
+        if not line.endswith(":"):
+            break
+    text = re.sub(r"^\[Errno -?\d+\] ", "", text).rstrip(" .:")
+    if len(text) > _MOST_QUOTED:
+        text = f"{text[:_MOST_QUOTED].rstrip()}..."
+    return ": ".join(filter(None, [kind, text])) if with_kind or not text else text
+
+
+def say_os_reason(error: OSError) -> str:
+    """What the system says is wrong, without the file, to stand in brackets.   'permission denied'"""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _find_words(error: BaseException) -> str:
+    if not isinstance(error, KeyError) or len(error.args) != 1:
+        return str(error)
+    (key,) = error.args
+    is_message = isinstance(key, str) and len(key.split()) > 1
+    return str(key) if is_message else f"{key!r} is missing"
 
 
 # what a dying disk, or one of a network that went away, answers; not all systems know all of them

@@ -100,6 +100,16 @@ def count_own_bytes() -> int | None:
     return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
+def count_peak_bytes() -> int:
+    """The most memory that this process has held so far; 0 when the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def return_freed_memory() -> None:
     """Give back to the system what the C library keeps of freed memory (glibc; others are not asked): a few milliseconds."""
     trim = _find_in_c_library("malloc_trim")

@@ -23,6 +23,15 @@ def make_readable(text: str) -> str:
     return "".join(character if character in " \n\t" else _escape(character) for character in text)
 
 
+def cut_short(text: str, most: int) -> str:
+    """The beginning of a text, in at most so many characters; a sign says that it goes on.
+
+    >>> cut_short("a longer text", 8), cut_short("a text", 8)
+    ('a longe…', 'a text')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _escape(character: str) -> str:
     if character.isprintable():
         return character

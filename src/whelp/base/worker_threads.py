@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from whelp.base.log import log
@@ -50,3 +51,13 @@ class WorkerThreads(ThreadPoolExecutor):
                 log.warning("stopping: what is being worked on is finished first, and kept; another Ctrl-C stops at once")
             self.shutdown()
         _left.difference_update(future for future in given if future.done())
+
+
+@contextmanager
+def working_apart(*calls: Callable[[], object]) -> Iterator[None]:
+    """Inside, each call runs on a thread of its own; the end waits for all of them. They make nothing that lasts."""
+    with WorkerThreads(len(calls), name="background", reads_only=True) as threads:
+        given = [threads.submit(call) for call in calls]
+        yield
+        for future in given:
+            future.result()

@@ -134,7 +134,7 @@ def iter_convert(
     request = {
         "made_by": "convert",
         "version": _choose_version(suffix, paths),
-        "files": describe_given(paths),
+        "files": describe_given([path.absolute() for path in paths]),
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
         **{name: value for name, value in asdict(options).items() if value != getattr(ReadingOptions(), name)},
@@ -184,7 +184,7 @@ def _describe(
 ) -> ConvertResult:
     return ConvertResult(
         file=str(out),
-        files=[str(path) for path in paths],
+        files=[str(path.absolute()) for path in paths],
         num_rows=counts["rows"],
         num_bytes=num_bytes,
         columns=columns,

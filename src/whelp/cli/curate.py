@@ -132,7 +132,7 @@ def _iter_curate(
 ) -> Iterator[SourceOpened | PartCurated | StageStarted | CorpusReady]:
     from whelp.artifacts.parts_folder import clear_parts
     from whelp.corpus import count_skipped
-    from whelp.curate import Ledger, SourceStream
+    from whelp.curate import Ledger, SourceToCurate
     from whelp.curate import curate as curate_rows
     from whelp.prepare.template import make_template
 
@@ -156,7 +156,7 @@ def _iter_curate(
         log.warning("%s is made again: %s", out, "; ".join(changes[:5]))
     counts = ReadingCounts(len(labels), skipped, out)
     streams = [
-        SourceStream(
+        SourceToCurate(
             partitions=counts.watch(one.source.iter_partitions(), one.name),
             pipeline=pipeline,
             first_file=one.first_file,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.as_list import as_list
-from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError
+from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError, say_first_line
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
@@ -139,7 +139,7 @@ def _read_task(path: Path) -> dict[str, Any]:
     try:
         values = dict(load_yaml(path.resolve(), resolve_func=True))
     except Exception as error:  # YAML, its includes, and the functions it names
-        raise SourceError(path, f"cannot be read ({_first_line(error)})", "a task of lm_eval as YAML") from None
+        raise SourceError(path, f"cannot be read ({say_first_line(error)})", "a task of lm_eval as YAML") from None
     if not {"task", "group"} & set(values):
         raise SourceError(path, "it has no `task`", "a task of lm_eval as YAML", "Give it a name: `task: my_task`.")
     options = dict(values.get("dataset_kwargs") or {})
@@ -166,7 +166,7 @@ def _load_task(manager: Any, spec: Any) -> Any:
     except Exception as error:  # each kind of data set fails in its own way
         raise SourceError(
             f"task {name}",
-            f"its data cannot be had ({_first_line(error)})",
+            f"its data cannot be had ({say_first_line(error)})",
             "a local file, a data set in the local cache, or a hub that can be reached",
             "Name local files in a task of your own (dataset_path: json, dataset_kwargs: data_files).",
         ) from None
@@ -204,7 +204,7 @@ def _run(adapter: HarnessModel, manager: Any, built: list[Any], **options: Any) 
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise PlanError(
-            "the tasks", f"lm_eval cannot run them ({_first_line(error)})", "", "Look at the task's YAML."
+            "the tasks", f"lm_eval cannot run them ({say_first_line(error)})", "", "Look at the task's YAML."
         ) from error
     assert found is not None, "one process has all results"
     return dict(found)
@@ -313,7 +313,3 @@ def _quiet() -> Iterator[None]:
             del os.environ["DISABLE_MULTIPROC"]
         else:
             os.environ["DISABLE_MULTIPROC"] = before
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
+from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.artifacts.token_store import TOKENIZER_FOLDER, TokenSplit, TokenStore, open_store
 from whelp.base.as_list import as_list
 from whelp.base.counts import say_count
@@ -136,9 +137,8 @@ def _choose_pad(vocabulary: Vocabulary) -> int:
 def _check_place(folder: Path, store: TokenStore) -> None:
     if store.folder.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ArtifactError(folder, "lies in the store itself", "another place", "Choose another --out; nothing was changed.")
-    if folder.exists() and find_kind(folder) != "export" and (not folder.is_dir() or any(folder.iterdir())):
-        found = "something else stands there"
-        raise ArtifactError(folder, found, "an empty place or an export", "Choose another --out; nothing was changed.")
+    if not is_free(folder) and find_kind(folder) != "export":
+        raise refuse_place(folder, "an export")
 
 
 def _check_format(format: str) -> None:
@@ -265,16 +265,16 @@ def _read_imported(out: Path) -> Manifest | None:
     Raises:
         ArtifactError: When something else stands there.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if is_free(out):
         return None
     if is_imported(out):
         try:
             return read_manifest(out, "token_store")
         except ArtifactError:  # damaged: it is made again
             return None
-    is_store = find_kind(out) == "token_store"
-    found = "holds a token store that was prepared from text" if is_store else "something else stands there"
-    raise ArtifactError(out, found, "an empty place or an imported store", "Choose another --out; nothing was changed.")
+    if find_kind(out) == "token_store":
+        raise refuse_place(out, "an imported store", "holds a token store that was prepared from text")
+    raise refuse_place(out, "an imported store")
 
 
 def _describe_files(request: ImportRequest, files: Sequence[tuple[TokenFile, str]], before: Manifest | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
+from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
 from whelp.base.result_repr import ResultRepr
@@ -83,7 +84,7 @@ def export(
     """
     folder, target = choose_model_folder(Path(model)), Path(out)
     check_wishes("whelp export", format, dtype)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not is_free(target):
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")
     if check:
         require_checker(folder, format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ class FileProgress:
 
 
 def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Sequence[str] | None = None) -> list[Path]:
-    """Files in the order they are given; of a folder or a glob by name, with the folders below. `out` is never one of them.
+    """Files in the order they are given, their paths as they were written; of a folder or a glob by name, with the folders below.
+
+    `out` is never one of them.
 
     Args:
         suffixes: What can be read, packed or not. A file of another kind is an error where it is named, and passed over in a folder.
@@ -30,7 +33,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
         SourceError: When there is none, one is given twice, or one is of another kind.
     """
     from whelp.corpus.compressed import split_name
-    from whelp.corpus.find_files import expand
+    from whelp.corpus.find_files import as_written, expand
 
     given = as_list(files)
     found: list[Path] = []
@@ -40,13 +43,14 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
             if path.resolve() == out.resolve():
                 continue
             if suffixes is None or split_name(path)[0] in suffixes:
-                found.append(path)
+                found.append(as_written(path, str(item)))
             elif is_named:
                 ending = path.suffix or "no ending"
                 raise SourceError(item, f"is of a kind that is not read here ({ending})", f"one of {', '.join(suffixes)}", "")
-    twice = sorted({str(path) for path in found if found.count(path) > 1})
-    if twice:
-        raise SourceError(twice[0], "is given twice", "each file once", "Its rows would be there twice; take one out.")
+    counts = Counter(path.absolute() for path in found)
+    twice = next((path for path in found if counts[path.absolute()] > 1), None)
+    if twice is not None:
+        raise SourceError(twice, "is given twice", "each file once", "Its rows would be there twice; take one out.")
     if not found:
         what = f"files that end in {', '.join(suffixes)}" if suffixes else "files"
         raise SourceError(", ".join(map(str, given)) or "no files", "nothing to read", what, "Check the spelling.")

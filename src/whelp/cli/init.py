@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import save_checkpoint
 from whelp.artifacts.manifest import find_kind
+from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.log import log
@@ -74,7 +75,7 @@ def init(
     from whelp.model.rwkv.shared import Rwkv
 
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         if skip_if_exists and find_kind(folder) == "checkpoint":
             return _describe(folder, is_reused=True)
         next_step = "Choose another --out; --skip-if-exists keeps a model that stands there."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ArtifactError
 from whelp.base.files import write_atomic
 from whelp.base.result_repr import ResultRepr
@@ -48,7 +49,7 @@ def new(name: str | Path) -> NewResult:
         ArtifactError: When something stands there already.
     """
     folder = Path(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise ArtifactError(folder, "something stands there already", "a new name or an empty folder", "Choose another name.")
     (folder / "text").mkdir(parents=True)
     write_atomic(folder / "recipe.yaml", find_recipe(_RECIPE).read_text(encoding="utf-8"))

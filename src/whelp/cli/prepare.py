@@ -202,7 +202,7 @@ def _iter_prepare(
     from whelp.artifacts.parts_folder import check_place, clear_parts
     from whelp.cli.learned_vocabulary import make_vocabulary
     from whelp.corpus import count_skipped
-    from whelp.prepare.encode import SourceStream
+    from whelp.prepare.encode import SourceToPrepare
     from whelp.prepare.encode import prepare as encode_documents
     from whelp.prepare.template import make_template
 
@@ -237,7 +237,7 @@ def _iter_prepare(
         ledger.notes.update({f"files of the source's own split {name}, held out": count for name, count in own.items()})
 
     streams = [
-        SourceStream(
+        SourceToPrepare(
             partitions=counts.watch(one.source.iter_partitions(), one.name),
             config=one.config,
             template=make_template(one.config, text_key=one.config.custom_text_key, vocabulary=vocabulary),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from whelp.artifacts.manifest import NAME as MANIFEST_NAME
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
+from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.last_event import run_to_end
@@ -174,11 +174,10 @@ def _iter_blocks(file: Path) -> Iterator[bytes]:
 
 
 def _find_finished(out: Path, request: dict[str, Any]) -> Manifest | None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if is_free(out):
         return None
     if find_kind(out) != KIND:
-        expected = f"an empty place (no {MANIFEST_NAME} of `whelp split` is there)"
-        raise ArtifactError(out, "something else stands there", expected, "Choose another --out; nothing was changed.")
+        raise refuse_place(out, "the parts of `whelp split`")
     manifest = read_manifest(out, KIND)
     if manifest.config != request:
         changed = ", ".join(name for name, value in request.items() if manifest.config.get(name) != value)

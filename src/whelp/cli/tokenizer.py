@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
+from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.base.as_list import as_list
 from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
@@ -91,8 +92,8 @@ def make_source_config(
 
 def check_place(folder: Path) -> None:
     """Refuse to replace anything but a tokenizer."""
-    if folder.exists() and find_kind(folder) != "tokenizer" and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtifactError(folder, "something else stands there", "an empty place or a tokenizer", "Choose another --out.")
+    if not is_free(folder) and find_kind(folder) != "tokenizer":
+        raise refuse_place(folder, "a tokenizer")
 
 
 def _say_changes(folder: Path, config: LearnConfig) -> None:

@@ -87,3 +87,18 @@ def read_retry_after(value: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
+
+
+def read_json_object(answer: Answer) -> dict[str, Any]:
+    """The JSON object that an answer is.
+
+    Raises:
+        Busy: When it is none: a server that has too much to do sends a page that says so.
+    """
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise Busy("the answer is not JSON") from None
+    if not isinstance(value, dict):
+        raise Busy("the answer is no JSON object")
+    return value

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched
 from whelp.collect.client import Client
 from whelp.collect.document import Document
@@ -287,7 +287,7 @@ def _iter_entries(collector: Collector, asking: Asking) -> Iterator[Item | NotFo
             entry = next(entries, None)
         except _ODD as error:
             raise SourceError(
-                "a list", f"the answer is not understood ({type(error).__name__}: {error})", "", "Has the site changed?"
+                "a list", f"the answer is not understood ({say_first_line(error, with_kind=True)})", "", "Has the site changed?"
             ) from error
         if entry is None:
             return

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from whelp.base.errors import ArtifactError, ConfigError, DiskError
+from whelp.base.errors import ArtifactError, ConfigError, DiskError, say_first_line
 from whelp.base.files import TAKEN
 from whelp.collect.document import Document, make_line
 
@@ -68,7 +68,7 @@ class Journal:
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
-                raise ArtifactError(path, f"cannot be opened ({error})", "", "Choose another --out.") from None
+                raise ArtifactError(path, f"cannot be opened ({say_first_line(error)})", "", "Choose another --out.") from None
             raise ArtifactError(path, *TAKEN) from None
         except sqlite3.DatabaseError:
             raise ArtifactError(
@@ -106,7 +106,9 @@ class Journal:
                 raise DiskError(
                     self.path, "the disk is full", "free space", "Free some; then run the same command again."
                 ) from None
-            raise DiskError(self.path, f"cannot be written ({error})", "", "Run the same command again.") from None
+            raise DiskError(
+                self.path, f"cannot be written ({say_first_line(error)})", "", "Run the same command again."
+            ) from None
 
     def _get(self, name: str) -> str:
         return str(self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])

@@ -8,7 +8,6 @@ which this does: one request at a time, a contact in each, `maxlag`, packed answ
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from urllib.parse import urlencode
 
 from whelp.base.errors import ConfigError, SourceError
 from whelp.collect.addresses import host_of
-from whelp.collect.answers import Answer, Busy, NotFetched, read_retry_after
+from whelp.collect.answers import Answer, Busy, NotFetched, read_json_object, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
 from whelp.collect.mediawiki_extract import clean_extract
@@ -248,13 +247,7 @@ def check_answer(answer: Answer) -> None:
     """Tell an error of the API, which comes with status 200, from an answer."""
     if answer.status != 200:
         return
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        raise Busy("the answer is not JSON") from None
-    if not isinstance(value, dict):
-        raise Busy("the answer is no JSON object")
-    error = value.get("error")
+    error = read_json_object(answer).get("error")
     if error is None:
         return
     code, info = error.get("code", "unknown"), error.get("info", "")

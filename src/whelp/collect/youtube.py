@@ -6,7 +6,6 @@ own key: 50 videos cost about two of the 10,000 units of a day. The transcripts 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from whelp.base.errors import ConfigError, SourceError
 from whelp.collect.addresses import host_of
-from whelp.collect.answers import Answer, Busy, HostRefusesError, NotFetched, read_retry_after
+from whelp.collect.answers import Answer, Busy, HostRefusesError, NotFetched, read_json_object, read_retry_after
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem
 from whelp.collect.snippets import join_snippets
@@ -241,11 +240,11 @@ def check_api(answer: Answer) -> None:
     """Sort out the errors of the Data API: those of a key, of a quota, of a rate, and of what is not there."""
     if answer.status in (200, 304):
         if answer.status == 200:
-            _parse(answer)
+            read_json_object(answer)
         return
     if answer.status >= 500:
         return
-    error = _parse(answer).get("error", {})
+    error = read_json_object(answer).get("error", {})
     details = error.get("errors") or [{}]
     reason = str(details[0].get("reason", ""))
     if reason in _QUOTA:
@@ -262,16 +261,6 @@ def check_api(answer: Answer) -> None:
     if answer.status in (400, 401, 403):
         message = str(error.get("message", reason))
         raise SourceError("YouTube Data API", f"it answers {answer.status}: {message}", "", f"Check the key in {KEY_NAME}.")
-
-
-def _parse(answer: Answer) -> Any:
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        raise Busy("the answer is not JSON") from None
-    if not isinstance(value, dict):
-        raise Busy("the answer is no JSON object")
-    return value
 
 
 def find_id(text: str, parameter: str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import find_valid, to_numpy, view_text
+from whelp.base.arrays import find_valid, holds_text, to_numpy, view_text
 from whelp.corpus.any_values import encode_values, is_any
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.nested import Holding, advise, look_at_schema, look_at_type, spread
 from whelp.corpus.number_texts import holds_numbers, write_numbers
 from whelp.corpus.row_shape import NAME_THE_COLUMN, NOT_UTF8, TEXT, BadValue, RowShape, TextShape, is_turns
-from whelp.corpus.turns import blank, holds_text, holds_turns, to_turns
+from whelp.corpus.turns import blank, holds_turns, to_turns
 
 _MOST_NAMES = 20
 _MOST_INSIDE = 4  # columns of which it is said what is inside

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from whelp.base.errors import say_first_line
 from whelp.corpus.encodings import BadFile
 
 DAMAGED = "damaged"
@@ -165,5 +166,6 @@ def open_seekable(stream: Any) -> Iterator[Any]:
 
 def damaged(what: str, error: Exception) -> BadFile:
     """The error for a file that is cut off or broken."""
-    reason = str(error).splitlines()[0].rstrip(".") if str(error) else error.__class__.__name__
-    return BadFile(DAMAGED, f"cut off or broken {what} ({reason})", "Get a whole copy of the file, or take it out.")
+    return BadFile(
+        DAMAGED, f"cut off or broken {what} ({say_first_line(error)})", "Get a whole copy of the file, or take it out."
+    )

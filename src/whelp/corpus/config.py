@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from whelp.base.config import option
 from whelp.base.errors import ConfigError
+from whelp.base.re2 import find_pattern_problem
 
 _DELIMITER_WORDS = {"\\t": "\t", "tab": "\t"}
 
@@ -183,11 +184,10 @@ def _check_pattern(pattern: str) -> list[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    try:
-        matches_nothing = pc.match_substring_regex(pa.array([""]), f"({pattern})")[0].as_py()
-    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
-        return [f"document_regex {pattern!r} is not a pattern that RE2 knows: {error}"]
-    if matches_nothing:
+    problem = find_pattern_problem(pattern) or find_pattern_problem(f"({pattern})")  # as it is used
+    if problem is not None:
+        return [f"document_regex {problem}"]
+    if pc.match_substring_regex(pa.array([""]), pattern)[0].as_py():
         return [f"document_regex {pattern!r} matches the empty text, so it would cut between any two characters"]
     return []
 

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whelp.base.errors import SourceError
+from whelp.base.arrays import holds_text
+from whelp.base.errors import SourceError, say_first_line
 from whelp.corpus import convert_sqlite, convert_xml
 from whelp.corpus.columns import ListingShape
 from whelp.corpus.compressed import open_seekable, split_name, unpack
@@ -87,7 +88,7 @@ def iter_batches(
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise SourceError(path, "there is no such file", "", "Check the spelling.") from None
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        reason = say_first_line(error)
         raise SourceError(path, f"cannot be read ({reason})", f"a whole {suffix} file", "Get it again.") from None
 
 
@@ -174,7 +175,7 @@ class Writer:
             found = f"has columns of lists or records: {', '.join(nested)}"
             raise SourceError(path, found, f"plain values for .{self._format}", "Choose others with --column, or write .jsonl.")
         if self._format == "txt":
-            texts = [field.name for field in schema if _is_text(field.type)]
+            texts = [field.name for field in schema if holds_text(field.type)]
             if len(schema) != 1 or not texts:
                 found = f"has the columns {', '.join(schema.names)}" if len(schema) != 1 else f"{schema.names[0]} holds no text"
                 raise SourceError(path, found, "one column of text for .txt", f"Choose it with --column: {', '.join(texts)}.")
@@ -223,12 +224,6 @@ def _read_bytes_as_text(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
                 ) from None
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _to_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _TEXT_TYPES = ("CHAR", "CLOB", "TEXT")  # what a declared type has in it where its values are kept as text
@@ -42,8 +42,9 @@ def iter_sqlite_batches(
                 arrays = [_to_array(values, is_text=told) for values, told in zip(columns, is_text, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, names=names)
     except sqlite3.Error as error:
-        reason = str(error).rstrip(".")
-        raise SourceError(path, f"cannot be read ({reason})", "a whole SQLite database", "Get it again.") from None
+        raise SourceError(
+            path, f"cannot be read ({say_first_line(error)})", "a whole SQLite database", "Get it again."
+        ) from None
 
 
 def _choose_table(path: Path, asked: str | None, database: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 
 from whelp.base.charsets import find_named
+from whelp.base.errors import say_first_line
 from whelp.corpus.compressed import DAMAGED
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.rows import Reading
@@ -170,7 +171,7 @@ def iter_xml_objects(reading: Reading, element: str | None, encoding: str) -> It
                     yield rows.found.popleft()
         except (expat.ExpatError, ValueError, LookupError) as error:
             next_step = "Get a whole copy of the file, or set encoding to the one it was written in."
-            raise BadFile(DAMAGED, f"cut off or broken XML ({error})", next_step) from None
+            raise BadFile(DAMAGED, f"cut off or broken XML ({say_first_line(error)})", next_step) from None
     if not num_rows:
         what = f"no element {element}" if element is not None else "no element below its root"
         raise BadFile("no rows", f"XML with {what}", _WHAT_IS_A_ROW)

@@ -55,7 +55,7 @@ def find_kind_files(kind: str, config: SourceConfig) -> tuple[list[FoundFile], l
         )
     asked = config.source_dataset_split
     if not files and not is_url(str(folder)) and os.path.isdir(str(folder)):
-        return choose_by_name(_find(str(folder), kind, config), Path(str(folder)).absolute(), asked)
+        return choose_by_name(_find(str(folder), kind, config), Path(str(folder)).absolute(), asked, folder)
     splits = files if isinstance(files, Mapping) else {"train": files or folder}
     found: list[FoundFile] = []
     option = "data.source_dataset_params.data_files"
@@ -78,27 +78,27 @@ def _find(item: str, kind: str, config: SourceConfig) -> list[FoundFile]:
         found, _ = find_remote(item, config, is_named=True)
     else:
         _, paths, _, is_named = expand(item, config.include_suffixes)
-        found = [FoundFile(path, is_named) for path in paths]
+        found = [FoundFile(path, is_named, written=item if is_named else None) for path in paths]
     suffixes = _SUFFIXES[kind]
     if suffixes is not None and not (len(found) == 1 and found[0].is_named):
         found = [file for file in found if split_name(file.path)[0] in suffixes]
         if not found:
             raise SourceError(item, f"has no files of the kind {kind}", f"names that end in {', '.join(suffixes)}", "")
-    return [replace(file, format=_choose_format(file.path, kind, config)) for file in found]
+    return [replace(file, format=_choose_format(file, kind, config)) for file in found]
 
 
-def _choose_format(path: Path, kind: str, config: SourceConfig) -> str | None:
-    suffix = split_name(path)[0]
+def _choose_format(file: FoundFile, kind: str, config: SourceConfig) -> str | None:
+    suffix = split_name(file.path)[0]
     if kind == "text":
         return "text"
     if suffix in _PICKLES:
         raise SourceError(
-            path,
+            file.where,
             "is a pickle, which may run any program when it is opened",
             "a frame in a safe format",
             "Write it with `frame.to_parquet`, or hand the frame over: whelp.prepare(..., rows=frame).",
         )
-    known = find_format(path)
+    known = find_format(file.path)
     if kind == "csv":
         return known if known in ("csv", "tsv") else "csv"
     if kind == "json":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_os_reason
 
 _FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
 _FILES_OF_SYSTEMS = ("desktop.ini", "thumbs.db")  # which Windows hides
@@ -31,27 +31,41 @@ class SkippedFile:
 class FoundFile:
     """What a source names, before it is looked at.
 
-    `label` is for what has no path below the source's root. `format` is given where the name of the file does not decide
-    it; `text` stands for none. `split_name` is what the source calls its split. A `table` holds rows that are no file; `keep` is
-    what must live as long as the file.
+    `label` is for what has no path below the source's root; `written` is how the user wrote the path, where it was one to the
+    file. `format` is given where the name of the file does not decide it; `text` stands for none. `split_name` is what the source
+    calls its split. A `table` holds rows that are no file; `keep` is what must live as long as the file.
     """
 
     path: Path
     is_named: bool
     label: str | None = None
+    written: str | None = None
     format: str | None = None
     split: str = "train"
     split_name: str | None = None
     table: Any = None
     keep: object = None
 
+    @property
+    def where(self) -> object:
+        """How an error names it."""
+        return self.label or self.written or self.path
+
 
 def walk_folder(
-    folder: Path, include_suffixes: list[str] | None, folder_kinds: Mapping[str, str] | None = None
+    folder: Path,
+    include_suffixes: list[str] | None,
+    folder_kinds: Mapping[str, str] | None = None,
+    *,
+    written: object = None,
 ) -> tuple[list[Path], list[SkippedFile]]:
     """List the files below `folder`, links followed; what is hidden or of version control is skipped.
 
-    `folder_kinds` names more folders to skip, each with the kind to count it by. A skipped folder is not gone into.
+    A skipped folder is not gone into.
+
+    Args:
+        folder_kinds: More folders to skip, each with the kind to count it by.
+        written: How an error names the folder, where that is not its path.
 
     Raises:
         SourceError: When `folder` itself cannot be listed.
@@ -63,10 +77,11 @@ def walk_folder(
 
     def note_error(error: OSError) -> None:
         if error.filename is not None and Path(error.filename) == folder:
+            where = folder if written is None else written
             raise SourceError(
-                folder, f"cannot be listed ({_say(error)})", "a folder that can be read", "Change its permissions."
+                where, f"cannot be listed ({say_os_reason(error)})", "a folder that can be read", "Change its permissions."
             ) from None
-        skipped.append(SkippedFile(str(error.filename), f"cannot be listed ({_say(error)})", "unreadable"))
+        skipped.append(SkippedFile(str(error.filename), f"cannot be listed ({say_os_reason(error)})", "unreadable"))
 
     for root, folder_names, file_names in os.walk(folder, onerror=note_error, followlinks=True):
         here = Path(root)
@@ -94,7 +109,7 @@ def walk_folder(
 def expand(
     item: str, include_suffixes: list[str] | None, *, expected: str = "a file, a folder or a glob", words: Sequence[str] = ()
 ) -> tuple[Path, list[Path], list[SkippedFile], bool]:
-    """Turn a path or a glob into (root, files, skipped, whether the item names one file).
+    """Turn a path or a glob into (root, files, skipped, whether the item names one file); all paths are whole.
 
     Args:
         expected: What an error says that was to be there.
@@ -113,19 +128,21 @@ def expand(
     except OSError:
         pass
     if os.path.isdir(path):
-        return path, *walk_folder(path, include_suffixes), False
+        return path, *walk_folder(path, include_suffixes, written=item), False
     if os.path.lexists(path):
         return path.parent, [path], [], True
     if not glob.has_magic(item):
         raise _missing(item, path, expected, words)
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
     if not matches:
-        raise SourceError(item, "the glob matches nothing", "files", f"Look at what is in {_fixed_part(path)}.")
+        raise SourceError(
+            item, "the glob matches nothing", "files", f"Look at what is in {as_written(_fixed_part(path), item)}."
+        )
     files, skipped = [], []
     for match in matches:
         if match.is_dir():
             if "**" not in item:  # `**` has already gone into it
-                below, skipped_below = walk_folder(match, include_suffixes)
+                below, skipped_below = walk_folder(match, include_suffixes, written=as_written(match, item))
                 files += below
                 skipped += skipped_below
         else:
@@ -133,12 +150,22 @@ def expand(
     return _fixed_part(path), files, skipped, False
 
 
+def as_written(path: Path, item: str) -> Path:
+    """A whole path that `expand` has made of an item, as one who wrote that names it: relative where the item is.
+
+    The current folder itself stays whole.
+    """
+    here = Path.cwd()
+    is_below = path != here and path.is_relative_to(here)
+    return path if Path(item).expanduser().is_absolute() or not is_below else path.relative_to(here)
+
+
 def look_at(path: Path) -> os.stat_result | SkippedFile:
     """Return the size and times of a regular file, or why it is none."""
     try:
         status = os.stat(path)
     except OSError as error:
-        return SkippedFile(str(path), f"cannot be read ({_say(error)})", "unreadable")
+        return SkippedFile(str(path), f"cannot be read ({say_os_reason(error)})", "unreadable")
     if not stat.S_ISREG(status.st_mode):
         return SkippedFile(str(path), "not a regular file (a pipe, a socket or a device)", "not a file")
     return status
@@ -166,9 +193,7 @@ def _missing(item: str, path: Path, expected: str, words: Sequence[str]) -> Sour
         names += words
     near = difflib.get_close_matches(first.name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}?" if near else "Check the spelling."
-    found = "there is no such file or folder" + ("" if first == path else f" ({first.parent} has no {first.name})")
+    found = "there is no such file or folder" + (
+        "" if first == path else f" ({as_written(first.parent, item)} has no {first.name})"
+    )
     return SourceError(item, found, ", ".join([*words, expected]), hint)
-
-
-def _say(error: OSError) -> str:
-    return (error.strerror or error.__class__.__name__).lower()

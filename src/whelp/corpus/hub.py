@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.errors import MissingExtraError, SourceError, say_first_line
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.corpus.cache import find_cache_folder, write_cached
@@ -68,11 +68,10 @@ def import_datasets(where: object) -> Any:
 
 
 def _cannot_load(item: str, name: str, error: Exception) -> SourceError:
-    first = (str(error).splitlines() or [""])[0].rstrip(".")
     tried = "" if item.startswith(HUB_PREFIX) else f"there is no file or folder {item} here, and "
     return SourceError(
         item,
-        f"{tried}loading the dataset {name!r} from the hub failed ({error.__class__.__name__}: {first})",
+        f"{tried}loading the dataset {name!r} from the hub failed ({say_first_line(error, with_kind=True)})",
         "a path, or a dataset that can be reached",
         "Check the spelling and the network; what the dataset needs (a configuration, say) goes into source_dataset_params.",
     )

@@ -33,23 +33,23 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
         if item.table is not None:
             files.append(_make_table_file(item))
             continue
-        path, where = item.path, item.path if item.label is None else item.label
+        path, name = item.path, str(item.path) if item.label is None else item.label
         is_strict = config.on_bad_files == "stop" or (config.on_bad_files == "auto" and item.is_named)
         status = look_at(path)
         if isinstance(status, SkippedFile):
             if is_strict:
-                raise SourceError(where, status.reason, "a text file", "Name another file, or save its text to one.")
+                raise SourceError(item.where, status.reason, "a text file", "Name another file, or save its text to one.")
             skipped.append(status)
             continue
         if status.st_size == 0:
             if is_strict and item.is_named:
-                raise SourceError(where, "the file is empty", "text", "Put some text into it, or name another file.")
-            skipped.append(SkippedFile(str(where), "empty file", "empty"))
+                raise SourceError(item.where, "the file is empty", "text", "Put some text into it, or name another file.")
+            skipped.append(SkippedFile(name, "empty file", "empty"))
             continue
         is_known = status.st_ino and status.st_nlink == 1  # else the system does not tell names of one file apart
         identity = (status.st_dev, status.st_ino) if is_known else os.path.realpath(path)
         if identity in seen:
-            skipped.append(SkippedFile(str(where), "listed already", "listed twice"))
+            skipped.append(SkippedFile(name, "listed already", "listed twice"))
             continue
         seen.add(identity)
         files.append(
@@ -63,6 +63,7 @@ def list_files(found: list[FoundFile], root: Path, config: SourceConfig) -> tupl
                 split=item.split,
                 split_name=item.split_name,
                 is_labelled=item.label is not None,
+                written=item.written,
                 keep=item.keep,
             )
         )

@@ -62,15 +62,16 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         option = "source_data_dir" if config.source_data_dir else "source_dataset_params.data_files"
         expected = f"a kind of file ({', '.join(KINDS)}) or a dataset of the hub"
         raise SourceError(item, f"is read as it is, but data.{option} is given", expected, "Leave one of the two out.")
-    saved = find_saved(Path(item).expanduser().absolute(), config)
+    written = Path(item).expanduser()
+    saved = find_saved(written, config)
     if saved is not None:
-        return Place(*saved, root=Path(item).expanduser().absolute())
+        return Place(*saved, root=written.absolute())
     root, paths, skipped, is_named = expand(
         item, config.include_suffixes, expected="a text file, a folder or a glob", words=[_STANDARD_LIBRARY]
     )
-    files = [FoundFile(path, is_named) for path in paths]
-    if os.path.isdir(root) and root == Path(item).expanduser().absolute():
-        files, left_out = choose_by_name(files, root, config.source_dataset_split)
+    files = [FoundFile(path, is_named, written=item if is_named else None) for path in paths]
+    if os.path.isdir(root) and root == written.absolute():
+        files, left_out = choose_by_name(files, root, config.source_dataset_split, item)
         skipped = [*skipped, *left_out]
     return Place(files, skipped, root)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.corpus.turns import holds_text
+from whelp.base.arrays import holds_text
 
 _MOST_ITEMS = 20  # of a list that are looked at
 _MOST_FIELDS = 8  # of an object that are named

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from whelp.base.errors import say_os_reason
 from whelp.base.hashing import hash_bytes, hash_file
 from whelp.corpus.compressed import split_name, unpack
 from whelp.corpus.encodings import BadFile, changed_while_reading
@@ -27,10 +28,10 @@ _READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # which Windows asks for
 class SourceFile:
     """A file to read. `label` is its path below the root of the source, with `/`; `is_named` when the user named it.
 
-    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`; `split_name`
-    is what it is called there. Rows that are
-    no file have a `table`; then, and where the file is a copy of something else, `is_labelled` says that `path` tells
-    people nothing. `keep` is what must live as long as the file.
+    `format` is that of rows; None for text. `split` is what the source itself says of it: `train` or `test`; `split_name` is what
+    it is called there. Rows that are no file have a `table`; then, and where the file is a copy of something else, `is_labelled`
+    says that `path` tells people nothing. `written` is how the user wrote the path, where that is known. `keep` is what must live
+    as long as the file.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class SourceFile:
     split_name: str | None = None
     table: Table | None = None
     is_labelled: bool = False
+    written: str | None = None
     keep: object = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -67,8 +69,8 @@ class SourceFile:
 
     @property
     def where(self) -> object:
-        """How an error names it: by its path when the user named that."""
-        return self.path if self.is_named and not self.is_labelled else self.label
+        """How an error names it: by its path, as the user wrote it, when the user named that."""
+        return (self.written or self.path) if self.is_named and not self.is_labelled else self.label
 
 
 @contextmanager
@@ -148,8 +150,7 @@ def fingerprint_table(table: Table, columns: list[str]) -> str:
 
 
 def _unreadable(error: OSError) -> BadFile:
-    reason = f"cannot be read ({(error.strerror or error.__class__.__name__).lower()})"
-    return BadFile("unreadable", reason, "Change its permissions, or name another file.")
+    return BadFile("unreadable", f"cannot be read ({say_os_reason(error)})", "Change its permissions, or name another file.")
 
 
 def _size_and_time(handle: int) -> tuple[int, int]:

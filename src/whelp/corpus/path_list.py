@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from whelp.base.errors import SourceError
-from whelp.corpus.find_files import expand
+from whelp.base.errors import SourceError, say_first_line
+from whelp.corpus.find_files import as_written, expand
 from whelp.corpus.source_words import is_url
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
@@ -44,7 +44,9 @@ def read_listed(item: str, fetch: Callable[[str], Path], base_url: str = COMMON_
 
         return read_path_list(fetch(item), show_url(item), base_url)
     _, paths, _, is_named = expand(item, None, expected="a list of files, or a glob of lists")
-    return [entry for path in paths for entry in read_path_list(path, item if is_named else str(path), base_url)]
+    return [
+        entry for path in paths for entry in read_path_list(path, item if is_named else str(as_written(path, item)), base_url)
+    ]
 
 
 def read_path_list(path: Path, name: str, base_url: str = COMMON_CRAWL) -> list[str]:
@@ -64,7 +66,9 @@ def read_path_list(path: Path, name: str, base_url: str = COMMON_CRAWL) -> list[
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise SourceError(name, f"cannot be read ({error})", "a list of files, one a line", "Get it again.") from None
+        raise SourceError(
+            name, f"cannot be read ({say_first_line(error)})", "a list of files, one a line", "Get it again."
+        ) from None
     if len(data) > _MAX_BYTES:
         raise SourceError(name, f"is larger than {_MAX_BYTES:,} bytes", "a list of files, one a line", "Divide it.")
     lines = [line.strip() for line in text.splitlines()]

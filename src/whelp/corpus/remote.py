@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from whelp.base.errors import MissingExtraError, SourceError
+from whelp.base.errors import MissingExtraError, SourceError, say_first_line
 from whelp.base.files import write_json
 from whelp.base.hashing import hash_bytes
 from whelp.base.log import log
@@ -294,4 +294,4 @@ def _say(error: Exception) -> str:
         return f"{error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
         return str(error.reason)
-    return (str(error).splitlines() or [error.__class__.__name__])[0]
+    return say_first_line(error)

@@ -24,6 +24,8 @@ _IDS = "input_ids"
 def find_saved(folder: Path, config: SourceConfig) -> tuple[list[FoundFile], list[SkippedFile]] | None:
     """The Arrow files of a saved dataset, or of the splits of several, and the splits not in use; None when the folder is none.
 
+    Their paths are whole; errors name `folder` as it is given.
+
     Raises:
         SourceError: When it is damaged, has no such split, or holds tokens.
     """
@@ -36,7 +38,7 @@ def find_saved(folder: Path, config: SourceConfig) -> tuple[list[FoundFile], lis
     found: list[FoundFile] = []
     for name, split in choose_splits(folder, splits, config.source_dataset_split):
         found += [replace(file, split_name=name) for file in _find_split(splits[name], split)]
-    return found, skip_others(folder, splits, config.source_dataset_split)
+    return found, skip_others(folder.absolute(), splits, config.source_dataset_split)
 
 
 def _find_split(folder: Path, split: str) -> list[FoundFile]:
@@ -49,8 +51,11 @@ def _find_split(folder: Path, split: str) -> list[FoundFile]:
         from whelp.corpus.python_rows import make_dataset_file
 
         dataset = import_datasets(folder).load_from_disk(str(folder))
-        return [make_dataset_file(dataset, str(folder), split)]
-    return [FoundFile(folder / name, is_named=True, format="arrow", split=split) for name in names]
+        return [make_dataset_file(dataset, str(folder.absolute()), split)]
+    return [
+        FoundFile(folder.absolute() / name, is_named=True, written=str(folder / name), format="arrow", split=split)
+        for name in names
+    ]
 
 
 def _check_columns(folder: Path, path: Path) -> None:

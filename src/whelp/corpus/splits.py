@@ -54,7 +54,7 @@ def skip_others(where: object, names: Iterable[str], asked: str) -> list[Skipped
     return [SkippedFile(f"{where}[{name}]", f"of the split {name}", f"split {name}") for name in known if name not in used]
 
 
-def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list[FoundFile], list[SkippedFile]]:
+def choose_by_name(found: list[FoundFile], root: Path, asked: str, where: object) -> tuple[list[FoundFile], list[SkippedFile]]:
     """Take the splits that the names of a folder's files say; return the files of those in use, and the others.
 
     As in datasets of the hub, a folder below `root` is called `train`, `test` or `validation` (or a word for one of these), or
@@ -63,7 +63,7 @@ def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list
     tests would be divided. Otherwise all files are returned as they are.
 
     Raises:
-        SourceError: When there are splits, but not the one asked for.
+        SourceError: When there are splits, but not the one asked for; it names the folder as `where`.
     """
     names = []
     for file in found:
@@ -75,7 +75,7 @@ def choose_by_name(found: list[FoundFile], root: Path, asked: str) -> tuple[list
         return found, []
     if asked not in known and asked == "train":
         return found, []
-    splits = dict(choose_splits(root, sorted(known), asked))
+    splits = dict(choose_splits(where, sorted(known), asked))
     chosen = [
         replace(file, split=splits[name], split_name=name) for name, file in zip(names, found, strict=True) if name in splits
     ]

@@ -6,7 +6,7 @@ import re
 import sysconfig
 from pathlib import Path
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_os_reason
 from whelp.base.hashing import hash_bytes
 from whelp.corpus.find_files import SkippedFile, walk_folder
 
@@ -50,7 +50,7 @@ def list_stdlib() -> tuple[Path, list[Path], list[SkippedFile]]:
         try:
             content = path.read_bytes()
         except OSError as error:
-            skipped.append(SkippedFile(str(path), f"cannot be read ({error.strerror})", "unreadable"))
+            skipped.append(SkippedFile(str(path), f"cannot be read ({say_os_reason(error)})", "unreadable"))
             continue
         first = first_with.setdefault(hash_bytes(content), path)
         if _GENERATED_NAMES.match(path.name) or is_generated(content):

@@ -7,15 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import find_valid, to_arrow, to_numpy
+from whelp.base.arrays import find_valid, holds_text, to_arrow, to_numpy
 from whelp.corpus.row_shape import NOT_A_LIST, NOT_AN_OBJECT, NOT_UTF8, UNEVEN_LISTS, BadValue
-
-
-def holds_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is text."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def holds_turns(kind: pa.DataType, wanted: pa.DataType) -> bool:

@@ -1,7 +1,7 @@
 """Takes partitions of rows; gives a corpus: rows that are kept, rows that are dropped with the reason, a ledger.
 
     pipeline = Pipeline(CurateConfig(preset="prose"))
-    stream = SourceStream(partitions=source.iter_partitions(), pipeline=pipeline)
+    stream = SourceToCurate(partitions=source.iter_partitions(), pipeline=pipeline)
     for event in curate([stream], out, labels=..., describe_source=...): ...
     # out/kept/00000.jsonl, out/dropped/00000.jsonl, out/ledger.json, out/manifest.json
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from whelp.curate.ledger import Ledger as Ledger
     from whelp.curate.pipeline import Pipeline as Pipeline
     from whelp.curate.rules.contamination import make_index as make_index
-    from whelp.curate.run import SourceStream as SourceStream
+    from whelp.curate.run import SourceToCurate as SourceToCurate
     from whelp.curate.run import curate as curate
 
 _HOMES = {
     "CurateConfig": "config",
     "Ledger": "ledger",
     "Pipeline": "pipeline",
-    "SourceStream": "run",
+    "SourceToCurate": "run",
     "curate": "run",
     "make_index": "rules.contamination",
 }

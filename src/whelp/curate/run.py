@@ -1,7 +1,6 @@
 """Rows to a corpus: judge partition by partition, compare all documents, write what is kept and what is dropped.
 
-1. Each partition becomes a part in FOLDER/.parts, named by a fingerprint of its text and of the rules. A killed run finds the
-   finished ones again; an edited file changes only its own.
+1. Each partition becomes a part in FOLDER/.parts, decided by its text and the rules (artifacts/source_stream.py).
 2. Documents and paragraphs of all parts are compared with each other, by their signatures.
 3. Files are written, the manifest last; then the parts go.
 
@@ -11,20 +10,20 @@ work was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from whelp.artifacts.manifest import Manifest, describe_files, write_manifest
-from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
+from whelp.artifacts.parts_folder import begin_folder, clear_parts
+from whelp.artifacts.source_stream import PartJob, SourceStream, find_job, iter_partitions
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
 from whelp.base.files import sync_tree, write_json
-from whelp.base.hashing import hash_json
-from whelp.base.worker_threads import WorkerThreads
+from whelp.base.worker_threads import working_apart
 from whelp.curate.duplicates import find_duplicates
 from whelp.curate.ledger import Ledger
 from whelp.curate.parts import Part, read_part, write_part
@@ -36,36 +35,16 @@ LEDGER_FILE = "ledger.json"
 FORMAT = 4  # raise it when the same inputs would give another corpus
 
 
-class PartitionLike(Protocol):
-    """A piece of the source; `split` is train or test."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def batch(self) -> pa.RecordBatch: ...
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class SourceStream:
+class SourceToCurate(SourceStream):
     """One source of a corpus, and what is asked of its rows.
 
     Attributes:
-        partitions: Pieces of the source, in order, numbered from 0; each a record batch of columns of text, `file_index` and
-            `line`.
-        pipeline: Its rules. What compares documents (exact and near duplicates) is the same in all sources.
-        first_file: Where the files of this source begin among those of all.
-        name: In a mixture, what it is called; None where it is the only source.
+        pipeline: Its rules, for columns of text. What compares documents (exact and near duplicates) is the same in all sources.
         inputs: What else decides what becomes of it, for the manifest.
     """
 
-    partitions: Iterable[PartitionLike]
     pipeline: Pipeline
-    first_file: int = 0
-    name: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,22 +71,6 @@ class StageStarted:
     num_documents: int
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A partition of source number `stream` to judge."""
-
-    index: int
-    stream: int
-    batch: pa.RecordBatch
-    place: Path
-    done: Part | None
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """What `_Work` is called with."""
-        return self.stream, self.batch
-
-
 class _Work:
     """What runs on workers: the rules of each source."""
 
@@ -119,7 +82,7 @@ class _Work:
 
 
 def curate(
-    streams: Sequence[SourceStream],
+    streams: Sequence[SourceToCurate],
     folder: Path,
     *,
     labels: Callable[[], Sequence[str]],
@@ -202,7 +165,7 @@ def curate(
 
 
 def _iter_judged(
-    streams: Sequence[SourceStream],
+    streams: Sequence[SourceToCurate],
     sources: Sequence[CuratedSource],
     folder: Path,
     look_through: Callable[[], object],
@@ -211,42 +174,35 @@ def _iter_judged(
     """Judge every partition, and fill in the sources; yield what came of each."""
     jobs = _iter_jobs(streams, sources, begin_folder(folder, KIND, "a curated corpus"))
     work = _Work([stream.pipeline for stream in streams])
-    with WorkerThreads(1, name="background", reads_only=True) as background:
-        looked_through = background.submit(look_through)
+    with working_apart(look_through):
         for job, part in engine.run(jobs, work, write_part):
-            sources[job.stream].ledger.add_part(part)
-            sources[job.stream].parts.append(part)
+            source = sources[job.partition.stream]
+            source.ledger.add_part(part)
+            source.parts.append(part)
             yield PartCurated(
-                partition=job.index,
-                last_file=job.batch.column("file_index")[-1].as_py() if job.batch.num_rows else None,
+                partition=job.partition.index,
+                last_file=job.last_file,
                 num_documents=part.documents_in,
                 num_kept=part.num_kept,
                 num_bytes=part.bytes_in,
                 is_reused=job.done is not None,
             )
-        looked_through.result()
 
 
-def _iter_jobs(streams: Sequence[SourceStream], sources: Sequence[CuratedSource], folder: Path) -> Iterator[_Job]:
-    """What there is to do; a part that a run before has finished is found by its name. Rows held out are put aside.
-
-    The numbers of partitions and of files go on from one source to the next.
-    """
-    first = last = 0
-    for number, (stream, source) in enumerate(zip(streams, sources, strict=True)):
-        decided_by = {"format": FORMAT, "config": source.config.resolved(), **stream.inputs}
-        if stream.first_file:
-            decided_by["first_file"] = stream.first_file
-        for partition in stream.partitions:
-            last = first + partition.index + 1
-            batch = move_files(partition.batch, stream.first_file)
-            if partition.split == TEST:
-                source.held_out.append(batch)
-                continue
-            key = hash_json({**decided_by, "text": partition.fingerprint})
-            place = folder / f"part-{last - 1:05d}-{key}"
-            yield _Job(last - 1, number, batch, place, read_part(place))
-        first = last
+def _iter_jobs(
+    streams: Sequence[SourceToCurate], sources: Sequence[CuratedSource], parts_folder: Path
+) -> Iterator[PartJob[Part]]:
+    """What there is to do; rows held out are put aside."""
+    decided_by = [
+        {"format": FORMAT, "config": source.config.resolved(), **stream.inputs}
+        for stream, source in zip(streams, sources, strict=True)
+    ]
+    for partition in iter_partitions(streams):
+        number = partition.stream
+        if partition.split == TEST:
+            sources[number].held_out.append(partition.batch)
+            continue
+        yield find_job(partition, parts_folder, decided_by[number], read_part, (number, partition.batch))
 
 
 def _check_kept(folder: Path, source: CuratedSource) -> None:

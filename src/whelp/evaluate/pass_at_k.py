@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from whelp.base.errors import PlanError, SourceError
+from whelp.base.errors import PlanError, SourceError, say_first_line
 
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")  # what begins after a function has ended
 _FIELDS = ("task_id", "prompt", "test", "entry_point")
@@ -72,7 +72,9 @@ def _iter_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise SourceError(path, f"not UTF-8 text (byte {error.start})", "JSON lines, gzipped or not") from None
     except (gzip.BadGzipFile, EOFError) as error:
-        raise SourceError(path, f"cannot be unpacked ({error})", "JSON lines, gzipped or not", "Copy it again.") from None
+        raise SourceError(
+            path, f"cannot be unpacked ({say_first_line(error)})", "JSON lines, gzipped or not", "Copy it again."
+        ) from None
 
 
 def estimate_pass_at_k(num_samples: int, num_passed: int, k: int) -> float:

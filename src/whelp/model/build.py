@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.base.seeds import make_seed
 from whelp.model.config import RECURRENT_FAMILIES, ModelSpec, name_family
 from whelp.model.cpu.huge_pages import ask_for_huge_pages, move_to_huge_pages
@@ -108,7 +108,9 @@ def model_from_hugging_face(config: Mapping[str, Any], weights: Mapping[str, tor
     try:
         model.load_hugging_face(weights)
     except (KeyError, RuntimeError) as error:
-        raise ArtifactError(where, f"its weights do not fit its config.json ({error})", "", "Copy the folder again.") from None
+        raise ArtifactError(
+            where, f"its weights do not fit its config.json ({say_first_line(error)})", "", "Copy the folder again."
+        ) from None
     move_to_huge_pages(model.parameters())  # the few that had been written to before
     return model
 
@@ -127,9 +129,8 @@ def model_from_official(weights: Mapping[str, torch.Tensor], where: object, *, c
         model = family(family.spec_from_official(weights, context_tokens))
         model.load_official(weights)
     except (KeyError, RuntimeError, ValueError, StopIteration) as error:
-        line = " ".join(str(error).split())[:300]
         raise ArtifactError(
-            where, f"its weights are not those of a whole {family.__name__} ({line})", "", "Copy it again."
+            where, f"its weights are not those of a whole {family.__name__} ({say_first_line(error)})", "", "Copy it again."
         ) from None
     return model
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from whelp.artifacts.checkpoint import find_model_folder
 from whelp.artifacts.document_starts import find_starts
 from whelp.artifacts.targets import IGNORED
-from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError
+from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, say_first_line
 from whelp.base.files import read_json
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel
@@ -344,7 +344,7 @@ def _find_values(name: str) -> dict[str, Any]:
         try:
             values = dict(read_json(file))
         except (ValueError, TypeError) as error:
-            raise ConfigError("model.hf_config", [f"{file} is no config.json ({error})"]) from None
+            raise ConfigError("model.hf_config", [f"{file} is no config.json ({say_first_line(error)})"]) from None
         if values.get("model_type") not in CONFIG_MAPPING_NAMES:
             raise ConfigError(
                 "model.hf_config", [f"{file} has model_type {values.get('model_type')!r}, which is not known here"]
@@ -363,7 +363,7 @@ def _find_values(name: str) -> dict[str, Any]:
     try:
         return _plain(AutoConfig.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError("model.hf_config", [f"{name!r} cannot be had ({_first_line(error)})"]) from None
+        raise ConfigError("model.hf_config", [f"{name!r} cannot be had ({say_first_line(error)})"]) from None
 
 
 def _make_config(kind: str, values: Mapping[str, Any]) -> Any:
@@ -372,7 +372,7 @@ def _make_config(kind: str, values: Mapping[str, Any]) -> Any:
     try:
         return AutoConfig.for_model(kind, **{key: value for key, value in values.items() if key != "model_type"})
     except Exception as error:  # every kind checks its values in its own way
-        raise ConfigError("model.hf_overrides", [f"{kind} refuses these values ({_first_line(error)})"]) from None
+        raise ConfigError("model.hf_overrides", [f"{kind} refuses these values ({say_first_line(error)})"]) from None
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -394,12 +394,7 @@ def _build(spec: ModelSpec) -> Any:
     try:
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except Exception as error:  # sizes that do not fit together are found where they meet
-        raise ConfigError("model.hf_overrides", [f"{kind} cannot be built ({_first_line(error)})"]) from None
-
-
-def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__
+        raise ConfigError("model.hf_overrides", [f"{kind} cannot be built ({say_first_line(error)})"]) from None
 
 
 def open_hugging_face(folder: Path, config: dict[str, Any]) -> HuggingFaceModel:
@@ -427,7 +422,7 @@ def open_hugging_face(folder: Path, config: dict[str, Any]) -> HuggingFaceModel:
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ArtifactError(
-            folder, f"transformers cannot open it ({_first_line(error)})", "", "Copy the folder again."
+            folder, f"transformers cannot open it ({say_first_line(error)})", "", "Copy the folder again."
         ) from None
     if inner.device.type == "cpu":
         inner = inner.float()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from whelp.base.errors import say_first_line
+
 
 def find_fault(measure: Callable[[], Iterable[float]], *, allowed: float) -> str | None:
     """What speaks against a way to the same numbers; None for nothing.
@@ -18,7 +20,7 @@ def find_fault(measure: Callable[[], Iterable[float]], *, allowed: float) -> str
     try:
         errors = list(measure())
     except Exception as problem:  # whatever a library or a compiler may say: PyTorch's way is always there
-        return f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        return say_first_line(problem, with_kind=True)
     if all(error <= allowed for error in errors):
         return None
     worst = max(errors, key=lambda error: (math.isnan(error), error))

@@ -1,7 +1,7 @@
 """Rows and a vocabulary in, the token store out; and the packing plan that turns a store into training rows.
 
     template = make_template(TemplateConfig())                           # template.py: columns -> pieces, trained or not
-    stream = SourceStream(partitions=partitions, config=config)          # a source; a mixture has several
+    stream = SourceToPrepare(partitions=partitions, config=config)          # a source; a mixture has several
     for report in prepare([stream], vocabulary, out, ...): ...           # encode.py: documents -> store
     rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
     batch = rows.read(first=0, count=8, seed=0)                          # rows.py: ids and targets, (8, 256) each
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from whelp.prepare.config import PackConfig as PackConfig
     from whelp.prepare.config import PrepareConfig as PrepareConfig
     from whelp.prepare.config import TemplateConfig as TemplateConfig
-    from whelp.prepare.encode import SourceStream as SourceStream
+    from whelp.prepare.encode import SourceToPrepare as SourceToPrepare
     from whelp.prepare.encode import prepare as prepare
     from whelp.prepare.mixture_rows import MixtureRows as MixtureRows
     from whelp.prepare.mixture_rows import MixtureSource as MixtureSource
@@ -30,7 +30,7 @@ _HOMES = {
     "PackConfig": "config",
     "PrepareConfig": "config",
     "TemplateConfig": "config",
-    "SourceStream": "encode",
+    "SourceToPrepare": "encode",
     "prepare": "encode",
     "MixtureRows": "mixture_rows",
     "MixtureSource": "mixture_rows",

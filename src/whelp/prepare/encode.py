@@ -1,8 +1,8 @@
 """Documents to a token store: encode partition by partition, then lay the splits out.
 
-1. Each partition of the source becomes a part in STORE/.parts, named by a fingerprint of its text, the vocabulary and
-   the options. A killed run finds the finished ones again; an edited file changes only its own. The template makes pieces
-   of text of the rows; a part has a mask where some tokens are not trained.
+1. Each partition of the source becomes a part in STORE/.parts, decided by its text, the vocabulary and the options
+   (artifacts/source_stream.py). The template makes pieces of text of the rows; a part has a mask where some tokens are not
+   trained.
 2. Parts become the files of the splits: linked as they are, or written anew where documents are held out afterwards.
 3. The manifest is written last, then the parts go.
 
@@ -18,20 +18,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from whelp.artifacts.parts_folder import begin_folder, clear_parts, move_files
+from whelp.artifacts.parts_folder import begin_folder, clear_parts
+from whelp.artifacts.source_stream import PartJob, SourceStream, StreamPartition, find_job, iter_partitions
 from whelp.artifacts.token_store import read_split
 from whelp.base.engines import Engine, LocalEngine
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
 from whelp.base.log import log
 from whelp.base.seeds import make_seed
-from whelp.base.worker_threads import WorkerThreads
+from whelp.base.worker_threads import working_apart
 from whelp.prepare.config import PrepareConfig, TemplateConfig
 from whelp.prepare.conversation_templates import OPTIONS_OF_SENDERS, SENDER_OPTION, TRAINED_OPTION, Conversation
 from whelp.prepare.finish_store import finish_store
@@ -49,38 +50,22 @@ _MOST_SPEAKERS = 5  # named where one is not found
 _FORMAT = 3  # raise it when the same inputs would give another store
 
 
-class PartitionLike(Protocol):
-    """A piece of the source. It may have a `split`, train or test; without one it is of train."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def batch(self) -> pa.RecordBatch: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class SourceStream:
+class SourceToPrepare(SourceStream):
     """One source of a store, and how its documents are made.
 
     Attributes:
-        partitions: Pieces of the source, in order, numbered from 0; each a record batch of the template's columns (as far as
-            there are such), `file_index` and `line`.
-        template: Makes text of rows; by default the one of a recipe that says nothing of templates.
+        config: What becomes of its documents.
+        template: Makes text of rows, of its columns as far as there are such; by default the one of a recipe that says nothing
+            of templates.
         has_own_test: Whether some partitions are of the test split; then none is drawn from the others.
-        first_file: Where the files of this source begin among those of all.
-        name: In a mixture, what it is called; None where it is the only source.
         weight: In a mixture, its share of training rows, beside the weights of the others.
         max_repeats: In a mixture, how often its rows may be trained; None: as the weight wants.
     """
 
-    partitions: Iterable[PartitionLike]
     config: PrepareConfig
     template: Template = field(default_factory=lambda: make_template(TemplateConfig()))
     has_own_test: bool = False
-    first_file: int = 0
-    name: str | None = None
     weight: float = 1.0
     max_repeats: float | None = None
 
@@ -88,23 +73,6 @@ class SourceStream:
     def options(self) -> dict[str, Any]:
         """The options that change its documents, besides those that say where they are."""
         return {**{field.name: getattr(self.config, field.name) for field in fields(PrepareConfig)}, **self.template.options}
-
-
-@dataclass(frozen=True)
-class Job:
-    """A partition of source number `stream` to encode. `is_test` says which of its documents are held out; None for none."""
-
-    index: int
-    stream: int
-    batch: pa.RecordBatch
-    is_test: npt.NDArray[np.bool_] | None
-    place: Path
-    done: Part | None  # found on disk, from a run before
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """What `_encode` is called with."""
-        return self.stream, self.batch, self.is_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +88,7 @@ class PrepareReport:
 
 
 def prepare(
-    streams: Sequence[SourceStream],
+    streams: Sequence[SourceToPrepare],
     vocabulary: VocabularyLike,
     folder: Path,
     *,
@@ -189,7 +157,7 @@ def prepare(
 class _Made:
     """A source and what was made of it: its encoded parts, in order, and what became of its documents."""
 
-    stream: SourceStream
+    stream: SourceToPrepare
     parts: list[Part] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -207,21 +175,20 @@ def _iter_encoded(
     streams = [one.stream for one in made]
     rules = [_make_rules(vocabulary, stream.config) for stream in streams]
     encode = partial(_encode, vocabulary=vocabulary, templates=[stream.template for stream in streams], rules=rules)
-    with WorkerThreads(2, name="background", reads_only=True) as background:
-        background.submit(vocabulary.encode, "")  # opens the encoder while the first partition is read
-        looked_through = background.submit(look_through)
-        for job, part in engine.run(_iter_all_jobs(streams, vocabulary, rules, seed, parts_folder), encode, write_part):
-            made[job.stream].ledger.add_part(part)
-            made[job.stream].parts.append(part)
+    jobs = _iter_jobs(streams, vocabulary, rules, seed, parts_folder)
+    with working_apart(partial(vocabulary.encode, ""), look_through):  # opens the encoder while the first partition is read
+        for job, part in engine.run(jobs, encode, write_part):
+            one = made[job.partition.stream]
+            one.ledger.add_part(part)
+            one.parts.append(part)
             yield PrepareReport(
-                partition=job.index,
-                last_file=job.batch.column("file_index")[-1].as_py() if job.batch.num_rows else None,
+                partition=job.partition.index,
+                last_file=job.last_file,
                 num_documents=part.count("documents"),
                 num_tokens=part.count("tokens"),
                 num_bytes=part.text_bytes,
                 is_reused=job.done is not None,
             )
-        looked_through.result()
 
 
 def _count_sources(made: Sequence[_Made], splits: Iterable[str]) -> list[dict[str, Any]]:
@@ -259,7 +226,7 @@ def _encode(
     return encode_partition(batch, is_test, template=templates[stream], vocabulary=vocabulary, rules=rules[stream])
 
 
-def _own_seed(stream: SourceStream, seed: int) -> int:
+def _own_seed(stream: SourceToPrepare, seed: int) -> int:
     """Draws the held-out documents of a source; of a mixture's by name, so that no source changes those of another."""
     return seed if stream.name is None else make_seed(seed, "source", stream.name)
 
@@ -285,7 +252,7 @@ def _name_speakers(ledger: Ledger) -> str:
     return f" (those who speak most: {', '.join(f'{name} {count:,}' for name, count in most)})" if most else ""
 
 
-def _say_unused(streams: Sequence[SourceStream], ledgers: Sequence[Ledger]) -> None:
+def _say_unused(streams: Sequence[SourceToPrepare], ledgers: Sequence[Ledger]) -> None:
     """Say which options of templates have no effect in any source; those of a mixture share them."""
     found = [find_unused(stream.template.config, ledger.strategies) for stream, ledger in zip(streams, ledgers, strict=True)]
     for name in found[0]:
@@ -329,50 +296,43 @@ def _check_trainable(folder: Path, name: str | None, ledger: Ledger, parts: list
         raise PlanError(where, "every document is of the test split", "some to train on", f"Add a train split to {option}.")
 
 
-def _iter_all_jobs(
-    streams: Sequence[SourceStream], vocabulary: VocabularyLike, rules: list[Rules], seed: int, parts_folder: Path
-) -> Iterator[Job]:
-    """The jobs of all sources; the numbers of partitions and of files go on from one to the next."""
-    first = 0
-    for number, stream in enumerate(streams):
-        options = {
+def _iter_jobs(
+    streams: Sequence[SourceToPrepare], vocabulary: VocabularyLike, rules: list[Rules], seed: int, parts_folder: Path
+) -> Iterator[PartJob[Part]]:
+    """What there is to do for the partitions of all sources."""
+    for number, partitions in itertools.groupby(iter_partitions(streams), lambda partition: partition.stream):
+        stream = streams[number]
+        decided_by = {
             "format": _FORMAT,
             "vocabulary": vocabulary.fingerprint,
             "template": stream.template.fingerprint,
             **rules[number].to_dict(),
         }
-        if stream.first_file:
-            options["first_file"] = stream.first_file
-        last = first - 1
-        for job in _iter_jobs(stream, number, first, _own_seed(stream, seed), options, parts_folder):
-            last = job.index
-            yield job
-        first = last + 1
+        yield from _iter_jobs_of_one(stream, partitions, _own_seed(stream, seed), decided_by, parts_folder)
 
 
-def _iter_jobs(
-    stream: SourceStream, number: int, first: int, seed: int, options: dict[str, Any], parts_folder: Path
-) -> Iterator[Job]:
-    """What there is to do for each partition; a part that a run before has finished is found by its name."""
+def _iter_jobs_of_one(
+    stream: SourceToPrepare,
+    partitions: Iterator[StreamPartition],
+    seed: int,
+    decided_by: dict[str, Any],
+    parts_folder: Path,
+) -> Iterator[PartJob[Part]]:
+    """What there is to do for the partitions of one source, and which of its documents are held out."""
     config = stream.config
-    remaining = iter(stream.partitions)
-    head = list(itertools.islice(remaining, 2))
-    may_draw = not stream.has_own_test
-    is_drawn = may_draw and bool(head) and can_draw(config, head[0].batch.num_rows, is_all=len(head) == 1)
+    head = list(itertools.islice(partitions, 2))
+    is_drawn = not stream.has_own_test and can_draw(config, head[0].batch.num_rows, is_all=len(head) == 1)
     if is_drawn:
-        options = {**options, "test_split": config.test_split, "seed": seed}
+        decided_by = {**decided_by, "test_split": config.test_split, "seed": seed}
     num_before = 0
-    for partition in itertools.chain(head, remaining):
+    for partition in itertools.chain(head, partitions):
         count = partition.batch.num_rows
         is_test = draw_held_out(num_before, count, config.test_split, seed) if is_drawn else None
-        split = getattr(partition, "split", "train")
-        if split == "test":
+        if partition.split == "test":
             is_test = np.ones(count, dtype=bool)
-        key = hash_json({**options, "text": partition.fingerprint, "split": split, "first": num_before if is_drawn else 0})
-        index = first + partition.index
-        place = parts_folder / f"part-{index:05d}-{key}"
+        own = {**decided_by, "split": partition.split, "first": num_before if is_drawn else 0}
         num_before += count
-        yield Job(index, number, move_files(partition.batch, stream.first_file), is_test, place, read_part(place))
+        yield find_job(partition, parts_folder, own, read_part, (partition.stream, partition.batch, is_test))
 
 
 def _separator_ids(vocabulary: VocabularyLike, config: PrepareConfig) -> tuple[int, ...]:

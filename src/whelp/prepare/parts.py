@@ -126,7 +126,7 @@ def encode_partition(
     def take(chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
         places = batch.select(["file_index", "line"])
         places = places if chosen.all() else places.filter(to_arrow(chosen))
-        return _lay_out_rows(_take_rows(encoded, chosen), rules, vocabulary.size, places)
+        return _lay_out_rows(take_rows(encoded, chosen), rules, vocabulary.size, places)
 
     return EncodedPart(
         train=take(is_kept & ~is_test),
@@ -164,18 +164,6 @@ def _count_unknown(ids: npt.NDArray[Any], vocabulary: VocabularyLike) -> int:
     if vocabulary.unk_id is None or vocabulary.unk_id == vocabulary.eos_id:
         return 0
     return int(np.count_nonzero(ids == vocabulary.unk_id))
-
-
-def _take_rows(rows: EncodedRows, chosen: npt.NDArray[np.bool_]) -> EncodedRows:
-    """The chosen rows."""
-    if chosen.all():
-        return rows
-    starts, stops = rows.offsets[:-1][chosen], rows.offsets[1:][chosen]
-    return EncodedRows(
-        ids=join_ranges(rows.ids, starts, stops),
-        offsets=np.concatenate(([0], np.cumsum(stops - starts))),
-        mask=None if rows.mask is None else join_ranges(rows.mask, starts, stops),
-    )
 
 
 def _lay_out_rows(rows: EncodedRows, rules: Rules, vocab_size: int, places: pa.RecordBatch) -> pa.RecordBatch:
@@ -228,6 +216,18 @@ def count_masked(batch: pa.RecordBatch) -> int | None:
         return None
     values = to_numpy(batch.column(MASK_COLUMN).flatten())
     return len(values) - int(np.count_nonzero(values))
+
+
+def take_rows(rows: EncodedRows, chosen: npt.NDArray[np.bool_]) -> EncodedRows:
+    """The chosen rows."""
+    if chosen.all():
+        return rows
+    starts, stops = rows.offsets[:-1][chosen], rows.offsets[1:][chosen]
+    return EncodedRows(
+        ids=join_ranges(rows.ids, starts, stops),
+        offsets=np.concatenate(([0], np.cumsum(stops - starts))),
+        mask=None if rows.mask is None else join_ranges(rows.mask, starts, stops),
+    )
 
 
 def join_ranges(values: npt.NDArray[Any], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -158,6 +158,9 @@ class EncodedRows:
     offsets: npt.NDArray[np.int64]
     mask: npt.NDArray[np.uint8] | None
 
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
 
 def encode_pieces(pieces: Pieces, encoder: EncoderLike, *, allow_special: bool = False, skip: int = 0) -> EncodedRows:
     """Encode piece by piece; the ids of a row are those of its pieces, one after the other.

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_bytes, say_count
+from whelp.base.visible_text import cut_short
 from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_table, make_page, write_number, write_option
 
 _FEW_VERDICTS = 4
+_MOST_SIGNS = 28  # of a name
 _WIDTH, _LEFT, _MOST_LEFT, _RIGHT, _LINE, _LETTER = 640, 200, 264, 16, 26, 9
 _STYLE = """
 .wide { overflow-x: auto; } .wide td, .wide th { white-space: nowrap; } td pre { margin: 0; }
@@ -145,7 +147,11 @@ def _draw_intervals(sides: Sequence[Values], differences: Sequence[Values], capt
     """A line for each comparison and source: the interval of both, those of seeds and of texts below it, and the difference."""
     colors = {side["name"]: color for color, side in enumerate(sides)}
     lines = [
-        (_shorten(f"{_name(one, has_pairs=has_pairs)}{f', {source}' if source else ''}"), colors[one["name"]], values)
+        (
+            cut_short(f"{_name(one, has_pairs=has_pairs)}{f', {source}' if source else ''}", _MOST_SIGNS),
+            colors[one["name"]],
+            values,
+        )
         for one in differences
         for source, values in (("", one["whole"]), *one["sources"].items())
     ]
@@ -184,10 +190,6 @@ def _draw_intervals(sides: Sequence[Values], differences: Sequence[Values], capt
         f'<figure><figcaption>{html.escape(caption)} ({legend})</figcaption><svg viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" role="img" aria-label="Differences of {html.escape(names)}">{drawn}</svg></figure>'
     )
-
-
-def _shorten(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _draw_seeds(sides: Sequence[Values], seeds: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from whelp.base.counts import say_count
-from whelp.base.visible_text import make_visible
+from whelp.base.visible_text import cut_short, make_visible
 from whelp.report._page import NUM_COLORS, Series, draw_chart, draw_table, make_page, write_number, write_share
 
 Report = Mapping[str, Any]
@@ -300,8 +300,7 @@ def _draw_token(token: Report) -> str:
 
 
 def _shorten(text: str) -> str:
-    shown = make_visible(text)
-    return shown if len(shown) <= _MOST_SIGNS else f"{shown[: _MOST_SIGNS - 1]}…"
+    return cut_short(make_visible(text), _MOST_SIGNS)
 
 
 def _draw_text(number: int, vocabularies: Sequence[Report]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+
+from whelp.base.machine import count_peak_bytes
 
 _FIRST_TOKEN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _REQUEST_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -94,7 +95,12 @@ class Stats:
             ("whelp_request_seconds", "From a request to the end of its answer.", self.request_seconds),
         ):
             family(name, "histogram", about, histogram.lines(name))
-        family("whelp_largest_memory_bytes", "gauge", "Most memory held so far.", [f"whelp_largest_memory_bytes {_memory()}"])
+        family(
+            "whelp_largest_memory_bytes",
+            "gauge",
+            "Most memory held so far.",
+            [f"whelp_largest_memory_bytes {count_peak_bytes()}"],
+        )
         family(
             "whelp_start_time_seconds", "gauge", "When the server started.", [f"whelp_start_time_seconds {self.started:.3f}"]
         )
@@ -103,12 +109,3 @@ class Stats:
 
 def _escape(label: str) -> str:
     return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _memory() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows has no such thing
-        return 0
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whelp.base.arrays import to_arrow, to_numpy, to_texts, view_text
+from whelp.base.arrays import holds_text, to_arrow, to_numpy, to_texts, view_text
 from whelp.base.errors import TokenizerError
 
 Texts: TypeAlias = Any  # pa.Array | pa.ChunkedArray of strings; pyarrow carries no types
@@ -22,12 +22,10 @@ def as_strings(texts: Texts) -> Texts:
 
     Raises: TokenizerError: When a row is null or the rows are not text.
     """
-    kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if texts.null_count:
         row = pc.index(pc.is_null(texts), True).as_py()
         raise TokenizerError("texts", f"row {row} is null", "text in every row", "Drop such rows, or make them empty text.")
-    if not is_text:
+    if not holds_text(texts.type):
         raise TokenizerError("texts", f"the column is of type {texts.type}", "strings", "Choose a text column, or cast it.")
     strings = texts.cast(pa.large_string())
     return strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings

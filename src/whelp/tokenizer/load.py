@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whelp.base.errors import TokenizerError
+from whelp.base.errors import TokenizerError, say_first_line
 from whelp.base.hashing import hash_bytes
 from whelp.base.links import follow_link
 from whelp.tokenizer._cache import keep, read_cached
@@ -154,7 +154,9 @@ def _fetch(name: str, encoding: str | None) -> Vocabulary:
     try:
         folder = snapshot_download(known.hub_id, allow_patterns=files)
     except Exception as error:  # whatever the network, the hub and its client may say
-        raise _not_found(name, known, f"cannot be fetched from the hub as {known.hub_id} ({_first_line(error)})") from None
+        raise _not_found(
+            name, known, f"cannot be fetched from the hub as {known.hub_id} ({say_first_line(error, with_kind=True)})"
+        ) from None
     vocabulary = _load_folder(Path(folder))
     if vocabulary is None:
         raise _not_found(name, known, f"{known.hub_id} holds no tokenizer.json, nor another vocabulary that whelp can open")
@@ -167,14 +169,12 @@ def _fetch_ranks(name: str, encoding: str, known: Known) -> Vocabulary:
     try:
         fetched = tiktoken.get_encoding(ENCODINGS[encoding].ranks)
     except Exception as error:
-        raise _not_found(name, known, f"is not on this machine, and tiktoken cannot fetch it ({_first_line(error)})") from None
+        raise _not_found(
+            name, known, f"is not on this machine, and tiktoken cannot fetch it ({say_first_line(error, with_kind=True)})"
+        ) from None
     ranks = dict(sorted(fetched._mergeable_ranks.items(), key=lambda pair: pair[1]))
     text = make_ranks_json(ranks, ENCODINGS[encoding].pattern, ENCODINGS[encoding].special, Path(encoding))
     return Vocabulary(text, eos_token=END_TOKEN, name=encoding)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:100].rstrip(": .")
 
 
 def _not_found(name: str, known: Known, problem: str | None = None) -> TokenizerError:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from whelp.artifacts.gguf_vocabulary import find_pre_tokenizer
-from whelp.base.errors import TokenizerError
+from whelp.base.errors import TokenizerError, say_first_line
 from whelp.base.files import write_atomic, write_json
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.base.log import log
@@ -329,7 +329,9 @@ class Vocabulary:
         try:
             reference = Tokenizer.from_str(json.dumps(self._encoding_specification()))
         except Exception as error:
-            raise TokenizerError(self.name, f"cannot be used ({error})", "a Hugging Face tokenizer.json") from None
+            raise TokenizerError(
+                self.name, f"cannot be used ({say_first_line(error)})", "a Hugging Face tokenizer.json"
+            ) from None
         reference.encode_special_tokens = not allow_special
         return reference
 

@@ -16,6 +16,7 @@ import torch
 
 from whelp.artifacts.row_batch import RowBatch
 from whelp.artifacts.targets import IGNORED
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.base.start_up import start_up
 from whelp.train.bf16_weights import NarrowWeights
@@ -246,7 +247,7 @@ class Backward:
             except RuntimeError as error:
                 self.may_record = False
                 self._forget()
-                log.warning("steps are not recorded as a CUDA graph (%s): small batches are slower", str(error).splitlines()[0])
+                log.warning("steps are not recorded as a CUDA graph (%s): small batches are slower", say_first_line(error))
         return self.graph is not None
 
     def _forget(self) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import torch
 
-from whelp.base.errors import PlanError
-from whelp.base.machine import count_cores, count_free_bytes
+from whelp.base.errors import PlanError, say_first_line
+from whelp.base.machine import count_cores, count_free_bytes, count_peak_bytes
 from whelp.train.process_rank import ProcessRank
 
 _BF16_FAMILIES = ("gpt2", "qwen3")  # on a CPU; the others were not measured
@@ -69,7 +68,7 @@ def choose_device(asked: str, process: ProcessRank | None = None, *, option: str
         device = torch.device("cpu" if asked == "auto" else asked)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = say_first_line(error)
         if "Expected one of" in reason or "Could not run" in reason:  # lists of all that torch was ever built for
             reason = "PyTorch has no such device here"
         raise PlanError(
@@ -277,9 +276,4 @@ def used_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_reserved(device))
     if device.type == "mps":  # what was taken is kept, but where memory did not suffice
         return int(torch.mps.driver_allocated_memory())
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return count_peak_bytes()

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.train.adamw import AdamW
 from whelp.train.flat_group import FlatGroup, flatten
@@ -202,7 +203,7 @@ def has_one_pass(device: torch.device) -> bool:
             return True
         reason = f"it is {error:.2g} away from the framework's"
     except Exception as problem:  # whatever a compiler may say: the other way is always there
-        reason = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
+        reason = say_first_line(problem, with_kind=True)
     log.warning("clipping and AdamW take separate passes, slower: the step in one pass fails (%s)", reason)
     return False
 

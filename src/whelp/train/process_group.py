@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from whelp.base.errors import LostProcessError, PlanError
+from whelp.base.errors import LostProcessError, PlanError, say_first_line
 from whelp.train.device import is_out_of_memory
 from whelp.train.process_rank import FILE_MEETING, ProcessRank
 
@@ -116,7 +116,7 @@ class ProcessGroup:
         """A broken connection in words."""
         return LostProcessError(
             f"process {self.rank + 1} of {self.size}",
-            f"another process of this run is gone, or did not answer in time ({_shorten(str(error))})",
+            f"another process of this run is gone, or did not answer in time ({_shorten(say_first_line(error))})",
             "",
             "See what that one said. The last checkpoint stands; the same command goes on from there.",
         )
@@ -127,9 +127,9 @@ def _is_broken_connection(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "/gloo/" in str(error)
 
 
-def _shorten(message: str) -> str:
+def _shorten(line: str) -> str:
     """The first sentence of what the library says, without the place in its sources."""
-    return re.sub(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*", "", message.splitlines()[0]).partition(". ")[0].rstrip(".")
+    return re.sub(r"^\[[^]]*\.(cc|cpp|h):\d+\]\s*", "", line).partition(". ")[0]
 
 
 def _encode(value: Any) -> bytes:

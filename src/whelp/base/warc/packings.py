@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
+from whelp.base.errors import say_first_line
 from whelp.base.warc.records import BROKEN_RECORD, BrokenDataError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def find_packing(file: IO[bytes], codec: Codec) -> Packing:
         dictionary = _read_dictionary(file)
         unpacker = zstandard.ZstdDecompressor(dict_data=dictionary)
     except zstandard.ZstdError as error:
-        raise BrokenDataError(BROKEN_RECORD, f"its zstd dictionary is broken ({error})") from None
+        raise BrokenDataError(BROKEN_RECORD, f"its zstd dictionary is broken ({say_first_line(error)})") from None
     return Packing("zstd", _ZSTD_MAGIC, 1 << 18, lambda: _Frame(unpacker.decompressobj()), zstandard.ZstdError)
 
 

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from whelp.base.errors import say_first_line
 from whelp.base.warc.packings import Codec, Packing, find_packing
 from whelp.base.warc.records import (
     BROKEN_RECORD,
@@ -156,7 +157,7 @@ class _Member:
             try:
                 block = unpacker.decompress(packed, BLOCK_BYTES)
             except self._packing.error as error:
-                raise BrokenDataError(BROKEN_RECORD, f"broken {self._packing.name} data ({error})") from None
+                raise BrokenDataError(BROKEN_RECORD, f"broken {self._packing.name} data ({say_first_line(error)})") from None
             packed = unpacker.unconsumed_tail
             if block:
                 yield block

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import read_model_config
-from whelp.base.errors import ArtifactError, MissingExtraError, PlanError, TokenizerError, WhelpError
+from whelp.base.errors import ArtifactError, MissingExtraError, PlanError, TokenizerError, WhelpError, say_first_line
 from whelp.base.result_repr import ResultRepr
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
@@ -126,8 +126,7 @@ def check_export(
         except WhelpError:
             raise
         except Exception as error:  # every program refuses in its own way
-            line = next(iter(str(error).strip().splitlines()), "")[:300] or type(error).__name__
-            raise ArtifactError(name, f"{program} cannot run it ({line})", "", _NEXT) from None
+            raise ArtifactError(name, f"{program} cannot run it ({say_first_line(error)})", "", _NEXT) from None
     largest = _compare_logits(ours, theirs, name, program, tolerance, opened.hint)
     return ExportCheck(
         opened_by=program, largest_difference=largest, tolerance=tolerance, num_tokens=sum(one.numel() for one in ids)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import yaml
 
+from whelp.artifacts.output_place import refuse_place
 from whelp.base.as_list import as_list
 from whelp.base.config import read_yaml
-from whelp.base.errors import ArtifactError, ConfigError, PlanError
+from whelp.base.errors import ArtifactError, ConfigError, PlanError, say_first_line
 from whelp.base.files import read_json, write_json
 from whelp.cli.recipe import Recipe, find_recipe, load_recipe
 from whelp.cli.recipe_comparison.events import SideStarted
@@ -174,15 +175,16 @@ def check_asked(out: Path, sides: Sequence[Side], equal: Equal) -> None:
     path = out / ASKED_FILE
     if not path.is_file():
         if any(found.name != f".{ASKED_FILE}.tmp" for found in out.iterdir()):
-            expected = "an empty place or a comparison"
-            raise ArtifactError(out, "something else stands there", expected, "Choose another --out; nothing was changed.")
+            raise refuse_place(out, "a comparison")
         write_json(path, asked)
         return
     try:
         kept = read_json(path)
         before, equal_before = dict(kept["sides"]), kept["equal"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "what was compared", "Choose another --out.") from None
+        raise ArtifactError(
+            path, f"cannot be read ({say_first_line(error)})", "what was compared", "Choose another --out."
+        ) from None
     now = asked["sides"]
     changes = [f"equal: {equal_before} -> {equal}"] if equal_before != equal else []
     changes += [f"recipes: {', '.join(before)} -> {', '.join(now)}"] if list(before) != list(now) else []

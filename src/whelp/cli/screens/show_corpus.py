@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whelp.base.counts import say_count
+from whelp.base.visible_text import cut_short
 from whelp.cli.screens.result_tables import open_output, print_blocks
 from whelp.cli.screens.show import megabytes, printable, sparkline
 
@@ -197,5 +198,4 @@ def _print_table(console: Console, title: str, heads: Sequence[str], rows: Itera
 
 def _cut(text: str) -> str:
     """The beginning of a text on one line, as markup."""
-    shown = printable(" ".join(text.split()))
-    return escape(shown if len(shown) <= _MOST_SIGNS else f"{shown[: _MOST_SIGNS - 1]}…")
+    return escape(cut_short(printable(" ".join(text.split())), _MOST_SIGNS))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whelp.base.counts import say_count
-from whelp.base.visible_text import make_visible
+from whelp.base.visible_text import cut_short, make_visible
 from whelp.cli.screens.result_tables import open_output
 from whelp.cli.screens.show import megabytes, sparkline
 from whelp.report import list_facts
@@ -275,5 +275,4 @@ def _shorten(token: dict[str, Any]) -> str:
 
 def _cut(text: str) -> str:
     """The beginning of a text, as markup."""
-    shown = make_visible(text)
-    return escape(shown if len(shown) <= _MOST_SIGNS else f"{shown[: _MOST_SIGNS - 1]}…")
+    return escape(cut_short(make_visible(text), _MOST_SIGNS))

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.config import to_dict
@@ -46,11 +47,8 @@ def check_place(run: RunFolder) -> None:
     Raises:
         ArtifactError: Saying so.
     """
-    out = run.folder
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not run.is_half_started():
-        raise ArtifactError(
-            out, "something else stands there", "an empty place or a run", "Choose another --out; nothing was changed."
-        )
+    if not is_free(run.folder) and not run.is_half_started():
+        raise refuse_place(run.folder, "a run")
 
 
 def check_targets(ledger: dict[str, Any]) -> None:

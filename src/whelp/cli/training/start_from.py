@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import choose_model_folder, find_model_folder, read_model_folder, read_trainer_state
 from whelp.artifacts.checkpoint_parts import find_state_files
 from whelp.artifacts.rwkv_file import is_rwkv_file
-from whelp.base.errors import ArtifactError, PlanError, StaleError
+from whelp.base.errors import ArtifactError, PlanError, StaleError, say_first_line
 
 if TYPE_CHECKING:
     import torch
@@ -181,5 +181,5 @@ def load_start(model: Any, weights: Mapping[str, torch.Tensor], start_from: str)
         model.load_hugging_face(weights)
     except (KeyError, RuntimeError) as error:
         raise ArtifactError(
-            f"train.start_from {start_from}", f"its weights do not fit ({error})", "", "Copy the folder again."
+            f"train.start_from {start_from}", f"its weights do not fit ({say_first_line(error)})", "", "Copy the folder again."
         ) from None

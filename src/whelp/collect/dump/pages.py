@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.parsers import expat
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 
 _MAX_HEADER_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 18
@@ -196,5 +196,7 @@ def _read_header(head: bytes, path: Path) -> Site:
     try:
         parser.Parse(head, False)
     except (expat.ExpatError, ValueError) as error:
-        raise SourceError(path, f"its beginning is not good XML ({error})", "a MediaWiki XML export", "Get it again.") from None
+        raise SourceError(
+            path, f"its beginning is not good XML ({say_first_line(error)})", "a MediaWiki XML export", "Get it again."
+        ) from None
     return Site(values.get("sitename", ""), values.get("base", ""), values.get("language") or None, namespaces)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from whelp.base.errors import SourceError
+from whelp.base.errors import SourceError, say_first_line
 
 BLOCK_BYTES = 1 << 20
 Codec = Literal["none", "bzip2", "gzip", "xz"]
@@ -117,7 +117,7 @@ def iter_plain(path: Path, start: int, end: int) -> Iterator[Block]:
 
 def broken(path: Path, codec: str, error: Exception) -> SourceError:
     """The error for data that end too early, or are not what they should be."""
-    reason = str(error).rstrip(".").lower()
+    reason = say_first_line(error).lower()
     return SourceError(
         path, f"cut off or broken {codec} data ({reason})", "a whole file", "Get it again, and compare its checksum."
     )

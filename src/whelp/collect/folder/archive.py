@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from xml.parsers import expat
 
+from whelp.base.errors import say_first_line
 from whelp.collect.left_out import LeftOut
 
 _ENCRYPTED = 0x1
@@ -22,7 +23,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
-            raise LeftOut("damaged", f"a broken zip archive ({error})") from None
+            raise LeftOut("damaged", f"a broken zip archive ({say_first_line(error)})") from None
         self._left, self._most = max_unpacked_bytes, max_unpacked_bytes
 
     def __enter__(self) -> Archive:
@@ -49,7 +50,7 @@ class Archive:
         except KeyError:
             raise LeftOut("damaged", f"it has no {inside}") from None
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise LeftOut("damaged", f"{inside} in it is broken ({error})") from None
+            raise LeftOut("damaged", f"{inside} in it is broken ({say_first_line(error)})") from None
         if len(data) > self._left:
             raise LeftOut("unpacks to too much", f"unpacks to more than {self._most:,} bytes")
         self._left -= len(data)
@@ -80,4 +81,4 @@ def parse_xml(
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise LeftOut("damaged", f"broken XML ({error})") from None
+        raise LeftOut("damaged", f"broken XML ({say_first_line(error)})") from None

@@ -11,6 +11,7 @@ from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
+from whelp.base.errors import say_first_line
 from whelp.base.html_text import read_html
 from whelp.collect.document import Document
 from whelp.collect.left_out import LeftOut
@@ -50,7 +51,7 @@ def read_mail(data: bytes, make: Callable[[str], Document]) -> Document:
         said = {name: " ".join(str(value).split()) for name, value in said.items() if value}
         time = _read_time(message["date"])
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:  # the parser of headers has holes
-        raise LeftOut("damaged", f"a broken mail ({type(error).__name__}: {error})".replace("\n", " ")) from None
+        raise LeftOut("damaged", f"a broken mail ({say_first_line(error, with_kind=True)})") from None
     text = _SIGNATURE.sub("", _QUOTED.sub("", words)).strip()
     if not text:
         raise LeftOut("no text", "it holds no text of its own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
+from whelp.base.errors import say_first_line
 from whelp.collect.left_out import LeftOut
 
 NEEDED = 'PDF, which needs `pip install "whelp[pdf]"`'
@@ -35,5 +36,5 @@ def read_pdf(data: bytes, max_unpacked_bytes: int) -> str:
     except LeftOut:
         raise
     except Exception as error:  # pypdf raises whatever a broken file makes it stumble over
-        raise LeftOut("damaged", f"a broken PDF ({type(error).__name__}: {error})".replace("\n", " ")) from None
+        raise LeftOut("damaged", f"a broken PDF ({say_first_line(error, with_kind=True)})") from None
     return "\n\n".join(page for page in pages if page)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from whelp.base.charsets import find_named
+from whelp.base.errors import say_os_reason
 from whelp.base.html_text import read_html
 from whelp.base.utf8 import is_mostly_utf8
 from whelp.collect.document import ConversationDocument, Document
@@ -63,7 +64,7 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
             raise LeftOut("too large", f"larger than {config.max_file_bytes:,} bytes")
         data = path.read_bytes()
     except OSError as error:
-        raise LeftOut("unreadable", f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
+        raise LeftOut("unreadable", f"cannot be read ({say_os_reason(error)})") from None
     time = datetime.fromtimestamp(int(status.st_mtime), UTC)
     plain = Document(
         text="",

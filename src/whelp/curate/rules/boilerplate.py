@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from whelp.base.errors import ConfigError
+from whelp.base.re2 import find_pattern_problem
 from whelp.curate.config import BoilerplateLinesConfig
 from whelp.curate.rules.outcome import Outcome, keep_all
 from whelp.curate.texts import Texts, join, to_mask
@@ -35,13 +35,9 @@ class BoilerplateLines:
         patterns = [*(USUAL if config.with_usual else ()), *config.patterns]
         self._most = config.max_characters
         self._pattern = "(?i)" + "|".join(f"(?:{pattern})" for pattern in patterns) if patterns else None
-        for pattern in config.patterns:
-            try:
-                pc.match_substring_regex(pa.array([""]), pattern)
-            except pa.ArrowInvalid as error:
-                raise ConfigError(
-                    "curate.boilerplate_lines.patterns", [f"{pattern!r} is not a pattern that RE2 knows: {error}"]
-                ) from None
+        problems = [problem for pattern in config.patterns if (problem := find_pattern_problem(pattern)) is not None]
+        if problems:
+            raise ConfigError("curate.boilerplate_lines.patterns", problems)
 
     def apply(self, texts: Texts) -> Outcome:
         """The texts without such lines."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.cpu.decode_step import MOST_TOKENS, make_product, make_step
 from whelp.model.cpu.eight_bits import can_multiply_bytes
@@ -61,7 +62,7 @@ class Decoder:
             try:
                 return self._fixed_step(ids)
             except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
-                log.info("the step of decoding is not recorded: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+                log.info("the step of decoding is not recorded (%s)", say_first_line(error, with_kind=True))
                 self._fixed_step = None
         known: list[int] = ids.tolist() if isinstance(ids, torch.Tensor) else ids
         hidden, _ = self._read_hidden(0, [[token] for token in known])

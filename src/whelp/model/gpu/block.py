@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from whelp.base.errors import say_first_line
 from whelp.base.log import log
 from whelp.model.gpu import block_eight_bits
 from whelp.model.gpu.document_attention import MULTIPLE, attend_whole, attend_within, has_working_kernels
@@ -92,7 +93,7 @@ def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: 
     try:
         own, plain = (take_time(functools.partial(differentiate, way)) for way in (attend_whole, _attend_by_framework))
     except Exception as problem:  # whatever a library may say: the framework's way is always there
-        log.debug("attention is the framework's alone (%s: %s)", type(problem).__name__, str(problem).partition("\n")[0])
+        log.debug("attention is the framework's alone (%s)", say_first_line(problem, with_kind=True))
         return False
     error = measure_distance(own[1], plain[1])
     log.debug(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
 from whelp.base.arrays import cut_runs
+from whelp.prepare.segments import EncodedRows
 
 Ids = npt.NDArray[Any]
 Mask = npt.NDArray[np.uint8]
@@ -20,19 +21,11 @@ LONGEST_DOCUMENT = 1 << 27  # tokens; a longer one is divided, for a file withou
 
 
 @dataclass(frozen=True, kw_only=True)
-class Documents:
-    """Some documents: flat `ids`, `offsets` (documents + 1, from 0), the loss mask where there is one (flat, as the ids).
+class Documents(EncodedRows):
+    """Some documents; `num_divided` of them are not whole: the document before them goes on in them."""
 
-    `num_divided` of them are not whole: the document before them goes on in them.
-    """
-
-    ids: Ids
-    offsets: Offsets
     mask: Mask | None = None
     num_divided: int = 0
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
 
 def iter_stored(split: TokenSplit) -> Iterator[Documents]:

@@ -27,7 +27,8 @@ from whelp.prepare.exchange.formats import TokenFile
 from whelp.prepare.finish_store import SavedVocabulary, finish_store
 from whelp.prepare.held_out import draw_held_out
 from whelp.prepare.ledger import Ledger
-from whelp.prepare.parts import join_ranges
+from whelp.prepare.parts import take_rows
+from whelp.prepare.segments import EncodedRows
 
 
 class NamedVocabulary(SavedVocabulary, Protocol):
@@ -83,8 +84,8 @@ def import_tokens(
                 if side == "train" and test_split > 0:
                     is_test = draw_held_out(num_drawn, count, test_split, seed)
                     num_drawn += count
-                    sides["train"].add(_choose(documents, ~is_test), index, lines[~is_test])
-                    sides["test"].add(_choose(documents, is_test), index, lines[is_test])
+                    sides["train"].add(take_rows(documents, ~is_test), index, lines[~is_test])
+                    sides["test"].add(take_rows(documents, is_test), index, lines[is_test])
                 else:
                     sides[side].add(documents, index, lines)
                 ledger.documents_in += count
@@ -126,7 +127,7 @@ class _Side:
         sink = stack.enter_context(open_sink(folder / name_data_file(0, 1)))
         self._writer = stack.enter_context(pa.ipc.new_stream(sink, schema))
 
-    def add(self, documents: Documents, file_index: int, lines: npt.NDArray[np.int64]) -> None:
+    def add(self, documents: EncodedRows, file_index: int, lines: npt.NDArray[np.int64]) -> None:
         """Write documents that come from the lines `lines` of a file."""
         if not len(documents):
             return
@@ -137,18 +138,6 @@ class _Side:
         self._writer.write_batch(make_batch(self._schema, documents.ids, documents.offsets, *places, mask))
         self.num_documents += len(documents)
         self.num_tokens += len(documents.ids)
-
-
-def _choose(documents: Documents, chosen: npt.NDArray[np.bool_]) -> Documents:
-    """The documents where `chosen` is true."""
-    if chosen.all():
-        return documents
-    starts, stops = documents.offsets[:-1][chosen], documents.offsets[1:][chosen]
-    return Documents(
-        ids=join_ranges(documents.ids, starts, stops),
-        offsets=np.concatenate(([0], np.cumsum(stops - starts))),
-        mask=None if documents.mask is None else join_ranges(documents.mask, starts, stops),
-    )
 
 
 def _check_ids(documents: Documents, vocabulary: NamedVocabulary, label: str, num_before: int) -> None:

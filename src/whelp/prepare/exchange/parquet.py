@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from whelp.artifacts.token_store import MASK_COLUMN, TokenSplit
 from whelp.base.arrays import cut_runs
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, say_first_line
 from whelp.prepare.exchange.documents import PIECE_TOKENS, Documents, Ids, Mask, cut_documents, divide_long
 
 Rows = Literal["auto", "documents", "packed"]
@@ -184,5 +184,6 @@ def _holds_numbers(kind: pa.DataType, *, may_be_bool: bool) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:
-    said = str(error).partition("\n")[0][:200].rstrip(". ")
-    return ArtifactError(path, f"cannot be read ({said})", "a whole Parquet file", "It may be cut off: copy it again.")
+    return ArtifactError(
+        path, f"cannot be read ({say_first_line(error)})", "a whole Parquet file", "It may be cut off: copy it again."
+    )

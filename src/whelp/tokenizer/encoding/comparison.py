@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whelp.base.errors import TokenizerError
+from whelp.base.errors import TokenizerError, say_first_line
 
 NASTY = (
     "",
@@ -44,4 +44,4 @@ def describe_failure(error: BaseException) -> str:
     """Why a library written in Rust has failed, whose panics are no `Exception`; what is not its own is raised again."""
     if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError, TokenizerError)):
         raise error
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return say_first_line(error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from whelp.base.errors import TokenizerError
+from whelp.base.errors import TokenizerError, say_first_line
 from whelp.tokenizer._bytes import CHARACTER_OF_BYTE
 from whelp.tokenizer._patterns import PATTERNS
 from whelp.tokenizer.config import END_TOKEN, PAD_TOKEN, UNKNOWN_TOKEN, LearnConfig
@@ -34,7 +34,10 @@ def make_splitter(config: LearnConfig) -> Any:
         return pre_tokenizers.Split(Regex(pattern), "isolated")
     except Exception as error:
         raise TokenizerError(
-            "pattern_regex", f"cannot be read ({error})", "a regular expression", "Oniguruma's syntax, such as \\p{L}+|\\s+."
+            "pattern_regex",
+            f"cannot be read ({say_first_line(error)})",
+            "a regular expression",
+            "Oniguruma's syntax, such as \\p{L}+|\\s+.",
         ) from None
 
 
