@@ -23,7 +23,7 @@ from whelp.collect import LeftOut, make_line
 from whelp.collect.folder import FolderConfig, read_file
 from whelp.collect.output import check_json_lines
 
-_VERSION = 3  # raised when the same file would give another text
+_VERSION = 4  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
 _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
