@@ -179,7 +179,6 @@ def test_what_fills_the_memory_while_it_is_read(
 ) -> None:
     """A few kilobytes that would take gigabytes: the process that reads them is ended, and reads the next."""
     monkeypatch.setattr(sheet_rows, "LIMITS", SheetLimits(max_memory_bytes=400 << 20))
-    monkeypatch.setattr(sheet_rows, "_at_rest", [])
     write(tmp_path, {name: content, "good.xlsx": make_xlsx({"A": [["text"], ["a"]]})})
     assert len(content) < 1 << 20
     with pytest.raises(SourceError, match=rf"{name}: a spreadsheet that takes more memory to read than .*Ctrl\+End .* as CSV"):

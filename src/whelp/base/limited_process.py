@@ -1,10 +1,11 @@
 """Work on what strangers wrote, in a process of its own: whatever a file makes its reader do, it costs that file alone.
 
-    with LimitedProcess() as process:
-        process.call(read_pdf, data, seconds=60)                     # what it returns; what it raises is raised here
-        for block in process.iterate(iter_rows, data, seconds=60): ...     # what it yields, each within the time
+    limits = Limits(seconds=60)
+    call_within(limits, read_pdf, data)                       # what it returns; what it raises is raised here
+    for block in iterate_within(limits, iter_rows, data): ...     # what it yields, each within the time
 
-A reader in C that hangs, or fills the memory, cannot be stopped from within. Its process can: it is ended, and the next call begins another.
+A reader in C that hangs, or fills the memory, cannot be stopped from within. Its process can: it is ended, and the next call begins
+another. Processes wait for the next call, and end by themselves when none comes for a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import sys
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -34,6 +37,7 @@ _END_SECONDS = 10.0
 _START_SECONDS = 120.0
 _STOP_SECONDS = 1.0
 _STOP = "stop"
+_at_rest: defaultdict[int | None, list[LimitedProcess]] = defaultdict(list)  # by the memory that they may hold
 
 
 class OverLimitError(Exception):
@@ -44,12 +48,55 @@ class OverLimitError(Exception):
         self.limit = limit
 
 
-class LimitedProcess:
-    """Does one piece of work at a time. The process starts with the first, and ends with the program, if not before.
+@dataclass(frozen=True)
+class Limits:
+    """What work may take.
 
-    Args:
-        max_bytes: The most memory that it may hold, where the system says what it holds (Linux, macOS).
+    Attributes:
+        seconds: Of the clock, for each thing that it gives.
+        max_bytes: Memory, where the system says what a process holds (Linux, macOS).
     """
+
+    seconds: float
+    max_bytes: int | None = None
+
+
+def call_within(limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function of a module; arguments and result travel.
+
+    Raises:
+        OverLimitError: When it takes more than allowed; what the function raises is raised here.
+    """
+    with _borrow(limits.max_bytes) as process:
+        return process.call(function, *arguments, seconds=limits.seconds)
+
+
+def iterate_within(limits: Limits, function: Callable[..., Iterable[Any]], *arguments: Any) -> Generator[Any]:
+    """Yield what a generator yields. Left early, it is stopped behind the next.
+
+    Raises:
+        OverLimitError: As `call_within`.
+    """
+    with _borrow(limits.max_bytes) as process:
+        yield from process.iterate(function, *arguments, seconds=limits.seconds)
+
+
+@contextlib.contextmanager
+def _borrow(max_bytes: int | None) -> Generator[LimitedProcess]:
+    """One that has nothing to do: threads work side by side, each with one of its own."""
+    at_rest = _at_rest[max_bytes]
+    try:
+        process = at_rest.pop()
+    except IndexError:
+        process = LimitedProcess(max_bytes=max_bytes)
+    try:
+        yield process
+    finally:
+        at_rest.append(process)
+
+
+class LimitedProcess:
+    """Does one piece of work at a time. The process starts with the first, and ends with the program, if not before."""
 
     def __init__(self, *, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
@@ -64,21 +111,13 @@ class LimitedProcess:
         self.close()
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Call a function of a module; arguments and result travel.
-
-        Raises:
-            OverLimitError: When it takes longer, or more memory than allowed; what the function raises is raised here.
-        """
+        """As `call_within`."""
         [result] = self.iterate(_call_once, function, arguments, seconds=seconds)
         returned: T = result
         return returned
 
     def iterate(self, function: Callable[..., Iterable[Any]], *arguments: Any, seconds: float) -> Generator[Any]:
-        """Yield what a generator yields, waiting at most so long for each. Left early, it is stopped behind the next.
-
-        Raises:
-            OverLimitError: As `call`.
-        """
+        """As `iterate_within`."""
         pipe = self._begin((function, arguments))
         kind = "told"
         try:

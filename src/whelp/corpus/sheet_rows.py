@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from importlib.util import find_spec
 from itertools import chain, islice, zip_longest
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from whelp.base.limited_process import LimitedProcess, OverLimitError
+from whelp.base.limited_process import Limits, OverLimitError, iterate_within
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.header import select_by_header
 from whelp.corpus.number_texts import write_number
@@ -28,7 +28,6 @@ from whelp.corpus.sheet_size import AS_CSV, SheetLimits, too_much
 LIMITS = SheetLimits()
 _ROWS = 1024  # at a time
 _NUM_LETTERS = 26
-_at_rest: list[LimitedProcess] = []
 
 
 def iter_sheet_rows(reading: Reading) -> Iterator[Rows]:
@@ -79,11 +78,11 @@ def _iter_cells(reading: Reading) -> Generator[Any]:
     if len(data) > LIMITS.max_bytes:
         raise too_much(LIMITS)
     seconds = LIMITS.seconds + LIMITS.seconds_per_megabyte * len(data) / 1e6
-    with _borrow_process() as process:
-        try:
-            yield from process.iterate(iter_sheet_cells, data, reading.sheet, reading.max_row_bytes, LIMITS, seconds=seconds)
-        except OverLimitError as error:
-            raise _over_limit(error, seconds) from None
+    limits = Limits(seconds, LIMITS.max_memory_bytes)
+    try:
+        yield from iterate_within(limits, iter_sheet_cells, data, reading.sheet, reading.max_row_bytes, LIMITS)
+    except OverLimitError as error:
+        raise _over_limit(error, seconds) from None
 
 
 def _over_limit(error: OverLimitError, seconds: float) -> BadFile:
@@ -94,19 +93,6 @@ def _over_limit(error: OverLimitError, seconds: float) -> BadFile:
     reason = f"a spreadsheet that takes more memory to read than {most}"
     next_step = "Delete cells that stand far from the others (Ctrl+End shows where they end), or long texts that stand in many."
     return BadFile("too large", reason, f"{next_step} {AS_CSV}")
-
-
-@contextmanager
-def _borrow_process() -> Iterator[LimitedProcess]:
-    """One that has nothing to do: files are read on several threads, each in a process of its own."""
-    try:
-        process = _at_rest.pop()
-    except IndexError:
-        process = LimitedProcess(max_bytes=LIMITS.max_memory_bytes)
-    try:
-        yield process
-    finally:
-        _at_rest.append(process)
 
 
 def _read_header(filled: Iterator[Row]) -> list[str]:
