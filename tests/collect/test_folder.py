@@ -269,7 +269,8 @@ def test_a_file_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     mails = b"".join(b"From a\nSubject: %d\n\nmail %d\n\n" % (number, number) for number in range(3))
     files = {"a.txt": b"a", "hang.mbox": mails, "hang at once.txt": b"x", "kill.txt": b"x", "z.mbox": mails}
     _, result = collect(tmp_path, files, max_document_seconds=3)
-    assert [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [
         "a",
         "mail 0",
         "mail 0",
