@@ -307,10 +307,16 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             "collect_web_archive",
             [
                 *("files", "out", "extract", "languages", "domains", "statuses", "mime_types", "min_characters", "licence"),
-                *("max_record_bytes", "chosen", "base_url", "keep_fetched", "workers"),
+                *("max_record_bytes", "max_page_seconds", "chosen", "base_url", "keep_fetched", "workers"),
             ],
         ),
-        ("collect_folder", ["folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"]),
+        (
+            "collect_folder",
+            [
+                *("folder", "out", "include_suffixes", "licence", "max_file_bytes", "max_unpacked_bytes"),
+                "max_document_seconds",
+            ],
+        ),
         (
             "collect_wikipedia_dump",
             [

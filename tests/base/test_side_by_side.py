@@ -42,8 +42,9 @@ def test_what_fails() -> None:
 
 def test_nothing_stays_behind() -> None:
     """Who is told no more ends the processes, however much they have to tell."""
+    before = multiprocessing.active_children()
     events = iter_side_by_side(itertools.count, [1, 5], [{}, {}])
     assert next(events)[1] in (1, 5)
     assert isinstance(events, Iterator)
     events.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= set(before)

@@ -8,6 +8,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import whelp
 from growing import finish_with_stops
 from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.base.html_text import read_html
+from whelp.collect.folder import reader
 from whelp.collect.folder.office import read_docx
+from whelp.collect.folder.pdf import read_pdf
 from whelp.collect.left_out import LeftOut
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
@@ -236,8 +239,8 @@ def test_copies_for_old_programs_are_left_out() -> None:
     assert read_docx(make_zip({"word/document.xml": body}), 10_000) == "box"
 
 
-def test_without_pypdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PDF says which package it needs, and is counted."""
+def test_without_pypdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PDF says which package it needs."""
     real = builtins.__import__
 
     def without(name: str, *args: Any, **options: Any) -> Any:
@@ -246,8 +249,38 @@ def test_without_pypdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    _, result = collect(tmp_path, {"a.pdf": make_pdf(), "b.txt": b"b"})
-    assert result.num_files["skipped"] == {'PDF, which needs `pip install "whelp[pdf]"`': 1}
+    with pytest.raises(LeftOut, match=r'PDF, which needs `pip install "whelp\[pdf\]"`'):
+        read_pdf(make_pdf(), 10_000)
+
+
+def hang_or_read(path: Path, *arguments: Any) -> Iterator[Any]:
+    """As some files have it that nobody thought of."""
+    for number, found in enumerate(reader._read_items(path, *arguments), 1):
+        if (path.stem == "hang" and number == 2) or path.stem == "hang at once":
+            time.sleep(600)
+        if path.stem == "kill":
+            os.abort()
+        yield found
+
+
+def test_a_file_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds nothing up: what was read before is kept, it is counted, and the others are read."""
+    monkeypatch.setattr(reader, "_read_items", hang_or_read)
+    mails = b"".join(b"From a\nSubject: %d\n\nmail %d\n\n" % (number, number) for number in range(3))
+    files = {"a.txt": b"a", "hang.mbox": mails, "hang at once.txt": b"x", "kill.txt": b"x", "z.mbox": mails}
+    _, result = collect(tmp_path, files, max_document_seconds=3)
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [
+        "a",
+        "mail 0",
+        "mail 0",
+        "mail 1",
+        "mail 2",
+    ]
+    assert result.num_files == {"read": {".mbox": 2, ".txt": 1}, "skipped": {"takes too long": 2, "breaks its reader": 1}}
+    reasons = {skipped["path"]: skipped["reason"] for skipped in result.skipped_files}
+    assert reasons["hang.mbox"] == "takes more than 3 seconds to read, behind the first 1 document of it"
+    assert reasons["hang at once.txt"] == "takes more than 3 seconds to read"
 
 
 def test_stopped_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,14 +61,14 @@ IPHONE = (
 )
 IPHONE += "\u200e[12.03.24, 18:01:00] Bob: \u200eimage omitted\r\n[12.03.24, 18:02:00] Bob: Yes.\r\n"
 ANDROID = "3/12/24, 6:00\u202fPM - Messages are encrypted.\n3/12/24, 6:00\u202fPM - Ann: Hi\n3/12/24, 6:01\u202fPM - Bob: <Media omitted>\n"
-ANDROID += "not said either\n3/12/24, 6:02\u202fPM - Bob: 1 < 2\n"
+ANDROID += "below a picture\n3/12/24, 6:02\u202fPM - Bob: 1 < 2\n"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (IPHONE, "Ann Müller: Hi: so\nthere\nBob: Yes."),
-        (ANDROID, "Ann: Hi\nBob: 1 < 2"),
+        (ANDROID, "Ann: Hi\nBob: below a picture\nBob: 1 < 2"),
         ("2024-03-12, 18:00 - Ann: a\n\n2024-03-12, 18:00 - Bob: b\n", "Ann: a\nBob: b"),
     ],
     ids=["iphone", "android", "other dates"],
@@ -81,9 +81,73 @@ def test_whatsapp(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        "12/03/2024, 18:00 - ",
+        "12/03/2024 18:00 - ",
+        "3/12/24, 6:00 PM - ",
+        "12/3/24, 6:00 p.\u00a0m. - ",
+        "12/03/2024 à 18:00 - ",
+        "12.03.2024 kl. 18.00 - ",
+        "12.3.2024 klo 18.00 - ",
+        "12. 3. 2024 18:00 - ",
+        "2024. 03. 12. 18:00 - ",
+        "2024. 3. 12. 오후 6:00 - ",
+        "2024/3/12 下午6:00 - ",
+        "12.03.24 г., 18:00 - ",
+        "12/3/24, 6:00 μ.μ. - ",
+        "18:00, 12/03/2024 - ",
+        "\u200f١٢\u200f/٣\u200f/٢٠٢٤، ٦:٠٠ م - ",
+        "12.3.2024, 18:00 - ",
+        "[12.03.24, 18:00:01] ",
+        "\u200e[12/03/2024, 18:00:01] ",
+        "[3/12/24, 6:00:01\u202fPM] ",
+        "[2024/3/12 下午6:00:01] ",
+        "[2024. 3. 12. 오후 6:00:01] ",
+        "[2024-03-12, 18:00:01] ",
+        "[18:00:01, 12/03/2024] ",
+    ],
+)
+def test_whatsapp_in_other_languages(head: str) -> None:
+    """Dates and times in the order of the language; a notice has nobody who says it, whatever it quotes."""
+    notices = (
+        "Messages and calls are end-to-end encrypted. Tap to learn more.",
+        "Ann added Bob",
+        'Ann changed the subject from "Dogs: a chat" to "Cats: none"',
+        "Ann changed the subject from “Dogs” to “Cats: none”",
+        "Ann hat den Betreff von „Hunde“ zu „Katzen: keine“ geändert.",
+        "Ann a changé le sujet de « Chiens : un » à « Chats »",
+        "Анна изменил(а) тему группы с «Собаки: чат» на «Кошки»",
+        "Ann ändrade ämnet från ”Hundar: en” till ”Katter”",
+        "アンがグループ名を「犬: 一」に変更しました",
+        "You created group 'Dogs: all'",
+    )
+    said = ("Ann: Hi: so", 'O\'Neil "the boss": "Dogs: a chat" is what?', "~\u202fZoë: so")
+    text = "\n".join(head + line for line in (*notices[:4], *said, *notices[4:], "Bob:")) + "\nin the line below\n"
+    chat = read_whatsapp(text)
+    assert chat is not None
+    assert [(turn.sender, turn.text) for turn in chat.turns] == [
+        ("Ann", "Hi: so"),
+        ('O\'Neil "the boss"', '"Dogs: a chat" is what?'),
+        ("Zoë", "so"),
+        ("Bob", "in the line below"),
+    ]
+
+
+def test_whatsapp_with_pictures() -> None:
+    """Words below a picture, or before one, are said; what the telephone adds to them is not."""
+    text = "12.03.24, 18:00 - Ann: \u200eIMG-1.jpg (file attached)\nOur dog.\n12.03.24, 18:01 - Bob: Nice \u200e<This message was edited>\n"
+    text += "12.03.24, 18:02 - Ann: I <3 him <3\n12.03.24, 18:03 - Bob: \u200e<attached: a.jpg>\n"
+    chat = read_whatsapp(text)
+    assert chat is not None
+    assert chat.text == "Ann: Our dog.\nBob: Nice\nAnn: I <3 him <3"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
+        "2024-03-12 18:00 INFO - started: at once\n2024-03-12 18:01 INFO - ended: well",
         "12.03.24, 18:00 - Ann: one line alone",
         "Dear diary,\n12.03.24, 18:00 - a\n12.03.24, 18:00 - b",
         "12.03.24\nA day.\n",

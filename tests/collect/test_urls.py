@@ -16,7 +16,10 @@ import pytest
 import whelp
 from waiting import wait_until
 from whelp.base.errors import ConfigError, SourceError
+from whelp.collect import page_text
 from whelp.collect.addresses import host_of
+from whelp.collect.answers import Answer, NotFetched
+from whelp.collect.page_text import PageText, read_page_within
 
 from .sites import MANNERS, Answers, Reply, Request, Site, html_reply, note_turns, serve_pages, serving
 
@@ -327,3 +330,20 @@ def test_what_cannot_be_asked(tmp_path: Path, asked: dict[str, Any], message: st
     with pytest.raises(ConfigError) as caught:
         collect(tmp_path / "x.jsonl", **asked)
     assert message in str(caught.value)
+
+
+def hang(answer: Answer) -> PageText:
+    time.sleep(600)
+    return PageText(text=answer.url)
+
+
+def test_a_page_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped, for a later run to decide anew; why others are travels, too."""
+    answer = Answer(url="https://example.org", status=200, headers={"content-type": "text/html"}, body=b"<p></p>")
+    with pytest.raises(NotFetched, match="no text") as caught:
+        read_page_within(answer, 60)
+    assert (caught.value.is_final, caught.value.fate) == (True, "skipped")
+    monkeypatch.setattr(page_text, "read_page", hang)
+    with pytest.raises(NotFetched, match=r"the page takes more than 0\.2 seconds") as caught:
+        read_page_within(answer, 0.2)
+    assert (caught.value.is_final, caught.value.fate) == (False, "skipped")

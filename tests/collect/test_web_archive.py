@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
@@ -21,7 +23,11 @@ from whelp.base.errors import ArtifactError, ConfigError, SourceError
 from whelp.cli import collect_web_archive
 from whelp.cli.collect_web_archive import iter_collect_web_archive
 from whelp.cli.given_files import FileProgress
-from whelp.collect.web_archive import WebArchiveConfig, shares
+from whelp.collect.answers import Answer
+from whelp.collect.left_out import LeftOut
+from whelp.collect.page_text import PageText
+from whelp.collect.web_archive import WebArchiveConfig, page, shares
+from whelp.collect.web_archive.convert import _work as work
 
 HTML = "Content-Type: text/html"
 WORDS = "A whelp is a young dog, and a cub is a young bear."
@@ -68,8 +74,8 @@ CRAWL = [
 def test_a_crawl(name: str, extract: str, tmp_path: Path) -> None:
     """Pages become documents that say where they are from; every other record is counted by its reason."""
     path = write(tmp_path, name, CRAWL)
-    result, [page, resource] = collect(tmp_path / "out.jsonl", path, extract=extract)
-    assert {name: page[name] for name in ("source", "title", "url", "id", "language", "fetched")} == {
+    result, [document, resource] = collect(tmp_path / "out.jsonl", path, extract=extract)
+    assert {name: document[name] for name in ("source", "title", "url", "id", "language", "fetched")} == {
         "source": "web-archive",
         "title": "Young dogs",
         "url": "https://example.org/1",
@@ -77,9 +83,9 @@ def test_a_crawl(name: str, extract: str, tmp_path: Path) -> None:
         "language": "en",
         "fetched": DATE,
     }
-    assert page["text"].count(WORDS) == 4
-    assert "menu" not in page["text"]
-    assert "Imprint" not in page["text"]
+    assert document["text"].count(WORDS) == 4
+    assert "menu" not in document["text"]
+    assert "Imprint" not in document["text"]
     assert resource["url"] == "file:///dogs.html"
     assert result.num_records == {
         "kept": 2,
@@ -103,6 +109,40 @@ def test_texts(tmp_path: Path) -> None:
     result, documents = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc.wet.gz", records))
     assert [(document["text"], document["language"]) for document in documents] == [("Title\nA young dog.", "en"), ("犬", None)]
     assert result.num_records["no text"] == result.num_records["converted, but to no plain text"] == 1
+
+
+def make_metadata(number: int, found: str) -> bytes:
+    """As Common Crawl writes it behind each page."""
+    content = f"fetchTimeMs: 355\r\ncharset-detected: UTF-8\r\nlanguages-cld2: {found}\r\n"
+    url = f"https://example.org/{number}"
+    return make_record("metadata", content.encode(), url, media_type="application/warc-fields")
+
+
+FOUND = '{"reliable":true,"languages":[{"code":"de","code-iso-639-3":"deu","text-covered":0.9},{"code-iso-639-3":"eng"}]}'
+
+
+@pytest.mark.usefixtures("small_spans")
+@pytest.mark.parametrize("name", ["a.warc", "a.warc.gz", "whole.warc.gz"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_languages_that_the_crawler_found(name: str, workers: int, tmp_path: Path) -> None:
+    """They are those of pages that do not say theirs, wherever the file is divided."""
+    silent = make_page(WORDS).replace(' lang="en"', "")
+    records = [INFO]
+    for number, (html, found) in enumerate(
+        [(silent, FOUND), (make_page(WORDS, language="fr"), FOUND), (silent, "broken"), (silent, '{"languages":[]}')] * 4
+    ):
+        records.append(make_record("response", make_http(html.encode()), f"https://example.org/{number}", number=number))
+        records.append(make_metadata(number, found))
+    said = {"WARC-Identified-Content-Language": "jpn,eng"}
+    records.append(make_record("response", make_http(silent.encode()), headers=said))
+    records.append(make_metadata(99, FOUND))  # of another page
+    records.append(make_record("response", make_http(silent.encode())))
+    path = write(tmp_path, name, [b"".join(records)] if name.startswith("whole") else records)
+    _, documents = collect(tmp_path / "out.jsonl", path, extract="page", workers=workers)
+    assert [document["language"] for document in documents] == [*["de", "fr", None, None] * 4, "ja", None]
+    result, _ = collect(tmp_path / "de.jsonl", path, extract="page", languages=["de"], workers=workers)
+    reasons = {reason: count for reason, count in result.num_records.items() if reason != "metadata"}
+    assert reasons == {"kept": 4, "about the archive": 1, "another language": 5, "no language said": 9}
 
 
 FILTERS: dict[str, tuple[dict[str, Any], list[int], dict[str, int]]] = {
@@ -264,15 +304,47 @@ def test_a_body_that_breaks_off(tmp_path: Path) -> None:
     assert result.notes == {"pages that the crawler cut off": 2}
 
 
-def test_a_page_that_breaks_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is counted, and does not end the work on all others."""
+def test_a_page_that_breaks_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out, and does not end the work on all others."""
 
     def read_html(html: str) -> Any:
         raise AssertionError(html)
 
-    monkeypatch.setattr("whelp.collect.web_archive.page.read_html", read_html)
-    result, _ = collect(tmp_path / "out.jsonl", write(tmp_path, "a.warc", [make_response("a")]), extract="page")
-    assert result.num_records == {"the page cannot be parsed (AssertionError)": 1}
+    monkeypatch.setattr(page, "read_html", read_html)
+    answer = Answer(url="https://example.org", status=200, headers={"content-type": "text/html"}, body=b"a")
+    with pytest.raises(LeftOut, match=r"the page cannot be parsed \(AssertionError\)"):
+        page.extract(answer, "page")
+
+
+def hang_or_extract(answer: Answer, how: Literal["article", "page"]) -> PageText:
+    """As some pages have it that nobody thought of."""
+    if b"hang" in answer.body:
+        time.sleep(600)
+    if b"kill" in answer.body:
+        os.abort()
+    return page.extract(answer, how)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_page_without_end(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds nothing up: after a while it is left out, and counted; the others are read."""
+    monkeypatch.setattr(page, "extract", hang_or_extract)
+    monkeypatch.setattr("whelp.collect.web_archive.convert._work", work_with_bad_pages)
+    records = [make_response(words, number) for number, words in enumerate(("one", "hang", "two", "kill", "three"))]
+    path = write(tmp_path, "a.warc", records)
+    result, documents = collect(tmp_path / "out.jsonl", path, extract="page", max_page_seconds=3, workers=workers)
+    assert [document["url"][-1] for document in documents] == ["0", "2", "4"]
+    assert result.num_records == {
+        "kept": 3,
+        "the page takes more than 3 seconds": 1,
+        "the page breaks its reader": 1,
+    }
+
+
+def work_with_bad_pages(task: Any) -> Any:
+    """In any process."""
+    page.extract = hang_or_extract
+    return work(task)
 
 
 RUSSIAN, JAPANESE, CZECH = "Щенок это молодая собака", "吾輩は猫である。名前はまだ無い。", "Žluťoučký kůň"

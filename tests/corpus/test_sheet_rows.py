@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import pytest
 
 import whelp
 from whelp.base.errors import SourceError
-from whelp.corpus import count_skipped
+from whelp.corpus import count_skipped, sheet_rows
+from whelp.corpus.sheet_size import SheetLimits
 
-from .sheets import DATE, Rows, make_ods, make_xlsx
+from .sheets import DATE, Rows, make_ods, make_shared, make_xlsb, make_xlsx, make_zip, read_members
 from .test_source import make, read_notes, read_rows, write
 
 HERE = "needs the extra sheets: pip install 'whelp[sheets]'"
@@ -137,7 +140,7 @@ def test_what_would_take_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A cell far off, with or without a place of its own, or more than may lie in memory: said, not tried. Empty cells are none."""
     far: Rows = [["text"], *[["a"]] * 20, [*[None] * 119, "b"]]
     write(tmp_path, {"far.xlsx": make_xlsx({"A": far}), "near.xlsx": make_xlsx({"A": [["text"], ["a"], [None] * 120]})})
-    monkeypatch.setattr("whelp.corpus.sheet_size.MOST_CELLS", 2000)
+    monkeypatch.setattr(sheet_rows, "LIMITS", SheetLimits(max_cells=2000))
     assert [row[1] for row in read_rows(make(tmp_path / "near.xlsx"))] == ["a"]
     with pytest.raises(SourceError, match=r"far\.xlsx: a sheet with cells in row 22 and in column 120, .*Ctrl\+End"):
         make(tmp_path / "far.xlsx")
@@ -150,9 +153,77 @@ def test_what_would_take_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(tmp_path, {"placed.xlsx": data.getvalue()})
     with pytest.raises(SourceError, match=r"cells in row 9 and in column 16,384"):
         make(tmp_path / "placed.xlsx")
-    monkeypatch.setattr("whelp.corpus.sheet_size.MOST_BYTES", 2000)
+    monkeypatch.setattr(sheet_rows, "LIMITS", SheetLimits(max_bytes=2000))
     with pytest.raises(SourceError, match=r"unpacks to more than .* Save the sheet as CSV"):
         make(tmp_path / "near.xlsx")
+
+
+@pytest.mark.usefixtures("calamine")
+def test_binary_and_shared(tmp_path: Path) -> None:
+    """What the hostile ones below are made like."""
+    write(tmp_path, {"a.xlsb": make_xlsb({(0, 0): "text", (2, 0): "a"}), "b.xlsx": make_shared("b", 2)})
+    assert read_rows(make(tmp_path / "a.xlsb")) == [("a.xlsb", "a", 3)]
+    assert read_rows(make(tmp_path / "b.xlsx")) == [("b.xlsx", "b", 2), ("b.xlsx", "b", 3)]
+
+
+@pytest.mark.usefixtures("calamine")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("far.xlsb", make_xlsb({(0, 0): "text", (1 << 19, 1 << 11): "far"})),
+        ("shared.xlsx", make_shared("words " * 20_000, 10_000)),
+    ],
+)
+def test_what_fills_the_memory_while_it_is_read(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes that would take gigabytes: the process that reads them is ended, and reads the next."""
+    monkeypatch.setattr(sheet_rows, "LIMITS", SheetLimits(max_memory_bytes=400 << 20))
+    write(tmp_path, {name: content, "good.xlsx": make_xlsx({"A": [["text"], ["a"]]})})
+    assert len(content) < 1 << 20
+    with pytest.raises(SourceError, match=rf"{name}: a spreadsheet that takes more memory to read than .*Ctrl\+End .* as CSV"):
+        make(tmp_path / name)
+    assert [row[1] for row in read_rows(make(tmp_path / "good.xlsx"))] == ["a"]
+    source = make(tmp_path)
+    assert [row[0] for row in read_rows(source)] == ["good.xlsx"]
+    assert count_skipped(file for partition in source.iter_partitions() for file in partition.skipped) == {"too large": 1}
+
+
+@pytest.mark.usefixtures("calamine")
+def test_a_text_that_is_longer_than_a_row_may_be(tmp_path: Path) -> None:
+    """As of other rows."""
+    write(tmp_path, {"a.xlsx": make_xlsx({"A": [["text"], ["a" * 2000], ["b"]]})})
+    with pytest.raises(SourceError, match=r"a\.xlsx, row 2: a row of more than 1,000 bytes"):
+        read_rows(make(tmp_path / "a.xlsx", max_row_bytes=1000))
+    assert read_rows(make(tmp_path / "a.xlsx", max_row_bytes=1000, on_bad_rows="skip")) == [("a.xlsx", "b", 3)]
+
+
+@pytest.mark.usefixtures("calamine")
+def test_broken_xml(tmp_path: Path) -> None:
+    """Wherever content.xml of an .ods breaks off, it is said; its reader would wait for ever."""
+    members = read_members(make_ods("A", [["text"], ["a"]]))
+    content = members["content.xml"]
+    for end in range(0, len(content), 37):
+        write(tmp_path, {"a.ods": make_zip({**members, "content.xml": content[:end]})})
+        with pytest.raises(SourceError, match=r"a\.ods: .*\(content\.xml in it is no whole XML: .*Get a whole copy"):
+            make(tmp_path / "a.ods")
+
+
+def _wait(*arguments: object) -> Iterator[object]:
+    time.sleep(60)
+    yield None
+
+
+@pytest.mark.usefixtures("calamine")
+def test_a_reader_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended, and said."""
+    write(tmp_path, {"a.xls": b"any"})
+    monkeypatch.setattr(sheet_rows, "LIMITS", SheetLimits(seconds=0.2))
+    monkeypatch.setattr(sheet_rows, "iter_sheet_cells", _wait)
+    with pytest.raises(
+        SourceError, match=r"a\.xls: a spreadsheet that is not read after 0 seconds, .* save it anew, or as CSV"
+    ):
+        make(tmp_path / "a.xls")
 
 
 @pytest.mark.usefixtures("calamine")

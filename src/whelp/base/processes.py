@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_HIDING = threading.RLock()
 InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]  # items with what a function makes of them
 
 
@@ -122,11 +123,12 @@ def add_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def hide_main() -> Iterator[None]:
-    """Let `multiprocessing` see no main script, which it would run again in every process."""
-    values = vars(sys.modules["__main__"])
-    saved: dict[str, Any] = {name: values.pop(name) for name in ("__file__", "__spec__") if name in values}
-    values["__spec__"] = None
-    try:
-        yield
-    finally:
-        values.update(saved)
+    """Let `multiprocessing` see no main script, which it would run again in every process. Threads start processes in turn."""
+    with _HIDING:
+        values = vars(sys.modules["__main__"])
+        saved: dict[str, Any] = {name: values.pop(name) for name in ("__file__", "__spec__") if name in values}
+        values["__spec__"] = None
+        try:
+            yield
+        finally:
+            values.update(saved)

@@ -12,6 +12,7 @@ from typing import Any
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.as_list import as_list
 from whelp.base.config import load_config
+from whelp.base.counts import say_count
 from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
@@ -20,10 +21,10 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress
 from whelp.cli.screens.draw_events import draw_bytes, watch
 from whelp.collect import LeftOut, make_line
-from whelp.collect.folder import FolderConfig, read_file
+from whelp.collect.folder import FolderConfig, iter_items
 from whelp.collect.output import check_json_lines
 
-_VERSION = 3  # raised when the same file would give another text
+_VERSION = 4  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
 _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
@@ -55,6 +56,7 @@ def collect_folder(
     licence: str | None = None,
     max_file_bytes: int = 256 << 20,
     max_unpacked_bytes: int = 256 << 20,
+    max_document_seconds: float = 300.0,
 ) -> FolderResult:
     """Turn the files of a folder into documents, one JSON line each: text, code, HTML, DOCX, ODT, EPUB, PDF, notebooks, mail, chats, subtitles.
 
@@ -66,6 +68,7 @@ def collect_folder(
         licence: What the text may be used for; None: what a file says of itself.
         max_file_bytes: A larger file is left out.
         max_unpacked_bytes: A file that unpacks to more is left out.
+        max_document_seconds: A document that takes longer is left out, with what stands behind it in its file.
 
     Raises:
         SourceError: When there is no such folder.
@@ -76,6 +79,7 @@ def collect_folder(
         "licence": licence,
         "max_file_bytes": max_file_bytes,
         "max_unpacked_bytes": max_unpacked_bytes,
+        "max_document_seconds": max_document_seconds,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
     events = iter_collect_folder(Path(folder), Path(out), config)
@@ -138,16 +142,18 @@ def _read(path: Path, label: str, config: FolderConfig) -> tuple[list[bytes], li
     """The lines of a file's documents, what of it was left out, and what it is counted by; None where it gave no document."""
     lines: list[bytes] = []
     left_out: list[LeftOut] = []
+    kind: str | None = None
     try:
-        found = read_file(path, label, config, decode=decode_text)
-        for item in found.items:
+        for counted_as, item in iter_items(path, label, config, decode=decode_text):
             if isinstance(item, LeftOut):
                 left_out.append(item)
             else:
                 lines.append(make_line(item))
+                kind = counted_as
     except LeftOut as error:
-        left_out.append(error)
-    return lines, left_out, found.kind if lines else None
+        behind = f", behind the first {say_count(len(lines), 'document')} of it" if lines else ""
+        left_out.append(LeftOut(error.kind, error.reason + behind))
+    return lines, left_out, kind
 
 
 def decode_text(data: bytes) -> str:

@@ -28,7 +28,7 @@ from whelp.corpus.path_list import COMMON_CRAWL, is_path_list, read_listed
 if TYPE_CHECKING:
     from whelp.corpus.borrowed import Borrowed
 
-_VERSION = 1  # raised when the same record would give another text
+_VERSION = 2  # raised when the same record would give another text
 _SUFFIXES = tuple(f".{kind}{packing}" for kind in ("warc", "wet") for packing in ("", ".gz", ".zst"))
 _MAX_NAMED = 100  # skipped archives that a result names
 _MOST_REASONS = 300  # told apart: types of content are whatever servers call them
@@ -70,6 +70,7 @@ def collect_web_archive(
     min_characters: int = 1,
     licence: str | None = None,
     max_record_bytes: int = 64 << 20,
+    max_page_seconds: float = 60.0,
     chosen: str | None = None,
     base_url: str = COMMON_CRAWL,
     keep_fetched: bool = False,
@@ -89,6 +90,7 @@ def collect_web_archive(
         min_characters: A shorter text is left out.
         licence: What the text may be used for; None: what a page says of itself.
         max_record_bytes: A larger record, packed or not, is left out.
+        max_page_seconds: A page that takes longer is left out.
         chosen: Which of the archives, in their order: `0:10`; None for all.
         base_url: Where the paths of a list are, which do not lie beside it.
         keep_fetched: Keep archives that were fetched in the cache folder.
@@ -109,6 +111,7 @@ def collect_web_archive(
         "min_characters": min_characters,
         "licence": licence,
         "max_record_bytes": max_record_bytes,
+        "max_page_seconds": max_page_seconds,
     }
     config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
     events = iter_collect_web_archive(

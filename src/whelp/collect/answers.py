@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Literal
 
 from whelp.base.errors import SourceError
@@ -25,6 +26,10 @@ class NotFetched(Exception):
         self.reason, self.is_final = reason, is_final
         self.fate: Literal["skipped", "failed"] = "skipped" if is_final or is_refusal else "failed"
         super().__init__(reason)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # as it travels between processes
+        is_refusal = self.fate == "skipped" and not self.is_final
+        return partial(NotFetched, is_final=self.is_final, is_refusal=is_refusal), (self.reason,)
 
 
 def refuse(reason: str) -> NotFetched:

@@ -23,6 +23,7 @@ class MannersConfig:
     timeout_seconds: float = option(30.0, "Longest silence of a host.", at_least=0.01)
     max_request_seconds: float = option(120.0, "Longest time of one request.", at_least=0.01)
     max_page_bytes: int = option(10_000_000, "Largest answer, after unpacking.", at_least=1)
+    max_page_seconds: float = option(60.0, "Longest time to find the text of a page that is here.", at_least=0.01)
     max_redirects: int = option(5, "Most redirects of one request.", at_least=0, at_most=20)
     max_hosts_at_once: int = option(8, "How many hosts are asked at once, each for one page at a time.", at_least=1, at_most=64)
     max_failures: int = option(10, "After so many failures in a row a host is asked no more.", at_least=1)

@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 
 from whelp.base.charsets import decode_page
+from whelp.base.limited_process import Limits, OverLimitError, call_within
 from whelp.collect.answers import Answer, NotFetched, refuse
 
 _PAGES = {"text/html", "application/xhtml+xml", ""}
@@ -16,7 +17,7 @@ _MAX_TAGS = 100_000  # beyond, trafilatura's time grows with the square: 50,000 
 
 _TALKERS = ("trafilatura", "htmldate", "courlan", "justext", "readability")
 
-_PARSING = threading.Lock()  # trafilatura's parsers and caches are its process's own; threads wait for hosts, not for parsers
+_PARSING = threading.Lock()  # threads wait for hosts, not for parsers: one process of them is enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,28 @@ def read_page(answer: Answer) -> PageText:
     return _extract(html, answer.url)
 
 
+def read_page_within(answer: Answer, seconds: float) -> PageText:
+    """As `read_page`, in another process, and not for longer. One page at a time, whatever the threads.
+
+    Raises:
+        NotFetched: When it is no page, holds no text, or takes longer.
+    """
+    with _PARSING:
+        try:
+            return call_within(Limits(seconds), read_page, answer)
+        except OverLimitError as error:
+            raise refuse(say_over_limit(error, seconds)) from None
+
+
+def say_over_limit(error: OverLimitError, seconds: float) -> str:
+    """Why a page that was given up on is left out."""
+    return f"the page takes more than {seconds:g} seconds" if error.limit == "time" else "the page breaks its reader"
+
+
 def _extract(html: str, url: str) -> PageText:
     if html.count("<") > _MAX_TAGS:
         raise refuse(f"more than {_MAX_TAGS:,} tags")
-    with _PARSING:
-        return _parse(html, url)
+    return _parse(html, url)
 
 
 def _parse(html: str, url: str) -> PageText:

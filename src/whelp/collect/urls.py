@@ -16,7 +16,7 @@ from whelp.collect.answers import Answer, HostRefusesError, Look, NotFetched, re
 from whelp.collect.document import Document
 from whelp.collect.gather import Asking, Found, Item, NotFound, list_problem, read_validators
 from whelp.collect.gunzip import TooLargeError, unpack_gzip
-from whelp.collect.page_text import read_page
+from whelp.collect.page_text import read_page_within
 from whelp.collect.robots import Robots
 
 _MAX_SITEMAPS = 1000
@@ -94,7 +94,7 @@ class Urls:
     def read(self, item: Item, asking: Asking) -> Found:
         """Read the article of one page."""
         answer = asking.page(item, item.key)
-        page = read_page(answer)
+        page = read_page_within(answer, asking.client.config.max_page_seconds)
         document = Document(
             text=page.text,
             source="urls",

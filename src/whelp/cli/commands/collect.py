@@ -64,6 +64,10 @@ MaxPageBytes = Annotated[
     int | None,
     typer.Option(metavar="N", help="Largest answer, after unpacking. Default: 10000000.", rich_help_panel=_MANNERS),
 ]
+MaxPageSeconds = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Longest time to find the text of a page. Default: 60.", rich_help_panel=_MANNERS),
+]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(metavar="HOST", help="A further host that redirects may lead to; repeatable.", rich_help_panel=_MANNERS),
@@ -116,6 +120,7 @@ def _run(
     timeout_seconds: Timeout = None,
     max_hosts_at_once: MaxHosts = None,
     max_page_bytes: MaxPageBytes = None,
+    max_page_seconds: MaxPageSeconds = None,
     allow_host: AllowHost = None,
     allow_private: AllowPrivate = None,
     as_json: AsJson = False,
@@ -135,6 +140,7 @@ def _run(
             "timeout_seconds": timeout_seconds,
             "max_hosts_at_once": max_hosts_at_once,
             "max_page_bytes": max_page_bytes,
+            "max_page_seconds": max_page_seconds,
             "allow_hosts": allow_host,
             "allow_private": allow_private,
         }

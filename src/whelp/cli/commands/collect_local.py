@@ -114,6 +114,9 @@ def collect_folder(
     max_unpacked_bytes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Leave out, and count, files that unpack to more.")
     ] = 256 << 20,
+    max_document_seconds: Annotated[
+        float, typer.Option(metavar="S", min=0.01, help="Leave out, and count, documents that take longer.")
+    ] = 300.0,
     as_json: AsJson = False,
 ) -> None:
     r"""Turn files into clean text: documents (txt, Markdown, code, HTML, DOCX, ODT, EPUB, notebooks), mail, chats, subtitles.
@@ -140,6 +143,7 @@ def collect_folder(
         "licence": licence,
         "max_file_bytes": max_file_bytes,
         "max_unpacked_bytes": max_unpacked_bytes,
+        "max_document_seconds": max_document_seconds,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
     events = iter_collect_folder(folder, out, config)
@@ -183,6 +187,9 @@ def collect_web_archive(
     max_record_bytes: Annotated[
         int, typer.Option(metavar="N", min=1024, help="Leave out, and count, larger records, packed or not.")
     ] = 64 << 20,
+    max_page_seconds: Annotated[
+        float, typer.Option(metavar="S", min=0.01, help="Leave out, and count, pages that take longer.")
+    ] = 60.0,
     chosen: Annotated[
         str | None, typer.Option("--files", metavar="FIRST:STOP", help="Only some of the archives, in their order: 0:10.")
     ] = None,
@@ -223,6 +230,7 @@ def collect_web_archive(
         "min_characters": min_characters,
         "licence": licence,
         "max_record_bytes": max_record_bytes,
+        "max_page_seconds": max_page_seconds,
     }
     values |= {"statuses": statuses} if statuses else {}
     values |= {"mime_types": mime_types} if mime_types else {}

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
-_DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?[APap]\.?\s?[Mm]\.?)?"
-_HEAD = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{_DATE}\]\s|{_DATE}\s[-–]\s)(.*)")
-_MARKS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_MARK = r"[\u200e\u200f\u061c\ufeff\u202a-\u202e\u2066-\u2069]"  # of direction
+_BORDER = rf"{_MARK}*[./-]{_MARK}*\s?"
+_DATE = rf"\d{{1,4}}{_BORDER}\d{{1,2}}{_BORDER}\d{{1,4}}\.?"
+_TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
+_HALF = rf"(?:\s?{_MARK}*[^\W\d_]{{1,2}}\.?(?:\s?[^\W\d_]\.?)?{_MARK}*)?"  # of the day: PM, p. m., μ.μ.
+_BETWEEN = r"[,،]?\s+(?:[^\W\d_]{1,3}\.?,?\s*)?"  # à, kl., г., 下午
+_WHEN = rf"(?:{_DATE}{_BETWEEN}{_TIME}{_HALF}|{_TIME}{_HALF},?\s+{_DATE})"  # in the order of the telephone's language
+_HEAD = re.compile(rf"{_MARK}*(?:\[{_WHEN}\]\s|{_WHEN}\s[-–]\s)(.*)")
+_MARKS = re.compile(_MARK)
 _NO_WORDS = re.compile(r"<[^<>]+>\Z")  # <Media omitted>, in the language of the telephone
+_ADDED = re.compile(r"\s*\u200e<[^<>]+>\s*\Z")  # <This message was edited>, <attached: a.jpg>
+_BY_NOBODY = "\u200e"  # what words begin with that nobody wrote
+_CLOSING = dict(zip("“”„«»‹‘’‚「『\"'", ("”", "”", "“”", "»", "«", "›", "’", "’", "‘’", "」", "』", '"', "'"), strict=True))
+_APOSTROPHES = "'’"  # where a word goes on behind them
 _FEWEST = 2  # messages that make a text a chat
 
 
@@ -47,13 +58,46 @@ def read_whatsapp(text: str) -> Chat | None:
     is_said = False
     for line in lines:
         match = _HEAD.match(line)
-        if match is None:  # goes on with the message before
+        if match is not None:
+            name, words = _part_sender(match[1])
+            is_said = bool(name)
             if is_said:
-                said[-1][1].append(_MARKS.sub("", line))
-            continue
-        name, colon, words = match[1].partition(": ")
-        is_said = bool(colon) and not words.startswith("\u200e") and _NO_WORDS.match(words.strip()) is None
-        if is_said:
-            said.append((_MARKS.sub("", name).strip(), [_MARKS.sub("", words)]))
+                said.append((name, [words]))
+        elif is_said:  # goes on with the message before, or stands below a picture
+            said[-1][1].append(_tidy(line))
     turns = (Turn(name, "\n".join(line.rstrip() for line in words).strip()) for name, words in said)
     return Chat([turn for turn in turns if turn.text])
+
+
+def _part_sender(rest: str) -> tuple[str, str]:
+    """Who wrote a message, and its words, "" for what stands for a picture; nobody ("") where it is a notice.
+
+    >>> _part_sender("Ann: a: b"), _part_sender("Ann added Bob"), _part_sender('Ann changed the subject to "Dogs: a chat"')
+    (('Ann', 'a: b'), ('', ''), ('', ''))
+    """
+    name, colon, words = rest.partition(": ")
+    if not colon and rest.rstrip().endswith(":"):  # and its words stand in the lines below
+        name, colon = rest.rstrip()[:-1], ":"
+    name = _MARKS.sub("", name).removeprefix("~").strip()  # ~: of a number that is not among the contacts
+    if not colon or _is_in_quotes(name):
+        return "", ""
+    return name, "" if words.startswith(_BY_NOBODY) or _NO_WORDS.match(words.strip()) else _tidy(words)
+
+
+def _tidy(words: str) -> str:
+    return _MARKS.sub("", _ADDED.sub("", words))
+
+
+def _is_in_quotes(text: str) -> bool:
+    """Whether a quotation is open where a text ends, as where a colon stands in the subject that a notice quotes.
+
+    >>> [_is_in_quotes(text) for text in ("O'Neil", 'Ann "the boss"', "Ann changed the subject to “Dogs", "Ann hat „Hunde“ zu „A")]
+    [False, False, True, True]
+    """
+    closing = ""
+    for before, letter in pairwise(f" {text}"):
+        if closing:
+            closing = "" if letter in closing else closing
+        elif not (letter in _APOSTROPHES and before.isalnum()):
+            closing = _CLOSING.get(letter, "")
+    return bool(closing)

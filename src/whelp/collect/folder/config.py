@@ -21,6 +21,8 @@ class FolderConfig:
     max_file_bytes: int = option(256 << 20, "a file larger than this is left out, and counted")
     max_unpacked_bytes: int = option(256 << 20, "a file that unpacks to more than this is left out, and counted")
 
+    max_document_seconds: float = option(300.0, "a document that takes longer is left out, and counted", at_least=0.01)
+
     def __post_init__(self) -> None:
         problems = [
             f"{name} is {getattr(self, name)}, but expected at least 1"

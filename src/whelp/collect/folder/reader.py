@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from whelp.base.charsets import find_named
 from whelp.base.errors import say_os_reason
 from whelp.base.html_text import read_html
+from whelp.base.limited_process import Limits, OverLimitError, iterate_within
 from whelp.base.utf8 import is_mostly_utf8
 from whelp.collect.document import ConversationDocument, Document
 from whelp.collect.folder.chat import Chat, read_whatsapp
@@ -43,6 +44,28 @@ class FileRead:
 
     kind: str
     items: Iterable[Document | LeftOut]
+
+
+def iter_items(path: Path, label: str, config: FolderConfig, *, decode: Decode) -> Iterator[tuple[str, Document | LeftOut]]:
+    """Read a file in another process, and not for longer than allowed: what it is counted by, with each of its documents.
+
+    Args:
+        decode: As of `read_file`; a function of a module.
+
+    Raises:
+        LeftOut: When it gives no text, or no more, with the reason.
+    """
+    try:
+        yield from iterate_within(Limits(config.max_document_seconds), _read_items, path, label, config, decode)
+    except OverLimitError as error:
+        if error.limit == "time":
+            raise LeftOut("takes too long", f"takes more than {config.max_document_seconds:g} seconds to read") from None
+        raise LeftOut("breaks its reader", "what reads it broke down, for want of memory perhaps") from None
+
+
+def _read_items(path: Path, label: str, config: FolderConfig, decode: Decode) -> Iterator[tuple[str, Document | LeftOut]]:
+    found = read_file(path, label, config, decode=decode)
+    return ((found.kind, item) for item in found.items)
 
 
 def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -> FileRead:

@@ -33,6 +33,8 @@ class WebArchiveConfig:
     licence: str | None = option(None, "what the text may be used for; nothing: what a page says of itself")
     max_record_bytes: int = option(64 << 20, "a record larger than this, packed or not, is left out, and counted")
 
+    max_page_seconds: float = option(60.0, "a page that takes longer is left out, and counted", at_least=0.01)
+
     def __post_init__(self) -> None:
         problems = []
         for name in ("languages", "domains", "statuses", "mime_types"):

@@ -19,6 +19,7 @@ from whelp.collect.document import make_line
 from whelp.collect.left_out import LeftOut
 from whelp.collect.web_archive.archive import Archive, check_packages, look_at
 from whelp.collect.web_archive.config import WebArchiveConfig
+from whelp.collect.web_archive.languages import is_about, pair
 from whelp.collect.web_archive.page import Reader
 from whelp.collect.web_archive.shares import Records, Share, iter_shares
 
@@ -200,12 +201,15 @@ def _work(task: _Task) -> _Answer:
         span = all_found = SpanRecords(task.path, task.codec, task.work, task.config.max_record_bytes)
     else:
         all_found = task.work
-    for found in all_found:
+    for found, behind in pair(all_found):
         if isinstance(found, Broken):
             records[found.kind] += 1
             continue
+        if behind is None and span is not None and found.kind == "response":
+            behind = _read_behind(task, span.end)
+        following = behind if isinstance(behind, Record) and is_about(behind, found) else None
         try:
-            lines.append(make_line(reader.read(found)))
+            lines.append(make_line(reader.read(found, following)))
         except LeftOut as problem:
             records[problem.kind] += 1
             continue
@@ -214,3 +218,9 @@ def _work(task: _Task) -> _Answer:
             notes[TRUNCATED] += 1
     begin, end = (span.begin, span.end) if span is not None else (None, 0)
     return _Answer(b"".join(lines), records, notes, begin, end)
+
+
+def _read_behind(task: _Task, place: int) -> Record | Broken | None:
+    """The record that begins there, where the file goes on."""
+    records = SpanRecords(task.path, task.codec, Span(place, place + 1, is_exact=True), task.config.max_record_bytes)
+    return next(iter(records), None)

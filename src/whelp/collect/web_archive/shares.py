@@ -52,10 +52,11 @@ def _iter_runs(path: Path, codec: Codec, max_record_bytes: int) -> Iterator[Shar
     num_bytes = 0
     count_bytes = functools.cache(lambda: count_unpacked(path, codec))
     for found in iter_records(follow(), max_record_bytes, count_bytes=count_bytes):
-        run.append(found)
-        num_bytes += len(found.content or b"") if isinstance(found, Record) else 0
-        if num_bytes >= _RUN_BYTES:
+        is_about_last = isinstance(found, Record) and found.kind == "metadata"
+        if num_bytes >= _RUN_BYTES and not is_about_last:
             yield Share(tuple(run), position)
             run, num_bytes = [], 0
+        run.append(found)
+        num_bytes += len(found.content or b"") if isinstance(found, Record) else 0
     if run:
         yield Share(tuple(run), position)
