@@ -284,15 +284,44 @@ def test_a_text_that_cannot_go_on(vocabularies, models_of):
     model, vocabulary = models_of("words"), vocabularies["words"]
     batch = Batch(model, vocabulary, max_rows=3)
     good = batch.submit("the cat", GenerateConfig(regex="(the|cat)( (cat|sat|mat)){3}", temperature=1.0))[0]
-    bad = batch.submit("the cat", GenerateConfig(regex="the cat[A-Z ]{20}the catalogue", temperature=1.0))[0]
+    far = GenerateConfig(regex="the cat[A-Z ]{200}the catalogue", temperature=1.0)
+    bad = batch.submit("the cat", far)[0]
     while batch.step():
         pass
-    message = r"^regex: after 'the cat.*' it wants what no token of the vocabulary writes\. Ask for a text that the vocabulary can write\.$"
+    message = r"^regex: after '.*the cata' it wants 'l', which no token of the vocabulary writes there\. Ask for a text that the vocab"
     with pytest.raises(PlanError, match=message):
         Completion.collect(bad)
     assert Completion.collect(good).reason == "stop"
     with pytest.raises(PlanError, match=message):
-        list(stream_text(model, vocabulary, "the cat", GenerateConfig(regex="the cat[A-Z ]{20}the catalogue", temperature=1.0)))
+        list(stream_text(model, vocabulary, "the cat", far))
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "expected"),
+    [
+        ("chars", {"grammar": 'start: "a" x | "a" "b"\nx: "x" /x*#/'}, ["ab"]),
+        ("chars", {"json_schema": {"enum": ["x#", "x", 7]}}, ['"x"', "7"]),
+        ("chars", {"json_schema": {"type": ["integer", "object"], "maximum": 3, "minimum": 3, "required": ["#"]}}, ["3"]),
+        ("sentence-letters", {"json_schema": {"anyOf": [{"type": "string", "pattern": "^a+#$"}, {"const": "a"}]}}, ['"a"']),
+        ("words", {"regex": "the [a-z ]{40}dog|cat"}, ["cat"]),
+        ("words", {"regex": "the (cat)*alogue|the cat"}, ["the cat"]),
+        ("wordpiece", {"regex": "the [a-z]{1,30}#|the fox"}, ["the fox"]),
+    ],
+)
+def test_no_text_ends_in_between(vocabularies, models_of, kind, asked, expected):
+    """However far away it is that a vocabulary does not know how to go on, what leads there is left out from the first."""
+    config = GenerateConfig(temperature=1.0, max_tokens=120, **asked)
+    found = complete(models_of(kind), vocabularies[kind], "the cat", config, n=12)
+    assert {completion.text for completion in found} == set(expected)
+    assert {completion.reason for completion in found} == {"stop"}
+
+
+@pytest.mark.parametrize("kind", ["words", "wordpiece"])
+def test_counts_come_out_right(vocabularies, models_of, kind):
+    """Where only some tokens are as long as what is left."""
+    config = GenerateConfig(temperature=1.0, max_tokens=120, regex="([a-z]{1,9} ?){4}[a-z ]{25} (fox|the)")
+    for completion in complete(models_of(kind), vocabularies[kind], "the cat", config, n=12):
+        _check("", completion, regex=config.regex)
 
 
 @pytest.mark.parametrize(
@@ -324,16 +353,30 @@ def test_a_text_that_cannot_go_on(vocabularies, models_of):
         ("bpe", {"grammar": "start: nothing"}, 'grammar: it cannot be followed (unknown name: "nothing")'),
         ("bpe", {"grammar": 'root ::= "a'}, "grammar: it cannot be read ("),
         ("bpe", {"regex": "a{0}"}, "regex: no text but an empty one follows it. Ask for a text."),
-        ("chars", {"regex": "[A-C]?#+"}, "regex: it wants what no token of the vocabulary writes."),
+        ("chars", {"regex": "[A-C]?#+"}, "regex: the tokens of the vocabulary write no text of it: after 'A' it wants '#'."),
         (
             "chars",
             {"choice": ["yes", "#1", "é✓"]},
             "choice: the vocabulary cannot write '#', '✓'. Ask for a text of its letters.",
         ),
         ("chars", {"json_schema": {"enum": ["#"]}}, "json_schema: the vocabulary cannot write '#'."),
-        ("words", {"regex": "Zoo"}, "regex: it wants what no token of the vocabulary writes."),
-        ("words", {"regex": "the catalogue"}, "regex: there is no text of it that the tokens of the vocabulary write. Ask for"),
-        ("wordpiece", {"json_schema": SCHEMA}, "json_schema: there is no text of it that the tokens of the vocabulary write."),
+        (
+            "chars",
+            {"grammar": 'start: "a" X\nX: /b{1,3}#/'},
+            "grammar: the tokens of the vocabulary write no text of it: after 'ab",
+        ),
+        ("words", {"regex": "Zoo"}, "regex: the tokens of the vocabulary write no text of it: it begins with 'Z'."),
+        (
+            "words",
+            {"regex": "the catalogue"},
+            "regex: the tokens of the vocabulary write no text of it: after 'the cata' it wants 'l'. Ask for a text that the "
+            "vocabulary can write.",
+        ),
+        (
+            "wordpiece",
+            {"json_schema": SCHEMA},
+            "json_schema: the tokens of the vocabulary write no text of it: after '{' it wants '\"'.",
+        ),
     ],
 )
 def test_what_is_no_pattern(vocabularies, models_of, kind, asked, message):

@@ -68,6 +68,22 @@ def test_memory_is_bounded_and_the_oldest_goes(make_kind, kind):
     assert small.prefixes.num_bytes == 0  # it alone does not fit
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_that_ends_again_is_the_last_used(make_kind, kind):
+    """Also one that was read anew, as those whose tokens are scored are: others are forgotten before it."""
+    model = make_kind(kind)
+    texts = [draw_ids(60, number) for number in range(4)]
+    probe = Watched(model)
+    probe.ask(texts[0], max_tokens=0)
+    batch = Watched(model, int(3.5 * probe.prefixes.num_bytes))
+    for text in texts[:3]:
+        batch.ask(text, max_tokens=0)
+    assert batch.ask(texts[0], max_tokens=0, prompt_logprobs=0)[0][0].cached_tokens == 0
+    assert [kept.ids.tolist() for kept in batch.prefixes._kept] == [texts[1], texts[2], texts[0]]
+    batch.ask(texts[3], max_tokens=0)
+    assert [kept.ids.tolist() for kept in batch.prefixes._kept] == [texts[2], texts[0], texts[3]]
+
+
 def test_many_texts_are_bounded(make_kind, monkeypatch):
     """However small they are, not more than so many are kept, so that comparing with them takes no time."""
     monkeypatch.setattr(module, "MOST_TEXTS", 5)

@@ -71,17 +71,53 @@ def _dump(body: Any) -> bytes:
     return json.dumps(body).replace("Infinity", "1e999").encode()
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"messages": []}, "messages has 0 entries, but at least 1 is expected."),
         ({"messages": [{"role": "user"}]}, "messages[0].content is missing."),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role is 'tool', but expected one of 'system', "),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0] is given, but fake has no chat template. Ask"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role is 'wizard', but expected one of 'system', "),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content is missing."),
+        (
+            {"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]},
+            "messages[0].tool_calls is there, but the role is 'user': the assistant alone calls functions.",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "[1"}}]}]},
+            "messages[0].tool_calls[0].function.arguments is no JSON object.",
+        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages[0].content[0].type is 'image_url'. Only",
         ),
-        ({"tools": [{}]}, "tools is a list. Tools are not possible."),
+        ({"tools": [{}]}, "tools[0].type is missing."),
+        (
+            {"tools": [{"type": "retrieval", "function": {"name": "f"}}]},
+            "tools[0].type is 'retrieval'. Only functions are possible.",
+        ),
+        ({"tools": [TOOL, TOOL]}, "tools describes 'f' twice."),
+        (
+            {"tools": [TOOL]},
+            "tools is given, but fake has no chat template. Ask without tools, or for JSON with response_format.",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f f"}}]},
+            "tools[0].function.name is 'f f', but expected a name of",
+        ),
+        ({"tool_choice": "required"}, "tool_choice asks for a call, but tools describes no function."),
+        (
+            {"tools": [TOOL], "tool_choice": "sometimes"},
+            "tool_choice is 'sometimes', but expected 'none' or 'auto' or 'required' or",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+            "tool_choice names 'g', but tools describes 'f'.",
+        ),
         ({"response_format": {"type": "xml"}}, "response_format.type is 'xml'. text, json_object or json_schema."),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema is missing: it holds the schema that"),
         (

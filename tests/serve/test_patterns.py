@@ -65,8 +65,12 @@ def test_each_way_to_ask(serve: Serve, asked: dict[str, Any], expected: dict[str
 @pytest.mark.parametrize(
     ("refusal", "status", "message"),
     [
-        (PlanError("regex", "it cannot be followed"), 400, "regex: it cannot be followed."),
-        (MissingExtraError("regex", "llguidance", "grammar"), 501, "the package llguidance is not installed. Run `pip install"),
+        (PlanError("regex", "it cannot be followed"), 400, "guided_regex: it cannot be followed."),
+        (
+            MissingExtraError("regex", "llguidance", "grammar"),
+            501,
+            "guided_regex: the package llguidance is not installed. Run `pip install",
+        ),
     ],
 )
 def test_what_cannot_be_compiled(serve: Serve, refusal: Exception, status: int, message: str) -> None:
@@ -76,8 +80,26 @@ def test_what_cannot_be_compiled(serve: Serve, refusal: Exception, status: int, 
     for _ in range(2):
         answer = running.post("/v1/completions", {"prompt": "x", "guided_regex": "a"})
         assert answer.status_code == status
-        assert message in answer.json()["error"]["message"]
+        assert answer.json()["error"]["message"].startswith(message)
+        assert answer.json()["error"]["param"] == "guided_regex"
     assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": NAMED}, "response_format"),
+        ({"structured_outputs": {"json": SCHEMA}}, "structured_outputs.json"),
+        ({"guided_json": json.dumps(SCHEMA)}, "guided_json"),
+    ],
+)
+def test_errors_name_what_was_asked_for(serve: Serve, asked: dict[str, Any], place: str) -> None:
+    """The parameter of the request, not the engine's name of the pattern."""
+    running = serve(make_model(engine=FakeEngine(refusal=MissingExtraError("json_schema", "llguidance", "grammar"))))
+    error = running.post("/v1/chat/completions", {**CHAT, **asked}).json()["error"]
+    assert error["message"] == f'{place}: the package llguidance is not installed. Run `pip install "whelp[grammar]"`.'
+    assert error["param"] == place
 
 
 def test_compiling_holds_up_nobody(serve: Serve) -> None:
@@ -107,19 +129,23 @@ def test_a_text_that_cannot_go_on(serve: Serve, is_stream: bool) -> None:
     engine = FakeEngine(error=PlanError("regex", "after 'a' it wants what no token of the vocabulary writes"))
     answer = serve(make_model(engine=engine)).post("/v1/completions", {"prompt": "x", "guided_regex": "a", "stream": is_stream})
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"] == "regex: after 'a' it wants what no token of the vocabulary writes."
+    assert answer.json()["error"]["message"] == "guided_regex: after 'a' it wants what no token of the vocabulary writes."
 
 
 def test_a_stream_that_cannot_go_on(serve: Serve) -> None:
     """The last event says so."""
     engine = FakeEngine(seconds=0.2)
     running = serve(make_model(engine=engine))
-    with running.client.stream("POST", "/v1/completions", json={"prompt": "x", "max_tokens": 400, "stream": True}) as answer:
+    with running.client.stream(
+        "POST", "/v1/completions", json={"prompt": "x", "max_tokens": 400, "stream": True, "guided_regex": "a"}
+    ) as answer:
         lines = answer.iter_lines()
         assert next(lines).startswith("data: {")
         engine.error = PlanError("regex", "after 'a' it wants what no token of the vocabulary writes")
         events = [line.removeprefix("data: ") for line in lines if line]
-    assert json.loads(events[-2])["error"]["message"] == "regex: after 'a' it wants what no token of the vocabulary writes."
+    assert (
+        json.loads(events[-2])["error"]["message"] == "guided_regex: after 'a' it wants what no token of the vocabulary writes."
+    )
     assert events[-1] == "[DONE]"
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +239,7 @@ class _RenewedModel:
 
     def describe(self) -> ServedModel:
         """The model as the server knows it."""
+        from whelp.generate.call_form import find_call_form
         from whelp.generate.chat import make_chat_ids
         from whelp.serve import ServedModel
 
@@ -259,7 +261,8 @@ class _RenewedModel:
             context_tokens=min(loaded.model.context_tokens, self._engine.max_context_tokens),
             created=int((loaded.folder / "config.json").stat().st_mtime),
             fingerprint=f"{vocabulary.fingerprint[:12]}-{counts.get('step', 0)}",
-            encode_chat=(lambda messages: make_chat_ids(vocabulary, messages)) if has_template else None,
+            encode_chat=partial(make_chat_ids, vocabulary) if has_template else None,
+            find_call_form=partial(find_call_form, vocabulary) if has_template else None,
             about=about,
             renew=None if is_checkpoint else self.renew,
         )

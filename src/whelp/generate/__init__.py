@@ -8,8 +8,9 @@
 
 `sampling.py` chooses the next token, `batch.py` is the loop over steps, `row.py` one continuation in it, `engine.py` the thread around
 it, `one_prompt.py` the way without one, `text_stream.py` turns ids into text as they come, `chat.py` turns a conversation into a prompt,
-`prefix_cache.py` remembers what was read already, `pattern.py` says which tokens go on with a pattern (written down for its library by
-`pattern_grammar.py` and `pattern_regex.py`).
+`call_form.py` finds out how its template writes calls of functions, `prefix_cache.py` remembers what was read already.
+`pattern.py` says which tokens go on with a pattern, written down for its library by `pattern_grammar.py` and `pattern_regex.py`;
+`pattern_ways.py` looks for whole texts that a vocabulary (`pattern_vocabulary.py`) can write.
 Steps are saved by `speculation.py` (which guesses are worth checking), `prompt_lookup.py` (guesses from the text's own past) and, on a GPU,
 `run_ahead.py`.
 """

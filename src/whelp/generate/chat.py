@@ -42,19 +42,25 @@ class ChatVocabulary(VocabularyLike, Protocol):
     def encode(self, text: str, *, allow_special: bool = False) -> npt.NDArray[np.integer]: ...
 
 
-def make_chat_ids(vocabulary: ChatVocabulary, messages: Sequence[Message], **values: Any) -> list[int]:
+def make_chat_ids(
+    vocabulary: ChatVocabulary, messages: Sequence[Message], *, answer_start: str = "", **values: Any
+) -> list[int]:
     """Turn a conversation into the ids of a prompt; the next token begins the answer.
 
     Args:
         messages: Each with `role` (system, user, assistant, tool) and `content`, and what else the template knows.
+        answer_start: What the answer begins with, in the template's own words.
         values: Further values for the template, such as `tools` or `enable_thinking`.
 
     Raises: TokenizerError: When there is no template, or it refuses the conversation.
     """
     literals = [vocabulary.token_text(token_id) for token_id in vocabulary.special_ids]
-    guarded, contents = _guard(messages, [literal for literal in literals if literal])
+    guard = _Guard([literal for literal in literals if literal])
+    guarded = [guard.hide_message(message) for message in messages]
+    text = render_chat(vocabulary, guarded, **guard.hide_names(values)) + answer_start
+    contents = guard.contents
     ids: list[int] = []
-    for place, piece in enumerate(re.split(f"{_MARK}(\\d+){_MARK}", render_chat(vocabulary, guarded, **values))):
+    for place, piece in enumerate(re.split(f"{_MARK}(\\d+){_MARK}", text)):
         is_mark = place % 2 == 1
         ids += vocabulary.encode(contents[int(piece)] if is_mark else piece, allow_special=not is_mark).tolist()
     return ids
@@ -92,17 +98,32 @@ def find_end_ids(vocabulary: ChatVocabulary) -> list[int]:
     return [token_id for token_id in ids if token_id is not None and token_id in set(vocabulary.special_ids)]
 
 
-def _guard(messages: Sequence[Message], literals: list[str]) -> tuple[list[Message], list[str]]:
-    """Put marks in the place of contents that hold a control token's name; other contents go through as they are.
+class _Guard:
+    """Puts marks in the place of what holds a control token's name; everything else goes through as it is.
 
-    A mark hides the content from the template, which may strip or test it, so marks are for those that need one only.
+    A mark hides what it stands for from the template, which may strip or test it, so marks are for what needs one only.
     """
-    guarded: list[Message] = []
-    contents: list[str] = []
-    for message in messages:
+
+    def __init__(self, literals: Sequence[str]) -> None:
+        self.contents: list[str] = []  # by the number in the mark
+        self._names = re.compile("|".join(map(re.escape, sorted([*literals, _MARK], key=len, reverse=True))))
+
+    def hide_message(self, message: Message) -> Message:
+        """Hide a content as a whole, and names in what else there is."""
         content = message.get("content")
-        if isinstance(content, str) and any(literal in content for literal in [*literals, _MARK]):
-            message = {**message, "content": f"{_MARK}{len(contents)}{_MARK}"}
-            contents.append(content)
-        guarded.append(message)
-    return guarded, contents
+        others = self.hide_names({name: value for name, value in message.items() if name != "content"})
+        if isinstance(content, str) and self._names.search(content):
+            content = self._mark(content)
+        return {**others, "content": content} if "content" in message else others
+
+    def hide_names(self, value: Any) -> Any:
+        """Hide the names alone, within texts that the template may write as JSON."""
+        if isinstance(value, str):
+            return self._names.sub(lambda match: self._mark(match.group()), value)
+        if isinstance(value, Mapping):
+            return {self.hide_names(name): self.hide_names(entry) for name, entry in value.items()}
+        return [self.hide_names(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+    def _mark(self, content: str) -> str:
+        self.contents.append(content)
+        return f"{_MARK}{len(self.contents) - 1}{_MARK}"

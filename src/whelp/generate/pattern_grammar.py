@@ -26,6 +26,8 @@ _STRUCTURE = {
     "null": "null",
 }
 """Letters that JSON needs, by type."""
+KEEPING_TO_LETTERS = ("regex", "choice")
+"""Patterns whose grammar keeps to the letters that can be written."""
 
 
 def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str:
@@ -43,7 +45,6 @@ def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str
     if config.regex is not None:
         return _HEAD + _write_regex(config.regex, letters)
     if config.json_schema is not None:
-        _check_letters("json_schema", _find_letters(config.json_schema), letters)
         layout = config.json_schema.get("x-guidance", _LAYOUT)
         return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': layout})}\n"
     assert config.grammar is not None, "a pattern was asked for"
@@ -74,6 +75,11 @@ def _check_letters(where: str, needed: Iterable[str], letters: frozenset[str] | 
     if missing:
         shown = ", ".join(map(repr, missing[:8])) + (", ..." if len(missing) > 8 else "")
         raise PlanError(where, f"the vocabulary cannot write {shown}", "", "Ask for a text of its letters.")
+
+
+def check_schema_letters(schema: Any, letters: frozenset[str] | None) -> None:
+    """Raises: PlanError: When a schema that no text fits needs other letters."""
+    _check_letters("json_schema", _find_letters(schema), letters)
 
 
 def _find_letters(schema: Any) -> Iterator[str]:

@@ -4,7 +4,8 @@
     Server(app, config).run()
 
 `openai.py` answers clients, `page_api.py` the page in `page/`, `admission.py` connects both with the engine, `guards.py` stands
-before everything. The room is handed its engine, its vocabulary and its rows; `interfaces.py` says what they must be.
+before everything. `tools.py` reads what a model may call, `patterns.py` what a text shall be, and `replies.py` what a text says. The
+room is handed its engine, its vocabulary and its rows; `interfaces.py` says what they must be.
 """
 
 from typing import TYPE_CHECKING

@@ -81,6 +81,8 @@ class Workplace:
         """Pieces of all generations as they come, with their place in the list; None when one is over.
 
         Closed early, or when its task is cancelled, it cancels what is still running.
+
+        Raises: WhelpError: When one of the texts cannot go on.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
@@ -95,7 +97,7 @@ class Workplace:
                     put(index, piece)
                 put(index, None)
             except WhelpError as error:  # of this text alone
-                put(index, ApiError(400, str(error), code="invalid_value"))
+                put(index, error)
             except BaseException as error:  # it belongs to whoever reads the pieces
                 put(index, RuntimeError(f"the engine failed: {error!r}"))
 

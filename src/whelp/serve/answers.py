@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whelp.serve.interfaces import Piece, TokenChance
+from whelp.serve.replies import Reply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,24 +70,20 @@ class Answer:
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
-    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> dict[str, Any] | None:
-        """Begin a choice, whose prompt has been read; give the event that tells it, if there is anything to tell."""
-        return None
+    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> list[dict[str, Any]]:
+        """Begin a choice, whose prompt has been read; give the events that tell it."""
+        return []
 
-    def add(self, index: int, piece: Piece) -> dict[str, Any] | None:
-        """Take a piece; give the event that tells it, or None when there is nothing to tell."""
+    def add(self, index: int, piece: Piece) -> list[dict[str, Any]]:
+        """Take a piece; give the events that tell it."""
         choice = self.choices[index]
-        text = self._shown(choice, piece.text)
         chances: list[TokenChance | _FirstToken] = list(piece.logprobs or ())
         choice.num_tokens += len(piece.token_ids)
-        choice.text += text
-        offsets = _place(choice, chances)
-        return self._chunk(index, text, chances, offsets, None) if text or chances else None
+        return self._tell(index, piece.text, chances, _place(choice, chances))
 
-    def finish(self, index: int, reason: str | None) -> dict[str, Any]:
-        """End a choice; give the event that tells why."""
-        self.choices[index].finish_reason = reason
-        return self._chunk(index, "", [], [], reason)
+    def finish(self, index: int, reason: str | None) -> list[dict[str, Any]]:
+        """End a choice; give the events that tell what was held back, and why it ended."""
+        raise NotImplementedError
 
     def start(self) -> list[dict[str, Any]]:
         """Events before the first piece."""
@@ -108,12 +105,10 @@ class Answer:
         usage = {"usage": None} if self.with_usage else {}
         return {**self._chunk_head(), "choices": [choice], **usage}
 
-    def _shown(self, choice: _Choice, text: str) -> str:
-        return text
-
-    def _chunk(
-        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
-    ) -> dict[str, Any]:
+    def _tell(
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int]
+    ) -> list[dict[str, Any]]:
+        """Add text to a choice; the events that tell it, with its tokens."""
         raise NotImplementedError
 
     def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
@@ -133,15 +128,25 @@ class CompletionAnswer(Answer):
         super().__init__(num_choices=len(echoes), **head)
         self.echoes, self.with_logprobs = echoes, with_logprobs
 
-    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> dict[str, Any] | None:
+    def begin(self, index: int, prompt_logprobs: Sequence[TokenChance] | None) -> list[dict[str, Any]]:
         echo, choice = self.echoes[index], self.choices[index]
         if not echo.text:
-            return None
+            return []
         chances: list[TokenChance | _FirstToken] = []
         if self.with_logprobs:
             first = echo.first_token
             chances = [_FirstToken(first.decode(errors="replace"), first), *(prompt_logprobs or ())]
-        return self._chunk(index, echo.text, chances, _place(choice, chances), None)
+        return [self._chunk(index, echo.text, chances, _place(choice, chances), None)]
+
+    def finish(self, index: int, reason: str | None) -> list[dict[str, Any]]:
+        self.choices[index].finish_reason = reason
+        return [self._chunk(index, "", [], [], reason)]
+
+    def _tell(
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int]
+    ) -> list[dict[str, Any]]:
+        self.choices[index].text += text
+        return [self._chunk(index, text, chances, offsets, None)] if text or chances else []
 
     def _chunk(
         self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
@@ -159,35 +164,49 @@ class ChatAnswer(Answer):
     """The bodies of /v1/chat/completions.
 
     Args:
-        must_strip: Leave out the space between `Assistant:` and the reply.
+        replies: What reads the text of each choice.
     """
 
     kind, chunk_kind = "chat.completion", "chat.completion.chunk"
 
-    def __init__(self, *, must_strip: bool, with_logprobs: bool, **head: Any) -> None:
-        super().__init__(**head)
-        self.must_strip, self.with_logprobs = must_strip, with_logprobs
+    def __init__(self, *, replies: Sequence[Reply], with_logprobs: bool, **head: Any) -> None:
+        super().__init__(num_choices=len(replies), **head)
+        self.replies, self.with_logprobs = replies, with_logprobs
 
     def start(self) -> list[dict[str, Any]]:
-        delta = {"role": "assistant", "content": ""}
-        return [
-            self._chunk_of({"index": index, "delta": delta, "logprobs": None, "finish_reason": None})
-            for index in range(len(self.choices))
-        ]
+        return [self._chunk(index, {"role": "assistant", "content": ""}) for index in range(len(self.choices))]
 
-    def _shown(self, choice: _Choice, text: str) -> str:
-        return text.lstrip() if self.must_strip and not choice.text else text
+    def finish(self, index: int, reason: str | None) -> list[dict[str, Any]]:
+        reply = self.replies[index]
+        held = [self._chunk(index, delta) for delta in reply.end(is_whole=reason == "stop")]
+        self.choices[index].finish_reason = reason = "tool_calls" if reply.calls and reason == "stop" else reason
+        return [*held, self._chunk(index, {}, reason=reason)]
+
+    def _tell(
+        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int]
+    ) -> list[dict[str, Any]]:
+        deltas = self.replies[index].add(text)
+        if chances and not deltas:
+            deltas = [{"content": ""}]
+        return [self._chunk(index, delta, [] if place else chances) for place, delta in enumerate(deltas)]
 
     def _chunk(
-        self, index: int, text: str, chances: list[TokenChance | _FirstToken], offsets: list[int], reason: str | None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        chances: Sequence[TokenChance | _FirstToken] = (),
+        *,
+        reason: str | None = None,
     ) -> dict[str, Any]:
         logprobs = _chat_logprobs(chances) if self.with_logprobs and chances else None
-        delta = {} if reason is not None else {"content": text}
         return self._chunk_of({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason})
 
     def _whole_choice(self, index: int, choice: _Choice) -> dict[str, Any]:
-        logprobs = _chat_logprobs(choice.chances) if self.with_logprobs else None
-        message = {"role": "assistant", "content": choice.text, "refusal": None}
+        logprobs, reply = _chat_logprobs(choice.chances) if self.with_logprobs else None, self.replies[index]
+        content = reply.content if reply.calls else reply.content or ""
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if reply.calls:
+            message["tool_calls"] = list(reply.calls)
         return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish_reason}
 
 

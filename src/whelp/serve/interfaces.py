@@ -92,12 +92,32 @@ class Vocabulary(Protocol):
     def token_text(self, token_id: int) -> str: ...
 
 
+class CallForm(Protocol):
+    """How a model writes the call of a function: `opening`, JSON with a name and arguments, `closing`."""
+
+    @property
+    def opening(self) -> str: ...
+    @property
+    def marker(self) -> str:
+        """What tells a call from other text; empty where only the JSON does."""
+        ...
+
+    @property
+    def closing(self) -> str: ...
+    @property
+    def arguments_key(self) -> str:
+        """What the JSON calls the arguments."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
     """A model under the name by which clients ask for it.
 
     Attributes:
-        encode_chat: Turns messages into ids by this model's own chat template; None where it has none.
+        encode_chat: Turns messages into ids by this model's own chat template; None where it has none. Called with `tools`, and an
+            `answer_start`, where there are any.
+        find_call_form: Says how its chat template writes calls of functions, or raises why it does not; None where it has none.
         about: What the page tells of it: parameters, step, family, folder.
         renew: Looks for newer weights, puts them into the engine between two requests, and gives the model as it is then;
             None when there are none. Blocks; called again and again. Without one, the model stays what it is.
@@ -109,7 +129,8 @@ class ServedModel:
     context_tokens: int
     created: int
     fingerprint: str
-    encode_chat: Callable[[Sequence[Mapping[str, Any]]], list[int]] | None = None
+    encode_chat: Callable[..., list[int]] | None = None
+    find_call_form: Callable[[], CallForm] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     renew: Callable[[], ServedModel | None] | None = None
 

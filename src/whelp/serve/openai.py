@@ -21,8 +21,10 @@ from whelp.serve.errors import ApiError
 from whelp.serve.guards import Receive, Scope, Send
 from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
-from whelp.serve.patterns import has_pattern, read_pattern
-from whelp.serve.plain_chat import PLAIN_STOPS, join_content, render_plain
+from whelp.serve.patterns import AskedPattern, read_pattern
+from whelp.serve.plain_chat import PLAIN_STOPS, render_plain
+from whelp.serve.replies import ChosenCalls, ForcedCall, Reply, Words
+from whelp.serve.tools import find_form, find_tool_message, read_messages, read_tools
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
 _PLAIN = (
@@ -59,7 +61,8 @@ class OpenAI:
         body = await read_body(request, self._completion_schema, self.workplace.config)
         model = self.workplace.find_model(body.get("model"))
         prompts = _split_prompts(body["prompt"])
-        settings = self._settings(body, model)
+        pattern = read_pattern(body)
+        settings = self._settings(body, model, pattern)
         settings["max_tokens"] = int(body.get("max_tokens", DEFAULT_COMPLETION_TOKENS))
         settings["logprobs"] = _maybe_int(body.get("logprobs"))
         if body.get("echo"):
@@ -75,7 +78,7 @@ class OpenAI:
         def make_answer(**head: Any) -> Answer:
             return CompletionAnswer(echoes=echoes, with_logprobs="logprobs" in body, **head)
 
-        return await self._respond(model, encoded, settings, body, n, "cmpl", make_answer)
+        return await self._respond(model, encoded, settings, pattern, body, n, "cmpl", make_answer)
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -84,12 +87,19 @@ class OpenAI:
         if body.get("top_logprobs") and not body.get("logprobs"):
             message = "top_logprobs is set, but logprobs is not true."
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
-        messages = [{"role": entry["role"], "content": join_content(entry["content"])} for entry in body["messages"]]
-        settings = self._settings(body, model)
-        must_cut = model.encode_chat is None and not has_pattern(
-            settings
-        )  # else the pattern says where the text begins and ends
-        ids = await asyncio.to_thread(_encode_chat, model, messages)
+        messages, tools, pattern = read_messages(body["messages"]), read_tools(body), read_pattern(body)
+        form = None
+        if tools is not None or (place := find_tool_message(messages)) is not None:
+            form = find_form(model, "tools" if tools is not None else place)
+        if tools is not None and pattern is not None:
+            message = f"tools and {pattern.place} are given, but a text follows one pattern. Leave one out, or set tool_choice to none."
+            raise ApiError(400, message, code="invalid_value", param="tools")
+        values: dict[str, Any] = {} if tools is None else {"tools": tools.descriptions}
+        if tools is not None and tools.must_call and form is not None:
+            pattern, values["answer_start"] = tools.make_pattern(form), form.opening
+        settings = self._settings(body, model, pattern)
+        must_cut = model.encode_chat is None and pattern is None  # else the pattern says where the text begins and ends
+        ids = await asyncio.to_thread(_encode_chat, model, messages, values)
         if must_cut:
             settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
         left = max(1, min(model.context_tokens - len(ids), self.workplace.config.max_tokens))
@@ -97,13 +107,17 @@ class OpenAI:
         settings["logprobs"] = int(body.get("top_logprobs", 0)) if body.get("logprobs") else None
         n = int(body.get("n", 1))
 
+        def make_reply() -> Reply:
+            if tools is None or form is None:
+                return Words(must_strip=must_cut)
+            return ForcedCall(form.arguments_key) if tools.must_call else ChosenCalls(form, tools.names)
+
         def make_answer(**head: Any) -> Answer:
-            with_logprobs = bool(body.get("logprobs"))
-            return ChatAnswer(must_strip=must_cut, with_logprobs=with_logprobs, num_choices=n, **head)
+            return ChatAnswer(replies=[make_reply() for _ in range(n)], with_logprobs=bool(body.get("logprobs")), **head)
 
-        return await self._respond(model, [ids], settings, body, n, "chatcmpl", make_answer)
+        return await self._respond(model, [ids], settings, pattern, body, n, "chatcmpl", make_answer)
 
-    def _settings(self, body: Mapping[str, Any], model: ServedModel) -> dict[str, Any]:
+    def _settings(self, body: Mapping[str, Any], model: ServedModel, pattern: AskedPattern | None) -> dict[str, Any]:
         stop = body.get("stop", [])
         bias = {int(token_id): float(value) for token_id, value in body.get("logit_bias", {}).items()}
         beyond = [token_id for token_id in bias if token_id >= model.vocabulary.size]
@@ -113,13 +127,16 @@ class OpenAI:
         seed = int(body["seed"]) % (1 << 63) if "seed" in body else secrets.randbits(48)
         settings = {"temperature": 1.0, **{name: body[name] for name in _PLAIN if name in body}}
         stops = [stop] if isinstance(stop, str) else list(stop)
-        return {**settings, **read_pattern(body), "logit_bias": bias, "stop": stops, "seed": seed}
+        if pattern is not None:
+            settings[pattern.setting] = pattern.value
+        return {**settings, "logit_bias": bias, "stop": stops, "seed": seed}
 
     async def _respond(
         self,
         model: ServedModel,
         prompts: Sequence[Sequence[int]],
         settings: Mapping[str, Any],
+        pattern: AskedPattern | None,
         body: Mapping[str, Any],
         n: int,
         prefix: str,
@@ -151,16 +168,15 @@ class OpenAI:
                     generations.extend(model.engine.submit(ids, settings, n=n))
 
             try:
-                if has_pattern(settings):
+                if pattern is not None:
                     await asyncio.get_running_loop().run_in_executor(self.workplace.compiling, submit)
                 else:
                     submit()
-            except MissingExtraError as error:
-                raise ApiError(501, str(error), code="not_installed") from None
             except WhelpError as error:
-                raise ApiError(400, str(error), code="invalid_value") from None
+                raise _explain(error, pattern) from None
             self.workplace.stats.prompt_tokens[model.id] += answer.prompt_tokens
-            return GeneratingResponse(self.workplace, model, generations, answer, bool(body.get("stream")), stack.pop_all())
+            is_stream = bool(body.get("stream"))
+            return GeneratingResponse(self.workplace, model, generations, pattern, answer, is_stream, stack.pop_all())
 
 
 class GeneratingResponse(Response):
@@ -171,12 +187,13 @@ class GeneratingResponse(Response):
         workplace: Workplace,
         model: ServedModel,
         generations: Sequence[Generation],
+        pattern: AskedPattern | None,
         answer: Answer,
         is_stream: bool,
         stack: ExitStack,
     ) -> None:
         super().__init__()
-        self.workplace, self.model, self.generations = workplace, model, generations
+        self.workplace, self.model, self.generations, self.pattern = workplace, model, generations, pattern
         self.answer, self.is_stream, self.stack = answer, is_stream, stack
         self._has_started = self._is_settled = False
         self._begun: set[int] = set()
@@ -256,24 +273,34 @@ class GeneratingResponse(Response):
             if not generation.index:  # the others share the prompt, which counts once
                 self.answer.cached_tokens += generation.cached_tokens
                 self.workplace.stats.cached_tokens[self.model.id] += generation.cached_tokens
-            events.append(self.answer.begin(index, generation.prompt_logprobs))
+            events += self.answer.begin(index, generation.prompt_logprobs)
         if piece is not None:
-            events.append(self.answer.add(index, piece))
-        else:
-            events.append(self.answer.finish(index, generation.finish_reason))
-        return [event for event in events if event is not None]
+            return [*events, *self.answer.add(index, piece)]
+        return [*events, *self.answer.finish(index, generation.finish_reason)]
 
     async def _iter_pieces(self) -> Any:
         is_first = True
-        async for entry in self.workplace.iter_pieces(self.generations):
-            if is_first:
-                self.workplace.stats.first_token_seconds.add(time.monotonic() - self._started)
-                is_first = False
-            yield entry
+        try:
+            async for entry in self.workplace.iter_pieces(self.generations):
+                if is_first:
+                    self.workplace.stats.first_token_seconds.add(time.monotonic() - self._started)
+                    is_first = False
+                yield entry
+        except WhelpError as error:  # of one of the texts
+            raise _explain(error, self.pattern) from None
 
     def _check_whole(self) -> None:
         if any(choice.finish_reason == "cancelled" for choice in self.answer.choices):
             raise ApiError(503, "The server is ending; the answer is not whole.", code="ending", headers={"retry-after": "5"})
+
+
+def _explain(error: WhelpError, pattern: AskedPattern | None) -> ApiError:
+    """What is wrong with a text, in the words of the request."""
+    message = str(error) if pattern is None else pattern.explain(error)
+    if isinstance(error, MissingExtraError):
+        return ApiError(501, message, code="not_installed", param=pattern and pattern.place)
+    is_of_pattern = pattern is not None and error.where == pattern.setting
+    return ApiError(400, message, code="invalid_value", param=pattern.place if pattern and is_of_pattern else None)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
@@ -335,11 +362,13 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
     return [int(token_id) for token_id in prompt]
 
 
-def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> list[int]:
     if model.encode_chat is None:
         return _encode_text(model, render_plain(messages), param="messages")
     try:
-        return model.encode_chat(messages)
+        return model.encode_chat(messages, **values)
+    except MissingExtraError as error:
+        raise ApiError(501, str(error), code="not_installed", param="messages") from None
     except WhelpError as error:
         raise ApiError(400, str(error), code="invalid_value", param="messages") from None
 

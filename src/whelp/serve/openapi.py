@@ -18,6 +18,7 @@ _ERRORS = {
     "415": "The body is not JSON.",
     "429": "Too much is running and waiting; Retry-After says when to try again.",
     "503": "The server is ending.",
+    "501": "A package that this needs is not installed.",
     "504": "The answer was not ready in time.",
 }
 
@@ -37,6 +38,7 @@ def _array(items: dict[str, Any]) -> dict[str, Any]:
 _TEXT, _WHOLE, _NUMBER, _YES = {"type": "string"}, {"type": "integer"}, {"type": "number"}, {"type": "boolean"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _REASON = {"enum": ["stop", "length"]}
+_CHAT_REASON = {"enum": ["stop", "length", "tool_calls"]}
 _HEAD = {"id": _TEXT, "created": _WHOLE, "model": _TEXT, "system_fingerprint": _TEXT}
 
 
@@ -67,7 +69,7 @@ def _query(name: str, schema: dict[str, Any], about: str) -> dict[str, Any]:
 
 def make_openapi(config: ServeConfig, version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a server with these limits."""
-    asking = "400 401 403 404 408 413 415 429 503 504"
+    asking = "400 401 403 404 408 413 415 429 501 503 504"
     stream = {"schema": _object(data=_TEXT)}  # of each event
     completion = _json(_ref("Completion"), "The continuations; with `stream`, events of the same shape, then [DONE].")
     chat = _json(_ref("ChatCompletion"), "The replies; with `stream`, events with deltas, then [DONE].")
@@ -150,11 +152,14 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
     completion_choice = _object(
         index=_WHOLE, text=_TEXT, logprobs={"anyOf": [completion_logprobs, nothing]}, finish_reason=_REASON
     )
+    message = _object(role={"enum": ["assistant"]}, content=_MAYBE_TEXT, refusal=nothing)
+    called = _object(id=_TEXT, type={"enum": ["function"]}, function=_object(name=_TEXT, arguments=_TEXT))
+    message["properties"]["tool_calls"] = _array(called)  # where there are any
     chat_choice = _object(
         index=_WHOLE,
-        message=_object(role={"enum": ["assistant"]}, content=_TEXT, refusal=nothing),
+        message=message,
         logprobs={"anyOf": [_object(content=_array(full_chance), refusal=nothing), nothing]},
-        finish_reason=_REASON,
+        finish_reason=_CHAT_REASON,
     )
     model = _object(id=_TEXT, object={"enum": ["model"]}, created=_WHOLE, owned_by=_TEXT, max_model_len=_WHOLE)
     return {

@@ -189,6 +189,67 @@ def completion_schema(config: ServeConfig) -> Schema:
     return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
 
 
+_FUNCTION_NAME = {"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$", "description": "a name of letters, digits, _, . and -"}
+
+
+def _function(properties: dict[str, Any], required: list[str], **others: Any) -> dict[str, Any]:
+    """Something about a function, as OpenAI wraps it."""
+    function = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"enum": ["function"], "description": "Only functions are possible."},
+            "function": function,
+            **others,
+        },
+        "required": ["type", "function"],
+        "additionalProperties": False,
+    }
+
+
+_CALLS: dict[str, Any] = {
+    "type": "array",
+    "items": _function(
+        {
+            "name": _FUNCTION_NAME,
+            "arguments": {"anyOf": [{"type": "string", "description": "JSON as text"}, {"type": "object"}]},
+        },
+        ["name", "arguments"],
+        id=_text("What the answer to the call names it by."),
+        index={"type": "integer", "description": "Accepted, and without effect."},
+    ),
+    "maxItems": 128,
+    "description": "a list of calls",
+}
+_TOOLS: dict[str, Any] = {
+    "tools": _maybe(
+        {
+            "type": "array",
+            "items": _function(
+                {
+                    "name": _FUNCTION_NAME,
+                    "description": _text("What it is for."),
+                    "parameters": _maybe({"type": "object"}, "A JSON schema of its arguments."),
+                    "strict": _maybe({"type": "boolean"}, "Accepted: a call that is asked for is always valid."),
+                },
+                ["name"],
+            ),
+            "maxItems": 128,
+            "description": "a list of functions",
+        },
+        "Functions that the model may call. Its chat template has to know tools.",
+    ),
+    "tool_choice": {
+        "anyOf": [
+            {"enum": ["none", "auto", "required"]},
+            _function({"name": _FUNCTION_NAME}, ["name"]) | {"description": "a function's name"},
+            _NULL,
+        ],
+        "description": "auto: the model chooses whether to call; required: it calls one; a function: it calls this one. Default auto.",
+    },
+}
+
+
 def chat_schema(config: ServeConfig) -> Schema:
     """The body of /v1/chat/completions."""
     part = {
@@ -200,14 +261,21 @@ def chat_schema(config: ServeConfig) -> Schema:
     message = {
         "type": "object",
         "properties": {
-            "role": {"enum": ["system", "developer", "user", "assistant"]},
-            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": part, "description": "a list of text parts"}]},
-            "name": _text("Accepted, and without effect."),
+            "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+            "content": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": part, "description": "a list of text parts"},
+                    {"type": "null", "description": "null beside tool_calls"},
+                ]
+            },
+            "name": _text("Of a tool: the function's name. Else accepted, and without effect."),
             "refusal": _text("Accepted, and without effect."),
-            "tool_calls": _only([], about="Tools are not possible."),
+            "tool_calls": _maybe(_CALLS, "Of the assistant: the functions that it called."),
+            "tool_call_id": _text("Of a tool: which call it answers."),
             "annotations": _only([], about="Only an empty list is possible."),
         },
-        "required": ["role", "content"],
+        "required": ["role"],
         "additionalProperties": False,
     }
     properties = {
@@ -223,8 +291,7 @@ def chat_schema(config: ServeConfig) -> Schema:
         "logprobs": _maybe({"type": "boolean"}, "Give each token's log probability. Default false."),
         "top_logprobs": _whole(0, MAX_LOGPROBS, "Give so many of the likeliest tokens too. Needs logprobs."),
         "modalities": _only(["text"], about="Only text is possible."),
-        "tools": _only([], about="Tools are not possible."),
-        "tool_choice": _only("none", "auto", about="Tools are not possible."),
+        **_TOOLS,
         "parallel_tool_calls": _maybe({"type": "boolean"}, "Accepted, and without effect."),
         "store": _only(False, about="Nothing is stored."),
         "service_tier": _text("Accepted, and without effect."),

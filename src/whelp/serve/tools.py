@@ -1,0 +1,158 @@
+"""Functions that a model may call: what a request says of them, and the pattern of a call that it must make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whelp.base.errors import MissingExtraError, WhelpError
+from whelp.serve.errors import ApiError
+from whelp.serve.interfaces import CallForm, ServedModel
+from whelp.serve.patterns import AskedPattern
+from whelp.serve.plain_chat import join_content
+
+
+@dataclass(frozen=True)
+class AskedTools:
+    """The functions that a request describes.
+
+    Attributes:
+        descriptions: As the request has them, for the chat template.
+        names: Of those that may be called.
+        must_call: Whether the answer is to be a call.
+    """
+
+    descriptions: list[Mapping[str, Any]]
+    names: list[str]
+    must_call: bool
+
+    def make_pattern(self, form: CallForm) -> AskedPattern:
+        """The pattern of one call."""
+        functions = [tool["function"] for tool in self.descriptions if tool["function"]["name"] in self.names]
+        roots = [f"anyOf/{place}/" for place in range(len(functions))] if len(functions) > 1 else [""]
+        calls = [_make_schema(each, form, f"#/{root}") for each, root in zip(functions, roots, strict=True)]
+        return AskedPattern("tool_choice", "json_schema", {"anyOf": calls} if len(calls) > 1 else calls[0])
+
+
+def read_tools(body: Mapping[str, Any]) -> AskedTools | None:
+    """What a request says of functions; None where none may be called.
+
+    Raises: ApiError: 400 When it names one that it does not describe, or describes one twice.
+    """
+    tools, choice = list(body.get("tools", [])), body.get("tool_choice", "auto")
+    names = [tool["function"]["name"] for tool in tools]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ApiError(400, f"tools describes {twice!r} twice.", code="invalid_value", param="tools")
+    if choice in ("none", "auto"):
+        return AskedTools(tools, names, must_call=False) if tools and choice == "auto" else None
+    if not tools:
+        raise ApiError(
+            400, "tool_choice asks for a call, but tools describes no function.", code="invalid_value", param="tools"
+        )
+    if choice == "required":
+        return AskedTools(tools, names, must_call=True)
+    name = choice["function"]["name"]
+    if name not in names:
+        message = f"tool_choice names {name!r}, but tools describes {', '.join(map(repr, names))}."
+        raise ApiError(400, message, code="invalid_value", param="tool_choice")
+    return AskedTools(tools, [name], must_call=True)
+
+
+def find_form(model: ServedModel, param: str) -> CallForm:
+    """How the model writes calls.
+
+    Args:
+        param: What in the request asks for it.
+
+    Raises: ApiError: 400 When it was not taught to, 501 when the package for templates is not installed.
+    """
+    if model.find_call_form is None:
+        message = f"{param} is given, but {model.id} has no chat template. Ask without tools, or for JSON with response_format."
+        raise ApiError(400, message, code="tools_not_supported", param=param)
+    try:
+        return model.find_call_form()
+    except MissingExtraError as error:
+        raise ApiError(501, str(error), code="not_installed", param=param) from None
+    except WhelpError as error:
+        message = f"{param} is given, but of {model.id} {error.found}. Ask without tools, or for JSON with response_format."
+        raise ApiError(400, message, code="tools_not_supported", param=param) from None
+
+
+def read_messages(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation as chat templates take it: each content one text, arguments of calls as objects.
+
+    Raises: ApiError: 400 When a message has nothing in it, calls are not by the assistant, or arguments are no JSON object.
+    """
+    names: dict[str, str] = {}
+    return [_read_message(entry, f"messages[{place}]", names) for place, entry in enumerate(entries)]
+
+
+def find_tool_message(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Where the first message stands that calls a function, or answers a call."""
+    places = (place for place, message in enumerate(messages) if message["role"] == "tool" or "tool_calls" in message)
+    return next((f"messages[{place}]" for place in places), None)
+
+
+def _read_message(entry: Mapping[str, Any], where: str, names: dict[str, str]) -> dict[str, Any]:
+    role, content, calls = entry["role"], entry.get("content"), entry.get("tool_calls") or []
+    if calls and role != "assistant":
+        raise _refuse(f"{where}.tool_calls", f"is there, but the role is {role!r}: the assistant alone calls functions.")
+    if content is None and not calls:
+        raise _refuse(f"{where}.content", "is missing.")
+    message: dict[str, Any] = {"role": role, "content": "" if content is None else join_content(content)}
+    if calls:
+        message["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{place}]") for place, call in enumerate(calls)]
+        names.update((call["id"], call["function"]["name"]) for call in calls if call.get("id"))
+    if role == "tool":
+        call_id = entry.get("tool_call_id")
+        name = entry.get("name") or names.get(call_id or "")
+        message |= {key: value for key, value in (("tool_call_id", call_id), ("name", name)) if value}
+    return message
+
+
+def _read_call(call: Mapping[str, Any], where: str) -> dict[str, Any]:
+    function, arguments = call["function"], call["function"]["arguments"]
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments or "{}")
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        raise _refuse(f"{where}.function.arguments", "is no JSON object.")
+    return {"id": call.get("id") or "", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _refuse(param: str, found: str) -> ApiError:
+    return ApiError(400, f"{param} {found}", code="invalid_value", param=param)
+
+
+def _make_schema(function: Mapping[str, Any], form: CallForm, root: str) -> dict[str, Any]:
+    """The schema of a call; arguments that the function does not describe are none of it."""
+    parameters = function.get("parameters") or {}
+    if "type" not in parameters and not parameters.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:
+        parameters = {"type": "object", **parameters}
+    if parameters.get("type") == "object":
+        parameters = {"additionalProperties": False, **parameters}
+    key = form.arguments_key
+    return {
+        "type": "object",
+        "properties": {"name": {"const": function["name"]}, key: _move(parameters, f"{root}properties/{key}")},
+        "required": ["name", key],
+        "additionalProperties": False,
+    }
+
+
+def _move(schema: Any, root: str) -> Any:
+    """A schema that stands elsewhere than at the root, where its references count from."""
+    if isinstance(schema, list):
+        return [_move(entry, root) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {name: _move(entry, root) for name, entry in schema.items()}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        moved["$ref"] = root + reference.removeprefix("#")
+    return moved
