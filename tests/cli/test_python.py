@@ -21,7 +21,7 @@ from rich.console import Console
 
 import whelp as package
 from whelp.base import files
-from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.base.errors import ArtifactError, BusyError, PlanError, TrainingError
 from whelp.base.last_event import run_to_end
 from whelp.cli.screens import show
 from whelp.cli.screens.live_panel import LivePanel
@@ -251,20 +251,39 @@ def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest
     assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4
 
 
-def test_two_threads_do_not_train_at_once(ready: Project) -> None:
-    """The second is refused before it makes its folder; the first goes on, and then the second may."""
+def test_two_threads_train_at_once(ready: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The second does in a process of its own, which says nothing but why it failed: neither changes the other's numbers."""
     recipe = package.load_recipe(ready.recipe)
     alone = package.train(recipe, store=ready.store, out=ready.folder / "alone")
+    capfd.readouterr()
     events = iter_train(recipe, ready.store, ready.run)
     assert isinstance(next(events), Planned)
     with ThreadPoolExecutor(1) as pool:
-        other = ready.folder / "other"
-        with pytest.raises(PlanError, match="another thread of this process"):
-            pool.submit(package.train, recipe, store=ready.store, out=other).result()
-        assert not other.exists()
-        first = run_to_end(events, Finished).result
-        second = pool.submit(package.train, recipe, store=ready.store, out=other).result()
+        second = pool.submit(package.train, recipe, store=ready.store, out=ready.folder / "other").result()
+        failed = pool.submit(package.train, recipe, store=tmp_path / "nowhere", out=ready.folder / "failed")
+        with pytest.raises(TrainingError, match=r"training in a process of its own: .*nowhere: there is no such folder"):
+            failed.result()
+    first = run_to_end(events, Finished).result
     assert first.nats_per_token == second.nats_per_token == alone.nats_per_token
+    assert capfd.readouterr() == ("", "")
+
+
+def test_events_of_two_threads_do_not_mix(ready: Project) -> None:
+    """Those of a second training are refused before it makes its folder, and are there once the first has ended."""
+    recipe = package.load_recipe(ready.recipe)
+    events = iter_train(recipe, ready.store, ready.run)
+    assert isinstance(next(events), Planned)
+    other = ready.folder / "other"
+
+    def train_other() -> Finished:
+        return run_to_end(iter_train(recipe, ready.store, other), Finished)
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(BusyError, match="another thread of this process"):
+            pool.submit(train_other).result()
+        assert not other.exists()
+        run_to_end(events, Finished)
+        assert pool.submit(train_other).result().result.is_finished
 
 
 def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, monkeypatch: pytest.MonkeyPatch) -> None:
