@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -129,7 +130,56 @@ def test_an_export(whelp: Whelp, made: Project, tmp_path: Path, format: str) -> 
 
     assert package.trace("07.txt", [tmp_path / "sent"]).untold == [str(export)]
     (export / "origin.json").write_text('{"kind": "export"}', encoding="utf-8")
-    assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == 0
+    assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == (format == "gguf")  # which says it, too
+
+
+def test_a_gguf_file_alone(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Taken out of its folder, and renamed, it is found by its metadata, as its folder is; beside that folder's record, once."""
+    pytest.importorskip("gguf", reason="pip install 'whelp[gguf]'")
+    export, alone = tmp_path / "sent" / "model", tmp_path / "alone" / "mine.gguf"
+    alone.parent.mkdir()
+    package.export(made.run, out=export, format="gguf", license="mit")
+    shutil.copy(next(export.glob("*.gguf")), alone)
+    (sent,) = package.trace("07.txt", [made.store, tmp_path / "sent"]).exports
+    assert sent.folder == str(export)
+    for place in (alone.parent, alone):
+        assert package.trace("07.txt", [made.store, place]).exports == [dataclasses.replace(sent, folder=str(alone))]
+    assert f"export {alone}: about {sent.num_tokens:,} tokens" in whelp("trace", "07.txt", made.store, alone).text
+    assert package.trace("07.txt", [alone]).untold == [str(alone)]
+    assert str(made.folder).encode() not in alone.read_bytes()
+
+    other = tmp_path / "other"
+    package.export(sorted((made.run / "checkpoints").glob("step-*"))[0], out=other, format="gguf")
+    shutil.copy(next(other.glob("*.gguf")), export / "other.gguf")  # of another step
+    found = [one.folder for one in package.trace("07.txt", [made.store, tmp_path / "sent"]).exports]
+    assert found == [str(export), str(export / "other.gguf")]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "of another kind", "without an origin"])
+def test_a_gguf_file_that_says_nothing(made: Project, tmp_path: Path, damage: str) -> None:
+    """Is passed over, and named alone it is no export."""
+    gguf = pytest.importorskip("gguf", reason="pip install 'whelp[gguf]'")
+    path = tmp_path / "model.gguf"
+    if damage == "without an origin":
+        writer = gguf.GGUFWriter(path, "gpt2")
+        writer.add_token_list(["a", "b"])
+        writer.add_string("whelp.other", "{}")
+        writer.add_rope_scaling_factor(1.0)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+    else:
+        package.export(made.run, out=tmp_path / "model", format="gguf")
+        whole = next((tmp_path / "model").glob("*.gguf")).read_bytes()
+        path.write_bytes(whole[: whole.index(b"whelp.origin") + 40] if damage == "cut short" else b"GGML" + whole[4:])
+        shutil.rmtree(tmp_path / "model")
+    assert package.trace("07.txt", [made.store, tmp_path]).num_exports == 0
+    with pytest.raises(ArtifactError, match="there is no store, run or export below"):
+        package.trace("07.txt", [path])
+    other = tmp_path / "notes.txt"
+    other.write_text("text")
+    with pytest.raises(ArtifactError, match=r"notes.txt: is no folder and no GGUF file"):
+        package.trace("07.txt", [other])
 
 
 def test_the_weights_that_a_run_began_with(made: Project, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
+_GGUF = ".gguf"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TracedStore(ResultRepr):
@@ -50,7 +52,7 @@ class TracedRun(ResultRepr):
 
 @dataclass(frozen=True, kw_only=True)
 class TracedExport(ResultRepr):
-    """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
+    """A folder of `whelp export`, or a GGUF file of one, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
     store: str | None
@@ -81,7 +83,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     Args:
         source: A file or a folder (by its path, or, of a file, by its contents under whatever name), a pattern of file names, the
             name of a source in a mixture, or what a recipe calls its source, such as a dataset of the hub.
-        folders: Where to look, with all folders below.
+        folders: Where to look, with all folders below; of an export also its GGUF file.
 
     Raises:
         ArtifactError: When a folder is not there, or there is no store, run or export in any.
@@ -92,9 +94,10 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     asked = Asked.read(source)
     places: dict[str, list[Path]] = {"store": [], "run": [], "export": []}
     for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
-        if not folder.is_dir():
-            raise ArtifactError(folder, "there is no such folder", "a folder to look in", "Check the spelling.")
-        for kind, place in _iter_artifacts(folder):
+        if not folder.is_dir() and not (folder.is_file() and folder.name.endswith(_GGUF)):
+            found = "is no folder and no GGUF file" if folder.exists() else "there is no such folder"
+            raise ArtifactError(folder, found, "a folder to look in", "Check the spelling.")
+        for kind, place in _iter_artifacts(folder) if folder.is_dir() else _iter_file(folder):
             places[kind].append(place)
     stores, runs, exports = (list(dict.fromkeys(found)) for found in places.values())
     if not stores and not runs and not exports:
@@ -157,8 +160,26 @@ def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
         elif "plan.json" in files and "recipe.yaml" in files:
             names[:] = [name for name in names if name != RunFolder(Path()).checkpoints.name]
             yield "run", Path(place)
-        elif ORIGIN_FILE in files and read_origin(Path(place)) is not None:
-            yield "export", Path(place)
+        else:
+            yield from (("export", export) for export in _find_exports(Path(place), files))
+
+
+def _find_exports(folder: Path, files: Sequence[str]) -> Iterator[Path]:
+    """A folder that was exported, and GGUF files that were put into it from elsewhere."""
+    origin = read_origin(folder) if ORIGIN_FILE in files else None
+    if origin is not None:
+        yield folder
+    for name in sorted(files):
+        if name.endswith(_GGUF):
+            own = read_origin(folder / name)
+            if own is not None and own != origin:
+                yield folder / name
+
+
+def _iter_file(file: Path) -> Iterator[tuple[str, Path]]:
+    """A GGUF file that is named itself."""
+    if read_origin(file) is not None:
+        yield "export", file
 
 
 def _is_any(found: Found) -> bool:

@@ -22,7 +22,8 @@ def trace(
         ),
     ],
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Where to look, with all below. Default: .")
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Where to look, with all below; a GGUF file, too. Default: ."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
