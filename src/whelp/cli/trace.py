@@ -12,11 +12,12 @@ from typing import Any
 from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
-from whelp.artifacts.token_store import open_store
+from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
+from whelp.cli.source_licences import list_licences
 from whelp.cli.trace_source import Asked, Found, find_in_store
 
 _GGUF = ".gguf"
@@ -24,7 +25,10 @@ _GGUF = ".gguf"
 
 @dataclass(frozen=True, kw_only=True)
 class TracedStore(ResultRepr):
-    """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
+    """A store with some of the source; `share` is that of the tokens of its training split.
+
+    `through`: curated corpora. `named_licences`: of the sources it is in, where they are known.
+    """
 
     folder: str
     files: list[str]
@@ -32,6 +36,7 @@ class TracedStore(ResultRepr):
     num_tokens: dict[str, int]
     share: float
     through: list[str]
+    named_licences: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     if not asked.by_name and not any(_is_any(found) for _, found in looked):  # what is here was changed since: by its name
         asked = dataclasses.replace(asked, by_name=True)
         looked = [(store, find_in_store(store, asked)) for store in opened]
-    traced = [_describe_store(str(store.folder), found) for store, found in looked if _is_any(found)]
+    traced = [_describe_store(store, found) for store, found in looked if _is_any(found)]
     known = {
         store.manifest.fingerprint: (str(store.folder), found) for store, found in reversed(looked)
     }  # of copies, the first
@@ -186,15 +191,18 @@ def _is_any(found: Found) -> bool:
     return any(count.documents for count in found.splits.values())
 
 
-def _describe_store(folder: str, found: Found) -> TracedStore:
+def _describe_store(store: TokenStore, found: Found) -> TracedStore:
+    known = list_licences(store.manifest.inputs["source"])
+    licences = [licence for name, (ours, _) in found.parts.items() if ours for licence in known.get(name, [])]
     ours, total = (sum(pair[place] for pair in found.parts.values()) for place in (0, 1))
     return TracedStore(
-        folder=folder,
+        folder=str(store.folder),
         files=found.files,
         num_documents={name: count.documents for name, count in found.splits.items()},
         num_tokens={name: count.tokens for name, count in found.splits.items()},
         share=ours / total if total else 0.0,
         through=found.through,
+        named_licences=list(dict.fromkeys(licences)),
     )
 
 
