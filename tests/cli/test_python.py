@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import pydoc
+import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +21,11 @@ from rich.console import Console
 
 import whelp as package
 from whelp.base import files
-from whelp.base.errors import ArtifactError, PlanError, TrainingError
+from whelp.base.errors import ArtifactError, BusyError, PlanError, TrainingError
 from whelp.base.last_event import run_to_end
 from whelp.cli.screens import show
-from whelp.cli.screens.live_panel import LivePanel, NotebookLive
+from whelp.cli.screens.live_panel import LivePanel
+from whelp.cli.screens.notebook_drawing import NotebookLive
 from whelp.cli.train import iter_train
 from whelp.cli.training.events import Finished, Planned
 from whelp.tokenizer import LearnConfig
@@ -55,6 +58,9 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class ZMQInteractiveShell:
         pass
 
+    class Shell(ZMQInteractiveShell):  # Google Colab's
+        pass
+
     class Output:
         def update(self, thing: object) -> None:
             drawn.append(repr(thing))
@@ -65,7 +71,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Output()
 
     fakes: dict[str, Any] = {
-        "IPython": types.SimpleNamespace(get_ipython=ZMQInteractiveShell),
+        "IPython": types.SimpleNamespace(get_ipython=Shell),
         "IPython.display": types.SimpleNamespace(display=display),
     }
     for name, fake in fakes.items():
@@ -161,12 +167,55 @@ def test_a_notebook_shows_a_run_in_one_output(ready: Project, notebook: list[str
     assert "step 4" in notebook[-1]
 
 
+Call = Callable[[Project, Path], object]
+COUNTED: dict[str, Call] = {
+    "prepare": lambda project, out: package.prepare(project.recipe, out=out),
+    "curate": lambda project, out: package.curate(project.recipe, overrides=["curate.preset=none"], out=out),
+    "append": lambda project, out: package.append(project.corpus, out=out.with_suffix(".txt")),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_notebook_shows_what_is_counted_in_one_output(
+    ready: Project, tmp_path: Path, notebook: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar that changes in place, full at the end; a finished result counts nothing, and has none."""
+    COUNTED[name](ready, tmp_path / "out")
+    assert len(notebook) >= 2
+    assert notebook[-1].split()[:2] == [name, "━" * 24]
+    assert notebook[-1] == notebook[-1].rstrip()
+    assert "━" not in "".join(capsys.readouterr())
+    notebook.clear()
+    COUNTED[name](ready, tmp_path / "out")
+    assert notebook == []
+
+
+def test_a_bar_of_a_notebook_that_fails_stays_where_it_was(notebook: list[str]) -> None:
+    """It says how far the work came; and it is drawn no more."""
+    with contextlib.suppress(KeyboardInterrupt), show.bar("prepare") as advance:
+        advance(1, 4, "6 documents, " + "many words " * 20)
+        raise KeyboardInterrupt
+    assert notebook[-1].startswith("prepare ━━━━━━ ")
+    assert notebook[-1].endswith("words")  # all of them
+    drawn = list(notebook)
+    advance(2, 4, "")
+    assert notebook == drawn
+
+
+def test_several_bars_of_a_notebook_are_one_output(notebook: list[str]) -> None:
+    """A line for each, in the order in which they begin."""
+    with show.progress_bars() as update:
+        update("writing", 1, 2)
+        update("running", 1, 3)
+    assert [line.split()[0] for line in notebook[-1].splitlines()] == ["writing", "running"]
+
+
 def test_a_panel_of_a_notebook_is_escaped(notebook: list[str]) -> None:
     """Facts are text, whatever signs they have."""
     panel = LivePanel("train")
     panel.facts = ["<b>loss</b>"]
     html = NotebookLive(panel)._repr_html_()
-    assert html.startswith("<pre>train")
+    assert re.match('<pre style="[^"]*font-family:monospace">train', html)
     assert "&lt;b&gt;loss&lt;/b&gt;" in html
 
 
@@ -202,20 +251,39 @@ def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest
     assert package.train(ready.recipe, store=ready.store, out=ready.run).step == 4
 
 
-def test_two_threads_do_not_train_at_once(ready: Project) -> None:
-    """The second is refused before it makes its folder; the first goes on, and then the second may."""
+def test_two_threads_train_at_once(ready: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The second does in a process of its own, which says nothing but why it failed: neither changes the other's numbers."""
     recipe = package.load_recipe(ready.recipe)
     alone = package.train(recipe, store=ready.store, out=ready.folder / "alone")
+    capfd.readouterr()
     events = iter_train(recipe, ready.store, ready.run)
     assert isinstance(next(events), Planned)
     with ThreadPoolExecutor(1) as pool:
-        other = ready.folder / "other"
-        with pytest.raises(PlanError, match="another thread of this process"):
-            pool.submit(package.train, recipe, store=ready.store, out=other).result()
-        assert not other.exists()
-        first = run_to_end(events, Finished).result
-        second = pool.submit(package.train, recipe, store=ready.store, out=other).result()
+        second = pool.submit(package.train, recipe, store=ready.store, out=ready.folder / "other").result()
+        failed = pool.submit(package.train, recipe, store=tmp_path / "nowhere", out=ready.folder / "failed")
+        with pytest.raises(TrainingError, match=r"training in a process of its own: .*nowhere: there is no such folder"):
+            failed.result()
+    first = run_to_end(events, Finished).result
     assert first.nats_per_token == second.nats_per_token == alone.nats_per_token
+    assert capfd.readouterr() == ("", "")
+
+
+def test_events_of_two_threads_do_not_mix(ready: Project) -> None:
+    """Those of a second training are refused before it makes its folder, and are there once the first has ended."""
+    recipe = package.load_recipe(ready.recipe)
+    events = iter_train(recipe, ready.store, ready.run)
+    assert isinstance(next(events), Planned)
+    other = ready.folder / "other"
+
+    def train_other() -> Finished:
+        return run_to_end(iter_train(recipe, ready.store, other), Finished)
+
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(BusyError, match="another thread of this process"):
+            pool.submit(train_other).result()
+        assert not other.exists()
+        run_to_end(events, Finished)
+        assert pool.submit(train_other).result().result.is_finished
 
 
 def test_an_interrupt_between_two_events_lets_go(ready: Project, shown: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -129,7 +130,124 @@ def test_an_export(whelp: Whelp, made: Project, tmp_path: Path, format: str) -> 
 
     assert package.trace("07.txt", [tmp_path / "sent"]).untold == [str(export)]
     (export / "origin.json").write_text('{"kind": "export"}', encoding="utf-8")
-    assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == 0
+    assert package.trace("07.txt", [made.store, tmp_path / "sent"]).num_exports == (format == "gguf")  # which says it, too
+
+
+def write_rows(path: Path, licences: list[str | None]) -> Path:
+    """JSON lines as collectors write them."""
+    rows = (
+        {"text": f"The {number}th sled dog runs over the snow. " * 5, "licence": one} for number, one in enumerate(licences)
+    )
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_licences_of_sources(whelp: Whelp, tmp_path: Path) -> None:
+    """What the recipe says, else what rows name; of the sources that the text is in, and in the card of what was trained."""
+    wiki = write_rows(tmp_path / "wiki.jsonl", ["CC BY-SA 4.0", None, "CC BY-SA 4.0", " ", "CC BY 4.0"] * 8)
+    own = write_rows(tmp_path / "own.jsonl", ["wrong"] * 40)
+    plain = tmp_path / "plain.txt"
+    plain.write_text("\n\n".join(f"Line {number} of a text without any." for number in range(40)))
+    mixture = [
+        {"source": str(wiki), "name": "wiki"},
+        {"source": str(own), "name": "own", "licence": "by permission"},
+        {"source": str(plain), "name": "plain"},
+    ]
+    project = make_project(tmp_path / "project")
+    recipe = yaml.safe_load(project.recipe.read_text(encoding="utf-8"))
+    del recipe["data"]["source"]
+    recipe["data"]["mixture"] = mixture
+    project.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    package.prepare(project.recipe, out=project.store)
+    for source, licences in {"wiki": ["CC BY-SA 4.0", "CC BY 4.0"], "own": ["by permission"], "plain": []}.items():
+        (store,) = package.trace(source, project.store).stores
+        assert store.named_licences == licences
+    assert "  licence: CC BY-SA 4.0, CC BY 4.0\n" in whelp("trace", "wiki", project.store).text
+    assert "  licence:" not in whelp("trace", "plain", project.store).text
+    package.train(project.recipe, store=project.store, out=project.run)
+    package.export(project.run, out=tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| documents | licence |" in card
+    assert [line.split(" | ")[-1] for line in card.splitlines() if line.startswith(("| wiki", "| own", "| plain"))] == [
+        "CC BY-SA 4.0, CC BY 4.0 |",
+        "by permission |",
+        "not known |",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "rows of Python", "a dataset", "a curated corpus"])
+def test_licences_of_one_source(tmp_path: Path, kind: str) -> None:
+    """Wherever rows name them."""
+    import datasets
+    import pandas
+
+    rows = write_rows(tmp_path / "rows.jsonl", ["CC BY 4.0"] * 40)
+    frame = pandas.read_json(rows, lines=True)
+    recipe = {"data": {"source": rows, "tokenizer": {"learn": "bpe", "vocab_size": 300}}, "pack": {"context_tokens": 16}}
+    given, licence = None, "CC BY 4.0"
+    if kind == "Parquet":
+        frame.to_parquet(tmp_path / "rows.parquet")
+        recipe["data"]["source"] = tmp_path / "rows.parquet"
+    elif kind == "a curated corpus":
+        curated = package.curate(recipe, out=tmp_path / "clean", overrides=["curate.preset=none"])
+        recipe["data"]["source"] = curated.source
+    else:
+        given = frame
+        if kind == "a dataset":
+            given, licence = datasets.Dataset.from_pandas(frame.drop(columns="licence")), "cc0-1.0"
+            given.info.license = licence
+    package.prepare(recipe, out=tmp_path / "store", rows=given)
+    source = open_store(tmp_path / "store").manifest.inputs["source"]
+    assert source["named_licences"] == [licence]
+
+
+def test_a_gguf_file_alone(whelp: Whelp, made: Project, tmp_path: Path) -> None:
+    """Taken out of its folder, and renamed, it is found by its metadata, as its folder is; beside that folder's record, once."""
+    pytest.importorskip("gguf", reason="pip install 'whelp[gguf]'")
+    export, alone = tmp_path / "sent" / "model", tmp_path / "alone" / "mine.gguf"
+    alone.parent.mkdir()
+    package.export(made.run, out=export, format="gguf", license="mit")
+    shutil.copy(next(export.glob("*.gguf")), alone)
+    (sent,) = package.trace("07.txt", [made.store, tmp_path / "sent"]).exports
+    assert sent.folder == str(export)
+    for place in (alone.parent, alone):
+        assert package.trace("07.txt", [made.store, place]).exports == [dataclasses.replace(sent, folder=str(alone))]
+    assert f"export {alone}: about {sent.num_tokens:,} tokens" in whelp("trace", "07.txt", made.store, alone).text
+    assert package.trace("07.txt", [alone]).untold == [str(alone)]
+    assert str(made.folder).encode() not in alone.read_bytes()
+
+    other = tmp_path / "other"
+    package.export(sorted((made.run / "checkpoints").glob("step-*"))[0], out=other, format="gguf")
+    shutil.copy(next(other.glob("*.gguf")), export / "other.gguf")  # of another step
+    found = [one.folder for one in package.trace("07.txt", [made.store, tmp_path / "sent"]).exports]
+    assert found == [str(export), str(export / "other.gguf")]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "of another kind", "without an origin"])
+def test_a_gguf_file_that_says_nothing(made: Project, tmp_path: Path, damage: str) -> None:
+    """Is passed over, and named alone it is no export."""
+    gguf = pytest.importorskip("gguf", reason="pip install 'whelp[gguf]'")
+    path = tmp_path / "model.gguf"
+    if damage == "without an origin":
+        writer = gguf.GGUFWriter(path, "gpt2")
+        writer.add_token_list(["a", "b"])
+        writer.add_string("whelp.other", "{}")
+        writer.add_rope_scaling_factor(1.0)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+    else:
+        package.export(made.run, out=tmp_path / "model", format="gguf")
+        whole = next((tmp_path / "model").glob("*.gguf")).read_bytes()
+        path.write_bytes(whole[: whole.index(b"whelp.origin") + 40] if damage == "cut short" else b"GGML" + whole[4:])
+        shutil.rmtree(tmp_path / "model")
+    assert package.trace("07.txt", [made.store, tmp_path]).num_exports == 0
+    with pytest.raises(ArtifactError, match="there is no store, run or export below"):
+        package.trace("07.txt", [path])
+    other = tmp_path / "notes.txt"
+    other.write_text("text")
+    with pytest.raises(ArtifactError, match=r"notes.txt: is no folder and no GGUF file"):
+        package.trace("07.txt", [other])
 
 
 def test_the_weights_that_a_run_began_with(made: Project, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_another_thread_must_wait() -> None:
         error = in_a_thread(train)
         assert isinstance(error, PlanError)
         assert "another thread of this process (MainThread) is training, but expected one at a time" in str(error)
-        assert "give each a process of its own" in str(error)
+        assert "takes a process of its own meanwhile" in str(error)
     assert in_a_thread(train) == "trained"
     assert describe_settings() == before
 

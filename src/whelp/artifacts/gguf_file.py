@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def write_gguf(
     read_token: Callable[[int], bytes],
     chat_template: str | None,
     dtype: str,
+    license: str | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, int]:
     """Write a model; returns how many tensors are stored in each type.
 
@@ -46,6 +49,9 @@ def write_gguf(
         control_ids: Role (`eos`, `bos`, `pad`, `unk`) -> id.
         read_token: From an id to the bytes that it stands for.
         dtype: Of the matrices: f32, f16, bf16 or q8_0. Vectors, GPT-2's positions and RWKV's thin matrices stay f32.
+        license: Of the weights.
+        more: Texts for the metadata, by keys of our own. Programs that do not know them pass them over; llama.cpp's own keep them
+            where they store the weights in other numbers.
 
     Raises:
         ArtifactError: When llama.cpp does not have the architecture, or not with such heads.
@@ -61,6 +67,10 @@ def write_gguf(
     check_fit(config, tokenizer, name)
     writer = gguf.GGUFWriter(path, _ARCHITECTURES[kind])
     writer.add_name(name)
+    if license is not None:
+        writer.add_license(license)
+    for key, text in more.items():
+        writer.add_string(key, text)
     writer.add_file_type(gguf.LlamaFileType[{"f32": "ALL_F32"}.get(dtype, f"MOSTLY_{dtype.upper()}")])
     if dtype == "q8_0":
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

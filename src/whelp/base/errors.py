@@ -7,6 +7,7 @@
     |-- ArtifactError         a folder on disk: not finished, not the right kind, damaged, or too new
     |   `-- StaleError        made from inputs that have changed since
     |-- PlanError             the inputs are fine, but nothing sensible can be made of them together
+    |   `-- BusyError         another thread of this process is training
     |-- TrainingError         training cannot go on: the loss is not a number, the device is out of memory
     |   `-- LostProcessError  another process of the run is gone, or does not answer
     |-- HubError              a hub of models: nobody is logged in, no right, not reached, or other files stand there
@@ -79,6 +80,10 @@ class StaleError(ArtifactError):
 
 class PlanError(WhelpError):
     """The inputs are fine, but nothing sensible can be made of them together."""
+
+
+class BusyError(PlanError):
+    """Another thread of this process is training, and the two would share what torch has once for all threads."""
 
 
 class TrainingError(WhelpError):

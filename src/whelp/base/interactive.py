@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-_NOTEBOOK_SHELLS = ("ZMQInteractiveShell", "Shell")  # Jupyter's; Google Colab's
+_NOTEBOOK_SHELL = "ZMQInteractiveShell"  # Jupyter's; those of others derive from it
 _asked: bool | None = None
 
 
@@ -32,7 +32,7 @@ def shows_progress() -> bool:
 def is_notebook() -> bool:
     """Whether what is printed goes into a notebook, and not to a terminal."""
     shell = _find_shell()
-    return shell is not None and type(shell).__name__ in _NOTEBOOK_SHELLS
+    return any(kind.__name__ == _NOTEBOOK_SHELL for kind in type(shell).__mro__)
 
 
 def _find_shell() -> Any:

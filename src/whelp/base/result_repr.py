@@ -12,6 +12,12 @@ _CELL = 300  # signs of a text in a cell
 _ROWS = 20  # of a table inside a cell
 
 
+def make_pre(code: str, *, wraps: bool = True) -> str:
+    """HTML of lines that stand below each other sign by sign; notebooks' own styles give some such lines another font."""
+    wrapping = "white-space:pre-wrap" if wraps else "white-space:pre;overflow-x:auto"
+    return f'<pre style="{wrapping};line-height:normal;font-family:monospace">{code}</pre>'
+
+
 class ResultRepr:
     """A dataclass that derives from this is shown short: by `repr` in a line, in a notebook as a table.
 

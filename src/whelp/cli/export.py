@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.card import UsePlace, describe_usage, make_card
 from whelp.cli.exporting.check import ExportCheck, check_export, require_checker
 from whelp.cli.exporting.model_name import choose_model_name
-from whelp.cli.exporting.origin import ORIGIN_FILE, find_origin, find_run
+from whelp.cli.exporting.origin import ORIGIN_FILE, ORIGIN_KEY, Origin, find_origin, find_run
 from whelp.cli.screens.draw_events import watch_waiting
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
@@ -147,7 +148,7 @@ def write_export(
         num_parameters = write_onnx(folder, target / file)
     else:
         file = f"{stem}-{dtype or 'f16'}.gguf"
-        num_parameters = _write_gguf(folder, target / file, name, dtype or "f16")
+        num_parameters = _write_gguf(folder, target / file, name, dtype or "f16", license, origin)
     if origin is not None:
         write_json(target / ORIGIN_FILE, origin)
     files = [*sorted(path.name for path in target.iterdir()), "README.md"]
@@ -225,7 +226,8 @@ def _name_officially(folder: Path, config: dict[str, Any], weights: dict[str, to
     return model.to_official()
 
 
-def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
+def _write_gguf(folder: Path, path: Path, name: str, dtype: str, license: str | None, origin: Origin | None) -> int:
+    """One file, in which its origin stays with it; how many weights."""
     from whelp.artifacts.gguf_file import check_fit, write_gguf
     from whelp.tokenizer import load_tokenizer
 
@@ -246,5 +248,7 @@ def _write_gguf(folder: Path, path: Path, name: str, dtype: str) -> int:
         read_token=lambda token_id: vocabulary.decode_bytes([token_id], skip_special=False),
         chat_template=vocabulary.chat_template,
         dtype=dtype,
+        license=license,
+        more={} if origin is None else {ORIGIN_KEY: json.dumps(origin)},
     )
     return sum(tensor.numel() for tensor in weights.values())

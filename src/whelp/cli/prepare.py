@@ -29,6 +29,7 @@ from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts, say_marked_up
 from whelp.cli.recipe import DataConfig, Recipe, load_recipe
 from whelp.cli.screens.draw_events import draw_preparing, watch
+from whelp.cli.source_licences import find_licences
 
 if TYPE_CHECKING:
     from whelp.base.engines import Engine
@@ -313,9 +314,12 @@ def fingerprinting_apart(opened: Sequence[OpenedSource]) -> Iterator[Callable[[]
 
 def describe_sources(opened: Sequence[OpenedSource]) -> dict[str, Any]:
     """What identifies the sources, for the manifest."""
-    if opened[0].name is None:
-        return opened[0].source.describe()
-    parts = {str(one.name): one.source.describe() for one in opened}
+    parts = {
+        one.name: one.source.describe() | ({"named_licences": licences} if (licences := find_licences(one.source)) else {})
+        for one in opened
+    }
+    if None in parts:
+        return parts[None]
     return {"name": name_sources(opened), "sources": parts}
 
 

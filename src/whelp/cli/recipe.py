@@ -28,6 +28,7 @@ from whelp.base.config import (
 )
 from whelp.base.errors import ConfigError
 from whelp.base.log import log
+from whelp.base.result_repr import make_pre
 from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
 from whelp.cli.scale import describe_scale, lay_scale, take_scales
@@ -81,7 +82,7 @@ class Recipe:
     train: TrainConfig = section(TrainConfig, "how it is trained")
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_yaml())}</pre>"
+        return make_pre(html.escape(self.to_yaml()))
 
     def to_values(self) -> dict[str, Any]:
         """Every value, as a recipe that is read again gives it."""

@@ -12,17 +12,23 @@ from typing import Any
 from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder
-from whelp.artifacts.token_store import open_store
+from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
+from whelp.cli.source_licences import list_licences
 from whelp.cli.trace_source import Asked, Found, find_in_store
+
+_GGUF = ".gguf"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TracedStore(ResultRepr):
-    """A store with some of the source; `share` is that of the tokens of its training split. `through`: curated corpora."""
+    """A store with some of the source; `share` is that of the tokens of its training split.
+
+    `through`: curated corpora. `named_licences`: of the sources it is in, where they are known.
+    """
 
     folder: str
     files: list[str]
@@ -30,6 +36,7 @@ class TracedStore(ResultRepr):
     num_tokens: dict[str, int]
     share: float
     through: list[str]
+    named_licences: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +57,7 @@ class TracedRun(ResultRepr):
 
 @dataclass(frozen=True, kw_only=True)
 class TracedExport(ResultRepr):
-    """A folder of `whelp export`, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
+    """A folder of `whelp export`, or a GGUF file of one, made of a checkpoint of such a run; about `num_tokens` of the source were trained."""
 
     folder: str
     store: str | None
@@ -81,7 +88,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     Args:
         source: A file or a folder (by its path, or, of a file, by its contents under whatever name), a pattern of file names, the
             name of a source in a mixture, or what a recipe calls its source, such as a dataset of the hub.
-        folders: Where to look, with all folders below.
+        folders: Where to look, with all folders below; of an export also its GGUF file.
 
     Raises:
         ArtifactError: When a folder is not there, or there is no store, run or export in any.
@@ -92,9 +99,10 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     asked = Asked.read(source)
     places: dict[str, list[Path]] = {"store": [], "run": [], "export": []}
     for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
-        if not folder.is_dir():
-            raise ArtifactError(folder, "there is no such folder", "a folder to look in", "Check the spelling.")
-        for kind, place in _iter_artifacts(folder):
+        if not folder.is_dir() and not (folder.is_file() and folder.name.endswith(_GGUF)):
+            found = "is no folder and no GGUF file" if folder.exists() else "there is no such folder"
+            raise ArtifactError(folder, found, "a folder to look in", "Check the spelling.")
+        for kind, place in _iter_artifacts(folder) if folder.is_dir() else _iter_file(folder):
             places[kind].append(place)
     stores, runs, exports = (list(dict.fromkeys(found)) for found in places.values())
     if not stores and not runs and not exports:
@@ -105,7 +113,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
     if not asked.by_name and not any(_is_any(found) for _, found in looked):  # what is here was changed since: by its name
         asked = dataclasses.replace(asked, by_name=True)
         looked = [(store, find_in_store(store, asked)) for store in opened]
-    traced = [_describe_store(str(store.folder), found) for store, found in looked if _is_any(found)]
+    traced = [_describe_store(store, found) for store, found in looked if _is_any(found)]
     known = {
         store.manifest.fingerprint: (str(store.folder), found) for store, found in reversed(looked)
     }  # of copies, the first
@@ -157,23 +165,44 @@ def _iter_artifacts(folder: Path) -> Iterator[tuple[str, Path]]:
         elif "plan.json" in files and "recipe.yaml" in files:
             names[:] = [name for name in names if name != RunFolder(Path()).checkpoints.name]
             yield "run", Path(place)
-        elif ORIGIN_FILE in files and read_origin(Path(place)) is not None:
-            yield "export", Path(place)
+        else:
+            yield from (("export", export) for export in _find_exports(Path(place), files))
+
+
+def _find_exports(folder: Path, files: Sequence[str]) -> Iterator[Path]:
+    """A folder that was exported, and GGUF files that were put into it from elsewhere."""
+    origin = read_origin(folder) if ORIGIN_FILE in files else None
+    if origin is not None:
+        yield folder
+    for name in sorted(files):
+        if name.endswith(_GGUF):
+            own = read_origin(folder / name)
+            if own is not None and own != origin:
+                yield folder / name
+
+
+def _iter_file(file: Path) -> Iterator[tuple[str, Path]]:
+    """A GGUF file that is named itself."""
+    if read_origin(file) is not None:
+        yield "export", file
 
 
 def _is_any(found: Found) -> bool:
     return any(count.documents for count in found.splits.values())
 
 
-def _describe_store(folder: str, found: Found) -> TracedStore:
+def _describe_store(store: TokenStore, found: Found) -> TracedStore:
+    known = list_licences(store.manifest.inputs["source"])
+    licences = [licence for name, (ours, _) in found.parts.items() if ours for licence in known.get(name, [])]
     ours, total = (sum(pair[place] for pair in found.parts.values()) for place in (0, 1))
     return TracedStore(
-        folder=folder,
+        folder=str(store.folder),
         files=found.files,
         num_documents={name: count.documents for name, count in found.splits.items()},
         num_tokens={name: count.tokens for name, count in found.splits.items()},
         share=ours / total if total else 0.0,
         through=found.through,
+        named_licences=list(dict.fromkeys(licences)),
     )
 
 

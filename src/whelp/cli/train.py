@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from whelp.artifacts.checkpoint import find_newest_whole, set_damaged_aside, unfold_links
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
+from whelp.base.errors import BusyError
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
 from whelp.base.interactive import is_notebook, shows_progress
@@ -61,6 +62,8 @@ def train(
 ) -> TrainResult:
     """Train a model on a token store; write a run folder at `out`. The same call again goes on where it stopped.
 
+    While another thread of this process trains, it trains in a process of its own, and says nothing on the way.
+
     Args:
         scale: Another size of the recipe: `tiny`, or one that it names.
         nproc: Processes of this machine that train together; another number may go on.
@@ -74,7 +77,10 @@ def train(
     if nproc > 1:
         is_told = shows_progress() and not is_notebook()  # a notebook shows nothing of what other processes write
         return train_together(loaded, Path(store), Path(out), nproc, quiet=not is_told, is_heard=is_told)
-    return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
+    try:
+        return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
+    except BusyError:  # raised before anything was made
+        return train_together(loaded, Path(store), Path(out), 1, quiet=True, is_heard=False)
 
 
 def train_together(

@@ -29,6 +29,11 @@ class SourceConfig:
         is_path=True,
         known_as=("path", "paths", "dataset", "corpus", "train_file"),
     )
+    licence: str | None = option(
+        None,
+        "what the texts may be used for, such as CC BY-SA 4.0, for `whelp trace` and model cards; nothing: what the columns licence "
+        "and license of the first rows name",
+    )
     source_data_dir: str | None = option(
         None,
         "where the files are when source is a kind of file; the folder within a dataset of the hub",
@@ -124,6 +129,8 @@ class SourceConfig:
             problems.append("source is an empty list, but expected at least one file, folder or glob")
         if any(not item.strip() for item in items):
             problems.append("source has an empty name in it, but expected a file, a folder, a glob or stdlib")
+        if self.licence is not None and not self.licence.strip():
+            problems.append("licence is empty, but expected its name; leave it out where you do not know it")
         if any("\0" in item for item in items):
             problems.append("source has a NUL character in a name")
         if self.document == "regex" and self.document_regex is None:

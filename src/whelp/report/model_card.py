@@ -23,8 +23,8 @@ class RunFacts:
         recipe: What differs from the defaults, as YAML, without the names of folders.
         train, data: Those sections of the recipe, every value.
         plan: As in `plan.json`.
-        corpus: `name`, `text_bytes`, `documents`, `tokens` (by split), `dropped` (documents by reason), `sources` (by name, of a
-            mixture: `documents`, `share` of the training).
+        corpus: `name`, `text_bytes`, `documents`, `tokens` (by split), `dropped` (documents by reason), `licences` (of its texts, as
+            far as they are known), `sources` (by name, of a mixture: `documents`, `share` of the training, `licences`).
         numbers: The last measurements on the test split: a record of `metrics.jsonl`.
         lengths: Where the run's length was changed: `until_step`, `length`.
         precisions: Where its precision was changed: `until_step`, `precision`.
@@ -146,12 +146,17 @@ def _describe_data(run: RunFacts | None) -> str:
     if corpus.get("dropped"):
         dropped = ", ".join(f"{reason} {count:,}" for reason, count in corpus["dropped"].items())
         lines.append(f"Documents left out: {dropped}.")
+    if corpus.get("licences"):
+        lines.append(f"The texts are under {', '.join(corpus['licences'])}.")
     text = " ".join(lines)
     if corpus.get("sources"):
-        text += "\n\n| source | share of the training | documents |\n|---|---|---|"
+        has_licences = any(entry.get("licences") for entry in corpus["sources"].values())
+        more = (" licence |", "---|") if has_licences else ("", "")
+        text += f"\n\n| source | share of the training | documents |{more[0]}\n|---|---|---|{more[1]}"
         for source, entry in corpus["sources"].items():
             share = "" if entry.get("share") is None else f"{entry['share']:.1%}"
             text += f"\n| {make_cell(source)} | {share} | {entry.get('documents', 0):,} |"
+            text += f" {make_cell(', '.join(entry.get('licences', [])) or 'not known')} |" if has_licences else ""
     return text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-from whelp.base.errors import PlanError, say_first_line
+from whelp.base.errors import BusyError, PlanError, say_first_line
 from whelp.base.machine import count_cores, count_free_bytes, count_peak_bytes
 from whelp.train.process_rank import ProcessRank
 
@@ -148,11 +148,11 @@ class _Settings:
         with self._changing:
             this = threading.current_thread()
             if self._num_trainings and self._thread is not this and self._thread is not None and self._thread.is_alive():
-                raise PlanError(
+                raise BusyError(
                     "training",
                     f"another thread of this process ({self._thread.name}) is training",
                     "one at a time: they would share torch's random numbers, its threads and its precision",
-                    "Wait until that has ended, or give each a process of its own: `whelp train`, or Python's multiprocessing.",
+                    "Wait until that has ended; `whelp.train` takes a process of its own meanwhile.",
                 )
             if not self._num_trainings:
                 self._before.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
@@ -184,7 +184,7 @@ def kept_settings(device: torch.device) -> Iterator[None]:
     the random numbers as it found them; whichever ends last leaves all as it was before the first.
 
     Raises:
-        PlanError: When another thread is training.
+        BusyError: When another thread is training.
     """
     _settings.enter(device)
     try:

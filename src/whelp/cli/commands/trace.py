@@ -22,7 +22,8 @@ def trace(
         ),
     ],
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Where to look, with all below. Default: .")
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Where to look, with all below; a GGUF file, too. Default: ."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +54,8 @@ def trace(
         sys.stdout.write(f"store {store.folder}: {counts}; {store.share:.2%} of its training tokens{through}\n")
         shown = ", ".join(store.files[:5]) + (f" and {len(store.files) - 5:,} more" if len(store.files) > 5 else "")
         sys.stdout.write(f"  files: {show.printable(shown)}\n")
+        if store.named_licences:
+            sys.stdout.write(f"  licence: {show.printable(', '.join(store.named_licences))}\n")
     for run in result.runs:
         own = f"{run.share:.2%} of what it trains on, from {run.store}" if run.store is not None else "its store is not here"
         before = (

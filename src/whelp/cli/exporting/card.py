@@ -17,6 +17,7 @@ from whelp.base.files import read_json
 from whelp.base.private_paths import leave_folders_out
 from whelp.cli.exporting.origin import describe_start_licenses
 from whelp.cli.recipe import Recipe, load_recipe
+from whelp.cli.source_licences import list_licences
 from whelp.cli.store_of_run import open_store_beside
 from whelp.model.config import RECURRENT_FAMILIES, name_family
 
@@ -233,13 +234,17 @@ def _describe_corpus(started: Mapping[str, Any], store: TokenStore | None) -> di
     """What was trained on, by the store where it stands beside the run, else by the ledger of the rows."""
     ledger = started.get("ledger", {})
     shares = {name: entry.get("share") for name, entry in ledger.get("sources", {}).items()}
+    data = started.get("recipe", {}).get("data", {})
+    said = {None: data, **{entry.get("name"): entry for entry in data.get("mixture", [])}}
+    known = {name: [one["licence"]] for name, one in said.items() if one.get("licence")}
     if store is None:
         counts = {"tokens": {"train": ledger.get("tokens", 0)}, "documents": {"train": ledger.get("documents", 0)}}
-        sources = {name: {"share": share} for name, share in shares.items()}
-        return {"name": _name_sources(started.get("recipe", {}).get("data", {})), **counts, "sources": sources}
+        sources = {name: {"share": share, "licences": known.get(name, [])} for name, share in shares.items()}
+        return {"name": _name_sources(data), **counts, "sources": sources, "licences": known.get(None, [])}
     splits = store.manifest.counts["splits"]
     fates = store.ledger["documents"]
     parts = store.ledger.get("sources", {})
+    known = {**list_licences(store.manifest.inputs["source"]), **known}  # a recipe may say it later than its store was made
     return {
         "name": _name_corpus(store, started),
         "text_bytes": store.manifest.counts.get("text_bytes"),
@@ -249,9 +254,14 @@ def _describe_corpus(started: Mapping[str, Any], store: TokenStore | None) -> di
             fate.removeprefix("dropped: "): count for fate, count in fates.items() if fate.startswith("dropped") and count
         },
         "sources": {
-            name: {"share": share, "documents": parts.get(name, {}).get("documents", {}).get("train", 0)}
+            name: {
+                "share": share,
+                "documents": parts.get(name, {}).get("documents", {}).get("train", 0),
+                "licences": known.get(name, []),
+            }
             for name, share in shares.items()
         },
+        "licences": known.get(None, []),
     }
 
 

@@ -1,12 +1,13 @@
 """Where a model's weights come from: which store they were trained on, and how far. No paths.
 
 It is what a run's plan says of itself and of the weights that it began with, and what an export takes with it in `origin.json`,
-so that `whelp trace` finds both.
+and a GGUF file in its metadata, so that `whelp trace` finds both.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any
 
 import yaml
 
+from whelp.artifacts.gguf_metadata import read_gguf_text
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import WhelpError
 from whelp.base.files import read_json
 
 ORIGIN_FILE = "origin.json"
+ORIGIN_KEY = "whelp.origin"  # in the metadata of a GGUF file
 UNKNOWN = {"store": None, "step": 0, "trained_tokens": 0}  # of weights from elsewhere, which say nothing of themselves
 _KIND = "export"
 
@@ -100,10 +103,13 @@ def iter_before(origin: Origin) -> Iterator[Origin]:
         yield origin
 
 
-def read_origin(folder: Path) -> dict[str, Any] | None:
-    """The origin of an export; None where there is none that can be read."""
+def read_origin(export: Path) -> dict[str, Any] | None:
+    """The origin of an export, a folder or one GGUF file; None where there is none that can be read."""
     try:
-        origin = dict(read_json(folder / ORIGIN_FILE))
+        if export.is_file():
+            origin = dict(json.loads(read_gguf_text(export, ORIGIN_KEY) or ""))
+        else:
+            origin = dict(read_json(export / ORIGIN_FILE))
         whole = origin["kind"] == _KIND and int(origin["step"]) >= 0 and int(origin["trained_tokens"]) >= 0
         return origin if whole else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from whelp.base.result_repr import make_pre
+
 _FILE_WIDTH = 140  # columns where no terminal says how many it has
 _GAP = 2
 
@@ -35,8 +37,7 @@ def make_html(show: Callable[[Result], None], result: Result) -> str:
         show(result)
     finally:
         _recorded.reset(before)
-    style = "white-space:pre;overflow-x:auto;line-height:normal"
-    return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
+    return console.export_html(inline_styles=True, code_format=make_pre("{code}", wraps=False))
 
 
 def print_records(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +25,7 @@ from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.base.interactive import is_notebook
 from whelp.base.log import log
 from whelp.cli.screens.live_drawing import Bars, SignOfLife
+from whelp.cli.screens.notebook_drawing import NotebookBars
 from whelp.cli.screens.reading_pace import FindPosition, ReadingPace
 from whelp.cli.screens.result_tables import open_output
 from whelp.cli.screens.stream_encodings import is_unicode
@@ -138,14 +139,28 @@ def say_left_out(skipped: dict[str, int]) -> None:
 
 
 def can_draw() -> bool:
-    """Whether lines can change in place: on a terminal that is not too dumb for it. Elsewhere there is a new line now and then."""
+    """Whether lines can change in place: in a notebook, and on a terminal that is not too dumb for it.
+
+    Elsewhere there is a new line now and then.
+    """
+    return is_notebook() or _is_able_terminal()
+
+
+def _is_able_terminal() -> bool:
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def make_bars(*columns: ProgressColumn, is_transient: bool = True) -> Bars:
+    """Bars to draw on where it can be drawn. Transient ones go from a terminal when the work is done; in a notebook all stay."""
+    if is_notebook():
+        return NotebookBars(*columns, console=console)
+    return Bars(*columns, console=console, transient=is_transient, disable=not can_draw())
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A sign of life while nothing can be counted; nothing at all where it could not move."""
-    if not can_draw():
+    """A sign of life while nothing can be counted; nothing where it could not move, or where a notebook itself gives one."""
+    if not _is_able_terminal() or is_notebook():
         yield
         return
     with SignOfLife(text, console=console):
@@ -224,10 +239,10 @@ class EventView:
 
 @contextmanager
 def bar(title: str) -> Iterator[Advance]:
-    """A bar with a text beside it, which goes when the work is done; where none can be drawn, a line now and then."""
+    """A bar with a text beside it; where none can be drawn, a line now and then."""
     columns = SpinnerColumn(), TextColumn(f"[bold]{title}[/]"), BarColumn(24), TextColumn("{task.fields[text]}")
     last_line = time.monotonic()
-    with Bars(*columns, console=console, transient=True, disable=not can_draw()) as progress:
+    with make_bars(*columns) as progress:
         task = progress.add_task(title, total=1, text="")
 
         def advance(done: float, total: float, text: str) -> None:
@@ -239,17 +254,19 @@ def bar(title: str) -> Iterator[Advance]:
                 say(f"[dim]{title:<10} {min(done / max(total, 1), 1):4.0%}  {escape(text)}[/]", wraps=False)
 
         yield advance
+        if progress.tasks[0].completed:
+            progress.update(task, completed=progress.tasks[0].total)  # text may be smaller than the files it is of
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], object]]:
-    """A bar for each kind of work, once it begins; nothing where there is no terminal.
+    """A bar for each kind of work, once it begins; nothing where none can be drawn.
 
     Yields:
         A function that is told what is done, how much of it, and how much there is.
     """
     columns = SpinnerColumn(), TextColumn("[bold]{task.description}[/]"), BarColumn(24), MofNCompleteColumn()
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not can_draw()) as progress:
+    with make_bars(*columns, TimeRemainingColumn()) as progress:
         bars: dict[str, Any] = {}
 
         def update(title: str, done: int, total: int) -> None:

@@ -14,8 +14,7 @@ from rich.table import Table
 
 from whelp.base.counts import say_count
 from whelp.cli.collect import CollectResumed
-from whelp.cli.screens.live_drawing import Bars
-from whelp.cli.screens.show import LINE_SECONDS, can_draw, console, duration, megabytes, printable, say
+from whelp.cli.screens.show import LINE_SECONDS, can_draw, console, duration, make_bars, megabytes, printable, say
 
 if TYPE_CHECKING:
     from whelp.cli.collect import CollectResult
@@ -31,15 +30,7 @@ class CollectView:
         self._counts: Counter[str] = Counter()
         self._last_line = time.monotonic()
         self._newest = ""
-        self._progress = Bars(
-            SpinnerColumn(),
-            TextColumn("[bold]collect[/]   "),
-            TextColumn("{task.fields[text]}"),
-            console=console,
-            transient=True,
-            disable=not can_draw(),
-            refresh_per_second=4,
-        )
+        self._progress = make_bars(SpinnerColumn(), TextColumn("[bold]collect[/]   "), TextColumn("{task.fields[text]}"))
         self._task = self._progress.add_task("collect", text="asking")
         self._progress.start()
 

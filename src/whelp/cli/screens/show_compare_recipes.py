@@ -12,7 +12,6 @@ from rich.progress import BarColumn, TextColumn
 
 from whelp.base.counts import say_bytes, say_count, say_duration
 from whelp.cli.screens import show
-from whelp.cli.screens.live_drawing import Bars
 from whelp.cli.screens.result_tables import open_output, print_records
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class CompareRecipesView(show.EventView):
         self._started = time.monotonic()
         if show.can_draw():
             columns = TextColumn("[bold]train[/]      "), BarColumn(24), TextColumn("{task.fields[text]}")
-            self._progress = Bars(*columns, console=show.console, refresh_per_second=4)
+            self._progress = show.make_bars(*columns, is_transient=False)
             self._task = self._progress.add_task("runs", total=event.num_runs, text="starting")
             self._progress.start()
 

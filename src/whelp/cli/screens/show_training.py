@@ -15,7 +15,8 @@ from rich.table import Table
 
 from whelp.base.counts import say_count
 from whelp.base.interactive import is_notebook
-from whelp.cli.screens.live_panel import LivePanel, NotebookLive, TerminalLive
+from whelp.cli.screens.live_panel import LivePanel, TerminalLive
+from whelp.cli.screens.notebook_drawing import NotebookLive
 from whelp.cli.screens.result_tables import open_output, print_records
 from whelp.cli.screens.show import (
     LINE_SECONDS,
@@ -140,10 +141,10 @@ class TrainingView(EventView):
         show_plan(event.plan, event.ledger)
         if event.plan.device.startswith("cuda"):
             self._measure_ceiling(event)
-        if can_draw():
-            self._live = TerminalLive(self._panel, console=console, refresh_per_second=4)
-        elif is_notebook():
+        if is_notebook():
             self._live = NotebookLive(self._panel)
+        elif can_draw():
+            self._live = TerminalLive(self._panel, console=console, refresh_per_second=4)
         if self._live is not None:
             self._live.start()
 

@@ -26,7 +26,8 @@ from whelp.train.process_rank import MEETING_FILE, find_process_rank
 
 COMMAND = "from whelp.cli.main import main; main()"
 _INTERRUPTED = 130
-_GO_ON = "The others were ended. The last checkpoint stands; the same command goes on from there."
+_GO_ON = "The last checkpoint stands; the same command goes on from there."
+_OTHERS_ENDED = f"The others were ended. {_GO_ON}"
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _LEAST_STOP_SECONDS = 5.0  # a busy machine may hold this process up as long
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
@@ -229,7 +230,7 @@ def _explain(
     silent = [rank for rank in range(count) if rank not in failed]
     if not own and len(silent) == 1:
         found = "it did not answer for as long as train.timeout_minutes says, and was ended"
-        raise TrainingError(f"process {silent[0] + 1} of {count}", found, "", _GO_ON)
+        raise TrainingError(f"process {silent[0] + 1} of {count}", found, "", _OTHERS_ENDED)
     if not own:
         found = "they lost each other: one did not answer in time (train.timeout_minutes)"
         if stopped_seconds:
@@ -245,4 +246,5 @@ def _explain(
     how = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
     if -code in _WHY_KILLED:
         how += f", {_WHY_KILLED[-code]}"
-    raise TrainingError(f"process {cause + 1} of {count}", how + (f", and said: {tail}" if tail else ""), "", _GO_ON)
+    whose = f"process {cause + 1} of {count}" if count > 1 else "training in a process of its own"
+    raise TrainingError(whose, how + (f", and said: {tail}" if tail else ""), "", _OTHERS_ENDED if count > 1 else _GO_ON)
