@@ -87,6 +87,8 @@ def test_the_next_command_is_named(whelp: Whelp, project: Project) -> None:
     prepared = whelp("prepare", "recipe.yaml", "train.num_steps=2", "--out", "my store")
     assert prepared.stderr.endswith("\nnext       whelp train recipe.yaml train.num_steps=2 --store 'my store' --out run-2\n")
     assert "next" not in whelp("prepare", "recipe.yaml", "train.num_steps=2", "--out", "my store", "--json").stderr
+    elsewhere = whelp("prepare", "recipe.yaml", "--out", "talker/store").stderr
+    assert elsewhere.endswith("\nnext       whelp train recipe.yaml --store talker/store --out talker/run\n")
     command = "train", "recipe.yaml", "train.num_steps=2", "--store", "my store", "--out", "run-2"
     assert whelp(*command).stderr.endswith("\nnext       whelp chat run-2\n")
     assert "next" not in whelp(*command, "--quiet").stderr

@@ -65,7 +65,18 @@ def test_a_source_alone(whelp: Whelp, rows: list[dict[str, Any]], tmp_path: Path
     again = whelp("curate", "curate.keep_columns=[url]", "--source", "rows.jsonl", "--out", "clean")
     assert "finished and up to date" in again.said
     assert "length: too short 1 8.3%" in again.said
+    assert again.said.endswith("next whelp prepare project data.source=clean/kept --out store")
     assert snapshot(tmp_path / "clean") == before
+
+
+def test_the_next_command_reads_what_is_kept(whelp: Whelp, tmp_path: Path) -> None:
+    """By the columns that it was curated by; how files are cut into documents is over and done."""
+    write_rows(tmp_path / "bodies.jsonl", [{"body": row["text"], "id": number} for number, row in enumerate(make_rows())])
+    options = "data.custom_text_key=body", "data.encoding=utf-8"
+    said = whelp("curate", "--source", "bodies.jsonl", *options, "--out", "clean").said
+    command = said.rpartition("next whelp ")[2].split()
+    assert command == ["prepare", "project", "data.source=clean/kept", "data.custom_text_key=body", "--out", "store"]
+    assert whelp(*command, "--dry-run").code == 0
 
 
 def test_what_is_kept_is_a_source(whelp: Whelp, rows: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -304,7 +315,7 @@ def test_a_mixture(whelp: Whelp, tmp_path: Path) -> None:
     said = whelp("curate", "recipe.yaml", "--out", "clean").said
     assert "finished and up to date" in said
     assert "of my/chats 6 85.7%" in said
-    assert "next: whelp prepare clean/recipe.yaml --out store" in said
+    assert said.endswith("next whelp prepare clean/recipe.yaml --out store-2")
 
 
 def test_what_changed_in_a_mixture(whelp: Whelp, tmp_path: Path) -> None:

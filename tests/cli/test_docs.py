@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import whelp as package
-from whelp.cli.docs import make_anchor
+from whelp.cli.docs_pages import make_anchor
 
 from .helpers import Whelp
 
@@ -45,7 +45,7 @@ def test_a_section_ends_where_the_next_one_begins(whelp: Whelp) -> None:
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["gradient", "accumulation"], "coming-from#words-of-the-field"),
+        (["gradient", "accumulation"], "training#batch"),
         (["LoRA"], "coming-from#axolotl-trl-and-other-fine-tuners"),
         (["document", "boundaries"], "packing#document-boundaries"),
         (["checkpoints"], "training#checkpoints"),
@@ -55,6 +55,45 @@ def test_a_section_ends_where_the_next_one_begins(whelp: Whelp) -> None:
 def test_words_are_found(words: list[str], name: str) -> None:
     """The words of others, and our own: the section that is about them comes first, or close to it."""
     assert name in [section.name for section in package.docs(" ".join(words)).sections[:3]]
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("how do I resume?", "training#going-on-exactly"),
+        ("resume on another machine", "training#going-on-exactly"),
+        ("out of memory", "speed#a-gpu-with-little-memory"),
+        ("loss is nan", "troubleshooting#training"),
+        ("use two gpus", "training#many-processes"),
+        ("my own tokenizer", "vocabularies#by-name"),
+        ("stop training early", "training#how-long"),
+        ("fine-tune gpt2", "training#starting-from-a-model"),
+        ("change the learning rate", "training#learning-rate"),
+        ("how long will training take", "training#the-plan"),
+        ("training is slow", "troubleshooting#training"),
+        ("how much text do I need", "choosing#how-large"),
+        ("train a chatbot", "talking#teaching-a-model-to-talk"),
+        ("read a PDF", "files#a-folder-of-documents"),
+        ("use my own dataset from huggingface", "data#datasets-of-the-hub"),
+        ("push to Hugging Face", "sharing"),
+        ("combine several datasets", "mixtures"),
+        ("remove duplicates", "curating"),
+        ("what is a token?", "glossary#text-and-tokens"),
+        ("the model repeats itself", "troubleshooting#what-the-model-says"),
+        ("disk is full", "troubleshooting#training"),
+        ("run on a server with Slurm", "clusters#slurm"),
+        ("is my GPU used?", "troubleshooting#installing"),
+        ("Jupyter notebook", "python#in-a-notebook"),
+    ],
+)
+def test_a_question_is_answered_first(question: str, name: str) -> None:
+    """As people ask it, in their own words: the place that answers comes first."""
+    assert package.docs(question).sections[0].name == name
+
+
+def test_words_that_only_make_a_question_find_something() -> None:
+    """Where nothing else was asked."""
+    assert package.docs("what is it").sections[0].name == "vocabularies#what-is-it"
 
 
 def test_what_is_found_stands_below_its_place(whelp: Whelp) -> None:

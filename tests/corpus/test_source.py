@@ -66,6 +66,14 @@ def test_order_and_labels(tmp_path: Path) -> None:
     assert source.document == "file"
 
 
+def test_our_own_record_of_a_file_is_not_counted(tmp_path: Path) -> None:
+    """What `whelp collect` and its like leave beside their file; without the file it is as hidden as any other."""
+    write(tmp_path, {"a.jsonl": '{"text": "a"}\n', ".a.jsonl.manifest.json": "{}", ".b.jsonl.manifest.json": "{}"})
+    source = make(tmp_path)
+    assert [file.label for file in source.files] == ["a.jsonl"]
+    assert [Path(file.path).name for file in source.skipped] == [".b.jsonl.manifest.json"]
+
+
 def test_suffixes(tmp_path: Path) -> None:
     """Only the suffixes asked for are read, whatever their case."""
     write(tmp_path, {"a.TXT": "a", "b.md": "b", "c.py": "c"})

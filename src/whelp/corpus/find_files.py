@@ -16,6 +16,7 @@ from whelp.base.errors import SourceError, say_os_reason
 _FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
 _FILES_OF_SYSTEMS = ("desktop.ini", "thumbs.db")  # which Windows hides
 _LOCK_OF_OFFICE = "~$"
+_RECORD_OF_A_FILE = ".manifest.json"  # of `.NAME.manifest.json`, which a growing file leaves
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def walk_folder(
         folder_names.sort()
         for name in sorted(file_names):
             path = here / name
+            if name.startswith(".") and name.endswith(_RECORD_OF_A_FILE) and name[1 : -len(_RECORD_OF_A_FILE)] in file_names:
+                continue  # ours, of a file beside it: nobody put it there
             if name.startswith((".", _LOCK_OF_OFFICE)) or name.lower() in _FILES_OF_SYSTEMS:
                 skipped.append(SkippedFile(str(path), "a hidden file", "hidden"))
             elif include_suffixes and not name.lower().endswith(tuple(suffix.lower() for suffix in include_suffixes)):

@@ -9,7 +9,9 @@ import typer
 
 from whelp.base.last_event import run_to_end
 from whelp.cli.commands.options import AsJson, EngineName, Overrides, Scale
-from whelp.cli.commands.shared import hand_over
+from whelp.cli.commands.shared import find_free_name, hand_over
+
+_OF_ROWS = ("data.custom_", "data.multi_column_", "data.conversation_")  # what the rows that are kept are read by, too
 
 
 def curate(
@@ -60,6 +62,7 @@ def curate(
     """
     from whelp.base.engines import make_engine
     from whelp.cli.curate import CorpusReady, iter_curate, load_curate_recipe
+    from whelp.cli.screens import show
     from whelp.cli.screens.draw_events import draw_curating, drawn
     from whelp.cli.screens.show_curate import show_curated
 
@@ -75,3 +78,7 @@ def curate(
     events = iter_curate(loaded, out, engine=make_engine(engine.value, workers))
     result = run_to_end(drawn(events, draw_curating), CorpusReady).result
     hand_over(result, show_curated, as_json=as_json)
+    if not as_json:
+        of_rows = [override for override in given if override.startswith(_OF_ROWS)]
+        kept = [recipe or "project", f"data.source={result.source}", *of_rows] if result.recipe is None else [result.recipe]
+        show.say_next("prepare", *kept, "--out", find_free_name("store"))

@@ -66,7 +66,7 @@ def prepare(
         return
     typed = [recipe, *(overrides or []), *(["--scale", scale] if scale is not None else [])]
     place = ["--store", str(out)] if out is not None else []
-    show.say_next("train", *typed, *place, "--out", find_free_name("run"))
+    show.say_next("train", *typed, *place, "--out", find_free_name(str(store.parent / "run")))
 
 
 def _dry_run_prepare(recipe: Recipe, as_json: bool) -> None:

@@ -21,12 +21,13 @@ def docs(
 ) -> None:
     """Read the documentation here, without a network: a page, a section, or where words stand.
 
-    Words of other programs are found, too.
+    Questions are understood, and so are words of other programs.
 
     Example:
       whelp docs packing
       whelp docs training#checkpoints
       whelp docs gradient accumulation
+      whelp docs how do I resume
     """
     from whelp.cli.docs import docs as find
     from whelp.cli.screens.show_docs import show_docs

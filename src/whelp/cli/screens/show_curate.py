@@ -65,8 +65,5 @@ def show_curated(result: CurateResult) -> None:
                 f"[bold]note[/]       {num_bytes / ledger['bytes_in']:.0%} of the text was dropped by one rule, {escape(rule)}: look at it in "
                 f"{escape(str(Path(result.folder) / 'dropped'))}; other numbers: curate.{escape(rule)}"
             )
-    if result.recipe is not None:
-        show.say(f"[bold]corpus[/]     {escape(result.source)}   next: whelp prepare {escape(result.recipe)} --out store")
-    else:
-        show.say(f"[bold]corpus[/]     {escape(result.source)}   next: data.source={escape(result.source)}")
+    show.say(f"[bold]corpus[/]     {escape(result.source)}")
     show.say(f"[bold]report[/]     {escape(result.html)}")
