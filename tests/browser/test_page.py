@@ -259,8 +259,8 @@ def test_training_moves(open_page: OpenPage, project: Project, tmp_path: Path) -
             page = open_page(serving.url, "training")
             step = "Number(document.querySelector('.tiles')?.dataset.step ?? 0)"
             wait_for(page, f"{step} > 0")
-            before = page.evaluate(step)
             curve = page.locator("polyline.curve").first.get_attribute("points")
+            before = page.evaluate(step)
             wait_for(page, f"{step} > {before}")
             page.wait_for_selector(".badge.live")
             assert page.locator("polyline.curve").first.get_attribute("points") != curve
