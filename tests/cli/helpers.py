@@ -56,6 +56,8 @@ def run_whelp(*arguments: object, stdin: bytes | str = b"") -> Outcome:
     handlers, level = list(log.handlers), log.level
     sys.argv, sys.stdout, sys.stderr = ["whelp", *map(str, arguments)], out, err
     sys.stdin = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+    started = sys.modules["__main__"]  # by `python -m pytest`, maybe, from which the command's name would be taken
+    package, started.__package__ = started.__package__, None
     code = 0
     try:
         main()
@@ -63,6 +65,7 @@ def run_whelp(*arguments: object, stdin: bytes | str = b"") -> Outcome:
         code = ending.code if isinstance(ending.code, int) else 0 if ending.code is None else 1
     finally:
         sys.argv, sys.stdin, sys.stdout, sys.stderr = before
+        started.__package__ = package
         log.handlers[:] = handlers
         log.setLevel(level)
     out.flush()

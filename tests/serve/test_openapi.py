@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from waiting import SECONDS
 from whelp.serve import ServeConfig
 from whelp.serve.openapi import make_openapi
 from whelp.serve.parameters import chat_schema, completion_schema
@@ -106,7 +107,7 @@ def test_what_the_document_allows_and_forbids(serve: Serve, operation: Any, mode
     @EXAMPLES
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
-        statuses.add(case.call_and_validate(base_url=running.url, checks=CHECKS).status_code)
+        statuses.add(case.call_and_validate(base_url=running.url, checks=CHECKS, timeout=SECONDS).status_code)
 
     ask()
     assert statuses, "something was asked"
