@@ -62,7 +62,7 @@ class Decoder:
             try:
                 return self._fixed_step(ids)
             except Exception as error:  # out of memory, a kernel that cannot be recorded: no token has been counted
-                log.info("the step of decoding is not recorded (%s)", say_first_line(error, with_kind=True))
+                log.info("the step of decoding is not recorded: %s", say_first_line(error, with_kind=True))
                 self._fixed_step = None
         known: list[int] = ids.tolist() if isinstance(ids, torch.Tensor) else ids
         hidden, _ = self._read_hidden(0, [[token] for token in known])
