@@ -371,35 +371,6 @@ def test_a_manifest_that_cannot_be_read(whelp: Whelp, project: Project) -> None:
     said_once(train_project(whelp, project), "was written by a newer whelp (format 3)", "Update whelp")
 
 
-def test_a_run_started_with_other_settings(whelp: Whelp, project: Project) -> None:
-    """It is not mixed: what differs is named, and the run stays as it is; what changes nothing may change."""
-    assert prepare_project(whelp, project).code == 0
-    assert train_project(whelp, project).code == 0
-    before = snapshot(project.run)
-    message = said_once(train_project(whelp, project, "train.learning_rate=0.5", "model.n_layer=2", "train.batch_tokens=32"))
-    for change in (
-        "train.learning_rate: 0.01 -> 0.5",
-        "model.n_layer: 1 -> 2",
-        "train.batch_tokens: 64 -> 32",
-        "or begin a new run with another --out.",
-    ):
-        assert change in message
-    weights = f"or begin a new run with another --out, from these weights with train.start_from={project.run}."
-    assert weights in " ".join(said_once(train_project(whelp, project, "train.learning_rate=0.5")).split())
-    assert snapshot(project.run) == before
-    harmless = ["train.log_every_steps=2", "train.on_bad_loss=skip", "train.spike_factor=3", "train.sample_prompts=[The]"]
-    assert train_project(whelp, project, *harmless).code == 0
-
-
-def test_a_run_of_another_store(whelp: Whelp, project: Project) -> None:
-    """The store under a run is part of it."""
-    assert prepare_project(whelp, project).code == 0
-    assert train_project(whelp, project).code == 0
-    (project.corpus / "00.txt").write_text("Another text. " * 9)
-    assert prepare_project(whelp, project).code == 0
-    said_once(train_project(whelp, project), "this run was started with other settings (the token store is another one)")
-
-
 @pytest.mark.parametrize("command", ["prepare", "train", "tokenizer", "demo"])
 def test_something_else_stands_at_the_output(whelp: Whelp, made: Project, tmp_path: Path, command: str) -> None:
     """Files that are not ours are never touched."""

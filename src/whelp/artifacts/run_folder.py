@@ -79,13 +79,12 @@ class RunFolder:
         try:
             return dict(read_json(self.plan))
         except (ValueError, TypeError) as error:
-            next_step = (
-                "Put back a copy of it, or begin a new run with the weights of this one: "
-                f"train.start_from={self.folder}, another --out."
-            )
-            raise ArtifactError(
-                self.plan, f"cannot be read ({say_first_line(error)})", "the plan of this run", next_step
-            ) from None
+            raise self.lack_plan(f"cannot be read ({say_first_line(error)})") from None
+
+    def lack_plan(self, found: str) -> ArtifactError:
+        """The error of a run whose plan is not there, or is none."""
+        advice = f"Put back a copy of it, or begin a new run with the weights of this one: train.start_from={self.folder}, another --out."
+        return ArtifactError(self.plan, found, "the plan of this run", advice)
 
     def truncate_after(self, step: int, *, keep_rewinds: bool = False) -> None:
         """Forget records of steps after `step`: training goes on from there and writes them again.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import AVERAGE
 from whelp.artifacts.token_store import open_store
-from whelp.base.errors import StaleError
+from whelp.base.counts import say_count
+from whelp.base.errors import PlanError, StaleError
+from whelp.base.log import log
 from whelp.cli.generate import LoadedModel, load_model
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import load_recipe
-from whelp.cli.source_rows import evaluate_by_source, pack_by_source
+from whelp.cli.source_rows import SourceRows, evaluate_by_source, pack_by_source
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
     from whelp.evaluate.loss import LossResult
+
+_ROWS_AT_ONCE = 16
 
 
 def evaluate(
@@ -29,8 +33,11 @@ def evaluate(
         model: A run, a checkpoint or a Hugging Face model folder.
         num_rows: Only the first so many rows; of the sources of a mixture, each its share.
 
+    Out of memory, fewer rows are computed at a time.
+
     Raises:
         StaleError: When the store was made with another vocabulary than the model's.
+        PlanError: When memory does not suffice for one row.
     """
     loaded, opened = load_model(model, device), open_store(Path(store))
     if opened.manifest.inputs["tokenizer"] != loaded.vocabulary.fingerprint:
@@ -43,7 +50,28 @@ def evaluate(
     vocabulary = loaded.vocabulary
     config = _find_pack(loaded)
     parts = pack_by_source(opened, split, config, pad_id=choose_pad(vocabulary), must_fill_a_row=False)
-    return evaluate_by_source(loaded.model, parts, num_rows=num_rows, token_bytes=vocabulary.token_bytes, device=loaded.device)
+    options = {"num_rows": num_rows, "token_bytes": vocabulary.token_bytes, "device": loaded.device}
+    return _evaluate_in_pieces(loaded, parts, options)
+
+
+def _evaluate_in_pieces(loaded: LoadedModel, parts: SourceRows, options: dict[str, Any]) -> LossResult:
+    """The loss, of so many rows at a time as memory holds."""
+    from whelp.train.device import free_idle_memory, is_out_of_memory
+
+    rows_at_once = _ROWS_AT_ONCE
+    while True:
+        try:
+            return evaluate_by_source(loaded.model, parts, batch_rows=rows_at_once, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        found = f"out of memory with {say_count(rows_at_once, 'row')} at a time"
+        if rows_at_once == 1:
+            advice = "Use a device with more memory (--device cpu is often one), or evaluate a run with a shorter pack.context_tokens."
+            raise PlanError("the device", f"it is {found}", "room", advice)
+        rows_at_once //= 2
+        log.warning("%s; from now on %d", found, rows_at_once)
+        free_idle_memory(loaded.device)
 
 
 def _find_pack(model: LoadedModel) -> PackConfig:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from whelp.artifacts.checkpoint import find_checkpoints
 from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore
@@ -42,11 +43,13 @@ _MAY_CHANGE = {  # options that do not change what is computed, but for rounding
 
 
 def check_place(run: RunFolder) -> None:
-    """Refuse to begin where something else stands.
+    """Refuse to begin where something else stands, or a run that has lost its plan.
 
     Raises:
         ArtifactError: Saying so.
     """
+    if find_checkpoints(run.checkpoints):
+        raise run.lack_plan("is missing, and there are checkpoints of a run")
     if not is_free(run.folder) and not run.is_half_started():
         raise refuse_place(run.folder, "a run")
 
@@ -119,16 +122,18 @@ def check_same(started: dict[str, Any], recipe: Recipe, store: TokenStore, out: 
             if entry["name"] in drawn and drawn[entry["name"]][name] != entry[name]
         ]
     if changes:
-        weights = (
-            ""
-            if any(change.startswith("model.") for change in changes)
-            else f", from these weights with train.start_from={out}"
-        )
+        run = RunFolder(out)
+        advice = f"Go on with those ({run.recipe}), or begin a new run with another --out"
+        if not find_checkpoints(run.checkpoints):
+            advice = "Nothing of it is saved yet: remove that folder and begin anew, choose another --out, or go on with those"
+            advice += f" ({run.recipe})"
+        elif not any(change.startswith("model.") for change in changes):
+            advice += f", from these weights with train.start_from={out}"
         raise PlanError(
             out,
             f"this run was started with other settings ({'; '.join(changes[:6])}{'; ...' if len(changes) > 6 else ''})",
             "",
-            f"Go on with those ({out / 'recipe.yaml'}), or begin a new run with another --out{weights}.",
+            f"{advice}.",
         )
 
 

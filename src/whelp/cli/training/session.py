@@ -43,7 +43,7 @@ class Session:
     def __init__(self, recipe: Recipe, store: TokenStore, processes: ProcessGroup | None = None) -> None:
         import torch
 
-        from whelp.base.machine import keep_freed_memory
+        from whelp.base.machine import count_cores, keep_freed_memory
         from whelp.model import make_spec
         from whelp.model.rwkv.kernels import KERNELS, find_kernels
         from whelp.tokenizer import load_tokenizer
@@ -85,6 +85,10 @@ class Session:
             )
         if self.device.type == "cpu" and self.precision == "bf16" and self.processes.is_first:
             self._say_bf16()
+        num_threads = recipe.train.threads or 1
+        if self.device.type == "cpu" and self.processes.is_first and num_threads > count_cores():
+            note = "train.threads is %d, and there are %s here: threads that wait for a core make steps many times slower"
+            log.warning(note, num_threads, say_count(count_cores(), "core"))
         self._settle_learning_rate()
         keep_freed_memory()
 
@@ -362,7 +366,7 @@ class Session:
         free_idle_memory(self.device)
 
     def adapt_plan(self, plan: TrainPlan, changed: frozenset[str] = frozenset()) -> TrainPlan:
-        """The plan a run was started with, for the processes and the device there are now; another device is said.
+        """The plan a run was started with, for the processes and the device there are now; another device, or fewer cores, is said.
 
         Args:
             changed: Options of where and when that are others than at the start.
@@ -371,13 +375,28 @@ class Session:
 
         if plan.precision != self.precision:
             changed |= {"precision"}
-        if plan.num_processes == self.processes.size and plan.device == str(self.device) and not changed:
+        is_same_place = plan.num_processes == self.processes.size and plan.device == str(self.device)
+        if is_same_place and self._lacks_cores(plan):
+            changed |= {"threads"}
+        if is_same_place and not changed:
             return plan
         if plan.device != str(self.device) and self.processes.is_first:
             precision = f"{self.precision} as before" if plan.precision == self.precision else self.precision
             note = "this run was on %s so far, and goes on on %s, in %s: losses are the same but for rounding"
             log.warning(note, plan.device, self.device, precision)
         return adapt_plan(plan, make_plan(self.recipe.train, self.find_facts()), changed)
+
+    def _lacks_cores(self, plan: TrainPlan) -> bool:
+        """Whether a run that was begun on a CPU of more cores has more threads than there are here; said."""
+        from whelp.train.process_checks import share_cores
+
+        if self.device.type != "cpu" or self.recipe.train.threads is not None:
+            return False
+        num_threads = share_cores(self.processes)
+        if num_threads < plan.threads and self.processes.is_first:
+            note = "this run had %s so far, and has %d here, as many as there are cores for it: losses are the same but for rounding"
+            log.warning(note, say_count(plan.threads, "thread"), num_threads)
+        return num_threads < plan.threads
 
     def lengthen_plan(self, plan: TrainPlan) -> TrainPlan:
         """The plan a run was started with, as long as the recipe says now."""

@@ -1,4 +1,4 @@
-"""A run that goes on in another precision, on a processor that computes slowly in the one it had."""
+"""A run that goes on on a machine of another kind: one that computes slowly in the precision it had, or has fewer cores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from whelp.artifacts.run_folder import iter_records
+from whelp.base import machine
 from whelp.cli.export import export
-from whelp.train import device
+from whelp.train import device, process_checks
 
 from .helpers import Outcome, Project, Whelp
 
@@ -111,3 +112,30 @@ def test_a_precision_that_only_a_gpu_has_is_left_behind(whelp: Whelp, made: Proj
     assert "Use train.precision=fp32, also for a run that goes on." in outcome.said
     train(whelp, made, run, "train.precision=fp32")
     assert read_plan(run)["precisions"] == [{"until_step": 5, "precision": "tf32"}]
+
+
+def test_a_run_of_more_cores_than_there_are(
+    whelp: Whelp, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has as many threads as there are cores, which is said; with as many cores again, those it had."""
+    project.recipe.write_text(project.recipe.read_text().replace("threads: 1", "threads: null"))
+    assert whelp("prepare", project.recipe, "--out", project.store).code == 0
+    run = tmp_path / "run"
+    train(whelp, project, run)
+    started = read_plan(run)
+    (run / "plan.json").write_text(json.dumps(started | {"plan": started["plan"] | {"threads": 64}}))
+    monkeypatch.setattr(process_checks, "find_cores", lambda: [0])
+    go_back(run, 5)
+    said = train(whelp, project, run).said
+    assert "this run had 64 threads so far, and has 1 here, as many as there are cores for it" in said
+    monkeypatch.setattr(process_checks, "find_cores", lambda: list(range(64)))
+    assert "threads so far" not in train(whelp, project, run).said
+
+
+def test_more_threads_than_cores_are_said(whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe of a large machine, on a small one; what it asks for is done all the same."""
+    monkeypatch.setattr(machine, "count_cores", lambda: 2)
+    found = train(whelp, made, tmp_path / "run", "train.threads=3")
+    assert "train.threads is 3, and there are 2 cores here" in found.said
+    assert read_plan(tmp_path / "run")["plan"]["threads"] == 3
+    assert "cores here" not in train(whelp, made, tmp_path / "other", "train.threads=2").said
