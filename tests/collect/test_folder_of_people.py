@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from email.message import EmailMessage
 from pathlib import Path
@@ -132,6 +133,33 @@ def test_whatsapp_in_other_languages(head: str) -> None:
         ("Zoë", "so"),
         ("Bob", "in the line below"),
     ]
+
+
+def test_mails_and_pages_by_what_they_are(tmp_path: Path) -> None:
+    """Mail folders of Thunderbird and pages of a mirrored site have endings of all kinds, or none; pages that a browser keeps are mails."""
+    mails = "From - Mon Jan  1 00:00:00 2024\nSubject: One\n\nHi.\n\nFrom - Mon Jan  1 00:00:01 2024\nSubject: Two\n\nSo.\n"
+    page = "<!DOCTYPE html>\n<html><head><title>Dogs</title></head><body><nav>Menu</nav><p>A whelp.</p></body></html>"
+    kept = (
+        "From: <Saved by Blink>\nSubject: Dogs\nMIME-Version: 1.0\n"
+        'Content-Type: multipart/related; type="text/html"; boundary="b"\n\n--b\nContent-Type: text/html; charset="utf-8"\n'
+        "Content-Transfer-Encoding: quoted-printable\n\n<html><body><p>A caf=C3=A9.</p></body></html>\n--b--\n"
+    )
+    files = {"Inbox": mails, "From": "From here on\nall is well\n", "dogs.asp": page, "dogs": f"\ufeff\n{page}", "a.mht": kept}
+    files |= {"a.xhtml": page, "say.py": f'PAGE = """{page}"""\n', "b.txt.gz": "\x1f"}
+    _, result = collect(tmp_path, {name: text.encode() for name, text in files.items()} | {"b.txt.gz": gzip.compress(b"b")})
+    lines = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    read = [(line["url"], line["title"], line["text"]) for line in lines]
+    assert read == [
+        ("From", "From", "From here on\nall is well"),
+        ("Inbox", "One", "Hi."),
+        ("Inbox", "Two", "So."),
+        ("a.mht", "Dogs", "A café."),
+        ("a.xhtml", "Dogs", "A whelp."),
+        ("dogs", "Dogs", "A whelp."),
+        ("dogs.asp", "Dogs", "A whelp."),
+        ("say.py", "say", files["say.py"].strip()),
+    ]
+    assert [skipped["reason"] for skipped in result.skipped_files] == ["gzip data, not text. Unpack it there."]
 
 
 def test_whatsapp_with_pictures() -> None:
