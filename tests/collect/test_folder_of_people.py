@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import whelp
+from whelp.base.limited_process import Limits, call_within
 from whelp.collect.folder.chat import read_whatsapp
 from whelp.collect.folder.chat_exports import read_chat_export
 from whelp.collect.folder.office import read_odt
@@ -330,3 +331,11 @@ def test_a_folder_of_all(tmp_path: Path) -> None:
     assert reasons["silent.json"] == "a chat in which nobody wrote anything"
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["title"] for line in lines if line["url"] == "result.json"] == ["Dogs", "Cats"]
+
+
+def test_whatsapp_of_much_white_space() -> None:
+    """The time for a line grows with its length, not with the square of it."""
+    line = f"12.03.24, 18:00 - Ann: a{' ' * 500_000}b"
+    chat = call_within(Limits(seconds=30), read_whatsapp, f"{line}\n{' ' * 500_000}\u200e<\n{line}")
+    assert chat is not None
+    assert len(chat.turns) == 2

@@ -28,7 +28,18 @@ from whelp.collect.left_out import LeftOut
 
 SOURCE = "folder"
 PACKED = (".docx", ".odt", ".epub", ".pdf")  # what is no text until it is read here
-MARKED_UP = (".mbox", ".eml", ".mht", ".mhtml", ".srt", ".vtt", ".html", ".htm", ".xhtml", ".ipynb")  # what is text, with much that nobody wrote
+MARKED_UP = (
+    ".mbox",
+    ".eml",
+    ".mht",
+    ".mhtml",
+    ".srt",
+    ".vtt",
+    ".html",
+    ".htm",
+    ".xhtml",
+    ".ipynb",
+)  # text, with much that nobody wrote
 _ROWS = (
     *(".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather"),
     *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
