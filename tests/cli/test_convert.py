@@ -186,12 +186,17 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     write_parquet(tmp_path / "x.parquet", [{"x": 1}])
     write_parquet(tmp_path / "y.parquet", [{"y": 1}])
     (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "a.HTML").write_text("a")
     for files, message in (
         ("broken.parquet", "cannot be read"),
         ("bytes.parquet", "b holds bytes that are no text"),
         ("deep.parquet", "has bytes that are no text inside a list or a record"),
         (["x.parquet", "y.parquet"], "has the columns y, but expected those of the first file: x"),
         ("a.txt", "is of a kind that is not read here (.txt)"),
+        (
+            "a.HTML",
+            "parquet, .arrow, .feather, .wet, .xlsx, .xlsm, .xlsb, .xls, .ods, .xml, .sqlite, .sqlite3, .db. Take its text with",
+        ),
         ("missing.parquet", "there is no such file or folder, but expected a file, a folder or a glob"),
         (["x.parquet", "x.parquet"], "is given twice"),
     ):

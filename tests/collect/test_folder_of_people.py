@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from email.message import EmailMessage
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import whelp
+from whelp.base.limited_process import Limits, call_within
 from whelp.collect.folder.chat import read_whatsapp
 from whelp.collect.folder.chat_exports import read_chat_export
 from whelp.collect.folder.office import read_odt
@@ -132,6 +134,33 @@ def test_whatsapp_in_other_languages(head: str) -> None:
         ("Zoë", "so"),
         ("Bob", "in the line below"),
     ]
+
+
+def test_mails_and_pages_by_what_they_are(tmp_path: Path) -> None:
+    """Mail folders of Thunderbird and pages of a mirrored site have endings of all kinds, or none; pages that a browser keeps are mails."""
+    mails = "From - Mon Jan  1 00:00:00 2024\nSubject: One\n\nHi.\n\nFrom - Mon Jan  1 00:00:01 2024\nSubject: Two\n\nSo.\n"
+    page = "<!DOCTYPE html>\n<html><head><title>Dogs</title></head><body><nav>Menu</nav><p>A whelp.</p></body></html>"
+    kept = (
+        "From: <Saved by Blink>\nSubject: Dogs\nMIME-Version: 1.0\n"
+        'Content-Type: multipart/related; type="text/html"; boundary="b"\n\n--b\nContent-Type: text/html; charset="utf-8"\n'
+        "Content-Transfer-Encoding: quoted-printable\n\n<html><body><p>A caf=C3=A9.</p></body></html>\n--b--\n"
+    )
+    files = {"Inbox": mails, "From": "From here on\nall is well\n", "dogs.asp": page, "dogs": f"\ufeff\n{page}", "a.mht": kept}
+    files |= {"a.xhtml": page, "say.py": f'PAGE = """{page}"""\n', "b.txt.gz": "\x1f"}
+    _, result = collect(tmp_path, {name: text.encode() for name, text in files.items()} | {"b.txt.gz": gzip.compress(b"b")})
+    lines = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    read = [(line["url"], line["title"], line["text"]) for line in lines]
+    assert read == [
+        ("From", "From", "From here on\nall is well"),
+        ("Inbox", "One", "Hi."),
+        ("Inbox", "Two", "So."),
+        ("a.mht", "Dogs", "A café."),
+        ("a.xhtml", "Dogs", "A whelp."),
+        ("dogs", "Dogs", "A whelp."),
+        ("dogs.asp", "Dogs", "A whelp."),
+        ("say.py", "say", files["say.py"].strip()),
+    ]
+    assert [skipped["reason"] for skipped in result.skipped_files] == ["gzip data, not text. Unpack it there."]
 
 
 def test_whatsapp_with_pictures() -> None:
@@ -302,3 +331,11 @@ def test_a_folder_of_all(tmp_path: Path) -> None:
     assert reasons["silent.json"] == "a chat in which nobody wrote anything"
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["title"] for line in lines if line["url"] == "result.json"] == ["Dogs", "Cats"]
+
+
+def test_whatsapp_of_much_white_space() -> None:
+    """The time for a line grows with its length, not with the square of it."""
+    line = f"12.03.24, 18:00 - Ann: a{' ' * 500_000}b"
+    chat = call_within(Limits(seconds=30), read_whatsapp, f"{line}\n{' ' * 500_000}\u200e<\n{line}")
+    assert chat is not None
+    assert len(chat.turns) == 2

@@ -97,7 +97,12 @@ def test_json_that_python_and_arrow_read_alike(tmp_path: Path) -> None:
         ('{"text": {"0": "a"}}', r"no array of objects in it.*frame\.to_json\(path, orient='records', lines=True\)"),
         ("[]", "an array without objects"),
         ("3", "JSON, but a number"),
-        ('{"text": "a"}', "a JSON object with no array of objects in it"),
+        (
+            '{"body": "a"}',
+            "a JSON object with no array of objects in it.*a row itself, name its column of text in data.custom_text_key",
+        ),
+        ('{"text": "a"}{"text": "b"}', "broken JSON at line 1 .*one behind the other, write each on a line of its own"),
+        ('{\n"text": "a"\n}\n{\n"text": "b"\n}', "broken JSON at line 4 .*jq -c"),
         ('{"a": [{"x": 1}], "b": [{"x": 1}]}', r"2 arrays of objects \(a, b\)"),
         ('[{"text": "a"}, {"text": 1}]', "row 2: 'text' is a number"),
         ('[{"text": "a"}, 5]', "row 2: a number, but expected a JSON object"),

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import whelp
+from whelp.artifacts.token_store import open_store
 from whelp.base.errors import SourceError
 from whelp.corpus import iter_texts
 
@@ -176,6 +177,31 @@ def test_compressed_text(tmp_path: Path) -> None:
     assert len(packed) == 101
     source = make(tmp_path)
     assert [row[:2] for row in read_rows(source)] == [("a.txt.gz", text), ("b.txt", text)]
+
+
+def test_an_object_that_is_a_row(tmp_path: Path) -> None:
+    """A file for each article: the column that is wanted makes it one, and other objects stay what they are."""
+    article = {"title": "A", "text": "a\nb", "links": [{"to": "x", "why": "y"}], "tags": ["t"]}
+    write(
+        tmp_path,
+        {
+            "a.json": json.dumps(article, indent=2),
+            "b.json": '{"text": "c", "body": "d"}',
+            "many.json": '{"text": "about", "data": [{"text": "e"}]}',
+            "package.json": '{"name": "x"}',
+        },
+    )
+    assert [row[:2] for row in read_rows(make(tmp_path))] == [("a.json", "a\nb"), ("b.json", "c"), ("many.json", "e")]
+    assert [row[:2] for row in read_rows(make(tmp_path / "b.json", custom_text_key="body"))] == [("b.json", "d")]
+    whelp.convert(tmp_path / "package.json", out=tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == '{"name": "x"}\n'
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+    write(tmp_path / "chats", {f"{number}.json": json.dumps({"id": number, "messages": turns}) for number in range(2)})
+    data: dict[str, Any] = {"source": str(tmp_path / "chats"), "tokenizer": {"learn": "chars"}, "test_split": 0}
+    data |= {"conversation_format": "sender", "conversation_key": "messages", "conversation_sender_key": "role"}
+    data |= {"conversation_input_key_map": {"content": ""}}
+    whelp.prepare({"data": data}, out=tmp_path / "store")
+    assert open_store(tmp_path / "store").split("train").num_documents == 2
 
 
 def test_mixed_sources(tmp_path: Path) -> None:

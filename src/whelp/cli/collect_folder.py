@@ -24,7 +24,7 @@ from whelp.collect import LeftOut, make_line
 from whelp.collect.folder import FolderConfig, iter_items
 from whelp.collect.output import check_json_lines
 
-_VERSION = 4  # raised when the same file would give another text
+_VERSION = 5  # raised when the same file would give another text
 _MAX_NAMED = 100  # skipped files that a result names
 _OTHER_SUFFIX = "other suffix"  # left out by who asks: counted, not named
 
@@ -163,13 +163,15 @@ def decode_text(data: bytes) -> str:
         LeftOut: When it is no text.
     """
     from whelp.corpus.encodings import BadFile, inspect_bytes, iter_text
-    from whelp.corpus.magic import ANOTHER_FORMAT
+    from whelp.corpus.magic import ANOTHER_FORMAT, PACKED
 
     try:
         inspection = inspect_bytes(data, "auto")
         return b"".join(iter_text([data], inspection, strip_carriage_returns=True)).decode()
     except BadFile as error:
-        advice = f". {error.next_step}" if error.kind == ANOTHER_FORMAT else ""
+        advice = (
+            f". {error.next_step}" if error.kind == ANOTHER_FORMAT else ". Unpack it there." if error.kind == PACKED else ""
+        )
         raise LeftOut(error.kind, error.reason + advice) from None
 
 

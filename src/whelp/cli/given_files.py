@@ -32,6 +32,7 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
     Raises:
         SourceError: When there is none, one is given twice, or one is of another kind.
     """
+    from whelp.collect.folder import MARKED_UP, PACKED
     from whelp.corpus.compressed import split_name
     from whelp.corpus.find_files import as_written, expand
 
@@ -46,7 +47,10 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
                 found.append(as_written(path, str(item)))
             elif is_named:
                 ending = path.suffix or "no ending"
-                raise SourceError(item, f"is of a kind that is not read here ({ending})", f"one of {', '.join(suffixes)}", "")
+                is_document = ending.lower() in (*PACKED, *MARKED_UP)
+                next_step = "Take its text with `whelp collect folder`." if is_document else ""
+                found_kind = f"is of a kind that is not read here ({ending})"
+                raise SourceError(item, found_kind, f"one of {', '.join(suffixes)}", next_step)
     counts = Counter(path.absolute() for path in found)
     twice = next((path for path in found if counts[path.absolute()] > 1), None)
     if twice is not None:

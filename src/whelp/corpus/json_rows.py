@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,10 @@ _IS_INK = np.ones(256, np.bool_)
 _WHITE_SPACE = b" \t\n\r"
 _IS_INK[list(_WHITE_SPACE)] = False
 _EXPORT = "Write it as one JSON object a line, or as an array of objects."
+_OF_MANY = (
+    "Where it holds objects one behind the other, write each on a line of its own (`jq -c . FILE > rows.jsonl`); else mend it."
+)
+_OF_ONE = "Where it is a row itself, name its column of text in data.custom_text_key."
 _OF_TEXTS = 'Each of its texts is an object then: {"text": "..."}.'
 _OF_FRAME = "Of a pandas frame: frame.to_json(path, orient='records', lines=True)."
 
@@ -82,7 +86,7 @@ def iter_json_array(reading: Reading) -> Iterator[Rows]:
 def _iter_array(reading: Reading) -> Iterator[Rows]:
     with reading.open_file() as stream:
         data = b"".join(iter(lambda: stream.read(HEAD_BYTES), b""))
-    rows = _find_rows(_parse_whole(data))
+    rows = _find_rows(_parse_whole(data), list_candidates(reading.shape, reading.asked))
     columns = look_at_rows(islice(_iter_objects(rows), NUM_HEAD_ROWS))
     missing = [name for name in list_candidates(reading.shape, reading.asked) if name not in columns]
     columns |= {name: TEXT_ITSELF for name in missing if any(holds(row, name) for row in _iter_objects(rows))}
@@ -413,24 +417,46 @@ def _parse_whole(data: bytes) -> Any:
         raise BadFile("wrong encoding", reason, "Write it as UTF-8.") from None
     except json.JSONDecodeError as error:
         reason = f"broken JSON at line {error.lineno} ({say_json_error(error)})"
-        raise BadFile(BROKEN, reason, "Mend it, or write it again.") from None
+        is_one_of_many = error.msg == "Extra data" and error.doc[error.pos : error.pos + 1] in ("{", "[")
+        raise BadFile(BROKEN, reason, _OF_MANY if is_one_of_many else "Mend it, or write it again.") from None
     except (ValueError, RecursionError) as error:
         raise BadFile(BROKEN, f"broken JSON ({say_json_error(error)})", _EXPORT) from None
 
 
-def _find_rows(value: Any) -> list[Any]:
+def _find_rows(value: Any, wanted: Collection[str] | None = None) -> list[Any]:
+    """The objects of an array, or of the only one in an object. An object may be a row itself, as of files with an article each.
+
+    Args:
+        wanted: Columns that make it one; None where any do.
+
+    >>> _find_rows({"about": "x", "data": [{"text": "a"}]}, ["text"]), _find_rows({"text": "a", "links": [{"to": "b"}]}, ["text"])
+    ([{'text': 'a'}], [{'text': 'a', 'links': [{'to': 'b'}]}])
+    """
     if isinstance(value, dict):
         arrays = {name: inner for name, inner in value.items() if isinstance(inner, list) and _has_object(inner)}
+        is_frame = not arrays and bool(value) and all(isinstance(inner, dict | list) for inner in value.values())
+        if wanted is None:
+            is_row = bool(value) and not arrays and not is_frame
+        else:
+            is_row = _holds_any([value], wanted) and not any(_holds_any(rows, wanted) for rows in arrays.values())
+        if is_row:
+            return [value]
         if len(arrays) == 1:
             return next(iter(arrays.values()))
         what = f"{len(arrays)} arrays of objects ({', '.join(arrays)})" if arrays else "no array of objects in it"
-        is_frame = not arrays and bool(value) and all(isinstance(inner, dict | list) for inner in value.values())
-        raise BadFile("no rows", f"a JSON object with {what}", f"{_EXPORT} {_OF_FRAME}" if is_frame else _EXPORT)
+        next_step = f"{_EXPORT} {_OF_FRAME}" if is_frame else _EXPORT if arrays else f"{_EXPORT} {_OF_ONE}"
+        raise BadFile("no rows", f"a JSON object with {what}", next_step)
     if isinstance(value, list) and _has_object(value):
         return value
     what = "an array without objects" if isinstance(value, list) else name_kind(value)
     is_of_texts = isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
     raise BadFile("no rows", f"JSON, but {what}", f"{_EXPORT} {_OF_TEXTS}" if is_of_texts else _EXPORT)
+
+
+def _holds_any(rows: list[Any], names: Collection[str]) -> bool:
+    """Whether any of the objects has text, or turns of a conversation, under one of the names."""
+    values = [look_up(row, name) for row in _iter_objects(rows) for name in names]
+    return any(isinstance(value, str) or (isinstance(value, list) and _has_object(value)) for value in values)
 
 
 def _has_object(values: list[Any]) -> bool:

@@ -51,7 +51,8 @@ _SQLITE = Kind(
 _PICKLE = Kind(
     "a pickle", ANOTHER_FORMAT, "Opening one may run any program: write its rows as JSON lines or Parquet where it was made."
 )
-_LZ4 = Kind("lz4 data", PACKED, "Unpack it first; .gz, .bz2, .xz and .zst are unpacked while they are read.")
+_UNPACK_FIRST = "Unpack it first; .gz, .bz2, .xz and .zst are unpacked while they are read."
+_LZ4 = Kind("lz4 data", PACKED, _UNPACK_FIRST)
 _TAR = Kind("a tar archive", PACKED, "Unpack it first (tar -xf FILE) into a folder, and name that.")
 
 _POINTER = Kind(
@@ -64,6 +65,8 @@ KINDS = {
     b"\xfd7zXZ\x00": Kind("xz data", PACKED, _RENAME),
     b"BZh": Kind("bzip2 data", PACKED, _RENAME),
     b"\x04\x22\x4d\x18": _LZ4,
+    b"\x5d\x00\x00": Kind("lzma data", PACKED, _UNPACK_FIRST),
+    b"\x1f\x9d": Kind("data of the old compress", PACKED, _UNPACK_FIRST),
     b"PK\x03\x04": _ZIP,
     b"7z\xbc\xaf\x27\x1c": Kind("7-zip data", PACKED, _UNPACK),
     b"Rar!\x1a": Kind("RAR data", PACKED, _UNPACK),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from whelp.base.errors import say_first_line
 from whelp.corpus.compressed import damaged
 from whelp.corpus.encodings import BadFile
 from whelp.corpus.magic import find_kind_of_rows
@@ -93,7 +94,8 @@ def _explain(data: bytes, error: Exception, limits: SheetLimits) -> BadFile:
         return _encrypted()
     if zipfile.is_zipfile(io.BytesIO(data)):  # and whole
         reason = (
-            f"a spreadsheet that python-calamine cannot read: broken, or with more than {limits.max_cells:,} cells ({error})"
+            f"a spreadsheet that python-calamine cannot read: broken, or with more than {limits.max_cells:,} cells "
+            f"({say_first_line(error)})"
         )
         return BadFile("unreadable", reason, "Save it anew, or as CSV.")
     kind = find_kind_of_rows(data[:_HEAD_BYTES])

@@ -16,7 +16,7 @@ _WHEN = rf"(?:{_DATE}{_BETWEEN}{_TIME}{_HALF}|{_TIME}{_HALF},?\s+{_DATE})"  # in
 _HEAD = re.compile(rf"{_MARK}*(?:\[{_WHEN}\]\s|{_WHEN}\s[-–]\s)(.*)")
 _MARKS = re.compile(_MARK)
 _NO_WORDS = re.compile(r"<[^<>]+>\Z")  # <Media omitted>, in the language of the telephone
-_ADDED = re.compile(r"\s*\u200e<[^<>]+>\s*\Z")  # <This message was edited>, <attached: a.jpg>
+_ADDED = re.compile(r"\u200e<[^<>]+>\Z")  # <This message was edited>, <attached: a.jpg>
 _BY_NOBODY = "\u200e"  # what words begin with that nobody wrote
 _CLOSING = dict(zip("“”„«»‹‘’‚「『\"'", ("”", "”", "“”", "»", "«", "›", "’", "’", "‘’", "」", "』", '"', "'"), strict=True))
 _APOSTROPHES = "'’"  # where a word goes on behind them
@@ -65,7 +65,7 @@ def read_whatsapp(text: str) -> Chat | None:
                 said.append((name, [words]))
         elif is_said:  # goes on with the message before, or stands below a picture
             said[-1][1].append(_tidy(line))
-    turns = (Turn(name, "\n".join(line.rstrip() for line in words).strip()) for name, words in said)
+    turns = (Turn(name, "\n".join(words).strip()) for name, words in said)
     return Chat([turn for turn in turns if turn.text])
 
 
@@ -85,7 +85,7 @@ def _part_sender(rest: str) -> tuple[str, str]:
 
 
 def _tidy(words: str) -> str:
-    return _MARKS.sub("", _ADDED.sub("", words))
+    return _MARKS.sub("", _ADDED.sub("", words.rstrip())).rstrip()
 
 
 def _is_in_quotes(text: str) -> bool:

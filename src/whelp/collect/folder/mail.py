@@ -21,7 +21,17 @@ _QUOTED = re.compile(
     r"(?:^[^\n]*:[ \t]*\n(?:[ \t]*\n)?)?(?:^>[^\n]*(?:\n|\Z))+", re.MULTILINE
 )  # with the line that introduces it
 _SIGNATURE = re.compile(r"^-- $.*", re.MULTILINE | re.DOTALL)
+_MAILBOX = re.compile(rb"From [^\n]*\d\d:\d\d[^\n]*\n[A-Za-z][A-Za-z-]*:[ \t]")
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def begins_mailbox(data: bytes) -> bool:
+    r"""Whether a file is a mailbox, whatever its name.
+
+    >>> begins_mailbox(b"From - Mon Jan 1 00:00:00 2024\nSubject: Hi\n\nHi.\n"), begins_mailbox(b"From here on\nall is well\n")
+    (True, False)
+    """
+    return _MAILBOX.match(data) is not None
 
 
 def iter_mailbox(data: bytes, make: Callable[[str], Document]) -> Iterator[Document | LeftOut]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from whelp.collect.folder.chat_exports import read_chat_export
 from whelp.collect.folder.clippings import read_clippings
 from whelp.collect.folder.config import FolderConfig
 from whelp.collect.folder.epub import read_epub
-from whelp.collect.folder.mail import iter_mailbox, read_mail
+from whelp.collect.folder.mail import begins_mailbox, iter_mailbox, read_mail
 from whelp.collect.folder.notebook import read_notebook
 from whelp.collect.folder.office import read_docx, read_odt
 from whelp.collect.folder.pdf import read_pdf
@@ -28,12 +29,27 @@ from whelp.collect.left_out import LeftOut
 
 SOURCE = "folder"
 PACKED = (".docx", ".odt", ".epub", ".pdf")  # what is no text until it is read here
-MARKED_UP = (".mbox", ".eml", ".srt", ".vtt", ".html", ".htm", ".xhtml", ".ipynb")  # what is text, with much that nobody wrote
+MARKED_UP = (
+    ".mbox",
+    ".eml",
+    ".mht",
+    ".mhtml",
+    ".srt",
+    ".vtt",
+    ".html",
+    ".htm",
+    ".xhtml",
+    ".ipynb",
+)  # text, with much that nobody wrote
 _ROWS = (
     *(".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather"),
     *(".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
 )
 _HTML = (".html", ".htm", ".xhtml")
+_MAILS = (".eml", ".mht", ".mhtml")  # pages that browsers keep are mails inside
+_BEGINS_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^<>]*\?>\s*)?(?:<!--[^<>]*-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE
+)
 
 Decode = Callable[[bytes], str]
 
@@ -104,11 +120,13 @@ def read_file(path: Path, label: str, config: FolderConfig, *, decode: Decode) -
         return replace(plain, text=text.strip("\n"))
 
     kind = suffix or "no ending"
-    if suffix == ".mbox":
+    is_known = suffix in (*PACKED, *MARKED_UP)
+    is_mailbox = suffix == ".mbox" or (not suffix and begins_mailbox(data))  # as Thunderbird keeps its folders
+    if is_mailbox:
         return FileRead(kind, iter_mailbox(data, make))
-    if suffix == ".eml":
+    if suffix in _MAILS:
         return FileRead(kind, [read_mail(data, make)])
-    if suffix in _HTML:
+    if suffix in _HTML or (not is_known and _BEGINS_PAGE.match(data)):
         page = read_html(_decode_html(data, decode))
         return FileRead(kind, [replace(make(page.text), title=page.title or plain.title, language=page.language)])
     if suffix == ".epub":
