@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -326,6 +327,56 @@ def test_whoever_has_a_whole_answer_finds_it_counted_and_its_place_free() -> Non
         assert f'whelp_requests_total{{path="/v1/completions",status="200"}} {num_requests}' in text.splitlines()
         assert f'whelp_generated_tokens_total{{model="fake"}} {num_tokens}' in text.splitlines()
         assert status == 200
+
+
+def test_a_place_is_free_however_an_answer_is_broken_off() -> None:
+    """Whoever runs it may cancel it, and once more while it ends."""
+    engine = FakeEngine(seconds=0.01)
+    app = make_app([make_model(engine=engine)], ServeConfig(max_rows=1, max_waiting=0), version="test")
+    sent: list[int] = []
+
+    async def ask(hold: asyncio.Event | None, begun: asyncio.Event) -> None:
+        requests = iter([{"type": "http.request", "body": b'{"prompt": "abc", "max_tokens": 400, "stream": true}'}])
+
+        async def receive() -> Any:
+            for request in requests:
+                return request
+            await asyncio.Event().wait()  # the client stays
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("status", 0))
+            begun.set()
+            if hold is None or message["type"] != "http.response.body":
+                return
+            while not hold.is_set():  # a connection that ends slowly
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hold.wait()
+            raise asyncio.CancelledError
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": headers, "query_string": b""}
+        await app({**scope, "root_path": ""}, receive, send)
+
+    async def run() -> None:
+        hold, begun = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(ask(hold, begun))
+        await begun.wait()
+        while engine.num_running and len(sent) < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        hold.set()
+        await asyncio.wait({task})
+        again = asyncio.Event()
+        other = asyncio.create_task(ask(None, again))
+        await again.wait()
+        other.cancel()
+        await asyncio.wait({other})
+
+    asyncio.run(run())
+    assert [status for status in sent if status] == [200, 200]
 
 
 def test_metrics_count(serve: Serve) -> None:

@@ -128,6 +128,14 @@ def test_what_the_model_chooses(serve: Serve, monkeypatch: pytest.MonkeyPatch, s
         assert len({call["id"] for call in streamed["calls"]}) == len(names)
 
 
+def test_letters_of_arguments(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are; half a surrogate pair, which JSON can hold and UTF-8 cannot, in its escape."""
+    for arguments in ('{"a": "é🦊"}', '{"a": "\\ud800"}'):
+        running, _ = _open_saying(serve, monkeypatch, f'<tool_call>{{"name": "add", "arguments": {arguments}}}')
+        assert _ask(running)["message"]["tool_calls"][0]["function"]["arguments"] == arguments
+        assert _stream(running)[0]["calls"][0]["arguments"] == arguments
+
+
 def test_calls_that_are_json_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Llama's, without a sign before them; an answer that only begins so is words."""
     form = Form(opening="", marker="", closing="", arguments_key="parameters")

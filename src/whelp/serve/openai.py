@@ -211,8 +211,10 @@ class GeneratingResponse(Response):
         finally:
             for task in (work, watch):
                 task.cancel()
-            await asyncio.gather(work, watch, return_exceptions=True)
-            self._settle()
+            try:
+                await asyncio.gather(work, watch, return_exceptions=True)
+            finally:  # also when whoever runs this is cancelled again
+                self._settle()
 
     def _settle(self) -> None:
         """Make room for other texts and count the tokens, once."""

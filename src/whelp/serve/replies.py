@@ -158,7 +158,7 @@ class ChosenCalls:
             for each in value if isinstance(value, list) else [value]:
                 if not self._is_call(each):
                     return None
-                calls.append(_make_call(each["name"], json.dumps(each[form.arguments_key], ensure_ascii=False)))
+                calls.append(_make_call(each["name"], _write_json(each[form.arguments_key])))
         return (calls, rest.rstrip()) if calls else None
 
     def _is_call(self, value: Any) -> bool:
@@ -167,6 +167,12 @@ class ChosenCalls:
             and value.get("name") in self._names
             and isinstance(value.get(self._form.arguments_key), dict)
         )
+
+
+def _write_json(value: Any) -> str:
+    """JSON with its letters as they are, unless there is half a surrogate pair, which is none and needs its escape."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or text == text.encode(errors="replace").decode() else json.dumps(value)
 
 
 def _make_call(name: str, arguments: str) -> dict[str, Any]:
