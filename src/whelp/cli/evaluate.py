@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from whelp.artifacts.checkpoint import AVERAGE
 from whelp.artifacts.token_store import open_store
+from whelp.base.counts import check_count
 from whelp.base.errors import StaleError
 from whelp.cli.generate import LoadedModel, load_model
 from whelp.cli.inspect import choose_pad
@@ -32,6 +33,8 @@ def evaluate(
     Raises:
         StaleError: When the store was made with another vocabulary than the model's.
     """
+    if num_rows is not None:
+        check_count("num_rows", num_rows)
     loaded, opened = load_model(model, device), open_store(Path(store))
     if opened.manifest.inputs["tokenizer"] != loaded.vocabulary.fingerprint:
         raise StaleError(

@@ -52,7 +52,7 @@ class PrepareResult(ResultRepr):
 
 
 def prepare(
-    recipe: str | Path | dict[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     out: str | Path,
     overrides: Sequence[str] = (),
