@@ -15,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 import whelp as package
 from whelp.base import files
-from whelp.base.errors import ArtifactError, BusyError, PlanError, TrainingError
+from whelp.base.errors import ArtifactError, BusyError, ConfigError, PlanError, TrainingError, WhelpError
 from whelp.base.last_event import run_to_end
 from whelp.cli.screens import show
 from whelp.cli.screens.live_panel import LivePanel
@@ -369,3 +370,54 @@ def test_one_thing_need_not_be_a_list(made: Project, tmp_path: Path) -> None:
     assert package.report_tokenizer(str(made.store), corpus=str(made.corpus), texts="lazy").vocabularies[0].texts
     assert package.inspect(made.store, rows=1, context_tokens=16)[0].row == 1
     assert list(package.export_store(made.store, format="nanogpt", out=tmp_path / "ids", splits="train").splits) == ["train"]
+
+
+def test_wrong_arguments_are_named(made: Project, tmp_path: Path) -> None:
+    """What a script may hand over by mistake is said in our words, before anything is made."""
+    out, run = tmp_path / "out", made.run
+    calls: dict[str, Callable[[], object]] = {
+        "recipe: it is a NoneType, but expected a file of YAML": lambda: package.prepare(None, out=out),  # type: ignore[arg-type]
+        "recipe: it is a list, but expected a file of YAML": lambda: package.load_recipe([made.recipe]),  # type: ignore[arg-type]
+        "overrides: they are a mapping, but expected texts of the form section.field=value": lambda: package.load_recipe(
+            made.recipe,
+            {"train.seed": 1},  # type: ignore[arg-type]
+        ),
+        "overrides: None is no text of the form section.field=value": lambda: package.load_recipe(made.recipe, None),  # type: ignore[arg-type]
+        "workers: is 0, but expected a whole number, at least 1": lambda: package.prepare(made.recipe, out=out, workers=0),
+        "workers: is '2', but expected": lambda: package.curate(made.recipe, out=out, workers="2"),  # type: ignore[arg-type]
+        "nproc: is 0, but expected": lambda: package.train(made.recipe, store=made.store, out=out, nproc=0),
+        "num_rows: is 0, but expected": lambda: package.evaluate(run, store=made.store, num_rows=0),
+        "rows: rows stand in for data.source, but a source is given": lambda: package.curate(
+            source=made.corpus, rows=["a"], out=out
+        ),
+        "the prompt: is a list of texts, but expected a text. Give one;": lambda: package.generate(run, ["a"]),  # type: ignore[arg-type]
+        "the prompt: is a int, but expected a text": lambda: package.generate(run, 5),  # type: ignore[arg-type]
+        "the message: is a int, but expected a text": lambda: package.chat(run).ask(5),  # type: ignore[arg-type]
+    }
+    for message, call in calls.items():
+        with pytest.raises(WhelpError, match=re.escape(message)):
+            call()
+    assert not out.exists()
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    """As loops over settings give them; a recipe holds plain ones."""
+    values = {"num_steps": np.int64(5), "learning_rate": np.float32(0.5), "compile": np.bool_(False), "seed": torch.tensor(3)}
+    recipe = package.load_recipe({"train": values})
+    assert (recipe.train.num_steps, recipe.train.learning_rate, recipe.train.seed) == (5, 0.5, 3)
+    assert package.load_recipe(types.MappingProxyType({"train": {"seed": 3}})).train.seed == 3
+    assert "num_steps: 5\n" in recipe.to_yaml()
+
+
+def test_rows_need_no_recipe_to_be_curated(tmp_path: Path) -> None:
+    """As a source needs none."""
+    rows = ["A text of some length, which no rule drops."] * 2
+    curated = package.curate(rows=rows, out=tmp_path / "clean", overrides="curate.preset=none")
+    assert curated.ledger["documents_in"] == 2
+
+
+def test_what_is_learned_may_be_a_mapping(made: Project, tmp_path: Path) -> None:
+    """As in a recipe."""
+    assert package.train_tokenizer(made.corpus, out=tmp_path / "tok", learn={"vocab_size": 320}).vocab_size == 320
+    with pytest.raises(ConfigError, match="learn: unknown key vocab"):
+        package.train_tokenizer(made.corpus, out=tmp_path / "other", learn={"vocab": 320})

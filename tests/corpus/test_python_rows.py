@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import tempfile
+from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -70,6 +72,40 @@ def test_every_kind(name: str) -> None:
     assert read_rows(give(MAKERS[name](), dataset_offset=0.5, dataset_length=2)) == expected[5:7]
 
 
+TEXTS: dict[str, Any] = {
+    "list": lambda: list(NASTY),
+    "generator": lambda: (text for text in NASTY),
+    "column of pandas": lambda: pandas.Series(NASTY, name="other"),
+    "column of Arrow": lambda: pa.chunked_array([NASTY[:2], NASTY[2:]]),
+    "array of NumPy": lambda: np.array(NASTY, dtype=object),
+    "mappings of one's own": lambda: [UserDict({"text": text}) for text in NASTY],
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("key", [None, "text"])
+def test_texts_without_a_column(name: str, key: str | None) -> None:
+    """A text is a row; nothing else is needed."""
+    expected = [("rows", text, number) for number, text in enumerate(NASTY, 1)]
+    assert read_rows(give(TEXTS[name](), custom_text_key=key)) == expected
+
+
+def test_texts_of_splits_and_without_values() -> None:
+    """Lists of texts by split are splits; a text that is missing is a bad row, as in a table."""
+    assert read_splits(give({"train": ["a", "b"], "test": ["t"]})) == {"train": ["a", "b"], "test": ["t"]}
+    assert [row[1] for row in read_rows(give(["a", None, "b"], on_bad_rows="skip"))] == ["a", "b"]
+    assert [row[1] for row in read_rows(give(pandas.Series(["a", None]), on_bad_rows="skip"))] == ["a"]
+    assert [row[1] for row in read_rows(give(["a"], custom_text_key="body"))] == ["a"]
+
+
+def test_frames_of_polars() -> None:
+    """With their own types of text, also what is not computed yet."""
+    polars = pytest.importorskip("polars", reason="needs polars: pip install polars")
+    frame = polars.DataFrame(ROWS)
+    for rows in (frame, frame.lazy(), frame["text"]):
+        assert [row[1] for row in read_rows(give(rows))] == NASTY
+
+
 @pytest.mark.parametrize("name", ["table", "dataset", "list", "frame"])
 def test_columns_of_a_shape(name: str) -> None:
     """Conversations come through every kind."""
@@ -112,7 +148,13 @@ def test_splits() -> None:
         (pandas.DataFrame({"text": []}), "rows: has no rows"),
         ([], "rows: has no rows"),
         (5, "rows: is a int, but expected a pandas frame"),
-        ("text.txt", "rows: is a str, but expected a pandas frame"),
+        ("text.txt", r"rows: is a str, but expected a pandas frame.* A file or a folder is data\.source of the recipe\."),
+        (iter, r"rows: is a .*, but expected a pandas frame.* Call it"),
+        (
+            [{"text": "a"}, SourceConfig()],
+            r"rows, row 2: is a SourceConfig, but expected a dictionary or a text\. Make a dictionary",
+        ),
+        (["a", 1], "rows, row 2: a number, but expected a JSON object"),
         ({}, "rows: is a dict"),
         ({"text": ["a", "b"]}, "rows: is a dict, but expected .*Convert it, for example to a list of dictionaries"),
         (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "rows: has 2 columns 'text'"),

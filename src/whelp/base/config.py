@@ -115,9 +115,15 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """['train.num_steps=5', 'data.tokenizer.learn=bpe'] -> {'train': {'num_steps': 5}, 'data': {...}}"""
     import yaml
 
+    example = "Example: train.num_steps=500"
+    if isinstance(overrides, Mapping):
+        raise ConfigError("overrides", ["they are a mapping, but expected texts of the form section.field=value"], example)
     tree: dict[str, Any] = {}
     problems = []
     for override in as_list(overrides):
+        if not isinstance(override, str):
+            problems.append(f"{override!r} is no text of the form section.field=value")
+            continue
         key, equals, text = override.partition("=")
         parts = key.split(".")
         if not equals or not all(parts) or len(parts) < 2:
@@ -136,7 +142,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         else:
             node[parts[-1]] = value
     if problems:
-        raise ConfigError("overrides", problems, "Example: train.num_steps=500")
+        raise ConfigError("overrides", problems, example)
     return tree
 
 
@@ -315,6 +321,8 @@ def _convert(hint: Any, value: Any, dotted: str, problems: list[str], names: _Na
     origin = get_origin(hint)
     if isinstance(value, os.PathLike):  # from Python
         value = os.fspath(value)
+    elif hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:  # a number of NumPy or torch
+        value = value.item()
     if hint is Any:
         return value
     if hint is type(None):

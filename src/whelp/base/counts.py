@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from whelp.base.errors import ConfigError
+
 _MOST_LISTED = 5
 
 
@@ -22,6 +24,16 @@ def say_count(number: int, noun: str) -> str:
     else:
         noun = f"{noun}s"
     return f"{number:,} {noun}"
+
+
+def check_count(name: str, count: object) -> None:
+    """Refuse what is no number of things, of an argument that must be one.
+
+    Raises:
+        ConfigError: When it is below 1, or no whole number.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(name, [f"is {count!r}, but expected a whole number, at least 1"])
 
 
 def say_bytes(num_bytes: float) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from whelp.base.counts import check_count
 from whelp.base.errors import ConfigError
 from whelp.base.machine import count_cores
 from whelp.base.worker_threads import WorkerThreads
@@ -77,11 +78,13 @@ def make_engine(name: str, workers: int | None) -> Engine:
     """The engine of a name: `local` or `ray`.
 
     Raises:
-        ConfigError: When there is no such engine.
+        ConfigError: When there is no such engine, or not so many workers.
     """
     from whelp.base.ray_engine import RayEngine
 
     engines: dict[str, type[LocalEngine] | type[RayEngine]] = {"local": LocalEngine, "ray": RayEngine}
     if name not in engines:
         raise ConfigError("engine", [f"{name!r} is no engine"], "Choose local or ray.")
+    if workers is not None:
+        check_count("workers", workers)
     return engines[name](workers=workers)

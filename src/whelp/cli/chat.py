@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.base.counts import say_count
-from whelp.base.errors import ConfigError, SourceError, WhelpError, explain_os_error
+from whelp.base.errors import ConfigError, PlanError, SourceError, WhelpError, explain_os_error
 from whelp.base.files import write_json
 from whelp.cli.generate import LoadedModel, load_model, make_settings
 
@@ -60,6 +60,8 @@ class Chat:
 
     def stream(self, text: str) -> Iterator[TextPiece]:
         """Say something; the answer as it comes. An answer that is broken off is kept as far as it came."""
+        if not isinstance(text, str):
+            raise PlanError("the message", f"is a {type(text).__name__}", "a text")
         self.messages.append({"role": "user", "content": text})
         return self._answer()
 

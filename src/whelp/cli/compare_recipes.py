@@ -39,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def compare_recipes(
-    recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
+    recipes: Sequence[str | Path | Mapping[str, Any] | Recipe] | Mapping[str, Any],
     *,
     out: str | Path,
     held_out: str | Path | Sequence[str | Path] = (),

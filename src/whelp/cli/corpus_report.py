@@ -80,12 +80,12 @@ class CorpusReport(ResultRepr):
 
 
 def report_corpus(
-    source: str | Path | Sequence[str] | Mapping[str, Any] | Recipe,
+    source: str | Path | Sequence[str | Path] | Mapping[str, Any] | Recipe,
     *,
     overrides: Sequence[str] = (),
     reference: str = AUTO,
     by: str | None = None,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     html: str | Path | None = None,
 ) -> CorpusReport:
     """Measure what is in a corpus: sizes, languages, sources, lengths, duplicates, frequent lines and words, rights.
@@ -122,7 +122,7 @@ def report_corpus(
         meter.add(batch, grouping.find(batch))
     measured = meter.finish(_open_reference(reference, meter, notes))
     files = [file.label for one in sources for file in one.source.files]
-    report = _compose(sources, seen, measured, files, by, count_columns(sources, columns), notes, html)
+    report = _compose(sources, seen, measured, files, by, count_columns(sources, as_list(columns)), notes, html)
     if html is not None:
         from whelp.report import make_corpus_report
 
@@ -130,7 +130,7 @@ def report_corpus(
     return report
 
 
-def _load(source: str | Path | Sequence[str] | Mapping[str, Any] | Recipe, overrides: Sequence[str]) -> Recipe:
+def _load(source: str | Path | Sequence[str | Path] | Mapping[str, Any] | Recipe, overrides: Sequence[str]) -> Recipe:
     """The data section that is meant: of a recipe, or of a source alone."""
     others = sorted(parse_overrides(overrides).keys() - {"data"})
     if others:

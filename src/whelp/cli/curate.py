@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ class CorpusReady:
 
 
 def curate(
-    recipe: str | Path | dict[str, Any] | Recipe | None = None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     *,
     out: str | Path,
     source: str | Path | Sequence[str | Path] | None = None,
@@ -91,13 +91,15 @@ def curate(
         ArtifactError: When something else stands at `out`.
         MissingExtraError: When a rule, or the engine, needs a package that is not installed.
     """
-    loaded = load_curate_recipe(recipe, source, overrides, scale)
+    if rows is not None and source is not None:
+        raise ConfigError("rows", ["rows stand in for data.source, but a source is given"], "Leave one of them out.")
+    loaded = load_curate_recipe({} if recipe is None and rows is not None else recipe, source, overrides, scale)
     events = iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
     return run_to_end(watch(events, draw_curating), CorpusReady).result
 
 
 def load_curate_recipe(
-    recipe: str | Path | dict[str, Any] | Recipe | None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None,
     source: str | Path | Sequence[str | Path] | None,
     overrides: Sequence[str] = (),
     scale: str | None = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import AVERAGE
 from whelp.artifacts.token_store import open_store
-from whelp.base.counts import say_count
+from whelp.base.counts import check_count, say_count
 from whelp.base.errors import PlanError, StaleError
 from whelp.base.log import log
 from whelp.cli.generate import LoadedModel, load_model
@@ -39,6 +39,8 @@ def evaluate(
         StaleError: When the store was made with another vocabulary than the model's.
         PlanError: When memory does not suffice for one row.
     """
+    if num_rows is not None:
+        check_count("num_rows", num_rows)
     loaded, opened = load_model(model, device), open_store(Path(store))
     if opened.manifest.inputs["tokenizer"] != loaded.vocabulary.fingerprint:
         raise StaleError(

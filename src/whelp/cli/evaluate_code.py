@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.as_list import as_list
 from whelp.base.errors import PlanError
 from whelp.base.files import write_atomic
 from whelp.base.hashing import hash_file
@@ -63,7 +64,7 @@ def evaluate_code(
     *,
     run_generated_code: bool = False,
     n: int = 10,
-    k: Sequence[int] = (1, 10),
+    k: int | Sequence[int] = (1, 10),
     temperature: float = 0.8,
     top_p: float = 0.95,
     max_tokens: int = 512,
@@ -103,7 +104,8 @@ def evaluate_code(
             "your consent",
             "Add --run-generated-code. They run in a sandbox; use a machine or an account that has nothing to lose, too.",
         )
-    for each in k:
+    wanted = as_list(k)
+    for each in wanted:
         estimate_pass_at_k(n, 0, each)
     chosen = read_problems(Path(problems))[:limit]
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
@@ -118,14 +120,14 @@ def evaluate_code(
         "num_samples": n,
         "pass_at_k": {
             f"pass@{each}": sum(estimate_pass_at_k(n, passed[problem.task_id], each) for problem in chosen) / len(chosen)
-            for each in k
+            for each in wanted
         },
         "reasons": dict(Counter(sample.reason.partition(":")[0] for sample in samples).most_common()),
         "num_too_long": num_too_long,
         "num_cut": sum(sample.is_cut for sample in samples),
         "protections": sorted({name for sample in samples for name in sample.protections}),
     }
-    asked = {"problems": hash_file(Path(problems)), "n": n, "k": list(k), "limit": limit, **settings, **asdict(limits)}
+    asked = {"problems": hash_file(Path(problems)), "n": n, "k": wanted, "limit": limit, **settings, **asdict(limits)}
     path = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
     if path is None:
         return CodeResult(**result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,8 +127,23 @@ def generate(
     from whelp.generate import complete
 
     config = make_settings(settings)
+    check_prompt(prompt)
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device, precision=precision)
     return complete(loaded.model, loaded.vocabulary, prompt, config, n=n, end_ids=loaded.end_ids)
+
+
+def check_prompt(prompt: object) -> None:
+    """Refuse what is neither a text nor ids of tokens.
+
+    Raises:
+        PlanError: Saying how several are continued.
+    """
+    kind = type(prompt).__name__
+    if isinstance(prompt, list | tuple) and any(isinstance(one, str) for one in prompt):
+        next_step = "Give one; `whelp.cli.generate.iter_completions` continues many side by side."
+        raise PlanError("the prompt", f"is a {kind} of texts", "a text", next_step)
+    if not isinstance(prompt, Iterable):
+        raise PlanError("the prompt", f"is a {kind}", "a text")
 
 
 def stream(loaded: LoadedModel, prompt: str, **settings: Any) -> Iterator[TextPiece]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class InitResult(ResultRepr):
 
 
 def init(
-    recipe: str | Path | dict[str, Any] | Recipe | None = None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     *,
     out: str | Path,
     family: str | None = None,
@@ -174,7 +174,7 @@ def _open_weights(path: Path, context_tokens: int, vocab_size: int | str | Path 
 
 
 def _make_recipe(
-    recipe: str | Path | dict[str, Any] | Recipe | None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None,
     model: dict[str, Any],
     others: dict[str, dict[str, Any]],
     overrides: Sequence[str],

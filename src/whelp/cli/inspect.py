@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -113,7 +113,7 @@ def inspect(
     split: str = "train",
     context_tokens: int | None = None,
     plan: str | None = None,
-    recipe: str | Path | dict[str, Any] | Recipe | None = None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     overrides: Sequence[str] = (),
     file: str | None = None,
     find: str | None = None,
@@ -157,7 +157,7 @@ def open_split(
     split: str,
     config: PackConfig,
     *,
-    run: str | Path | dict[str, Any] | Recipe | None = None,
+    run: str | Path | Mapping[str, Any] | Recipe | None = None,
     step: int | None = None,
 ) -> OpenedRows:
     """Open a store to look at the rows of one of its splits, or at those of a step of a run."""
@@ -190,7 +190,7 @@ def write_page(opened: OpenedRows, views: Sequence[RowView], html: str | Path) -
 
 
 def choose_packing(
-    recipe: str | Path | dict[str, Any] | Recipe | None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None,
     overrides: Sequence[str],
     *,
     context_tokens: int | None = None,

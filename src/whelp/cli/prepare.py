@@ -52,7 +52,7 @@ class PrepareResult(ResultRepr):
 
 
 def prepare(
-    recipe: str | Path | dict[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     out: str | Path,
     overrides: Sequence[str] = (),
@@ -67,8 +67,8 @@ def prepare(
     is left as it is.
 
     Args:
-        rows: Rows from Python in place of `data.source`: a pandas frame, a pyarrow table, a `datasets.Dataset`, any iterable
-            of dictionaries, or a mapping of the splits `train` and `test` to those.
+        rows: Rows from Python in place of `data.source`: a frame or a column of pandas or polars, a pyarrow table, a
+            `datasets.Dataset`, any iterable of dictionaries or of texts, or a mapping of the splits `train` and `test` to those.
         engine: `local`, threads of this process, or `ray`, encoders on a Ray cluster. The bytes are the same.
         workers: How many of them; None for one on each core.
         scale: Another size of the recipe: `tiny`, or one that it names.

@@ -122,6 +122,9 @@ def load_recipe(
         values = recipe.to_values()
     elif isinstance(recipe, Mapping):
         where, values = "recipe", _read_infctx(recipe, "recipe")
+    elif not isinstance(recipe, str | os.PathLike):
+        expected = "a file of YAML, the name of a shipped recipe, or a mapping of sections"
+        raise ConfigError("recipe", [f"it is a {type(recipe).__name__}, but expected {expected}"], "Example: bark")
     else:
         path = find_recipe(recipe)
         where, values = path, _read_infctx(read_yaml(path), path)

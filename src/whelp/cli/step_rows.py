@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class StepRows:
     """The rows of one step of a run, in the order in which it read them."""
 
-    def __init__(self, run: str | Path | dict[str, Any] | Recipe, store: TokenStore, step: int) -> None:
+    def __init__(self, run: str | Path | Mapping[str, Any] | Recipe, store: TokenStore, step: int) -> None:
         """Open a run.
 
         Raises:

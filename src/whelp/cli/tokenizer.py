@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import Manifest, describe_files, find_kind, read_manifest, write_manifest
 from whelp.artifacts.output_place import is_free, refuse_place
@@ -36,13 +36,16 @@ class TokenizerResult(ResultRepr):
 
 
 def train_tokenizer(
-    source: str | Path | Sequence[str | Path] | SourceConfig, *, out: str | Path, learn: LearnConfig | None = None
+    source: str | Path | Sequence[str | Path] | SourceConfig,
+    *,
+    out: str | Path,
+    learn: LearnConfig | Mapping[str, Any] | None = None,
 ) -> TokenizerResult:
     """Learn a vocabulary from text and write it as a folder that `AutoTokenizer.from_pretrained` opens.
 
     Args:
         source: `stdlib`, a file, a folder, a glob, or a list of those.
-        learn: What to learn; by default a byte-level BPE of 4,096 ids.
+        learn: What to learn, also as the mapping that a recipe has for it; by default a byte-level BPE of 4,096 ids.
 
     Raises:
         SourceError: When there is no text.
@@ -51,7 +54,7 @@ def train_tokenizer(
     from whelp.corpus import iter_texts, open_source
     from whelp.tokenizer import learn as learn_vocabulary
 
-    config = learn or LearnConfig()
+    config = learn if isinstance(learn, LearnConfig) else load_config(LearnConfig, learn or {}, "learn")
     opened = open_source(choose_source(source, "whelp tokenizer train"))
     folder = Path(out)
     with watch_waiting("learning"), hold_folder(folder):

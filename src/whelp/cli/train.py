@@ -6,13 +6,14 @@ import contextlib
 import json
 import logging
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from whelp.artifacts.checkpoint import find_newest_whole, set_damaged_aside, unfold_links
 from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import open_store
+from whelp.base.counts import check_count
 from whelp.base.errors import BusyError
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: str | Path | dict[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     store: str | Path,
     out: str | Path,
@@ -73,6 +74,7 @@ def train(
         PlanError: When the store does not fill a row, or memory is too small.
         TrainingError: When the loss is no longer a finite number.
     """
+    check_count("nproc", nproc)
     loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
         is_told = shows_progress() and not is_notebook()  # a notebook shows nothing of what other processes write

@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class _Trace:
 
 
 def verify_resume(
-    recipe: str | Path | dict[str, Any] | Recipe,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     store: str | Path,
     overrides: Sequence[str] = (),

@@ -1,4 +1,4 @@
-"""Rows handed over from Python: frames, tables, datasets, and any iterable of dictionaries."""
+"""Rows handed over from Python: frames, tables, datasets, and any iterable of dictionaries or of texts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from whelp.base.errors import SourceError
 from whelp.corpus.arrow_rows import BATCH_ROWS
 from whelp.corpus.find_files import FoundFile, SkippedFile
 from whelp.corpus.nested import list_roots
+from whelp.corpus.row_shape import TEXT
 from whelp.corpus.splits import choose_splits, skip_others
 
-_EXPECTED = "a pandas frame, a pyarrow table, a datasets.Dataset, or an iterable of dictionaries"
+_EXPECTED = "a pandas frame, a pyarrow table, a datasets.Dataset, or an iterable of dictionaries or of texts"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list
     if isinstance(rows, Mapping):
         if not rows or not all(isinstance(name, str) for name in rows):
             raise _refuse(rows)
-        if all(isinstance(values, list) and values and not isinstance(values[0], Mapping) for values in rows.values()):
+        are_lists = all(isinstance(values, list) and values and not isinstance(values[0], Mapping) for values in rows.values())
+        if are_lists and asked_split not in rows:  # columns
             raise _refuse(rows)
         files = [
             replace(_find_one(rows[name], f"rows[{name}]", split, candidates), split_name=name)
@@ -109,8 +111,14 @@ def find_given(rows: Any, candidates: list[str], asked_split: str) -> tuple[list
 
 def _find_one(rows: Any, label: str, split: str, candidates: list[str]) -> FoundFile:
     home = type(rows).__module__.partition(".")[0]
+    if home == "polars" and hasattr(rows, "collect"):  # a LazyFrame
+        rows = rows.collect()
     if isinstance(rows, pa.RecordBatch):
         rows = pa.Table.from_batches([rows])
+    if isinstance(rows, pa.Array | pa.ChunkedArray):
+        rows = pa.table({_name_texts(candidates): rows})
+    elif home in ("pandas", "polars") and hasattr(rows, "to_frame"):  # a column of texts
+        rows = rows.to_frame(_name_texts(candidates))
     if home == "pandas" and hasattr(rows, "columns"):
         table = _from_pandas(rows, candidates)
         rows = _iter_frame(rows) if table is None else table
@@ -124,9 +132,34 @@ def _find_one(rows: Any, label: str, split: str, candidates: list[str]) -> Found
         return _find_one(pa.RecordBatchReader.from_stream(rows).read_all(), label, split, candidates)
     if not isinstance(rows, Iterable) or isinstance(rows, (str, bytes, Mapping)):
         raise _refuse(rows)
-    spool = Spool(rows)
+    spool = Spool(_iter_rows(rows, label, _name_texts(candidates)))
     _check_length(spool.num_rows, label)
     return FoundFile(spool.path, is_named=True, label=label, format="jsonl", split=split, keep=spool)
+
+
+def _name_texts(candidates: list[str]) -> str:
+    """The column that texts are, which come without one."""
+    return candidates[0] if len(candidates) == 1 else TEXT
+
+
+def _iter_rows(rows: Iterable[Any], label: str, text_name: str) -> Iterator[Any]:
+    """Rows as JSON has them; texts, where the first row is one. What else it has is left to whoever reads it, who says what is wrong.
+
+    Raises:
+        SourceError: At an object of a kind that JSON has not.
+    """
+    are_texts = False
+    for number, row in enumerate(rows, 1):
+        are_texts = are_texts or (number == 1 and isinstance(row, str))
+        if are_texts and (row is None or isinstance(row, str)):
+            yield {text_name: row}
+        elif isinstance(row, Mapping):
+            yield dict(row)
+        elif row is None or isinstance(row, str | int | float | list | tuple | np.generic):
+            yield row
+        else:
+            expected, next_step = "a dictionary or a text", "Make a dictionary of it: `dataclasses.asdict(row)`, `vars(row)`."
+            raise SourceError(f"{label}, row {number:,}", f"is a {type(row).__name__}", expected, next_step)
 
 
 def make_dataset_file(dataset: Any, label: str, split: str, candidates: Iterable[str] = ()) -> FoundFile:
@@ -150,7 +183,12 @@ def _check_length(num_rows: int, label: str) -> None:
 
 
 def _refuse(rows: Any) -> SourceError:
-    return SourceError("rows", f"is a {type(rows).__name__}", _EXPECTED, "Convert it, for example to a list of dictionaries.")
+    next_step = "Convert it, for example to a list of dictionaries."
+    if isinstance(rows, str | os.PathLike):
+        next_step = "A file or a folder is data.source of the recipe."
+    elif callable(rows):
+        next_step = "Call it, and hand over the rows that it gives."
+    return SourceError("rows", f"is a {type(rows).__name__}", _EXPECTED, next_step)
 
 
 def _from_pandas(frame: Any, candidates: list[str]) -> pa.Table | None:

@@ -260,8 +260,7 @@ def open_source(config: SourceConfig, shape: RowShape | None = None, *, rows: An
 
     Args:
         shape: What rows are wanted; without one, one text a row, as `custom_text_key` says.
-        rows: Rows from Python, in place of `config.source`: a pandas frame, a pyarrow table, a `datasets.Dataset`, any
-            iterable of dictionaries, or a mapping of splits (`train`, `test`) to those.
+        rows: Rows from Python, in place of `config.source`: see `find_given`; or a mapping of splits (`train`, `test`) to such.
 
     Raises:
         SourceError: When a path is missing, a glob matches nothing, a named file is not text, or no file has text.

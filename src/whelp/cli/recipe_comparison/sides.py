@@ -45,7 +45,7 @@ class Side:
 
 
 def load_sides(
-    recipes: Sequence[str | Path | dict[str, Any] | Recipe] | Mapping[str, Any],
+    recipes: Sequence[str | Path | Mapping[str, Any] | Recipe] | Mapping[str, Any],
     overrides: Sequence[str] = (),
     scale: str | None = None,
     vary: str | Sequence[str] = (),
