@@ -247,6 +247,7 @@ def _open_text(function: Callable[..., Any]) -> Callable[..., Any]:
         errors: str | None = None,
         newline: str | None = None,
         *rest: Any,
+        **named: Any,
     ) -> Any:
         if _is_called_by_us() and not isinstance(file, int):
             if str(file).startswith(("/proc/", "/sys/")):
@@ -259,7 +260,7 @@ def _open_text(function: Callable[..., Any]) -> Callable[..., Any]:
                 encoding = encoding or "cp1252"
                 if newline is None and set(mode) & set("wax"):
                     newline = "\r\n"
-        return function(file, mode, buffering, encoding, errors, newline, *rest)
+        return function(file, mode, buffering, encoding, errors, newline, *rest, **named)
 
     return call
 
