@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,20 @@ def test_a_real_missing_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing") as caught:
         (tmp_path / "missing").read_text()
     assert str(explain_os_error(caught.value)).startswith(f"{tmp_path / 'missing'}: there is no such file")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WhelpError("a.txt", "is empty", "text", "Fill it."),
+        errors.ConfigError("recipe", ["one", "two"], "Mend it."),
+        errors.MissingExtraError("whelp serve", "starlette", "serve"),
+        errors.StaleError(Path("store"), "is old"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_whole_from_other_processes(error: WhelpError) -> None:
+    """A pool of processes sends them as pickles; one that cannot be read would end the pool."""
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is type(error)
+        assert (str(other), vars(other)) == (str(error), vars(error))
