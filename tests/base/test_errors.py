@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,20 @@ def test_the_first_line_of_an_error(error: Exception, words: str) -> None:
 def test_an_error_without_words_is_called_by_its_class(error: Exception) -> None:
     """Empty brackets would say nothing."""
     assert say_first_line(error) == say_first_line(error, with_kind=True) == "EOFError"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WhelpError("a.txt", "is empty", "text", "Fill it."),
+        errors.ConfigError("recipe", ["one", "two"], "Mend it."),
+        errors.MissingExtraError("whelp serve", "starlette", "serve"),
+        errors.StaleError(Path("store"), "is old"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_whole_from_other_processes(error: WhelpError) -> None:
+    """A pool of processes sends them as pickles; one that cannot be read would end the pool."""
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(other) is type(error)
+        assert (str(other), vars(other)) == (str(error), vars(error))

@@ -1,7 +1,11 @@
 """Byte-level BPE: what is learned."""
 
 import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import gigatoken
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -90,6 +94,30 @@ def test_the_trainer_does_not_print(capfd, texts):
     """Standard output stays free for results."""
     learn([texts], LearnConfig(vocab_size=270))
     assert capfd.readouterr() == ("", "")
+
+
+def test_threads_that_learn_at_once_leave_standard_output(capfd, texts, monkeypatch):
+    """Whichever ends last: what is printed after both is seen."""
+    both, first_is_over, train = threading.Barrier(2), threading.Event(), gigatoken.train_bpe
+
+    def train_beside(*arguments, **options):
+        is_second = both.wait(timeout=60) == 1
+        if is_second:
+            assert first_is_over.wait(timeout=60)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(gigatoken, "train_bpe", train_beside)
+
+    def learn_one():
+        learn([texts], LearnConfig(vocab_size=270))
+        first_is_over.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(learn_one), pool.submit(learn_one)]:
+            future.result()
+    os.write(1, b"said")
+    os.write(2, b"warned")
+    assert capfd.readouterr() == ("said", "warned")
 
 
 @pytest.mark.parametrize(

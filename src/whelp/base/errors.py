@@ -25,6 +25,7 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 
 class WhelpError(Exception):
@@ -39,10 +40,21 @@ class WhelpError(Exception):
         self.found, self.expected, self.next_step = found, expected, next_step
         super().__init__(self.where, found, expected, next_step)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # by default the arguments of this class would go to that of any other below it
+        return _copy, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         expected = f", but expected {self.expected}" if self.expected else ""
         stop = "" if not expected and self.found.endswith("?") else "."
         return f"{self.where}: {self.found}{expected}{stop}" + (f" {self.next_step}" if self.next_step else "")
+
+
+def _copy(kind: type[WhelpError], arguments: tuple[Any, ...], values: dict[str, Any]) -> WhelpError:
+    """An error as it came from another process."""
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(values)
+    return error
 
 
 class ConfigError(WhelpError):

@@ -95,6 +95,9 @@ class Recipe:
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
+_EXPECTED = "a file of YAML, the name of a shipped recipe, or a mapping of sections"
+
+
 def make_absolute(path: str) -> str:
     """The whole path of what is there; another word stays."""
     return os.path.realpath(path) if os.path.exists(path) else path
@@ -122,9 +125,8 @@ def load_recipe(
         values = recipe.to_values()
     elif isinstance(recipe, Mapping):
         where, values = "recipe", _read_infctx(recipe, "recipe")
-    elif not isinstance(recipe, str | os.PathLike):
-        expected = "a file of YAML, the name of a shipped recipe, or a mapping of sections"
-        raise ConfigError("recipe", [f"it is a {type(recipe).__name__}, but expected {expected}"], "Example: bark")
+    elif not isinstance(recipe, str | Path):
+        raise ConfigError("recipe", [f"it is a {type(recipe).__name__}, but expected {_EXPECTED}"], "Example: bark")
     else:
         path = find_recipe(recipe)
         where, values = path, _read_infctx(read_yaml(path), path)

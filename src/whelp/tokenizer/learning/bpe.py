@@ -6,11 +6,11 @@ Sennrich et al. 2016 (arXiv:1508.07909); byte-level as in GPT-2 (Radford et al. 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def _learn_fast(strings: Iterator[Texts], num_merges: int, cutter: Any) -> list[
                 file.write(join_bytes(batch, _SEPARATOR))
                 file.write(_SEPARATOR)
         source = gigatoken.TextFileSource([path], separator=_SEPARATOR)
-        with _silence():
+        with _silence:
             _, merges = gigatoken.train_bpe(source, 256 + num_merges, [], separator=_SEPARATOR)
             is_exhausted = _is_exhausted(merges, path)
         if is_exhausted:
@@ -105,19 +105,42 @@ def _train_reference(batches: Iterator[list[str]], num_merges: int, cutter: Any)
     return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the trainer's own progress lines, which it prints from Rust, out of standard output and error."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = {number: os.dup(number) for number in (1, 2)}
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for number in saved:
+class _Silence:
+    """Keeps the trainer's own progress lines, which it prints from Rust, out of standard output and error.
+
+    Both are the whole process's: of several threads that learn at once, the first saves them, and the last gives them back.
+    """
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._num_learning = 0
+        self._saved: dict[int, int] = {}
+
+    def __enter__(self) -> None:
+        with self._changing:
+            if not self._num_learning:
+                self._begin()
+            self._num_learning += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changing:
+            self._num_learning -= 1
+            if not self._num_learning:
+                self._end()
+
+    def _begin(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._saved = {number: os.dup(number) for number in (1, 2)}
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in self._saved:
             os.dup2(nowhere, number)
-        yield
-    finally:
-        for number, copy in saved.items():
+        os.close(nowhere)
+
+    def _end(self) -> None:
+        for number, copy in self._saved.items():
             os.dup2(copy, number)
             os.close(copy)
-        os.close(nowhere)
+
+
+_silence = _Silence()
