@@ -164,7 +164,7 @@ class CompiledPattern:
             raise PlanError(
                 name, f"it cannot be followed ({_first_line(self.matcher.get_error())})", "", "Ask for a simpler one."
             )
-        has_any = read_mask(self.matcher, spelled, is_first=True).any()  # from here on, all copies know what comes first
+        has_any = bool(read_mask(self.matcher, spelled, is_first=True).any())  # from here on, all copies know what comes first
         if self.matcher.is_error() and not is_dead_end(self.matcher):
             raise self.refuse_as_complex(self.matcher)
         self._way: list[int] | None = None

@@ -128,7 +128,8 @@ def find_wanted(matcher: LLMatcher, text: bytes) -> list[str]:
     whole = text.decode(errors="ignore").encode()  # without the part of a letter at its end
     if text[: len(whole)] != whole or not matcher.consume_tokens(list(whole)):
         return []
-    letters, waiting = [], [(matcher, text[len(whole) :])]
+    letters: list[str] = []
+    waiting = [(matcher, text[len(whole) :])]
     if waiting[0][1] and not matcher.consume_tokens(list(waiting[0][1])):
         return []
     for _ in range(_MOST_ASKED):

@@ -23,8 +23,7 @@ from whelp.serve.interfaces import Generation, Piece, ServedModel
 from whelp.serve.parameters import DEFAULT_COMPLETION_TOKENS, chat_schema, completion_schema
 from whelp.serve.patterns import AskedPattern, read_pattern
 from whelp.serve.plain_chat import PLAIN_STOPS, render_plain
-from whelp.serve.replies import ChosenCalls, ForcedCall, Reply, Words
-from whelp.serve.tools import find_form, find_tool_message, read_messages, read_tools
+from whelp.serve.tools import AskedChat, read_chat
 
 _LAST_WORD_SECONDS = 5.0  # for telling a client, that may not be reading, why its stream ends
 _PLAIN = (
@@ -87,19 +86,10 @@ class OpenAI:
         if body.get("top_logprobs") and not body.get("logprobs"):
             message = "top_logprobs is set, but logprobs is not true."
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
-        messages, tools, pattern = read_messages(body["messages"]), read_tools(body), read_pattern(body)
-        form = None
-        if tools is not None or (place := find_tool_message(messages)) is not None:
-            form = find_form(model, "tools" if tools is not None else place)
-        if tools is not None and pattern is not None:
-            message = f"tools and {pattern.place} are given, but a text follows one pattern. Leave one out, or set tool_choice to none."
-            raise ApiError(400, message, code="invalid_value", param="tools")
-        values: dict[str, Any] = {} if tools is None else {"tools": tools.descriptions}
-        if tools is not None and tools.must_call and form is not None:
-            pattern, values["answer_start"] = tools.make_pattern(form), form.opening
-        settings = self._settings(body, model, pattern)
-        must_cut = model.encode_chat is None and pattern is None  # else the pattern says where the text begins and ends
-        ids = await asyncio.to_thread(_encode_chat, model, messages, values)
+        asked = await asyncio.to_thread(read_chat, body, model)  # which may ask the chat template
+        settings = self._settings(body, model, asked.pattern)
+        must_cut = model.encode_chat is None and asked.pattern is None  # else the pattern says where the text begins and ends
+        ids = await asyncio.to_thread(_encode_chat, model, asked)
         if must_cut:
             settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
         left = max(1, min(model.context_tokens - len(ids), self.workplace.config.max_tokens))
@@ -107,15 +97,11 @@ class OpenAI:
         settings["logprobs"] = int(body.get("top_logprobs", 0)) if body.get("logprobs") else None
         n = int(body.get("n", 1))
 
-        def make_reply() -> Reply:
-            if tools is None or form is None:
-                return Words(must_strip=must_cut)
-            return ForcedCall(form.arguments_key) if tools.must_call else ChosenCalls(form, tools.names)
-
         def make_answer(**head: Any) -> Answer:
-            return ChatAnswer(replies=[make_reply() for _ in range(n)], with_logprobs=bool(body.get("logprobs")), **head)
+            replies = [asked.make_reply(must_strip=must_cut) for _ in range(n)]
+            return ChatAnswer(replies=replies, with_logprobs=bool(body.get("logprobs")), **head)
 
-        return await self._respond(model, [ids], settings, pattern, body, n, "chatcmpl", make_answer)
+        return await self._respond(model, [ids], settings, asked.pattern, body, n, "chatcmpl", make_answer)
 
     def _settings(self, body: Mapping[str, Any], model: ServedModel, pattern: AskedPattern | None) -> dict[str, Any]:
         stop = body.get("stop", [])
@@ -300,7 +286,7 @@ def _explain(error: WhelpError, pattern: AskedPattern | None) -> ApiError:
     """What is wrong with a text, in the words of the request."""
     message = str(error) if pattern is None else pattern.explain(error)
     if isinstance(error, MissingExtraError):
-        return ApiError(501, message, code="not_installed", param=pattern and pattern.place)
+        return ApiError(501, message, code="not_installed", param=None if pattern is None else pattern.place)
     is_of_pattern = pattern is not None and error.where == pattern.setting
     return ApiError(400, message, code="invalid_value", param=pattern.place if pattern and is_of_pattern else None)
 
@@ -364,11 +350,11 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
     return [int(token_id) for token_id in prompt]
 
 
-def _encode_chat(model: ServedModel, messages: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> list[int]:
+def _encode_chat(model: ServedModel, asked: AskedChat) -> list[int]:
     if model.encode_chat is None:
-        return _encode_text(model, render_plain(messages), param="messages")
+        return _encode_text(model, render_plain(asked.messages), param="messages")
     try:
-        return model.encode_chat(messages, **values)
+        return model.encode_chat(asked.messages, **asked.template_values)
     except MissingExtraError as error:
         raise ApiError(501, str(error), code="not_installed", param="messages") from None
     except WhelpError as error:

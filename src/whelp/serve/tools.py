@@ -10,8 +10,9 @@ from typing import Any
 from whelp.base.errors import MissingExtraError, WhelpError
 from whelp.serve.errors import ApiError
 from whelp.serve.interfaces import CallForm, ServedModel
-from whelp.serve.patterns import AskedPattern
+from whelp.serve.patterns import AskedPattern, read_pattern
 from whelp.serve.plain_chat import join_content
+from whelp.serve.replies import ChosenCalls, ForcedCall, Reply, Words
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,55 @@ class AskedTools:
         roots = [f"anyOf/{place}/" for place in range(len(functions))] if len(functions) > 1 else [""]
         calls = [_make_schema(each, form, f"#/{root}") for each, root in zip(functions, roots, strict=True)]
         return AskedPattern("tool_choice", "json_schema", {"anyOf": calls} if len(calls) > 1 else calls[0])
+
+
+@dataclass(frozen=True)
+class AskedChat:
+    """A conversation, and what the reply may be.
+
+    Attributes:
+        messages: As chat templates take them.
+        tools: Functions that may be called.
+        form: How the model writes calls, where there are any.
+        pattern: What the text of the reply shall be.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: AskedTools | None
+    form: CallForm | None
+    pattern: AskedPattern | None
+
+    @property
+    def template_values(self) -> dict[str, Any]:
+        """What the chat template is given besides."""
+        if self.tools is None or self.form is None:
+            return {}
+        start = {"answer_start": self.form.opening} if self.tools.must_call else {}
+        return {"tools": self.tools.descriptions, **start}
+
+    def make_reply(self, *, must_strip: bool) -> Reply:
+        """What reads the text of a reply."""
+        if self.tools is None or self.form is None:
+            return Words(must_strip=must_strip)
+        return ForcedCall(self.form.arguments_key) if self.tools.must_call else ChosenCalls(self.form, self.tools.names)
+
+
+def read_chat(body: Mapping[str, Any], model: ServedModel) -> AskedChat:
+    """What a request for a reply asks for.
+
+    Raises: ApiError: 400 When its parts are wrong, or do not fit together, or the model knows no tools.
+    """
+    messages, tools, pattern = read_messages(body["messages"]), read_tools(body), read_pattern(body)
+    place = find_tool_message(messages) if tools is None else "tools"
+    form = None if place is None else find_form(model, place)
+    if tools is not None and pattern is not None:
+        message = (
+            f"tools and {pattern.place} are given, but a text follows one pattern. Leave one out, or set tool_choice to none."
+        )
+        raise ApiError(400, message, code="invalid_value", param="tools")
+    if tools is not None and tools.must_call and form is not None:
+        pattern = tools.make_pattern(form)
+    return AskedChat(messages, tools, form, pattern)
 
 
 def read_tools(body: Mapping[str, Any]) -> AskedTools | None:
