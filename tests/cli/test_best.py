@@ -207,7 +207,7 @@ def test_a_look_is_timed_by_parts_of_it(monkeypatch: pytest.MonkeyPatch) -> None
         evaluate=evaluate,
         continue_prompt=lambda model, prompt, num_tokens: pass_time(0.1 * num_tokens),
     )
-    plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
+    plan: Any = SimpleNamespace(evaluate_rows=40, rows_evaluated_at_once=4)
     model: Any = None
     assert times.time_looking(session, model, plan, threads=1) == pytest.approx(40 * 0.5 + 2 * 16 * 0.1)
     session.test_parts, train.sample_prompts = {}, []
@@ -232,7 +232,7 @@ def test_few_rows_are_evaluated_where_they_take_long(
     session: Any = SimpleNamespace(
         processes=ProcessGroup(), device=torch.device(device), test_parts={None: []}, evaluate=evaluate
     )
-    plan: Any = SimpleNamespace(evaluate_rows=40, micro_batch_rows=4)
+    plan: Any = SimpleNamespace(evaluate_rows=40, rows_evaluated_at_once=4)
     model: Any = None
     assert times._time_evaluation(session, model, plan) == pytest.approx(40 * seconds)
     assert asked == rows

@@ -147,3 +147,53 @@ def test_steps_of_a_rewound_spike(made: Project, tmp_path: Path, monkeypatch: py
     recipe = load_recipe(made.recipe, ["train.track=[tensorboard]"])
     assert len(list(track.iter_tracked(train_on(), recipe, run.folder))) == 6
     assert steps == [1, 2, 3, 2, 3]
+
+
+class Broken:
+    """A tool that can do nothing from some step on."""
+
+    def __init__(self, last_step: int) -> None:
+        self.last_step = last_step
+        self.steps: list[int] = []
+        self.is_closed = False
+
+    def write_values(self, step: int, values: Mapping[str, float]) -> None:
+        if step > self.last_step:
+            raise ConnectionError("the server is gone.\nmore of it")
+        self.steps.append(step)
+
+    def write_text(self, step: int, name: str, text: str) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
+        raise OSError("nothing can be closed")
+
+
+def test_a_tool_that_cannot_begin(whelp: Whelp, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One nobody has logged in to, for example: said in a line, before anything is trained; without it the run goes on."""
+
+    def begin(*arguments: object) -> track.Tracker:
+        raise ValueError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(track, "_find", lambda name: None)
+    monkeypatch.setitem(track._TRACKERS, "wandb", begin)
+    options = (made.recipe, "--store", made.store, "--out", "run")
+    outcome = whelp("train", *options, "train.track=[wandb]")
+    assert outcome.code == 1
+    assert "train.track: wandb: it cannot begin (No API key configured. Use `wandb login` to log in). Mend that" in outcome.said
+    assert "set WANDB_MODE=offline, or take it out of train.track" in outcome.said
+    assert "Traceback" not in outcome.stderr
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert whelp("train", *options).code == 0
+
+
+def test_a_tool_that_fails_costs_no_run(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets no more, which is said once; the others get all; what fails while it is closed is said, too."""
+    broken, lasting = Broken(last_step=2), Broken(last_step=100)
+    monkeypatch.setattr(track, "_find", lambda name: None)
+    monkeypatch.setitem(track._TRACKERS, "wandb", lambda *arguments: broken)
+    monkeypatch.setitem(track._TRACKERS, "trackio", lambda *arguments: lasting)
+    outcome = whelp("train", made.recipe, "train.track=[wandb,trackio]", "--store", made.store, "--out", "run", "--json")
+    assert outcome.json["is_finished"] is True
+    assert outcome.said.count("train.track: wandb failed (the server is gone), and gets no more of this run") == 1
+    assert (set(broken.steps), set(lasting.steps), lasting.is_closed) == ({0, 1, 2}, {0, 1, 2, 3, 4}, True)
+    assert "train.track: trackio failed (nothing can be closed)" in outcome.said

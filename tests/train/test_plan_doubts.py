@@ -1,5 +1,7 @@
 """What a plan doubts, and what is refused before there is one."""
 
+import json
+
 import pytest
 
 from whelp.base.errors import ConfigError
@@ -122,6 +124,27 @@ def test_settings_that_contradict(config, message):
     """Contradictions are told, before any plan."""
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**config)
+
+
+@pytest.mark.parametrize("option", [{"shard": True}, {"add_gradients_in": "bf16"}])
+def test_what_one_process_does_not_need(option: dict[str, object]):
+    """Nothing is divided, or sent."""
+    name, value = next(iter(option.items()))
+    assert f"train.{name}={json.dumps(value)} has no effect: there is one process" in plan_small({}, **option).warnings
+    assert not any("has no effect" in doubt for doubt in plan_small({"num_processes": 2}, **option).warnings)
+
+
+def test_the_best_of_few():
+    """A checkpoint that was not evaluated is never the best: said where saving and evaluating seldom meet."""
+    steps = {"keep_best": True, "num_steps": 100, "evaluate_every_steps": 5}
+    (doubt,) = [doubt for doubt in plan_small({}, **steps, save_every_steps=7).warnings if "keep_best keeps" in doubt]
+    assert doubt.startswith(
+        "train.keep_best keeps checkpoints of steps that are evaluated, too: every 35 steps and the last. Let"
+    )
+    assert not any("keep_best keeps" in doubt for doubt in plan_small({}, **steps, save_every_steps=10).warnings)
+    assert not any("keep_best keeps" in doubt for doubt in plan_small({}, **steps).warnings)
+    seldom = {**steps, "keep_best": False}
+    assert not any("keep_best keeps" in doubt for doubt in plan_small({}, **seldom, save_every_steps=7).warnings)
 
 
 @pytest.mark.parametrize("name", ["beta1", "beta2", "momentum", "ema_decay"])

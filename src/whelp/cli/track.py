@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import importlib
 import json
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.config import to_dict
-from whelp.base.errors import MissingExtraError
+from whelp.base.errors import MissingExtraError, TrainingError
+from whelp.base.log import log
 from whelp.cli.training.events import Rewound
 
 if TYPE_CHECKING:
@@ -41,24 +43,25 @@ class Tracker(Protocol):
 def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator[Event]:
     """Pass the events of a run on; after each, hand new records to the tools that `train.track` names.
 
-    A run that goes on hands over the records from where it goes on.
+    A run that goes on hands over the records from where it goes on. A tool that fails later gets no more, which is said: the run has all.
 
     Raises:
         MissingExtraError: Before anything is trained, when a tool is not installed.
+        TrainingError: Likewise, when a tool cannot begin.
     """
     if not recipe.train.track:
         yield from events
         return
     modules = {name: _find(name) for name in dict.fromkeys(recipe.train.track)}
     run = RunFolder(out)
-    trackers: list[Tracker] = []
+    trackers: dict[str, Tracker] = {}
     metrics, samples = _Tail(run.metrics), _Tail(run.samples)
     try:
         for event in events:
             if not trackers:  # the first event is the plan: the folder is there, and records after a checkpoint are gone
                 resumed = int(getattr(event, "resumed_step", 0))
-                with _quiet():
-                    trackers = [_TRACKERS[name](module, out, recipe, resumed) for name, module in modules.items()]
+                for name, module in modules.items():
+                    trackers[name] = _open(name, module, out, recipe, resumed)
                 if resumed:
                     metrics.skip()
                     samples.skip()
@@ -69,9 +72,34 @@ def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator
             yield event
         _hand_over(trackers, metrics, samples)
     finally:
+        for name, tracker in list(trackers.items()):
+            _tell(trackers, name, tracker.close)
+
+
+def _open(name: str, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> Tracker:
+    """Let a tool begin; whatever it raises, its user can mend."""
+    try:
         with _quiet():
-            for tracker in trackers:
-                tracker.close()
+            return _TRACKERS[name](module, out, recipe, resumed_step)
+    except Exception as error:
+        offline = ", set WANDB_MODE=offline" if name == "wandb" else ""
+        advice = f"Mend that{offline}, or take it out of train.track; the same command goes on."
+        raise TrainingError(f"train.track: {name}", f"it cannot begin ({_say(error)})", "", advice) from None
+
+
+def _tell(trackers: dict[str, Tracker], name: str, act: Callable[[], None]) -> None:
+    """Let a tool do something; one that fails is left out from then on, so that it ends no run."""
+    try:
+        with _quiet():
+            act()
+    except Exception as error:
+        del trackers[name]
+        log.warning("train.track: %s failed (%s), and gets no more of this run; metrics.jsonl has all", name, _say(error))
+
+
+def _say(error: Exception) -> str:
+    """The first line of what a tool says, without its full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _quiet() -> contextlib.redirect_stdout[Any]:
@@ -79,15 +107,18 @@ def _quiet() -> contextlib.redirect_stdout[Any]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def _hand_over(trackers: list[Tracker], metrics: _Tail, samples: _Tail) -> None:
-    with _quiet():
-        for record in metrics.read():
-            values = _name_values(record)
-            for tracker in trackers:
-                tracker.write_values(record["step"], values)
-        for record in samples.read():
-            for tracker in trackers:
-                tracker.write_text(record["step"], f"sample: {record['prompt']}", record["prompt"] + record["text"])
+def _hand_over(trackers: dict[str, Tracker], metrics: _Tail, samples: _Tail) -> None:
+    records, texts = list(metrics.read()), list(samples.read())
+
+    def write(tracker: Tracker) -> None:
+        for record in records:
+            tracker.write_values(record["step"], _name_values(record))
+        for record in texts:
+            tracker.write_text(record["step"], f"sample: {record['prompt']}", record["prompt"] + record["text"])
+
+    if records or texts:
+        for name, tracker in list(trackers.items()):
+            _tell(trackers, name, functools.partial(write, tracker))
 
 
 def _name_values(record: Mapping[str, Any]) -> dict[str, float]:

@@ -286,7 +286,7 @@ class TrainConfig:
         if problems:
             raise ConfigError("train", problems)
 
-    def list_unused(self, *, has_test_rows: bool = True) -> list[str]:
+    def list_unused(self, *, has_test_rows: bool = True, num_processes: int = 2) -> list[str]:
         """What is set, but changes nothing in a run like this, in sentences that say why."""
         reasons = (
             ("decay_share", self.schedule != "warmup_stable_decay", f"train.schedule is {self.schedule}"),
@@ -299,6 +299,8 @@ class TrainConfig:
             ("evaluate_rows", not has_test_rows, "nothing is held out"),
             ("keep_best", not has_test_rows, "nothing is held out"),
             ("early_stopping_patience", not has_test_rows, "nothing is held out"),
+            ("shard", num_processes == 1, "there is one process"),
+            ("add_gradients_in", num_processes == 1, "there is one process"),
         )
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [

@@ -226,7 +226,9 @@ def make_plan(config: TrainConfig, facts: Facts) -> TrainPlan:
         threads=facts.threads,
         estimated_seconds=estimated,
         estimated_bytes=fixed_bytes + micro_rows * row_bytes,
-        warnings=_find_doubts(config, facts, num_epochs, batch_rows, total_tokens, is_compiled, is_cut_short),
+        warnings=_find_doubts(
+            config, facts, num_epochs, batch_rows, total_tokens, is_compiled, is_cut_short, evaluate_every, save_every
+        ),
         num_processes=facts.num_processes,
         is_halved=facts.most_rows_at_once is not None,
         smaller_batch_rows=list(ramp.smaller),
@@ -415,6 +417,8 @@ def _find_doubts(
     total_tokens: int,
     is_compiled: bool,
     is_cut_short: bool,
+    evaluate_every: int,
+    save_every: int,
 ) -> list[str]:
     """What a careful friend would say before the run starts."""
     doubts = []
@@ -459,9 +463,15 @@ def _find_doubts(
         doubts.append("matrix products in full fp32 are far slower than a GPU can be: train.precision=tf32, or bf16")
     if facts.precision == "fp8" and facts.width < _WIDE:
         doubts.append(f"a model of n_embd {facts.width} is hardly faster with train.precision=fp8 than with bf16")
+    if config.keep_best and facts.num_test_rows and save_every % evaluate_every:
+        both = say_count(math.lcm(evaluate_every, save_every), "step")
+        doubts.append(
+            f"train.keep_best keeps checkpoints of steps that are evaluated, too: every {both} and the last. Let "
+            f"train.save_every_steps ({save_every:,}) be a multiple of train.evaluate_every_steps ({evaluate_every:,})"
+        )
     if not facts.num_test_rows:
         doubts.append("nothing is held out: there will be no test loss (data.test_split)")
-    return doubts + config.list_unused(has_test_rows=facts.num_test_rows > 0)
+    return doubts + config.list_unused(has_test_rows=facts.num_test_rows > 0, num_processes=facts.num_processes)
 
 
 def _say_asked_length(config: TrainConfig) -> str:

@@ -65,7 +65,7 @@ def _write_changed(
 ) -> None:
     """Write the recipe that there is now; a precision that was left to us stays so, unless another one was asked for."""
     started = _read_started(run)
-    asked = precision or started["recipe"]["train"]["precision"]
+    asked: Any = precision or started["recipe"]["train"]["precision"]
     recipe = dataclasses.replace(session.recipe, train=dataclasses.replace(session.recipe.train, precision=asked))
     run.start(recipe.to_yaml(), {**started, "recipe": recipe.to_values(), "plan": plan.to_dict(), **values})
 
