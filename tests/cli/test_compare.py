@@ -105,6 +105,18 @@ def test_what_is_missing_is_said(whelp: Whelp, made: Project) -> None:
     assert "latin.txt: not UTF-8 (byte 3)" in whelp("compare", made.run, "--text-file", "latin.txt").said
 
 
+def test_a_text_that_a_vocabulary_cannot_write(whelp: Whelp, tmp_path: Path) -> None:
+    """Which file, which character, and which of the models."""
+    project = make_project(tmp_path / "letters", data={"tokenizer": {"learn": "chars"}}, train={"num_steps": 1})
+    assert whelp("prepare", project.recipe, "--out", project.store).code == 0
+    assert whelp("train", project.recipe, "--store", project.store, "--out", project.run).code == 0
+    Path("greek.txt").write_text("The\u03a9", encoding="utf-8")
+    outcome = whelp("compare", project.run, "--text-file", "greek.txt")
+    assert outcome.code == 1
+    assert "greek.txt, character 3: '\u03a9' (U+03A9) is not among the" in outcome.said
+    assert f"{project.run} cannot be measured on it: take another text, or leave that model out." in outcome.said
+
+
 def test_the_loss_of_a_text(made: Project) -> None:
     """Windows change how much of the text before a token is seen, never which tokens are predicted; one window is the plain loss."""
     loaded = load_model(made.run, "cpu")

@@ -317,6 +317,7 @@ def test_an_imported_store_is_trained_and_inspected(whelp: Whelp, made: Project,
     imported = whelp(*given, "--out", "store", "--json").json
     assert imported["splits"] == exported["splits"]
     assert imported["ledger"]["text_bytes"] == open_store(made.store).ledger["text_bytes"]
+    assert whelp(*given, "--out", "store").said.endswith("next whelp train project --store store --out run")
     before = snapshot(tmp_path / "store")
     outcome = whelp("train", made.recipe, "--store", "store", "--out", "run", "--json")
     assert outcome.json["is_finished"]

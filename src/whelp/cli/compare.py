@@ -9,7 +9,7 @@ from typing import Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.as_list import as_list
-from whelp.base.errors import ArtifactError, ConfigError, SourceError
+from whelp.base.errors import ArtifactError, ConfigError, SourceError, TokenizerError
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 from whelp.cli.screens.draw_events import Progress, watch_models
@@ -81,7 +81,7 @@ def compare(
     for number, (name, folder) in enumerate(expanded):
         tell(name, number, len(expanded))
         loaded = load_model(folder, device)  # one at a time: they may be large
-        numbers = _measure(loaded, text) if text is not None else {}
+        numbers = _measure(loaded, text, f"{text_file}", name) if text is not None else {}
         answers = iter_completions(loaded, prompts, n=n, **settings) if prompts else iter(())
         texts = [[completion.text for completion in completions] for completions in answers]
         found.append(Compared(name, str(folder), numbers, texts))
@@ -133,14 +133,23 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _measure(loaded: LoadedModel, text: str) -> dict[str, Any]:
-    """Loss, perplexity and bits per byte over the whole text, in windows of the model's context."""
+def _measure(loaded: LoadedModel, text: str, text_name: str, model_name: str) -> dict[str, Any]:
+    """Loss, perplexity and bits per byte over the whole text, in windows of the model's context.
+
+    Raises:
+        TokenizerError: When the model's vocabulary cannot write the text.
+    """
     from whelp.evaluate import evaluate_text
 
     vocabulary = loaded.vocabulary
+    try:
+        ids = vocabulary.encode(text)
+    except TokenizerError as error:
+        next_step = f"{model_name} cannot be measured on it: take another text, or leave that model out."
+        raise TokenizerError(f"{text_name}{error.where.removeprefix('text')}", error.found, error.expected, next_step) from None
     result = evaluate_text(
         loaded.model,
-        vocabulary.encode(text),
+        ids,
         first_id=vocabulary.eos_id,
         num_bytes=len(text.encode()),
         context_tokens=loaded.model.context_tokens,

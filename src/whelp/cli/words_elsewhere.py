@@ -10,6 +10,10 @@ _ROWS = "A batch is given in tokens: train.batch_tokens is rows times pack.conte
 _END = "The end of the learning rate is given as a share of its peak: train.final_learning_rate_share=0.1."
 _RUN = "The run folder is given on the command line: --out RUN."
 _GOES_ON = "There is nothing to set: the same `whelp train` goes on where it stopped."
+_RESUME = (
+    "The same `whelp train` goes on where it stopped, with nothing to set; the weights of another run are train.start_from=DIR."
+)
+_WHOLE = "All weights are trained here: there are no adapters (LoRA, QLoRA), and no weights of 4 or 8 bits."
 _START = "A model to begin with is train.start_from=DIR."
 _VOCABULARY = "A vocabulary, by its name or its folder, is data.tokenizer."
 _LEARN = "A vocabulary is learned by data.tokenizer={learn: bpe, vocab_size: 8192}."
@@ -46,8 +50,28 @@ OPTIONS = {
     ),
     **dict.fromkeys(("min_lr", "final_lr", "lr_final", "lr_min"), _END),
     **dict.fromkeys(("gradient_accumulation_steps", "gradient_accumulation", "accumulate_grad_batches"), _ROWS),
-    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "checkpoint_dir", "overwrite_output_dir"), _RUN),
+    **dict.fromkeys(
+        ("output_dir", "out_dir", "save_dir", "checkpoint_dir", "overwrite_output_dir", "logging_dir", "run_name"), _RUN
+    ),
     **dict.fromkeys(("resume", "auto_resume", "resume_from_step", "load"), _GOES_ON),
+    **dict.fromkeys(("resume_from", "resume_from_checkpoint", "auto_resume_from_checkpoints"), _RESUME),
+    **dict.fromkeys(
+        (
+            "adapter",
+            "load_in_4bit",
+            "load_in_8bit",
+            "lora_alpha",
+            "lora_dropout",
+            "lora_r",
+            "lora_rank",
+            "lora_target_linear",
+            "lora_target_modules",
+            "peft",
+            "use_lora",
+            "use_peft",
+        ),
+        _WHOLE,
+    ),
     **dict.fromkeys(("model_name_or_path", "base_model", "model_name", "pretrained", "initial_checkpoint_dir"), _START),
     **dict.fromkeys(
         (
@@ -67,28 +91,40 @@ OPTIONS = {
     **dict.fromkeys(
         ("max_tokens", "num_tokens", "total_tokens", "train_tokens", "target_param_data_ratio", "target_flops"), _LENGTH
     ),
-    **dict.fromkeys(("flash_attention", "flash_attn", "use_flash_attn", "attn_implementation"), _ATTENTION),
+    **dict.fromkeys(
+        ("flash_attention", "flash_attn", "use_flash_attn", "xformers_attention", "attn_implementation"), _ATTENTION
+    ),
     **dict.fromkeys(("embedding_lr", "unembedding_lr", "matrix_lr", "scalar_lr"), _RATES),
     **dict.fromkeys(("decay_lr", "lr_decay_iters", "lr_decay_style", "warmdown_ratio", "final_lr_frac"), _DECAY),
     **dict.fromkeys(("num_workers", "num_proc", "dataloader_num_workers", "preprocessing_num_workers"), _WORKERS),
     **dict.fromkeys(("val_set_size", "validation_file", "val_data_path", "train_split", "valid_split"), _HELD_OUT),
     **dict.fromkeys(("always_save_checkpoint", "save_strategy"), _SAVE),
+    **dict.fromkeys(("do_train", "do_eval", "eval_only"), "`whelp train` trains and measures; `whelp evaluate` only measures."),
+    **dict.fromkeys(
+        ("push_to_hub", "hub_model_id"), "Nothing is sent while a run trains; `whelp push RUN OWNER/NAME` sends it."
+    ),
     **dict.fromkeys(("evals_per_epoch", "eval_tokens"), _EVALUATE),
     **dict.fromkeys(("wandb_log", "wandb_project", "wandb_run_name", "logger_name", "use_wandb"), _TRACK),
     **dict.fromkeys(("text_column_name", "jsonl_keys", "json_keys"), _COLUMN),
-    **dict.fromkeys(("sample_packing", "pad_to_sequence_len", "pad_to_max_length", "group_texts"), _PACKING),
+    **dict.fromkeys(
+        ("sample_packing", "eval_sample_packing", "pad_to_sequence_len", "pad_to_max_length", "group_texts"), _PACKING
+    ),
     **dict.fromkeys(("shuffle", "shuffle_seed", "shuffle_buffer"), _SHUFFLED),
-    **dict.fromkeys(("z_loss", "label_smoothing", "label_smoothing_factor"), _NONE),
+    **dict.fromkeys(("z_loss", "label_smoothing", "label_smoothing_factor", "neftune_noise_alpha"), _NONE),
     "activation_checkpoint": "Activations are computed again instead of kept by train.checkpoint_activations=true.",
     "recompute_activations": "Activations are computed again instead of kept by train.checkpoint_activations=true.",
     "aspect_ratio": "The width is model.n_embd.",
+    "bf16": "It is train.precision=bf16; auto takes it on a GPU that has it.",
     "backend": "There is nothing to set: processes talk by NCCL on GPUs, by gloo on CPUs.",
+    "chat_template": "A vocabulary's own chat template lays rows out by data.conversation_template=tokenizer.",
     "clip_grad": "It is train.clip_gradient_norm.",
     "config": "The recipe is the first argument: whelp train recipe.yaml.",
     "data_path": "Text is data.source; a store of tokens is given on the command line: --store STORE.",
+    "dataset_prepared_path": "A store of tokens is written by `whelp prepare RECIPE --out STORE`.",
     "dataset_name": "A dataset of the hub is data.source=org/name.",
     "dataset_config_name": "What `load_dataset` takes is data.source_dataset_params={name: ...}.",
     "ffn_hidden_size": "It is model.ffn_width.",
+    "fp16": "There is no fp16: train.precision is fp32, tf32, bf16 or fp8, and auto takes bf16 on a GPU that has it.",
     "group_by_length": "pack.plan=none puts rows of like lengths together.",
     "group_query_attention": "Keys and values are shared by model.n_kv_head.",
     "hidden_dim": "The width is model.n_embd, that of the feed-forward model.ffn_width.",
@@ -105,7 +141,6 @@ OPTIONS = {
     "optim": "It is train.optimizer: adamw or muon.",
     "per_device_eval_batch_size": "There is nothing to set: evaluation takes rows as training does.",
     "pretraining_dataset": "Text is data.source.",
-    "push_to_hub": "`whelp export` writes the folder; nothing is sent while a run trains.",
     "rope_scaling": "The base of rotary positions is model.rope_base; they are not scaled.",
     "sample_every": "A sample is made at every evaluation: train.evaluate_every_steps, train.sample_prompts.",
     "save_every": "It is train.save_every_steps.",
@@ -115,6 +150,7 @@ OPTIONS = {
     "streaming": "It is data.source_streaming, for datasets of the hub.",
     "swiglu": "model.family=qwen3 has SwiGLU, gpt2 GELU.",
     "tf32": "It is train.precision=tf32.",
+    "train_on_inputs": "Prompts are not trained; of other columns data.multi_column_train_mask says which are.",
     "train_iters": "It is train.num_steps.",
     "use_muon": "It is train.optimizer=muon.",
 }

@@ -27,7 +27,7 @@ class TrainConfig:
         "a run, a checkpoint or a Hugging Face model folder whose weights a new run begins with (its optimizer is fresh); "
         "`model` must describe it",
         is_path=True,
-        known_as=("init_from", "load_model", "resume_from", "resume_from_checkpoint"),
+        known_as=("init_from", "load_model"),
     )
     start_optimizer: bool = option(
         False,
@@ -137,7 +137,7 @@ class TrainConfig:
         "auto: bf16 on a GPU that has it, and on a CPU with AMX for gpt2 and qwen3 of n_embd 128 or more in one process; else "
         "fp32; tf32: fp32 with faster products (NVIDIA); fp8: bf16 with the backward pass in 8 bits, faster and a little rougher (NVIDIA "
         "since Ada and Hopper)",
-        known_as=("dtype", "bf16", "fp16"),
+        known_as=("dtype",),
     )
     compile: bool | Literal["auto"] = option(
         "auto", "torch.compile; auto: on a GPU, in runs long enough to earn it back", known_as=("torch_compile",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +18,10 @@ from whelp.cli.commands.options import (
     Scale,
     need,
 )
+from whelp.cli.commands.shared import FormatName, find_free_name, load, say_page
 
 if TYPE_CHECKING:
     from whelp.cli.recipe import Recipe
-from whelp.cli.commands.shared import FormatName, find_free_name, load, say_page
 
 
 def prepare(
@@ -160,6 +161,9 @@ def import_(
     result = run_to_end(drawn(events, draw_importing), PrepareResult)
     if as_json:
         show.print_json(result)
+        return
+    recipe = "recipe.yaml" if os.path.lexists("recipe.yaml") else "project"
+    show.say_next("train", recipe, "--store", str(out), "--out", find_free_name(str(out.parent / "run")))
 
 
 def inspect(

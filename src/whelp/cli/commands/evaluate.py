@@ -243,7 +243,8 @@ def _write_code(result: CodeResult) -> None:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.reasons.items())
     show.say_plain(f"{result.num_problems:,} problems, {result.num_samples:,} programs each: {reasons}")
     if result.num_cut:
-        show.say_plain(f"{result.num_cut:,} programs were cut by --max-tokens or the model's context")
+        were = "program was" if result.num_cut == 1 else "programs were"
+        show.say_plain(f"{result.num_cut:,} {were} cut by --max-tokens or the model's context")
     show.say_plain(f"run with: {describe_protections(result.protections)}")
     _say_file(result.file)
 
