@@ -150,7 +150,7 @@ def test_two_agents_of_torchrun(prepared: Project, environment: dict[str, str], 
     """The page's line, once for each machine; both end well."""
     set_steps(prepared, 3)
     line = find_block("torchrun").replace("--nproc-per-node 8", "--nproc-per-node 1").replace("--out run", "--out by-torchrun")
-    line = line.replace("node1:29500", f"127.0.0.1:{find_free_port()}")
+    line = line.replace("node1:29500", f"127.0.0.1:{find_free_port()} --local-addr 127.0.0.1")  # its own name may lead nowhere
     started += [start(["bash", "-c", line], prepared.folder, environment) for _ in range(2)]
     said = [process.communicate(timeout=SECONDS)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], said

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -33,9 +35,12 @@ def cluster() -> Iterator[Any]:
     patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     patch.setenv("RAY_gcs_server_port_wait_time_s", str(round(SECONDS)))
     patch.setenv("PYTHONPATH", str(Path(whelp.__file__).parents[1]))  # the nodes import the same package as this process
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    ray.init(address=nodes.address, log_to_driver=False)
+    slow_clock = SimpleNamespace(**{**vars(time), "monotonic": lambda: time.monotonic() / 10})
+    with pytest.MonkeyPatch.context() as patient:  # Ray gives a node half a minute to start: too little for a busy machine
+        patient.setattr("ray._private.node.time", slow_clock)
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
+        ray.init(address=nodes.address, log_to_driver=False)
     yield ray
     ray.shutdown()
     nodes.shutdown()
