@@ -72,8 +72,8 @@ def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator
             yield event
         _hand_over(trackers, metrics, samples)
     finally:
-        for name, tracker in list(trackers.items()):
-            _tell(trackers, name, tracker.close)
+        for opened, tracker in list(trackers.items()):
+            _tell(trackers, opened, tracker.close)
 
 
 def _open(name: str, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> Tracker:
