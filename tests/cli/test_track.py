@@ -186,6 +186,20 @@ def test_a_tool_that_cannot_begin(whelp: Whelp, made: Project, tmp_path: Path, m
     assert whelp("train", *options).code == 0
 
 
+def test_a_tool_that_has_failed_does_not_begin_again(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it was the only one."""
+    begun: list[Broken] = []
+
+    def begin(*arguments: object) -> Broken:
+        begun.append(Broken(last_step=1))
+        return begun[-1]
+
+    monkeypatch.setattr(track, "_find", lambda name: None)
+    monkeypatch.setitem(track._TRACKERS, "wandb", begin)
+    assert whelp("train", made.recipe, "train.track=[wandb]", "--store", made.store, "--out", "run", "--json").code == 0
+    assert len(begun) == 1
+
+
 def test_a_tool_that_fails_costs_no_run(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets no more, which is said once; the others get all; what fails while it is closed is said, too."""
     broken, lasting = Broken(last_step=2), Broken(last_step=100)

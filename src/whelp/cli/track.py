@@ -55,11 +55,12 @@ def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator
     modules = {name: _find(name) for name in dict.fromkeys(recipe.train.track)}
     run = RunFolder(out)
     trackers: dict[str, Tracker] = {}
+    has_begun = False
     metrics, samples = _Tail(run.metrics), _Tail(run.samples)
     try:
         for event in events:
-            if not trackers:  # the first event is the plan: the folder is there, and records after a checkpoint are gone
-                resumed = int(getattr(event, "resumed_step", 0))
+            if not has_begun:  # the first event is the plan: the folder is there, and records after a checkpoint are gone
+                has_begun, resumed = True, int(getattr(event, "resumed_step", 0))
                 for name, module in modules.items():
                     trackers[name] = _open(name, module, out, recipe, resumed)
                 if resumed:
@@ -72,8 +73,8 @@ def iter_tracked(events: Iterator[Event], recipe: Recipe, out: Path) -> Iterator
             yield event
         _hand_over(trackers, metrics, samples)
     finally:
-        for name, tracker in list(trackers.items()):
-            _tell(trackers, name, tracker.close)
+        for opened, tracker in list(trackers.items()):
+            _tell(trackers, opened, tracker.close)
 
 
 def _open(name: str, module: Any, out: Path, recipe: Recipe, resumed_step: int) -> Tracker:
