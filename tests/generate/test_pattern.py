@@ -284,11 +284,11 @@ def test_a_text_that_cannot_go_on(vocabularies, models_of):
     model, vocabulary = models_of("words"), vocabularies["words"]
     batch = Batch(model, vocabulary, max_rows=3)
     good = batch.submit("the cat", GenerateConfig(regex="(the|cat)( (cat|sat|mat)){3}", temperature=1.0))[0]
-    far = GenerateConfig(regex="the cat[A-Z ]{200}the catalogue", temperature=1.0)
+    far = GenerateConfig(grammar="start: TEXT\nTEXT: /the cat[A-Z ]{200}the catalogue/", temperature=1.0)
     bad = batch.submit("the cat", far)[0]
     while batch.step():
         pass
-    message = r"^regex: after '.*the cata' it wants 'l', which no token of the vocabulary writes there\. Ask for a text that the vocab"
+    message = r"^grammar: after '.*the cata' it wants 'l', which no token of the vocabulary writes there\. Ask for a text that the vocab"
     with pytest.raises(PlanError, match=message):
         Completion.collect(bad)
     assert Completion.collect(good).reason == "stop"
@@ -305,7 +305,8 @@ def test_a_text_that_cannot_go_on(vocabularies, models_of):
         ("sentence-letters", {"json_schema": {"anyOf": [{"type": "string", "pattern": "^a+#$"}, {"const": "a"}]}}, ['"a"']),
         ("words", {"regex": "the [a-z ]{40}dog|cat"}, ["cat"]),
         ("words", {"regex": "the (cat)*alogue|the cat"}, ["the cat"]),
-        ("wordpiece", {"regex": "the [a-z]{1,30}#|the fox"}, ["the fox"]),
+        ("words", {"choice": ["catalogue", "cat", "lazies"]}, ["cat"]),
+        ("wordpiece", {"regex": "the [a-z]{1,30}#|the fox|[a-z ]{31}#"}, ["the fox"]),
     ],
 )
 def test_no_text_ends_in_between(vocabularies, models_of, kind, asked, expected):
@@ -371,6 +372,18 @@ def test_counts_come_out_right(vocabularies, models_of, kind):
             {"regex": "the catalogue"},
             "regex: the tokens of the vocabulary write no text of it: after 'the cata' it wants 'l'. Ask for a text that the "
             "vocabulary can write.",
+        ),
+        ("words", {"regex": "the cat[A-Z ]{200}the catalogue"}, "regex: the tokens of the vocabulary write no text of it: "),
+        ("wordpiece", {"regex": "(([a-z]|cat)){2,90} "}, "regex: the tokens of the vocabulary write no text of it: "),
+        (
+            "words",
+            {"choice": ["catalogue", "lazies"]},
+            "choice: the tokens of the vocabulary write no text of it: after 'cata' it",
+        ),
+        (
+            "chars",
+            {"json_schema": {"type": "array", "items": {"const": "#"}, "minItems": 1}},
+            "json_schema: the vocabulary cannot write '#'.",
         ),
         (
             "wordpiece",

@@ -171,12 +171,14 @@ class CompiledPattern:
         if self.may_strand and has_any:
             search = find_way(self.matcher, spelled, is_first=True, most_tried=MOST_TRIED_AT_START)
             self._way, has_any = search.way, not search.is_through
+            if search.way is None and name == "json_schema":
+                check_schema_letters(config.json_schema, spelled.letters)
         if not has_any:
             raise self._explain()
 
     def compile_anew(self) -> LLMatcher:
         """An automaton of its own, at the start."""
-        return self._compile(self.spelled.tokenizer, self.spelled.letters)
+        return self._compile(self.spelled.tokenizer, self.spelled.letters, self.spelled.regex)
 
     def begin(self, end_ids: Collection[int]) -> Pattern:
         """The pattern for another text."""
@@ -196,11 +198,11 @@ class CompiledPattern:
         shown = text.decode(errors="replace")[-_SHOWN_CHARACTERS:]
         return f"after {shown!r} it wants {wanted}" if text else f"it begins with {wanted}"
 
-    def _compile(self, tokenizer: LLTokenizer, letters: frozenset[str] | None) -> LLMatcher:
+    def _compile(self, tokenizer: LLTokenizer, letters: frozenset[str] | None, written: str | None = None) -> LLMatcher:
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(max_lexer_states=_MOST_STATES, step_max_items=_MOST_ITEMS, verbose_errors=False)
-        grammar = write_grammar(self._config, letters)
+        grammar = write_grammar(self._config, letters, written)
         size = len(grammar.encode())
         if size > _MOST_BYTES:
             found = f"it is too large: its grammar has {size:,} bytes, and at most {_MOST_BYTES:,} are followed"
@@ -213,8 +215,6 @@ class CompiledPattern:
         anything = self._compile(make_byte_tokenizer(), None)
         if not find_wanted(anything, b""):
             return PlanError(self.name, "no text but an empty one follows it", "", "Ask for a text.")
-        if self.name == "json_schema":
-            check_schema_letters(self._config.json_schema, self.spelled.letters)
         wanted = self.say_wanted(
             self.spelled.write(find_way(free, self.spelled, is_first=True, most_tried=MOST_TRIED_AT_START).furthest)
         )

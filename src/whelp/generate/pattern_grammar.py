@@ -30,20 +30,22 @@ KEEPING_TO_LETTERS = ("regex", "choice")
 """Patterns whose grammar keeps to the letters that can be written."""
 
 
-def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str:
+def write_grammar(config: GenerateConfig, letters: frozenset[str] | None, written: str | None = None) -> str:
     """The grammar of the pattern that a request asks for.
 
     Args:
         letters: All that can be written; None where that is not known by letters, or all can be.
+        written: A regular expression of all texts that can be written, where that is known otherwise.
 
     Raises: PlanError: When it is no pattern, or needs other letters.
     """
     if config.choice:
         _check_letters("choice", "".join(config.choice), letters)
         texts = " | ".join(json.dumps(text, ensure_ascii=False) for text in config.choice)
-        return f"{_HEAD}start: TEXT\nTEXT: {texts}\n"  # one automaton, of however many
+        both = f"({texts}) & /{written}/" if written else texts
+        return f"{_HEAD}start: TEXT\nTEXT: {both}\n"  # one automaton, of however many
     if config.regex is not None:
-        return _HEAD + _write_regex(config.regex, letters)
+        return _HEAD + _write_regex(config.regex, letters, written)
     if config.json_schema is not None:
         layout = config.json_schema.get("x-guidance", _LAYOUT)
         return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': layout})}\n"
@@ -51,12 +53,14 @@ def write_grammar(config: GenerateConfig, letters: frozenset[str] | None) -> str
     return _HEAD + _read_grammar(config.grammar)
 
 
-def _write_regex(regex: str, letters: frozenset[str] | None) -> str:
+def _write_regex(regex: str, letters: frozenset[str] | None, within: str | None) -> str:
     from llguidance import regex_to_lark
 
     written = f"/{regex_to_lark(convert_regex(regex), '')}/"
     if letters is not None:  # the text keeps to these: so it never comes to where only another one could follow
         written += f" & /[{write_ranges(map(ord, letters))}]*/"
+    elif within is not None:
+        written += f" & /{within}/"
     return f"start: TEXT\nTEXT: {written}\n"
 
 

@@ -111,9 +111,9 @@ def write_ranges(points: Iterable[int]) -> str:
             ranges[-1][1] = point
         else:
             ranges.append([point, point])
-    return "".join(f"{_write_point(first)}-{_write_point(last)}" for first, last in ranges)
+    return "".join(f"{write_letter(chr(first))}-{write_letter(chr(last))}" for first, last in ranges)
 
 
-def _write_point(point: int) -> str:
-    letter = chr(point)
-    return letter if letter.isalnum() else rf"\x{{{point:x}}}"
+def write_letter(letter: str) -> str:
+    """A letter, by its number where it might be a sign."""
+    return letter if letter.isalnum() else rf"\x{{{ord(letter):x}}}"

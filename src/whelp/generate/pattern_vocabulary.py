@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from whelp.generate.pattern_regex import write_letter, write_ranges
 from whelp.generate.text_stream import VocabularyLike
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
+
+_MOST_CHARACTERS = 1 << 13  # of a regular expression of all tokens: more of them, and its automaton, would cost too much
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +35,7 @@ class SpelledVocabulary:
         self._places = {token_id: self.size + place for place, token_id in enumerate(self._others)}
         self._table = [*others, *(firsts[token_id] for token_id in self._others)]
         self.has_all_bytes, self.letters = _find_letters(others)
+        self._firsts = firsts
         self.tokenizer = LLTokenizer(_Wrapper([*self._table, b"<end>"]))
 
     @cached_property
@@ -41,6 +45,21 @@ class SpelledVocabulary:
         ranks = np.empty(self.size, np.int64)
         ranks[sorted(range(self.size), key=keys.__getitem__)] = np.arange(self.size)
         return ranks
+
+    @cached_property
+    def regex(self) -> str | None:
+        """What texts of tokens match, where tokens are no letters; None where that is everything, too long, or not made of letters."""
+        if self.has_all_bytes or self.letters is not None:
+            return None
+        try:
+            firsts, others = (
+                {token.decode() for token in tokens if token} for tokens in (self._firsts, self._table[: self.size])
+            )
+        except UnicodeDecodeError:
+            return None
+        needed = _find_needed(others, others)
+        written = f"({_write_any(_find_needed(firsts, needed))})({_write_any(needed)})*"
+        return written if len(written) <= _MOST_CHARACTERS else None
 
     def read_mask(self, bits: npt.NDArray[np.uint8], *, is_first: bool) -> Mask:
         """The ids (V,) of a mask of bits."""
@@ -74,6 +93,32 @@ class _Wrapper:
 
     def __call__(self, text: str) -> list[int]:
         return []  # nothing is cut into tokens: the model chooses them
+
+
+def _find_needed(tokens: set[str], others: set[str]) -> set[str]:
+    """Those of the tokens that are not written by a shorter one of them and others after it."""
+
+    def can_end(text: str) -> bool:
+        reached = {0}
+        for end in range(1, len(text) + 1):
+            if any(text[start:end] in others for start in reached):
+                reached.add(end)
+        return len(text) in reached
+
+    return {
+        token for token in tokens if not any(token[:size] in tokens and can_end(token[size:]) for size in range(1, len(token)))
+    }
+
+
+def _write_any(tokens: set[str]) -> str:
+    """A regular expression of any of them: letters, letters after a space, others."""
+    letters = {token for token in tokens if len(token) == 1}
+    spaced = {token for token in tokens if len(token) == 2 and token[0] == " "}
+    classes = [
+        f"{space}[{write_ranges(ord(token[-1]) for token in each)}]" for space, each in (("", letters), (" ", spaced)) if each
+    ]
+    rest = ("".join(map(write_letter, token)) for token in sorted(tokens - letters - spaced))
+    return "|".join([*classes, *rest])
 
 
 def make_byte_tokenizer() -> LLTokenizer:
