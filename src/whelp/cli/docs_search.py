@@ -90,7 +90,7 @@ class _Searched:
     names: list[frozenset[str]] = field(default_factory=list)
 
     @property
-    def held(self) -> set[str]:
+    def held(self) -> frozenset[str]:
         return self.page_title.union(self.counts, *self.names)
 
 
