@@ -31,7 +31,7 @@ from whelp.train.process_group import ProcessGroup
 from whelp.train.process_rank import ProcessRank
 
 from .helpers import Project, Whelp, make_project
-from .processes import PROGRAM, SECONDS, find_children, wait_for
+from .processes import PROGRAM, SECONDS, find_children, is_running, wait_for
 
 TRAIN: dict[str, Any] = {
     "num_steps": 12,
@@ -107,7 +107,7 @@ def test_a_killed_process_ends_the_others(ready: Project, environment: dict[str,
     assert "Traceback" not in stderr
     assert "process 2 of 2: it was killed by SIGKILL" in said
     assert "The last checkpoint stands; the same command goes on from there." in said
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not any(map(is_running, children))
     assert (run / "checkpoints" / "last" / "model.safetensors").is_file()
 
 

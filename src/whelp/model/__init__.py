@@ -6,7 +6,8 @@
     nats = model.loss(ids, targets)        # summed over targets >= 0
 
 A family is one file: `gpt2.py`, `qwen3.py`, `rwkv/rwkv7.py`; `layers/` has what several are made of. What the framework does slowly is
-done otherwise in `gpu/` and `cpu/`, and `decoding/` continues texts. `check.py` proves of any family that no token sees its future.
+done otherwise in `gpu/` and `cpu/`, once `kernel_check.py` has found the same numbers, and `decoding/` continues texts. `check.py` proves of
+any family that no token sees its future.
 """
 
 from typing import TYPE_CHECKING

@@ -26,8 +26,8 @@ from whelp.model.gpu.heads import join_heads
 from whelp.model.gpu.linear import Linear, flatten, multiply_back, run_feed_forward, sum_rows, wide_product
 from whelp.model.gpu.norm import norm_and_past, norm_gradients
 from whelp.model.gpu.timing import take_time
+from whelp.model.kernel_check import find_fault, measure_relative_error
 from whelp.model.layers.document_boundaries import Spans
-from whelp.model.trial import find_fault, measure_distance
 
 _TOLERANCE = 0.03  # of a block in bf16 beside float32, as a share of the length; measured: 0.01
 _EIGHT_BIT_TOLERANCE = 0.2  # measured: 0.12
@@ -95,7 +95,7 @@ def has_faster_kernels(device: torch.device, shape: tuple[int, ...], num_heads: 
     except Exception as problem:  # whatever a library may say: the framework's way is always there
         log.debug("attention is the framework's alone (%s)", say_first_line(problem, with_kind=True))
         return False
-    error = measure_distance(own[1], plain[1])
+    error = measure_relative_error(own[1], plain[1])
     log.debug(
         "attention: %.3f ms with kernels of our own behind it, %.3f by the framework; %.2g apart", own[0], plain[0], error
     )
@@ -215,4 +215,4 @@ def _measure_errors(block: Any, device: torch.device, *, eight_bits: bool) -> li
             out = run_block(block, given, eight_bits=eight_bits) if is_ours else block(given, None, None)
             gradients = torch.autograd.grad(out, [given, *block.parameters()], grad.to(out.dtype))
             found.append([out.detach(), *gradients])
-    return [measure_distance(*pair) for pair in zip(*found, strict=True)]
+    return [measure_relative_error(*pair) for pair in zip(*found, strict=True)]

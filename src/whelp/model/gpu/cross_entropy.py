@@ -23,7 +23,7 @@ from whelp.model.gpu.eight_bits import MULTIPLE, measure_worth, multiply, round_
 from whelp.model.gpu.embedding import SharedGradient, find_place
 from whelp.model.gpu.head_eight_bits import GRADIENT_FACTOR, write_gradient
 from whelp.model.gpu.product import multiply_plain
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 _SLICE_SHARE = 32  # slices are at most this part of a GPU's memory
 _SLICE_BYTES = 2 << 30  # of logits: slices this long cost no speed (16,384 tokens of 50,304 ids in bf16)
@@ -312,4 +312,4 @@ def _measure_eight_bit_errors(device: torch.device, vocab_size: int = 301) -> li
         for eight_bits in (True, False):
             loss = _LinearCrossEntropy.apply(hidden, weight, targets.to(device), -100, None, eight_bits)
             found.append(torch.autograd.grad(loss, [hidden, weight]))
-    return [measure_distance(*pair) for pair in zip(*found, strict=True)]
+    return [measure_relative_error(*pair) for pair in zip(*found, strict=True)]

@@ -39,9 +39,9 @@ import triton
 import triton.language as tl
 
 from whelp.base.log import log
+from whelp.model.kernel_check import find_fault, measure_relative_error
 from whelp.model.rwkv import decayed_average
 from whelp.model.rwkv.decayed_average import LOWEST_LOG_DECAY, NOTHING, Inputs
-from whelp.model.trial import find_fault, measure_distance
 
 # C. Of 16, states take half the memory, but the backward kernel five times as long to compile (9 CPU seconds); of 4, it compiles in a third
 # of the time, but the forward kernel has 53 instructions a token, and states take twice the memory.
@@ -363,4 +363,4 @@ def _measure_errors(device: torch.device, dtype: torch.dtype, width: int, has_do
             results.append([out.detach(), after.detach(), *grads])
     rounding = _SUM_ROUNDING if dtype == torch.float32 else _ROUNDING
     pairs = zip(*results, strict=True)
-    return [measure_distance(*pair) / (rounding if pair[0].dtype == dtype else _SUM_ROUNDING) for pair in pairs]
+    return [measure_relative_error(*pair) / (rounding if pair[0].dtype == dtype else _SUM_ROUNDING) for pair in pairs]

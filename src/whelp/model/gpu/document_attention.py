@@ -22,8 +22,8 @@ import triton
 import triton.language as tl
 
 from whelp.base.log import log
+from whelp.model.kernel_check import find_fault, measure_relative_error
 from whelp.model.layers.document_boundaries import Spans, make_spans
-from whelp.model.trial import find_fault, measure_distance
 
 _NOTHING = tl.constexpr(-1e30)  # a score of what is not seen; finite, so that a block without anything seen makes no NaN
 _LARGEST_ERROR = 0.02  # of kernels in bf16 beside float32, as a share of the whole
@@ -386,4 +386,4 @@ def _measure_errors(device: torch.device, num_heads: int, head_width: int, num_t
                 mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=mask).transpose(1, 2).flatten(2)
             (slope,) = torch.autograd.grad(mixed, given, grad.to(mixed.dtype))
             found.append([mixed.detach(), *slope.chunk(3, dim=-1)])
-    return [measure_distance(*pair) for pair in zip(*found, strict=True)]
+    return [measure_relative_error(*pair) for pair in zip(*found, strict=True)]

@@ -17,7 +17,7 @@ import triton.language as tl
 
 from whelp.base.beside_parameter import find_beside
 from whelp.base.log import log
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 # Distances from the framework's results, as shares of their lengths: rounding to bf16, and sums of float32 in another order.
 _ROUNDING, _SUM_ROUNDING = 0.008, 1e-5
@@ -161,7 +161,7 @@ def _measure_errors(device: torch.device, width: int) -> list[float]:
         for given in (None, positions):
             wanted = words[ids] + places[torch.arange(16, device=device) if given is None else given]
             found = embed(ids, given, words, places)
-            errors.append(measure_distance(found, wanted) / _ROUNDING)
+            errors.append(measure_relative_error(found, wanted) / _ROUNDING)
             ours, plain = (torch.autograd.grad(out, [words, places], grad.to(out.dtype)) for out in (found, wanted))
-            errors += [measure_distance(*pair) / _SUM_ROUNDING for pair in zip(ours, plain, strict=True)]
+            errors += [measure_relative_error(*pair) / _SUM_ROUNDING for pair in zip(ours, plain, strict=True)]
     return errors

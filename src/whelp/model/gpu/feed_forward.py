@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from whelp.model.gpu.product import AUX, BIAS, GELU, GELU_SLOPE, PLAIN, multiply
-from whelp.model.trial import measure_distance
+from whelp.model.kernel_check import measure_relative_error
 
 TOLERANCE = 0.02  # as a share of the length: bf16 rounds to 0.004
 
@@ -126,4 +126,4 @@ def _is_same(device: torch.device, *, bias: bool) -> bool:
         found = gelu_feed_forward(x, residual, expand, contract).float()
         pairs = [(found, wanted)]
         pairs += zip(torch.autograd.grad(found, leaves, grad), torch.autograd.grad(wanted, leaves, grad), strict=True)
-    return all(measure_distance(one, other) <= TOLERANCE for one, other in pairs)
+    return all(measure_relative_error(one, other) <= TOLERANCE for one, other in pairs)

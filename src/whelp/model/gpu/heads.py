@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from whelp.base.log import log
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -62,7 +62,7 @@ def has_working_kernel(device: torch.device) -> bool:
     def measure() -> list[float]:
         parts = torch.randn(3, 2, 3, 32, 16, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16).unbind(0)
         mixed = (parts[0], parts[1].transpose(1, 2).contiguous().transpose(1, 2), parts[2])
-        return [measure_distance(_join_by_kernel(mixed), _join_by_copies(mixed))]
+        return [measure_relative_error(_join_by_kernel(mixed), _join_by_copies(mixed))]
 
     fault = find_fault(measure, allowed=0.0)
     if fault is not None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from whelp.base.log import log
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 _WORKSPACE_BYTES = 32 << 20  # what NVIDIA advises for Hopper
 _BF16, _FLOAT32, _COMPUTE_FLOAT32 = 14, 0, 68
@@ -277,6 +277,6 @@ def _measure_errors(device: torch.device, turns: tuple[bool, bool], number: torc
     )
     exact, out = left.float() @ right.float(), torch.empty(32, 24, dtype=number, device=device)
     multiply(left, right, out)
-    once = measure_distance(out, exact)
+    once = measure_relative_error(out, exact)
     multiply(left, right, out, add=out)
-    return once, measure_distance(out, 2 * exact)
+    return once, measure_relative_error(out, 2 * exact)

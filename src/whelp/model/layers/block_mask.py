@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from whelp.base.log import log
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 _BLOCK = 128  # tokens; what the kernel skips or takes whole
 _LEAST_HEAD_WIDTH = 16  # of the kernel
@@ -79,4 +79,4 @@ def _measure_errors(device: torch.device, head_width: int, num_tokens: int = 320
             else:
                 output = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
             found.append([output.detach(), *torch.autograd.grad(output, inputs, upstream)])
-    return [measure_distance(*pair) for pair in zip(*found, strict=True)]
+    return [measure_relative_error(*pair) for pair in zip(*found, strict=True)]

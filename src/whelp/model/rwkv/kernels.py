@@ -22,9 +22,9 @@ from torch.library import Library, register_autograd, register_fake
 
 from whelp.base.log import log
 from whelp.model.gpu.triton_support import HAS_TRITON
+from whelp.model.kernel_check import find_fault, measure_relative_error
 from whelp.model.rwkv import decayed_average, delta_rule, linear_attention
 from whelp.model.rwkv.kernel_tuning import limit_tuning
-from whelp.model.trial import find_fault, measure_distance
 
 if HAS_TRITON:
     from whelp.model.gpu import decayed_average as gpu_decayed_average
@@ -260,7 +260,7 @@ def _compare(name: str, form: Form) -> Iterator[float]:
     for found, expected in zip(*results, strict=True):
         assert found is not None, "a kernel without a gradient"
         assert expected is not None, "a scan without a gradient"
-        yield measure_distance(found, expected)
+        yield measure_relative_error(found, expected)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Other ways to the same numbers, kernels and libraries, are tried beside PyTorch's before a model relies on them."""
+"""Kernels and libraries that give the same numbers in another way are compared with PyTorch before a model relies on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_fault(measure: Callable[[], Iterable[float]], *, allowed: float) -> str
     return f"off by {worst:.2g}, where {allowed:.2g} is allowed"
 
 
-def measure_distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Of two tensors, in float32, as a share of the second one's length."""
+def measure_relative_error(one: torch.Tensor, other: torch.Tensor) -> float:
+    """How far a tensor is from another, as a share of the other's length (2-norm); both in float32."""
     one, other = one.detach().float(), other.detach().float()
     return float((one - other).norm() / other.norm())

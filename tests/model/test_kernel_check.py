@@ -1,11 +1,11 @@
-"""Other ways to the same numbers are tried before they are relied on."""
+"""Kernels are compared with PyTorch before they are relied on: what is found, and what is no fault."""
 
 from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
 
-from whelp.model.trial import find_fault, measure_distance
+from whelp.model.kernel_check import find_fault, measure_relative_error
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_what_is_raised_speaks_against_it() -> None:
 def test_distances_are_shares_of_the_length() -> None:
     """Of numbers of any precision; without a gradient."""
     one = torch.tensor([3.0, 4.0], dtype=torch.bfloat16, requires_grad=True)
-    assert measure_distance(one, torch.tensor([0.0, 5.0])) == pytest.approx(10**0.5 / 5)
-    assert measure_distance(one, one) == 0.0
+    assert measure_relative_error(one, torch.tensor([0.0, 5.0])) == pytest.approx(10**0.5 / 5)
+    assert measure_relative_error(one, one) == 0.0
