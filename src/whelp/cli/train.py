@@ -17,7 +17,7 @@ from whelp.base.counts import check_count
 from whelp.base.errors import BusyError
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
-from whelp.base.interactive import is_notebook, shows_progress
+from whelp.base.interactive import shows_progress
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.start_up import start_up
@@ -77,12 +77,11 @@ def train(
     check_count("nproc", nproc)
     loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
-        is_told = shows_progress() and not is_notebook()  # a notebook shows nothing of what other processes write
+        is_told = shows_progress()
         return train_together(loaded, Path(store), Path(out), nproc, quiet=not is_told, is_heard=is_told)
-    try:
+    with contextlib.suppress(BusyError):  # raised before anything was made
         return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
-    except BusyError:  # raised before anything was made
-        return train_together(loaded, Path(store), Path(out), 1, quiet=True, is_heard=False)
+    return train_together(loaded, Path(store), Path(out), 1, quiet=True, is_heard=False)
 
 
 def train_together(
