@@ -53,7 +53,7 @@ class WhelpError(Exception):
     @staticmethod
     def from_values(values: dict[str, Any]) -> WhelpError:
         """The error of another process."""
-        kinds = {kind.__name__: kind for kind in (WhelpError, *_find_kinds(WhelpError))}
+        kinds: dict[str, type[WhelpError]] = {kind.__name__: kind for kind in _find_kinds(WhelpError)}
         own = {name: value for name, value in values.items() if name != "kind"}
         arguments = tuple(own[name] for name in ("where", "found", "expected", "next_step"))
         return _copy(kinds.get(values["kind"], WhelpError), arguments, own)
