@@ -411,6 +411,9 @@ def test_wrong_arguments_are_named(made: Project, tmp_path: Path) -> None:
         "rows: rows stand in for data.source, but a source is given": lambda: package.curate(
             source=made.corpus, rows=["a"], out=out
         ),
+        "the path: is a PrepareResult, but expected a text or a path. Give its field `folder`.": lambda: package.inspect(
+            package.prepare(made.recipe, out=made.store),  # type: ignore[arg-type]
+        ),
         "the prompt: is a list of texts, but expected a text. Give one;": lambda: package.generate(run, ["a"]),  # type: ignore[arg-type]
         "the prompt: is a int, but expected a text": lambda: package.generate(run, 5),  # type: ignore[arg-type]
         "the message: is a int, but expected a text": lambda: package.chat(run).ask(5),  # type: ignore[arg-type]
@@ -421,8 +424,9 @@ def test_wrong_arguments_are_named(made: Project, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+def test_numbers_of_numpy_and_torch_are_numbers(made: Project) -> None:
     """As loops over settings give them; a recipe holds plain ones."""
+    assert package.evaluate(made.run, store=made.store, num_rows=np.int64(1)).num_rows == 1  # type: ignore[arg-type]
     values = {"num_steps": np.int64(5), "learning_rate": np.float32(0.5), "compile": np.bool_(False), "seed": torch.tensor(3)}
     recipe = package.load_recipe({"train": values})
     assert (recipe.train.num_steps, recipe.train.learning_rate, recipe.train.seed) == (5, 0.5, 3)

@@ -16,7 +16,9 @@ def as_path(given: str | os.PathLike[str]) -> Path:
     Raises:
         ConfigError: When it is no path.
     """
-    if not isinstance(given, str | os.PathLike):
+    try:
+        path = os.fspath(given)
+    except TypeError:
         next_step = "Give its field `folder`." if isinstance(getattr(given, "folder", None), str) else ""
-        raise ConfigError("the path", [f"is a {type(given).__name__}, but expected a text or a path"], next_step)
-    return Path(os.path.expanduser(given))
+        raise ConfigError("the path", [f"is a {type(given).__name__}, but expected a text or a path"], next_step) from None
+    return Path(os.path.expanduser(path))
