@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import json
 import pickle
 from pathlib import Path
 
@@ -152,7 +153,8 @@ def test_an_error_without_words_is_called_by_its_class(error: Exception) -> None
     ids=lambda error: type(error).__name__,
 )
 def test_errors_come_whole_from_other_processes(error: WhelpError) -> None:
-    """A pool of processes sends them as pickles; one that cannot be read would end the pool."""
-    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+    """A pool of processes sends them as pickles, and one that cannot be read would end the pool; ours send them as JSON."""
+    as_json = WhelpError.from_values(json.loads(json.dumps(error.to_values())))
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), as_json):
         assert type(other) is type(error)
         assert (str(other), vars(other)) == (str(error), vars(error))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+import whelp as package
 from whelp.artifacts.token_store import open_store
 from whelp.cli.export import export
 
@@ -164,3 +165,10 @@ def test_the_example_of_a_card_runs(whelp: Whelp, tmp_path: Path) -> None:
         assert ("apply_chat_template" in text) == (chat is not None)
         code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]  # type: ignore[index]
         exec(code, {"print": lambda answer: None})
+
+
+def test_a_licence_that_is_said_later_keeps_the_store(made: Project, tmp_path: Path) -> None:
+    """No token depends on it."""
+    recipe = package.load_recipe(made.recipe, ["data.licence=CC0"])
+    assert package.prepare(recipe, out=made.store).is_reused
+    assert package.train(recipe, store=made.store, out=tmp_path / "run").is_finished

@@ -24,6 +24,7 @@ import whelp as package
 from whelp.base import files
 from whelp.base.errors import ArtifactError, BusyError, ConfigError, PlanError, TrainingError, WhelpError
 from whelp.base.last_event import run_to_end
+from whelp.base.machine import count_cores
 from whelp.cli.screens import show
 from whelp.cli.screens.live_panel import LivePanel
 from whelp.cli.screens.notebook_drawing import NotebookLive
@@ -253,7 +254,7 @@ def test_a_loop_that_was_left_early_is_named(ready: Project, monkeypatch: pytest
 
 
 def test_two_threads_train_at_once(ready: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The second does in a process of its own, which says nothing but why it failed: neither changes the other's numbers."""
+    """The second does in a process of its own, with the errors and the numbers that it gives alone, and says nothing."""
     recipe = package.load_recipe(ready.recipe)
     alone = package.train(recipe, store=ready.store, out=ready.folder / "alone")
     capfd.readouterr()
@@ -262,8 +263,9 @@ def test_two_threads_train_at_once(ready: Project, tmp_path: Path, capfd: pytest
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(package.train, recipe, store=ready.store, out=ready.folder / "other").result()
         failed = pool.submit(package.train, recipe, store=tmp_path / "nowhere", out=ready.folder / "failed")
-        with pytest.raises(TrainingError, match=r"training in a process of its own: .*nowhere: there is no such folder"):
+        with pytest.raises(ArtifactError, match=r"nowhere: there is no such folder, but expected a token store") as caught:
             failed.result()
+        assert caught.value.__context__ is None
     first = run_to_end(events, Finished).result
     assert first.nats_per_token == second.nats_per_token == alone.nats_per_token
     assert capfd.readouterr() == ("", "")
@@ -313,6 +315,25 @@ def test_a_failure_of_several_processes_says_why(ready: Project, tmp_path: Path,
     with pytest.raises(TrainingError, match=r"process \d of 2: .*nowhere: there is no such folder, but expected a token store"):
         package.train(ready.recipe, store=tmp_path / "nowhere", out=ready.run, nproc=2)
     assert capfd.readouterr().err == ""
+
+
+def test_several_processes_tell_a_notebook(
+    ready: Project, shown: None, notebook: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cell shows what the first says, which it would not by itself; the reason of a failure is in the error, too."""
+    package.train(ready.recipe, store=ready.store, out=ready.run, nproc=2)
+    assert "step 4:" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match="nowhere: there is no such folder"):
+        package.train(ready.recipe, store=tmp_path / "nowhere", out=ready.folder / "other", nproc=2)
+
+
+def test_several_processes_pass_their_warnings_on(ready: Project, caplog: pytest.LogCaptureFixture) -> None:
+    """A script that hears of nothing else hears of those, as with one process."""
+    caplog.clear()
+    overrides = [f"train.threads={count_cores() + 1}"]
+    package.train(ready.recipe, store=ready.store, out=ready.run, overrides=overrides, nproc=2)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"train.threads is {count_cores() + 1}, and there are ")
 
 
 def test_results_are_shown_short(made: Project) -> None:
@@ -390,6 +411,9 @@ def test_wrong_arguments_are_named(made: Project, tmp_path: Path) -> None:
         "rows: rows stand in for data.source, but a source is given": lambda: package.curate(
             source=made.corpus, rows=["a"], out=out
         ),
+        "the path: is a PrepareResult, but expected a text or a path. Give its field `folder`.": lambda: package.inspect(
+            package.prepare(made.recipe, out=made.store),  # type: ignore[arg-type]
+        ),
         "the prompt: is a list of texts, but expected a text. Give one;": lambda: package.generate(run, ["a"]),  # type: ignore[arg-type]
         "the prompt: is a int, but expected a text": lambda: package.generate(run, 5),  # type: ignore[arg-type]
         "the message: is a int, but expected a text": lambda: package.chat(run).ask(5),  # type: ignore[arg-type]
@@ -400,8 +424,9 @@ def test_wrong_arguments_are_named(made: Project, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+def test_numbers_of_numpy_and_torch_are_numbers(made: Project) -> None:
     """As loops over settings give them; a recipe holds plain ones."""
+    assert package.evaluate(made.run, store=made.store, num_rows=np.int64(1)).num_rows == 1  # type: ignore[arg-type]
     values = {"num_steps": np.int64(5), "learning_rate": np.float32(0.5), "compile": np.bool_(False), "seed": torch.tensor(3)}
     recipe = package.load_recipe({"train": values})
     assert (recipe.train.num_steps, recipe.train.learning_rate, recipe.train.seed) == (5, 0.5, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from whelp.base.errors import ConfigError
 
@@ -32,7 +33,7 @@ def check_count(name: str, count: object) -> None:
     Raises:
         ConfigError: When it is below 1, or no whole number.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
         raise ConfigError(name, [f"is {count!r}, but expected a whole number, at least 1"])
 
 

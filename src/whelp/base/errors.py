@@ -24,7 +24,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -43,6 +43,21 @@ class WhelpError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:  # by default the arguments of this class would go to that of any other below it
         return _copy, (type(self), self.args, vars(self))
 
+    def to_values(self) -> dict[str, Any]:
+        """It as JSON for another process, where `from_values` makes it again."""
+        own = {
+            name: value for name, value in vars(self).items() if isinstance(value, str | list)
+        }  # libraries hang theirs on it
+        return {"kind": type(self).__name__, **own}
+
+    @staticmethod
+    def from_values(values: dict[str, Any]) -> WhelpError:
+        """The error of another process."""
+        kinds: dict[str, type[WhelpError]] = {kind.__name__: kind for kind in _find_kinds(WhelpError)}
+        own = {name: value for name, value in values.items() if name != "kind"}
+        arguments = tuple(own[name] for name in ("where", "found", "expected", "next_step"))
+        return _copy(kinds.get(values["kind"], WhelpError), arguments, own)
+
     def __str__(self) -> str:
         expected = f", but expected {self.expected}" if self.expected else ""
         stop = "" if not expected and self.found.endswith("?") else "."
@@ -55,6 +70,12 @@ def _copy(kind: type[WhelpError], arguments: tuple[Any, ...], values: dict[str, 
     error.args = arguments
     vars(error).update(values)
     return error
+
+
+def _find_kinds(kind: type[WhelpError]) -> Iterator[type[WhelpError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _find_kinds(one)
 
 
 class ConfigError(WhelpError):

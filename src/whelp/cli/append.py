@@ -11,6 +11,7 @@ from typing import Any
 from whelp.artifacts.growing_file import GrowingFile
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -52,7 +53,7 @@ def append(
         ConfigError: When the file would be larger than `max_bytes`.
         ArtifactError: When something else stands at `out`.
     """
-    events = iter_append(files, Path(out), separator=separator, max_bytes=max_bytes)
+    events = iter_append(files, as_path(out), separator=separator, max_bytes=max_bytes)
     return run_to_end(watch(events, draw_bytes("append", "line")), AppendResult)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, PlanError, SourceError, WhelpError, explain_os_error
 from whelp.base.files import write_json
+from whelp.base.paths import as_path
 from whelp.cli.generate import LoadedModel, load_model, make_settings
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class Terminal:
         paths = shlex.split(rest)
         if len(paths) != 1:
             raise ConfigError(name, ["give one file"], f"For example: {name} talk.json")
-        path = Path(paths[0]).expanduser()
+        path = as_path(paths[0])
         if name == "/save":
             write_json(path, self.chat.to_dict())
         else:

@@ -17,6 +17,7 @@ from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import MissingExtraError, SourceError
 from whelp.base.last_event import run_to_end
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.screens.draw_events import DrawCollecting, watch
 
@@ -118,7 +119,7 @@ def iter_collect(
     from whelp.collect.journal import Journal
     from whelp.collect.output import check_output, write_output
 
-    path = Path(out)
+    path = as_path(out)
     check_output(path)
     journal_path = path.with_name(f"{path.name}.journal")
     if finish and not journal_path.exists():

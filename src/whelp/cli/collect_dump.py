@@ -14,6 +14,7 @@ from whelp.base.config import load_config
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -85,7 +86,7 @@ def collect_wikipedia_dump(
         "max_page_bytes": max_page_bytes,
     }
     config = load_config(DumpConfig, values, "whelp collect wikipedia-dump")
-    events = iter_collect_dump(Path(file), Path(out), config, workers=workers)
+    events = iter_collect_dump(as_path(file), as_path(out), config, workers=workers)
     return run_to_end(watch(events, draw_bytes("collect", "document")), DumpResult)
 
 

@@ -17,6 +17,7 @@ from whelp.base.errors import SourceError
 from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -82,7 +83,7 @@ def collect_folder(
         "max_document_seconds": max_document_seconds,
     }
     config = load_config(FolderConfig, values, "whelp collect folder")
-    events = iter_collect_folder(Path(folder), Path(out), config)
+    events = iter_collect_folder(as_path(folder), as_path(out), config)
     return run_to_end(watch(events, draw_bytes("collect", "document")), FolderResult)
 
 

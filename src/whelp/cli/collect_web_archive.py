@@ -17,6 +17,7 @@ from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -116,7 +117,7 @@ def collect_web_archive(
     config = load_config(WebArchiveConfig, values, "whelp collect web-archive")
     events = iter_collect_web_archive(
         list(map(str, as_list(files))),
-        Path(out),
+        as_path(out),
         config,
         chosen=chosen,
         base_url=base_url,
@@ -218,7 +219,7 @@ class _Given:
         self.is_remote = is_url(name)
         self._word = name
         self.name = show_url(name) if self.is_remote else name
-        self.num_bytes = None if self.is_remote else Path(name).stat().st_size
+        self.num_bytes = None if self.is_remote else as_path(name).stat().st_size
         self._borrowed = Borrowed(partial(_fetch_one, name)) if self.is_remote and not keep else None
         refuse_wat(self.name)
 

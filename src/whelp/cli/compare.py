@@ -10,6 +10,7 @@ from typing import Any
 from whelp.artifacts.checkpoint import choose_model_folder, find_checkpoints
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError, SourceError, TokenizerError
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.generate import LoadedModel, iter_completions, load_model, make_settings
 from whelp.cli.screens.draw_events import Progress, watch_models
@@ -75,7 +76,7 @@ def compare(
     if not prompts and text_file is None:
         raise ConfigError("whelp compare", ["there is nothing to compare by"], "Give --prompt, --prompts or --text-file.")
     config = make_settings(settings)
-    text = _read_text(Path(text_file)) if text_file is not None else None
+    text = _read_text(as_path(text_file)) if text_file is not None else None
     found, tell = [], watch_models(on_progress)
     expanded = _expand(models, steps)
     for number, (name, folder) in enumerate(expanded):
@@ -93,7 +94,7 @@ def _expand(models: Sequence[str | Path], steps: str | None) -> list[tuple[str, 
     """Names and folders; a run becomes its checkpoints of the asked steps."""
     folders: list[tuple[str, Path]] = []
     for model in models:
-        path = Path(model)
+        path = as_path(model)
         checkpoints = find_checkpoints(path / "checkpoints")
         if steps is None or not checkpoints:
             folders.append((str(model), choose_model_folder(path)))

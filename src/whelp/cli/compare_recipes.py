@@ -17,6 +17,7 @@ from whelp.base.counts import say_count
 from whelp.base.errors import ConfigError, SourceError
 from whelp.base.files import hold_folder, write_atomic, write_json
 from whelp.base.last_event import run_to_end
+from whelp.base.paths import as_path
 from whelp.cli.held_out_texts import HeldOutTexts, encode_texts, find_trained, read_held_out, read_test_splits
 from whelp.cli.recipe import Recipe
 from whelp.cli.recipe_comparison.events import RecipeComparison, RunMeasured, RunsPlanned
@@ -81,7 +82,7 @@ def compare_recipes(
     """
     events = iter_compare_recipes(
         load_sides(recipes, overrides, scale, vary),
-        Path(out),
+        as_path(out),
         held_out=[str(one) for one in as_list(held_out)],
         num_seeds=seeds,
         equal=equal,

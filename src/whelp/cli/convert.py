@@ -12,6 +12,7 @@ from whelp.base.as_list import as_list
 from whelp.base.errors import ConfigError
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress, describe_given, list_given
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -83,7 +84,7 @@ def convert(
     """
     events = iter_convert(
         files,
-        Path(out),
+        as_path(out),
         columns=columns,
         separator=separator,
         encoding=encoding,

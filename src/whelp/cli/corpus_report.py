@@ -17,7 +17,7 @@ from whelp.base.result_repr import ResultRepr
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping, read_column
 from whelp.cli.prepare import OpenedSource, name_sources, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
-from whelp.cli.tokenizer_report import check_page_place
+from whelp.cli.tokenizer_report import find_page_place
 from whelp.corpus.config import SourceConfig
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def report_corpus(
     """
     from whelp.corpus.measuring.meter import CorpusMeter
 
-    check_page_place(html)
+    page = find_page_place(html)
     sources = open_recipe_sources(_load(source, overrides))
     by, grouping = _group(sources, by)
     notes: list[str] = []
@@ -122,11 +122,11 @@ def report_corpus(
         meter.add(batch, grouping.find(batch))
     measured = meter.finish(_open_reference(reference, meter, notes))
     files = [file.label for one in sources for file in one.source.files]
-    report = _compose(sources, seen, measured, files, by, count_columns(sources, as_list(columns)), notes, html)
-    if html is not None:
+    report = _compose(sources, seen, measured, files, by, count_columns(sources, as_list(columns)), notes, page)
+    if page is not None:
         from whelp.report import make_corpus_report
 
-        write_atomic(Path(html), make_corpus_report(asdict(report)))
+        write_atomic(page, make_corpus_report(asdict(report)))
     return report
 
 
@@ -339,7 +339,7 @@ def _compose(
     by: str,
     columns: dict[str, dict[str, Any]],
     notes: list[str],
-    html: str | Path | None,
+    page: Path | None,
 ) -> CorpusReport:
     """Everything in one object, with names of files for their numbers."""
     from whelp.corpus import count_skipped
@@ -371,6 +371,6 @@ def _compose(
         num_groups=len(groups),
         columns=columns,
         notes=notes,
-        html=None if html is None else str(html),
+        html=None if page is None else str(page),
         **values,
     )

@@ -15,6 +15,7 @@ from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import hold_folder, read_json, write_atomic
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.curate_rules import make_pipelines
 from whelp.cli.curated_recipe import write_curated_recipe
@@ -94,7 +95,7 @@ def curate(
     if rows is not None and source is not None:
         raise ConfigError("rows", ["rows stand in for data.source, but a source is given"], "Leave one of them out.")
     loaded = load_curate_recipe({} if recipe is None and rows is not None else recipe, source, overrides, scale)
-    events = iter_curate(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
+    events = iter_curate(loaded, as_path(out), rows=rows, engine=make_engine(engine, workers))
     return run_to_end(watch(events, draw_curating), CorpusReady).result
 
 

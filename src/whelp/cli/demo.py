@@ -12,6 +12,7 @@ from whelp.artifacts.run_folder import iter_records
 from whelp.base.errors import ArtifactError
 from whelp.base.files import hold_folder
 from whelp.base.last_event import run_to_end
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.prepare import VocabularyReady, iter_prepare, open_recipe_sources
 from whelp.cli.recipe import Recipe, load_recipe
@@ -60,7 +61,7 @@ def demo(*, out: str | Path = "whelp-demo", corpus: str | Path | None = None, mi
         corpus: Text of your own: a file or a folder; by default the Python standard library of this machine.
         minutes: Training time; by default two.
     """
-    return run_to_end(watch(iter_demo(make_demo_recipe(corpus, minutes), Path(out)), draw_training), DemoResult)
+    return run_to_end(watch(iter_demo(make_demo_recipe(corpus, minutes), as_path(out)), draw_training), DemoResult)
 
 
 def make_demo_recipe(corpus: str | Path | None, minutes: float | None) -> Recipe:

@@ -10,6 +10,7 @@ from whelp.artifacts.token_store import open_store
 from whelp.base.counts import check_count, say_count
 from whelp.base.errors import PlanError, StaleError
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.cli.generate import LoadedModel, load_model
 from whelp.cli.inspect import choose_pad
 from whelp.cli.recipe import load_recipe
@@ -41,7 +42,7 @@ def evaluate(
     """
     if num_rows is not None:
         check_count("num_rows", num_rows)
-    loaded, opened = load_model(model, device), open_store(Path(store))
+    loaded, opened = load_model(model, device), open_store(as_path(store))
     if opened.manifest.inputs["tokenizer"] != loaded.vocabulary.fingerprint:
         raise StaleError(
             opened.folder,

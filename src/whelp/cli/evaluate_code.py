@@ -15,6 +15,7 @@ from whelp.base.files import write_atomic
 from whelp.base.hashing import hash_file
 from whelp.base.log import log
 from whelp.base.machine import count_cores
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.evaluations import find_evaluation_path, save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
@@ -107,7 +108,7 @@ def evaluate_code(
     wanted = as_list(k)
     for each in wanted:
         estimate_pass_at_k(n, 0, each)
-    chosen = read_problems(Path(problems))[:limit]
+    chosen = read_problems(as_path(problems))[:limit]
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
     limits = Limits(timeout_seconds=timeout_seconds, memory_megabytes=memory_megabytes)
     settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
@@ -127,8 +128,8 @@ def evaluate_code(
         "num_cut": sum(sample.is_cut for sample in samples),
         "protections": sorted({name for sample in samples for name in sample.protections}),
     }
-    asked = {"problems": hash_file(Path(problems)), "n": n, "k": wanted, "limit": limit, **settings, **asdict(limits)}
-    path = Path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
+    asked = {"problems": hash_file(as_path(problems)), "n": n, "k": wanted, "limit": limit, **settings, **asdict(limits)}
+    path = as_path(out) if out is not None else find_evaluation_path(loaded.folder, "code", asked)
     if path is None:
         return CodeResult(**result)
     beside = path.with_suffix(".jsonl")

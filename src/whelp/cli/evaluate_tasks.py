@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.base.as_list import as_list
 from whelp.base.errors import MissingExtraError, PlanError, SourceError, WhelpError, say_first_line
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.evaluations import save_evaluation
 from whelp.cli.generate import LoadedModel, load_model, make_settings, open_engine
@@ -82,7 +83,7 @@ def evaluate_tasks(
     with watch_counts(on_progress) as tell, _quiet():
         if not tasks:
             raise PlanError("whelp evaluate", "no task is named", "one at least", "Example: --tasks hellaswag,my-task.yaml")
-        own = {name: _read_task(Path(name)) for name in tasks if Path(name).suffix in (".yaml", ".yml")}
+        own = {name: _read_task(as_path(name)) for name in tasks if Path(name).suffix in (".yaml", ".yml")}
         needs_list = any(name not in own or "group" in own[name] for name in tasks)
         manager = TaskManager(include_defaults=needs_list)  # the list of all tasks takes seconds
         specifications = [spec for name in tasks for spec in ([own[name]] if name in own else _find_tasks(manager, name))]

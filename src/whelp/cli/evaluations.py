@@ -9,6 +9,7 @@ from typing import Any
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.files import read_json, write_json
 from whelp.base.hashing import hash_json
+from whelp.base.paths import as_path
 
 
 def save_evaluation(
@@ -22,7 +23,7 @@ def save_evaluation(
         kind: `tasks` or `code`.
         asked: What was asked for: settings, without the model.
     """
-    path = Path(out) if out is not None else find_evaluation_path(model_folder, kind, asked)
+    path = as_path(out) if out is not None else find_evaluation_path(model_folder, kind, asked)
     if path is None:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)

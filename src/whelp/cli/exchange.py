@@ -18,6 +18,7 @@ from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.hashing import hash_file, hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.prepare import PrepareResult, describe_store, is_imported
 from whelp.cli.screens.draw_events import draw_importing, watch, watch_waiting
@@ -68,7 +69,7 @@ def export_store(
         raise ConfigError(
             "whelp export", [found], "Packed rows of Parquet have at least one token; other formats have no rows."
         )
-    opened, folder = _open(Path(store)), Path(out)
+    opened, folder = _open(as_path(store)), as_path(out)
     _check_place(folder, opened)
     chosen = [opened.split(name) for name in dict.fromkeys(as_list(splits) if splits else opened.manifest.counts["splits"])]
     notes: list[str] = []
@@ -189,7 +190,7 @@ def import_store(
         column=column,
         rows=rows,
     )
-    return run_to_end(watch(iter_import(request, Path(out)), draw_importing), PrepareResult)
+    return run_to_end(watch(iter_import(request, as_path(out)), draw_importing), PrepareResult)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,4 +302,4 @@ def _identify(inputs: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(path) for path in as_list(files)]
+    return [as_path(path) for path in as_list(files)]

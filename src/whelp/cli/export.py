@@ -14,6 +14,7 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, r
 from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ConfigError, PlanError
 from whelp.base.files import atomic_folder, hold_folder, write_atomic, write_json
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.card import UsePlace, describe_usage, make_card
 from whelp.cli.exporting.check import ExportCheck, check_export, require_checker
@@ -83,7 +84,7 @@ def export(
         ArtifactError, TokenizerError: When llama.cpp could not run the model, or would read the vocabulary otherwise; when the
             check finds a difference.
     """
-    folder, target = choose_model_folder(Path(model)), Path(out)
+    folder, target = choose_model_folder(as_path(model)), as_path(out)
     check_wishes("whelp export", format, dtype)
     if not is_free(target):
         raise PlanError(target, "something stands there", "an empty place", "Choose another --out; nothing was changed.")

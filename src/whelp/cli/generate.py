@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
 from whelp.base.errors import ConfigError, PlanError, SourceError
+from whelp.base.paths import as_path
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ def load_model(
     from whelp.tokenizer import load_tokenizer
     from whelp.train.device import choose_device
 
-    folder = choose_model_folder(Path(path))
+    folder = choose_model_folder(as_path(path))
     chosen = choose_device(device, option="--device")
     config = read_model_config(folder)
     find_weight_files(folder)  # first: without weights, no architecture helps
@@ -70,7 +71,7 @@ def load_model(
     if state is not None:
         from whelp.cli.state import take_up_state
 
-        take_up_state(model, Path(state))
+        take_up_state(model, as_path(state))
     return LoadedModel(model, load_tokenizer(folder), folder, chosen, _read_end_ids(folder))
 
 
@@ -221,7 +222,7 @@ def make_settings(settings: Mapping[str, Any]) -> GenerateConfig:
 
     schema = settings.get("json_schema")
     if isinstance(schema, (str, Path)):
-        settings = {**settings, "json_schema": read_json_schema(read_text(Path(schema)), schema)}
+        settings = {**settings, "json_schema": read_json_schema(read_text(as_path(schema)), schema)}
     return load_config(GenerateConfig, {"when_full": "slide", **settings}, "generate")
 
 

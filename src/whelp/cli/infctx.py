@@ -11,6 +11,7 @@ from typing import Any
 from whelp.artifacts.rwkv_file import is_rwkv_file, read_rwkv_shapes
 from whelp.base.config import read_yaml
 from whelp.base.errors import ConfigError
+from whelp.base.paths import as_path
 from whelp.cli.infctx_options import NO_EFFECT, OPTIONS, SAME_OPTIONS, SECTIONS, find_problems
 from whelp.prepare.config import TemplateConfig
 
@@ -80,7 +81,7 @@ def find_data_path(recipe: str | Path) -> Path | None:
     data = values.get("data")
     if not is_infctx(values) or not isinstance(data, Mapping) or not isinstance(data.get("data_path"), str):
         return None
-    return path.parent / Path(data["data_path"]).expanduser()
+    return path.parent / as_path(data["data_path"])
 
 
 class _Reader:
@@ -175,7 +176,7 @@ class _Reader:
     def find_weights(self) -> Path | None:
         """The file that load_model names, relative to the YAML file; None when it is not there."""
         name = self.model.get("load_model")
-        path = self.folder / Path(name).expanduser() if isinstance(name, str) else None
+        path = self.folder / as_path(name) if isinstance(name, str) else None
         return path if path is not None and path.is_file() and is_rwkv_file(path) else None
 
     def _read_sizes(self, path: Path) -> dict[str, Any]:

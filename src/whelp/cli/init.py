@@ -14,6 +14,7 @@ from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import hold_folder, read_json
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -74,7 +75,7 @@ def init(
     from whelp.model import build_model, make_spec
     from whelp.model.rwkv.shared import Rwkv
 
-    folder = Path(out)
+    folder = as_path(out)
     if not is_free(folder):
         if skip_if_exists and find_kind(folder) == "checkpoint":
             return _describe(folder, is_reused=True)
@@ -83,7 +84,7 @@ def init(
     found = None
     if weights is not None:
         _refuse_sizes(recipe=recipe, family=family, n_layer=n_layer, n_head=n_head, n_embd=n_embd, seed=seed)
-        found = _open_weights(Path(weights), context_tokens or _CONTEXT_TOKENS, vocab_size)
+        found = _open_weights(as_path(weights), context_tokens or _CONTEXT_TOKENS, vocab_size)
         family, n_layer, n_head, n_embd = found.spec.family, found.spec.n_layer, found.spec.n_head, found.spec.n_embd
     resolved = _make_recipe(
         recipe,

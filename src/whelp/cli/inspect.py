@@ -16,11 +16,12 @@ from whelp.base.config import load_config, merge, parse_overrides, to_dict
 from whelp.base.errors import ConfigError, WhelpError
 from whelp.base.files import write_atomic
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.row_report import describe_page, make_summary, show_row
 from whelp.cli.source_rows import JoinedRows
-from whelp.cli.tokenizer_report import check_page_place
+from whelp.cli.tokenizer_report import find_page_place
 from whelp.prepare.config import PackConfig
 
 if TYPE_CHECKING:
@@ -141,14 +142,14 @@ def inspect(
         ConfigError: When no row is named or found.
         ArtifactError: When this is no token store, or the page cannot be written there.
     """
-    check_page_place(html)
+    page = find_page_place(html)
     config = choose_packing(recipe, overrides, context_tokens=context_tokens, plan=plan)
     opened = open_split(store, split, config, run=recipe, step=step)
     views = list(opened.iter_views(str(rows), file=file, find=find))
     if recipe is None and context_tokens is None:
         say_how_cut(opened)
-    if html is not None:
-        write_page(opened, views, html)
+    if page is not None:
+        write_page(opened, views, page)
     return [describe_row(view, opened) for view in views]
 
 
@@ -161,7 +162,7 @@ def open_split(
     step: int | None = None,
 ) -> OpenedRows:
     """Open a store to look at the rows of one of its splits, or at those of a step of a run."""
-    opened = open_store(Path(store))
+    opened = open_store(as_path(store))
     if step is None:
         packed, vocabulary = open_rows(opened, split, config)
         return OpenedRows(store=opened, config=config, packed=packed, vocabulary=vocabulary)
@@ -180,13 +181,13 @@ def open_split(
     return OpenedRows(store=opened, config=trained, packed=packed, vocabulary=vocabulary, step=chosen)
 
 
-def write_page(opened: OpenedRows, views: Sequence[RowView], html: str | Path) -> None:
+def write_page(opened: OpenedRows, views: Sequence[RowView], page: Path) -> None:
     """Write rows as one HTML file."""
     from whelp.report import make_rows_report
 
     summary = make_summary(opened.packed, opened.store, opened.vocabulary, opened.config)
     shown = [show_row(view, opened.packed, opened.store, opened.vocabulary) for view in views]
-    write_atomic(Path(html), make_rows_report(describe_page(summary, shown)))
+    write_atomic(page, make_rows_report(describe_page(summary, shown)))
 
 
 def choose_packing(

@@ -8,6 +8,7 @@ from pathlib import Path
 from whelp.artifacts.output_place import is_free
 from whelp.base.errors import ArtifactError
 from whelp.base.files import write_atomic
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import find_recipe
 
@@ -48,7 +49,7 @@ def new(name: str | Path) -> NewResult:
     Raises:
         ArtifactError: When something stands there already.
     """
-    folder = Path(name)
+    folder = as_path(name)
     if not is_free(folder):
         raise ArtifactError(folder, "something stands there already", "a new name or an empty folder", "Choose another name.")
     (folder / "text").mkdir(parents=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.costs import Costs
 from whelp.cli.recipe import Recipe, load_recipe
@@ -54,6 +55,6 @@ def plan(
     from whelp.cli.train import plan_training
 
     loaded = load_recipe(recipe, overrides, scale)
-    made, session = plan_training(loaded, Path(store))
+    made, session = plan_training(loaded, as_path(store))
     costs = estimate_costs(made, loaded.train, session.spec, price_per_hour)
     return PlannedRun(plan=made, ledger=session.make_ledger(made), costs=costs)

@@ -24,6 +24,7 @@ from whelp.base.hashing import hash_json
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
 from whelp.base.machine import count_cores, share_heaps
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.mixture import MixtureEntry
 from whelp.cli.reading_counts import LedgerLike, ReadingCounts, say_marked_up
@@ -79,7 +80,7 @@ def prepare(
         MissingExtraError: When Ray is asked for, and not installed.
     """
     loaded = load_recipe(recipe, overrides, scale)
-    events = iter_prepare(loaded, Path(out), rows=rows, engine=make_engine(engine, workers))
+    events = iter_prepare(loaded, as_path(out), rows=rows, engine=make_engine(engine, workers))
     return run_to_end(watch(events, draw_preparing), StoreReady).result
 
 

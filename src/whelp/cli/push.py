@@ -26,6 +26,7 @@ from whelp.base.hub_repository import (
 from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import read_license
 from whelp.cli.pushing.dataset import check_dataset, lay_out_dataset
@@ -156,7 +157,7 @@ def iter_push(
 ) -> Iterator[PushPlanned | Pushed]:
     """Push, yielding what is going to be brought, and the end."""
     hub = HubRepository(name, DATASET if dataset else MODEL, revision)
-    given = follow_link(Path(source))
+    given = follow_link(as_path(source))
     check = check_dataset if dataset else check_model
     check(given, format=format, dtype=dtype, license=license)
     _check_rights(hub, is_needed=not dry_run)

@@ -28,6 +28,7 @@ from whelp.base.config import (
 )
 from whelp.base.errors import ConfigError
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import make_pre
 from whelp.cli.infctx import is_infctx, map_infctx
 from whelp.cli.mixture import MixtureEntry, fold_defaults, override_entries, spread_defaults
@@ -168,7 +169,7 @@ def find_recipe(name: str | Path) -> Path:
     Raises:
         ConfigError: When there is neither such a file nor such a shipped recipe, or when it is text or rows by its name.
     """
-    path = Path(name)
+    path = as_path(name)
     as_source = f"project {shlex.quote(f'data.source={name}')}"
     if path.is_file():
         if _is_data(path):

@@ -14,6 +14,7 @@ from whelp.base.as_list import as_list
 from whelp.base.counts import list_some
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ def report(runs: str | Path | Sequence[str | Path], *, out: str | Path | None = 
     """
     from whelp.report import find_differences, find_warnings, make_run_report, sum_up
 
-    folders = [Path(run) for run in as_list(runs)]
+    folders = [as_path(run) for run in as_list(runs)]
     if not folders:
         raise ConfigError("whelp report", ["no run is given"], "Example: whelp report run-1 run-2")
     records = [read_run(folder) for folder in folders]
     names = _tell_apart(folders)
     if len(records) > 1:
         records = [dataclasses.replace(record, name=name) for record, name in zip(records, names, strict=True)]
-    page = Path(out) if out is not None else folders[0] / _PAGE if len(folders) == 1 else Path(_PAGE)
+    page = as_path(out) if out is not None else folders[0] / _PAGE if len(folders) == 1 else Path(_PAGE)
     page.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(page, make_run_report(records))
     numbers = [

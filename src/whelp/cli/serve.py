@@ -19,6 +19,7 @@ from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, MissingExtraError, WhelpError
 from whelp.base.files import read_json
+from whelp.base.paths import as_path
 from whelp.cli.generate import LoadedModel, load_model, open_engine
 from whelp.cli.recipe import load_recipe
 from whelp.cli.store_of_run import find_run, open_store_beside
@@ -109,7 +110,7 @@ def open_server(
     from whelp.serve import Server, make_app
 
     config, is_new_token = _make_config(settings)
-    path = Path(model)
+    path = as_path(model)
     run = find_run(path)
     notes = []
     paths = [path, *map(Path, as_list(compare))]
@@ -306,7 +307,7 @@ def _read_counts(folder: Path) -> dict[str, Any]:
 def _find_store(store: str | Path | None, run: Path | None) -> TokenStore | None:
     """The store that was named, or the one beside the run, when the run was trained on it."""
     if store is not None:
-        return open_store(Path(store))
+        return open_store(as_path(store))
     return None if run is None else open_store_beside(run)
 
 

@@ -12,6 +12,7 @@ from whelp.artifacts.output_place import is_free, refuse_place
 from whelp.base.errors import ArtifactError, ConfigError, PlanError, SourceError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.last_event import run_to_end
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.given_files import FileProgress, describe_given
 from whelp.cli.screens.draw_events import draw_bytes, watch
@@ -65,7 +66,7 @@ def split(
         PlanError: When a document is larger than `max_bytes`, or there are fewer documents than parts.
         ArtifactError: When something else stands at `out`.
     """
-    events = iter_split(Path(file), Path(out), max_bytes=max_bytes, parts=parts, document=document)
+    events = iter_split(as_path(file), as_path(out), max_bytes=max_bytes, parts=parts, document=document)
     return run_to_end(watch(events, draw_bytes("split")), SplitResult)
 
 

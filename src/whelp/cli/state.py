@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whelp.artifacts.state_file import read_state, write_state
 from whelp.base.errors import PlanError
 from whelp.base.hashing import hash_json
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.generate import LoadedModel, load_model
 
@@ -48,7 +49,7 @@ def save_state(
     recurrent = _check_recurrent(loaded.model, str(model.folder if isinstance(model, LoadedModel) else model))
     before = 0
     if state is not None:
-        before = take_up_state(loaded.model, Path(state))
+        before = take_up_state(loaded.model, as_path(state))
     ids = loaded.vocabulary.encode(prompt)
     if not len(ids):
         raise PlanError("the prompt", "it is empty", "at least one token", "Give some text to read.")
@@ -59,8 +60,9 @@ def save_state(
             _, found = recurrent.read(piece, found)
     assert found is not None, "at least one piece was read"
     count = before + len(ids)
-    write_state(Path(out), found.tensors(), {"num_tokens": count, "model": _fingerprint(recurrent)})
-    return StateResult(str(out), count, Path(out).stat().st_size)
+    path = as_path(out)
+    write_state(path, found.tensors(), {"num_tokens": count, "model": _fingerprint(recurrent)})
+    return StateResult(str(path), count, path.stat().st_size)
 
 
 def take_up_state(model: nn.Module, path: Path) -> int:

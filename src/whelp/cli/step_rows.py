@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from whelp.artifacts.run_folder import RunFolder, iter_records
 from whelp.artifacts.token_store import TokenStore
 from whelp.base.errors import ConfigError, PlanError
+from whelp.base.paths import as_path
 from whelp.base.seeds import make_seed
 from whelp.cli.recipe import Recipe, load_recipe
 
@@ -31,7 +32,7 @@ class StepRows:
         from whelp.cli.training.checks import check_plan
         from whelp.train import TrainPlan
 
-        folder = RunFolder(Path(run)) if isinstance(run, (str, Path)) else None
+        folder = RunFolder(as_path(run)) if isinstance(run, (str, Path)) else None
         started = folder.read_plan() if folder is not None else None
         if folder is None or started is None:
             raise ConfigError("--step", ["a step is one of a run"], "Give the run folder, too: --recipe RUN.")

@@ -14,6 +14,7 @@ from whelp.base.config import load_config, parse_overrides
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import atomic_folder, hold_folder
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.screens.draw_events import watch_waiting
 from whelp.corpus.config import SourceConfig
@@ -56,7 +57,7 @@ def train_tokenizer(
 
     config = learn if isinstance(learn, LearnConfig) else load_config(LearnConfig, learn or {}, "learn")
     opened = open_source(choose_source(source, "whelp tokenizer train"))
-    folder = Path(out)
+    folder = as_path(out)
     with watch_waiting("learning"), hold_folder(folder):
         check_place(folder)
         _say_changes(folder, config)

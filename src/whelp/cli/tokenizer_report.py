@@ -13,6 +13,7 @@ from whelp.base.as_list import as_list
 from whelp.base.config import load_config
 from whelp.base.errors import ArtifactError, ConfigError
 from whelp.base.files import write_atomic
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.grouping import Grouping, choose_grouping, make_grouping
 from whelp.cli.tokenizer import choose_source
@@ -109,7 +110,7 @@ def report_tokenizer(
         raise ConfigError("whelp tokenizer report", ["no vocabulary is named"], "Name one or more, for example gpt2.")
     texts = as_list(texts)
     _check_texts(texts)
-    check_page_place(html)
+    page = find_page_place(html)
     tolerant = [make_tolerant(load_tokenizer(label)) for label in labels]
     source = open_source(choose_source(corpus, "whelp tokenizer report"))
     by = by or choose_grouping(source)
@@ -133,12 +134,12 @@ def report_tokenizer(
         },
         vocabularies=reports,
         split_words=[{**entry, "tokens": [cut[number] for cut in cuts]} for number, entry in enumerate(measured.split_words)],
-        html=None if html is None else str(html),
+        html=None if page is None else str(page),
     )
-    if html is not None:
+    if page is not None:
         from whelp.report import make_vocabulary_report
 
-        write_atomic(Path(html), make_vocabulary_report(asdict(report)))
+        write_atomic(page, make_vocabulary_report(asdict(report)))
     return report
 
 
@@ -175,12 +176,20 @@ def _check_texts(texts: Sequence[str]) -> None:
             raise ConfigError("--text", [problem], "Write it in the encoding of your terminal.") from None
 
 
-def check_page_place(html: str | Path | None) -> None:
-    """Find out before any work whether the page can be written."""
-    if html is not None and not Path(html).absolute().parent.is_dir():
-        raise ArtifactError(html, "there is no such folder", "a file in a folder that exists", "Make the folder first.")
-    if html is not None and Path(html).is_dir():
-        raise ArtifactError(html, "is a folder", "the name of a file", "Choose another --html.")
+def find_page_place(html: str | Path | None) -> Path | None:
+    """Where a page goes, if one is asked for; that it can be written there is found out before any work.
+
+    Raises:
+        ArtifactError: When it cannot.
+    """
+    if html is None:
+        return None
+    page = as_path(html)
+    if not page.absolute().parent.is_dir():
+        raise ArtifactError(page, "there is no such folder", "a file in a folder that exists", "Make the folder first.")
+    if page.is_dir():
+        raise ArtifactError(page, "is a folder", "the name of a file", "Choose another --html.")
+    return page
 
 
 def _iter_batches(source: Source, grouping: Grouping, max_bytes: int | None) -> Iterator[tuple[Any, npt.NDArray[np.int64]]]:
@@ -278,7 +287,7 @@ def guide_tokenizer(
     from whelp.tokenizer import learn, shrink
     from whelp.tokenizer.smaller_vocabularies import measure_sizes
 
-    check_page_place(html)
+    page = find_page_place(html)
     asked = sorted(set(as_list(sizes)))
     if not asked:
         raise ConfigError("whelp tokenizer guide", ["no size is given"], "Example: --sizes 1024,4096,16384")
@@ -314,10 +323,10 @@ def guide_tokenizer(
         model={"family": family, "n_layer": n_layer, "n_embd": n_embd, "body_parameters": body},
         rows=rows,
         cheapest_vocab_size=min(rows, key=lambda row: row.flops_per_byte).vocab_size,
-        html=None if html is None else str(html),
+        html=None if page is None else str(page),
     )
-    if html is not None:
+    if page is not None:
         from whelp.report import make_vocabulary_guide
 
-        write_atomic(Path(html), make_vocabulary_guide(asdict(guide)))
+        write_atomic(page, make_vocabulary_guide(asdict(guide)))
     return guide

@@ -15,6 +15,7 @@ from whelp.artifacts.run_folder import RunFolder
 from whelp.artifacts.token_store import TokenStore, open_store
 from whelp.base.as_list import as_list
 from whelp.base.errors import ArtifactError, ConfigError
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.exporting.origin import ORIGIN_FILE, UNKNOWN, count_trained, iter_before, read_origin
 from whelp.cli.source_licences import list_licences
@@ -98,7 +99,7 @@ def trace(source: str | Path, folders: str | Path | Sequence[str | Path]) -> Tra
         raise ConfigError("whelp trace", ["no folder is given"], "Example: whelp trace book.txt .")
     asked = Asked.read(source)
     places: dict[str, list[Path]] = {"store": [], "run": [], "export": []}
-    for folder in {os.path.realpath(folder): Path(folder) for folder in reversed(folders)}.values():
+    for folder in {os.path.realpath(folder): folder for folder in map(as_path, reversed(folders))}.values():
         if not folder.is_dir() and not (folder.is_file() and folder.name.endswith(_GGUF)):
             found = "is no folder and no GGUF file" if folder.exists() else "there is no such folder"
             raise ArtifactError(folder, found, "a folder to look in", "Check the spelling.")

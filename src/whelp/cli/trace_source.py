@@ -18,6 +18,7 @@ from whelp.artifacts.token_store import TokenStore
 from whelp.base.arrays import to_numpy
 from whelp.base.files import read_json
 from whelp.base.hashing import hash_file
+from whelp.base.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Asked:
     @classmethod
     def read(cls, word: str) -> Asked:
         """What a word on the command line means."""
+        word = str(as_path(word)) if word.startswith("~") else word
         return cls(word, by_name=not os.path.exists(word))
 
     @cached_property

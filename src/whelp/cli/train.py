@@ -17,9 +17,10 @@ from whelp.base.counts import check_count
 from whelp.base.errors import BusyError
 from whelp.base.files import hold_folder
 from whelp.base.gpu_context import open_gpu_early
-from whelp.base.interactive import is_notebook, shows_progress
+from whelp.base.interactive import shows_progress
 from whelp.base.last_event import run_to_end
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.base.start_up import start_up
 from whelp.cli.exporting.origin import find_origin_of_start
 from whelp.cli.prepare import check_fresh
@@ -77,12 +78,11 @@ def train(
     check_count("nproc", nproc)
     loaded = load_recipe(recipe, overrides, scale)
     if nproc > 1:
-        is_told = shows_progress() and not is_notebook()  # a notebook shows nothing of what other processes write
-        return train_together(loaded, Path(store), Path(out), nproc, quiet=not is_told, is_heard=is_told)
-    try:
-        return run_to_end(watch(iter_train(loaded, Path(store), Path(out)), draw_training), Finished).result
-    except BusyError:  # raised before anything was made
-        return train_together(loaded, Path(store), Path(out), 1, quiet=True, is_heard=False)
+        is_told = shows_progress()
+        return train_together(loaded, as_path(store), as_path(out), nproc, quiet=not is_told, is_heard=is_told)
+    with contextlib.suppress(BusyError):  # raised before anything was made
+        return run_to_end(watch(iter_train(loaded, store, out), draw_training), Finished).result
+    return train_together(loaded, as_path(store), as_path(out), 1, quiet=True, is_heard=False)
 
 
 def train_together(
@@ -157,11 +157,12 @@ def _join(recipe: Recipe) -> Iterator[ProcessGroup]:
         yield processes
 
 
-def iter_train(recipe: Recipe, store: Path, out: Path) -> Generator[TrainEvent]:
+def iter_train(recipe: Recipe, store: str | Path, out: str | Path) -> Generator[TrainEvent]:
     """Train, yielding what happens: the plan, every step, evaluations, samples, checkpoints, rewound spikes, the result.
 
     Of several processes that a launcher started, each calls this; the first one writes, tracks, and has the samples.
     """
+    store, out = as_path(store), as_path(out)
     with _join(recipe) as processes, hold_folder(out) if processes.is_first else contextlib.nullcontext():
         events = _iter_train(recipe, store, out, processes)
         with contextlib.closing(events):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from whelp.base.paths import as_path
 from whelp.cli.help_text import make_help
 from whelp.cli.words_elsewhere import COMMANDS, explain_option
 
@@ -94,8 +97,24 @@ class Commands(typer.Typer):
         )
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]
-        """Make a command of a function."""
-        return super().command(name, cls=_TeachingCommand, **options)
+        """Make a command of a function; paths come to it as `as_path` gives them, also where a shell leaves `~` as it is."""
+        register = super().command(name, cls=_TeachingCommand, **options)
+
+        def make(function: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(function)
+            def run(**values: Any) -> Any:
+                return function(**{name: _expand(value) for name, value in values.items()})
+
+            register(run)
+            return function
+
+        return make
+
+
+def _expand(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expand(one) for one in value]
+    return as_path(value) if isinstance(value, Path) else value
 
 
 def _fail(error: Any) -> NoReturn:

@@ -20,6 +20,7 @@ from whelp.base.errors import ConfigError, TrainingError, WhelpError
 from whelp.base.last_event import run_to_end
 from whelp.base.links import follow_link
 from whelp.base.machine import count_cores
+from whelp.base.paths import as_path
 from whelp.base.result_repr import ResultRepr
 from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.screens.draw_events import draw_verifying, watch
@@ -108,20 +109,21 @@ def iter_verify(
         problems.append(f"--steps is {num_steps}, but expected {least} at least: runs are stopped on their way")
     if problems or not nproc:
         raise ConfigError("verify-resume", problems or ["--nproc is empty"])
-    read_manifest(Path(store), "token_store")  # said once and at once, not by a process of each run
+    store = as_path(store)
+    read_manifest(store, "token_store")  # said once and at once, not by a process of each run
     device = choose_device(recipe.train.device).type
     prepared = _prepare(recipe, num_steps, max(nproc))
     first, checks = counts[0], []
     with tempfile.TemporaryDirectory(prefix="whelp-verify-") as name:
         folder = Path(name)
         path = _write(prepared, folder / "recipe.yaml", save_every_steps=num_steps // 2)
-        _run(path, Path(store), folder / "whole", first)
+        _run(path, store, folder / "whole", first)
         whole = _read(folder / "whole")
-        _run(path, Path(store), folder / "half", first, die_after=num_steps // 2 + 1)
+        _run(path, store, folder / "half", first, die_after=num_steps // 2 + 1)
         for number, second in enumerate(counts):
             run = folder / f"run-{number}"
             shutil.copytree(folder / "half", run, symlinks=True)
-            _run(path, Path(store), run, second)
+            _run(path, store, run, second)
             with_others = f" with {second} process{'es' if second > 1 else ''}" if second != first else ""
             name = f"killed after step {num_steps // 2 + 1}, then on from {num_steps // 2}{with_others}"
             losses = _choose_demand(recipe, device, [first, second])
@@ -131,8 +133,8 @@ def iter_verify(
             legs, length = [*counts, first], num_steps // (len(counts) + 1)
             path = _write(prepared, folder / "chain.yaml", save_every_steps=length)
             for number, count in enumerate(legs[:-1], 1):
-                _run(path, Path(store), folder / "chain", count, die_after=number * length + 1)
-            _run(path, Path(store), folder / "chain", first)
+                _run(path, store, folder / "chain", count, die_after=number * length + 1)
+            _run(path, store, folder / "chain", first)
             stops = ", ".join(str(number * length + 1) for number in range(1, len(legs)))
             losses = _choose_demand(recipe, device, legs)
             checks.append(_compare(f"killed after steps {stops}", whole, _read(folder / "chain"), legs, losses, tolerance))
@@ -206,7 +208,7 @@ def run_part() -> None:
     ignore_early_requests()
     follow_launcher()
     try:
-        for event in iter_train(load_recipe(recipe), Path(store), Path(out)):
+        for event in iter_train(load_recipe(recipe), store, out):
             if isinstance(event, StepReport) and event.step == int(die_after):
                 end_at_once()
     except WhelpError as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from whelp.base.errors import PlanError
+from whelp.base.paths import as_path
 
 
 def find_cache_folder() -> Path:
@@ -18,7 +19,7 @@ def find_cache_folder() -> Path:
     """
     asked = os.environ.get("WHELP_CACHE")
     if asked:
-        return Path(asked).expanduser().absolute()
+        return as_path(asked).absolute()
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whelp"
     except RuntimeError:

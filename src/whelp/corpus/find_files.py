@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from whelp.base.errors import SourceError, say_os_reason
+from whelp.base.paths import as_path
 
 _FOLDERS_NOT_OF_TEXT = {"CVS": "hidden", "_darcs": "hidden", "__pycache__": "hidden"}
 _FILES_OF_SYSTEMS = ("desktop.ini", "thumbs.db")  # which Windows hides
@@ -121,7 +122,7 @@ def expand(
     Raises:
         SourceError: When nothing is there.
     """
-    path = Path(item).expanduser().absolute()
+    path = as_path(item).absolute()
     try:
         os.lstat(path)
     except PermissionError:
@@ -160,7 +161,7 @@ def as_written(path: Path, item: str) -> Path:
     """
     here = Path.cwd()
     is_below = path != here and path.is_relative_to(here)
-    return path if Path(item).expanduser().is_absolute() or not is_below else path.relative_to(here)
+    return path if as_path(item).is_absolute() or not is_below else path.relative_to(here)
 
 
 def look_at(path: Path) -> os.stat_result | SkippedFile:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whelp.base.errors import SourceError
+from whelp.base.paths import as_path
 from whelp.corpus.config import SourceConfig
 from whelp.corpus.find_files import FoundFile, SkippedFile, expand
 from whelp.corpus.path_list import is_path_list, read_listed
@@ -62,7 +63,7 @@ def locate(item: str, config: SourceConfig, candidates: list[str]) -> Place:
         option = "source_data_dir" if config.source_data_dir else "source_dataset_params.data_files"
         expected = f"a kind of file ({', '.join(KINDS)}) or a dataset of the hub"
         raise SourceError(item, f"is read as it is, but data.{option} is given", expected, "Leave one of the two out.")
-    written = Path(item).expanduser()
+    written = as_path(item)
     saved = find_saved(written, config)
     if saved is not None:
         return Place(*saved, root=written.absolute())

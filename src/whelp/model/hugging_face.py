@@ -26,6 +26,7 @@ from whelp.artifacts.document_starts import find_starts
 from whelp.artifacts.targets import IGNORED
 from whelp.base.errors import ArtifactError, ConfigError, MissingExtraError, say_first_line
 from whelp.base.files import read_json
+from whelp.base.paths import as_path
 from whelp.model.config import ModelSpec
 from whelp.model.language_model import LanguageModel
 
@@ -338,7 +339,7 @@ def _find_values(name: str) -> dict[str, Any]:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     except ImportError:
         raise MissingExtraError("model.family: hf", "transformers", "hf") from None
-    path = Path(name).expanduser()
+    path = as_path(name)
     if path.exists():
         file = path if path.is_file() else find_model_folder(path) / "config.json"
         try:

@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from whelp.base.files import write_atomic
+from whelp.base.paths import as_path
 
 FOLDER_VARIABLE = "WHELP_CACHE"
 
@@ -37,6 +38,6 @@ def keep(name: str, content: str) -> None:
 def _folder() -> Path:
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        return as_path(chosen)
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "whelp" / "tokenizers"

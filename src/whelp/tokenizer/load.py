@@ -15,6 +15,7 @@ from typing import Any
 from whelp.base.errors import TokenizerError, say_first_line
 from whelp.base.hashing import hash_bytes
 from whelp.base.links import follow_link
+from whelp.base.paths import as_path
 from whelp.tokenizer._cache import keep, read_cached
 from whelp.tokenizer.config import END_TOKEN
 from whelp.tokenizer.ranks import ENCODINGS, find_encoding, make_bpe_json, make_ranks_json, read_ranks
@@ -66,7 +67,7 @@ def load_tokenizer(name: str | Path) -> Vocabulary:
 
     Raises: TokenizerError: When nothing is found, or what is found is broken.
     """
-    path = follow_link(Path(name).expanduser())
+    path = follow_link(as_path(name))
     if path.is_file():
         return _load_file(path)
     if path.is_dir():
@@ -124,7 +125,7 @@ def _iter_places(name: str, encoding: str | None) -> Iterator[Path]:
 def _find_snapshot(hub_id: str) -> Path | None:
     """The folder of a repository in Hugging Face's cache."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # nothing is there without a home folder
+    cache = as_path(os.environ.get("HF_HUB_CACHE") or home / "hub")  # nothing is there without a home folder
     repository = cache / ("models--" + hub_id.replace("/", "--"))
     try:
         snapshot = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()

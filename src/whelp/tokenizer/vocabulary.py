@@ -20,6 +20,7 @@ from whelp.base.errors import TokenizerError, say_first_line
 from whelp.base.files import write_atomic, write_json
 from whelp.base.hashing import hash_bytes, hash_json
 from whelp.base.log import log
+from whelp.base.paths import as_path
 from whelp.tokenizer._arrow import Texts, as_strings, check_utf8
 from whelp.tokenizer._bytes import read_spelling
 from whelp.tokenizer._cache import keep, read_cached
@@ -231,7 +232,7 @@ class Vocabulary:
 
     def save(self, folder: Path | str) -> None:
         """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json into `folder`, beside what is there."""
-        folder = Path(folder)
+        folder = as_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         control = self.control_tokens
         config: dict[str, Any] = {

@@ -207,9 +207,9 @@ def inspect(
     """
     from whelp.cli import inspect as looking
     from whelp.cli.screens import show
-    from whelp.cli.tokenizer_report import check_page_place
+    from whelp.cli.tokenizer_report import find_page_place
 
-    check_page_place(html)
+    find_page_place(html)
     config = looking.choose_packing(recipe, overrides or [], context_tokens=context_tokens, plan=plan)
     opened = looking.open_split(store, split, config, run=recipe, step=step)
     with show.waiting("looking"):

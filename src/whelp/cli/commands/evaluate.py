@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whelp.base.counts import say_count
+from whelp.base.paths import as_path
 from whelp.cli.commands.options import AsJson, Device, ModelPath
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def evaluate(
         raise typer.BadParameter("is one file: ask for tasks or for programs.", param_hint="'--out'")
     results: dict[str, Any] = {}
     if store is not None or (tasks is None and code_tasks is None):
-        loss = measure(model, store=store or _find_store(Path(model)), split=split, num_rows=rows, device=device)
+        loss = measure(model, store=store or _find_store(as_path(model)), split=split, num_rows=rows, device=device)
         results["loss"] = loss.to_dict()
         if not as_json:
             _write_loss(loss)

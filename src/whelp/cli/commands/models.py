@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from whelp.base.counts import say_count
+from whelp.base.paths import as_path
 from whelp.cli.commands.options import (
     AsJson,
     Overrides,
@@ -195,12 +196,12 @@ def export(
     from whelp.cli.export import export as write_model
     from whelp.cli.screens import show
 
-    if format is None and find_kind(Path(source)) == "token_store":
+    if format is None and find_kind(as_path(source)) == "token_store":
         names = ", ".join(name.value for name in FormatName)
         raise ConfigError("whelp export", [f"{source} is a token store, and no --format is given"], f"Choose one of {names}.")
     chosen = "hf" if format is None else format.value
     is_of_ids = chosen in {name.value for name in FormatName}
-    if is_of_ids or find_kind(Path(source)) == "token_store":
+    if is_of_ids or find_kind(as_path(source)) == "token_store":
         if check:
             raise ConfigError("whelp export", [f"--check is for models, and {source} is written as ids"], "Leave it out.")
         with show.waiting("writing"):

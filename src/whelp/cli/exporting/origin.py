@@ -19,6 +19,7 @@ from whelp.artifacts.gguf_metadata import read_gguf_text
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.errors import WhelpError
 from whelp.base.files import read_json
+from whelp.base.paths import as_path
 
 ORIGIN_FILE = "origin.json"
 ORIGIN_KEY = "whelp.origin"  # in the metadata of a GGUF file
@@ -64,7 +65,7 @@ def find_origin_of_start(start_from: str | None) -> Origin | None:
     if start_from is None:
         return None
     try:
-        folder = find_model_folder(Path(start_from).expanduser())
+        folder = find_model_folder(as_path(start_from))
     except WhelpError:  # a single file of weights
         return UNKNOWN
     named = read_license(folder)

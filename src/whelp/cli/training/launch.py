@@ -13,14 +13,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from whelp.base.counts import say_duration
-from whelp.base.errors import PlanError, TrainingError
+from whelp.base.errors import PlanError, TrainingError, WhelpError
+from whelp.base.files import read_json
+from whelp.base.interactive import is_notebook
+from whelp.base.log import log
 from whelp.base.machine import count_cores
-from whelp.cli.training.launched_process import LAUNCHER, LOST
+from whelp.cli.training.launched_process import ERROR_FILE, LAUNCHER, LOST
 from whelp.cli.training.signals import is_hangup_ignored
 from whelp.train.process_rank import MEETING_FILE, find_process_rank
 
@@ -31,6 +34,7 @@ _OTHERS_ENDED = f"The others were ended. {_GO_ON}"
 _GRACE_SECONDS = 10.0  # for the others to notice by themselves that one is gone, and to say what they have to say
 _LEAST_STOP_SECONDS = 5.0  # a busy machine may hold this process up as long
 _STOP_SECONDS = 600.0  # for all to end once one has stopped as asked
+_NOTE = "note  "  # as `screens.show.say_note` begins a line
 _TAIL_LINES = 8  # of what a process said last
 _WHY_KILLED = {
     getattr(signal, name, None): why
@@ -57,17 +61,21 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
     Signals to this process reach all of them, and a Ctrl-Z stops all until this one goes on. When one fails, the others are ended.
 
     Args:
-        is_heard: What the first says goes to standard error; without it, the last of that is part of the error of a failure.
+        is_heard: What the first says goes to standard error, in a notebook into the cell. Without it, what it noted goes to the log
+            in the end; and of a failure, the last of what it said is part of the error.
 
     Raises:
         TrainingError: When a process failed; it says which, and how.
+        WhelpError: That of a process which is the only one and not heard, as it raised it.
         KeyboardInterrupt: When they stopped because they were asked to.
     """
     if find_process_rank().num_processes > 1:
         raise PlanError("--nproc", "a launcher has started several processes already", "one of the two", "Leave --nproc out.")
     with tempfile.TemporaryDirectory(prefix="whelp-") as folder:
         said = [Path(folder) / f"stderr-{rank}" for rank in range(num_processes)]
-        output = Path(folder) / "stdout"
+        output, error_file = Path(folder) / "stdout", Path(folder) / "error.json"
+        is_relayed = is_heard and is_notebook()  # it shows nothing of what other processes write
+        is_heard = is_heard and not is_relayed
         with contextlib.ExitStack() as stack:
             children: list[subprocess.Popen[bytes]] = []
             with _forwarding(children, _STOPS) as forwarded:
@@ -80,10 +88,12 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
                             streams["stderr"] = _own_stderr()
                         else:
                             streams["stderr"] = stack.enter_context(open(said[rank], "wb"))
+                        environment = _environment(rank, num_processes, Path(folder) / "meeting")
+                        environment |= {} if num_processes > 1 else {ERROR_FILE: str(error_file)}
                         children.append(
                             subprocess.Popen(
                                 [sys.executable, "-c", code, *arguments],
-                                env=_environment(rank, num_processes, Path(folder) / "meeting"),
+                                env=environment,
                                 stdin=subprocess.DEVNULL,
                                 start_new_session=True,  # a Ctrl-C is forwarded once, not sent twice
                                 **streams,  # type: ignore[call-overload]  # streams by name
@@ -92,8 +102,12 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
                         for number in forwarded:  # it came before this process was there
                             _pass_on(children[-1], number)
                     # not before: who is started while one is ignored, ignores it, too
-                    with _forwarding(children, _REQUESTS), _stopping_together(children):
-                        failed, stopped_seconds = _watch(children, forwarded)
+                    with (
+                        _forwarding(children, _REQUESTS),
+                        _stopping_together(children),
+                        _relaying(said[0], is_relayed) as relay,
+                    ):
+                        failed, stopped_seconds = _watch(children, forwarded, relay)
                 finally:
                     for child in children:
                         if child.poll() is None:
@@ -104,9 +118,31 @@ def launch(arguments: Sequence[str], num_processes: int, *, code: str = COMMAND,
         is_insisted_on = _count_stops(forwarded) > 1
         if any(codes) and (is_insisted_on or all(code in stopped for code in codes)):
             raise KeyboardInterrupt
+        if failed and not is_heard and error_file.exists():
+            raise WhelpError.from_values(read_json(error_file))
         if failed:
             _explain(failed, codes, said, is_first_heard=is_heard, stopped_seconds=stopped_seconds)
+        if not is_heard and not is_relayed:
+            for line in said[0].read_text(encoding="utf-8", errors="replace").splitlines():
+                log.warning("%s", line.removeprefix(_NOTE).strip())
         return output.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _relaying(said: Path, is_wanted: bool) -> Iterator[Callable[[], object]]:
+    """Gives what writes to standard error the lines that a process has written to a file since."""
+    if not is_wanted:
+        yield lambda: None
+        return
+    with open(said, encoding="utf-8", errors="replace") as file:
+
+        def relay() -> None:
+            text = file.read()
+            if text:
+                sys.stderr.write(text)
+
+        yield relay
+        relay()
 
 
 def _own_stderr() -> int | None:
@@ -195,7 +231,9 @@ def _count_stops(forwarded: Sequence[int]) -> int:
     return sum(number in _STOPS for number in forwarded)
 
 
-def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]) -> tuple[list[int], float]:
+def _watch(
+    children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int], relay: Callable[[], object]
+) -> tuple[list[int], float]:
     """Wait for all; return the numbers of those that failed, in the order in which they did, and the longest stop of this process.
 
     Asked to stop for the second time, it waits a moment only: one that hears nobody any more, or waits for such a one, does not
@@ -214,6 +252,7 @@ def _watch(children: Sequence[subprocess.Popen[bytes]], forwarded: Sequence[int]
         num_stops = _count_stops(forwarded)
         if num_stops > 1:
             deadline = min(deadline, time.monotonic() + (_GRACE_SECONDS if num_stops == 2 else 0.0))
+        relay()
         time.sleep(0.02)
         longest, looked = max(longest, time.monotonic() - looked), time.monotonic()
     failed += [rank for rank, child in enumerate(children) if child.poll() not in (None, 0) and rank not in failed]

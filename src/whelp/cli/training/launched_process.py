@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from whelp.base.errors import LostProcessError, PlanError, WhelpError
+from whelp.base.files import write_json
 from whelp.train.process_rank import TORCHRUN, find_process_rank
 
 LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
+ERROR_FILE = "WHELP_ERROR_FILE"  # where an error is left for who started this process, and raises it as its own
 INTERRUPTED = 130  # the exit code after a Ctrl-C
 LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
 
@@ -24,6 +26,9 @@ def fail(error: WhelpError) -> NoReturn:
     """Say what is wrong, and end with exit code 1. A launched process that lost another leaves the word to its launcher."""
     if isinstance(error, LostProcessError) and LAUNCHER in os.environ:
         sys.exit(LOST)
+    if ERROR_FILE in os.environ:
+        with contextlib.suppress(OSError):  # the disk is full: what is said below remains
+            write_json(Path(os.environ[ERROR_FILE]), error.to_values())
     who = "" if error.where.startswith("process ") else _name_process()  # it may name one by itself
     sys.stderr.write(f"error: {who}{error}\n")
     sys.exit(1)

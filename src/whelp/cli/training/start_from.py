@@ -11,6 +11,7 @@ from whelp.artifacts.checkpoint import choose_model_folder, find_model_folder, r
 from whelp.artifacts.checkpoint_parts import find_state_files
 from whelp.artifacts.rwkv_file import is_rwkv_file
 from whelp.base.errors import ArtifactError, PlanError, StaleError, say_first_line
+from whelp.base.paths import as_path
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ def read_start(start_from: str, spec: ModelSpec, vocabulary: Vocabulary) -> dict
         StaleError: When the model has another vocabulary than the token store.
         PlanError: When the recipe describes another model; it says which options describe this one.
     """
-    path = Path(start_from).expanduser()
+    path = as_path(start_from)
     if is_rwkv_file(path):
         return _read_official(path, spec)
     folder = choose_model_folder(path)
@@ -77,7 +78,7 @@ def read_start_state(start_from: str, optimizer: str) -> Mapping[str, torch.Tens
         ArtifactError: When the folder has none.
         PlanError: When it is of another optimizer than the recipe's.
     """
-    folder = find_model_folder(Path(start_from).expanduser())
+    folder = find_model_folder(as_path(start_from))
     if not find_state_files(folder):
         found, advice = "it holds no state of an optimizer", "Choose another, or leave train.start_optimizer out."
         raise ArtifactError(f"train.start_from {folder}", found, "a checkpoint of `whelp train`", advice)
