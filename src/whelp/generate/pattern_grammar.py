@@ -106,8 +106,8 @@ def _find_multiples(schema: Any) -> Iterator[int]:
         yield from _find_multiples(entry)
     multiple = schema.get("multipleOf") if isinstance(schema, dict) else None
     if isinstance(multiple, (int, float)) and not isinstance(multiple, bool) and 0 < multiple < math.inf:
-        exact = Decimal(str(multiple))
-        yield int(exact.scaleb(max(0, -exact.normalize().as_tuple().exponent)))
+        written = f"{Decimal(str(multiple)):f}"
+        yield int((written.rstrip("0") if "." in written else written).replace(".", ""))
 
 
 def _check_letters(where: str, needed: Iterable[str], letters: frozenset[str] | None) -> None:
