@@ -353,6 +353,15 @@ def test_counts_come_out_right(vocabularies, models_of, kind):
         ),
         ("bpe", {"grammar": "start: nothing"}, 'grammar: it cannot be followed (unknown name: "nothing")'),
         ("bpe", {"grammar": 'root ::= "a'}, "grammar: it cannot be read ("),
+        *(
+            ("bpe", asked, "its multipleOf, all together, has more remainders than are followed, but expected a least common")
+            for asked in (
+                {"json_schema": {"type": "integer", "multipleOf": 999983}},
+                {"json_schema": {"type": "integer", "multipleOf": 99730000}},
+                {"json_schema": {"allOf": [{"type": "integer", "multipleOf": 9973}, {"multipleOf": 0.9967}]}},
+                {"grammar": 'start: "a" %json {"type": "number", "multiple\\u004ff": 999.983, "default": 1' + "0" * 5000 + "}"},
+            )
+        ),
         ("bpe", {"regex": "a{0}"}, "regex: no text but an empty one follows it. Ask for a text."),
         ("chars", {"regex": "[A-C]?#+"}, "regex: the tokens of the vocabulary write no text of it: after 'A' it wants '#'."),
         (

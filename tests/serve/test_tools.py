@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from whelp.generate.call_form import find_call_form
 from whelp.generate.chat import find_end_ids, make_chat_ids
 from whelp.serve import ServedModel
 from whelp.serve.replies import ChosenCalls
+from whelp.serve.tools import read_tools
 from whelp.tokenizer import LearnConfig, Vocabulary, learn
 
 from . import fakes
@@ -111,7 +113,7 @@ def test_what_the_model_chooses(serve: Serve, monkeypatch: pytest.MonkeyPatch, s
     if len(saying) > 350:
         form = Form()
         reply = ChosenCalls(form, ["add"])
-        told = [*reply.add(saying), *reply.end(is_whole=True)]
+        told = [*reply.add(saying), *reply.end()]
         assert "".join(delta["content"] for delta in told) == reply.content == content
         return
     choice = _ask(running, **body)
@@ -174,6 +176,55 @@ def test_a_call_that_is_asked_for(serve: Serve, monkeypatch: pytest.MonkeyPatch,
     assert _ask(running, tool_choice=choice, max_tokens=3)["message"] == {"role": "assistant", "content": "", "refusal": None}
 
 
+def test_a_call_that_a_stop_text_cuts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last brace is one of its arguments."""
+    running, _ = _open_saying(serve, monkeypatch, '{"name": "add", "arguments": {"a": {"b": 1}')
+    for call in (
+        _ask(running, tool_choice="required")["message"]["tool_calls"][0]["function"],
+        _stream(running, tool_choice="required")[0]["calls"][0],
+    ):
+        assert call["arguments"] == '{"a": {"b": 1}'
+
+
+def test_one_call_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several, the first alone."""
+    running, _ = _open_saying(serve, monkeypatch, f"Well. {TWO}")
+    message = _ask(running, parallel_tool_calls=False)["message"]
+    assert (message["content"], len(message["tool_calls"])) == ("Well.", 1)
+    assert len(_ask(running, parallel_tool_calls=True)["message"]["tool_calls"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "right", "wrong"),
+    [
+        (None, {}, {"a": 1}),
+        ({}, {}, {"a": 1}),
+        ({"type": "object", "allOf": [{"properties": {"a": {"type": "integer"}}, "required": ["a"]}]}, {"a": 1}, {"a": "b"}),
+        ({"type": "object", "properties": {}, "additionalProperties": {"type": "integer"}}, {"a": 1}, {"a": "b"}),
+    ],
+    ids=["none", "empty", "elsewhere", "any name"],
+)
+def test_which_arguments_there_are(parameters: Any, right: Any, wrong: Any) -> None:
+    """None but those that are described, wherever they are."""
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    asked = read_tools({"tools": tools, "tool_choice": "required"})
+    assert asked is not None
+    valid = jsonschema.Draft202012Validator(asked.make_pattern(Form()).value).is_valid
+    assert valid({"name": "f", "arguments": right})
+    assert not valid({"name": "f", "arguments": wrong})
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_nested_too_deeply(serve: Serve, choice: str) -> None:
+    """Said, not failed at."""
+    running = serve(make_model(encode_chat=lambda messages, **values: copy.deepcopy(values), find_call_form=Form))
+    parameters = '{"properties": ' * 900 + "{}" + "}" * 900
+    tools = '[{"type": "function", "function": {"name": "f", "parameters": ' + parameters + "}}]"
+    body = f'{{"messages": [{{"role": "user", "content": "x"}}], "tools": {tools}, "tool_choice": "{choice}"}}'
+    answer = running.client.post(CHAT, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "The body is nested too deeply.")
+
+
 def test_none_may_be_called(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is not told of the functions, and what looks like a call is words."""
     running, asked = _open_saying(serve, monkeypatch, ONE)
@@ -218,7 +269,7 @@ def test_what_tools_cannot_be_beside(serve: Serve, monkeypatch: pytest.MonkeyPat
         (
             TokenizerError("v", "its chat template knows no tools"),
             400,
-            "tools is given, but of fake its chat template knows no",
+            "tools is given, but fake calls no functions: its chat template knows no tools. Ask",
         ),
         (MissingExtraError("a chat", "jinja2", "chat"), 501, "a chat: the package jinja2 is not installed."),
     ],
@@ -293,10 +344,12 @@ def test_the_openai_client_calls_functions(serve: Serve, tool_model: Any, templa
             ask(response_format={"type": "json_object"})
     plain = serve(tool_model(NO_TOOLS))
     with openai.OpenAI(base_url=f"{plain.url}/v1", api_key="none", max_retries=0) as client:
-        with pytest.raises(openai.BadRequestError, match=r"of random its chat template knows no tools\. Ask without"):
+        with pytest.raises(
+            openai.BadRequestError, match=r"random calls no functions: its chat template knows no tools\. Ask without"
+        ):
             client.chat.completions.create(model="random", messages=QUESTION, tools=TOOLS)
         with pytest.raises(
-            openai.BadRequestError, match=r"messages\[1\] is given, but of random its chat template knows no tools"
+            openai.BadRequestError, match=r"messages\[1\] is given, but random calls no functions: its chat template knows no"
         ):
             client.chat.completions.create(model="random", messages=messages)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whelp.base.errors import TokenizerError
-from whelp.generate.chat import ChatVocabulary, render_chat
+from whelp.generate.chat import ChatVocabulary, count_common, render_chat
 
 _NAME, _QUESTION = "probe_function", "probe question"
 _ARGUMENTS = {"probe_argument": "probe value"}
@@ -20,11 +20,8 @@ _PARAMETERS = {
     "required": ["probe_argument"],
 }
 _TOOL = {"type": "function", "function": {"name": _NAME, "description": "probe", "parameters": _PARAMETERS}}
-_CALL = {
-    "id": "probe0001",
-    "type": "function",
-    "function": {"name": _NAME, "arguments": _ARGUMENTS},
-}  # Mistral's ids: 9 letters
+_CALL_ID = "probe0001"  # Mistral's template takes 9 letters, no more and no fewer
+_CALL = {"id": _CALL_ID, "type": "function", "function": {"name": _NAME, "arguments": _ARGUMENTS}}
 _NEXT_STEP = "Ask without tools; JSON by a schema of your own is asked for with a pattern."
 _TALK = [{"role": "user", "content": _QUESTION}]
 
@@ -52,19 +49,12 @@ def find_call_form(vocabulary: ChatVocabulary) -> CallForm:
         MissingExtraError: When `jinja2` is not installed.
     """
     answer = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
-    try:
-        asked = render_chat(vocabulary, _TALK, tools=[_TOOL])
-        answered = render_chat(vocabulary, [*_TALK, answer], tools=[_TOOL], add_generation_prompt=False)
-    except TokenizerError:
-        if vocabulary.chat_template is None:
-            raise
-        asked = answered = ""
+    asked = render_chat(vocabulary, _TALK, tools=[_TOOL])
     if _NAME not in asked:
         raise TokenizerError(vocabulary.name, "its chat template knows no tools", "", _NEXT_STEP)
-    num_common = next(
-        (place for place, pair in enumerate(zip(asked, answered, strict=False)) if pair[0] != pair[1]), len(asked)
-    )
-    form = _read_form(answered[num_common:], [vocabulary.token_text(token_id) for token_id in vocabulary.special_ids])
+    answered = render_chat(vocabulary, [*_TALK, answer], tools=[_TOOL], add_generation_prompt=False)
+    start = count_common(asked, answered)
+    form = _read_form(answered[start:], [vocabulary.token_text(token_id) for token_id in vocabulary.special_ids])
     if form is None:
         found = "its chat template writes calls of functions in a form of its own"
         raise TokenizerError(vocabulary.name, found, "JSON with a name and arguments", _NEXT_STEP)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,7 +56,7 @@ def make_chat_ids(
     Raises: TokenizerError: When there is no template, or it refuses the conversation.
     """
     literals = [vocabulary.token_text(token_id) for token_id in vocabulary.special_ids]
-    guard = _Guard([literal for literal in literals if literal])
+    guard = _Guard(literal for literal in literals if literal)
     guarded = [guard.hide_message(message) for message in messages]
     text = render_chat(vocabulary, guarded, **guard.hide_names(values)) + answer_start
     contents = guard.contents
@@ -98,15 +99,21 @@ def find_end_ids(vocabulary: ChatVocabulary) -> list[int]:
     return [token_id for token_id in ids if token_id is not None and token_id in set(vocabulary.special_ids)]
 
 
+def count_common(first: str, second: str) -> int:
+    """How many letters two texts have in common at their beginnings."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
 class _Guard:
     """Puts marks in the place of what holds a control token's name; everything else goes through as it is.
 
     A mark hides what it stands for from the template, which may strip or test it, so marks are for what needs one only.
     """
 
-    def __init__(self, literals: Sequence[str]) -> None:
+    def __init__(self, literals: Iterable[str]) -> None:
         self.contents: list[str] = []  # by the number in the mark
-        self._names = re.compile("|".join(map(re.escape, sorted([*literals, _MARK], key=len, reverse=True))))
+        self._names = _compile_names(frozenset([*literals, _MARK]))
 
     def hide_message(self, message: Message) -> Message:
         """Hide a content as a whole, and names in what else there is."""
@@ -127,3 +134,25 @@ class _Guard:
     def _mark(self, content: str) -> str:
         self.contents.append(content)
         return f"{_MARK}{len(self.contents) - 1}{_MARK}"
+
+
+@lru_cache(maxsize=16)
+def _compile_names(names: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(_write_any(sorted(names)))
+
+
+def _write_any(names: Sequence[str]) -> str:
+    """A regular expression of any of these, the longest that is there; what they begin with in common is tried once, however many they are.
+
+    Args:
+        names: In order.
+
+    >>> _write_any(["<s>", "<s>>", "<t>"])
+    '<(?:s>(?:>)?|t>)'
+    """
+    start = names[0][: count_common(names[0], names[-1])]
+    rests = {name.removeprefix(start) for name in names}
+    groups = [list(group) for _, group in groupby(sorted(rests - {""}), key=lambda rest: rest[0])]
+    if not groups:
+        return re.escape(start)
+    return f"{re.escape(start)}(?:{'|'.join(map(_write_any, groups))}){'?' if '' in rests else ''}"

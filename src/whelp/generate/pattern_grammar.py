@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from whelp.base.errors import ConfigError, PlanError
@@ -16,6 +19,7 @@ _LAYOUT = {
     "item_separator": ", ?",
     "key_separator": ": ?",
 }  # a small model would fill pages with space
+_MOST_REMAINDERS = 10_000  # of multipleOf: the library compiles an automaton with a state for each, and has no bound of its own
 _STRUCTURE = {
     "object": '{}":',
     "array": "[],",
@@ -47,6 +51,7 @@ def write_grammar(config: GenerateConfig, letters: frozenset[str] | None, writte
     if config.regex is not None:
         return _HEAD + _write_regex(config.regex, letters, written)
     if config.json_schema is not None:
+        _check_multiples("json_schema", config.json_schema)
         layout = config.json_schema.get("x-guidance", _LAYOUT)
         return f"{_HEAD}start: %json {json.dumps({**config.json_schema, 'x-guidance': layout})}\n"
     assert config.grammar is not None, "a pattern was asked for"
@@ -69,9 +74,40 @@ def _read_grammar(text: str) -> str:
     from llguidance.gbnf_to_lark import any_to_lark
 
     try:
-        return str(any_to_lark(text))
+        grammar = str(any_to_lark(text))
     except Exception as error:  # of several kinds
         raise PlanError("grammar", f"it cannot be read ({error})", "a grammar in Lark's form, or llama.cpp's (GBNF)") from None
+    _check_multiples("grammar", [*_find_schemas(grammar)])
+    return grammar
+
+
+def _find_schemas(grammar: str) -> Iterator[Any]:
+    """JSON schemas within a grammar in Lark's form; what is no JSON is left for the library to refuse."""
+    decoder = json.JSONDecoder(parse_int=float)  # of however many digits
+    for match in re.finditer(r"%json\s*(?={)", grammar):
+        try:
+            yield decoder.raw_decode(grammar, match.end())[0]
+        except ValueError:
+            continue
+
+
+def _check_multiples(where: str, schema: Any) -> None:
+    num_remainders = math.lcm(*_find_multiples(schema))  # of several: they may be asked of one number
+    if num_remainders > _MOST_REMAINDERS:
+        found = "its multipleOf, all together, has more remainders than are followed"
+        raise PlanError(
+            where, found, f"a least common multiple of {_MOST_REMAINDERS:,} at most", "Ask for multiples of a smaller number."
+        )
+
+
+def _find_multiples(schema: Any) -> Iterator[int]:
+    """Each `multipleOf`, as a whole number: without the point."""
+    for entry in schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ():
+        yield from _find_multiples(entry)
+    multiple = schema.get("multipleOf") if isinstance(schema, dict) else None
+    if isinstance(multiple, (int, float)) and not isinstance(multiple, bool) and 0 < multiple < math.inf:
+        written = f"{Decimal(str(multiple)):f}"
+        yield int((written.rstrip("0") if "." in written else written).replace(".", ""))
 
 
 def _check_letters(where: str, needed: Iterable[str], letters: frozenset[str] | None) -> None:

@@ -178,7 +178,7 @@ class ChatAnswer(Answer):
 
     def finish(self, index: int, reason: str | None) -> list[dict[str, Any]]:
         reply = self.replies[index]
-        held = [self._chunk(index, delta) for delta in reply.end(is_whole=reason == "stop")]
+        held = [self._chunk(index, delta) for delta in reply.end()]
         self.choices[index].finish_reason = reason = "tool_calls" if reply.calls and reason == "stop" else reason
         return [*held, self._chunk(index, {}, reason=reason)]
 

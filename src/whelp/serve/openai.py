@@ -86,10 +86,9 @@ class OpenAI:
         if body.get("top_logprobs") and not body.get("logprobs"):
             message = "top_logprobs is set, but logprobs is not true."
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
-        asked = await asyncio.to_thread(read_chat, body, model)  # which may ask the chat template
+        asked, ids = await asyncio.to_thread(_read_and_encode, body, model)
         settings = self._settings(body, model, asked.pattern)
         must_cut = model.encode_chat is None and asked.pattern is None  # else the pattern says where the text begins and ends
-        ids = await asyncio.to_thread(_encode_chat, model, asked)
         if must_cut:
             settings["stop"] = [*settings["stop"], *PLAIN_STOPS]
         left = max(1, min(model.context_tokens - len(ids), self.workplace.config.max_tokens))
@@ -348,6 +347,15 @@ def _encode(model: ServedModel, prompt: Any) -> list[int]:
         message = f"prompt holds id {wrong}, but the ids of {model.id} are 0 to {vocabulary.size - 1}."
         raise ApiError(400, message, code="invalid_value", param="prompt")
     return [int(token_id) for token_id in prompt]
+
+
+def _read_and_encode(body: Mapping[str, Any], model: ServedModel) -> tuple[AskedChat, list[int]]:
+    """What a request for a reply asks for, and the ids of its prompt."""
+    try:
+        asked = read_chat(body, model)
+        return asked, _encode_chat(model, asked)
+    except RecursionError:  # of what describes functions, or was called
+        raise ApiError(400, "The body is nested too deeply.", code="invalid_value", param="tools") from None
 
 
 def _encode_chat(model: ServedModel, asked: AskedChat) -> list[int]:

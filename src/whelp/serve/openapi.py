@@ -17,8 +17,8 @@ _ERRORS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "429": "Too much is running and waiting; Retry-After says when to try again.",
-    "503": "The server is ending.",
     "501": "A package that this needs is not installed.",
+    "503": "The server is ending.",
     "504": "The answer was not ready in time.",
 }
 

@@ -230,7 +230,10 @@ _TOOLS: dict[str, Any] = {
                     "name": _FUNCTION_NAME,
                     "description": _text("What it is for."),
                     "parameters": _maybe({"type": "object"}, "A JSON schema of its arguments."),
-                    "strict": _maybe({"type": "boolean"}, "Accepted: a call that is asked for is always valid."),
+                    "strict": _maybe(
+                        {"type": "boolean"},
+                        "Accepted, and without effect: calls that tool_choice asks for are always valid, others never sure to be.",
+                    ),
                 },
                 ["name"],
             ),
@@ -292,7 +295,9 @@ def chat_schema(config: ServeConfig) -> Schema:
         "top_logprobs": _whole(0, MAX_LOGPROBS, "Give so many of the likeliest tokens too. Needs logprobs."),
         "modalities": _only(["text"], about="Only text is possible."),
         **_TOOLS,
-        "parallel_tool_calls": _maybe({"type": "boolean"}, "Accepted, and without effect."),
+        "parallel_tool_calls": _maybe(
+            {"type": "boolean"}, "Whether the model may choose to call several functions. Default true."
+        ),
         "store": _only(False, about="Nothing is stored."),
         "service_tier": _text("Accepted, and without effect."),
         **_sampling(config),

@@ -21,7 +21,7 @@ class Reply(Protocol):
         """Take more of the text."""
         ...
 
-    def end(self, *, is_whole: bool) -> list[Delta]:
+    def end(self) -> list[Delta]:
         """There is no more."""
         ...
 
@@ -53,7 +53,7 @@ class Words:
         self.content += new
         return [{"content": new}] if new else []
 
-    def end(self, *, is_whole: bool) -> list[Delta]:
+    def end(self) -> list[Delta]:
         return []
 
 
@@ -87,10 +87,14 @@ class ForcedCall:
         new, self._held = self._held[:end], self._held[end:]
         return [*deltas, *self._tell(new)]
 
-    def end(self, *, is_whole: bool) -> list[Delta]:
-        if is_whole or not self.calls:
+    def end(self) -> list[Delta]:
+        if not self.calls:
             return []
-        return self._tell(self._held)  # a brace within the arguments
+        try:
+            json.loads(self.calls[0]["function"]["arguments"])
+        except (ValueError, RecursionError):
+            return self._tell(self._held)  # a brace within the arguments: the text was cut
+        return []
 
     def _tell(self, new: str) -> list[Delta]:
         if not new:
@@ -104,24 +108,27 @@ class ChosenCalls:
 
     Args:
         names: Of the functions.
+        takes_several: Whether calls after the first are taken, too; else they are left out.
     """
 
-    def __init__(self, form: CallForm, names: Sequence[str]) -> None:
+    def __init__(self, form: CallForm, names: Sequence[str], *, takes_several: bool = True) -> None:
         self.content: str | None = ""
         self.calls: list[dict[str, Any]] = []
-        self._form, self._names, self._text, self._num_told = form, names, "", 0
+        self._form, self._names, self._takes_several = form, names, takes_several
+        self._text, self._num_told = "", 0
 
     def add(self, text: str) -> list[Delta]:
         self._text += text
         return self._tell(self._find_start())
 
-    def end(self, *, is_whole: bool) -> list[Delta]:
+    def end(self) -> list[Delta]:
         start, found = self._find_start(), None
         if start < len(self._text):
             found = self._read_calls(self._text[start:])
         if found is None:
             return self._tell(len(self._text))
-        self.calls, rest = found
+        calls, rest = found
+        self.calls = calls if self._takes_several else calls[:1]
         self._text = self._text[:start].rstrip() + rest
         self.content = self._text[: self._num_told]
         told = self._tell(len(self._text))

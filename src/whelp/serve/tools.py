@@ -23,11 +23,13 @@ class AskedTools:
         descriptions: As the request has them, for the chat template.
         names: Of those that may be called.
         must_call: Whether the answer is to be a call.
+        may_call_several: Whether it may be several calls, where the model chooses.
     """
 
     descriptions: list[Mapping[str, Any]]
     names: list[str]
     must_call: bool
+    may_call_several: bool
 
     def make_pattern(self, form: CallForm) -> AskedPattern:
         """The pattern of one call."""
@@ -65,7 +67,9 @@ class AskedChat:
         """What reads the text of a reply."""
         if self.tools is None or self.form is None:
             return Words(must_strip=must_strip)
-        return ForcedCall(self.form.arguments_key) if self.tools.must_call else ChosenCalls(self.form, self.tools.names)
+        if self.tools.must_call:
+            return ForcedCall(self.form.arguments_key)
+        return ChosenCalls(self.form, self.tools.names, takes_several=self.tools.may_call_several)
 
 
 def read_chat(body: Mapping[str, Any], model: ServedModel) -> AskedChat:
@@ -96,19 +100,19 @@ def read_tools(body: Mapping[str, Any]) -> AskedTools | None:
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise ApiError(400, f"tools describes {twice!r} twice.", code="invalid_value", param="tools")
-    if choice in ("none", "auto"):
-        return AskedTools(tools, names, must_call=False) if tools and choice == "auto" else None
+    if choice == "none" or (choice == "auto" and not tools):
+        return None
     if not tools:
         raise ApiError(
             400, "tool_choice asks for a call, but tools describes no function.", code="invalid_value", param="tools"
         )
-    if choice == "required":
-        return AskedTools(tools, names, must_call=True)
-    name = choice["function"]["name"]
-    if name not in names:
-        message = f"tool_choice names {name!r}, but tools describes {', '.join(map(repr, names))}."
-        raise ApiError(400, message, code="invalid_value", param="tool_choice")
-    return AskedTools(tools, [name], must_call=True)
+    if isinstance(choice, Mapping):
+        name = choice["function"]["name"]
+        if name not in names:
+            message = f"tool_choice names {name!r}, but tools describes {', '.join(map(repr, names))}."
+            raise ApiError(400, message, code="invalid_value", param="tool_choice")
+        names = [name]
+    return AskedTools(tools, names, must_call=choice != "auto", may_call_several=body.get("parallel_tool_calls", True))
 
 
 def find_form(model: ServedModel, param: str) -> CallForm:
@@ -127,7 +131,7 @@ def find_form(model: ServedModel, param: str) -> CallForm:
     except MissingExtraError as error:
         raise ApiError(501, str(error), code="not_installed", param=param) from None
     except WhelpError as error:
-        message = f"{param} is given, but of {model.id} {error.found}. Ask without tools, or for JSON with response_format."
+        message = f"{param} is given, but {model.id} calls no functions: {error.found}. Ask without tools, or for JSON with response_format."
         raise ApiError(400, message, code="tools_not_supported", param=param) from None
 
 
@@ -182,10 +186,8 @@ def _refuse(param: str, found: str) -> ApiError:
 def _make_schema(function: Mapping[str, Any], form: CallForm, root: str) -> dict[str, Any]:
     """The schema of a call; arguments that the function does not describe are none of it."""
     parameters = function.get("parameters") or {}
-    if "type" not in parameters and not parameters.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:
-        parameters = {"type": "object", **parameters}
-    if parameters.get("type") == "object":
-        parameters = {"additionalProperties": False, **parameters}
+    if not parameters.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:  # which may describe further arguments
+        parameters = {"type": "object", "additionalProperties": False, **parameters}
     key = form.arguments_key
     return {
         "type": "object",
