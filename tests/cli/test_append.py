@@ -152,9 +152,11 @@ def test_paths_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(SourceError, match=r"\Adata/a\.txt: is text, but data/b\.jsonl holds JSON lines"):
         whelp.append("data", out="o.txt")
     with pytest.raises(SourceError, match=r"\Ac\.txt: is given twice"):
-        whelp.append(["c.txt", tmp_path / "c.txt"], out="o.txt")
+        whelp.append(["c.txt", "data/../c.txt"], out="o.txt")
     with pytest.raises(SourceError, match=rf"\A{tmp_path}/data/a\.txt: is text, but {tmp_path}/data/b\.jsonl holds"):
         whelp.append(tmp_path / "data", out="o.txt")
     assert not whelp.append(["c.txt", "data/a.txt"], out="o.txt").is_reused
     again = whelp.append([tmp_path / "c.txt", tmp_path / "data/a.txt"], out="o.txt")
     assert (again.is_reused, again.files) == (True, [str(tmp_path / "c.txt"), str(tmp_path / "data/a.txt")])
+    monkeypatch.chdir(tmp_path / "data")
+    assert whelp.append(["../c.txt", "a.txt"], out="../o.txt").is_reused

@@ -245,9 +245,11 @@ def test_verify_resume(whelp: Whelp, ready: Project, environment: dict[str, str]
 def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which runs it makes of three numbers of processes (here all are one), and where it stops them."""
     legs: list[tuple[str, int, int]] = []
+    heard: list[str] = []
 
-    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
+    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0, is_heard: bool = False) -> None:
         legs.append((out.name, num_processes, die_after))
+        heard.extend([out.name] * is_heard)
         for event in iter_train(load_recipe(recipe), store, out):
             if isinstance(event, StepReport) and event.step == die_after:
                 return
@@ -258,6 +260,7 @@ def test_the_ways_of_verify_resume(ready: Project, monkeypatch: pytest.MonkeyPat
         *[("whole", 1, 0), ("half", 1, 5), ("run-0", 1, 0), ("run-1", 2, 0), ("run-2", 4, 0)],
         *[("chain", 1, 3), ("chain", 2, 5), ("chain", 4, 7), ("chain", 1, 0)],
     ]
+    assert heard == ["whole"], "the others would say the same again"
     assert [check.num_processes for check in result.checks] == [[1, 1], [1, 2], [1, 4], [1, 2, 4, 1]]
     assert [check.losses for check in result.checks] == ["bits", "close", "close", "close"]
     assert all(check.same_bits and check.same_rows and check.holds for check in result.checks)
@@ -292,7 +295,7 @@ def test_verify_resume_says_what_is_wrong(whelp: Whelp, ready: Project, monkeypa
     """A run that reads other rows after its stop: a table that says so, and exit code 1."""
     from whelp.cli.train import train
 
-    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
+    def run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0, is_heard: bool = False) -> None:
         train(recipe, store=store, out=out, overrides=[f"train.batch_tokens={96 if out.name != 'whole' else 160}"])
 
     monkeypatch.setattr(verify_resume, "_run", run)

@@ -68,3 +68,20 @@ def test_what_goes_wrong_meanwhile(made: Project, tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     events = list(iter_train(recipe, made.store, tmp_path / "run"))
     assert [event.step for event in events if isinstance(event, StepReport)] == [3, 4, 5, 6], "with room it goes on"
+
+
+def test_a_disk_without_room_for_the_report(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and the run goes on to its end: what it would draw is in the records."""
+
+    def find_no_room(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(wiring, "write_atomic", find_no_room)
+    run = tmp_path / "run"
+    events = list(iter_train(load_recipe(made.recipe, OVERRIDES), made.store, run))
+    assert events[-1].result.is_finished
+    assert [path.name for path in find_checkpoints(run / "checkpoints")] == [f"step-0000000{step}" for step in (2, 4, 6)]
+    assert not (run / "report.html").exists()
+    assert f"{run / 'report.html'} is not drawn (no space left on device): `whelp report {run}` draws it later" in caplog.text

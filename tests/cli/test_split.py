@@ -132,6 +132,17 @@ def test_in_the_terminal(whelp: Whelp, tmp_path: Path) -> None:
     assert "part" in whelp("split", "a.jsonl", "--max-bytes", "1kB", "--out", "parts").said
 
 
+def test_the_same_file_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts are found again, however its path is written."""
+    (tmp_path / "a.jsonl").write_bytes(b'{"n": 1}\n' * 5)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not whelp.split("a.jsonl", out="parts", parts=2).is_reused
+    monkeypatch.chdir(tmp_path / "below")
+    assert whelp.split("../a.jsonl", out="../parts", parts=2).is_reused
+    assert whelp.split(tmp_path / "a.jsonl", out=tmp_path / "parts", parts=2).is_reused
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_split_does_not_take_an_array_for_lines(tmp_path: Path, name: str) -> None:
     """What holds one array is refused, whatever its name, with what makes lines of it."""

@@ -65,19 +65,14 @@ def iter_append(
     from whelp.corpus.compressed import split_name
 
     paths = list_given(files, out)
-    given = describe_given([path.absolute() for path in paths])
+    given = describe_given(paths)
     sources = [describe(path, str(path), split_name(path)[0]) for path in paths]
     kind = find_kind(sources)
     if (kind == "lines") != (out.suffix.lower() in LINES):
         expected = "a name that ends in .jsonl" if kind == "lines" else "a name that does not end in .jsonl"
         raise SourceError(out, f"would hold {'JSON lines' if kind == 'lines' else 'text'}", expected, "Choose another --out.")
     between = separator.encode() if kind == "text" else b""
-    request = {
-        "made_by": "append",
-        "version": _VERSION,
-        "files": given,
-        "separator": between.decode(),
-    }
+    request = {"made_by": "append", "version": _VERSION, "files": given, "separator": between.decode()}
     growing = GrowingFile(out, request)
     finished = growing.find_finished()
     if finished is not None:

@@ -135,7 +135,7 @@ def iter_convert(
     request = {
         "made_by": "convert",
         "version": _choose_version(suffix, paths),
-        "files": describe_given([path.absolute() for path in paths]),
+        "files": describe_given(paths),
         "columns": chosen,
         "separator": separator if suffix == "txt" else None,
         **{name: value for name, value in asdict(options).items() if value != getattr(ReadingOptions(), name)},

@@ -51,8 +51,8 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
                 next_step = "Take its text with `whelp collect folder`." if is_document else ""
                 found_kind = f"is of a kind that is not read here ({ending})"
                 raise SourceError(item, found_kind, f"one of {', '.join(suffixes)}", next_step)
-    counts = Counter(path.absolute() for path in found)
-    twice = next((path for path in found if counts[path.absolute()] > 1), None)
+    counts = Counter(path.resolve() for path in found)
+    twice = next((path for path in found if counts[path.resolve()] > 1), None)
     if twice is not None:
         raise SourceError(twice, "is given twice", "each file once", "Its rows would be there twice; take one out.")
     if not found:
@@ -62,8 +62,8 @@ def list_given(files: str | Path | Sequence[str | Path], out: Path, suffixes: Se
 
 
 def describe_given(paths: list[Path]) -> str:
-    """A fingerprint of names, sizes and times."""
-    return hash_json([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+    """A fingerprint of places, sizes and times; it is the same however the paths are written, and from whichever folder."""
+    return hash_json([(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
 
 
 def read_list(path: Path) -> list[str]:

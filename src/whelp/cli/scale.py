@@ -32,7 +32,6 @@ _TINY: dict[str, dict[str, Any]] = {
         "evaluate_every_steps": None,
         "evaluate_rows": 8,
         "save_every_steps": None,
-        "sample_tokens": 24,
     },
 }
 _TINY_MODEL = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_kv_head": None, "head_width": None, "ffn_width": None}

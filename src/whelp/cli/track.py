@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from whelp.artifacts.run_folder import RunFolder
 from whelp.base.config import to_dict
-from whelp.base.errors import MissingExtraError, TrainingError
+from whelp.base.errors import MissingExtraError, TrainingError, say_first_line
 from whelp.base.log import log
 from whelp.cli.training.events import Rewound
 
@@ -85,7 +85,7 @@ def _open(name: str, module: Any, out: Path, recipe: Recipe, resumed_step: int) 
     except Exception as error:
         offline = ", set WANDB_MODE=offline" if name == "wandb" else ""
         advice = f"Mend that{offline}, or take it out of train.track; the same command goes on."
-        raise TrainingError(f"train.track: {name}", f"it cannot begin ({_say(error)})", "", advice) from None
+        raise TrainingError(f"train.track: {name}", f"it cannot begin ({say_first_line(error)})", "", advice) from None
 
 
 def _tell(trackers: dict[str, Tracker], name: str, act: Callable[[], None]) -> None:
@@ -95,12 +95,9 @@ def _tell(trackers: dict[str, Tracker], name: str, act: Callable[[], None]) -> N
             act()
     except Exception as error:
         del trackers[name]
-        log.warning("train.track: %s failed (%s), and gets no more of this run; metrics.jsonl has all", name, _say(error))
-
-
-def _say(error: Exception) -> str:
-    """The first line of what a tool says, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        log.warning(
+            "train.track: %s failed (%s), and gets no more of this run; metrics.jsonl has all", name, say_first_line(error)
+        )
 
 
 def _quiet() -> contextlib.redirect_stdout[Any]:

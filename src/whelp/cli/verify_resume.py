@@ -117,7 +117,7 @@ def iter_verify(
     with tempfile.TemporaryDirectory(prefix="whelp-verify-") as name:
         folder = Path(name)
         path = _write(prepared, folder / "recipe.yaml", save_every_steps=num_steps // 2)
-        _run(path, store, folder / "whole", first)
+        _run(path, store, folder / "whole", first, is_heard=True)
         whole = _read(folder / "whole")
         _run(path, store, folder / "half", first, die_after=num_steps // 2 + 1)
         for number, second in enumerate(counts):
@@ -189,9 +189,10 @@ def _choose_demand(recipe: Recipe, device: str, processes: Sequence[int]) -> str
     return "free" if recipe.model.dropout and len(set(processes)) > 1 else "close"
 
 
-def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0) -> None:
+def _run(recipe: Path, store: Path, out: Path, num_processes: int, *, die_after: int = 0, is_heard: bool = False) -> None:
+    """One run, or a part of it; one of them is heard: the others would say the same again."""
     try:
-        launch([str(recipe), str(store), str(out), str(die_after)], num_processes, code=_CODE)
+        launch([str(recipe), str(store), str(out), str(die_after)], num_processes, code=_CODE, is_heard=is_heard)
     except TrainingError:
         if not die_after or not find_checkpoints(RunFolder(out).checkpoints):
             raise

@@ -1,7 +1,7 @@
 """Rows and a vocabulary in, the token store out; and the packing plan that turns a store into training rows.
 
     template = make_template(TemplateConfig())                           # template.py: columns -> pieces, trained or not
-    stream = SourceToPrepare(partitions=partitions, config=config)          # a source; a mixture has several
+    stream = SourceToPrepare(partitions=partitions, config=config)       # a source; a mixture has several
     for report in prepare([stream], vocabulary, out, ...): ...           # encode.py: documents -> store
     rows = pack_rows(store.split("train"), PackConfig(context_tokens=256))   # pack.py: a plan, no rewrite
     batch = rows.read(first=0, count=8, seed=0)                          # rows.py: ids and targets, (8, 256) each

@@ -463,8 +463,9 @@ def _find_doubts(
         doubts.append("matrix products in full fp32 are far slower than a GPU can be: train.precision=tf32, or bf16")
     if facts.precision == "fp8" and facts.width < _WIDE:
         doubts.append(f"a model of n_embd {facts.width} is hardly faster with train.precision=fp8 than with bf16")
-    if config.keep_best and facts.num_test_rows and save_every % evaluate_every:
-        both = say_count(math.lcm(evaluate_every, save_every), "step")
+    both_every = math.lcm(evaluate_every, save_every)
+    if config.keep_best and facts.num_test_rows and both_every > max(evaluate_every, save_every):
+        both = say_count(both_every, "step")
         doubts.append(
             f"train.keep_best keeps checkpoints of steps that are evaluated, too: every {both} and the last. Let "
             f"train.save_every_steps ({save_every:,}) be a multiple of train.evaluate_every_steps ({evaluate_every:,})"

@@ -179,6 +179,17 @@ def test_a_launcher_killed_before_it_is_followed(start_deaf: Start) -> None:
     wait_until(lambda: not any(map(is_running, children)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system ends what is stopped: run the tests on Linux")
+def test_a_launcher_killed_while_all_are_stopped(start_deaf: Start) -> None:
+    """`kill -9` of a job after a Ctrl-Z: no process stays behind, stopped for good with all its memory."""
+    launcher, children = start_deaf("at once")
+    launcher.send_signal(signal.SIGTSTP)
+    wait_until(lambda: all(find_state(each) == "T" for each in (launcher.pid, *children)))
+    launcher.kill()
+    launcher.wait()
+    wait_until(lambda: not any(map(is_running, children)))
+
+
 @needs_signals
 def test_a_request_to_save_in_the_start_up(whelp: Whelp, ready: Project) -> None:
     """It is not met, and ends nothing: whoever asks cannot know whether the run has begun."""

@@ -20,6 +20,7 @@ LAUNCHER = "WHELP_LAUNCHER"  # the process id of who started this process
 ERROR_FILE = "WHELP_ERROR_FILE"  # where an error is left for who started this process, and raises it as its own
 INTERRUPTED = 130  # the exit code after a Ctrl-C
 LOST = 3  # the exit code, for the launcher alone, of a process that only lost another
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def fail(error: WhelpError) -> NoReturn:
@@ -78,11 +79,20 @@ def follow_launcher() -> None:
     """End this process when the one that launched it is gone, even before this was called: nobody would watch it any more."""
     if LAUNCHER in os.environ:
         launcher, is_child = int(os.environ[LAUNCHER]), has_launcher()  # or a grandchild, or an orphan by now
+        if is_child and sys.platform == "linux":
+            _die_with_parent()
         _end_unless(lambda: os.getppid() == launcher if is_child else _is_alive(launcher))
     elif TORCHRUN in os.environ:
         parent = os.getppid()
         child, agent = _find_agent()
         _end_unless(lambda: os.getppid() == parent and (child == os.getpid() or _find_parent(child) == agent))
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process with the one that started it: while a Ctrl-Z has stopped all, no thread of ours looks."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_unless(is_so: Callable[[], bool]) -> None:

@@ -25,7 +25,7 @@ from whelp.artifacts.checkpoint import (
 from whelp.artifacts.checkpoint_parts import begin_parts, describe_whole, unfinished_folder, write_part
 from whelp.artifacts.manifest import find_kind
 from whelp.artifacts.run_folder import RunFolder, append_record
-from whelp.base.errors import TrainingError
+from whelp.base.errors import TrainingError, say_os_reason
 from whelp.base.files import read_json, write_atomic
 from whelp.base.links import is_link
 from whelp.base.log import log
@@ -418,10 +418,15 @@ class RunWiring:
         return None if step is None else self.run.checkpoints / step_name(step)
 
     def report(self) -> None:
-        """Draw the run so far in report.html."""
+        """Draw the run so far in report.html; a disk without room for it ends no run, whose records it is drawn from."""
         from whelp.report import make_run_report
 
-        write_atomic(self.run.report, make_run_report([read_run(self.run.folder)]))
+        page = make_run_report([read_run(self.run.folder)])
+        try:
+            write_atomic(self.run.report, page)
+        except OSError as error:
+            note = "%s is not drawn (%s): `whelp report %s` draws it later"
+            log.warning(note, self.run.report, say_os_reason(error), self.run.folder)
 
     def result(self, *, is_finished: bool) -> TrainResult:
         """What the run came to; for a run that was finished before, from its last checkpoint."""
