@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,10 @@ def fail(kind: str) -> None:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def never_match() -> None:
+    re.match("(a|a)*b", "a" * 60)
 
 
 def die() -> None:
@@ -114,6 +119,36 @@ def test_one_that_has_ended() -> None:
     process.close()
 
 
+def test_a_call_that_is_interrupted() -> None:
+    """While its process starts, as by Ctrl-C in a notebook: the next call is not given its answer."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with LimitedProcess() as process:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(KeyboardInterrupt):
+                process.call(hang, seconds=SECONDS)
+            assert process.call(double, 4, seconds=SECONDS)[0] == 8
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_one_that_holds_the_lock(tmp_path: Path) -> None:
+    """Python code that looks whether the parent is there never runs in it; the system ends it."""
+    script = (
+        f"import sys, os, signal, threading, time; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        "from base.test_limited_process import LimitedProcess, double, never_match\n"
+        "process = LimitedProcess()\n"
+        "print(process.call(double, 1, seconds=60)[1], flush=True)\n"
+        "def end():\n"
+        "    time.sleep(0.3)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "threading.Thread(target=end).start()\n"
+        "process.call(never_match, seconds=1)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    wait_for_end(int(ended.stdout))
+
+
 def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
     """However that one ends."""
     script = (
@@ -123,7 +158,10 @@ def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
-    pid = int(ended.stdout)
+    wait_for_end(int(ended.stdout))
+
+
+def wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + SECONDS
     while _is_there(pid):
         assert time.monotonic() < deadline

@@ -34,8 +34,9 @@ def test_what_fails() -> None:
     """Is raised here; a process that is killed is said to be."""
     with pytest.raises(FileNotFoundError, match="no-such-file"):
         list(iter_side_by_side(open, ["no-such-file"], [{}]))
-    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
+    with pytest.raises(ValueError, match="invalid literal") as caught:
         list(iter_side_by_side(int, ["x"], [{}]))
+    assert "in _serve" in "".join(caught.value.__notes__)
     with pytest.raises(TrainingError, match="task 1: its process was killed by SIGKILL"):
         list(iter_side_by_side(signal.raise_signal, [signal.SIGKILL], [{}]))
 

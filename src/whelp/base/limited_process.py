@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
+import signal
 import sys
 import threading
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -26,17 +25,20 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from whelp.base.machine import count_own_bytes
-from whelp.base.processes import end_with_parent, hide_main
+from whelp.base.processes import end_with_parent, pack_error, start_process
 
 T = TypeVar("T")
 
 _IDLE_SECONDS = 60.0  # without work, after which a process ends by itself
 _LOOK_SECONDS = 0.05  # between two looks at the memory
-_OVER_MEMORY = 77  # exit code
+_OVER_MEMORY, _RESTED = 77, 78  # exit codes
+_OVER_TIME = -getattr(signal, "SIGPROF", 0) or None
 _END_SECONDS = 10.0
 _START_SECONDS = 120.0
 _STOP_SECONDS = 1.0
+_WAIT_SECONDS = 1.0  # at a time
 _STOP = "stop"
+_READY = ("ready", None)
 _at_rest: defaultdict[int | None, list[LimitedProcess]] = defaultdict(list)  # by the memory that they may hold
 
 
@@ -112,28 +114,13 @@ class LimitedProcess:
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
         """As `call_within`."""
-        [result] = self.iterate(_call_once, function, arguments, seconds=seconds)
+        [result] = self._do(_Task(function, arguments, seconds))
         returned: T = result
         return returned
 
     def iterate(self, function: Callable[..., Iterable[Any]], *arguments: Any, seconds: float) -> Generator[Any]:
         """As `iterate_within`."""
-        pipe = self._begin((function, arguments))
-        kind = "told"
-        try:
-            while True:
-                kind, told = "lost", None
-                kind, told = self._receive(pipe, seconds)
-                if kind == "failed":
-                    raise told
-                if kind == "ended":
-                    return
-                yield told
-        finally:
-            if kind == "told":
-                self._stop(pipe)
-            elif kind == "lost":
-                self.close()
+        return self._do(_Task(function, arguments, seconds, is_iterated=True))
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -144,53 +131,86 @@ class LimitedProcess:
                 self._process.join(_END_SECONDS)
         self._process = self._pipe = None
 
-    def _begin(self, task: tuple[Callable[..., Any], tuple[Any, ...]]) -> connection.Connection:
-        """Hand over a task. One that ends for want of work just then is replaced."""
-        for _ in range(2):
+    def _do(self, task: _Task) -> Generator[Any]:
+        kind = "lost"
+        try:
+            kind, told = self._hand_over(task)
+            while kind == "told":
+                yield told
+                kind = "lost"
+                kind, told = self._receive(task.seconds)
+        finally:
+            if kind == "told":
+                self._stop()
+            elif kind == "lost":
+                self.close()
+        if kind == "failed":
+            raise told
+        if kind == "returned":
+            yield told
+
+    def _hand_over(self, task: _Task) -> tuple[str, Any]:
+        """What comes of it first. A process that ends for want of work just then is replaced."""
+        while True:
             if self._process is None or self._starter != os.getpid() or not self._process.is_alive():
                 self._start()
             assert self._pipe is not None
             try:
-                self._pipe.send(task)
-                if self._pipe.poll(_START_SECONDS) and self._pipe.recv() == "begun":
-                    return self._pipe
-            except (EOFError, OSError):
-                pass
-            self.close()
-        raise OverLimitError("killed")
+                with contextlib.suppress(OSError):  # that it is gone is found below
+                    self._pipe.send(task)
+                return self._receive(task.seconds)
+            except _RestedError:
+                self.close()
 
     def _start(self) -> None:
         self.close()
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, self._max_bytes), daemon=True)
         self._starter = os.getpid()
-        with hide_main():
-            self._process.start()
-        far_end.close()
+        self._process, self._pipe = start_process(_serve, self._max_bytes, daemon=True)
+        if self._receive(_START_SECONDS) != _READY:
+            raise OverLimitError("killed")
 
-    def _stop(self, pipe: connection.Connection) -> None:
+    def _stop(self) -> None:
+        assert self._pipe is not None
+        kind = "told"
         try:
-            pipe.send(_STOP)
-            while self._receive(pipe, _STOP_SECONDS)[0] == "told":
-                pass
+            self._pipe.send(_STOP)
+            while kind == "told":
+                kind, _ = self._receive(_STOP_SECONDS)
         except (OSError, OverLimitError):
-            self.close()
+            pass
+        finally:
+            if kind == "told":
+                self.close()
 
-    def _receive(self, pipe: connection.Connection, seconds: float) -> tuple[str, Any]:
-        if not pipe.poll(seconds):
-            raise OverLimitError("time")
+    def _receive(self, seconds: float) -> tuple[str, Any]:
+        """What it tells next. Seconds in which this process was stopped (Ctrl-Z, a machine asleep) are not counted."""
+        assert self._process is not None
+        assert self._pipe is not None
+        while not self._pipe.poll(min(seconds, _WAIT_SECONDS)):
+            seconds -= _WAIT_SECONDS
+            if seconds <= 0:
+                raise OverLimitError("time")
         try:
-            kind, told = pipe.recv()
+            kind, told = self._pipe.recv()
         except (EOFError, OSError):
-            assert self._process is not None
             self._process.join(_END_SECONDS)
-            raise OverLimitError("memory" if self._process.exitcode == _OVER_MEMORY else "killed") from None
+            code = self._process.exitcode
+            if code == _RESTED:
+                raise _RestedError from None
+            raise OverLimitError("memory" if code == _OVER_MEMORY else "time" if code == _OVER_TIME else "killed") from None
         return kind, told
 
 
-def _call_once(function: Callable[..., T], arguments: tuple[Any, ...]) -> Iterable[T]:
-    yield function(*arguments)
+@dataclass(frozen=True)
+class _Task:
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    seconds: float
+    is_iterated: bool = False
+
+
+class _RestedError(Exception):
+    """The process has ended for want of work, before it took the next."""
 
 
 def _serve(pipe: connection.Connection, max_bytes: int | None) -> None:
@@ -198,31 +218,55 @@ def _serve(pipe: connection.Connection, max_bytes: int | None) -> None:
     end_with_parent()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
     if max_bytes is not None:
         threading.Thread(target=_watch_memory, args=(max_bytes,), daemon=True, name="watch the memory").start()
     with contextlib.suppress(EOFError, ConnectionError):
+        pipe.send(_READY)
         while pipe.poll(_IDLE_SECONDS):
             task = pipe.recv()
-            if task == _STOP:  # which came when all was told
-                continue
-            pipe.send("begun")
-            function, arguments = task
-            try:
-                for told in function(*arguments):
-                    pipe.send(("told", told))
-                    del told
-                    if pipe.poll():
-                        pipe.recv()
-                        break
-            except ConnectionError:
-                raise
-            except MemoryError:
-                os._exit(_OVER_MEMORY)
-            except Exception as error:
-                pipe.send(("failed", _pack(error)))
-            else:
-                pipe.send(("ended", None))
-            del task, function, arguments
+            if task != _STOP:  # which may come when all was told
+                _work(task, pipe)
+            del task
+        sys.exit(_RESTED)
+
+
+def _work(task: _Task, pipe: connection.Connection) -> None:
+    try:
+        _end_after(task.seconds)
+        found = task.function(*task.arguments)
+        if not task.is_iterated:
+            _end_after(None)
+            pipe.send(("returned", found))
+            return
+        for told in found:
+            _end_after(None)
+            pipe.send(("told", told))
+            del told
+            if pipe.poll():
+                pipe.recv()
+                break
+            _end_after(task.seconds)
+        _end_after(None)
+        pipe.send(("ended", None))
+    except ConnectionError:
+        raise
+    except MemoryError:
+        os._exit(_OVER_MEMORY)
+    except Exception as error:
+        _end_after(None)
+        pipe.send(("failed", pack_error(error)))
+
+
+def _end_after(seconds: float | None) -> None:
+    """Let the system end this process after so many seconds of its processor; None takes that back.
+
+    Who started it ends it by the clock. But once that one is killed, a reader in C that never lets go of Python's lock would
+    hang on for ever: no thread beside it could notice.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds or 0.0)
 
 
 def _watch_memory(max_bytes: int) -> None:
@@ -241,14 +285,3 @@ def _count_bytes() -> int:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def _pack(error: Exception) -> Exception:
-    """An error that can travel; one that is not ours brings its traceback."""
-    if not type(error).__module__.startswith("whelp."):
-        error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -83,8 +85,37 @@ def open_in_order(workers: int, *, huge_pages: bool = False) -> Iterator[InOrder
                 future.cancel()
 
 
+def start_process(
+    serve: Callable[..., None], *arguments: Any, variables: Mapping[str, str] | None = None, daemon: bool = False
+) -> tuple[multiprocessing.process.BaseProcess, connection.Connection]:
+    """Start a fresh process that does `serve(pipe, *arguments)`, as one of the pool; return it with the other end of the pipe.
+
+    Args:
+        variables: What it has in its environment besides that of this one.
+        daemon: End it with this one.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipe, far_end = context.Pipe()
+    process = context.Process(target=serve, args=(far_end, *arguments), daemon=daemon)
+    with hide_main(), add_variables(variables or {}):
+        process.start()
+    far_end.close()
+    return process, pipe
+
+
+def pack_error(error: Exception) -> Exception:
+    """An error that can travel to another process; one that is not ours brings its traceback."""
+    if not type(error).__module__.startswith("whelp."):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
 def end_with_parent() -> None:
-    """In a process of the pool: end when the one that started it was killed, and not wait for work for ever.
+    """In a process that was started: end when the one that started it was killed, and not wait for work for ever.
 
     Ctrl-C is for the one that started it, which ends its pool.
     """

@@ -6,20 +6,17 @@ for number, told in iter_side_by_side(work, tasks, places): ...     # what `work
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-from whelp.base.errors import TrainingError, WhelpError
+from whelp.base.errors import TrainingError
 from whelp.base.log import forward_log, log
-from whelp.base.processes import add_variables, end_with_parent, hide_main
+from whelp.base.processes import end_with_parent, pack_error, start_process
 
 ENDED = "ended"
 _STOP_SECONDS = 60.0  # to save what is going, once asked to stop
@@ -31,12 +28,7 @@ class _Process:
     """A process that waits for tasks, and tells what their work yields."""
 
     def __init__(self, work: Callable[[Any], Iterable[object]], variables: Mapping[str, str]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(far_end, work))
-        with hide_main(), add_variables(variables):
-            self.process.start()
-        far_end.close()
+        self.process, self.pipe = start_process(_serve, work, variables=variables)
 
     def describe_end(self) -> str:
         self.process.join(_STOP_SECONDS)
@@ -147,19 +139,6 @@ def _serve(pipe: connection.Connection, work: Callable[[Any], Iterable[object]])
                 for told in work(task):
                     tell("told", told)
             except Exception as error:
-                tell("failed", _pack(error))
+                tell("failed", pack_error(error))
             else:
                 tell(ENDED, None)
-
-
-def _pack(error: Exception) -> Exception:
-    """An error that can travel; one that a user cannot mend brings its traceback."""
-    if isinstance(error, WhelpError):
-        try:
-            pickle.loads(pickle.dumps(error))
-            return error
-        except Exception:
-            return WhelpError(error.where, error.found, error.expected, error.next_step)
-    if isinstance(error, OSError):
-        return error
-    return RuntimeError("".join(traceback.format_exception(error)))
