@@ -24,10 +24,10 @@ from typing import Any
 
 import pytest
 import yaml
+from waiting import SECONDS, wait_until
 
 NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))
 MOST_TRIES = 10  # to be in time, on a machine that is busy in between
-SECONDS = 120  # no command here takes longer, on the slowest machine
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX: run the tests on Linux or macOS"
@@ -109,7 +109,8 @@ class Commands:
         given = [str(argument) for argument in arguments], str(self.folder), list(signals)
         process: BaseProcess = self.context.Process(target=run_command, args=given)
         process.start()
-        wait_for(begun.exists, process)
+        wait_until(lambda: begun.exists() or not process.is_alive(), every_seconds=0.002)
+        assert begun.exists(), f"it ended first, with exit code {process.exitcode}"
         return process
 
     def run(self, *arguments: object) -> float:
@@ -158,15 +159,6 @@ class Commands:
     def stderr(self) -> str:
         """What the last command said."""
         return (self.folder / "stderr").read_text(encoding="utf-8")
-
-
-def wait_for(is_so: Callable[[], bool], process: BaseProcess) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert process.is_alive() or is_so(), f"it ended first, with exit code {process.exitcode}"
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.002)
 
 
 @pytest.fixture(scope="module")
