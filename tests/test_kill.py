@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from waiting import SECONDS, wait_until
 
 NUM_KILLS = int(os.environ.get("WHELP_KILLS", "2"))

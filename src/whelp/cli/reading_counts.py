@@ -47,8 +47,8 @@ class LeftOutNotes:
 def say_marked_up(files: Sequence[SourceFile]) -> None:
     """Note files that are text, but for the most part not what somebody wrote: mail, subtitles, pages."""
     texts = [file.label for file in files if file.format is None]
-    for suffixes, advice in _RAW:
-        label = next((label for label in texts if label.lower().endswith(suffixes)), None)
+    for endings, advice in _RAW:
+        label = next((label for label in texts if label.lower().endswith(endings)), None)
         if label is not None:
             log.info("%s is read as it stands, with its tags; %s", label, advice)
     found = [label for label in texts if label.lower().endswith(MARKED_UP)]
