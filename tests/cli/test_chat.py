@@ -209,10 +209,12 @@ def test_answers_that_follow_a_pattern(whelp: Whelp, talking: Path, tmp_path: Pa
     schema.write_text('{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}')
     script = (
         "/set max_tokens=30\n/set regex=[0-9]{2}: [a-c]\nHow many?\n/set regex=\n/set choice=yes,no\nReally?\n/set choice=null\n"
-        f"/set json_schema={schema}\nWhich?\n/set json_schema={{type: boolean}}\nSo?\n/set json_schema=null\n/set regex=(\nWhat?\n"
+        f"/set json_schema={schema}\nWhich?\n/set json_schema={{type: boolean}}\nSo?\n/set json_schema=null\n"
+        "/set regex=(\n/set choice=\n/set\n"  # refused at once: no message follows
     )
     outcome = whelp("chat", talking, "--device", "cpu", stdin=script)
     assert outcome.code == 0, outcome.said
     text = re.sub(r"\s", "", outcome.text)
     assert re.fullmatch(r"[0-9]{2}:[a-c](yes|no)\[[12],[12]\](true|false)", text), text
-    assert "error: regex: '(' is none" in outcome.said
+    assert outcome.said.count("error: regex: '(' is none") == 1
+    assert "regex=None choice=[] json_schema=None" in outcome.said

@@ -97,7 +97,7 @@ def test_many_blocks_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "a.jsonl, line 2: broken JSON (expecting value at column 6), but expected one JSON object.",
         ),
         ("a.jsonl", '{"a": 1}\n[1]\n', "a.jsonl, line 2: a list, but expected a JSON object."),
-        ("a.json", '{"a": 1}', "a JSON object with no array of objects in it"),
+        ("a.json", '{"text": {"0": "a"}}', "a JSON object with no array of objects in it"),
         ("a.json", '[{"a": 1}, 2]', "a.json, row 2: a number, but expected a JSON object."),
         ("a.xml", "<a><b>x</b>", "cut off or broken XML (no element found: line 1, column 11)"),
         ("a.xml", "<a>x</a>", "XML with no element below its root, but expected a whole file of rows. Name with --element"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from whelp.cli.demo import iter_demo, make_demo_recipe
 from whelp.cli.prepare import StoreReady, VocabularyReady
 
-from .helpers import Project, Whelp
+from .helpers import Project, Whelp, said_once
 
 
 def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
@@ -27,6 +29,20 @@ def test_demo(whelp: Whelp, project: Project, tmp_path: Path) -> None:
     assert shown.stdout == b""
     for word in ("before training", "after training", "untrained", "Try next"):
         assert word in shown.said
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_a_length_that_is_none(whelp: Whelp, minutes: str) -> None:
+    """It is called by the name that it was given by."""
+    said_once(whelp("demo", "--minutes", minutes), f"--minutes: it is {minutes}, but expected a number above 0")
+
+
+def test_another_length(whelp: Whelp, project: Project) -> None:
+    """This command has no options of a recipe: what it advises is what it takes."""
+    command = ("demo", "--corpus", project.corpus, "--out", "demo", "--minutes")
+    assert whelp(*command, 1e-4).code == 0
+    assert "nothing is left to do (--minutes 0.0002, for example, trains on)" in whelp(*command, 1e-4).said
+    said_once(whelp(*command, 1e-5), "but expected a length above that", "leave it the length it has: --minutes 0.0001.")
 
 
 def test_demo_learns_again_from_another_text(project: Project, tmp_path: Path) -> None:

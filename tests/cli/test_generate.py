@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import Project, Whelp
+from whelp.base.errors import TokenizerError
+from whelp.cli.generate import generate
+
+from .helpers import Project, Whelp, make_project, prepare_project, said_once, train_project
 
 
 def test_generate(whelp: Whelp, made: Project) -> None:
@@ -82,6 +85,22 @@ def test_generate_many_prompts(whelp: Whelp, made: Project) -> None:
         Path("bad.jsonl").write_text(content)
         assert words in whelp("generate", made.run, "--prompts", "bad.jsonl").said
     assert whelp("generate", made.run, "--prompts", "prompts.txt", "--prompt", "a").code == 2
+
+
+def test_a_prompt_that_a_vocabulary_cannot_write(whelp: Whelp, tmp_path: Path) -> None:
+    """Which of them, and which character; a sample of a run before anything is written."""
+    project = make_project(tmp_path / "letters", data={"tokenizer": {"learn": "chars"}}, train={"num_steps": 1})
+    assert prepare_project(whelp, project).code == 0
+    train = ["train", project.recipe, "train.sample_prompts=[The, ThenΩ]", "--store", project.store, "--out", project.run]
+    said_once(whelp(*train), "train.sample_prompts, number 2, character 4: 'Ω' (U+03A9) is not among the")
+    assert not project.run.exists()
+    assert train_project(whelp, project).code == 0
+    for options in (["--n", 2], ["--json"], []):
+        said_once(whelp("generate", project.run, "--prompt", "TheΩ", *options), "error: the prompt, character 3: 'Ω' (U+03A9)")
+    Path("prompts.txt").write_text("The\nquick\nΩ\n", encoding="utf-8")
+    said_once(whelp("generate", project.run, "--prompts", "prompts.txt"), "error: prompt 3 of 3, character 0: 'Ω' (U+03A9)")
+    with pytest.raises(TokenizerError, match=r"^the prompt: character 1 is half a surrogate pair"):
+        generate(project.run, "T\ud800")
 
 
 def test_generate_log_probabilities(whelp: Whelp, made: Project) -> None:

@@ -37,6 +37,21 @@ def test_files_with_markup_are_named(whelp: Whelp, tmp_path: Path) -> None:
     assert "film.srt is read as it stands, with" in whelp("prepare", "r.yaml", "--out", "store").said
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("book.fb2", "`whelp convert FILE --out rows.jsonl` makes rows of XML, where its name ends in .xml"),
+        ("film.TTML", "`whelp convert FILE --out rows.jsonl` makes rows of XML, where its name ends in .xml"),
+        ("film.ass", "save such subtitles as .srt, of which `whelp collect folder` takes the text out"),
+    ],
+)
+def test_markup_that_is_not_taken_out_is_named(whelp: Whelp, tmp_path: Path, name: str, advice: str) -> None:
+    """Books and subtitles in formats that nothing here reads: what to do with them."""
+    (tmp_path / name).write_text("<p>words</p>\n" * 9)
+    outcome = whelp("prepare", "bark", f"data.source={name}", "--dry-run")
+    assert f"{name} is read as it stands, with its tags; {advice}" in outcome.said
+
+
 def test_a_dry_run_stops_where_the_work_would(whelp: Whelp, tmp_path: Path) -> None:
     """Where files that are no text are to stop it."""
     (tmp_path / "corpus").mkdir()

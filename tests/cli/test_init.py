@@ -13,8 +13,9 @@ import yaml
 from safetensors.torch import load_file
 
 from whelp.artifacts.checkpoint import read_model_folder
+from whelp.cli.training.session import Session
 
-from .helpers import Project, Whelp, make_project, snapshot
+from .helpers import Project, Whelp, make_project, said_once, snapshot
 
 HF = {
     "family": "hf",
@@ -200,6 +201,18 @@ def test_another_model_than_the_recipes(whelp: Whelp, made: Project, tmp_path: P
     assert not (tmp_path / "run").exists()
     again = start(whelp, made, "model", "run", *overrides)
     assert again.code == 0, again.stderr
+
+
+def test_another_model_is_refused_first(whelp: Whelp, made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a step is timed, which takes long with a large model."""
+    assert whelp("init", made.recipe, "--n_layer", 2, "--vocab_size", made.store, "--out", "model").code == 0
+
+    def refuse_to_time(*_: object) -> None:
+        raise AssertionError("a step was timed")
+
+    monkeypatch.setattr(Session, "_time_steps", refuse_to_time)
+    for overrides in (("train.threads=null",), ("train.num_steps=null", "train.minutes=1")):
+        said_once(start(whelp, made, "model", "run", *overrides), "it is another model than the recipe's")
 
 
 def test_another_architecture_than_the_recipes(whelp: Whelp, made: Project, tmp_path: Path) -> None:

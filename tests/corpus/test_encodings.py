@@ -35,6 +35,15 @@ def test_blocks_cut_no_character_and_no_line_end(block_bytes: int, strip: bool) 
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2, 3, 1000])
+@pytest.mark.parametrize("text", ["naïve\rcafé\r\rend", "plain\rlines\r"])
+def test_lines_that_end_in_returns(text: str, block_bytes: int) -> None:
+    """CR ends a line where LF ends none; they stay where that is asked for."""
+    for codec in ("utf-8", "utf-16"):
+        assert decode(text.encode(codec), block_bytes=block_bytes, strip=True) == text.replace("\r", "\n")
+        assert decode(text.encode(codec), block_bytes=block_bytes) == text
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 1000])
 @pytest.mark.parametrize(
     ("mark", "codec"),
     [

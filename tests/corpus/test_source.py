@@ -121,6 +121,7 @@ def test_notes(tmp_path: Path) -> None:
             "c.txt": b"\xef\xbb\xbfmark",
             "d.txt": "é\n\n \ny\n",
             "e.txt": "naïve à".encode() + b" caf\xe9",
+            "mac.txt": b"one\rtwo\r",
         },
     )
     notes = {
@@ -128,12 +129,15 @@ def test_notes(tmp_path: Path) -> None:
         "files of UTF-8 with broken characters": 1,
         "bytes that are not UTF-8, read as U+FFFD": 1,
         "files with CR LF turned into LF": 1,
+        "files whose lines end in CR alone, turned into LF": 1,
         "files with a byte order mark": 1,
         "empty documents dropped": 3,
     }
     assert read_notes(make(tmp_path, document="line")) == notes
     assert read_notes(make(tmp_path, document="line"), partition_bytes=2, block_bytes=1) == notes
     assert ("e.txt", "naïve à caf\ufffd", 1) in read_rows(make(tmp_path))
+    assert read_rows(make(tmp_path / "mac.txt", document="line")) == [("mac.txt", "one", 1), ("mac.txt", "two", 2)]
+    assert ("mac.txt", "one\ntwo\n", 1) in read_rows(make(tmp_path))
 
 
 MODES: list[dict[str, Any]] = [

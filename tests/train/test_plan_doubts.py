@@ -1,6 +1,7 @@
 """What a plan doubts, and what is refused before there is one."""
 
 import json
+import math
 
 import pytest
 
@@ -115,9 +116,10 @@ def test_the_best_checkpoint_of_nothing():
         ),
         ({"minutes": 5, "warmup_steps": 6}, r"train\.warmup_steps needs a known number of steps"),
         ({"schedule": "warmup_stable_decay", "warmup_share": 0.5, "decay_share": 0.6}, "add up to more than 1"),
-        ({"num_epochs": 0.0}, r"train\.num_epochs is 0, but expected more than 0"),
-        ({"minutes": 0.0}, r"train\.minutes is 0, but expected more than 0"),
-        ({"max_epochs": 0.0}, r"train\.max_epochs is 0, but expected more than 0"),
+        ({"num_epochs": 0.0}, r"train\.num_epochs is 0, but expected a number above 0"),
+        ({"minutes": 0.0}, r"train\.minutes is 0, but expected a number above 0"),
+        ({"minutes": math.inf}, r"train\.minutes is inf, but expected a number above 0"),
+        ({"max_epochs": 0.0}, r"train\.max_epochs is 0, but expected a number above 0"),
     ],
 )
 def test_settings_that_contradict(config, message):

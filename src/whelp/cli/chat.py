@@ -46,7 +46,7 @@ class Chat:
         self.system = system
         self.settings: dict[str, Any] = {**STYLE, **settings}
         self._prefixes: PrefixCache | None = None  # what was read already
-        make_settings(self.settings)  # wrong ones are an error now, not after the first message
+        self._check(self.settings)
         self.num_forgotten = 0  # messages left out of the last prompt for lack of room
         self.num_answers = 0  # each has a seed of its own
 
@@ -81,12 +81,28 @@ class Chat:
     def set(self, name: str, value: str) -> None:
         """Change a setting of the next answers.
 
-        Raises: ConfigError: When there is no such setting, or not with this value.
+        Raises:
+            ConfigError: When there is no such setting, or not with this value.
+            PlanError: When it is a pattern that no text can follow.
         """
-        parsed = _read_value(name, value)
-        changed = {**self.settings, name: parsed}
-        make_settings(changed)
+        changed = {**self.settings, name: _read_value(name, value)}
+        self._check(changed)
         self.settings = changed
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        """Refuse wrong settings, and patterns that are none, now and not after the next message."""
+        from whelp.generate.pattern import open_patterns
+
+        config = make_settings(settings)
+        if config.pattern_name is not None:
+            open_patterns(self.loaded.vocabulary, self._find_end_ids(), config.pattern_name).begin(config)
+
+    def _find_end_ids(self) -> list[int]:
+        from whelp.generate.chat import find_end_ids
+
+        vocabulary = self.loaded.vocabulary
+        own = [] if vocabulary.eos_id is None else [vocabulary.eos_id]
+        return [*self.loaded.end_ids, *own, *(find_end_ids(vocabulary) if self.has_template else [])]
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as JSON."""
@@ -112,16 +128,20 @@ class Chat:
 
     def _answer(self) -> Iterator[TextPiece]:
         from whelp.generate import PrefixCache, stream_text
-        from whelp.generate.chat import find_end_ids
         from whelp.generate.prefix_cache import choose_bytes
 
         settings = make_settings({**self.settings, "seed": self.settings.get("seed", 0) + self.num_answers})
         self.num_answers += 1
         ids = self._make_prompt(min(settings.max_tokens, self.loaded.model.context_tokens // 2))
-        vocabulary = self.loaded.vocabulary
-        end_ids = [*self.loaded.end_ids, *(find_end_ids(vocabulary) if self.has_template else [])]
         self._prefixes = self._prefixes or PrefixCache(choose_bytes(self.loaded.device))
-        pieces = stream_text(self.loaded.model, vocabulary, ids, settings, end_ids=end_ids, prefixes=self._prefixes)
+        pieces = stream_text(
+            self.loaded.model,
+            self.loaded.vocabulary,
+            ids,
+            settings,
+            end_ids=self._find_end_ids(),
+            prefixes=self._prefixes,
+        )
         return self._keep(pieces)
 
     def _keep(self, pieces: Iterator[TextPiece]) -> Iterator[TextPiece]:

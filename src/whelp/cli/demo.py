@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.manifest import read_manifest
 from whelp.artifacts.run_folder import iter_records
-from whelp.base.errors import ArtifactError
+from whelp.base.errors import ArtifactError, ConfigError, PlanError
 from whelp.base.files import hold_folder
 from whelp.base.last_event import run_to_end
 from whelp.base.paths import as_path
@@ -19,7 +20,7 @@ from whelp.cli.recipe import Recipe, load_recipe
 from whelp.cli.screens.draw_events import draw_training, watch
 from whelp.cli.tokenizer import check_place, save_tokenizer
 from whelp.cli.train import iter_train
-from whelp.cli.training.events import Finished, TrainResult
+from whelp.cli.training.events import Finished, Planned, TrainResult
 
 if TYPE_CHECKING:
     from whelp.corpus.source import Source
@@ -65,9 +66,15 @@ def demo(*, out: str | Path = "whelp-demo", corpus: str | Path | None = None, mi
 
 
 def make_demo_recipe(corpus: str | Path | None, minutes: float | None) -> Recipe:
-    """The shipped recipe `demo`, for this corpus and time."""
+    """The shipped recipe `demo`, for this corpus and time.
+
+    Raises:
+        ConfigError: When the time is none.
+    """
     train: dict[str, Any] = {"sample_prompts": (TEXT_PROMPTS if corpus else CODE_PROMPTS)[:1]}
     if minutes is not None:
+        if not 0 < minutes < math.inf:
+            raise ConfigError("--minutes", [f"it is {minutes:g}, but expected a number above 0"])
         train["minutes"] = minutes
     values: dict[str, Any] = {"train": train}
     if corpus is not None:
@@ -106,7 +113,7 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
     yield VocabularyReady(kind=vocabulary.kind, vocab_size=vocabulary.size, is_learned=not is_known)
     yield from preparing
     finished = None
-    for event in iter_train(recipe, out / "store", out / "run"):
+    for event in _iter_run(recipe, out):
         yield event
         if isinstance(event, Finished):
             finished = event.result
@@ -122,6 +129,19 @@ def iter_demo(recipe: Recipe, out: Path) -> Iterator[object]:
         examples.append(Example(prompt=prompt, before=before, after=after))
     first = next((record for record in iter_records(out / "run" / "metrics.jsonl") if "test_nats_per_token" in record), {})
     yield DemoResult(folder=str(out), train=finished, nats_per_token_before=first.get("test_nats_per_token"), examples=examples)
+
+
+def _iter_run(recipe: Recipe, out: Path) -> Iterator[object]:
+    """Training, where another length is asked for as this command takes it, and none that it cannot be asked for."""
+    option, flag = "train.minutes=", "--minutes "
+    try:
+        for event in iter_train(recipe, out / "store", out / "run"):
+            if isinstance(event, Planned) and event.more is not None:
+                more = event.more.replace(option, flag) if event.more.startswith(option) else None
+                event = replace(event, more=more)
+            yield event
+    except PlanError as error:
+        raise type(error)(error.where, error.found, error.expected, error.next_step.replace(option, flag)) from None
 
 
 def _is_learned_from(folder: Path, source: Source, asked: LearnConfig) -> bool:

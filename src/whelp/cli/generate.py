@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from whelp.artifacts.checkpoint import choose_model_folder, find_weight_files, read_model_config, read_model_folder
 from whelp.base.config import load_config
-from whelp.base.errors import ConfigError, PlanError, SourceError
+from whelp.base.errors import ConfigError, PlanError, SourceError, WhelpError
 from whelp.base.paths import as_path
 
 if TYPE_CHECKING:
@@ -157,10 +157,17 @@ def stream(loaded: LoadedModel, prompt: str, **settings: Any) -> Iterator[TextPi
 def iter_completions(loaded: LoadedModel, prompts: Sequence[str], *, n: int = 1, **settings: Any) -> Iterator[list[Completion]]:
     """Continue many prompts side by side; the completions of each, in the order of the prompts."""
     from whelp.generate import Completion
+    from whelp.generate.prompt import PROMPT
 
     config = make_settings(settings)
     with open_engine(loaded) as engine:
-        waiting = [engine.submit(prompt, config, n=n) for prompt in prompts]
+        waiting = []
+        for number, prompt in enumerate(prompts, 1):
+            try:
+                waiting.append(engine.submit(prompt, config, n=n))
+            except WhelpError as error:
+                error.where = error.where.replace(PROMPT, f"prompt {number:,} of {len(prompts):,}", 1)
+                raise
         for generations in waiting:
             yield [Completion.collect(generation) for generation in generations]
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from whelp.corpus import BadRow, Partition, SkippedFile, SourceFile
 
 _COLLECT = "`whelp collect folder DIR --out FILE.jsonl` takes the text out, for data.source to name that file instead"
+_MAKE_ROWS = "`whelp convert FILE --out rows.jsonl` makes rows of XML"
+_RAW = (  # kinds whose text is not taken out by collecting a folder, and what to do with each
+    ((".xml",), _MAKE_ROWS),
+    ((".fb2", ".ttml", ".dfxp"), f"{_MAKE_ROWS}, where its name ends in .xml"),
+    ((".ass", ".ssa"), "save such subtitles as .srt, of which `whelp collect folder` takes the text out"),
+)
 BAD_ROWS_FILE = "bad_rows.jsonl"
 
 
@@ -40,10 +46,12 @@ class LeftOutNotes:
 
 def say_marked_up(files: Sequence[SourceFile]) -> None:
     """Note files that are text, but for the most part not what somebody wrote: mail, subtitles, pages."""
-    xml = next((file.label for file in files if file.format is None and file.label.lower().endswith(".xml")), None)
-    if xml is not None:
-        log.info("%s is read as it stands, with its tags; `whelp convert FILE --out rows.jsonl` makes rows of XML", xml)
-    found = [file.label for file in files if file.format is None and file.label.lower().endswith(MARKED_UP)]
+    texts = [file.label for file in files if file.format is None]
+    for endings, advice in _RAW:
+        label = next((label for label in texts if label.lower().endswith(endings)), None)
+        if label is not None:
+            log.info("%s is read as it stands, with its tags; %s", label, advice)
+    found = [label for label in texts if label.lower().endswith(MARKED_UP)]
     if found:
         suffixes = ", ".join(sorted({os.path.splitext(label)[1].lower() for label in found}))
         others = f" and {say_count(len(found) - 1, 'other')} ({suffixes})" if len(found) > 1 else ""

@@ -42,21 +42,24 @@ def save_state(
 
     Raises:
         PlanError: When the model has no state, the prompt is empty, or `state` is of another model.
+        TokenizerError: When the vocabulary cannot write the prompt.
     """
     import torch
+
+    from whelp.generate.prompt import encode_prompt
 
     loaded = model if isinstance(model, LoadedModel) else load_model(model, device)
     recurrent = _check_recurrent(loaded.model, str(model.folder if isinstance(model, LoadedModel) else model))
     before = 0
     if state is not None:
         before = take_up_state(loaded.model, as_path(state))
-    ids = loaded.vocabulary.encode(prompt)
-    if not len(ids):
+    ids = encode_prompt(prompt, loaded.vocabulary)
+    if not ids:
         raise PlanError("the prompt", "it is empty", "at least one token", "Give some text to read.")
     with torch.inference_mode():
         found = recurrent.start_state
         for begin in range(0, len(ids), _PIECE_TOKENS):
-            piece = torch.tensor([[int(token) for token in ids[begin : begin + _PIECE_TOKENS]]], device=loaded.device)
+            piece = torch.tensor([ids[begin : begin + _PIECE_TOKENS]], device=loaded.device)
             _, found = recurrent.read(piece, found)
     assert found is not None, "at least one piece was read"
     count = before + len(ids)

@@ -243,6 +243,7 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
     started = processes.share(started)
     session = Session(keep_choices(recipe, started), store, processes)
     start_up.reach("data")
+    start = session.read_start() if started is None else None  # first: timing is for nothing where the weights do not fit
     if started is None:
         plan = session.make_plan(must_time=False)
     else:
@@ -260,7 +261,8 @@ def _begin(recipe: Recipe, store_folder: Path, run: RunFolder, processes: Proces
         set_damaged_aside(run.checkpoints, newest)
     name = processes.share(newest.name if newest is not None else None)
     checkpoint = run.checkpoints / name if name is not None else None
-    start = session.read_start() if checkpoint is None else None
+    if started is not None and checkpoint is None:
+        start = session.read_start()
     if started is None and processes.is_first:
         ledger = session.make_ledger(plan)
         check_targets(ledger)

@@ -117,7 +117,7 @@ class SourceConfig:
         "what to do with a file that is not text: stop, or skip and count it. auto: stop for a file named by you, "
         "skip for one found in a folder or by a glob",
     )
-    strip_carriage_returns: bool = option(True, "turn CR LF line ends into LF (files are counted)")
+    strip_carriage_returns: bool = option(True, "turn line ends of CR LF, or of CR alone, into LF (files are counted)")
     include_suffixes: list[str] | None = option(
         None, "in folders, read only files that end like this, such as [.txt, .md]; nothing: every file that is text"
     )

@@ -45,7 +45,8 @@ class BadFile(Exception):
 class Inspection:
     """What one look through a file said. `codec` is a Python codec name; the mark is not part of the text.
 
-    `num_broken_bytes` are those of UTF-8 text that are no part of a character; they are read as U+FFFD.
+    `num_broken_bytes` are those of UTF-8 text that are no part of a character; they are read as U+FFFD. `ends_lines_in_returns`
+    says that there are CR and no LF, as on old Macs.
     """
 
     codec: str
@@ -54,6 +55,7 @@ class Inspection:
     has_text: bool
     is_guessed: bool
     num_broken_bytes: int = 0
+    ends_lines_in_returns: bool = False
 
 
 class _BadByte(Exception):
@@ -101,12 +103,19 @@ def inspect_bytes(data: bytes, encoding: str) -> Inspection:
         return inspect(lambda: iter([data]), encoding)
     sample = data[:_SAMPLE_BYTES]
     _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
-    has_carriage_returns = b"\r" in data and b"\r\n" in data
-    return Inspection("utf-8", 0, has_carriage_returns, bool(data) and not data.isspace(), is_guessed=False)
+    has_return = b"\r" in data
+    return Inspection(
+        "utf-8",
+        0,
+        has_carriage_returns=has_return and b"\r\n" in data,
+        has_text=bool(data) and not data.isspace(),
+        is_guessed=False,
+        ends_lines_in_returns=has_return and b"\n" not in data,
+    )
 
 
 def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage_returns: bool) -> Iterator[bytes]:
-    """Decode blocks to UTF-8 bytes of whole characters; with CR LF as LF where asked for, and U+FFFD for what is broken.
+    """Decode blocks to UTF-8 bytes of whole characters; with all line ends as LF where asked for, and U+FFFD for what is broken.
 
     Raises:
         BadFile: When the bytes are not what the inspection saw (the file changed in between).
@@ -117,7 +126,8 @@ def iter_text(blocks: Iterable[bytes], inspection: Inspection, *, strip_carriage
     try:
         for data in decoded:
             if not (strip_carriage_returns and inspection.has_carriage_returns):
-                yield data
+                is_old = strip_carriage_returns and inspection.ends_lines_in_returns
+                yield data.replace(b"\r", b"\n") if is_old else data
                 continue
             if held:
                 data = held + data
@@ -168,7 +178,7 @@ def _inspect_as(
     num_broken_bytes: int = 0,
 ) -> Inspection:
     is_counted_in_bytes = codec == "utf-8" and not num_broken_bytes
-    has_carriage_returns = has_text = ends_in_return = False
+    has_carriage_returns = has_text = ends_in_return = has_newline = has_return = False
     num_seen, sample = 0, b""
     for data in _iter_utf8(read_blocks(), codec, num_mark_bytes, is_broken=num_broken_bytes > 0):
         first_nul = data.find(b"\0")
@@ -177,13 +187,23 @@ def _inspect_as(
             raise _nul_error(f"{'byte' if is_counted_in_bytes else 'character'} {before}")
         has_carriage_returns = has_carriage_returns or (ends_in_return and data.startswith(b"\n")) or b"\r\n" in data
         ends_in_return = data.endswith(b"\r")
+        has_newline = has_newline or b"\n" in data
+        has_return = has_return or (not has_newline and b"\r" in data)
         has_text = has_text or not data.isspace()
         num_seen += len(data) if is_counted_in_bytes else len(data.decode())
         if len(sample) < _SAMPLE_BYTES:
             sample += data[: _SAMPLE_BYTES - len(sample)]
     if check_control:
         _check_control(len(sample) - len(sample.translate(None, _CONTROL)), len(sample))
-    return Inspection(codec, num_mark_bytes, has_carriage_returns, has_text, is_guessed, num_broken_bytes)
+    return Inspection(
+        codec,
+        num_mark_bytes,
+        has_carriage_returns,
+        has_text,
+        is_guessed,
+        num_broken_bytes,
+        ends_lines_in_returns=has_return and not has_newline,
+    )
 
 
 def _nul_error(place: str) -> BadFile:

@@ -26,6 +26,7 @@ NOTE_WINDOWS_1252 = "files read as Windows-1252"
 NOTE_BROKEN_FILES = "files of UTF-8 with broken characters"
 NOTE_BROKEN_BYTES = "bytes that are not UTF-8, read as U+FFFD"
 NOTE_CARRIAGE_RETURNS = "files with CR LF turned into LF"
+NOTE_LONE_RETURNS = "files whose lines end in CR alone, turned into LF"
 NOTE_BYTE_ORDER_MARK = "files with a byte order mark"
 NOTE_EMPTY = "empty documents dropped"
 MOST_RAW_ROWS = 10_000  # bad rows of a partition that are kept with their text
@@ -71,6 +72,7 @@ class Builder:
         self.notes[NOTE_BROKEN_FILES] += inspection.num_broken_bytes > 0
         self.notes[NOTE_BROKEN_BYTES] += inspection.num_broken_bytes
         self.notes[NOTE_CARRIAGE_RETURNS] += inspection.has_carriage_returns and config.strip_carriage_returns
+        self.notes[NOTE_LONE_RETURNS] += inspection.ends_lines_in_returns and config.strip_carriage_returns
         self.notes[NOTE_BYTE_ORDER_MARK] += inspection.num_mark_bytes > 0
 
     def note_guess(self, inspection: Inspection) -> None:

@@ -9,6 +9,7 @@ from whelp.generate.config import GenerateConfig
 from whelp.generate.generation import Completion, Generation, TextPiece
 from whelp.generate.interfaces import GeneratingModel, Prompt
 from whelp.generate.prefix_cache import PrefixCache
+from whelp.generate.prompt import encode_prompt
 from whelp.generate.text_stream import VocabularyLike
 
 
@@ -70,7 +71,7 @@ def _start(
     end_ids: Iterable[int],
     prefixes: PrefixCache | None = None,
 ) -> tuple[Batch, list[Generation]]:
-    ids = vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
+    ids = encode_prompt(prompt, vocabulary)
     needed = max(len(ids), 1) + settings.max_tokens  # no more room than that
     batch = Batch(model, vocabulary, max_rows=n, max_context_tokens=needed, end_ids=end_ids, prefixes=prefixes)
     return batch, batch.submit(ids, settings, n=n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -278,8 +279,8 @@ class TrainConfig:
                     f"train.warmup_steps is {self.warmup_steps}, more than train.decay_from_step ({self.decay_from_step})"
                 )
         for name in ("num_epochs", "max_epochs", "minutes"):
-            if getattr(self, name) == 0:
-                problems.append(f"train.{name} is 0, but expected more than 0")
+            if getattr(self, name) in (0, math.inf):
+                problems.append(f"train.{name} is {getattr(self, name):g}, but expected a number above 0")
         for name in ("beta1", "beta2", "momentum", "ema_decay"):  # an average that never takes in anything new
             if getattr(self, name) == 1:
                 problems.append(f"train.{name} is 1, but expected less than 1")

@@ -91,7 +91,9 @@ def describe_change(
         found = f"it has done {say_count(progress.step, 'step')}"
         raise PlanError("the run", found, f"no more than train.decay_from_step, {begins:,}", advice)
     if find_share_done(progress, now) >= 1.0:
-        done = f"{progress.elapsed_seconds / 60:.1f} minutes" if now.budget_seconds else say_count(progress.step, "step")
+        done = (
+            f"{round(progress.elapsed_seconds / 60, 3):g} minutes" if now.budget_seconds else say_count(progress.step, "step")
+        )
         own = f"train.minutes={plan.budget_seconds / 60:g}" if plan.budget_seconds else f"train.num_steps={plan.num_steps}"
         next_step = f"Give it more, or leave it the length it has: {own}."
         raise PlanError("the run", f"it has done {done}", f"a length above that, not {_say_length(now)}", next_step)

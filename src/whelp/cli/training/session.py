@@ -44,6 +44,7 @@ class Session:
         import torch
 
         from whelp.base.machine import count_cores, keep_freed_memory
+        from whelp.generate.prompt import encode_prompt
         from whelp.model import make_spec
         from whelp.model.rwkv.kernels import KERNELS, find_kernels
         from whelp.tokenizer import load_tokenizer
@@ -54,6 +55,8 @@ class Session:
 
         self.recipe, self.store, self.processes = recipe, store, processes or ProcessGroup()
         self.vocabulary: Vocabulary = load_tokenizer(store.tokenizer_folder)
+        for number, prompt in enumerate(recipe.train.sample_prompts, 1):
+            encode_prompt(prompt, self.vocabulary, f"train.sample_prompts, number {number}")  # else refused at the first sample
         pad_id = choose_pad(self.vocabulary)
         pack = cut_rows(recipe)
         batch_rows = count_batch_rows(recipe.train, pack.context_tokens)
