@@ -173,3 +173,21 @@ def _is_there(pid: int) -> bool:
         return b"Z" not in Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return False
+
+
+def read(path: str) -> str:
+    return Path(path).read_text()
+
+
+def test_relative_paths_lie_where_the_caller_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it has gone elsewhere since the process began, and when its folder is gone."""
+    with LimitedProcess() as process:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "a.txt").write_text(name)
+            monkeypatch.chdir(tmp_path / name)
+            assert process.call(read, "a.txt", seconds=SECONDS) == name
+            assert list(process.iterate(read, "a.txt", seconds=SECONDS)) == list(name)
+        (tmp_path / "second" / "a.txt").unlink()
+        (tmp_path / "second").rmdir()
+        assert process.call(double, 4, seconds=SECONDS)[0] == 8

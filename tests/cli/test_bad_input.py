@@ -143,7 +143,7 @@ def test_unknown_keys(whelp: Whelp, project: Project) -> None:
             ["tokenizer nowhere: there is no such"],
         ),
         (["demo", "--corpus", "nowhere", "--out", "d"], ["nowhere: there is no such file or folder"]),
-        (["demo", "--minutes", "0", "--out", "d"], ["train.minutes is 0"]),
+        (["demo", "--minutes", "0", "--out", "d"], ["--minutes: it is 0"]),
     ],
 )
 def test_names_of_what_is_not_there(whelp: Whelp, tmp_path: Path, arguments: list[str], words: list[str]) -> None:

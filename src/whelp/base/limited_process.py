@@ -114,13 +114,13 @@ class LimitedProcess:
 
     def call(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
         """As `call_within`."""
-        [result] = self._do(_Task(function, arguments, seconds))
+        [result] = self._do(_Task(function, arguments, seconds, _find_folder()))
         returned: T = result
         return returned
 
     def iterate(self, function: Callable[..., Iterable[Any]], *arguments: Any, seconds: float) -> Generator[Any]:
         """As `iterate_within`."""
-        return self._do(_Task(function, arguments, seconds, is_iterated=True))
+        return self._do(_Task(function, arguments, seconds, _find_folder(), is_iterated=True))
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -206,7 +206,16 @@ class _Task:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     seconds: float
+    folder: str | None  # in which relative paths lie
     is_iterated: bool = False
+
+
+def _find_folder() -> str | None:
+    """The folder that this process works in; None once it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 class _RestedError(Exception):
@@ -234,6 +243,8 @@ def _serve(pipe: connection.Connection, max_bytes: int | None) -> None:
 
 def _work(task: _Task, pipe: connection.Connection) -> None:
     try:
+        if task.folder is not None:
+            os.chdir(task.folder)
         _end_after(task.seconds)
         found = task.function(*task.arguments)
         if not task.is_iterated:

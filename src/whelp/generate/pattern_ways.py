@@ -153,8 +153,8 @@ def find_wanted(matcher: LLMatcher, text: bytes) -> list[str]:
 def say_letters(letters: Sequence[str]) -> str:
     """Letters for a message.
 
-    >>> say_letters(["a", '"'])
-    "'a' or '\\"'"
+    >>> say_letters(["a", "b", " "])
+    "'a', 'b' or ' '"
     """
     shown = [repr(letter) for letter in letters[:_SHOWN_LETTERS]]
     if len(letters) > _SHOWN_LETTERS:
