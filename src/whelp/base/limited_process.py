@@ -24,7 +24,7 @@ from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from whelp.base.machine import count_own_bytes
+from whelp.base.machine import count_own_bytes, count_peak_bytes
 from whelp.base.processes import end_with_parent, pack_error, start_process
 
 T = TypeVar("T")
@@ -281,18 +281,6 @@ def _end_after(seconds: float | None) -> None:
 
 
 def _watch_memory(max_bytes: int) -> None:
-    while _count_bytes() <= max_bytes:
+    while (count_own_bytes() or count_peak_bytes()) <= max_bytes:  # where the system does not say the one, the other
         time.sleep(_LOOK_SECONDS)
     os._exit(_OVER_MEMORY)
-
-
-def _count_bytes() -> int:
-    own = count_own_bytes()
-    if own is not None:
-        return own
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from whelp.base.visible_text import cut_short
+
 Schema = Mapping[str, Any]
+
+_SHOWN_CHARACTERS = 60  # of a name or a value, in a message
 
 _WORDS = {
     "string": "text",
@@ -125,12 +129,15 @@ def _check_object(value: dict[str, Any], schema: Schema, path: str) -> Problem |
         elif others is False:
             near = difflib.get_close_matches(name, properties, n=1, cutoff=0.6)
             hint = f" Did you mean {prefix}{near[0]}?" if near else ""
-            problem = Problem(f"{prefix}{_clip(name)}", f"unknown parameter {prefix}{_clip(name)}.{hint}")
+            problem = Problem(
+                f"{prefix}{cut_short(name, _SHOWN_CHARACTERS)}",
+                f"unknown parameter {prefix}{cut_short(name, _SHOWN_CHARACTERS)}.{hint}",
+            )
         else:
             names = schema.get("propertyNames")
-            problem = check(name, names, f"{prefix}{_clip(name)}") if names else None
+            problem = check(name, names, f"{prefix}{cut_short(name, _SHOWN_CHARACTERS)}") if names else None
             if problem is None and isinstance(others, Mapping):
-                problem = check(entry, others, f"{prefix}{_clip(name)}")
+                problem = check(entry, others, f"{prefix}{cut_short(name, _SHOWN_CHARACTERS)}")
         if problem is not None:
             return problem
     missing = next((name for name in schema.get("required", []) if name not in value), None)
@@ -157,11 +164,7 @@ def _show(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (str, int, float)):
-        return _clip(repr(value))
+        return cut_short(repr(value), _SHOWN_CHARACTERS)
     if isinstance(value, list):
         return "a list"
     return "{}" if value == {} else "an object"
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
